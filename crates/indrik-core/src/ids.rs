@@ -1,0 +1,29 @@
+//! Newtypes for the numbers that name things, so that a worker's number is never taken for a
+//! generation's or for a pid.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One worker process. Unique for the life of the supervisor: a number is never used again, so a
+/// late event about a dead worker cannot be taken for its successor's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkerId(pub u64);
+
+/// One zygote and the workers forked from it. A reload starts the next generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

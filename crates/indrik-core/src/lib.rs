@@ -1,0 +1,9 @@
+//! Indrik's decisions, pure: settings, supervision, dispatch.
+//!
+//! Nothing here reads a clock, a file, the environment or a random number: time, text and seeds
+//! come in as parameters. The shell (`indrik-server`, `indrik-cli`) fetches them and performs what
+//! is decided here. That is what makes every decision testable without processes or waiting.
+#![forbid(unsafe_code)]
+
+pub mod ids;
+pub mod settings;

@@ -1,0 +1,162 @@
+//! Addresses to listen on, in Gunicorn's grammar.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The port when an address names none, as in Gunicorn.
+const DEFAULT_PORT: u16 = 8000;
+/// The host when an address names none (`:8000`), as in Gunicorn.
+const DEFAULT_HOST: &str = "0.0.0.0";
+
+/// One address to listen on.
+///
+/// Text forms: `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`, `:PORT` (all IPv4 interfaces),
+/// `tcp://HOST:PORT`, `unix:PATH`, `unix://PATH`, `fd://N`. `Display` writes a form that parses
+/// back to the same address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum BindAddress {
+    /// A TCP socket. `host` is a name or an address, in lower case, IPv6 without brackets.
+    Tcp {
+        /// Name or address.
+        host: String,
+        /// 0 lets the kernel choose.
+        port: u16,
+    },
+    /// A Unix stream socket.
+    Unix {
+        /// Where the socket file is made.
+        path: PathBuf,
+    },
+    /// A listening socket inherited from the parent process.
+    Fd {
+        /// The descriptor's number, 3 or above.
+        fd: i32,
+    },
+}
+
+/// Why a text is not an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// What follows the last colon is not a number from 0 to 65535.
+    Port,
+    /// `fd://` without a number of 3 or above.
+    Fd,
+    /// `unix:` without a path.
+    EmptyPath,
+    /// An IPv6 address with a port needs brackets, and a bracket must be closed.
+    Brackets,
+    /// `ftp://…`: only tcp, unix and fd are known.
+    Scheme,
+    /// A space or another character that no host name has.
+    Host,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Port => "the port must be a number from 0 to 65535",
+            Self::Fd => "fd:// must be followed by a descriptor's number, 3 or above",
+            Self::EmptyPath => "unix: must be followed by a path",
+            Self::Brackets => "an IPv6 address is written in brackets: [::1]:8000",
+            Self::Scheme => "an address starts with tcp://, unix: or fd://, or with the host",
+            Self::Host => "a host name has letters, digits, dots, hyphens and underscores only",
+        })
+    }
+}
+
+impl FromStr for BindAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let text = text.trim();
+        if let Some(path) = strip_prefix_caseless(text, "unix:") {
+            return unix(path.strip_prefix("//").unwrap_or(path));
+        }
+        if let Some(number) = strip_prefix_caseless(text, "fd://") {
+            return inherited(number);
+        }
+        let rest = strip_prefix_caseless(text, "tcp://").unwrap_or(text);
+        if rest.contains("://") {
+            return Err(AddressError::Scheme);
+        }
+        tcp(rest)
+    }
+}
+
+fn strip_prefix_caseless<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+}
+
+fn unix(path: &str) -> Result<BindAddress, AddressError> {
+    if path.is_empty() {
+        return Err(AddressError::EmptyPath);
+    }
+    Ok(BindAddress::Unix { path: PathBuf::from(path) })
+}
+
+/// 0, 1 and 2 are the standard streams: never a listening socket somebody meant to pass.
+fn inherited(number: &str) -> Result<BindAddress, AddressError> {
+    match number.parse::<i32>() {
+        Ok(fd) if fd >= 3 && digits_only(number) => Ok(BindAddress::Fd { fd }),
+        _ => Err(AddressError::Fd),
+    }
+}
+
+fn tcp(text: &str) -> Result<BindAddress, AddressError> {
+    let (host, port) = if let Some(inside) = text.strip_prefix('[') {
+        let (host, after) = inside.split_once(']').ok_or(AddressError::Brackets)?;
+        if !host.contains(':') {
+            return Err(AddressError::Brackets);
+        }
+        match after.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if after.is_empty() => (host, None),
+            None => return Err(AddressError::Brackets),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err(AddressError::Brackets),
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
+    let host = if host.is_empty() { DEFAULT_HOST.to_owned() } else { host.to_ascii_lowercase() };
+    if !host.chars().all(is_host_character) {
+        return Err(AddressError::Host);
+    }
+    Ok(BindAddress::Tcp { host, port })
+}
+
+fn parse_port(text: &str) -> Result<u16, AddressError> {
+    if !digits_only(text) {
+        return Err(AddressError::Port);
+    }
+    text.parse().map_err(|_| AddressError::Port)
+}
+
+/// Rust's number parser also takes `+80`, which nobody means.
+fn digits_only(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `:` and `%` are for IPv6 addresses and their zones.
+fn is_host_character(character: char) -> bool {
+    character.is_alphanumeric() || matches!(character, '.' | '-' | '_' | ':' | '%')
+}
+
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix { path } => write!(f, "unix:{}", path.display()),
+            Self::Fd { fd } => write!(f, "fd://{fd}"),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a start is made of: everything the settings are resolved from, gathered by the shell.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::layers::Layer;
+
+/// One start of the server, as asked for. Kept for the supervisor's whole life: a reload resolves
+/// it again with freshly read files.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What the command line said.
+    pub command_line: Layer,
+    /// What `GUNICORN_CMD_ARGS` said, parsed like a command line.
+    pub cmd_args: Layer,
+    /// The environment the process was started with.
+    pub env: BTreeMap<String, String>,
+    /// The directory the process was started in.
+    pub cwd: PathBuf,
+    /// The Python that runs the zygote.
+    pub python_executable: String,
+    /// How many CPUs this process may use (affinity and cgroup quota). At least 1.
+    pub cpus: usize,
+    /// `indrik.toml`, if the directory has one. A reload reads `path` again.
+    pub indrik_toml: Option<TextFile>,
+}
+
+/// A text file that has been read.
+#[derive(Clone, Debug)]
+pub struct TextFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: String,
+}
+
+/// What the Python side found in `gunicorn.conf.py`: the zygote's `config` event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfigFileValues {
+    /// The file's path or `python:module`; `None` when there is no file.
+    pub path: Option<String>,
+    /// Top-level names and their values. A function is `{"__callable__": "its.name"}`.
+    #[serde(default)]
+    pub values: BTreeMap<String, Json>,
+    /// On which line each name is assigned, where known.
+    #[serde(default)]
+    pub lines: BTreeMap<String, u32>,
+}
