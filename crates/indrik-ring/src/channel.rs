@@ -1,0 +1,323 @@
+//! A channel's memory, and the two ends of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::layout::{ChannelLimits, Header, MAGIC, Map, RingHead, VERSION};
+use crate::ring::{Receiver, RingMemory, Sender};
+use crate::slot::Slots;
+use crate::sync::Ordering;
+use crate::wake::Wake;
+
+/// What a worker inherits of its channel.
+#[derive(Debug)]
+pub struct ChannelFds {
+    /// The memory.
+    pub memory: OwnedFd,
+    /// The worker sleeps on it, the front rings it.
+    pub request_wake: OwnedFd,
+    /// The front sleeps on it, the worker rings it.
+    pub response_wake: OwnedFd,
+}
+
+impl ChannelFds {
+    /// Makes the memory and the wake-ups of a new channel.
+    ///
+    /// # Errors
+    /// When a limit is out of range, or the system is out of memory or descriptors.
+    pub fn create(limits: ChannelLimits) -> io::Result<Self> {
+        limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create("indrik-channel", flags)?;
+        rustix::fs::ftruncate(&memory, limits.map().total as u64)?;
+        // Nobody can shrink it under the other's feet.
+        rustix::fs::fcntl_add_seals(
+            &memory,
+            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+        )?;
+        Mapping::map(&memory, limits)?.write_header();
+        let wake = || {
+            rustix::event::eventfd(
+                0,
+                rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+            )
+        };
+        Ok(Self { memory, request_wake: wake()?, response_wake: wake()? })
+    }
+
+    /// The same channel once more, for the other side.
+    ///
+    /// # Errors
+    /// When the process is out of file descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            memory: self.memory.try_clone()?,
+            request_wake: self.request_wake.try_clone()?,
+            response_wake: self.response_wake.try_clone()?,
+        })
+    }
+}
+
+/// The front's end of a channel.
+pub struct FrontChannel {
+    /// Sends requests.
+    pub requests: Sender,
+    /// Receives responses.
+    pub responses: Receiver,
+    /// The slot table.
+    pub slots: Slots,
+    /// Rings the worker.
+    pub worker: Wake,
+    /// The front sleeps on it.
+    pub wake: Wake,
+    control: Control,
+}
+
+impl FrontChannel {
+    /// Opens the front's end of a channel that [`ChannelFds::create`] made with the same limits.
+    /// To be called once per channel.
+    ///
+    /// # Errors
+    /// When the memory cannot be mapped.
+    pub fn open(fds: ChannelFds, limits: ChannelLimits) -> io::Result<Self> {
+        let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
+        // SAFETY: each end of a ring is made once per process.
+        unsafe {
+            Ok(Self {
+                requests: Sender::new(Mapping::requests(&mapping)),
+                responses: Receiver::new(Mapping::responses(&mapping)),
+                slots: Mapping::slots(&mapping),
+                worker: Wake::from_fd(fds.request_wake),
+                wake: Wake::from_fd(fds.response_wake),
+                control: Control(mapping),
+            })
+        }
+    }
+
+    /// The part of the channel that the supervisor uses.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Wakes the worker if it sleeps; to be called after a batch of sends.
+    pub fn flush(&self) {
+        if self.requests.must_wake() {
+            self.worker.ring();
+        }
+    }
+}
+
+/// The worker's end of a channel.
+pub struct WorkerChannel {
+    /// Receives requests.
+    pub requests: Receiver,
+    /// Sends responses.
+    pub responses: Sender,
+    /// The slot table.
+    pub slots: Slots,
+    /// Rings the front.
+    pub front: Wake,
+    /// The worker sleeps on it.
+    pub wake: Wake,
+    control: Control,
+}
+
+impl WorkerChannel {
+    /// Opens the worker's end of an inherited channel; the limits are read from it. To be called
+    /// once per channel.
+    ///
+    /// # Errors
+    /// When the memory is not a channel of this version, or cannot be mapped.
+    pub fn open(fds: ChannelFds) -> io::Result<Self> {
+        let limits = Mapping::read_limits(&fds.memory)?;
+        let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
+        // SAFETY: as in `FrontChannel::open`.
+        unsafe {
+            Ok(Self {
+                requests: Receiver::new(Mapping::requests(&mapping)),
+                responses: Sender::new(Mapping::responses(&mapping)),
+                slots: Mapping::slots(&mapping),
+                wake: Wake::from_fd(fds.request_wake),
+                front: Wake::from_fd(fds.response_wake),
+                control: Control(mapping),
+            })
+        }
+    }
+
+    /// The part of the channel that can be used from anywhere.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Wakes the front if it sleeps; to be called after a batch of sends.
+    pub fn flush(&self) {
+        if self.responses.must_wake() {
+            self.front.ring();
+        }
+    }
+}
+
+/// Flags of a channel that concern the worker as a whole.
+#[derive(Clone)]
+pub struct Control(Arc<Mapping>);
+
+impl Control {
+    /// Asks the worker to leave when its ring is empty. Ring its wake afterwards.
+    pub fn shut_down(&self) {
+        self.0.header().shutdown.0.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether the worker was asked to leave.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        self.0.header().shutdown.0.load(Ordering::SeqCst) != 0
+    }
+
+    /// Says that the worker's main loop turns.
+    pub fn beat(&self) {
+        self.0.header().heartbeat.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that moves while the worker's main loop turns.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.0.header().heartbeat.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The mapped memory.
+struct Mapping {
+    base: NonNull<u8>,
+    map: Map,
+    limits: ChannelLimits,
+}
+
+// SAFETY: the memory is shared through atomics.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn map(memory: &OwnedFd, limits: ChannelLimits) -> io::Result<Self> {
+        let map = limits.map();
+        let size = rustix::fs::fstat(memory)?.st_size;
+        if u64::try_from(size).unwrap_or(0) < map.total as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the channel is too short"));
+        }
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping at an address of the kernel's choice; the seals keep its size.
+        let base = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                map.total,
+                protection,
+                MapFlags::SHARED,
+                memory,
+                0,
+            )?
+        };
+        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { base, map, limits })
+    }
+
+    /// The limits that the maker wrote down; read from the file, before anything is mapped.
+    fn read_limits(memory: &OwnedFd) -> io::Result<ChannelLimits> {
+        let mut bytes = [0u8; 28];
+        rustix::io::pread(memory, &mut bytes, 0)?;
+        let word = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let magic = u64::from(word(0)) | u64::from(word(4)) << 32;
+        if magic != MAGIC || word(8) != VERSION {
+            let text = "not a channel of this version of Indrik";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let limits = ChannelLimits {
+            slots: u16::try_from(word(12)).unwrap_or(0),
+            descriptors: word(16),
+            request_area: word(20),
+            response_area: word(24),
+        };
+        limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+        Ok(limits)
+    }
+
+    fn write_header(&self) {
+        let header = self.base.cast::<Header>().as_ptr();
+        // SAFETY: the memory is ours alone so far; the offsets are those of `Header`.
+        unsafe {
+            (&raw mut (*header).magic).write(MAGIC);
+            (&raw mut (*header).version).write(VERSION);
+            (&raw mut (*header).slots).write(u32::from(self.limits.slots));
+            (&raw mut (*header).descriptors).write(self.limits.descriptors);
+            (&raw mut (*header).request_area).write(self.limits.request_area);
+            (&raw mut (*header).response_area).write(self.limits.response_area);
+        }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping is at least a page; fresh memory is zero, which is valid for atomics.
+        unsafe { self.base.cast::<Header>().as_ref() }
+    }
+
+    /// # Safety
+    /// Each end is made once per process.
+    unsafe fn requests(this: &Arc<Self>) -> RingMemory {
+        let area = (this.map.request_area, this.limits.request_area);
+        // SAFETY: the offsets come from the same map as the length of the mapping.
+        unsafe { Self::ring(this, &this.header().requests, this.map.request_cells, area) }
+    }
+
+    /// # Safety
+    /// As for [`Self::requests`].
+    unsafe fn responses(this: &Arc<Self>) -> RingMemory {
+        let area = (this.map.response_area, this.limits.response_area);
+        // SAFETY: as above.
+        unsafe { Self::ring(this, &this.header().responses, this.map.response_cells, area) }
+    }
+
+    /// # Safety
+    /// The offsets lie inside the mapping.
+    unsafe fn ring(
+        this: &Arc<Self>,
+        head: &RingHead,
+        cells: usize,
+        area: (usize, u32),
+    ) -> RingMemory {
+        // SAFETY: the caller promises it.
+        let (cells, start) = unsafe { (this.base.add(cells).cast(), this.base.add(area.0)) };
+        RingMemory {
+            head: NonNull::from(head),
+            cells,
+            cell_count: this.limits.descriptors,
+            area: start,
+            area_len: area.1,
+            _keep: Arc::<Self>::clone(this),
+        }
+    }
+
+    fn slots(this: &Arc<Self>) -> Slots {
+        // SAFETY: the offset lies inside the mapping, and fresh memory is zero.
+        unsafe {
+            Slots::new(
+                this.base.add(this.map.slots).cast(),
+                this.limits.slots,
+                Arc::<Self>::clone(this),
+            )
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped with this length, and everything that points into it keeps it.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.map.total) };
+    }
+}

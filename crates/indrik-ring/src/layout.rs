@@ -1,0 +1,141 @@
+//! Where everything lies in a channel's memory.
+
+use core::fmt;
+
+use crate::frame::Cell;
+use crate::slot::SlotCell;
+use crate::sync::{AtomicU32, AtomicU64};
+
+pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
+pub(crate) const VERSION: u32 = 1;
+const PAGE: usize = 4096;
+
+/// The sizes of a channel; they never change after it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelLimits {
+    /// Requests that may be at the worker at once, running or queued ahead.
+    pub slots: u16,
+    /// Descriptors in each ring; a power of two.
+    pub descriptors: u32,
+    /// Bytes of payload that may wait in the request direction.
+    pub request_area: u32,
+    /// Bytes of payload that may wait in the response direction.
+    pub response_area: u32,
+}
+
+impl Default for ChannelLimits {
+    fn default() -> Self {
+        Self { slots: 128, descriptors: 1024, request_area: 512 * 1024, response_area: 512 * 1024 }
+    }
+}
+
+impl ChannelLimits {
+    const SLOTS_MAX: u16 = 16_384;
+    const DESCRIPTORS_MAX: u32 = 65_536;
+    const AREA_MIN: u32 = 2 * (crate::CHUNK_MAX as u32);
+    const AREA_MAX: u32 = 256 * 1024 * 1024;
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// [`LimitError`] names the limit that is out of range.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let fail = |name| Err(LimitError { name });
+        if self.slots == 0 || self.slots > Self::SLOTS_MAX {
+            return fail("slots");
+        }
+        if !self.descriptors.is_power_of_two() || self.descriptors > Self::DESCRIPTORS_MAX {
+            return fail("descriptors");
+        }
+        let area = Self::AREA_MIN..=Self::AREA_MAX;
+        if !area.contains(&self.request_area) || !self.request_area.is_multiple_of(64) {
+            return fail("request_area");
+        }
+        if !area.contains(&self.response_area) || !self.response_area.is_multiple_of(64) {
+            return fail("response_area");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn map(&self) -> Map {
+        let slots = PAGE;
+        let request_cells = slots + usize::from(self.slots) * size_of::<SlotCell>();
+        let cells = self.descriptors as usize * size_of::<Cell>();
+        let response_cells = request_cells + cells;
+        let request_area = (response_cells + cells).next_multiple_of(PAGE);
+        let response_area = (request_area + self.request_area as usize).next_multiple_of(PAGE);
+        let total = (response_area + self.response_area as usize).next_multiple_of(PAGE);
+        Map { slots, request_cells, response_cells, request_area, response_area, total }
+    }
+}
+
+/// A limit that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitError {
+    /// Which one.
+    pub name: &'static str,
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "channel limit `{}` is out of range", self.name)
+    }
+}
+
+impl std::error::Error for LimitError {}
+
+/// Whoever points into a channel's memory keeps it alive with this.
+pub(crate) type Keep = std::sync::Arc<dyn Send + Sync>;
+
+/// Byte offsets of the parts in the mapping.
+pub(crate) struct Map {
+    pub(crate) slots: usize,
+    pub(crate) request_cells: usize,
+    pub(crate) response_cells: usize,
+    pub(crate) request_area: usize,
+    pub(crate) response_area: usize,
+    pub(crate) total: usize,
+}
+
+/// A value on cache lines of its own (two: the prefetcher fetches pairs).
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(pub(crate) T);
+
+/// What the two ends of one ring share beside the descriptors.
+#[repr(C)]
+pub(crate) struct RingHead {
+    /// Descriptors ever pushed; written by the producer.
+    pub(crate) tail: Line<AtomicU64>,
+    /// Descriptors ever taken; written by the consumer.
+    pub(crate) head: Line<AtomicU64>,
+    /// 1 while the consumer sleeps, or is about to.
+    pub(crate) sleeping: Line<AtomicU32>,
+    /// 1 while the producer waits for space.
+    pub(crate) starving: Line<AtomicU32>,
+    /// A futex word that moves whenever a starving producer got space.
+    pub(crate) space: Line<AtomicU32>,
+}
+
+/// The first page of a channel.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) magic: u64,
+    pub(crate) version: u32,
+    pub(crate) slots: u32,
+    pub(crate) descriptors: u32,
+    pub(crate) request_area: u32,
+    pub(crate) response_area: u32,
+    pub(crate) requests: RingHead,
+    pub(crate) responses: RingHead,
+    /// 1 when the worker shall leave once its ring is empty; written by either side.
+    pub(crate) shutdown: Line<AtomicU32>,
+    /// Moves whenever the worker's main loop turns; written by the worker.
+    pub(crate) heartbeat: Line<AtomicU64>,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<Header>() <= PAGE);
+    assert!(size_of::<Cell>() == 32);
+    assert!(size_of::<SlotCell>() == 256);
+};

@@ -1,0 +1,44 @@
+//! The channel: shared memory between the front and one worker (DESIGN section 2).
+//!
+//! One sealed memfd per worker, made before the fork. Two rings of fixed-size descriptors, one in
+//! each direction; payload lies in a byte area of the same mapping; a table of slots holds what
+//! both sides must see of a request at any moment (its state, how much of a stream was taken).
+//!
+//! Invariants:
+//!
+//! * Exactly two parties share a channel, and every ring has one producer and one consumer.
+//! * Nothing grows at run time, and every limit is in [`ChannelLimits`].
+//! * The front trusts nothing it reads: a descriptor is copied out, then checked, then used, and a
+//!   payload is copied out before it is parsed. A corrupt worker loses its own requests only.
+//! * Wake-ups happen only when the other side said that it sleeps; whoever goes to sleep says so
+//!   first and then looks again.
+//! * A dead side needs no repair: the channel dies with its worker, and what the front still held
+//!   is read off the slot states ([`SlotState::Queued`] was never started).
+#![expect(unsafe_code, reason = "shared memory is raw memory; every block names its invariant")]
+
+mod channel;
+mod frame;
+mod head;
+mod layout;
+mod ring;
+mod slot;
+mod sync;
+mod wake;
+
+pub use channel::{ChannelFds, Control, FrontChannel, WorkerChannel};
+pub use frame::{Descriptor, Flags, Kind};
+pub use head::{
+    HeadError, Headers, RequestHead, ResponseHead, encode_headers, encode_request, encode_response,
+    headers_len, request_len, response_len,
+};
+pub use layout::{ChannelLimits, LimitError};
+pub use ring::{Full, Receiver, Sender, Violation};
+pub use slot::{CreditWait, SlotState, Slots};
+pub use wake::Wake;
+
+/// Bytes of a request body that may lie between the front and the application, per request.
+pub const REQUEST_WINDOW: u64 = 256 * 1024;
+/// Bytes of a response body that may lie between the application and the client, per response.
+pub const RESPONSE_WINDOW: u64 = 256 * 1024;
+/// The largest payload of one descriptor that carries a piece of a body.
+pub const CHUNK_MAX: usize = 64 * 1024;

@@ -1,0 +1,338 @@
+//! One direction of a channel: a ring of descriptors and the area their payload lies in.
+//!
+//! The producer allocates payload in ring order and remembers, in its own memory, where each
+//! descriptor's payload ends; space is free again when the consumer has passed the descriptor. So
+//! neither side ever reads an allocation structure that the other could have broken.
+
+use core::ptr::NonNull;
+use core::time::Duration;
+use core::{fmt, slice};
+
+use crate::frame::{Cell, Descriptor};
+use crate::layout::{Keep, RingHead};
+use crate::slot::{sleep_on_futex, wake_futex};
+use crate::sync::{Ordering, fence};
+
+/// Payload starts on such a boundary.
+const ALIGN: usize = 16;
+
+/// There is no room now; ask again after the other side has taken something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The other side wrote something that cannot be; the channel must not be used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A ring index moved backwards or too far.
+    Index,
+    /// A descriptor of unknown kind.
+    Kind,
+    /// A payload outside the area.
+    Payload,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Index => "a ring index in the shared memory is out of range",
+            Self::Kind => "a descriptor in the shared memory is of no known kind",
+            Self::Payload => "a descriptor in the shared memory points outside its area",
+        })
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// The memory of one direction.
+#[derive(Clone)]
+pub(crate) struct RingMemory {
+    pub(crate) head: NonNull<RingHead>,
+    pub(crate) cells: NonNull<Cell>,
+    pub(crate) cell_count: u32,
+    pub(crate) area: NonNull<u8>,
+    pub(crate) area_len: u32,
+    pub(crate) _keep: Keep,
+}
+
+impl RingMemory {
+    fn shared(&self) -> &RingHead {
+        // SAFETY: `_keep` keeps the memory alive.
+        unsafe { self.head.as_ref() }
+    }
+
+    fn cell(&self, index: u64) -> &Cell {
+        let place = (index & u64::from(self.cell_count - 1)) as usize;
+        // SAFETY: `cell_count` is a power of two, so `place` is below it.
+        unsafe { self.cells.add(place).as_ref() }
+    }
+}
+
+/// The producing end.
+pub struct Sender {
+    memory: RingMemory,
+    tail: u64,
+    /// The consumer's head as last seen.
+    head: u64,
+    /// Where the payload of each descriptor in the ring ends, as a position that only grows.
+    ends: Box<[u64]>,
+    area_tail: u64,
+    area_head: u64,
+    broken: bool,
+}
+
+// SAFETY: the memory is shared through atomics, and one end is used by one thread at a time.
+unsafe impl Send for Sender {}
+
+impl Sender {
+    /// # Safety
+    /// The memory's counters are zero, and this is its only producer.
+    pub(crate) unsafe fn new(memory: RingMemory) -> Self {
+        let ends = vec![0; memory.cell_count as usize].into_boxed_slice();
+        Self { memory, tail: 0, head: 0, ends, area_tail: 0, area_head: 0, broken: false }
+    }
+
+    /// The largest payload that one descriptor can have.
+    #[must_use]
+    pub const fn payload_max(&self) -> usize {
+        self.memory.area_len as usize / 2
+    }
+
+    /// Sends a descriptor with a payload of `len` bytes that `fill` writes in place. The consumer
+    /// is not woken before [`Self::must_wake`] is asked.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room for it now. A `len` over [`Self::payload_max`] never fits.
+    pub fn send(
+        &mut self,
+        mut descriptor: Descriptor,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), Full> {
+        let (offset, end) = self.reserve(len)?;
+        descriptor.offset = offset;
+        descriptor.len = len as u32;
+        if len != 0 {
+            // SAFETY: `reserve` gave us this part of the area, and the consumer does not look at it
+            // before the tail moves. (A hostile one could, but it only harms what it reads.)
+            fill(unsafe {
+                slice::from_raw_parts_mut(self.memory.area.add(offset as usize).as_ptr(), len)
+            });
+        }
+        descriptor.store(self.memory.cell(self.tail));
+        let place = (self.tail & u64::from(self.memory.cell_count - 1)) as usize;
+        self.ends[place] = end;
+        self.area_tail = end;
+        self.tail += 1;
+        self.memory.shared().tail.0.store(self.tail, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether the consumer sleeps and has to be woken; asking resets it, so the caller must do it.
+    /// To be asked once after a batch of [`Self::send`].
+    #[must_use = "the consumer sleeps until it is woken"]
+    pub fn must_wake(&self) -> bool {
+        fence(Ordering::SeqCst);
+        let sleeping = &self.memory.shared().sleeping.0;
+        sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::SeqCst) != 0
+    }
+
+    /// Whether the consumer has taken everything.
+    #[must_use]
+    pub fn is_drained(&mut self) -> bool {
+        self.refresh();
+        self.head == self.tail
+    }
+
+    /// Whether the consumer wrote an impossible index; nothing can be sent any more.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Asks the consumer to say when there is space again. False: there may be some already, so
+    /// try again first.
+    #[must_use = "false means: try again now"]
+    pub fn starve(&mut self) -> bool {
+        let seen = self.head;
+        self.memory.shared().starving.0.store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.refresh();
+        self.head == seen
+    }
+
+    /// The futex word to pass to [`Self::sleep_for_space`]; read it before [`Self::starve`].
+    #[must_use]
+    pub fn space_ticket(&self) -> u32 {
+        self.memory.shared().space.0.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until the consumer made space, at most `limit`.
+    pub fn sleep_for_space(&self, ticket: u32, limit: Duration) {
+        sleep_on_futex(&self.memory.shared().space.0, ticket, limit);
+    }
+
+    /// Room for `len` bytes: their offset, and the position behind them.
+    fn reserve(&mut self, len: usize) -> Result<(u32, u64), Full> {
+        if len > self.payload_max() {
+            return Err(Full);
+        }
+        if let Some(place) = self.try_reserve(len) {
+            return Ok(place);
+        }
+        self.refresh();
+        self.try_reserve(len).ok_or(Full)
+    }
+
+    fn try_reserve(&mut self, len: usize) -> Option<(u32, u64)> {
+        if self.broken || self.tail - self.head >= u64::from(self.memory.cell_count) {
+            return None;
+        }
+        let area_len = u64::from(self.memory.area_len);
+        let padded = len.next_multiple_of(ALIGN) as u64;
+        let at = self.area_tail % area_len;
+        // A payload lies in one piece: when the rest of the area is too short, it is passed over.
+        let start =
+            if at + padded > area_len { self.area_tail + (area_len - at) } else { self.area_tail };
+        let end = start + padded;
+        (end - self.area_head <= area_len).then_some(((start % area_len) as u32, end))
+    }
+
+    /// Looks how far the consumer is.
+    fn refresh(&mut self) {
+        let head = self.memory.shared().head.0.load(Ordering::Acquire);
+        if head < self.head || head > self.tail {
+            self.broken = true;
+        } else if head != self.head {
+            self.head = head;
+            let last = ((head - 1) & u64::from(self.memory.cell_count - 1)) as usize;
+            self.area_head = self.ends[last];
+        }
+        if self.head == self.tail {
+            // All is free: begin again at the start, where the memory is warm in the caches.
+            self.area_tail = 0;
+            self.area_head = 0;
+        }
+    }
+
+    /// Looks how far the consumer is if anything is under way; once per batch keeps both the
+    /// descriptors and the payload in warm memory.
+    pub fn begin_batch(&mut self) {
+        if self.head != self.tail {
+            self.refresh();
+        }
+    }
+}
+
+/// The consuming end.
+pub struct Receiver {
+    memory: RingMemory,
+    head: u64,
+    /// The producer's tail as last seen.
+    tail: u64,
+}
+
+// SAFETY: as for `Sender`.
+unsafe impl Send for Receiver {}
+
+impl Receiver {
+    /// # Safety
+    /// The memory's counters are zero, and this is its only consumer.
+    pub(crate) const unsafe fn new(memory: RingMemory) -> Self {
+        Self { memory, head: 0, tail: 0 }
+    }
+
+    /// Takes the next descriptor, if there is one. Its payload stays valid until [`Self::release`].
+    ///
+    /// # Errors
+    /// [`Violation`] when the producer wrote something that cannot be.
+    #[inline]
+    pub fn receive(&mut self) -> Result<Option<Descriptor>, Violation> {
+        if self.head == self.tail && !self.look()? {
+            return Ok(None);
+        }
+        let descriptor = Descriptor::load(self.memory.cell(self.head)).ok_or(Violation::Kind)?;
+        let end = u64::from(descriptor.offset) + u64::from(descriptor.len);
+        if end > u64::from(self.memory.area_len) {
+            return Err(Violation::Payload);
+        }
+        self.head += 1;
+        Ok(Some(descriptor))
+    }
+
+    /// Whether something lies in the ring.
+    ///
+    /// # Errors
+    /// [`Violation::Index`].
+    pub fn look(&mut self) -> Result<bool, Violation> {
+        let tail = self.memory.shared().tail.0.load(Ordering::Acquire);
+        if tail < self.tail || tail - self.head > u64::from(self.memory.cell_count) {
+            return Err(Violation::Index);
+        }
+        self.tail = tail;
+        Ok(self.head != self.tail)
+    }
+
+    /// Copies a payload out, replacing what is in `into`.
+    pub fn copy_payload(&self, descriptor: &Descriptor, into: &mut Vec<u8>) {
+        let len = descriptor.len as usize;
+        into.clear();
+        into.reserve(len);
+        // SAFETY: `receive` checked that the payload lies in the area; the vector has room. The
+        // producer may be changing the bytes at this moment if it is hostile; we then copy some
+        // mixture, which the parser treats like any other input.
+        unsafe {
+            let from = self.memory.area.add(descriptor.offset as usize).as_ptr();
+            core::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), len);
+            into.set_len(len);
+        }
+    }
+
+    /// The payload in place.
+    ///
+    /// # Safety
+    /// Only for a consumer that trusts the producer not to change it (a worker its front), and not
+    /// after [`Self::release`].
+    #[must_use]
+    pub unsafe fn payload<'a>(&self, descriptor: &Descriptor) -> &'a [u8] {
+        // SAFETY: `receive` checked the bounds; the rest is the caller's promise.
+        unsafe {
+            let from = self.memory.area.add(descriptor.offset as usize).as_ptr();
+            slice::from_raw_parts(from, descriptor.len as usize)
+        }
+    }
+
+    /// Gives the space of everything received so far back to the producer. True: the producer
+    /// waits for it and must be told (a thread that sleeps on the futex has been woken already).
+    #[must_use = "a producer that polls must be woken"]
+    pub fn release(&mut self) -> bool {
+        let shared = self.memory.shared();
+        shared.head.0.store(self.head, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if shared.starving.0.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        shared.starving.0.store(0, Ordering::SeqCst);
+        shared.space.0.fetch_add(1, Ordering::SeqCst);
+        wake_futex(&shared.space.0);
+        true
+    }
+
+    /// Says that the consumer is going to sleep. False: something has come, so do not.
+    ///
+    /// # Errors
+    /// [`Violation::Index`].
+    pub fn prepare_sleep(&mut self) -> Result<bool, Violation> {
+        self.memory.shared().sleeping.0.store(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.look()? {
+            self.awake();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Says that the consumer does not sleep (any more).
+    pub fn awake(&self) {
+        self.memory.shared().sleeping.0.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,284 @@
+//! The slot table: what both sides must see of a request at any moment.
+
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use crate::layout::{Keep, Line};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Where a request stands. It moves by compare-and-swap: `Queued → Running → Done` by the worker,
+/// or `Queued → Reclaimed` by the front, so exactly one side owns a queued request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SlotState {
+    /// The slot is not in use.
+    Free = 0,
+    /// The request lies in the ring; the worker has not started it.
+    Queued = 1,
+    /// The application has it.
+    Running = 2,
+    /// The front took it back; the worker passes over it.
+    Reclaimed = 3,
+    /// The application has returned.
+    Done = 4,
+}
+
+impl SlotState {
+    const fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Queued,
+            2 => Self::Running,
+            3 => Self::Reclaimed,
+            4 => Self::Done,
+            _ => Self::Free,
+        }
+    }
+}
+
+/// How a worker waits for response credit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum CreditWait {
+    /// Nobody waits.
+    No = 0,
+    /// A thread sleeps on the slot's futex.
+    Thread = 1,
+    /// An event loop wants a [`Kind::Credit`](crate::Kind::Credit) descriptor.
+    Descriptor = 2,
+}
+
+/// A slot as it lies in shared memory; a pair of lines for each writer.
+#[repr(C)]
+pub(crate) struct SlotCell {
+    /// Written by the front, and by both through compare-and-swap.
+    front: Line<FrontPart>,
+    /// Written by the worker.
+    worker: Line<WorkerPart>,
+}
+
+#[repr(C)]
+struct FrontPart {
+    /// generation << 8 | state
+    state: AtomicU64,
+    /// Bytes of the response body that the client's side has taken.
+    response_taken: AtomicU64,
+    /// A futex word that moves with `response_taken` and `gone`.
+    credit: AtomicU32,
+    /// 1 when the client is gone.
+    gone: AtomicU32,
+}
+
+#[repr(C)]
+struct WorkerPart {
+    /// Bytes of the request body that the application has taken.
+    request_taken: AtomicU64,
+    /// A [`CreditWait`].
+    wants_credit: AtomicU32,
+    /// 1 when the front wants a [`Kind::RequestCredit`](crate::Kind::RequestCredit).
+    request_credit_wanted: AtomicU32,
+}
+
+/// A view of the slot table. Both sides have one.
+#[derive(Clone)]
+pub struct Slots {
+    cells: NonNull<SlotCell>,
+    count: u16,
+    _keep: Keep,
+}
+
+// SAFETY: the cells are only reached through atomics.
+unsafe impl Send for Slots {}
+// SAFETY: as above.
+unsafe impl Sync for Slots {}
+
+impl Slots {
+    /// # Safety
+    /// `cells` points to `count` zero-initialised or live cells that live as long as `keep`.
+    pub(crate) const unsafe fn new(cells: NonNull<SlotCell>, count: u16, keep: Keep) -> Self {
+        Self { cells, count, _keep: keep }
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub const fn count(&self) -> u16 {
+        self.count
+    }
+
+    fn cell(&self, slot: u16) -> &SlotCell {
+        assert!(slot < self.count, "slot {slot} of {}", self.count);
+        // SAFETY: `slot` was checked; `new` promises that the cells live.
+        unsafe { self.cells.add(usize::from(slot)).as_ref() }
+    }
+
+    // --- the front's side
+
+    /// Begins a use of a slot: counters at zero, state [`SlotState::Queued`].
+    pub fn begin(&self, slot: u16, generation: u32) {
+        let cell = self.cell(slot);
+        cell.front.0.response_taken.store(0, Ordering::Relaxed);
+        cell.front.0.gone.store(0, Ordering::Relaxed);
+        cell.worker.0.request_taken.store(0, Ordering::Relaxed);
+        cell.worker.0.wants_credit.store(0, Ordering::Relaxed);
+        cell.worker.0.request_credit_wanted.store(0, Ordering::Relaxed);
+        cell.front.0.state.store(pack(generation, SlotState::Queued), Ordering::Release);
+    }
+
+    /// Takes a queued request back. False: the worker was quicker.
+    #[must_use]
+    pub fn reclaim(&self, slot: u16, generation: u32) -> bool {
+        self.exchange(slot, generation, SlotState::Queued, SlotState::Reclaimed)
+    }
+
+    /// The state of a use of a slot; [`SlotState::Free`] if the slot is at another use.
+    #[must_use]
+    pub fn state(&self, slot: u16, generation: u32) -> SlotState {
+        let word = self.cell(slot).front.0.state.load(Ordering::Acquire);
+        if (word >> 8) as u32 == generation {
+            SlotState::from_u8(word as u8)
+        } else {
+            SlotState::Free
+        }
+    }
+
+    /// Says that the client's side took `bytes` more of the response. Returns how the worker waits
+    /// for it, and resets that; a sleeping thread has been woken already.
+    #[must_use = "an event loop must be sent a Credit descriptor"]
+    pub fn response_took(&self, slot: u16, bytes: u64) -> CreditWait {
+        let cell = self.cell(slot);
+        cell.front.0.response_taken.fetch_add(bytes, Ordering::SeqCst);
+        self.wake_waiter(cell)
+    }
+
+    /// Says that the client is gone.
+    #[must_use = "an event loop must be sent a Disconnect descriptor"]
+    pub fn set_gone(&self, slot: u16) -> CreditWait {
+        let cell = self.cell(slot);
+        cell.front.0.gone.store(1, Ordering::SeqCst);
+        self.wake_waiter(cell)
+    }
+
+    fn wake_waiter(&self, cell: &SlotCell) -> CreditWait {
+        match cell.worker.0.wants_credit.load(Ordering::SeqCst) {
+            0 => CreditWait::No,
+            wanted => {
+                cell.worker.0.wants_credit.store(0, Ordering::SeqCst);
+                cell.front.0.credit.fetch_add(1, Ordering::SeqCst);
+                if wanted == CreditWait::Descriptor as u32 {
+                    CreditWait::Descriptor
+                } else {
+                    wake_futex(&cell.front.0.credit);
+                    CreditWait::Thread
+                }
+            }
+        }
+    }
+
+    /// Bytes of the request body that the application has taken.
+    #[must_use]
+    pub fn request_taken(&self, slot: u16) -> u64 {
+        self.cell(slot).worker.0.request_taken.load(Ordering::SeqCst)
+    }
+
+    /// Asks the worker to send a [`Kind::RequestCredit`](crate::Kind::RequestCredit) when it takes
+    /// more; look at [`Self::request_taken`] again afterwards.
+    pub fn want_request_credit(&self, slot: u16) {
+        self.cell(slot).worker.0.request_credit_wanted.store(1, Ordering::SeqCst);
+    }
+
+    // --- the worker's side
+
+    /// Starts a queued request. False: the front took it back.
+    #[must_use]
+    pub fn start(&self, slot: u16, generation: u32) -> bool {
+        self.exchange(slot, generation, SlotState::Queued, SlotState::Running)
+    }
+
+    /// Marks a running request as done; to be called before its last descriptor is sent.
+    pub fn finish(&self, slot: u16, generation: u32) {
+        let _ = self.exchange(slot, generation, SlotState::Running, SlotState::Done);
+    }
+
+    /// Whether the client is gone.
+    #[must_use]
+    pub fn is_gone(&self, slot: u16) -> bool {
+        self.cell(slot).front.0.gone.load(Ordering::Relaxed) != 0
+    }
+
+    /// Bytes of the response body that the client's side has taken.
+    #[must_use]
+    pub fn response_taken(&self, slot: u16) -> u64 {
+        self.cell(slot).front.0.response_taken.load(Ordering::SeqCst)
+    }
+
+    /// Says how the worker is going to wait for credit; look at [`Self::response_taken`] and
+    /// [`Self::is_gone`] again afterwards, before waiting.
+    pub fn want_credit(&self, slot: u16, wait: CreditWait) {
+        self.cell(slot).worker.0.wants_credit.store(wait as u32, Ordering::SeqCst);
+    }
+
+    /// The futex word to pass to [`Self::sleep_for_credit`]; read it before looking at the credit.
+    #[must_use]
+    pub fn credit_ticket(&self, slot: u16) -> u32 {
+        self.cell(slot).front.0.credit.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until the front moves the word on from `ticket`, at most `limit`.
+    pub fn sleep_for_credit(&self, slot: u16, ticket: u32, limit: Duration) {
+        sleep_on_futex(&self.cell(slot).front.0.credit, ticket, limit);
+    }
+
+    /// Says that the application took `bytes` more of the request body. True: the front wants a
+    /// [`Kind::RequestCredit`](crate::Kind::RequestCredit).
+    #[must_use = "the front waits for the descriptor"]
+    pub fn request_took(&self, slot: u16, bytes: u64) -> bool {
+        let worker = &self.cell(slot).worker.0;
+        worker.request_taken.fetch_add(bytes, Ordering::SeqCst);
+        worker.request_credit_wanted.load(Ordering::SeqCst) != 0
+            && worker.request_credit_wanted.swap(0, Ordering::SeqCst) != 0
+    }
+
+    fn exchange(&self, slot: u16, generation: u32, from: SlotState, to: SlotState) -> bool {
+        self.cell(slot)
+            .front
+            .0
+            .state
+            .compare_exchange(
+                pack(generation, from),
+                pack(generation, to),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            )
+            .is_ok()
+    }
+}
+
+const fn pack(generation: u32, state: SlotState) -> u64 {
+    (generation as u64) << 8 | state as u64
+}
+
+#[cfg(not(loom))]
+pub(crate) fn wake_futex(word: &AtomicU32) {
+    // The word lies in memory shared between processes, so the flag must not be PRIVATE.
+    let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), u32::MAX >> 1);
+}
+
+#[cfg(not(loom))]
+pub(crate) fn sleep_on_futex(word: &AtomicU32, expected: u32, limit: Duration) {
+    let limit = rustix::thread::futex::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    // Every outcome (woken, word already moved, time over, signal) means: look again.
+    let flags = rustix::thread::futex::Flags::empty();
+    let _ = rustix::thread::futex::wait(word, flags, expected, Some(&limit));
+}
+
+#[cfg(loom)]
+pub(crate) fn wake_futex(_word: &AtomicU32) {}
+
+#[cfg(loom)]
+pub(crate) fn sleep_on_futex(word: &AtomicU32, expected: u32, _limit: Duration) {
+    while word.load(Ordering::SeqCst) == expected {
+        loom::thread::yield_now();
+    }
+}
