@@ -16,6 +16,17 @@ pub struct WorkerId(pub u64);
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
+impl Generation {
+    /// The generation the server starts with.
+    pub const FIRST: Self = Self(1);
+
+    /// The generation a reload after this one begins.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

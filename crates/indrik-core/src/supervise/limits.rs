@@ -1,0 +1,52 @@
+//! Every wait and count of the supervisor that is not a setting, with the reason for its size.
+
+use std::time::Duration;
+
+/// How long a zygote may take to answer a fork request. It has nothing else to do, so a longer
+/// silence means that a hook hangs in it: it is killed and started anew.
+pub const FORK_MAX: Duration = Duration::from_secs(60);
+
+/// How long a worker or a zygote may boot. Models of many gigabytes load in minutes; half an hour
+/// is a deadlock.
+pub const BOOT_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Between the request for tracebacks and SIGABRT, so that the dump is written first.
+pub const DUMP_GRACE: Duration = Duration::from_millis(200);
+
+/// Between SIGABRT and SIGKILL: time for the worker's abort handler.
+pub const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// Between SIGQUIT and SIGKILL in a quick shutdown.
+pub const QUICK_GRACE: Duration = Duration::from_secs(2);
+
+/// The least time a worker gets for its exit hooks after its shutdown flag was set, even if the
+/// graceful timeout is used up.
+pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
+
+/// After SIGKILL the kernel may need this long (uninterruptible sleep); then the worker is
+/// forgotten, so that it cannot hold up a shutdown for ever.
+pub const KILL_MAX: Duration = Duration::from_secs(10);
+
+/// A worker that was ready this long died of bad luck, not of a crash loop.
+pub const YOUNG_AGE: Duration = Duration::from_secs(10);
+
+/// First and longest delay before a worker that was ready and died young is replaced again. Short,
+/// because such a worker serves between its deaths and somebody may be killing it from outside.
+pub const CRASH_DELAY: Duration = Duration::from_millis(100);
+/// See [`CRASH_DELAY`].
+pub const CRASH_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// First and longest delay before a worker or zygote that failed to boot is tried again.
+pub const BOOT_DELAY: Duration = Duration::from_secs(1);
+/// See [`BOOT_DELAY`].
+pub const BOOT_DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// Fork requests one zygote may have unanswered; keeps its socket's buffer and the file
+/// descriptors in flight small.
+pub const FORKS_IN_FLIGHT_MAX: usize = 8;
+
+/// How often workers may be killed by a signal before one was ever ready; then the server gives up.
+pub const START_CRASHES_MAX: u32 = 3;
+
+/// TTIN goes no higher.
+pub const WORKERS_MAX: u32 = 1024;

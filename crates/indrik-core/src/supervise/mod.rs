@@ -1,0 +1,444 @@
+//! The supervisor as a pure state machine: what happens goes in, what to do comes out.
+//!
+//! The shell calls [`Supervisor::handle`] with everything that happens, performs every
+//! [`Effect`] that [`Supervisor::poll_effect`] then yields, and calls again with [`Event::Tick`] at
+//! [`Supervisor::poll_timeout`]. Performing an effect only ever produces a later event, so the
+//! simulator in `tests/supervise_sim` replaces the whole operating system.
+//!
+//! This file holds the types and the only `match` over events. One concern lies in each of the
+//! other files: `worker` (states of one worker), `pool` (wanted and had), `restart` (back-off),
+//! `reload` (generations), `shutdown` (escalation), `signals` (what a signal means), `limits`.
+
+pub mod limits;
+mod pool;
+mod reload;
+mod restart;
+mod shutdown;
+mod signals;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::ids::{Generation, WorkerId};
+use reload::{Candidate, Zygote};
+use restart::Restarts;
+use shutdown::Phase;
+pub use signals::Signal;
+use worker::Worker;
+
+/// Monotonic time since some moment the shell chose.
+pub type Now = Duration;
+
+/// The settings the supervisor decides by. They belong to a generation: a reload may change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Workers wanted, at least 1.
+    pub workers: u32,
+    /// How long requests may go on after the end of their worker or of the server was decided.
+    pub graceful_timeout: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { workers: 1, graceful_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Why a zygote or a worker did not get ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The configuration is wrong.
+    Config,
+    /// An address could not be bound.
+    Bind,
+    /// The application was not found: no such module or attribute, or not callable.
+    Import,
+    /// The application is neither WSGI nor ASGI, or not what the worker class needs.
+    Interface,
+    /// An exception while booting.
+    Boot,
+    /// The application's lifespan startup failed.
+    Lifespan,
+}
+
+impl FailureKind {
+    /// The exit code of a server that could not start for this reason: Gunicorn's codes.
+    #[must_use]
+    pub const fn exit_code(self) -> i32 {
+        match self {
+            Self::Config | Self::Bind => 1,
+            Self::Boot | Self::Lifespan => 3,
+            Self::Import | Self::Interface => 4,
+        }
+    }
+}
+
+/// A failure to get ready, with what to tell the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: FailureKind,
+    /// What failed and where, one line.
+    pub message: String,
+    /// What to do about it, one line, or empty.
+    pub hint: String,
+    /// Python's traceback, or empty.
+    pub traceback: String,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server is to start. The first event, once.
+    Start,
+    /// The supervisor received a signal.
+    Signal(Signal),
+    /// The zygote has read its configuration, the sockets are bound, and it can fork workers.
+    ZygoteReady {
+        /// Which.
+        generation: Generation,
+        /// The settings of its configuration.
+        policy: Policy,
+    },
+    /// The zygote could not get ready. It is told to leave.
+    ZygoteFailed {
+        /// Which.
+        generation: Generation,
+        /// Why.
+        failure: Failure,
+    },
+    /// The zygote's process ended.
+    ZygoteExited {
+        /// Which.
+        generation: Generation,
+    },
+    /// The zygote made the worker.
+    Forked {
+        /// Which.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+    },
+    /// The zygote could not make the worker.
+    ForkFailed {
+        /// Which.
+        worker: WorkerId,
+        /// The system's reason.
+        message: String,
+    },
+    /// The worker has the application loaded and waits for requests.
+    WorkerReady {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker could not load the application. Its exit follows.
+    WorkerBootFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The worker began to stop of its own accord (it was sent SIGTERM from outside).
+    WorkerStopping {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker's process ended.
+    WorkerExited {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The front has nothing left in the worker.
+    WorkerDrained {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker has served as many requests as one may.
+    WorkerUsedUp {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A request in the worker has run longer than `timeout`.
+    RequestStuck {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker's main thread has shown no life for longer than `timeout`.
+    HeartbeatStale {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// No request and no connection is left in the front.
+    FrontIdle,
+    /// The time [`Supervisor::poll_timeout`] named has come.
+    Tick,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an effect must be performed"]
+pub enum Effect {
+    /// Start a zygote for the generation, or start it again. Answer: `ZygoteReady`, `ZygoteFailed`, `ZygoteExited`.
+    SpawnZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// Tell the zygote to leave. Answer: `ZygoteExited`.
+    RetireZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// SIGKILL for a zygote that does not leave.
+    KillZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// From now on this generation's configuration is the server's.
+    Adopt {
+        /// Which.
+        generation: Generation,
+    },
+    /// Ask the zygote for a worker. Answer: `Forked` or `ForkFailed`.
+    Fork {
+        /// The new worker.
+        worker: WorkerId,
+        /// The zygote to ask.
+        generation: Generation,
+    },
+    /// Let a forked worker go on; until then it waits, so no worker runs that is not known.
+    Release {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front may give the worker requests.
+    AddToFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front gives the worker nothing more. Answer: `WorkerDrained`.
+    DrainInFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker is dead: the front recovers what it held.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Set the worker's shutdown flag and wake it.
+    ShutDownWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Send the worker a signal.
+    Kill {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        signal: KillSignal,
+    },
+    /// The front takes no new connections, but finishes what was accepted, the kernel's queue included. Answer: `FrontIdle`.
+    StopAccepting,
+    /// The front drops everything at once.
+    CloseNow,
+    /// Reopen the log files.
+    ReopenLogs,
+    /// Write a line to the error log.
+    Log(LogLine),
+    /// Nothing is left to do: end the process with this code. The last effect.
+    Exit(i32),
+}
+
+/// The signals the supervisor sends to workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillSignal {
+    /// SIGUSR2: write the tracebacks of all threads.
+    DumpTraceback,
+    /// SIGABRT: run the abort handler and exit.
+    Abort,
+    /// SIGQUIT: exit at once.
+    Quit,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something to look at some day.
+    Warning,
+    /// Something failed.
+    Error,
+    /// Somebody should get up.
+    Critical,
+}
+
+/// One line (or a block, for a traceback) for the error log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How grave.
+    pub level: Level,
+    /// The process it is about, if not the supervisor's own.
+    pub pid: Option<u32>,
+    /// The text, without a line end.
+    pub text: String,
+}
+
+/// The machine. See the module's text.
+#[derive(Debug)]
+pub struct Supervisor {
+    now: Now,
+    phase: Phase,
+    policy: Policy,
+    /// Workers wanted: the policy's number, changed by TTIN and TTOU.
+    wanted: u32,
+    /// A worker has been ready at some time: from then on no boot failure ends the server.
+    ever_ready: bool,
+    /// Workers ended by a signal before any was ready.
+    start_crashes: u32,
+    workers: BTreeMap<WorkerId, Worker>,
+    next_worker: u64,
+    zygotes: BTreeMap<Generation, Zygote>,
+    current: Generation,
+    candidate: Option<Candidate>,
+    /// A reload was asked for while one was under way.
+    reload_again: bool,
+    last_generation: Generation,
+    restarts: Restarts,
+    exit_code: i32,
+    effects: VecDeque<Effect>,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Supervisor {
+    /// A supervisor that has not begun; the first event is [`Event::Start`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            now: Now::ZERO,
+            phase: Phase::Starting,
+            policy: Policy::default(),
+            wanted: 1,
+            ever_ready: false,
+            start_crashes: 0,
+            workers: BTreeMap::new(),
+            next_worker: 1,
+            zygotes: BTreeMap::new(),
+            current: Generation::FIRST,
+            candidate: None,
+            reload_again: false,
+            last_generation: Generation::FIRST,
+            restarts: Restarts::default(),
+            exit_code: 0,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened at `now`. A clock that goes back is taken as standing still.
+    pub fn handle(&mut self, event: Event, now: Now) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Start => self.spawn_zygote(Generation::FIRST),
+            Event::Signal(signal) => self.signal_received(signal),
+            Event::ZygoteReady { generation, policy } => self.zygote_ready(generation, policy),
+            Event::ZygoteFailed { generation, failure } => self.zygote_failed(generation, &failure),
+            Event::ZygoteExited { generation } => self.zygote_exited(generation),
+            Event::Forked { worker, pid } => self.forked(worker, pid),
+            Event::ForkFailed { worker, message } => self.fork_failed(worker, &message),
+            Event::WorkerReady { worker } => self.worker_ready(worker),
+            Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
+            Event::WorkerStopping { worker } => self.worker_stopping(worker),
+            Event::WorkerExited { worker, status } => self.worker_exited(worker, status),
+            Event::WorkerDrained { worker } => self.worker_drained(worker),
+            Event::WorkerUsedUp { worker } => self.worker_used_up(worker),
+            Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
+                self.worker_stuck(worker);
+            }
+            Event::FrontIdle => self.front_idle(),
+            Event::Tick => {}
+        }
+        self.expire_workers();
+        self.expire_zygotes();
+        self.expire_phase();
+        self.reconcile();
+        self.finish_if_empty();
+    }
+
+    /// The next thing to do. Call until `None` after each [`Supervisor::handle`].
+    #[must_use = "an effect must be performed"]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Event::Tick`] is due at the latest. May change with each `handle`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Now> {
+        let workers = self.workers.values().filter_map(Worker::deadline);
+        let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
+        workers.chain(zygotes).chain(self.phase.deadline()).chain(self.next_refill()).min()
+    }
+
+    /// A picture for tests and for the control interface.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let ready = self.workers.values().filter(|worker| worker.is_ready()).count();
+        Census {
+            generation: self.current,
+            wanted: self.wanted,
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            processes: self.workers.len(),
+            reloading: self.candidate.is_some(),
+            serving: self.phase == Phase::Serving,
+        }
+    }
+
+    fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.push(Effect::Log(LogLine { level, pid: None, text: text.into() }));
+    }
+
+    fn log_worker(&mut self, level: Level, pid: Option<u32>, text: impl Into<String>) {
+        self.push(Effect::Log(LogLine { level, pid, text: text.into() }));
+    }
+}
+
+/// How many workers there are and of what generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// The generation that serves.
+    pub generation: Generation,
+    /// Workers wanted.
+    pub wanted: u32,
+    /// Workers the front may give requests.
+    pub ready: u32,
+    /// Workers whose end has not been seen, whatever their state.
+    pub processes: usize,
+    /// A new generation is being made.
+    pub reloading: bool,
+    /// Started, and not asked to stop.
+    pub serving: bool,
+}

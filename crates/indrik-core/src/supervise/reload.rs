@@ -1,0 +1,354 @@
+//! Generations: zygotes, their failures, and the change from one generation to the next.
+//!
+//! A new generation takes over only as a whole: its zygote and all its workers are ready before the
+//! front hears of any of them and before one old worker is drained. Whatever fails on the way, the
+//! old generation keeps serving.
+
+use super::limits::{
+    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX, STOP_GRACE_MIN,
+};
+use super::restart::{Restarts, backoff};
+use super::shutdown::Phase;
+use super::worker::{State, Worker};
+use super::{Effect, Failure, FailureKind, Level, Now, Policy, Supervisor};
+use crate::ids::{Generation, WorkerId};
+
+/// Where a zygote stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ZygoteState {
+    /// Its interpreter starts, reads the configuration, imports the application (preload).
+    Starting { until: Now },
+    /// It can fork.
+    Ready,
+    /// It was told to leave.
+    Retiring { until: Now },
+    /// It was sent SIGKILL.
+    Killed { until: Now },
+    /// It is dead and will be started again.
+    Dead { retry: Now },
+}
+
+/// The zygote of one generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Zygote {
+    state: ZygoteState,
+    /// Deaths and failed starts in a row.
+    failures: u32,
+    /// It is the zygote of a generation that is wanted: start it again when it dies.
+    wanted: bool,
+    /// It has been ready once: a restart does not reset the number of workers.
+    been_ready: bool,
+}
+
+impl Zygote {
+    /// The moment its state has lasted long enough, if the state has a limit.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        match self.state {
+            ZygoteState::Starting { until }
+            | ZygoteState::Retiring { until }
+            | ZygoteState::Killed { until } => Some(until),
+            ZygoteState::Dead { retry } => Some(retry),
+            ZygoteState::Ready => None,
+        }
+    }
+}
+
+/// The generation in the making.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    generation: Generation,
+    /// Known once its zygote has read the configuration.
+    policy: Option<Policy>,
+}
+
+impl Supervisor {
+    /// Begins a new generation; while one is in the making, the wish is remembered.
+    pub(super) fn reload(&mut self) {
+        match self.phase {
+            Phase::Starting => self.reload_again = true,
+            Phase::Serving if self.candidate.is_some() => self.reload_again = true,
+            Phase::Serving => {
+                self.log(Level::Info, "Hang up: Master");
+                self.last_generation = self.last_generation.next();
+                let generation = self.last_generation;
+                self.candidate = Some(Candidate { generation, policy: None });
+                self.spawn_zygote(generation);
+            }
+            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
+                self.log(Level::Info, "Reload ignored: the server is shutting down");
+            }
+        }
+    }
+
+    pub(super) fn is_candidate(&self, generation: Generation) -> bool {
+        self.candidate.is_some_and(|candidate| candidate.generation == generation)
+    }
+
+    pub(super) fn can_fork(&self, generation: Generation) -> bool {
+        self.zygotes.get(&generation).is_some_and(|zygote| zygote.state == ZygoteState::Ready)
+    }
+
+    pub(super) fn spawn_zygote(&mut self, generation: Generation) {
+        let state = ZygoteState::Starting { until: self.now + BOOT_MAX };
+        let zygote = self.zygotes.entry(generation).or_insert(Zygote {
+            state,
+            failures: 0,
+            wanted: true,
+            been_ready: false,
+        });
+        zygote.state = state;
+        self.push(Effect::SpawnZygote { generation });
+    }
+
+    pub(super) fn zygote_ready(&mut self, generation: Generation, policy: Policy) {
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        if !matches!(zygote.state, ZygoteState::Starting { .. }) {
+            return;
+        }
+        zygote.state = ZygoteState::Ready;
+        let first_time = !std::mem::replace(&mut zygote.been_ready, true);
+        let policy = Policy { workers: policy.workers.max(1), ..policy };
+        if let Some(candidate) = &mut self.candidate
+            && candidate.generation == generation
+        {
+            candidate.policy = Some(policy);
+        } else if generation == self.current && first_time {
+            self.policy = policy;
+            self.wanted = policy.workers;
+            self.push(Effect::Adopt { generation });
+        }
+    }
+
+    pub(super) fn zygote_failed(&mut self, generation: Generation, failure: &Failure) {
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        if !matches!(zygote.state, ZygoteState::Starting { .. }) {
+            return;
+        }
+        zygote.failures = zygote.failures.saturating_add(1);
+        zygote.state = ZygoteState::Retiring { until: self.now + STOP_GRACE_MIN };
+        self.push(Effect::RetireZygote { generation });
+        if self.is_candidate(generation) {
+            self.log_failure("Reload failed", failure);
+            self.abandon_reload("it could not be loaded");
+        } else if self.ever_ready {
+            self.log_failure("The application could not be loaded again", failure);
+        } else {
+            self.log_failure("Cannot start", failure);
+            self.give_up(failure.kind);
+        }
+    }
+
+    pub(super) fn zygote_exited(&mut self, generation: Generation) {
+        let now = self.now;
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let unasked = matches!(zygote.state, ZygoteState::Starting { .. } | ZygoteState::Ready);
+        if unasked {
+            zygote.failures = zygote.failures.saturating_add(1);
+        }
+        let again = zygote.wanted && self.phase.may_start();
+        if again {
+            let delay = backoff(zygote.failures.saturating_sub(1), BOOT_DELAY, BOOT_DELAY_MAX);
+            zygote.state = ZygoteState::Dead { retry: now + delay };
+        } else {
+            self.zygotes.remove(&generation);
+        }
+        self.forget_unforked(generation);
+        if !unasked {
+            return;
+        }
+        if self.is_candidate(generation) {
+            self.abandon_reload("its zygote died");
+        } else if !self.ever_ready {
+            self.log(Level::Critical, "Cannot start: the zygote died before a worker was ready");
+            self.give_up(FailureKind::Boot);
+        } else if again {
+            self.log(
+                Level::Error,
+                format!("The zygote of generation {generation} died; its workers go on, a new one is started"),
+            );
+        }
+    }
+
+    /// The zygote died with these requests unanswered. A worker it may just have made waits to be
+    /// released, sees its control socket closed instead, and leaves.
+    fn forget_unforked(&mut self, generation: Generation) {
+        let unforked = |worker: &Worker| {
+            worker.generation == generation
+                && matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
+        };
+        self.workers.retain(|_, worker| !unforked(worker));
+    }
+
+    /// It owes an answer to a fork request for too long.
+    pub(super) fn zygote_silent(&mut self, generation: Generation) {
+        self.log(
+            Level::Error,
+            format!("The zygote of generation {generation} does not answer; killing it"),
+        );
+        if let Some(zygote) = self.zygotes.get_mut(&generation) {
+            zygote.failures = zygote.failures.saturating_add(1);
+            zygote.state = ZygoteState::Killed { until: self.now + KILL_MAX };
+            self.push(Effect::KillZygote { generation });
+        }
+        self.forget_unforked(generation);
+        if self.is_candidate(generation) {
+            self.abandon_reload("its zygote does not answer");
+        }
+    }
+
+    /// Asks for the candidate's workers, and lets it take over when all are ready.
+    pub(super) fn fill_candidate(&mut self) {
+        let Some(Candidate { generation, policy: Some(policy) }) = self.candidate else { return };
+        let waiting = self.count_of(generation, |worker| worker.state == State::Waiting);
+        if waiting >= policy.workers {
+            return self.promote(generation, policy);
+        }
+        let taken = self.taken_slots(generation);
+        let in_flight_room = FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation));
+        let due: Vec<u32> =
+            (0..policy.workers).filter(|slot| !taken.contains(slot)).take(in_flight_room).collect();
+        for slot in due {
+            self.fork(generation, slot);
+        }
+    }
+
+    fn promote(&mut self, generation: Generation, policy: Policy) {
+        let old = std::mem::replace(&mut self.current, generation);
+        self.candidate = None;
+        self.policy = policy;
+        self.wanted = policy.workers;
+        self.restarts = Restarts::default();
+        self.log(
+            Level::Info,
+            format!(
+                "Generation {generation} serves with {} workers; generation {old} drains",
+                policy.workers
+            ),
+        );
+        self.push(Effect::Adopt { generation });
+        let now = self.now;
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in &ids {
+            let Some(worker) = self.workers.get_mut(id) else { continue };
+            if worker.generation == generation && worker.state == State::Waiting {
+                worker.state = State::Ready { since: now, retiring: false };
+                worker.in_front = true;
+                self.push(Effect::AddToFront { worker: *id });
+            }
+        }
+        for id in ids {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            if worker.generation == generation {
+                continue;
+            }
+            if worker.is_ready() { self.drain(id) } else { self.discard(id) }
+        }
+        self.retire_zygote(old);
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        }
+    }
+
+    /// Gives the generation in the making up; the old one has been serving all the time.
+    pub(super) fn abandon_reload(&mut self, why: &str) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let generation = candidate.generation;
+        self.log(
+            Level::Error,
+            format!(
+                "Generation {generation} is given up: {why}; generation {} keeps serving",
+                self.current
+            ),
+        );
+        self.discard_generation(generation);
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        }
+    }
+
+    /// Ends the candidate without a word, because the server ends.
+    pub(super) fn cancel_reload(&mut self) {
+        self.reload_again = false;
+        if let Some(candidate) = self.candidate.take() {
+            self.discard_generation(candidate.generation);
+        }
+    }
+
+    fn discard_generation(&mut self, generation: Generation) {
+        let ids: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.generation == generation)
+            .map(|worker| worker.id)
+            .collect();
+        for id in ids {
+            self.discard(id);
+        }
+        self.retire_zygote(generation);
+    }
+
+    pub(super) fn retire_zygote(&mut self, generation: Generation) {
+        let until = self.now + STOP_GRACE_MIN;
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        zygote.wanted = false;
+        match zygote.state {
+            ZygoteState::Starting { .. } | ZygoteState::Ready => {
+                zygote.state = ZygoteState::Retiring { until };
+                self.push(Effect::RetireZygote { generation });
+            }
+            ZygoteState::Dead { .. } => {
+                self.zygotes.remove(&generation);
+            }
+            ZygoteState::Retiring { .. } | ZygoteState::Killed { .. } => {}
+        }
+    }
+
+    pub(super) fn expire_zygotes(&mut self) {
+        let now = self.now;
+        let due: Vec<Generation> = self
+            .zygotes
+            .iter()
+            .filter(|(_, zygote)| zygote.deadline().is_some_and(|at| at <= now))
+            .map(|(generation, _)| *generation)
+            .collect();
+        for generation in due {
+            self.expire_zygote(generation);
+        }
+    }
+
+    fn expire_zygote(&mut self, generation: Generation) {
+        let killed = ZygoteState::Killed { until: self.now + KILL_MAX };
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        match zygote.state {
+            ZygoteState::Starting { .. } => {
+                let failure = Failure {
+                    kind: FailureKind::Boot,
+                    message: format!("the zygote was not ready within {} s", BOOT_MAX.as_secs()),
+                    hint: "look for a deadlock or an endless wait in the module's top-level code"
+                        .into(),
+                    traceback: String::new(),
+                };
+                self.zygote_failed(generation, &failure);
+            }
+            ZygoteState::Retiring { .. } => {
+                zygote.state = killed;
+                self.push(Effect::KillZygote { generation });
+            }
+            ZygoteState::Killed { .. } => self.zygote_exited(generation),
+            ZygoteState::Dead { .. } => self.spawn_zygote(generation),
+            ZygoteState::Ready => {}
+        }
+    }
+
+    /// One block: what failed, what to do, and the traceback.
+    pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
+        let mut text = format!("{what}: {}", failure.message);
+        for part in [&failure.hint, &failure.traceback] {
+            if !part.is_empty() {
+                text.push('\n');
+                text.push_str(part.trim_end());
+            }
+        }
+        self.log(Level::Error, text);
+    }
+}

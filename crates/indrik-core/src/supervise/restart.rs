@@ -1,0 +1,108 @@
+//! Restart policy: at once after the first death, ever later while it repeats.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Now;
+use super::limits::{BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, YOUNG_AGE};
+
+/// How a worker's life ended, as far as its successor's start is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Death {
+    /// It never became ready.
+    Booting,
+    /// It had been ready for so long.
+    Ready(Duration),
+}
+
+/// The failures in a row of one place, and when it may be filled again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    failures: u32,
+    not_before: Now,
+}
+
+/// The back-off of one generation's places.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Restarts {
+    places: BTreeMap<u32, Place>,
+}
+
+impl Restarts {
+    /// A worker at `slot` died of itself; answers how long the place stays empty.
+    pub(super) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
+        let place = self.places.entry(slot).or_default();
+        let delay = match death {
+            Death::Ready(age) if age >= YOUNG_AGE => {
+                place.failures = 0;
+                Duration::ZERO
+            }
+            Death::Ready(_) => {
+                place.failures = place.failures.saturating_add(1);
+                backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY_MAX)
+            }
+            Death::Booting => {
+                place.failures = place.failures.saturating_add(1);
+                backoff(place.failures, BOOT_DELAY, BOOT_DELAY_MAX)
+            }
+        };
+        place.not_before = now + delay;
+        delay
+    }
+
+    /// When the place may be filled.
+    pub(super) fn not_before(&self, slot: u32) -> Now {
+        self.places.get(&slot).map_or(Now::ZERO, |place| place.not_before)
+    }
+
+    /// How often in a row the place's workers died early.
+    pub(super) fn failures(&self, slot: u32) -> u32 {
+        self.places.get(&slot).map_or(0, |place| place.failures)
+    }
+}
+
+/// The delay after the given number of failures in a row: none after 0, `first` after 1, then
+/// doubling up to `max`.
+pub(super) fn backoff(failures: u32, first: Duration, max: Duration) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => first.saturating_mul(1 << (n - 1).min(16)).min(max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_early_death_is_repaired_at_once_and_the_next_ones_ever_later() {
+        let mut restarts = Restarts::default();
+        let young = Death::Ready(Duration::from_secs(1));
+        let now = Duration::from_secs(100);
+        assert_eq!(restarts.died(0, young, now), Duration::ZERO);
+        assert_eq!(restarts.died(0, young, now), CRASH_DELAY);
+        assert_eq!(restarts.died(0, young, now), CRASH_DELAY * 2);
+        for _ in 0..50 {
+            let _ = restarts.died(0, young, now);
+        }
+        assert_eq!(restarts.died(0, young, now), CRASH_DELAY_MAX);
+        assert_eq!(restarts.not_before(0), now + CRASH_DELAY_MAX);
+    }
+
+    #[test]
+    fn a_long_life_clears_the_record() {
+        let mut restarts = Restarts::default();
+        let now = Duration::from_secs(100);
+        let _ = restarts.died(3, Death::Booting, now);
+        assert_eq!(restarts.failures(3), 1);
+        assert_eq!(restarts.died(3, Death::Ready(YOUNG_AGE), now), Duration::ZERO);
+        assert_eq!(restarts.failures(3), 0);
+    }
+
+    #[test]
+    fn a_failed_boot_is_never_repeated_at_once() {
+        let mut restarts = Restarts::default();
+        assert_eq!(restarts.died(0, Death::Booting, Now::ZERO), BOOT_DELAY);
+        assert_eq!(restarts.died(0, Death::Booting, Now::ZERO), BOOT_DELAY * 2);
+    }
+}

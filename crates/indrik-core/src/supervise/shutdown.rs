@@ -1,0 +1,200 @@
+//! The end of the server: gracefully, quickly, and what comes when neither works.
+
+use super::limits::{QUICK_GRACE, STOP_GRACE_MIN};
+use super::worker::State;
+use super::{Effect, FailureKind, KillSignal, Level, Now, Supervisor};
+use crate::ids::{Generation, WorkerId};
+
+/// Where the server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No worker has been ready yet.
+    Starting,
+    /// The normal state.
+    Serving,
+    /// The front finishes what was accepted; workers are still replaced.
+    Draining { until: Now },
+    /// Everything is told to leave. `quick`: workers were sent SIGQUIT.
+    Stopping { quick: bool },
+    /// `Exit` was given out.
+    Done,
+}
+
+impl Phase {
+    /// The moment the phase has lasted too long, if it has a limit.
+    pub(super) fn deadline(self) -> Option<Now> {
+        match self {
+            Self::Draining { until } => Some(until),
+            // The workers' and zygotes' own limits end this phase.
+            Self::Stopping { .. } | Self::Starting | Self::Serving | Self::Done => None,
+        }
+    }
+
+    /// Processes may still be started.
+    pub(super) fn may_start(self) -> bool {
+        match self {
+            Self::Starting | Self::Serving | Self::Draining { .. } => true,
+            Self::Stopping { .. } | Self::Done => false,
+        }
+    }
+}
+
+impl Supervisor {
+    /// TERM: finish what was accepted, then leave. The second one does not wait.
+    pub(super) fn shut_down_gracefully(&mut self) {
+        match self.phase {
+            Phase::Serving => {
+                self.cancel_reload();
+                self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
+                self.push(Effect::StopAccepting);
+            }
+            // Nothing was served yet, so nothing has to be finished.
+            Phase::Starting | Phase::Draining { .. } | Phase::Stopping { .. } => {
+                self.shut_down_quickly();
+            }
+            Phase::Done => {}
+        }
+    }
+
+    /// INT, QUIT: leave now. Once more: kill.
+    pub(super) fn shut_down_quickly(&mut self) {
+        match self.phase {
+            Phase::Starting | Phase::Serving | Phase::Draining { .. } => {
+                self.cancel_reload();
+                self.push(Effect::CloseNow);
+                self.quit_workers();
+            }
+            Phase::Stopping { quick: false } => self.quit_workers(),
+            Phase::Stopping { quick: true } => self.kill_all(),
+            Phase::Done => {}
+        }
+    }
+
+    /// The server could not start: everything ends, with Gunicorn's exit code.
+    pub(super) fn give_up(&mut self, kind: FailureKind) {
+        if self.phase == Phase::Starting {
+            self.exit_code = kind.exit_code();
+            self.push(Effect::CloseNow);
+            self.quit_workers();
+        }
+    }
+
+    /// The front has finished everything: now the workers may leave.
+    pub(super) fn front_idle(&mut self) {
+        if matches!(self.phase, Phase::Draining { .. }) {
+            self.stop_workers();
+        }
+    }
+
+    pub(super) fn expire_phase(&mut self) {
+        if self.phase.deadline().is_some_and(|at| at <= self.now) {
+            self.log(
+                Level::Warning,
+                format!(
+                    "Requests are unfinished after the graceful timeout of {} s; they are dropped",
+                    self.policy.graceful_timeout.as_secs()
+                ),
+            );
+            self.push(Effect::CloseNow);
+            self.stop_workers();
+        }
+    }
+
+    /// Until when a worker that was told to leave may take: the rest of the graceful timeout.
+    pub(super) fn stop_deadline(&self) -> Now {
+        let least = self.now + STOP_GRACE_MIN;
+        match self.phase {
+            Phase::Draining { until } => until.max(least),
+            Phase::Starting | Phase::Serving | Phase::Stopping { .. } | Phase::Done => {
+                least.max(self.now + self.policy.graceful_timeout)
+            }
+        }
+    }
+
+    fn stop_workers(&mut self) {
+        let until = self.stop_deadline();
+        self.phase = Phase::Stopping { quick: false };
+        for id in self.all_workers() {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            match worker.state {
+                State::Ready { .. } | State::Draining { .. } => {
+                    worker.state = State::Stopping { until };
+                    self.push(Effect::ShutDownWorker { worker: id });
+                }
+                State::Stopping { until: earlier } => {
+                    worker.state = State::Stopping { until: earlier.min(until) };
+                }
+                State::Forking { .. }
+                | State::Cancelled { .. }
+                | State::Booting { .. }
+                | State::Waiting
+                | State::Dumping { .. }
+                | State::Aborting { .. }
+                | State::Killed { .. } => self.discard(id),
+            }
+        }
+        self.retire_zygotes();
+    }
+
+    fn quit_workers(&mut self) {
+        self.phase = Phase::Stopping { quick: true };
+        let until = self.now + QUICK_GRACE;
+        for id in self.all_workers() {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            match worker.state {
+                State::Ready { .. }
+                | State::Draining { .. }
+                | State::Stopping { .. }
+                | State::Booting { .. }
+                | State::Waiting
+                | State::Dumping { .. } => {
+                    worker.state = State::Aborting { until };
+                    self.push(Effect::Kill { worker: id, signal: KillSignal::Quit });
+                }
+                State::Forking { .. }
+                | State::Cancelled { .. }
+                | State::Aborting { .. }
+                | State::Killed { .. } => self.discard(id),
+            }
+        }
+        self.retire_zygotes();
+    }
+
+    fn kill_all(&mut self) {
+        for id in self.all_workers() {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            match worker.state {
+                State::Forking { .. } | State::Cancelled { .. } => self.discard(id),
+                State::Killed { .. } => {}
+                State::Booting { .. }
+                | State::Waiting
+                | State::Ready { .. }
+                | State::Draining { .. }
+                | State::Stopping { .. }
+                | State::Dumping { .. }
+                | State::Aborting { .. } => self.kill(id),
+            }
+        }
+    }
+
+    /// Ends the server when nothing of it is left.
+    pub(super) fn finish_if_empty(&mut self) {
+        let stopping = matches!(self.phase, Phase::Stopping { .. });
+        if stopping && self.workers.is_empty() && self.zygotes.is_empty() {
+            self.phase = Phase::Done;
+            self.log(Level::Info, "Shutting down: Master");
+            self.push(Effect::Exit(self.exit_code));
+        }
+    }
+
+    fn retire_zygotes(&mut self) {
+        let generations: Vec<Generation> = self.zygotes.keys().copied().collect();
+        for generation in generations {
+            self.retire_zygote(generation);
+        }
+    }
+
+    fn all_workers(&self) -> Vec<WorkerId> {
+        self.workers.keys().copied().collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
+
+use super::Now;
+use super::limits::{ABORT_GRACE, BOOT_MAX, DUMP_GRACE, FORK_MAX, KILL_MAX};
+use crate::ids::{Generation, WorkerId};
+
+/// Where a worker stands. Every state but `Ready` and `Waiting` has a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The zygote was asked for it and has not answered.
+    Forking { until: Now },
+    /// As `Forking`, but it is no longer wanted: kill it as soon as its pid is known.
+    Cancelled { until: Now },
+    /// It imports the application.
+    Booting { until: Now },
+    /// Ready, of a generation that does not serve yet: the front does not know it.
+    Waiting,
+    /// The front may give it requests. `retiring`: it goes when its successor is ready.
+    Ready { since: Now, retiring: bool },
+    /// The front gives it nothing new; it finishes what it has.
+    Draining { until: Now },
+    /// Its shutdown flag is set; it runs its exit hooks and leaves.
+    Stopping { until: Now },
+    /// Stuck; it was asked for its tracebacks. SIGABRT comes next.
+    Dumping { until: Now },
+    /// SIGABRT or SIGQUIT was sent. SIGKILL comes next.
+    Aborting { until: Now },
+    /// SIGKILL was sent.
+    Killed { until: Now },
+}
+
+/// One worker, from the request to fork it until its exit was seen.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) generation: Generation,
+    /// Its place among the workers wanted; the back-off of repeated deaths is kept per place.
+    pub(super) slot: u32,
+    pub(super) pid: Option<u32>,
+    /// The front knows it and must be told of its end.
+    pub(super) in_front: bool,
+    pub(super) state: State,
+}
+
+impl Worker {
+    /// A worker that the zygote of `generation` is asked for now.
+    pub(super) fn new(id: WorkerId, generation: Generation, slot: u32, now: Now) -> Self {
+        let state = State::Forking { until: now + FORK_MAX };
+        Self { id, generation, slot, pid: None, in_front: false, state }
+    }
+
+    /// On its way to being ready.
+    pub(super) fn is_coming(&self) -> bool {
+        matches!(self.state, State::Forking { .. } | State::Booting { .. })
+    }
+
+    /// Takes requests now.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    /// Takes requests now and is meant to go on doing so.
+    pub(super) fn is_staying(&self) -> bool {
+        matches!(self.state, State::Ready { retiring: false, .. })
+    }
+
+    /// Has its place: no other worker should be started for it.
+    pub(super) fn holds_slot(&self) -> bool {
+        self.is_coming() || self.is_staying() || self.state == State::Waiting
+    }
+
+    /// The moment its state has lasted too long, if the state has a limit.
+    pub(super) fn deadline(&self) -> Option<Now> {
+        match self.state {
+            State::Forking { until }
+            | State::Cancelled { until }
+            | State::Booting { until }
+            | State::Draining { until }
+            | State::Stopping { until }
+            | State::Dumping { until }
+            | State::Aborting { until }
+            | State::Killed { until } => Some(until),
+            State::Waiting | State::Ready { .. } => None,
+        }
+    }
+
+    /// The zygote made it.
+    pub(super) fn booting(&mut self, pid: u32, now: Now) {
+        self.pid = Some(pid);
+        self.state = State::Booting { until: now + BOOT_MAX };
+    }
+
+    /// It was asked for its tracebacks.
+    pub(super) fn dumping(&mut self, now: Now) {
+        self.state = State::Dumping { until: now + DUMP_GRACE };
+    }
+
+    /// SIGABRT was sent.
+    pub(super) fn aborting(&mut self, now: Now) {
+        self.state = State::Aborting { until: now + ABORT_GRACE };
+    }
+
+    /// SIGKILL was sent.
+    pub(super) fn killed(&mut self, now: Now) {
+        self.state = State::Killed { until: now + KILL_MAX };
+    }
+}
