@@ -1,0 +1,17 @@
+//! Safe wrappers over what Indrik asks of Linux and what `rustix` does not have ready-made.
+//!
+//! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
+//! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
+//! `title` (what `ps` shows), `bell` (waking a poll loop), `cpus`.
+#![expect(
+    unsafe_code,
+    reason = "system calls without a safe wrapper; every block names its invariant"
+)]
+
+pub mod bell;
+pub mod cpus;
+pub mod fork;
+pub mod packets;
+pub mod process;
+pub mod signals;
+pub mod title;

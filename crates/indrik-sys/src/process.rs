@@ -1,0 +1,167 @@
+//! Children: starting them, hearing of their end, and making sure that none is left behind.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+}
+
+/// A child that can be signalled without the danger of hitting another process with its number.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+impl Child {
+    /// Takes hold of a child that has not been reaped.
+    ///
+    /// # Errors
+    /// `NotFound`-like system errors when there is no such process.
+    pub fn open(pid: u32) -> io::Result<Self> {
+        let fd = rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty())?;
+        Ok(Self { pid, fd })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal (number as in `libc`). To a process that has ended it does nothing.
+    ///
+    /// # Errors
+    /// When the number is no signal or the kernel refuses.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        let signal = Signal::from_named_raw(number).ok_or(io::ErrorKind::InvalidInput)?;
+        match rustix::process::pidfd_send_signal(&self.fd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Readable when the process has ended.
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Starts a program that inherits one more descriptor and is killed when this thread's process dies.
+///
+/// To be called on the main thread: the kernel binds the death signal to the calling thread.
+///
+/// # Errors
+/// When the program cannot be started.
+pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child> {
+    let inherit = inherit.as_raw_fd();
+    let parent = std::process::id();
+    // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation, no lock.
+    unsafe {
+        command.pre_exec(move || {
+            die_with_parent(parent)?;
+            let fd = BorrowedFd::borrow_raw(inherit);
+            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
+            Ok(())
+        });
+    }
+    let child = command.spawn()?;
+    // The standard library's handle would reap it in its own way; its end is heard by `reap`.
+    Child::open(child.id())
+}
+
+/// Asks the kernel to kill this process when its parent dies, and fails if the parent is not (or
+/// no longer) the one given.
+///
+/// # Errors
+/// When the parent has died already.
+pub fn die_with_parent(parent: u32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs());
+    if now == parent { Ok(()) } else { Err(io::Error::other("the parent process has ended")) }
+}
+
+/// Makes this process the parent of its descendants' orphans.
+///
+/// # Errors
+/// On kernels before 3.4.
+pub fn become_subreaper() -> io::Result<()> {
+    // The argument is only a flag; rustix spells it as an optional pid.
+    rustix::process::set_child_subreaper(Some(Pid::INIT))?;
+    Ok(())
+}
+
+/// Reaps one child that has ended, whichever it is; `None` when none has.
+#[must_use]
+pub fn reap() -> Option<(u32, End)> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let pid = pid.as_raw_pid().unsigned_abs();
+                if let Some(code) = status.exit_status() {
+                    return Some((pid, End::Code(code)));
+                }
+                if let Some(signal) = status.terminating_signal() {
+                    return Some((pid, End::Signal(signal)));
+                }
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// Whether a process with this number exists.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = to_pid(pid) else { return false };
+    // Not being allowed to signal it means that it is there.
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+fn to_pid(pid: u32) -> io::Result<Pid> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    raw.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{pid} is no process number"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_number_zero_is_not() {
+        assert!(is_alive(std::process::id()));
+        assert!(!is_alive(0));
+    }
+
+    #[test]
+    fn a_spawned_child_inherits_the_descriptor_and_its_end_is_heard() {
+        let (mut read_end, write_end) = io::pipe().unwrap();
+        let script = format!("echo hello >&{}; exit 7", write_end.as_raw_fd());
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        let child = spawn(&mut command, write_end.as_fd()).unwrap();
+        drop(write_end);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut read_end, &mut text).unwrap();
+        assert_eq!(text, "hello\n");
+        let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).unwrap();
+        assert_eq!(reap(), Some((child.pid(), End::Code(7))));
+        child.signal(libc::SIGTERM).unwrap();
+    }
+}
