@@ -1,0 +1,204 @@
+//! The worker's end of its channel as a Python object.
+//!
+//! Each end of a ring is behind a lock of its own, because with several threads (and on builds
+//! without the GIL) any of them may send. The rule that makes this free of deadlocks: nobody calls
+//! into Python, or waits for the GIL, while holding one of these locks.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use indrik_ring::{
+    ChannelFds, Control, Descriptor, Receiver, Sender, Slots, Violation, Wake, WorkerChannel,
+};
+use indrik_sys::packets::{PacketSocket, Received};
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+
+/// How long a sender that found the ring full sleeps before it looks again by itself.
+const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The worker's end of its channel.
+#[pyclass(frozen, module = "indrik._native")]
+pub(crate) struct Channel {
+    /// Requests from the front.
+    pub(crate) requests: Mutex<Receiver>,
+    /// Responses to the front; see [`Channel::send`].
+    pub(crate) responses: Mutex<Sender>,
+    /// The slot table.
+    pub(crate) slots: Slots,
+    /// The worker sleeps on it.
+    pub(crate) wake: Wake,
+    /// Shutdown flag and heartbeat.
+    pub(crate) control: Control,
+    front: Wake,
+    fds: PacketSocket,
+}
+
+#[pymethods]
+impl Channel {
+    /// Takes over the four inherited file descriptors of a channel.
+    #[new]
+    fn new(
+        memfd: RawFd,
+        request_wake: RawFd,
+        response_wake: RawFd,
+        fd_socket: RawFd,
+    ) -> PyResult<Self> {
+        if let Some(fd) = [memfd, request_wake, response_wake, fd_socket].iter().find(|fd| **fd < 0)
+        {
+            let text = format!("Channel: {fd} is no file descriptor");
+            return Err(PyOSError::new_err(text));
+        }
+        // SAFETY: the caller hands these descriptors over and does not use them any more.
+        let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+        let fds = ChannelFds {
+            memory: own(memfd),
+            request_wake: own(request_wake),
+            response_wake: own(response_wake),
+        };
+        let channel = WorkerChannel::open(fds).map_err(|error| {
+            PyOSError::new_err(format!("Channel: cannot open the inherited channel: {error}"))
+        })?;
+        Ok(Self {
+            control: channel.control(),
+            requests: Mutex::new(channel.requests),
+            responses: Mutex::new(channel.responses),
+            slots: channel.slots,
+            wake: channel.wake,
+            front: channel.front,
+            fds: PacketSocket::from_fd(own(fd_socket)),
+        })
+    }
+
+    /// Asks the worker to leave once its ring is empty. Safe in a signal handler.
+    fn request_shutdown(&self) {
+        self.control.shut_down();
+        self.wake.ring();
+    }
+
+    /// Says that the worker's main loop turns.
+    fn heartbeat(&self) {
+        self.control.beat();
+    }
+}
+
+impl Channel {
+    /// Sends a descriptor whose payload of `len` bytes `fill` writes; waits with the GIL released
+    /// while the ring is full. The front is not woken before [`Self::flush`].
+    ///
+    /// # Errors
+    /// When the front wrote something impossible, so that nothing can be sent any more, or the
+    /// payload is larger than the ring takes.
+    #[inline]
+    pub(crate) fn send(
+        &self,
+        py: Python<'_>,
+        descriptor: Descriptor,
+        len: usize,
+        mut fill: impl FnMut(&mut [u8]),
+    ) -> PyResult<()> {
+        if self.responses.lock().send(descriptor, len, &mut fill).is_ok() {
+            return Ok(());
+        }
+        self.send_when_there_is_space(py, descriptor, len, &mut fill)
+    }
+
+    #[cold]
+    fn send_when_there_is_space(
+        &self,
+        py: Python<'_>,
+        descriptor: Descriptor,
+        len: usize,
+        fill: &mut dyn FnMut(&mut [u8]),
+    ) -> PyResult<()> {
+        loop {
+            {
+                let mut sender = self.responses.lock();
+                if sender.send(descriptor, len, &mut *fill).is_ok() {
+                    return Ok(());
+                }
+                if sender.is_broken() {
+                    return Err(broken(Violation::Index));
+                }
+                if len > sender.payload_max() {
+                    let text = format!("a payload of {len} bytes cannot go through the channel");
+                    return Err(PyRuntimeError::new_err(text));
+                }
+            }
+            py.detach(|| self.wait_for_space());
+        }
+    }
+
+    /// Sleeps until the front has taken something. The lock stays held: whoever else wants to send
+    /// has to wait for the same space, and the sleeper needs nothing of Python to wake up.
+    fn wait_for_space(&self) {
+        let mut sender = self.responses.lock();
+        let ticket = sender.space_ticket();
+        if sender.starve() {
+            if sender.must_wake() {
+                self.front.ring();
+            }
+            sender.sleep_for_space(ticket, SPACE_WAIT_MAX);
+        }
+    }
+
+    /// Wakes the front if it sleeps; after a batch of [`Self::send`].
+    #[inline]
+    pub(crate) fn flush(&self) {
+        let must_wake = self.responses.lock().must_wake();
+        if must_wake {
+            self.front.ring();
+        }
+    }
+
+    /// Hands a file descriptor to the front, for the descriptor of this use of a slot that is sent
+    /// next. Waits with the GIL released while the socket is full.
+    ///
+    /// # Errors
+    /// When the front is gone.
+    pub(crate) fn send_fd(
+        &self,
+        py: Python<'_>,
+        slot: u16,
+        generation: u32,
+        fd: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let message = fd_message(slot, generation);
+        py.detach(|| self.fds.send(&message, &[fd]))
+    }
+
+    /// Takes the file descriptor that the front sent for this use of a slot. To be called in the
+    /// order of the requests, so while the lock of the requests is held.
+    ///
+    /// # Errors
+    /// When the front is gone, or sent another one than the ring says.
+    pub(crate) fn take_fd(&self, slot: u16, generation: u32) -> io::Result<OwnedFd> {
+        let wrong = |text| io::Error::new(io::ErrorKind::InvalidData, text);
+        match self.fds.receive()? {
+            Received::Message(text, mut fds) if fds.len() == 1 => {
+                if text == fd_message(slot, generation) {
+                    Ok(fds.remove(0))
+                } else {
+                    Err(wrong("the front sent the file of another request"))
+                }
+            }
+            Received::Message(..) => Err(wrong("the front sent no file for a request body")),
+            Received::Empty | Received::Closed => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// What travels with a file descriptor: whose it is.
+fn fd_message(slot: u16, generation: u32) -> [u8; 8] {
+    let mut message = [0; 8];
+    message[..2].copy_from_slice(&slot.to_le_bytes());
+    message[4..].copy_from_slice(&generation.to_le_bytes());
+    message
+}
+
+/// The error of a channel whose other side wrote something impossible. The worker can only end.
+pub(crate) fn broken(violation: Violation) -> PyErr {
+    PyRuntimeError::new_err(format!("the channel to the front is broken: {violation}"))
+}

@@ -1,0 +1,26 @@
+//! `indrik._native`: the worker's side of the channel, and the command's entry.
+//!
+//! The module is the only place where Rust and CPython meet. Its surface is PyO3; the paths that
+//! run once per request use the C API directly, because there a microsecond is a tenth of a
+//! request. Everything here runs inside a worker, except `main`, which runs the front and the
+//! supervisor in a process that never runs Python again.
+#![expect(
+    unsafe_code,
+    reason = "the C API of CPython is unsafe; every block names what makes it sound"
+)]
+
+use pyo3::prelude::*;
+
+mod channel;
+mod wsgi;
+
+/// The extension's Rust side allocates from mimalloc; Python's objects keep Python's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The compiled part of Indrik; `indrik` (the Python package) is its only user.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::channel::Channel;
+}

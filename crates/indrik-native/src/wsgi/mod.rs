@@ -1,0 +1,1 @@
+//! The WSGI side of a worker.
