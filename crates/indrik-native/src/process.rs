@@ -1,0 +1,47 @@
+//! What Python needs of the process side: making a worker, and saying in `ps` who is who.
+
+use indrik_sys::fork::{Forked, double_fork};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// Forks a worker from the zygote: 0 in the worker, the worker's process number in the zygote.
+///
+/// Both forks happen here, so the interpreter's at-fork hooks run once on each side and the
+/// process in between never runs Python. The worker is a child of the supervisor, which is its
+/// sub-reaper, and dies with it. The zygote must have one thread.
+///
+/// # Errors
+/// `RuntimeError` when the zygote has no parent to hand the worker to, `OSError` when the system
+/// is out of processes, memory or descriptors.
+#[pyfunction]
+pub(crate) fn fork_worker(_py: Python<'_>) -> PyResult<u32> {
+    let parent = rustix::process::getppid()
+        .ok_or_else(|| PyRuntimeError::new_err("the zygote has no parent process"))?;
+    let supervisor = parent.as_raw_pid().unsigned_abs();
+    // SAFETY: the interpreter is attached to this thread, as PyOS_BeforeFork demands.
+    unsafe { ffi::PyOS_BeforeFork() };
+    // SAFETY: the zygote starts no threads, and the hooks above hold the interpreter's locks.
+    let result = unsafe { double_fork(supervisor) };
+    // SAFETY: each side runs its counterpart of PyOS_BeforeFork, on the thread that forked.
+    unsafe {
+        match result {
+            Ok(Forked::Worker) => ffi::PyOS_AfterFork_Child(),
+            Ok(Forked::Zygote(_)) | Err(_) => ffi::PyOS_AfterFork_Parent(),
+        }
+    }
+    match result {
+        Ok(Forked::Worker) => Ok(0),
+        Ok(Forked::Zygote(pid)) => Ok(pid),
+        Err(error) => Err(PyOSError::new_err(error.to_string())),
+    }
+}
+
+/// Sets what `ps` and `top` show for this process.
+///
+/// # Errors
+/// `OSError` where /proc does not tell in which memory the arguments lie.
+#[pyfunction]
+pub(crate) fn set_process_title(title: &str) -> PyResult<()> {
+    indrik_sys::title::set(title).map_err(|error| PyOSError::new_err(error.to_string()))
+}

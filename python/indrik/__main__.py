@@ -1,0 +1,16 @@
+"""The ``indrik`` command. Everything it does is in Rust."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Runs the command and answers its exit code."""
+    from indrik import _native
+
+    return _native.main(sys.argv, sys.executable)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
