@@ -160,3 +160,69 @@ impl fmt::Display for BindAddress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<BindAddress, AddressError> {
+        text.parse()
+    }
+
+    fn tcp(host: &str, port: u16) -> Result<BindAddress, AddressError> {
+        Ok(BindAddress::Tcp { host: host.to_owned(), port })
+    }
+
+    #[test]
+    fn tcp_addresses_follow_gunicorns_grammar() {
+        assert_eq!(parse("127.0.0.1:80"), tcp("127.0.0.1", 80));
+        assert_eq!(parse("LocalHost"), tcp("localhost", 8000));
+        assert_eq!(parse(":8080"), tcp("0.0.0.0", 8080));
+        assert_eq!(parse(""), tcp("0.0.0.0", 8000));
+        assert_eq!(parse("[::1]:0"), tcp("::1", 0));
+        assert_eq!(parse("[::]"), tcp("::", 8000));
+        assert_eq!(parse("TCP://app.local:81"), tcp("app.local", 81));
+    }
+
+    #[test]
+    fn unix_sockets_and_inherited_ones_have_a_prefix() {
+        let unix = |path: &str| Ok(BindAddress::Unix { path: path.into() });
+        assert_eq!(parse("unix:/run/a.sock"), unix("/run/a.sock"));
+        assert_eq!(parse("unix:///run/a.sock"), unix("/run/a.sock"));
+        assert_eq!(parse("unix:a:b"), unix("a:b"));
+        assert_eq!(parse("fd://3"), Ok(BindAddress::Fd { fd: 3 }));
+    }
+
+    #[test]
+    fn what_is_no_address_says_why() {
+        assert_eq!(parse("host:"), Err(AddressError::Port));
+        assert_eq!(parse("host:65536"), Err(AddressError::Port));
+        assert_eq!(parse("host:+80"), Err(AddressError::Port));
+        assert_eq!(parse("::1"), Err(AddressError::Brackets));
+        assert_eq!(parse("[::1"), Err(AddressError::Brackets));
+        assert_eq!(parse("[host]:80"), Err(AddressError::Brackets));
+        assert_eq!(parse("unix:"), Err(AddressError::EmptyPath));
+        assert_eq!(parse("fd://0"), Err(AddressError::Fd));
+        assert_eq!(parse("http://host:80"), Err(AddressError::Scheme));
+        assert_eq!(parse("a b:80"), Err(AddressError::Host));
+        assert_eq!(parse("host/path:80"), Err(AddressError::Host));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".*") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn a_written_address_reads_as_the_same(
+            text in "(tcp://|unix:|unix://|fd://)?[a-zA-Z0-9.:%/\\[\\]-]{0,12}(:[0-9]{1,5})?"
+        ) {
+            if let Ok(address) = parse(&text) {
+                prop_assert_eq!(parse(&address.to_string()), Ok(address));
+            }
+        }
+    }
+}

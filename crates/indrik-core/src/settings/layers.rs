@@ -1,21 +1,33 @@
 //! Layers of values, each remembering where it came from.
+//!
+//! Weakest first: the table's defaults, environment variables that take a default's place,
+//! `indrik.toml`, the Python configuration file, the environment (variables that other programs
+//! use too, then `GUNICORN_CMD_ARGS`, then `INDRIK_*`), the command line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value as Json;
 
+use super::launch::{ConfigFileValues, Launch};
+use super::problem::Problem;
+use super::suggest;
+use super::table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting};
+use super::toml_file;
+use super::words;
+
 /// Values from one source.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Layer {
     /// In the order they were given.
     pub entries: Vec<Entry>,
 }
 
 /// One value for one setting, not yet checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Entry {
-    /// The setting's name, or what was written where a name should be.
-    pub name: String,
+    /// The setting.
+    pub setting: &'static Setting,
     /// What was written.
     pub raw: Raw,
     /// Where.
@@ -25,7 +37,8 @@ pub struct Entry {
 /// A value as it was written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Raw {
-    /// Text from a flag or an environment variable. A flag given several times is several texts.
+    /// Text from the command line or the environment. A flag given several times is several texts;
+    /// a flag without a value is none.
     Texts(Vec<String>),
     /// A typed value from a file.
     Json(Json),
@@ -56,6 +69,131 @@ pub enum Origin {
     Flag(String),
     /// The word of the command line that names the application.
     Argument,
+}
+
+/// All layers of one launch.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    /// Weakest first.
+    pub(super) layers: Vec<Layer>,
+    /// Names nobody knows, where names must be known.
+    pub(super) problems: Vec<Problem>,
+    /// Names that look misspelt, where any name may stand.
+    pub(super) notices: Vec<String>,
+}
+
+impl Layers {
+    /// Gathers what every source says.
+    pub(super) fn gather(launch: &Launch, file: Option<&ConfigFileValues>) -> Self {
+        let mut all = Self::default();
+        all.layers.push(foreign_variables(&launch.env, Rank::Default));
+        if let Some(toml) = &launch.indrik_toml {
+            let (layer, problems) = toml_file::read(toml);
+            all.layers.push(layer);
+            all.problems.extend(problems);
+        }
+        if let Some(file) = file {
+            all.layers.push(config_file(file));
+            all.notices.extend(misspelt_names(file));
+        }
+        all.layers.push(foreign_variables(&launch.env, Rank::Environment));
+        all.layers.push(launch.cmd_args.clone());
+        all.layers.push(own_variables(&launch.env));
+        all.notices.extend(misspelt_variables(&launch.env));
+        all.layers.push(launch.command_line.clone());
+        all
+    }
+}
+
+/// Variables that other programs use too: `PORT`, `WEB_CONCURRENCY`. An empty one is not set.
+fn foreign_variables(env: &BTreeMap<String, String>, rank: Rank) -> Layer {
+    let pairs = SETTINGS
+        .iter()
+        .flat_map(|setting| setting.variables.iter().map(move |variable| (setting, variable)));
+    let entries =
+        pairs.filter(|(_, variable)| variable.rank == rank).filter_map(|(setting, variable)| {
+            let text = env.get(variable.name).filter(|text| !text.is_empty())?;
+            Some(Entry {
+                setting,
+                raw: Raw::Texts(vec![variable.template.replace("{}", text)]),
+                origin: Origin::Variable(variable.name.to_owned()),
+            })
+        });
+    Layer { entries: entries.collect() }
+}
+
+/// Indrik's own variables, `INDRIK_<NAME>`. An empty one is not set.
+fn own_variables(env: &BTreeMap<String, String>) -> Layer {
+    let entries = SETTINGS.iter().filter_map(|setting| {
+        let variable = setting.own_variable();
+        let text = env.get(&variable).filter(|text| !text.is_empty())?;
+        Some(Entry {
+            setting,
+            raw: variable_text(setting, text),
+            origin: Origin::Variable(variable),
+        })
+    });
+    Layer { entries: entries.collect() }
+}
+
+/// A list in a variable is written as words, quoted as in a shell where they hold spaces. Text
+/// with an open quote stays one word: the value's own parser then says what is wrong with it.
+fn variable_text(setting: &Setting, text: &str) -> Raw {
+    match setting.kind {
+        Kind::Pairs | Kind::Addresses => {
+            Raw::Texts(words::split(text).unwrap_or_else(|_| vec![text.to_owned()]))
+        }
+        _ => Raw::Texts(vec![text.to_owned()]),
+    }
+}
+
+/// The Python file's names that are settings. Any other name is the file's own business.
+fn config_file(file: &ConfigFileValues) -> Layer {
+    let path = file.path.as_deref().unwrap_or("gunicorn.conf.py");
+    let entries = SETTINGS.iter().filter_map(|setting| {
+        let value = file.values.get(setting.name)?;
+        let line = file.lines.get(setting.name).copied();
+        let origin = Origin::File { path: path.to_owned(), line };
+        Some(Entry { setting, raw: Raw::Json(value.clone()), origin })
+    });
+    Layer { entries: entries.collect() }
+}
+
+/// Gunicorn ignores `PRELOAD_APP` and `max_worker_connections` silently; real files have them.
+/// Only assignments count: an imported name has no line.
+fn misspelt_names(file: &ConfigFileValues) -> Vec<String> {
+    let path = file.path.as_deref().unwrap_or("gunicorn.conf.py");
+    let unknown = file.lines.iter().filter(|(name, _)| {
+        file.values.contains_key(*name) && !name.starts_with('_') && Setting::find(name).is_none()
+    });
+    let notices = unknown.filter_map(|(name, line)| {
+        let near = misspelt(name)?;
+        Some(format!(
+            "{path}:{line}: {name} is not a setting and has no effect; did you mean {near}?"
+        ))
+    });
+    notices.collect()
+}
+
+/// Container platforms set variables of their own for a service called indrik, so an unknown
+/// name is no mistake, unless it is nearly a setting's.
+fn misspelt_variables(env: &BTreeMap<String, String>) -> Vec<String> {
+    let notices = env.keys().filter_map(|variable| {
+        let name = variable.strip_prefix(OWN_VARIABLE_PREFIX)?.to_ascii_lowercase();
+        if Setting::find(&name).is_some() {
+            return None;
+        }
+        let near = Setting::find(misspelt(&name)?)?.own_variable();
+        Some(format!("{variable} is not a setting and has no effect; did you mean {near}?"))
+    });
+    notices.collect()
+}
+
+/// How alike a free name and a setting must be before it counts as misspelt.
+const MISSPELT_LIKENESS_MIN: f64 = 0.8;
+
+fn misspelt(name: &str) -> Option<&'static str> {
+    suggest::nearest_above(MISSPELT_LIKENESS_MIN, name, SETTINGS.iter().map(|setting| setting.name))
 }
 
 impl fmt::Display for Origin {

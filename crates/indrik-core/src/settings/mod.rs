@@ -1,13 +1,32 @@
 //! Settings: one table (`settings.toml`), several layers, one resolved [`Config`].
+//!
+//! `table` is the table; `layers` what each source says; `value` the check of one value;
+//! [`resolve`] picks the strongest values and derives the rest; [`render`] writes help
+//! and reference. A new setting is a row in the table, and, if the server reads it, a field of
+//! [`Config`] of the same name.
 
 mod address;
 mod config;
 mod launch;
 mod layers;
 mod problem;
+mod quantity;
+pub mod render;
+mod resolve;
+pub mod suggest;
+mod table;
+mod toml_file;
+mod value;
+pub mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use address::{AddressError, BindAddress};
 pub use config::{Config, LogLevel, LogTarget, WorkerClass};
 pub use launch::{ConfigFileValues, Launch, TextFile};
 pub use layers::{Entry, Layer, Origin, Raw};
 pub use problem::Problem;
+pub use resolve::{Settled, Settlement, resolve, settle};
+pub use table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting, Status, Variable, Written};
+pub use value::{BadValue, Value};

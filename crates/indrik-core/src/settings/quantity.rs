@@ -1,0 +1,185 @@
+//! Numbers with and without units: `4`, `0x1000`, `64KiB`, `1.5`, `500ms`.
+
+use std::time::Duration;
+
+/// Why a text is no quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum QuantityError {
+    /// Not a number, or with a unit nobody knows.
+    NotANumber,
+    /// Above zero, but less than the smallest there is.
+    TooSmall,
+    /// More than can be reckoned with.
+    TooLarge,
+}
+
+/// The longest time there is, one year: deadlines stay far from overflowing.
+const DURATION_MS_MAX: f64 = 365.0 * 86_400.0 * 1000.0;
+/// Milliseconds in each unit. None is a prefix of another's end except `s` of `ms`, so `ms` is first.
+const DURATION_UNITS: [(&str, f64); 5] =
+    [("ms", 1.0), ("s", 1000.0), ("m", 60_000.0), ("h", 3_600_000.0), ("d", 86_400_000.0)];
+/// Powers of 1024, also under the names that mean 1000 to some: memory is meant here.
+const SIZE_UNITS: [(&str, i64); 10] = [
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("kb", 1 << 10),
+    ("mb", 1 << 20),
+    ("gb", 1 << 30),
+    ("k", 1 << 10),
+    ("m", 1 << 20),
+    ("g", 1 << 30),
+    ("b", 1),
+];
+
+/// A whole number: decimal, or with Python's prefixes `0x`, `0o`, `0b`.
+pub(super) fn parse_int(text: &str) -> Result<i64, QuantityError> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let prefixed = |prefix: &str, radix: u32| {
+        let head = digits.get(..2)?;
+        head.eq_ignore_ascii_case(prefix).then(|| (&digits[2..], radix))
+    };
+    let (digits, radix) = prefixed("0x", 16)
+        .or_else(|| prefixed("0o", 8))
+        .or_else(|| prefixed("0b", 2))
+        .unwrap_or((digits, 10));
+    if !digits.starts_with(|first: char| first.is_digit(radix)) {
+        return Err(QuantityError::NotANumber);
+    }
+    let number = i64::from_str_radix(digits, radix).map_err(|_| QuantityError::NotANumber)?;
+    Ok(if negative { -number } else { number })
+}
+
+/// Bytes: a whole number, or a decimal one with a unit.
+pub(super) fn parse_size(text: &str) -> Result<i64, QuantityError> {
+    if let Ok(bytes) = parse_int(text) {
+        return Ok(bytes);
+    }
+    let text = text.to_ascii_lowercase();
+    let (number, factor) = SIZE_UNITS
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?.trim_end(), *factor)))
+        .ok_or(QuantityError::NotANumber)?;
+    parse_int(number)?.checked_mul(factor).ok_or(QuantityError::TooLarge)
+}
+
+/// A time: seconds, or a number with a unit. Rounded to whole milliseconds.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
+    let lower = text.to_ascii_lowercase();
+    let (number, factor) = DURATION_UNITS
+        .iter()
+        .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?.trim_end(), *factor)))
+        .unwrap_or((&lower, 1000.0));
+    let number = parse_int(number).map(|whole| whole as f64).or_else(|_| parse_fraction(number))?;
+    let milliseconds = number * factor;
+    if milliseconds < 0.0 || (milliseconds > 0.0 && milliseconds < 0.5) {
+        return Err(QuantityError::TooSmall);
+    }
+    if milliseconds > DURATION_MS_MAX {
+        return Err(QuantityError::TooLarge);
+    }
+    Ok(Duration::from_millis(milliseconds.round() as u64))
+}
+
+/// Rust's parser also takes `inf`, `nan` and `1e3`; a person means none of them here.
+fn parse_fraction(text: &str) -> Result<f64, QuantityError> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(QuantityError::NotANumber);
+    }
+    text.parse().map_err(|_| QuantityError::NotANumber)
+}
+
+/// The shortest text that [`parse_duration`] reads as the same whole milliseconds.
+pub(super) fn write_duration(span: Duration) -> String {
+    let milliseconds = span.as_millis();
+    if milliseconds.is_multiple_of(1000) {
+        format!("{}s", milliseconds / 1000)
+    } else {
+        format!("{milliseconds}ms")
+    }
+}
+
+/// The text in the largest unit that divides it, which [`parse_size`] reads as the same bytes.
+pub(super) fn write_size(bytes: u64) -> String {
+    for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes != 0 && bytes.is_multiple_of(factor) {
+            return format!("{}{unit}", bytes / factor);
+        }
+    }
+    bytes.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_may_have_pythons_prefixes() {
+        assert_eq!(parse_int("0x10"), Ok(16));
+        assert_eq!(parse_int("0o20"), Ok(16));
+        assert_eq!(parse_int("0B10000"), Ok(16));
+        assert_eq!(parse_int("-3"), Ok(-3));
+    }
+
+    #[test]
+    fn what_only_looks_like_a_whole_number_is_refused() {
+        for text in ["", "-", "+3", "0x", "0x-1", "--3", "1_000", "30.7", "9223372036854775808"] {
+            assert_eq!(parse_int(text), Err(QuantityError::NotANumber), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        assert_eq!(parse_size("8190"), Ok(8190));
+        assert_eq!(parse_size("64KiB"), Ok(65536));
+        assert_eq!(parse_size("16 mb"), Ok(16 << 20));
+        assert_eq!(parse_size("1G"), Ok(1 << 30));
+        assert_eq!(parse_size("9999999999G"), Err(QuantityError::TooLarge));
+        assert_eq!(parse_size("1.5M"), Err(QuantityError::NotANumber));
+    }
+
+    #[test]
+    fn times_are_seconds_unless_they_have_a_unit() {
+        assert_eq!(parse_duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2 m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_time_never_rounds_down_to_no_limit() {
+        assert_eq!(parse_duration("0.0001"), Err(QuantityError::TooSmall));
+    }
+
+    #[test]
+    fn a_time_beyond_a_year_or_below_zero_is_refused() {
+        assert_eq!(parse_duration("366d"), Err(QuantityError::TooLarge));
+        assert_eq!(parse_duration("-1"), Err(QuantityError::TooSmall));
+        assert_eq!(parse_duration("inf"), Err(QuantityError::NotANumber));
+        assert_eq!(parse_duration("1e3"), Err(QuantityError::NotANumber));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in ".*") {
+            let _ = (parse_int(&text), parse_size(&text), parse_duration(&text));
+        }
+
+        #[test]
+        fn a_written_size_reads_as_the_same(bytes in 0..i64::MAX) {
+            prop_assert_eq!(parse_size(&write_size(bytes.unsigned_abs())), Ok(bytes));
+        }
+
+        #[test]
+        fn a_written_time_reads_as_the_same(milliseconds in 0..365u64 * 86_400_000) {
+            let span = Duration::from_millis(milliseconds);
+            prop_assert_eq!(parse_duration(&write_duration(span)), Ok(span));
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! From layers to one [`Config`], or all mistakes at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value as Json};
+
+use super::address::BindAddress;
+use super::config::{Config, LogTarget, WorkerClass};
+use super::launch::{ConfigFileValues, Launch};
+use super::layers::{Entry, Layers, Origin};
+use super::problem::Problem;
+use super::table::{SETTINGS, Setting, Status};
+use super::value::{self, Value};
+
+/// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
+const IO_THREADS_AUTO: i64 = 1;
+
+/// One setting's value, and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The strongest layer's value.
+    pub value: Value,
+    /// That layer.
+    pub origin: Origin,
+}
+
+/// Every setting's value and origin, before values are derived from each other.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    values: BTreeMap<&'static str, Settled>,
+    /// All mistakes, in the order of the layers.
+    pub problems: Vec<Problem>,
+    /// Remarks for the log.
+    pub notices: Vec<String>,
+}
+
+/// Resolves everything a launch was given.
+///
+/// # Errors
+/// All mistakes of all sources, also of values that a stronger source replaces: whoever wrote them
+/// wants to know.
+pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Config, Vec<Problem>> {
+    let mut settlement = settle(launch, file);
+    settlement.need_application();
+    let chdir = settlement.chdir(launch);
+    if !settlement.problems.is_empty() {
+        return Err(settlement.problems);
+    }
+    let mut config = settlement.into_config(launch);
+    config.config = file.and_then(|file| file.path.clone());
+    if config.worker_class == WorkerClass::Sync && config.threads > 1 {
+        config.worker_class = WorkerClass::Gthread;
+    }
+    make_paths_absolute(&mut config, chdir);
+    Ok(config)
+}
+
+/// Picks the strongest value of every setting.
+pub fn settle(launch: &Launch, file: Option<&ConfigFileValues>) -> Settlement {
+    let gathered = Layers::gather(launch, file);
+    let mut settlement = Settlement {
+        values: BTreeMap::new(),
+        problems: gathered.problems,
+        notices: gathered.notices,
+    };
+    for setting in SETTINGS {
+        settlement.put_default(setting);
+    }
+    for entry in gathered.layers.into_iter().flat_map(|layer| layer.entries) {
+        settlement.put(entry);
+    }
+    settlement.note_ignored();
+    settlement
+}
+
+impl Settlement {
+    /// The value of the setting called `name`; `None` if there is no such setting.
+    pub fn get(&self, name: &str) -> Option<&Settled> {
+        self.values.get(name)
+    }
+
+    fn put_default(&mut self, setting: &'static Setting) {
+        let value = value::default(setting).expect("tested: every default is valid");
+        self.values.insert(setting.name, Settled { value, origin: Origin::Default });
+    }
+
+    /// `None` in a file brings the default back, under the file's name.
+    fn put(&mut self, entry: Entry) {
+        let setting = entry.setting;
+        match value::parse(setting, &entry.raw) {
+            Ok(Value::Nothing) => {
+                self.put_default(setting);
+            }
+            Ok(value) => {
+                self.values.insert(setting.name, Settled { value, origin: entry.origin });
+            }
+            Err(bad) => self.problems.push(Problem {
+                what: format!("{}: {}", setting.name, bad.what),
+                place: Some(entry.origin.to_string()),
+                hint: bad.hint,
+            }),
+        }
+    }
+
+    fn note_ignored(&mut self) {
+        for setting in SETTINGS {
+            if let (Status::Ignored { reason }, Some(settled)) =
+                (setting.status, self.get(setting.name))
+                && settled.origin != Origin::Default
+            {
+                let notice =
+                    format!("{} has no effect ({}): {reason}", setting.name, settled.origin);
+                self.notices.push(notice);
+            }
+        }
+    }
+
+    fn need_application(&mut self) {
+        let missing = match self.get("wsgi_app").map(|settled| &settled.value) {
+            Some(Value::Text(name)) => name.is_empty(),
+            _ => true,
+        };
+        if missing {
+            self.problems.push(Problem {
+                what: "no application is named".to_owned(),
+                place: None,
+                hint: Some(NO_APPLICATION_HINT.to_owned()),
+            });
+        }
+    }
+
+    /// The application's directory, absolute.
+    fn chdir(&mut self, launch: &Launch) -> PathBuf {
+        let chdir = match self.get("chdir").map(|settled| &settled.value) {
+            Some(Value::Text(path)) => launch.cwd.join(path),
+            _ => launch.cwd.clone(),
+        };
+        if chdir.to_str().is_none() {
+            self.problems.push(Problem {
+                what: format!("the directory {} has a name that is not UTF-8", chdir.display()),
+                place: None,
+                hint: Some("run Indrik in another one, or rename it".to_owned()),
+            });
+        }
+        chdir
+    }
+
+    fn into_config(mut self, launch: &Launch) -> Config {
+        let workers_reason = self.settle_workers(launch.cpus);
+        if let Some(settled) = self.values.get_mut("io_threads")
+            && settled.value == Value::Auto
+        {
+            settled.value = Value::Int(IO_THREADS_AUTO);
+        }
+        let values = self.values.iter().map(|(name, settled)| (*name, settled.value.to_json()));
+        let computed = [
+            ("chdir", Json::from("")),
+            ("workers_reason", Json::from(workers_reason)),
+            ("notices", Json::from(self.notices.clone())),
+        ];
+        let fields: Map<String, Json> =
+            values.chain(computed).map(|(name, json)| (name.to_owned(), json)).collect();
+        serde_json::from_value(Json::Object(fields))
+            .expect("tested: the table's types are those of Config's fields")
+    }
+
+    /// Replaces `auto` by a number and says why it is that number.
+    fn settle_workers(&mut self, cpus: usize) -> String {
+        let Some(settled) = self.values.get_mut("workers") else { return String::new() };
+        if settled.value != Value::Auto {
+            return format!("{}, from {}", settled.value, settled.origin);
+        }
+        let max = Setting::find("workers").and_then(|setting| setting.max).unwrap_or(i64::MAX);
+        let workers = i64::try_from(cpus).unwrap_or(i64::MAX).clamp(1, max);
+        settled.value = Value::Int(workers);
+        format!("{workers}, one for each CPU this process may use")
+    }
+}
+
+const NO_APPLICATION_HINT: &str = "name it as MODULE:CALLABLE, for example: indrik main:app \
+    (or set wsgi_app in gunicorn.conf.py)";
+
+/// The front opens these files without changing its own directory.
+fn make_paths_absolute(config: &mut Config, chdir: PathBuf) {
+    let fix = |path: &mut PathBuf| *path = absolute(&chdir, path);
+    if let Some(LogTarget::File(path)) = &mut config.accesslog {
+        fix(path);
+    }
+    if let LogTarget::File(path) = &mut config.errorlog {
+        fix(path);
+    }
+    if let Some(path) = &mut config.pidfile {
+        fix(path);
+    }
+    for address in &mut config.bind {
+        if let BindAddress::Unix { path } = address {
+            fix(path);
+        }
+    }
+    config.chdir = chdir;
+}
+
+/// A name that begins with NUL is no file: Linux keeps such sockets in a space of their own.
+fn absolute(chdir: &Path, path: &Path) -> PathBuf {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"\0") {
+        return path.to_owned();
+    }
+    chdir.join(path)
+}

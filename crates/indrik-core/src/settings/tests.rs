@@ -1,0 +1,378 @@
+//! Tests of the table and of resolving, through the public surface.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::value::{default, parse};
+use super::*;
+
+/// A launch from `/srv` on two CPUs with an application named; tests add what they are about.
+fn launch() -> Launch {
+    Launch {
+        command_line: layer(&[("wsgi_app", &["main:app"])]),
+        cmd_args: Layer::default(),
+        env: BTreeMap::new(),
+        cwd: PathBuf::from("/srv"),
+        python_executable: "python3".to_owned(),
+        cpus: 2,
+        indrik_toml: None,
+    }
+}
+
+fn layer(flags: &[(&str, &[&str])]) -> Layer {
+    let entry = |(name, texts): &(&str, &[&str])| Entry {
+        setting: Setting::find(name).unwrap(),
+        raw: Raw::Texts(texts.iter().map(|text| (*text).to_owned()).collect()),
+        origin: Origin::Flag(Setting::find(name).unwrap().flag().unwrap_or("").to_owned()),
+    };
+    Layer { entries: flags.iter().map(entry).collect() }
+}
+
+fn with_flags(flags: &[(&str, &[&str])]) -> Launch {
+    let mut launch = launch();
+    launch.command_line.entries.extend(layer(flags).entries);
+    launch
+}
+
+fn with_env(env: &[(&str, &str)]) -> Launch {
+    let pairs = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    Launch { env: pairs.collect(), ..launch() }
+}
+
+fn with_toml(text: &str) -> Launch {
+    let file = TextFile { path: "indrik.toml".into(), text: text.to_owned() };
+    Launch { indrik_toml: Some(file), ..launch() }
+}
+
+/// A configuration file whose names stand on lines 1, 2, 3….
+fn file(values: &[(&str, Json)]) -> ConfigFileValues {
+    ConfigFileValues {
+        path: Some("gunicorn.conf.py".to_owned()),
+        values: values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        lines: (1u32..).zip(values).map(|(line, (name, _))| ((*name).to_owned(), line)).collect(),
+    }
+}
+
+fn config(launch: &Launch, file: &ConfigFileValues) -> Config {
+    resolve(launch, Some(file)).unwrap()
+}
+
+fn mistakes(launch: &Launch, file: Option<&ConfigFileValues>) -> Vec<String> {
+    resolve(launch, file).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn every_default_is_valid_and_reads_back_from_its_text() {
+    for setting in SETTINGS {
+        let value = default(setting).unwrap();
+        let text = value.to_string();
+        if !setting.kind.is_list() && !text.is_empty() {
+            assert_eq!(parse(setting, &Raw::Texts(vec![text])), Ok(value), "{}", setting.name);
+        }
+    }
+}
+
+#[test]
+fn every_field_of_config_is_a_setting_or_computed() {
+    let config = serde_json::to_value(config(&launch(), &file(&[]))).unwrap();
+    let fields: BTreeSet<_> = config.as_object().unwrap().keys().map(String::as_str).collect();
+    let settings = SETTINGS.iter().filter(|setting| setting.status == Status::Honoured);
+    let mut expected: BTreeSet<_> = settings.map(|setting| setting.name).collect();
+    expected.extend(["workers_reason", "notices"]);
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_config_survives_its_journey_as_json() {
+    let flags: &[(&str, &[&str])] = &[
+        ("bind", &["[::1]:80", "unix:/run/a.sock", "fd://3"]),
+        ("timeout", &["1500ms"]),
+        ("accesslog", &["-"]),
+        ("raw_env", &["A=b=c"]),
+    ];
+    let config = config(&with_flags(flags), &file(&[]));
+    let there = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<Config>(&there).unwrap(), config);
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let config = config(&launch(), &file(&[]));
+    assert_eq!(config.bind, vec![BindAddress::Tcp { host: "127.0.0.1".into(), port: 8000 }]);
+    assert_eq!((config.workers, config.threads, config.io_threads), (2, 1, 1));
+    assert_eq!(config.workers_reason, "2, one for each CPU this process may use");
+    assert_eq!(config.worker_class, WorkerClass::Auto);
+    assert_eq!(config.keepalive, Duration::from_secs(75));
+    assert_eq!(config.body_size_max, 1 << 30);
+    assert_eq!((config.accesslog, config.errorlog), (None, LogTarget::Stderr));
+    assert_eq!(config.chdir, Path::new("/srv"));
+    assert_eq!(config.notices, Vec::<String>::new());
+}
+
+#[test]
+fn each_source_beats_the_one_before() {
+    let mut launch =
+        with_toml("workers = 3\nthreads = 3\nbacklog = 3\nmax_requests = 3\ntimeout = 3");
+    let file = file(&[
+        ("threads", json!(4)),
+        ("backlog", json!(4)),
+        ("max_requests", json!(4)),
+        ("timeout", json!(4)),
+    ]);
+    launch.cmd_args = layer(&[("backlog", &["5"]), ("max_requests", &["5"]), ("timeout", &["5"])]);
+    launch.env.insert("INDRIK_MAX_REQUESTS".into(), "6".into());
+    launch.env.insert("INDRIK_TIMEOUT".into(), "6".into());
+    launch.command_line.entries.extend(layer(&[("timeout", &["7"])]).entries);
+    let config = config(&launch, &file);
+    assert_eq!((config.workers, config.threads, config.backlog), (3, 4, 5));
+    assert_eq!((config.max_requests, config.timeout), (6, Duration::from_secs(7)));
+}
+
+#[test]
+fn the_number_of_workers_says_where_it_comes_from() {
+    let reason = |launch: &Launch, file: &ConfigFileValues| config(launch, file).workers_reason;
+    assert_eq!(reason(&with_flags(&[("workers", &["4"])]), &file(&[])), "4, from --workers");
+    assert_eq!(
+        reason(&with_env(&[("WEB_CONCURRENCY", "3")]), &file(&[])),
+        "3, from WEB_CONCURRENCY"
+    );
+    assert_eq!(reason(&launch(), &file(&[("workers", json!(5))])), "5, from gunicorn.conf.py:1");
+}
+
+#[test]
+fn port_means_all_interfaces_and_an_empty_variable_means_nothing() {
+    let bind = |env: &[(&str, &str)]| config(&with_env(env), &file(&[])).bind;
+    assert_eq!(bind(&[("PORT", "5000")]), ["0.0.0.0:5000".parse().unwrap()]);
+    assert_eq!(bind(&[("PORT", "")]), ["127.0.0.1:8000".parse().unwrap()]);
+    assert_eq!(bind(&[("INDRIK_BIND", ":1 [::1]:2")]).len(), 2);
+}
+
+#[test]
+fn sync_with_threads_is_gthread_as_in_gunicorn() {
+    let class = |flags: &[(&str, &[&str])]| config(&with_flags(flags), &file(&[])).worker_class;
+    assert_eq!(class(&[("worker_class", &["sync"]), ("threads", &["2"])]), WorkerClass::Gthread);
+    assert_eq!(class(&[("worker_class", &["sync"])]), WorkerClass::Sync);
+    assert_eq!(class(&[("worker_class", &["asgi"]), ("threads", &["2"])]), WorkerClass::Asgi);
+}
+
+#[test]
+fn worker_classes_of_uvicorn_are_understood_as_text_and_as_class() {
+    let class = |value: Json| config(&launch(), &file(&[("worker_class", value)])).worker_class;
+    let name = "uvicorn.workers.UvicornWorker";
+    assert_eq!(class(json!(name)), WorkerClass::Asgi);
+    assert_eq!(class(json!({ "__callable__": name })), WorkerClass::Asgi);
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_place_and_hint() {
+    let mut launch = with_toml("wokrers = 1\n\nbacklog = \"many\"");
+    launch.env.insert("INDRIK_LOGLEVEL".into(), "inof".into());
+    launch.command_line = layer(&[("bind", &["::1:80"]), ("workers", &["0"])]);
+    let file = file(&[("timeout", json!({ "__callable__": "t" })), ("keepalive", json!(-1))]);
+    let mistakes = mistakes(&launch, Some(&file));
+    let expected = [
+        "wokrers is not a setting (indrik.toml:1)\n  hint: did you mean workers?",
+        "backlog: 'many' is not a whole number (indrik.toml:3)\n  hint: write a number such as 4",
+        "timeout: the function or class t is not a time (gunicorn.conf.py:1)\n  hint: write seconds \
+         as a number, or text such as '500ms'",
+        "keepalive: '-1' is not a usable time (gunicorn.conf.py:2)\n  hint: the shortest is 1ms",
+        "loglevel: 'inof' is not a choice (INDRIK_LOGLEVEL)\n  hint: did you mean info? The choices \
+         are debug, info, warning, error, critical",
+        "bind: '::1:80' is not an address: an IPv6 address is written in brackets: [::1]:8000 \
+         (--bind)\n  hint: write 127.0.0.1:8000, [::1]:8000, :8000 (all interfaces), \
+         unix:/run/app.sock or fd://3",
+        "workers: '0' is too small (--workers)\n  hint: the least is 1",
+        "no application is named\n  hint: name it as MODULE:CALLABLE, for example: indrik main:app \
+         (or set wsgi_app in gunicorn.conf.py)",
+    ];
+    // Settings of the Python file are read in the table's order.
+    assert_eq!(mistakes, expected);
+}
+
+#[test]
+fn the_application_may_be_named_by_the_file_and_the_command_line_beats_it() {
+    let file = file(&[("wsgi_app", json!("site:application"))]);
+    let unnamed = Launch { command_line: Layer::default(), ..launch() };
+    assert_eq!(config(&unnamed, &file).wsgi_app, "site:application");
+    assert_eq!(config(&launch(), &file).wsgi_app, "main:app");
+}
+
+#[test]
+fn gunicorns_readings_of_python_values_are_kept() {
+    let config = config(
+        &launch(),
+        &file(&[
+            ("keepalive", json!(true)),
+            ("workers", json!("0x3")),
+            ("preload_app", json!("True")),
+            ("bind", json!("localhost")),
+            ("pythonpath", json!("a, b")),
+            ("pidfile", Json::Null),
+            ("errorlog", Json::Null),
+        ]),
+    );
+    assert_eq!(config.keepalive, Duration::from_secs(1));
+    assert_eq!((config.workers, config.preload_app), (3, true));
+    assert_eq!(config.bind, ["localhost:8000".parse().unwrap()]);
+    assert_eq!(config.pythonpath, ["a", "b"]);
+    assert_eq!((config.pidfile, config.errorlog), (None, LogTarget::Stderr));
+}
+
+#[test]
+fn zero_and_too_much_mean_the_cap_where_gunicorn_caps() {
+    let config = config(
+        &with_flags(&[("limit_request_line", &["0"]), ("limit_request_fields", &["99999"])]),
+        &file(&[]),
+    );
+    assert_eq!((config.limit_request_line, config.limit_request_fields), (65536, 32768));
+}
+
+#[test]
+fn a_fraction_is_a_time_but_not_a_number() {
+    let file = file(&[("timeout", json!(30.5)), ("backlog", json!(30.5))]);
+    assert_eq!(
+        mistakes(&launch(), Some(&file)),
+        [
+            "backlog: 30.5 is not a whole number (gunicorn.conf.py:2)\n  hint: write a number without \
+          quotes or fraction"
+        ]
+    );
+}
+
+#[test]
+fn relative_paths_start_in_the_applications_directory() {
+    let config = config(
+        &with_flags(&[
+            ("chdir", &["app"]),
+            ("pidfile", &["run/pid"]),
+            ("errorlog", &["/var/log/e"]),
+            ("bind", &["unix:s"]),
+        ]),
+        &file(&[]),
+    );
+    assert_eq!(config.chdir, Path::new("/srv/app"));
+    assert_eq!(config.pidfile.as_deref(), Some(Path::new("/srv/app/run/pid")));
+    assert_eq!(config.errorlog, LogTarget::File("/var/log/e".into()));
+    assert_eq!(config.bind, [BindAddress::Unix { path: "/srv/app/s".into() }]);
+}
+
+#[test]
+fn names_that_look_misspelt_are_noticed_where_any_name_may_stand() {
+    let mut launch = with_env(&[
+        ("INDRIK_WORKER", "3"),
+        ("INDRIK_PORT", "tcp://10.0.0.1:80"),
+        ("INDRIK_SERVICE_HOST", "10.0.0.1"),
+    ]);
+    launch.cpus = 1;
+    let config = config(&launch, &file(&[("PRELOAD_APP", json!(true)), ("colour", json!("red"))]));
+    assert_eq!(
+        config.notices,
+        [
+            "gunicorn.conf.py:1: PRELOAD_APP is not a setting and has no effect; did you mean \
+         preload_app?",
+            "INDRIK_WORKER is not a setting and has no effect; did you mean INDRIK_WORKERS?",
+        ]
+    );
+}
+
+#[test]
+fn the_configuration_file_asked_for_is_the_strongest_one_named() {
+    let mut launch = with_env(&[("INDRIK_CONFIG", "b.py")]);
+    assert_eq!(launch.config_request().as_deref(), Some("b.py"));
+    launch.command_line = layer(&[("config", &["c.py"])]);
+    assert_eq!(launch.config_request().as_deref(), Some("c.py"));
+    assert_eq!(self::launch().config_request(), None);
+}
+
+#[test]
+fn an_explanation_has_value_origin_and_meaning() {
+    let settlement = settle(&with_env(&[("WEB_CONCURRENCY", "3")]), None);
+    let text = render::explain(&settlement, "workers").unwrap();
+    assert!(text.starts_with("workers = 3\n  from WEB_CONCURRENCY\n\n"), "{text}");
+    assert_eq!(
+        render::explain(&settlement, "--keep-alive"),
+        render::explain(&settlement, "keepalive")
+    );
+    let problem = render::explain(&settlement, "wrokers").unwrap_err();
+    assert_eq!(problem.hint.as_deref(), Some("did you mean workers?"));
+}
+
+#[test]
+fn the_help_shows_every_setting_that_has_a_flag() {
+    let help = render::help();
+    for flag in SETTINGS.iter().filter_map(Setting::flag) {
+        assert!(help.contains(flag), "{flag}");
+    }
+    assert!(help.lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn the_reference_page_is_fresh() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/settings.md");
+    let written = std::fs::read_to_string(page).unwrap_or_default();
+    assert!(written == render::reference(), "stale: run `cargo xtask settings`");
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        ".*".prop_map(Json::from),
+    ];
+    leaf.prop_recursive(2, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::btree_map("(__callable__|__object__|.{0,3})", inner, 0..4)
+                .prop_map(|table| Json::Object(table.into_iter().collect())),
+        ]
+    })
+}
+
+/// What a configuration plausibly holds, nearly valid ones more often than noise.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        ".*",
+        "[0-9]{1,6} ?(ms|s|m|h|KiB|MB|g)?",
+        "(tcp://|unix:|unix://|fd://)?[a-z0-9.\\[\\]:]{0,12}(:[0-9]{0,6})?",
+        "[A-Z]{1,3}=[ -~]{0,8}",
+        "(true|FALSE|auto|sync|gthread|info|-)",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_setting_makes_a_parser_panic(json in any_json(), text in any_text()) {
+        for setting in SETTINGS {
+            let _ = parse(setting, &Raw::Json(json.clone()));
+            let _ = parse(setting, &Raw::Texts(vec![text.clone(), text.clone()]));
+        }
+    }
+
+    #[test]
+    fn a_valid_value_reads_back_from_its_text(text in any_text()) {
+        for setting in SETTINGS.iter().filter(|setting| setting.kind != Kind::List) {
+            if let Ok(value) = parse(setting, &Raw::Texts(vec![text.clone()])) {
+                let again = parse(setting, &Raw::Texts(vec![value.to_string()]));
+                prop_assert_eq!(again, Ok(value), "{}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_given_resolves_or_is_explained(text in any_text(), json in any_json()) {
+        for setting in SETTINGS {
+            let mut launch = with_env(&[(&setting.own_variable(), &text)]);
+            launch.indrik_toml = with_toml(&text).indrik_toml;
+            match resolve(&launch, Some(&file(&[(setting.name, json.clone())]))) {
+                Ok(config) => prop_assert!(config.workers >= 1),
+                Err(problems) => prop_assert!(!problems.is_empty()),
+            }
+        }
+    }
+}

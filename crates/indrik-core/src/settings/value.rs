@@ -1,0 +1,414 @@
+//! Values: from text or JSON, checked against their row of the table, and back to text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::address::BindAddress;
+use super::config::LogTarget;
+use super::layers::Raw;
+use super::quantity::{self, QuantityError};
+use super::suggest;
+use super::table::{Kind, Setting, Written};
+
+/// A checked value of one setting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Not set, and the table has no default.
+    Nothing,
+    /// The word `auto`.
+    Auto,
+    /// A whole number.
+    Int(i64),
+    /// Yes or no.
+    Bool(bool),
+    /// Text, a path, or a choice.
+    Text(String),
+    /// A time span, in whole milliseconds.
+    Duration(Duration),
+    /// Bytes.
+    Size(u64),
+    /// A log's target.
+    Log(LogTarget),
+    /// Several texts.
+    List(Vec<String>),
+    /// Several `NAME=VALUE`.
+    Pairs(Vec<(String, String)>),
+    /// Addresses to listen on.
+    Addresses(Vec<BindAddress>),
+    /// A table of values.
+    Dict(BTreeMap<String, Json>),
+    /// A Python function, by its name.
+    Function(String),
+}
+
+/// Why something is not a value of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadValue {
+    /// What is wrong, as the end of a sentence that begins with the setting's name.
+    pub what: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+/// How a function looks among the values of a configuration file.
+const CALLABLE_KEY: &str = "__callable__";
+/// How a Python object that is neither data nor a function looks there: its type's name.
+const OBJECT_KEY: &str = "__object__";
+/// More of a value than this is not repeated in a message.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// Reads what was written as a value of `setting`.
+pub(super) fn parse(setting: &Setting, raw: &Raw) -> Result<Value, BadValue> {
+    match raw {
+        Raw::Texts(texts) if setting.kind.is_list() => parse_list(setting, texts),
+        Raw::Texts(texts) => match texts.last() {
+            Some(text) => parse_text(setting, text),
+            None => parse_text(setting, setting.bare.unwrap_or("true")),
+        },
+        Raw::Json(json) => parse_json(setting, json),
+    }
+}
+
+/// The table's default.
+///
+/// # Errors
+/// When a row's default is no value of its type: a test keeps that from happening.
+pub(super) fn default(setting: &Setting) -> Result<Value, BadValue> {
+    match setting.default {
+        Written::Nothing => Ok(Value::Nothing),
+        Written::Int(number) => parse_json(setting, &Json::from(number)),
+        Written::Bool(truth) => parse_json(setting, &Json::from(truth)),
+        Written::Text(text) => parse_text(setting, text),
+        Written::List(items) => parse_json(setting, &Json::from(items.to_vec())),
+        Written::Dict(pairs) => {
+            let table = pairs.iter().map(|(key, value)| ((*key).to_owned(), Json::from(*value)));
+            parse_json(setting, &Json::Object(table.collect()))
+        }
+    }
+}
+
+/// One text as the whole value.
+fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
+    let text = text.trim();
+    if setting.auto && text.eq_ignore_ascii_case("auto") {
+        return Ok(Value::Auto);
+    }
+    match setting.kind {
+        Kind::Int => whole_number(setting, quantity::parse_int(text), text),
+        Kind::Bool => truth(text),
+        Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::Path if text.is_empty() => Ok(Value::Nothing),
+        Kind::Path => Ok(Value::Text(text.to_owned())),
+        Kind::Duration => duration(setting, quantity::parse_duration(text), text),
+        Kind::Size => size(setting, quantity::parse_size(text), text),
+        Kind::Choice => choice(setting, text),
+        Kind::Log => Ok(log(setting, text)),
+        Kind::List | Kind::Pairs | Kind::Addresses => parse_list(setting, &[text.to_owned()]),
+        Kind::Dict => Err(wrong(text, "a table", "set it in gunicorn.conf.py or indrik.toml")),
+        Kind::Hook => Err(wrong(text, "a function", "define it in gunicorn.conf.py")),
+    }
+}
+
+/// A value from a file. Python's `True` and `False` count as 1 and 0, as they do in Gunicorn.
+fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
+    match (setting.kind, json) {
+        (Kind::Bool, Json::Bool(truth)) => Ok(Value::Bool(*truth)),
+        (Kind::Int | Kind::Size | Kind::Duration, Json::Bool(truth)) => {
+            parse_text(setting, if *truth { "1" } else { "0" })
+        }
+        (Kind::Duration, Json::Number(number)) => parse_text(setting, &number.to_string()),
+        (Kind::Int | Kind::Size, Json::Number(number)) if !number.is_f64() => {
+            parse_text(setting, &number.to_string())
+        }
+        (Kind::Dict, Json::Object(table)) if python_type(json).is_none() => {
+            Ok(Value::Dict(table.clone().into_iter().collect()))
+        }
+        (kind, Json::Array(items)) if kind.is_list() => parse_list(setting, &texts(items)?),
+        (kind, Json::String(text)) if kind != Kind::Hook => parse_text(setting, text),
+        (Kind::Hook, Json::String(name)) => Ok(Value::Function(name.clone())),
+        (Kind::Hook, Json::Object(_)) if callable(json).is_some() => {
+            Ok(Value::Function(callable(json).unwrap_or_default().to_owned()))
+        }
+        // A worker class may be given as the class itself; its name says which.
+        (Kind::Choice, Json::Object(_)) if callable(json).is_some() => {
+            choice(setting, callable(json).unwrap_or_default())
+        }
+        (kind, Json::Null) if may_be_unset(kind) => Ok(Value::Nothing),
+        (kind, _) => Err(wrong_type(kind, json)),
+    }
+}
+
+/// Kinds for which Python's `None` means "as if it were not written".
+fn may_be_unset(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Int | Kind::Bool | Kind::Duration | Kind::Size | Kind::Choice | Kind::Hook
+    )
+}
+
+fn texts(items: &[Json]) -> Result<Vec<String>, BadValue> {
+    items
+        .iter()
+        .map(|item| {
+            item.as_str().map(str::to_owned).ok_or_else(|| BadValue {
+                what: format!("has {} in its list, which is not text", shown(item)),
+                hint: Some("write each entry as text in quotes".to_owned()),
+            })
+        })
+        .collect()
+}
+
+fn parse_list(setting: &Setting, texts: &[String]) -> Result<Value, BadValue> {
+    match setting.kind {
+        Kind::Pairs => {
+            texts.iter().map(|text| pair(text)).collect::<Result<_, _>>().map(Value::Pairs)
+        }
+        Kind::Addresses => addresses(texts),
+        _ => Ok(Value::List(split(texts, setting.separator))),
+    }
+}
+
+fn split(texts: &[String], separator: Option<char>) -> Vec<String> {
+    let parts = texts.iter().flat_map(|text| match separator {
+        Some(separator) => text.split(separator).collect::<Vec<_>>(),
+        None => vec![text.as_str()],
+    });
+    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// A variable's name is whatever stands before the first `=`; its value is kept to the letter.
+fn pair(text: &str) -> Result<(String, String), BadValue> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !text.contains('\0') => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        _ => Err(wrong(text, "NAME=VALUE", "write it as DEBUG=1")),
+    }
+}
+
+fn addresses(texts: &[String]) -> Result<Value, BadValue> {
+    let one = |text: &String| {
+        text.parse::<BindAddress>().map_err(|reason| BadValue {
+            what: format!("{} is not an address: {reason}", shown_text(text)),
+            hint: Some(ADDRESS_HINT.to_owned()),
+        })
+    };
+    let addresses = texts.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+    if addresses.is_empty() {
+        return Err(BadValue {
+            what: "is an empty list: there would be nothing to listen on".to_owned(),
+            hint: Some(ADDRESS_HINT.to_owned()),
+        });
+    }
+    Ok(Value::Addresses(addresses))
+}
+
+const ADDRESS_HINT: &str =
+    "write 127.0.0.1:8000, [::1]:8000, :8000 (all interfaces), unix:/run/app.sock or fd://3";
+
+fn whole_number(
+    setting: &Setting,
+    number: Result<i64, QuantityError>,
+    text: &str,
+) -> Result<Value, BadValue> {
+    let hint =
+        if setting.auto { "write a number such as 4, or auto" } else { "write a number such as 4" };
+    let number = number.map_err(|_| wrong(text, "a whole number", hint))?;
+    in_range(setting, number, text)?;
+    Ok(Value::Int(capped(setting, number)))
+}
+
+fn size(
+    setting: &Setting,
+    bytes: Result<i64, QuantityError>,
+    text: &str,
+) -> Result<Value, BadValue> {
+    let hint = "write bytes, or a number with a unit: 65536, 64KiB, 16MiB, 1GiB";
+    let bytes = bytes.map_err(|_| wrong(text, "a size", hint))?;
+    in_range(setting, bytes, text)?;
+    Ok(Value::Size(capped(setting, bytes).unsigned_abs()))
+}
+
+fn duration(
+    setting: &Setting,
+    span: Result<Duration, QuantityError>,
+    text: &str,
+) -> Result<Value, BadValue> {
+    let span = span.map_err(|reason| match reason {
+        QuantityError::NotANumber => {
+            wrong(text, "a time", "write seconds, or a number with a unit: 30, 1.5, 500ms, 2m, 1h")
+        }
+        QuantityError::TooSmall => wrong(text, "a usable time", "the shortest is 1ms"),
+        QuantityError::TooLarge => wrong(text, "a usable time", "the longest is one year, 8760h"),
+    })?;
+    in_range(setting, i64::try_from(span.as_secs()).unwrap_or(i64::MAX), text)?;
+    Ok(Value::Duration(span))
+}
+
+/// `0` and anything above the cap mean the cap: Gunicorn caps silently, and a configuration that
+/// works there must work here.
+fn capped(setting: &Setting, number: i64) -> i64 {
+    match setting.cap {
+        Some(cap) if number == 0 || number > cap => cap,
+        _ => number,
+    }
+}
+
+fn in_range(setting: &Setting, number: i64, text: &str) -> Result<(), BadValue> {
+    if let Some(min) = setting.min.filter(|&min| number < min) {
+        return Err(BadValue {
+            what: format!("{} is too small", shown_text(text)),
+            hint: Some(format!("the least is {min}")),
+        });
+    }
+    if let Some(max) = setting.max.filter(|&max| number > max) {
+        return Err(BadValue {
+            what: format!("{} is too large", shown_text(text)),
+            hint: Some(format!("the most is {max}")),
+        });
+    }
+    Ok(())
+}
+
+fn truth(text: &str) -> Result<Value, BadValue> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(Value::Bool(true)),
+        "false" | "no" | "off" | "0" => Ok(Value::Bool(false)),
+        _ => Err(wrong(text, "true or false", "write true or false")),
+    }
+}
+
+fn choice(setting: &Setting, text: &str) -> Result<Value, BadValue> {
+    let alias = setting.aliases.iter().find(|(alias, _)| *alias == text).map(|(_, word)| *word);
+    let word = setting.choices.iter().find(|word| word.eq_ignore_ascii_case(text)).copied();
+    if let Some(word) = alias.or(word) {
+        return Ok(Value::Text(word.to_owned()));
+    }
+    let all = setting.choices.join(", ");
+    let hint = match suggest::nearest(text, setting.choices.iter().copied()) {
+        Some(near) => format!("did you mean {near}? The choices are {all}"),
+        None => format!("the choices are {all}"),
+    };
+    Err(BadValue { what: format!("{} is not a choice", shown_text(text)), hint: Some(hint) })
+}
+
+fn log(setting: &Setting, text: &str) -> Value {
+    match text {
+        "" => Value::Nothing,
+        "-" if setting.dash_is_stdout => Value::Log(LogTarget::Stdout),
+        "-" => Value::Log(LogTarget::Stderr),
+        path => Value::Log(LogTarget::File(PathBuf::from(path))),
+    }
+}
+
+fn callable(json: &Json) -> Option<&str> {
+    json.get(CALLABLE_KEY)?.as_str()
+}
+
+fn python_type(json: &Json) -> Option<&str> {
+    json.get(OBJECT_KEY).or_else(|| json.get(CALLABLE_KEY))?.as_str()
+}
+
+fn wrong(text: &str, expected: &str, hint: &str) -> BadValue {
+    BadValue {
+        what: format!("{} is not {expected}", shown_text(text)),
+        hint: Some(hint.to_owned()),
+    }
+}
+
+fn wrong_type(kind: Kind, json: &Json) -> BadValue {
+    let found = match (callable(json), python_type(json)) {
+        (Some(name), _) => format!("the function or class {name}"),
+        (None, Some(name)) => format!("an object of type {name}"),
+        (None, None) => shown(json),
+    };
+    let (expected, hint) = match kind {
+        Kind::Int => ("a whole number", "write a number without quotes or fraction"),
+        Kind::Bool => ("true or false", "write True or False"),
+        Kind::Text | Kind::Path | Kind::Log | Kind::Choice => ("text", "write it in quotes"),
+        Kind::Duration => ("a time", "write seconds as a number, or text such as '500ms'"),
+        Kind::Size => ("a size", "write bytes as a whole number, or text such as '16MiB'"),
+        Kind::List | Kind::Pairs | Kind::Addresses => ("a list of texts", "write ['…', '…']"),
+        Kind::Dict => ("a table", "write {'name': value}"),
+        Kind::Hook => ("a function", "define a function of that name, or leave it out"),
+    };
+    BadValue { what: format!("{found} is not {expected}"), hint: Some(hint.to_owned()) }
+}
+
+fn shown(json: &Json) -> String {
+    match json {
+        Json::Null => "None".to_owned(),
+        Json::Bool(true) => "True".to_owned(),
+        Json::Bool(false) => "False".to_owned(),
+        Json::String(text) => shown_text(text),
+        other => shorten(&other.to_string()),
+    }
+}
+
+/// Quoted and escaped, so that a stray space, newline or terminal escape is seen and does no harm.
+fn shown_text(text: &str) -> String {
+    format!("'{}'", shorten(text).escape_debug())
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+impl Value {
+    /// The value as the field of [`super::Config`] that bears the setting's name reads it.
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Nothing => Json::Null,
+            Self::Auto => Json::from("auto"),
+            Self::Int(number) => Json::from(*number),
+            Self::Bool(truth) => Json::from(*truth),
+            Self::Text(text) | Self::Function(text) => Json::from(text.as_str()),
+            Self::Duration(span) => Json::from(span.as_secs_f64()),
+            Self::Size(bytes) => Json::from(*bytes),
+            Self::Log(target) => serializable(target),
+            Self::List(items) => serializable(items),
+            Self::Pairs(pairs) => serializable(pairs),
+            Self::Addresses(addresses) => serializable(addresses),
+            Self::Dict(table) => serializable(table),
+        }
+    }
+}
+
+fn serializable(value: &impl serde::Serialize) -> Json {
+    serde_json::to_value(value).expect("paths here come from text, and map keys are text")
+}
+
+/// As a user would write it; reading it gives the same value again.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Auto => f.write_str("auto"),
+            Self::Int(number) => number.fmt(f),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::Text(text) | Self::Function(text) => f.write_str(text),
+            Self::Duration(span) => f.write_str(&quantity::write_duration(*span)),
+            Self::Size(bytes) => f.write_str(&quantity::write_size(*bytes)),
+            Self::Log(LogTarget::Stdout | LogTarget::Stderr) => f.write_str("-"),
+            Self::Log(LogTarget::File(path)) => path.display().fmt(f),
+            Self::List(items) => f.write_str(&items.join(", ")),
+            Self::Pairs(pairs) => {
+                let texts = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+                f.write_str(&texts.collect::<Vec<_>>().join(", "))
+            }
+            Self::Addresses(addresses) => {
+                let texts = addresses.iter().map(ToString::to_string);
+                f.write_str(&texts.collect::<Vec<_>>().join(", "))
+            }
+            Self::Dict(table) => f.write_str(&serializable(table).to_string()),
+        }
+    }
+}
