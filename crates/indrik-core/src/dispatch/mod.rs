@@ -1,0 +1,232 @@
+//! Which worker gets a request, and when (DESIGN section 3).
+//!
+//! [`Dispatch`] keeps counts and the bounded central queue; it never sees a request's content. The
+//! shell asks it where a request goes, tells it when workers finish, come and go, and performs what
+//! it is told. It is work-conserving: a request waits only while no worker may take it.
+//!
+//! * A request goes to the worker with the lowest share of its capacity in flight; ties go to the
+//!   most recently used one, whose caches are warm.
+//! * Beyond its capacity a worker may hold a few requests *queued ahead* in its ring, as many as it
+//!   serves in [`DispatchLimits::queue_ahead_us`]; the hand-off between processes would otherwise
+//!   cost more than the work. When such a worker turns slow they are reclaimed
+//!   ([`Dispatch::overdue`]) and go to whoever is free.
+//! * The queue is bounded and has a deadline per request, counted from its arrival.
+
+mod queue;
+mod worker;
+
+use std::collections::BTreeMap;
+
+pub use queue::RequestId;
+use queue::{Queue, Waiting};
+use worker::Worker;
+
+use crate::ids::WorkerId;
+
+/// A moment, in microseconds on the caller's monotonic clock.
+pub type Micros = u64;
+
+/// The named limits of dispatch.
+#[derive(Clone, Copy, Debug)]
+pub struct DispatchLimits {
+    /// Requests that may wait in the central queue; one more is refused.
+    pub queue_requests_max: usize,
+    /// How long a request may wait for a worker from its arrival on, microseconds; 0: no limit.
+    pub queue_timeout_us: Micros,
+    /// How much work may be queued ahead at a busy worker, microseconds of its service time.
+    pub queue_ahead_us: Micros,
+    /// Requests that may be queued ahead at a worker whatever its service time.
+    pub queue_ahead_requests_max: usize,
+    /// A worker that has finished nothing for this long loses what is queued ahead, microseconds.
+    pub reclaim_after_us: Micros,
+}
+
+impl Default for DispatchLimits {
+    fn default() -> Self {
+        Self {
+            queue_requests_max: 1024,
+            queue_timeout_us: 30_000_000,
+            queue_ahead_us: 400,
+            queue_ahead_requests_max: 64,
+            reclaim_after_us: 1_000,
+        }
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Placement {
+    /// To this worker, now.
+    Worker(WorkerId),
+    /// It waits in the central queue.
+    Queued,
+    /// The queue is full.
+    Refused,
+}
+
+/// The dispatcher's decisions.
+#[derive(Debug)]
+pub struct Dispatch {
+    limits: DispatchLimits,
+    workers: BTreeMap<WorkerId, Worker>,
+    queue: Queue,
+    /// Requests queued ahead at all workers together: while it is zero nothing can be overdue.
+    ahead: usize,
+    /// A counter that says which worker was used last.
+    uses: u64,
+}
+
+impl Dispatch {
+    /// A dispatcher without workers.
+    #[must_use]
+    pub fn new(limits: DispatchLimits) -> Self {
+        Self { limits, workers: BTreeMap::new(), queue: Queue::default(), ahead: 0, uses: 0 }
+    }
+
+    /// A worker is ready for `capacity` requests at once; its ring has room for `slots`. Ask
+    /// [`Self::next`] afterwards.
+    pub fn worker_up(&mut self, id: WorkerId, capacity: usize, slots: usize) {
+        self.worker_down(id);
+        self.workers.insert(id, Worker::new(capacity.min(slots), slots));
+    }
+
+    /// A worker gets no new requests any more.
+    pub fn worker_draining(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.draining = true;
+        }
+    }
+
+    /// A worker is gone, with everything it held.
+    pub fn worker_down(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.remove(&id) {
+            self.ahead -= worker.ahead();
+        }
+    }
+
+    /// Requests at a worker: running and queued ahead. `None`: there is no such worker.
+    #[must_use]
+    pub fn in_flight(&self, id: WorkerId) -> Option<usize> {
+        self.workers.get(&id).map(|worker| worker.in_flight)
+    }
+
+    /// A request has arrived; it is counted at the worker that it is placed at.
+    pub fn arrive(&mut self, request: RequestId, now: Micros) -> Placement {
+        if self.queue.is_empty()
+            && let Some(id) = self.choose()
+        {
+            self.assign(id, now);
+            return Placement::Worker(id);
+        }
+        if self.queue.len() >= self.limits.queue_requests_max {
+            return Placement::Refused;
+        }
+        self.queue.push(Waiting { request, deadline: self.deadline(now) });
+        Placement::Queued
+    }
+
+    /// A request that was reclaimed, or lost its worker, waits again: first in line, with the
+    /// deadline that follows from its own arrival. Never refused: it was admitted before.
+    pub fn wait_again(&mut self, request: RequestId, arrived: Micros) {
+        self.queue.push_first(Waiting { request, deadline: self.deadline(arrived) });
+    }
+
+    /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker
+    /// came up, finished something or lost what was queued ahead.
+    pub fn next(&mut self, now: Micros) -> Option<(RequestId, WorkerId)> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let id = self.choose()?;
+        let request = self.queue.pop()?;
+        self.assign(id, now);
+        Some((request, id))
+    }
+
+    /// A request whose time in the queue is over; ask until `None`, and before [`Self::next`].
+    pub fn expired(&mut self, now: Micros) -> Option<RequestId> {
+        self.queue.pop_expired(now)
+    }
+
+    /// A waiting request's client has left. False: it was not waiting.
+    pub fn forget(&mut self, request: RequestId) -> bool {
+        self.queue.remove(request)
+    }
+
+    /// A worker has finished `count` requests since it was asked last.
+    pub fn finished(&mut self, id: WorkerId, count: usize, now: Micros) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let before = worker.ahead();
+        worker.finished(count, now);
+        self.ahead = self.ahead + worker.ahead() - before;
+    }
+
+    /// A request queued ahead at a worker has been taken back before it was started.
+    pub fn reclaimed(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let before = worker.ahead();
+        worker.in_flight = worker.in_flight.saturating_sub(1);
+        self.ahead = self.ahead + worker.ahead() - before;
+    }
+
+    /// Whether anything is queued ahead, so that [`Self::overdue`] has to be asked before long.
+    #[must_use]
+    pub const fn has_queued_ahead(&self) -> bool {
+        self.ahead != 0
+    }
+
+    /// A worker that turned slow while requests are queued ahead at it, with how many: they are to
+    /// be reclaimed. Such a worker is taken as slow until it proves otherwise.
+    pub fn overdue(&mut self, now: Micros) -> Option<(WorkerId, usize)> {
+        if self.ahead == 0 {
+            return None;
+        }
+        let after = self.limits.reclaim_after_us;
+        self.workers.iter_mut().find_map(|(id, worker)| {
+            let ahead = worker.ahead();
+            let late = now.saturating_sub(worker.progress_at) >= after;
+            (ahead != 0 && late).then(|| {
+                worker.turn_slow(after);
+                (*id, ahead)
+            })
+        })
+    }
+
+    /// Requests in the central queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Workers that take requests.
+    #[must_use]
+    pub fn ready_workers(&self) -> usize {
+        self.workers.values().filter(|worker| !worker.draining).count()
+    }
+
+    fn choose(&self) -> Option<WorkerId> {
+        let limits = &self.limits;
+        let takers = self.workers.iter().filter(|(_, worker)| worker.takes(limits));
+        let better = takers.reduce(|best, other| if other.1.before(best.1) { other } else { best });
+        better.map(|(id, _)| *id)
+    }
+
+    fn assign(&mut self, id: WorkerId, now: Micros) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let before = worker.ahead();
+        self.uses += 1;
+        worker.assign(now, self.uses);
+        self.ahead += worker.ahead() - before;
+    }
+
+    fn deadline(&self, arrived: Micros) -> Micros {
+        match self.limits.queue_timeout_us {
+            0 => Micros::MAX,
+            timeout => arrived.saturating_add(timeout),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

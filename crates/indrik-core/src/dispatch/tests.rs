@@ -1,0 +1,154 @@
+//! The dispatcher's rules, one by one, and its invariants under random histories.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FAST: WorkerId = WorkerId(1);
+const OTHER: WorkerId = WorkerId(2);
+
+fn dispatch(workers: &[(WorkerId, usize)]) -> Dispatch {
+    let mut dispatch = Dispatch::new(DispatchLimits::default());
+    for (id, capacity) in workers {
+        dispatch.worker_up(*id, *capacity, 128);
+    }
+    dispatch
+}
+
+/// Lets a worker serve some requests in `us` microseconds each.
+fn teach(dispatch: &mut Dispatch, id: WorkerId, us: Micros, now: &mut Micros) {
+    for _ in 0..40 {
+        assert_eq!(dispatch.arrive(RequestId(0), *now), Placement::Worker(id));
+        *now += us;
+        dispatch.finished(id, 1, *now);
+    }
+}
+
+#[test]
+fn a_request_goes_to_the_worker_with_the_lowest_share_of_its_capacity_in_flight() {
+    let mut dispatch = dispatch(&[(FAST, 4), (OTHER, 2)]);
+    let mut placed = Vec::new();
+    for n in 0..6 {
+        placed.push(dispatch.arrive(RequestId(n), 0));
+    }
+    assert_eq!(dispatch.in_flight(FAST), Some(4));
+    assert_eq!(dispatch.in_flight(OTHER), Some(2));
+    assert_eq!(dispatch.arrive(RequestId(7), 0), Placement::Queued);
+}
+
+#[test]
+fn between_idle_workers_the_one_used_last_is_chosen() {
+    let mut dispatch = dispatch(&[(FAST, 1), (OTHER, 1)]);
+    let Placement::Worker(first) = dispatch.arrive(RequestId(1), 0) else { panic!("placed") };
+    dispatch.finished(first, 1, 10);
+    assert_eq!(dispatch.arrive(RequestId(2), 20), Placement::Worker(first));
+}
+
+#[test]
+fn nothing_is_queued_ahead_at_a_worker_whose_speed_is_not_known() {
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Worker(FAST));
+    assert_eq!(dispatch.arrive(RequestId(2), 0), Placement::Queued);
+}
+
+#[test]
+fn requests_are_queued_ahead_at_a_fast_worker_and_not_at_a_slow_one() {
+    for (service_us, at_once) in [(20, 21), (100, 5), (1_000, 1)] {
+        let mut dispatch = dispatch(&[(FAST, 1)]);
+        let mut now = 0;
+        teach(&mut dispatch, FAST, service_us, &mut now);
+        let taken = (0..100)
+            .take_while(|n| dispatch.arrive(RequestId(*n), now) == Placement::Worker(FAST))
+            .count();
+        assert_eq!(taken, at_once, "at {service_us} µs a request");
+    }
+}
+
+#[test]
+fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    let mut now = 0;
+    teach(&mut dispatch, FAST, 50, &mut now);
+    for n in 1..4 {
+        assert_eq!(dispatch.arrive(RequestId(n), now), Placement::Worker(FAST));
+    }
+    assert!(dispatch.has_queued_ahead());
+    assert_eq!(dispatch.overdue(now + 999), None);
+    assert_eq!(dispatch.overdue(now + 1_000), Some((FAST, 2)));
+    for n in [3, 2] {
+        dispatch.reclaimed(FAST);
+        dispatch.wait_again(RequestId(n), now);
+    }
+    assert_eq!(dispatch.overdue(now + 1_001), None);
+    assert_eq!(dispatch.next(now + 1_001), None, "a slow worker gets nothing ahead");
+    dispatch.worker_up(OTHER, 1, 128);
+    assert_eq!(dispatch.next(now + 1_002), Some((RequestId(2), OTHER)));
+    dispatch.finished(OTHER, 1, now + 1_003);
+    assert_eq!(dispatch.next(now + 1_003), Some((RequestId(3), OTHER)));
+}
+
+#[test]
+fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
+    let limits =
+        DispatchLimits { queue_requests_max: 2, queue_timeout_us: 100, ..Default::default() };
+    let mut dispatch = Dispatch::new(limits);
+    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(2), 50), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(3), 60), Placement::Refused);
+    assert_eq!(dispatch.expired(99), None);
+    assert_eq!(dispatch.expired(100), Some(RequestId(1)));
+    assert_eq!(dispatch.expired(100), None);
+    assert!(dispatch.forget(RequestId(2)));
+    assert!(!dispatch.forget(RequestId(2)));
+    assert_eq!(dispatch.waiting(), 0);
+}
+
+#[test]
+fn a_draining_worker_gets_nothing_new() {
+    let mut dispatch = dispatch(&[(FAST, 8)]);
+    dispatch.worker_draining(FAST);
+    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Queued);
+    assert_eq!(dispatch.ready_workers(), 0);
+}
+
+proptest! {
+    /// Any history: no worker has more than its slots, the count of what is queued ahead is true,
+    /// and no request waits while a worker has free capacity.
+    #[test]
+    fn no_request_waits_while_a_worker_is_free(
+        steps in prop::collection::vec((0u8..7, 0u64..4, 0u64..2_000), 1..200)
+    ) {
+        let mut dispatch = Dispatch::new(DispatchLimits {
+            queue_requests_max: 16, ..Default::default()
+        });
+        let mut now = 0;
+        for (n, (action, worker, pause)) in steps.into_iter().enumerate() {
+            now += pause;
+            let id = WorkerId(worker);
+            match action {
+                0 => dispatch.worker_up(id, worker as usize + 1, 8),
+                1 => dispatch.worker_down(id),
+                2 => dispatch.worker_draining(id),
+                3 => dispatch.finished(id, dispatch.in_flight(id).unwrap_or(0).min(1), now),
+                4 => {
+                    while let Some((id, ahead)) = dispatch.overdue(now) {
+                        for _ in 0..ahead {
+                            dispatch.reclaimed(id);
+                            dispatch.wait_again(RequestId(0), now);
+                        }
+                    }
+                }
+                _ => { let _ = dispatch.arrive(RequestId(n as u64), now); }
+            }
+            while dispatch.next(now).is_some() {}
+            let ahead: usize = dispatch.workers.values().map(Worker::ahead).sum();
+            prop_assert_eq!(ahead, dispatch.ahead);
+            for worker in dispatch.workers.values() {
+                prop_assert!(worker.in_flight <= 8);
+            }
+            if dispatch.waiting() > 0 {
+                prop_assert!(dispatch.choose().is_none());
+            }
+        }
+    }
+}

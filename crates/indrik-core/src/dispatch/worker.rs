@@ -1,0 +1,96 @@
+//! What the dispatcher knows of one worker.
+
+use super::{DispatchLimits, Micros};
+
+/// A new measurement weighs one part in so many.
+const SERVICE_WEIGHT: u64 = 8;
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Requests it can run at once.
+    capacity: usize,
+    /// Requests its ring has room for.
+    slots: usize,
+    /// Requests it has, running or queued ahead.
+    pub(super) in_flight: usize,
+    /// Moving average of the time it takes for a request, in sixteenths of a microsecond. `None`
+    /// until the first one is done.
+    service: Option<u64>,
+    /// When it last finished something, or began to work.
+    pub(super) progress_at: Micros,
+    used: u64,
+    pub(super) draining: bool,
+}
+
+impl Worker {
+    pub(super) const fn new(capacity: usize, slots: usize) -> Self {
+        Self {
+            capacity,
+            slots,
+            in_flight: 0,
+            service: None,
+            progress_at: 0,
+            used: 0,
+            draining: false,
+        }
+    }
+
+    /// Requests queued ahead: those beyond what it can run at once.
+    pub(super) const fn ahead(&self) -> usize {
+        self.in_flight.saturating_sub(self.capacity)
+    }
+
+    /// Whether it may be given one more.
+    pub(super) fn takes(&self, limits: &DispatchLimits) -> bool {
+        !self.draining
+            && self.in_flight < self.slots
+            && self.in_flight < self.capacity + self.depth(limits)
+    }
+
+    /// How many requests may be queued ahead at it.
+    fn depth(&self, limits: &DispatchLimits) -> usize {
+        let Some(service) = self.service else { return 0 };
+        let depth = limits.queue_ahead_us * 16 / service.max(1);
+        usize::try_from(depth).unwrap_or(usize::MAX).min(limits.queue_ahead_requests_max)
+    }
+
+    /// Whether it is the better choice: a lower share of its capacity in flight, then the one used
+    /// last.
+    pub(super) const fn before(&self, other: &Self) -> bool {
+        let (mine, theirs) = (self.in_flight * other.capacity, other.in_flight * self.capacity);
+        mine < theirs || (mine == theirs && self.used > other.used)
+    }
+
+    pub(super) const fn assign(&mut self, now: Micros, use_number: u64) {
+        if self.in_flight == 0 {
+            self.progress_at = now;
+        }
+        self.in_flight += 1;
+        self.used = use_number;
+    }
+
+    pub(super) fn finished(&mut self, count: usize, now: Micros) {
+        if count == 0 {
+            return;
+        }
+        // Requests run at most `capacity` at a time, so a batch took that many times its share.
+        let lanes = self.in_flight.min(self.capacity).max(1) as u64;
+        let took = now.saturating_sub(self.progress_at) * 16 * lanes / count as u64;
+        self.service = Some(match self.service {
+            None => took,
+            Some(before) => {
+                // A batch counts as often as it has requests, up to replacing the average.
+                let weight = (count as u64).min(SERVICE_WEIGHT);
+                (before * (SERVICE_WEIGHT - weight) + took * weight) / SERVICE_WEIGHT
+            }
+        });
+        self.in_flight = self.in_flight.saturating_sub(count);
+        self.progress_at = now;
+    }
+
+    /// Takes the worker as slow.
+    pub(super) fn turn_slow(&mut self, at_least_us: Micros) {
+        let slow = at_least_us * 16;
+        self.service = Some(self.service.unwrap_or(0).max(slow));
+    }
+}

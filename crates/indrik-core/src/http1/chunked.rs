@@ -1,0 +1,279 @@
+//! The framing of a chunked body (RFC 9112 section 7.1), byte by byte outside the data.
+
+use super::Broken;
+
+/// Bytes of one chunk's size line, extensions included.
+const SIZE_LINE_MAX: usize = 4096;
+/// Bytes of all trailers together.
+const TRAILERS_MAX: usize = 64 * 1024;
+/// Hexadecimal digits of a chunk's size: 2⁶⁰ bytes are more than anybody sends.
+const SIZE_DIGITS_MAX: usize = 15;
+
+#[derive(Debug)]
+pub(super) struct Chunks {
+    state: State,
+    size: u64,
+    digits: usize,
+    /// The extension of the current size line, or the current trailer line.
+    line: Vec<u8>,
+    trailer_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    Trailer,
+    TrailerLf,
+}
+
+impl Chunks {
+    pub(super) const fn new() -> Self {
+        Self { state: State::Size, size: 0, digits: 0, line: Vec::new(), trailer_bytes: 0 }
+    }
+
+    /// Takes bytes; says how many, and whether the body is over.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Broken> {
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.state == State::Data {
+                let left = usize::try_from(self.size).unwrap_or(usize::MAX);
+                let used = left.min(bytes.len() - at);
+                self.size -= used as u64;
+                at += used;
+                if self.size == 0 {
+                    self.state = State::DataCr;
+                }
+                continue;
+            }
+            let done = self.byte(bytes[at])?;
+            at += 1;
+            if done {
+                return Ok((at, true));
+            }
+        }
+        Ok((at, false))
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<bool, Broken> {
+        match (self.state, byte) {
+            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
+            (State::Size, b'\r') if self.digits > 0 => self.state = State::SizeLf,
+            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => {
+                self.line.push(byte);
+                self.state = State::Extension;
+            }
+            (State::Size, _) => return Err(Broken::ChunkSize),
+            (State::Extension, b'\r') => {
+                if !is_extension(&self.line) {
+                    return Err(Broken::ChunkExtension);
+                }
+                self.line.clear();
+                self.state = State::SizeLf;
+            }
+            (State::Extension, b'\n') => return Err(Broken::ChunkExtension),
+            (State::Extension, _) => {
+                self.line.push(byte);
+                if self.line.len() > SIZE_LINE_MAX {
+                    return Err(Broken::ChunkExtension);
+                }
+            }
+            (State::SizeLf, b'\n') => self.size_line_done(),
+            (State::SizeLf, _) => return Err(Broken::ChunkSize),
+            (State::Data, _) | (State::DataCr, b'\r') => self.state = State::DataLf,
+            (State::DataLf, b'\n') => {
+                self.digits = 0;
+                self.state = State::Size;
+            }
+            (State::DataCr | State::DataLf, _) => return Err(Broken::ChunkEnd),
+            (State::Trailer, b'\r') => self.state = State::TrailerLf,
+            (State::Trailer, b'\n') => return Err(Broken::BareLineFeed),
+            (State::Trailer, _) => self.trailer_byte(byte)?,
+            (State::TrailerLf, b'\n') => return self.trailer_line_done(),
+            (State::TrailerLf, _) => return Err(Broken::BareCarriageReturn),
+        }
+        Ok(false)
+    }
+
+    fn digit(&mut self, byte: u8) -> Result<(), Broken> {
+        self.digits += 1;
+        if self.digits > SIZE_DIGITS_MAX {
+            return Err(Broken::ChunkSize);
+        }
+        let value = char::from(byte).to_digit(16).ok_or(Broken::ChunkSize)?;
+        self.size = self.size << 4 | u64::from(value);
+        Ok(())
+    }
+
+    fn size_line_done(&mut self) {
+        self.state = if self.size == 0 { State::Trailer } else { State::Data };
+    }
+
+    fn trailer_byte(&mut self, byte: u8) -> Result<(), Broken> {
+        self.line.push(byte);
+        self.trailer_bytes += 1;
+        if self.trailer_bytes > TRAILERS_MAX {
+            return Err(Broken::Trailer);
+        }
+        Ok(())
+    }
+
+    /// An empty line ends the body.
+    fn trailer_line_done(&mut self) -> Result<bool, Broken> {
+        if self.line.is_empty() {
+            return Ok(true);
+        }
+        if !is_trailer(&self.line) {
+            return Err(Broken::Trailer);
+        }
+        self.line.clear();
+        self.state = State::Trailer;
+        Ok(false)
+    }
+}
+
+const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+const fn is_value_byte(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
+}
+
+/// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
+fn is_extension(line: &[u8]) -> bool {
+    let mut rest = line;
+    loop {
+        rest = skip_space(rest);
+        let Some(after) = rest.strip_prefix(b";") else { return false };
+        let Some(after) = take_token(skip_space(after)) else { return false };
+        rest = after;
+        if let Some(value) = skip_space(rest).strip_prefix(b"=") {
+            let value = skip_space(value);
+            let after =
+                if value.first() == Some(&b'"') { take_quoted(value) } else { take_token(value) };
+            let Some(after) = after else { return false };
+            rest = after;
+        }
+        if rest.is_empty() {
+            return true;
+        }
+    }
+}
+
+fn skip_space(bytes: &[u8]) -> &[u8] {
+    let space = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &bytes[space..]
+}
+
+fn take_token(bytes: &[u8]) -> Option<&[u8]> {
+    let len = bytes.iter().take_while(|byte| is_token_byte(**byte)).count();
+    (len > 0).then(|| &bytes[len..])
+}
+
+fn take_quoted(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.strip_prefix(b"\"")?;
+    loop {
+        match rest.split_first()? {
+            (b'"', after) => return Some(after),
+            (b'\\', after) => {
+                let (escaped, after) = after.split_first()?;
+                if !is_value_byte(*escaped) {
+                    return None;
+                }
+                rest = after;
+            }
+            (byte, after) if is_value_byte(*byte) => rest = after,
+            _ => return None,
+        }
+    }
+}
+
+/// A field line whose field may stand behind a body (RFC 9110 section 6.5.1).
+fn is_trailer(line: &[u8]) -> bool {
+    let Some(colon) = memchr::memchr(b':', line) else { return false };
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    const FORBIDDEN: [&[u8]; 9] = [
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"te",
+        b"trailer",
+        b"authorization",
+        b"content-type",
+        b"content-encoding",
+        b"connection",
+    ];
+    !name.is_empty()
+        && name.iter().all(|byte| is_token_byte(*byte))
+        && value.iter().all(|byte| is_value_byte(*byte))
+        && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<bool, Broken> {
+        let mut chunks = Chunks::new();
+        let (used, done) = chunks.read(body.as_bytes())?;
+        assert!(!done || used == body.len(), "bytes behind the body were taken");
+        Ok(done)
+    }
+
+    #[test]
+    fn well_formed_bodies_pass() {
+        for body in [
+            "0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "A;name=value;other=\"quo\\\"ted\" ; bare\r\n0123456789\r\n0\r\n\r\n",
+            "1 ;a\r\nx\r\n000\r\nX-Sum: 1\r\nOther:\r\n\r\n",
+        ] {
+            assert_eq!(read(body), Ok(true), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_bodies_are_refused() {
+        for (body, broken) in [
+            ("\r\n", Broken::ChunkSize),
+            ("0x3\r\nabc\r\n", Broken::ChunkSize),
+            ("-1\r\n", Broken::ChunkSize),
+            ("3\nabc\r\n", Broken::ChunkSize),
+            ("1000000000000000\r\n", Broken::ChunkSize),
+            ("3 \r\nabc\r\n", Broken::ChunkExtension),
+            ("3;\r\nabc\r\n", Broken::ChunkExtension),
+            ("3;a=\"b\r\nabc\r\n", Broken::ChunkExtension),
+            ("3;a\nabc\r\n", Broken::ChunkExtension),
+            ("3\r\nabcd\r\n", Broken::ChunkEnd),
+            ("3\r\nabc\n", Broken::ChunkEnd),
+            ("0\r\nHost: a\r\n\r\n", Broken::Trailer),
+            ("0\r\nTransfer-Encoding: chunked\r\n\r\n", Broken::Trailer),
+            ("0\r\n folded\r\n\r\n", Broken::Trailer),
+            ("0\r\nA: b\n\r\n", Broken::BareLineFeed),
+        ] {
+            assert_eq!(read(body), Err(broken), "{body:?}");
+        }
+    }
+}

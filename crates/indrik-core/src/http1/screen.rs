@@ -1,0 +1,442 @@
+//! The screen: a second, independent reader of a connection's bytes that knows nothing but framing.
+//!
+//! Request smuggling lives on two parsers that disagree on where a message ends. The front parses
+//! with hyper, which is lenient in places (bare LF as a line end, `Content-Length` beside
+//! `Transfer-Encoding`, repeated lengths). The screen sees every byte first and lets only what is
+//! beyond doubt pass: RFC 9112 sections 2.2, 3, 5, 6 and 7 in their strict reading. What it rejects
+//! is answered with 400 and the connection is closed, because nobody can say where the next
+//! message would begin.
+
+use std::fmt;
+
+use super::chunked::Chunks;
+
+/// Bytes of one head that are looked at before it is too large in any case.
+const HEAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Follows the framing of one connection's requests.
+#[derive(Debug)]
+pub struct Screen {
+    state: State,
+    /// A head that came in pieces.
+    partial: Vec<u8>,
+    requests: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before a head; one empty line may come first (RFC 9112 section 2.2).
+    Start {
+        empty_line_seen: bool,
+    },
+    Head,
+    Body {
+        left: u64,
+    },
+    Chunked(Chunks),
+    /// Not HTTP any more (a WebSocket).
+    Opaque,
+    Broken(Broken),
+}
+
+/// Why a message's framing is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "Display says what each means")]
+pub enum Broken {
+    BareLineFeed,
+    BareCarriageReturn,
+    EmptyLine,
+    FoldedField,
+    RequestLine,
+    FieldName,
+    HeadTooLarge,
+    ContentLength,
+    ContentLengthTwice,
+    LengthAndEncoding,
+    TransferEncoding,
+    ChunkSize,
+    ChunkExtension,
+    ChunkEnd,
+    Trailer,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BareLineFeed => "a line ends with a bare LF",
+            Self::BareCarriageReturn => "a CR without LF",
+            Self::EmptyLine => "an empty line where a request line belongs",
+            Self::FoldedField => "a folded field line",
+            Self::RequestLine => "malformed request line",
+            Self::FieldName => "malformed field name",
+            Self::HeadTooLarge => "the head is too large",
+            Self::ContentLength => "Content-Length is not a plain number",
+            Self::ContentLengthTwice => "more than one Content-Length",
+            Self::LengthAndEncoding => "Content-Length beside Transfer-Encoding",
+            Self::TransferEncoding => "Transfer-Encoding must end with one `chunked`",
+            Self::ChunkSize => "malformed chunk size",
+            Self::ChunkExtension => "malformed chunk extension",
+            Self::ChunkEnd => "a chunk does not end where its size says",
+            Self::Trailer => "malformed or forbidden trailer",
+        })
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// How the body of a request is delimited.
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Screen {
+    /// At the start of a connection.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::Start { empty_line_seen: false }, partial: Vec::new(), requests: 0 }
+    }
+
+    /// Looks at the next bytes from the client.
+    ///
+    /// # Errors
+    /// The first break of the rules; every later call gives the same.
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        while !bytes.is_empty() {
+            match self.step(bytes) {
+                Ok(used) => bytes = &bytes[used..],
+                Err(broken) => {
+                    self.state = State::Broken(broken);
+                    self.partial = Vec::new();
+                    return Err(broken);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes so far end between two requests.
+    #[must_use]
+    pub const fn is_between_requests(&self) -> bool {
+        matches!(self.state, State::Start { .. })
+    }
+
+    /// Whether the bytes so far end within the head of a request.
+    #[must_use]
+    pub const fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head)
+    }
+
+    /// How many heads were complete so far.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// From here on the connection is not HTTP any more.
+    pub fn stop(&mut self) {
+        self.state = State::Opaque;
+    }
+
+    /// Takes some bytes, at least one; says how many.
+    fn step(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        match &mut self.state {
+            State::Start { empty_line_seen } => {
+                if bytes[0] == b'\r' && !*empty_line_seen && bytes.get(1) != Some(&b'\n') {
+                    // The empty line's CR and LF came apart, or it is no empty line at all.
+                    *empty_line_seen = true;
+                    self.partial.clear();
+                    self.partial.push(b'\r');
+                    self.state = State::Head;
+                    return Ok(1);
+                }
+                if bytes.starts_with(b"\r\n") && !*empty_line_seen {
+                    *empty_line_seen = true;
+                    return Ok(2);
+                }
+                self.state = State::Head;
+                self.read_head(bytes)
+            }
+            State::Head => self.read_head(bytes),
+            State::Body { left } => {
+                let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= used as u64;
+                if *left == 0 {
+                    self.next_message();
+                }
+                Ok(used)
+            }
+            State::Chunked(chunks) => {
+                let (used, done) = chunks.read(bytes)?;
+                if done {
+                    self.next_message();
+                }
+                Ok(used)
+            }
+            State::Opaque => Ok(bytes.len()),
+            State::Broken(broken) => Err(*broken),
+        }
+    }
+
+    fn next_message(&mut self) {
+        self.state = State::Start { empty_line_seen: false };
+    }
+
+    fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        if self.partial.is_empty() {
+            let Some(len) = head_len(bytes) else {
+                check_line_ends(bytes, None)?;
+                self.partial.extend_from_slice(bytes);
+                return Ok(bytes.len());
+            };
+            self.head_done(&bytes[..len])?;
+            return Ok(len);
+        }
+        let before = self.partial.len();
+        if self.partial == b"\r" && bytes[0] == b'\n' {
+            self.partial.clear();
+            self.state = State::Start { empty_line_seen: true };
+            return Ok(1);
+        }
+        check_line_ends(bytes, self.partial.last().copied())?;
+        self.partial.extend_from_slice(bytes);
+        // The end may lie across the seam.
+        let from = before.saturating_sub(3);
+        let Some(len) = head_len(&self.partial[from..]) else {
+            if self.partial.len() > HEAD_BYTES_MAX {
+                return Err(Broken::HeadTooLarge);
+            }
+            return Ok(bytes.len());
+        };
+        let mut head = std::mem::take(&mut self.partial);
+        head.truncate(from + len);
+        self.head_done(&head)?;
+        Ok(head.len() - before)
+    }
+
+    fn head_done(&mut self, head: &[u8]) -> Result<(), Broken> {
+        self.requests += 1;
+        self.state = match check_head(head)? {
+            Framing::None | Framing::Length(0) => State::Start { empty_line_seen: false },
+            Framing::Length(left) => State::Body { left },
+            Framing::Chunked => State::Chunked(Chunks::new()),
+        };
+        Ok(())
+    }
+}
+
+/// Bytes up to and with the empty line that ends a head.
+fn head_len(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr(b'\n', &bytes[from..])?;
+        if bytes[..=at].ends_with(b"\r\n\r\n") {
+            return Some(at + 1);
+        }
+        from = at + 1;
+    }
+}
+
+/// Every LF has a CR before it; `before` is the byte in front of `bytes`.
+fn check_line_ends(bytes: &[u8], before: Option<u8>) -> Result<(), Broken> {
+    for at in memchr::memchr_iter(b'\n', bytes) {
+        let previous = if at == 0 { before } else { Some(bytes[at - 1]) };
+        if previous != Some(b'\r') {
+            return Err(Broken::BareLineFeed);
+        }
+    }
+    Ok(())
+}
+
+fn check_head(head: &[u8]) -> Result<Framing, Broken> {
+    let mut lines = Lines(head);
+    let request_line = lines.next().ok_or(Broken::RequestLine)??;
+    if request_line.is_empty() {
+        return Err(Broken::EmptyLine);
+    }
+    let mut length = None;
+    let mut codings = Codings::default();
+    for line in lines {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if line[0] == b' ' || line[0] == b'\t' {
+            return Err(Broken::FoldedField);
+        }
+        let colon = memchr::memchr(b':', line).ok_or(Broken::FieldName)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
+            if length.is_some() {
+                return Err(Broken::ContentLengthTwice);
+            }
+            length = Some(parse_length(value.trim_ascii())?);
+        } else if name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding") {
+            codings.add(value)?;
+        }
+    }
+    match (length, codings.finish()?) {
+        (Some(_), true) => Err(Broken::LengthAndEncoding),
+        (Some(length), false) => Ok(Framing::Length(length)),
+        (None, true) => Ok(Framing::Chunked),
+        (None, false) => Ok(Framing::None),
+    }
+}
+
+/// `1*DIGIT` and nothing else: no sign, no list, no space.
+fn parse_length(value: &[u8]) -> Result<u64, Broken> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Broken::ContentLength);
+    }
+    let text = std::str::from_utf8(value).map_err(|_| Broken::ContentLength)?;
+    text.parse().map_err(|_| Broken::ContentLength)
+}
+
+/// The transfer codings of all field lines together: `chunked` once, and last.
+#[derive(Default)]
+struct Codings {
+    any: bool,
+    chunked: bool,
+}
+
+impl Codings {
+    fn add(&mut self, value: &[u8]) -> Result<(), Broken> {
+        self.any = true;
+        for coding in value.split(|byte| *byte == b',') {
+            let coding = coding.trim_ascii();
+            if coding.is_empty() || self.chunked {
+                return Err(Broken::TransferEncoding);
+            }
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<bool, Broken> {
+        if self.any && !self.chunked {
+            return Err(Broken::TransferEncoding);
+        }
+        Ok(self.chunked)
+    }
+}
+
+/// The lines of a head without their line ends; checks that a line end is CR LF.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', self.0)?;
+        let line = &self.0[..end];
+        self.0 = &self.0[end + 1..];
+        let Some(line) = line.strip_suffix(b"\r") else {
+            return Some(Err(Broken::BareLineFeed));
+        };
+        if memchr::memchr(b'\r', line).is_some() {
+            return Some(Err(Broken::BareCarriageReturn));
+        }
+        Some(Ok(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Screen, Broken> {
+        let mut screen = Screen::new();
+        screen.read(bytes)?;
+        Ok(screen)
+    }
+
+    #[test]
+    fn whole_requests_pass_however_they_are_delimited() {
+        for request in [
+            &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ] {
+            for times in 1..3 {
+                let screen = read(&request.repeat(times)).expect("a valid request");
+                assert!(screen.is_between_requests());
+                assert_eq!(screen.requests(), times as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_in_two_ways_is_refused() {
+        for (request, broken) in [
+            ("GET / HTTP/1.1\nHost: a\n\n", Broken::BareLineFeed),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", Broken::BareLineFeed),
+            ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Broken::BareCarriageReturn),
+            ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", Broken::FoldedField),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Broken::EmptyLine),
+            ("GET / HTTP/1.1\r\nnonsense\r\n\r\n", Broken::FieldName),
+            ("P / HTTP/1.1\r\nContent-Length: +3\r\n\r\n", Broken::ContentLength),
+            ("P / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n", Broken::ContentLength),
+            (
+                "P / HTTP/1.1\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\n",
+                Broken::ContentLengthTwice,
+            ),
+            (
+                "P / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Broken::LengthAndEncoding,
+            ),
+            ("P / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", Broken::TransferEncoding),
+            (
+                "P / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+                Broken::TransferEncoding,
+            ),
+            (
+                "P / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
+                Broken::TransferEncoding,
+            ),
+            ("P / HTTP/1.1\r\nTransfer-Encoding:\r\n\r\n", Broken::TransferEncoding),
+        ] {
+            assert_eq!(read(request.as_bytes()).err(), Some(broken), "{request:?}");
+        }
+    }
+
+    proptest! {
+        /// However the network cuts the bytes, the verdict is the same, and nothing panics.
+        #[test]
+        fn the_verdict_does_not_depend_on_how_the_bytes_are_cut(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "GET / HTTP/1.1\r\n", "Host: a\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n",
+                "Transfer-Encoding: chunked\r\n", "abc", "3\r\nabc\r\n", "0\r\n", "0\r\n\r\n", "X",
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            ]), 0..12),
+            cuts in prop::collection::vec(1usize..9, 1..40),
+        ) {
+            let bytes = parts.concat().into_bytes();
+            let whole = read(&bytes);
+            let mut screen = Screen::new();
+            let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+            let mut verdict = Ok(());
+            while !rest.is_empty() && verdict.is_ok() {
+                let len = (*cuts.next().expect("endless")).min(rest.len());
+                verdict = screen.read(&rest[..len]);
+                rest = &rest[len..];
+            }
+            prop_assert_eq!(verdict.is_ok(), whole.is_ok());
+            if let Ok(whole) = whole {
+                prop_assert_eq!(screen.requests(), whole.requests());
+            }
+        }
+    }
+}
