@@ -1,0 +1,410 @@
+"""The ASGI application of the end-to-end tests: one small coroutine per path."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from gates import mark, wait_at_gate
+
+Scope = dict[str, Any]
+Handler = Callable[[Scope, Any, Any], Awaitable[None]]
+HTTP: dict[str, Handler] = {}
+SOCKETS: dict[str, Handler] = {}
+TEXT = (b"content-type", b"text/plain")
+background: set[asyncio.Task[None]] = set()
+
+
+def route(path: str, table: dict[str, Handler] = HTTP) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        table[path] = handler
+        return handler
+
+    return register
+
+
+async def app(scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await lifespan(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await SOCKETS.get(scope["path"], socket_describe)(scope, receive, send)
+    else:
+        await HTTP.get(scope["path"], describe)(scope, receive, send)
+
+
+async def lifespan(scope: Scope, receive: Any, send: Any) -> None:
+    """What it does is chosen by the environment, as the scope has no path."""
+    marks = os.environ.get("TEST_MARKS")
+    behaviour = os.environ.get("TEST_LIFESPAN", "")
+    if behaviour == "unsupported":
+        raise RuntimeError("this application knows no lifespan")
+    assert (await receive())["type"] == "lifespan.startup"
+    if behaviour == "fail":
+        await send({"type": "lifespan.startup.failed", "message": "the database is away"})
+        return
+    if behaviour == "raise":
+        raise RuntimeError("raised in startup")
+    scope["state"]["greeting"] = "from lifespan"
+    scope["state"]["counter"] = []
+    if marks:
+        mark(marks, f"startup {os.getpid()}")
+    await send({"type": "lifespan.startup.complete"})
+    assert (await receive())["type"] == "lifespan.shutdown"
+    if marks:
+        mark(marks, f"shutdown {os.getpid()}")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def respond(send: Any, body: bytes | str, *headers: tuple[bytes, bytes]) -> None:
+    data = body.encode() if isinstance(body, str) else body
+    length = (b"content-length", str(len(data)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT, length, *headers]})
+    await send({"type": "http.response.body", "body": data})
+
+
+def argument(scope: Scope, name: str, default: str = "") -> str:
+    return parse_qs(scope["query_string"].decode("latin-1")).get(name, [default])[0]
+
+
+async def whole_body(receive: Any) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("client left")
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def printable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, dict):
+        return {str(key): printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable(item) for item in value]
+    return value
+
+
+@route("/describe")
+async def describe(scope: Scope, receive: Any, send: Any) -> None:
+    """The scope as JSON, and the Python types of its top-level values."""
+    seen = printable({key: value for key, value in scope.items() if key != "state"})
+    seen["types"] = {key: type(value).__name__ for key, value in scope.items()}
+    seen["body"] = (await whole_body(receive)).decode("latin-1")
+    await respond(send, json.dumps(seen))
+
+
+@route("/hello")
+async def hello(_scope: Scope, _receive: Any, send: Any) -> None:
+    await respond(send, "hello")
+
+
+@route("/pid")
+async def pid(_scope: Scope, _receive: Any, send: Any) -> None:
+    await respond(send, str(os.getpid()))
+
+
+@route("/state")
+async def state(scope: Scope, _receive: Any, send: Any) -> None:
+    """The state is a shallow copy per request: what is set here is not seen by the next one."""
+    scope["state"]["counter"].append(1)
+    seen = scope["state"].get("mine", "absent")
+    scope["state"]["mine"] = "set"
+    greeting, count = scope["state"]["greeting"], len(scope["state"]["counter"])
+    await respond(send, f"{greeting} {count} {seen}")
+
+
+@route("/raise")
+async def raise_before(_scope: Scope, _receive: Any, _send: Any) -> None:
+    raise RuntimeError("raised on purpose")
+
+
+@route("/raise-midway")
+async def raise_midway(_scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+    raise RuntimeError("raised midway")
+
+
+@route("/no-response")
+async def no_response(_scope: Scope, _receive: Any, _send: Any) -> None:
+    """Returns without a response."""
+
+
+@route("/half-response")
+async def half_response(_scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+
+@route("/wrong-order")
+async def wrong_order(scope: Scope, _receive: Any, send: Any) -> None:
+    """Send the messages of `?types=` and answer with what `send` raised."""
+    raised = "nothing"
+    try:
+        await send({"type": "http.response.body", "body": b"before start"})
+    except Exception as error:
+        raised = type(error).__name__
+    await respond(send, raised)
+
+
+@route("/headers")
+async def headers(_scope: Scope, receive: Any, send: Any) -> None:
+    pairs = json.loads(await whole_body(receive))
+    sent = [[name.encode("latin-1"), value.encode("latin-1")] for name, value in pairs]
+    await send({"type": "http.response.start", "status": 200, "headers": sent})
+    await send({"type": "http.response.body", "body": b"body"})
+
+
+@route("/status")
+async def status(scope: Scope, _receive: Any, send: Any) -> None:
+    sent = [TEXT]
+    if argument(scope, "length"):
+        sent.append((b"content-length", argument(scope, "length").encode()))
+    code = int(argument(scope, "code"))
+    await send({"type": "http.response.start", "status": code, "headers": sent})
+    await send({"type": "http.response.body", "body": argument(scope, "body").encode()})
+
+
+@route("/stream-at-gate")
+async def stream_at_gate(scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    await send({"type": "http.response.body", "body": b"first", "more_body": True})
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    await send({"type": "http.response.body", "body": b"second", "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+@route("/gate")
+async def gate(scope: Scope, _receive: Any, send: Any) -> None:
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    await respond(send, str(os.getpid()))
+
+
+@route("/background")
+async def background_after(scope: Scope, _receive: Any, send: Any) -> None:
+    """Work after the response, held at the gate."""
+    await respond(send, "answered")
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+
+
+@route("/until-disconnect")
+async def until_disconnect(scope: Scope, receive: Any, send: Any) -> None:
+    """Mark `http.disconnect`, and what `send` does after it."""
+    path = argument(scope, "mark")
+    message = await receive()
+    while message["type"] != "http.disconnect":
+        mark(path, message["type"])
+        message = await receive()
+    mark(path, message["type"])
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+        await send({"type": "http.response.body", "body": b"too late"})
+        mark(path, "send passed")
+    except OSError:
+        mark(path, "send raised OSError")
+
+
+@route("/send-until-gone")
+async def send_until_gone(scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    try:
+        while True:
+            part = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
+            await send(part)
+    except OSError:
+        mark(argument(scope, "mark"), "send raised OSError")
+        raise
+
+
+@route("/upload")
+async def upload(_scope: Scope, receive: Any, send: Any) -> None:
+    digest, length, largest = hashlib.sha256(), 0, 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        digest.update(message.get("body", b""))
+        length += len(message.get("body", b""))
+        largest = max(largest, len(message.get("body", b"")))
+        if not message.get("more_body", False):
+            break
+    answer = {"bytes": length, "sha256": digest.hexdigest(), "largest": largest}
+    await respond(send, json.dumps(answer))
+
+
+@route("/upload-at-gate")
+async def upload_at_gate(scope: Scope, receive: Any, send: Any) -> None:
+    """Take the first part, then wait at the gate: the rest must not pile up in the worker."""
+    length = len((await receive()).get("body", b""))
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    length += len(await whole_body(receive))
+    await respond(send, str(length))
+
+
+@route("/answer-early")
+async def answer_early(_scope: Scope, _receive: Any, send: Any) -> None:
+    """Answer without reading the body."""
+    await respond(send, "early")
+
+
+@route("/stream")
+async def stream(scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    for _ in range(int(argument(scope, "megabytes", "1")) * 16):
+        part = {"type": "http.response.body", "body": b"x" * 65536, "more_body": True}
+        await send(part)
+    await send({"type": "http.response.body"})
+
+
+@route("/pathsend")
+async def pathsend(scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    await send({"type": "http.response.pathsend", "path": argument(scope, "path")})
+
+
+@route("/early-hints")
+async def early_hints(_scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
+    await respond(send, "after the hints")
+
+
+@route("/trailers")
+async def trailers(_scope: Scope, _receive: Any, send: Any) -> None:
+    start = {"type": "http.response.start", "status": 200, "headers": [TEXT], "trailers": True}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"body"})
+    await send({"type": "http.response.trailers", "headers": [(b"x-checksum", b"abc")]})
+
+
+@route("/concurrent")
+async def concurrent(_scope: Scope, _receive: Any, send: Any) -> None:
+    """Answers only when 20 requests are here at once: proves they run concurrently."""
+    waiting.append(asyncio.Event())
+    mine = waiting[-1]
+    if len(waiting) == 20:
+        for event in waiting:
+            event.set()
+        waiting.clear()
+    await mine.wait()
+    await respond(send, "together")
+
+
+waiting: list[asyncio.Event] = []
+
+
+async def socket_describe(scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(printable(scope), default=str)})
+    await send({"type": "websocket.close"})
+
+
+@route("/echo", SOCKETS)
+async def socket_echo(scope: Scope, receive: Any, send: Any) -> None:
+    assert (await receive())["type"] == "websocket.connect"
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        if message.get("text") is not None:
+            await send({"type": "websocket.send", "text": message["text"]})
+        else:
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+    if path := argument(scope, "mark"):
+        mark(path, f"{message['type']} {message['code']} {message.get('reason')}")
+
+
+@route("/subprotocol", SOCKETS)
+async def socket_subprotocol(scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    chosen = scope["subprotocols"][-1]
+    accept = {"type": "websocket.accept", "subprotocol": chosen, "headers": [(b"x-own", b"1")]}
+    await send(accept)
+    await send({"type": "websocket.send", "text": ",".join(scope["subprotocols"])})
+    await send({"type": "websocket.close"})
+
+
+@route("/deny", SOCKETS)
+async def socket_deny(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    start = {"type": "websocket.http.response.start", "status": 401, "headers": [TEXT]}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": b"who ", "more_body": True})
+    await send({"type": "websocket.http.response.body", "body": b"are you"})
+
+
+@route("/reject", SOCKETS)
+async def socket_reject(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 4000})
+
+
+@route("/close", SOCKETS)
+async def socket_close(scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    code, reason = int(argument(scope, "code")), argument(scope, "reason")
+    await send({"type": "websocket.close", "code": code, "reason": reason})
+
+
+@route("/raise", SOCKETS)
+async def socket_raise(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    raise RuntimeError("raised in a socket")
+
+
+@route("/raise-before", SOCKETS)
+async def socket_raise_before(_scope: Scope, _receive: Any, _send: Any) -> None:
+    raise RuntimeError("raised before accept")
+
+
+@route("/return", SOCKETS)
+async def socket_return(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+
+
+@route("/flood", SOCKETS)
+async def socket_flood(scope: Scope, receive: Any, send: Any) -> None:
+    """Send `?megabytes=` in messages of 64 KiB, as fast as `send` lets us."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    for _ in range(int(argument(scope, "megabytes")) * 16):
+        await send({"type": "websocket.send", "bytes": b"x" * 65536})
+    await send({"type": "websocket.close"})
+
+
+@route("/slow-reader", SOCKETS)
+async def socket_slow_reader(scope: Scope, receive: Any, send: Any) -> None:
+    """Accept, wait at the gate, then count what came."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    length = 0
+    while (message := await receive())["type"] == "websocket.receive":
+        if message.get("text") == "end":
+            await send({"type": "websocket.send", "text": str(length)})
+        else:
+            length += len(message["bytes"])
+
+
+def make() -> Handler:
+    """A factory: `asgi_app:make()`."""
+    return app
+
+
+class ClassBased:
+    """An application given as an instance with an asynchronous __call__."""
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+
+instance = ClassBased()
