@@ -1,0 +1,233 @@
+"""Reading ``gunicorn.conf.py``: Python that assigns settings.
+
+The file is executed as it is; what it leaves behind at its top level is turned into plain data for
+the Rust side, which checks it against the table of settings. ``python -m indrik.config_file
+[FILE]`` prints the same data, for ``indrik explain``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import math
+import os
+import sys
+import tokenize
+import traceback
+from collections.abc import Iterator
+from types import ModuleType, TracebackType
+from typing import Any
+
+DEFAULT_NAME = "gunicorn.conf.py"
+"""Read when no file is named and the directory has one."""
+
+MODULE_NAME = "__config__"
+"""The file's name among the modules, as in Gunicorn: hooks and pickles find it there."""
+
+CALLABLE_KEY = "__callable__"
+"""Marks a function or class among the values; its name follows."""
+
+OBJECT_KEY = "__object__"
+"""Marks what is neither data nor callable; its type's name follows. An error if it is a setting."""
+
+_DEPTH_MAX = 16
+"""Deeper nesting counts as an object, as does a structure inside itself."""
+
+_VALUES_CHARS_MAX = 40_000
+"""All values as JSON together: they travel in one packet of 64 KiB, with lines and names. The
+largest ones that do not fit count as objects; settings are small, data beside them may not be."""
+
+
+class ConfigFileError(Exception):
+    """The configuration file could not be read or failed while it ran.
+
+    ``file`` and ``line`` say where, as far as known; ``traceback`` shows how its code failed.
+    """
+
+    def __init__(self, message: str, file: str, line: int | None = None, traceback: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.traceback = traceback
+
+
+def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
+    """Executes a configuration file and returns ``{"path", "values", "lines"}``.
+
+    ``path`` is ``FILE``, ``file:FILE``, ``python:MODULE``, or None for :data:`DEFAULT_NAME` in
+    ``cwd``; without such a file the result's path is None and there are no values. ``lines`` has
+    the line of each name's last assignment at the top level; imported names have none.
+    """
+    directory = cwd if cwd is not None else os.getcwd()
+    if path is None:
+        if not os.path.exists(os.path.join(directory, DEFAULT_NAME)):
+            return {"path": None, "values": {}, "lines": {}}
+        path = DEFAULT_NAME
+    if path.startswith("python:"):
+        module, source = _import(path)
+    else:
+        module, source = _execute(path, os.path.join(directory, path.removeprefix("file:")))
+    return {"path": path, "values": _values(module), "lines": _lines(source)}
+
+
+def _execute(shown: str, path: str) -> tuple[ModuleType, str]:
+    """Runs a file; nothing is cached, so that a reload sees every change."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+    except FileNotFoundError:
+        raise ConfigFileError(f"the configuration file {shown!r} does not exist", shown) from None
+    except OSError as error:
+        raise ConfigFileError(f"the configuration file cannot be read: {error.strerror}", shown) from None
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise ConfigFileError(f"the configuration file is not Python text: {error}", shown) from None
+    module = ModuleType(MODULE_NAME)
+    module.__file__ = path
+    sys.modules[MODULE_NAME] = module
+    try:
+        exec(compile(source, path, "exec"), vars(module))
+    except (Exception, SystemExit) as error:
+        raise _failed(error, shown, path) from error
+    return module, source
+
+
+def _import(shown: str) -> tuple[ModuleType, str]:
+    name = shown.removeprefix("python:")
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise _failed(error, shown, shown) from error
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py"):
+        return module, ""
+    with tokenize.open(file) as text:
+        return module, text.read()
+
+
+def _failed(error: BaseException, shown: str, path: str) -> ConfigFileError:
+    """Says what the file's own code raised, without our frames above it."""
+    own = error.__traceback__
+    while own is not None and own.tb_frame.f_code.co_filename == __file__:
+        own = own.tb_next
+    kind = type(error).__name__
+    detail = error.msg if isinstance(error, SyntaxError) else str(error)
+    message = f"{kind}: {detail}" if detail else kind
+    if isinstance(error, SystemExit):
+        message = f"it ended the program with {message}"
+    text = "".join(traceback.format_exception(type(error), error.with_traceback(own), own))
+    return ConfigFileError(f"the configuration file failed: {message}", shown, _line(error, own, path), text)
+
+
+def _line(error: BaseException, own: TracebackType | None, path: str) -> int | None:
+    """The innermost line of the file that was running, or the line that is not Python."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return error.lineno
+    lines = [line for frame, line in traceback.walk_tb(own) if frame.f_code.co_filename == path]
+    return lines[-1] if lines else None
+
+
+def _values(module: ModuleType) -> dict[str, Any]:
+    names = [name for name, value in vars(module).items() if _may_be_setting(name, value)]
+    values = {name: _data(getattr(module, name)) for name in names}
+    left = _VALUES_CHARS_MAX
+    for size, name in sorted((len(json.dumps(values[name])) + len(name), name) for name in names):
+        left -= size
+        if left < 0:
+            values[name] = {OBJECT_KEY: f"{type(getattr(module, name)).__name__} too large for a setting"}
+    return values
+
+
+def _may_be_setting(name: str, value: object) -> bool:
+    return not name.startswith("_") and not isinstance(value, ModuleType)
+
+
+def _data(value: Any, inside: tuple[int, ...] = ()) -> Any:
+    """``value`` as JSON has it; what JSON has not is marked. ``inside``: the containers around it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and _is_unicode(value):
+        return str.__str__(value)
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return _container(value, inside)
+    if callable(value):
+        return {CALLABLE_KEY: _name(value)}
+    return {OBJECT_KEY: type(value).__name__}
+
+
+def _container(value: Any, inside: tuple[int, ...]) -> Any:
+    if id(value) in inside or len(inside) == _DEPTH_MAX:
+        return {OBJECT_KEY: type(value).__name__}
+    inside = (*inside, id(value))
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) and _is_unicode(key) for key in value):
+            return {OBJECT_KEY: "dict with keys that are not text"}
+        return {str.__str__(key): _data(item, inside) for key, item in value.items()}
+    items = [_data(item, inside) for item in value]
+    # A set has no order of its own; without one the same file would give a different configuration.
+    return sorted(items, key=repr) if isinstance(value, (set, frozenset)) else items
+
+
+def _is_unicode(text: str) -> bool:
+    """Half a surrogate pair, as undecodable bytes in a path leave, has no place in JSON."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _name(value: Any) -> str:
+    """A class or function by the name one would import it under."""
+    name = getattr(value, "__qualname__", None) or type(value).__qualname__
+    module = getattr(value, "__module__", None)
+    return f"{module}.{name}" if module and module != MODULE_NAME else str(name)
+
+
+def _lines(source: str) -> dict[str, int]:
+    """Where each name is assigned at the top level; the last place, which usually is the one that counts."""
+    return {name: line for node in _top_level(ast.parse(source).body) for name, line in _assigned(node)}
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of the file, also those inside ``if``, ``try``, ``with`` and loops."""
+    for node in body:
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            for field in ("body", "orelse", "handlers", "finalbody"):
+                for part in getattr(node, field, []):
+                    yield from _top_level(part.body if isinstance(part, ast.ExceptHandler) else [part])
+
+
+def _assigned(node: ast.stmt) -> Iterator[tuple[str, int]]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        yield node.name, node.lineno
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    for target in targets:
+        for part in ast.walk(target) if target is not None else ():
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+                yield part.id, node.lineno
+
+
+def _main() -> int:
+    """Prints what :func:`read` returns, or the error, as one line of JSON."""
+    answer = os.fdopen(os.dup(1), "w")
+    # What the file itself prints must not get between.
+    os.dup2(2, 1)
+    try:
+        result = read(sys.argv[1] if len(sys.argv) > 1 else None)
+    except ConfigFileError as error:
+        result = {"message": error.message, "file": error.file, "line": error.line, "traceback": error.traceback}
+    print(json.dumps(result), file=answer, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
