@@ -2,13 +2,14 @@
 //!
 //! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
-//! `title` (what `ps` shows), `bell` (waking a poll loop), `cpus`.
+//! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`.
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; every block names its invariant"
 )]
 
 pub mod bell;
+pub mod clock;
 pub mod cpus;
 pub mod fork;
 pub mod packets;

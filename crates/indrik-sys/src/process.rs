@@ -1,7 +1,7 @@
 //! Children: starting them, hearing of their end, and making sure that none is left behind.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -129,6 +129,24 @@ pub fn is_alive(pid: u32) -> bool {
     let Ok(pid) = to_pid(pid) else { return false };
     // Not being allowed to signal it means that it is there.
     !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+/// Takes over a descriptor that this process inherited under a known number.
+///
+/// The number itself is left open, marked to be closed in children: the result is a copy.
+///
+/// # Errors
+/// When nothing is open under the number.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl with this command reads no memory; a number that is not open is an error.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: the copy is fresh and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 fn to_pid(pid: u32) -> io::Result<Pid> {

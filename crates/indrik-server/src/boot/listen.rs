@@ -1,0 +1,261 @@
+//! Listening sockets: TCP, Unix, inherited.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use indrik_core::settings::BindAddress;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::BootError;
+
+/// The socket file's permissions: Gunicorn's, so that a proxy run by another user can connect.
+const UNIX_SOCKET_MODE: u32 = 0o777;
+
+/// A listening socket, non-blocking.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP, either version.
+    Tcp(std::net::TcpListener),
+    /// Unix stream.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// A listening socket with what is left to do for it at the end.
+#[derive(Debug)]
+pub struct BoundSocket {
+    /// For the front.
+    pub listener: Listener,
+    /// How users write it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
+    pub shown: String,
+    /// The socket file to remove, if this process made one.
+    pub file: Option<SocketFile>,
+}
+
+/// A socket file; removed when dropped, unless somebody has put another one in its place.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path) == Some(self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Opens one address.
+///
+/// # Errors
+/// When the address is taken, not this machine's, not permitted, or no socket.
+pub fn bind(address: &BindAddress, backlog: u32) -> Result<BoundSocket, BootError> {
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    match address {
+        BindAddress::Tcp { host, port } => bind_tcp(address, host, *port, backlog),
+        BindAddress::Unix { path } => bind_unix(path, backlog),
+        BindAddress::Fd { fd } => take_inherited(*fd),
+    }
+}
+
+fn bind_tcp(
+    address: &BindAddress,
+    host: &str,
+    port: u16,
+    backlog: i32,
+) -> Result<BoundSocket, BootError> {
+    let target = resolve(host, port).map_err(|error| BootError {
+        message: format!("cannot resolve the host of {address}: {error}"),
+        hint: "give an address of this machine, 127.0.0.1 or 0.0.0.0 for example",
+    })?;
+    let socket = listen_tcp(target, backlog).map_err(|error| tcp_error(address, &error))?;
+    let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(target);
+    Ok(BoundSocket {
+        listener: Listener::Tcp(socket.into()),
+        shown: format!("http://{bound}"),
+        file: None,
+    })
+}
+
+/// IPv4 first: `localhost` means 127.0.0.1 to whoever writes it into a proxy's configuration.
+fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let v4 = all.iter().find(|address| address.is_ipv4());
+    v4.or(all.first()).copied().ok_or_else(|| io::Error::other("the name has no address"))
+}
+
+fn listen_tcp(target: SocketAddr, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    // A restart must not wait for the last server's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&target.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn tcp_error(address: &BindAddress, error: &io::Error) -> BootError {
+    let (what, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => (
+            format!("Connection in use: {address}"),
+            "stop the process that listens there, or choose another --bind",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            format!("no permission to listen on {address}"),
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher port or grant it",
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            format!("cannot listen on {address}: it is not an address of this machine"),
+            "use 0.0.0.0 or [::] for all addresses",
+        ),
+        _ => (format!("cannot listen on {address}: {error}"), "check --bind"),
+    };
+    BootError { message: what, hint }
+}
+
+fn bind_unix(path: &Path, backlog: i32) -> Result<BoundSocket, BootError> {
+    let shown = format!("unix:{}", path.display());
+    make_room(path, &shown)?;
+    let socket = listen_unix(path, backlog).map_err(|error| unix_error(&shown, &error))?;
+    let file = identity(path).map(|identity| SocketFile { path: path.to_owned(), identity });
+    Ok(BoundSocket { listener: Listener::Unix(socket.into()), shown, file })
+}
+
+/// Removes a socket file nobody listens on; whatever else lies there is not ours.
+fn make_room(path: &Path, shown: &str) -> Result<(), BootError> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if !metadata.file_type().is_socket() {
+        return Err(BootError {
+            message: format!("cannot listen on {shown}: the path exists and is not a socket"),
+            hint: "choose another path, or remove the file",
+        });
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(BootError {
+            message: format!("Connection in use: {shown}"),
+            hint: "stop the process that listens there, or choose another --bind",
+        });
+    }
+    std::fs::remove_file(path).map_err(|error| unix_error(shown, &error))
+}
+
+fn listen_unix(path: &Path, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Before `listen` nobody can connect, so there is no moment with other permissions.
+    std::fs::set_permissions(path, PermissionsExt::from_mode(UNIX_SOCKET_MODE))?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn unix_error(shown: &str, error: &io::Error) -> BootError {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => "its directory does not exist: make it first",
+        io::ErrorKind::PermissionDenied => "its directory must be writable for this user",
+        io::ErrorKind::InvalidInput => "a socket's path has at most 107 bytes",
+        _ => "check --bind",
+    };
+    BootError { message: format!("cannot listen on {shown}: {error}"), hint }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+fn take_inherited(number: i32) -> Result<BoundSocket, BootError> {
+    let fail = |what: String| BootError {
+        message: format!("cannot listen on fd://{number}: {what}"),
+        hint: "the parent process must pass a listening stream socket under that number",
+    };
+    let fd: OwnedFd =
+        indrik_sys::process::inherited(number).map_err(|error| fail(error.to_string()))?;
+    let socket = Socket::from(fd);
+    match socket.is_listener() {
+        Ok(true) => {}
+        Ok(false) => return Err(fail("the socket does not listen".into())),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTSOCK.raw_os_error()) => {
+            return Err(fail("it is not a socket".into()));
+        }
+        Err(error) => return Err(fail(error.to_string())),
+    }
+    socket.set_nonblocking(true).map_err(|error| fail(error.to_string()))?;
+    let local = socket.local_addr().map_err(|error| fail(error.to_string()))?;
+    let (listener, shown) = if let Some(address) = local.as_socket() {
+        (Listener::Tcp(socket.into()), format!("http://{address}"))
+    } else {
+        let path = local.as_pathname().map_or(String::new(), |path| path.display().to_string());
+        (Listener::Unix(socket.into()), format!("unix:{path}"))
+    };
+    Ok(BoundSocket { listener, shown, file: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(port: u16) -> BindAddress {
+        BindAddress::Tcp { host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn port_zero_shows_the_port_the_kernel_chose_and_a_second_bind_says_who_is_in_the_way() {
+        let first = bind(&tcp(0), 16).unwrap();
+        let Listener::Tcp(listener) = &first.listener else { panic!("TCP") };
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(first.shown, format!("http://127.0.0.1:{port}"));
+        let error = bind(&tcp(port), 16).unwrap_err();
+        assert_eq!(error.message, format!("Connection in use: 127.0.0.1:{port}"));
+    }
+
+    #[test]
+    fn a_foreign_address_and_an_unknown_host_are_named() {
+        let foreign = BindAddress::Tcp { host: "192.0.2.1".into(), port: 0 };
+        assert!(bind(&foreign, 16).unwrap_err().message.contains("not an address of this machine"));
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_a_living_one_and_a_plain_file_are_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let address = BindAddress::Unix { path: path.clone() };
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let first = bind(&address, 16).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o777);
+        assert!(bind(&address, 16).unwrap_err().message.contains("Connection in use"));
+        drop(first);
+        assert!(!path.exists());
+        std::fs::write(&path, "data").unwrap();
+        assert!(bind(&address, 16).unwrap_err().message.contains("not a socket"));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_socket_file_that_another_server_made_meanwhile_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let first = bind(&BindAddress::Unix { path: path.clone() }, 16).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // Keeps the removed file's number from being used again at once.
+        std::fs::write(directory.path().join("other"), "").unwrap();
+        let second = bind(&BindAddress::Unix { path: path.clone() }, 16).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+    }
+
+    #[test]
+    fn an_inherited_number_must_be_a_listening_socket() {
+        let error = bind(&BindAddress::Fd { fd: 9_999 }, 16).unwrap_err();
+        assert!(error.message.contains("fd://9999"), "{error}");
+        let file = tempfile::tempfile().unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let error = bind(&BindAddress::Fd { fd: number }, 16).unwrap_err();
+        assert!(error.message.contains("not a socket"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+//! The pid file: says where the supervisor is, and keeps a second one from starting beside it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::BootError;
+
+/// Written at start, removed when dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    pid: u32,
+}
+
+impl PidFile {
+    /// Writes this process's number to `path`. A file that names a dead process is replaced.
+    ///
+    /// # Errors
+    /// When the file names a living process, or cannot be written.
+    pub fn create(path: &Path) -> Result<Self, BootError> {
+        let pid = std::process::id();
+        if let Some(other) = read(path)
+            && other != pid
+            && indrik_sys::process::is_alive(other)
+        {
+            return Err(BootError {
+                message: format!(
+                    "Already running on PID {other} (or pid file '{}' is stale)",
+                    path.display()
+                ),
+                hint: "stop that process, or remove the file if it is another program",
+            });
+        }
+        write(path, pid).map_err(|error| BootError {
+            message: format!("cannot write the pid file {}: {error}", path.display()),
+            hint: "check that its directory exists and is writable, or leave --pid out",
+        })?;
+        Ok(Self { path: path.to_owned(), pid })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody else's file by now is not ours to remove.
+        if read(&self.path) == Some(self.pid) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whole or not at all: whoever reads the file never sees half a number.
+fn write(path: &Path, pid: u32) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    writeln!(file, "{pid}")?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(mode)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_holds_the_pid_and_goes_with_the_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("indrik.pid");
+        let file = PidFile::create(&path).unwrap();
+        assert_eq!(read(&path), Some(std::process::id()));
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_living_process_is_respected_and_a_dead_one_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("indrik.pid");
+        std::fs::write(&path, "1\n").unwrap();
+        let error = PidFile::create(&path).unwrap_err();
+        assert!(error.message.contains("Already running on PID 1"), "{error}");
+        std::fs::write(&path, "4194305\n").unwrap();
+        assert!(PidFile::create(&path).is_ok());
+    }
+
+    #[test]
+    fn a_missing_directory_is_one_clear_line() {
+        let error = PidFile::create(Path::new("/nonexistent/x.pid")).unwrap_err();
+        assert!(error.message.contains("/nonexistent/x.pid"), "{error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The shell around the decisions of `indrik-core`: it owns sockets, processes, files and the clock.
+//!
+//! [`run`] is the server. The supervision loop ([`drive`]) stays on the thread that calls it; the
+//! front ([`front`]) has threads of its own and talks to the loop through its handle and its events.
+#![forbid(unsafe_code)]
+
+pub mod boot;
+pub mod drive;
+pub mod front;
+pub mod log;
+mod zygote;
+
+pub use drive::run;

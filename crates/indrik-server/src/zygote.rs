@@ -1,0 +1,193 @@
+//! Talking to a zygote and to a worker's control socket: processes, sockets, messages.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::settings::{Config, ConfigFileValues};
+use indrik_core::supervise::{Failure, FailureKind};
+use indrik_sys::packets::{PacketSocket, Received};
+use indrik_sys::process::Child;
+use serde::{Deserialize, Serialize};
+
+/// What the interpreter runs. `-m` would put the current directory on `sys.path` before the
+/// standard library is imported, and an application's `json.py` would be taken for the real one.
+const PROGRAM: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); \
+                       from indrik.zygote import main; main(int(sys.argv[1]))";
+
+/// A running zygote.
+pub(crate) struct Zygote {
+    pub(crate) child: Child,
+    pub(crate) socket: PacketSocket,
+}
+
+/// A message to a zygote.
+#[derive(Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Request<'a> {
+    ReadConfig { path: Option<&'a str>, chdir: Option<&'a Path> },
+    Configure { config: &'a Config, generation: Generation, title: &'a str },
+    Fork { worker: WorkerId },
+    Exit,
+}
+
+/// A message from a zygote.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Config(ConfigFileValues),
+    ConfigFailed(ConfigFailure),
+    Ready,
+    Failed(BootFailure),
+    Forked { worker: WorkerId, pid: u32 },
+    ForkFailed { worker: WorkerId, message: String },
+}
+
+/// A message from a worker.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum WorkerNote {
+    Ready { interface: WireInterface, capacity: usize },
+    BootFailed(BootFailure),
+    Stopping,
+}
+
+/// What kind of application a worker runs.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WireInterface {
+    Wsgi,
+    Asgi,
+}
+
+/// The configuration file could not be read.
+#[derive(Deserialize)]
+pub(crate) struct ConfigFailure {
+    message: String,
+    file: Option<String>,
+    line: Option<u32>,
+    traceback: Option<String>,
+}
+
+/// The application could not be loaded.
+#[derive(Deserialize)]
+pub(crate) struct BootFailure {
+    kind: WireKind,
+    message: String,
+    hint: Option<String>,
+    traceback: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WireKind {
+    Import,
+    Boot,
+    Interface,
+    Lifespan,
+}
+
+impl From<ConfigFailure> for Failure {
+    fn from(failure: ConfigFailure) -> Self {
+        let place = match (&failure.file, failure.line) {
+            (Some(file), Some(line)) => format!(" ({file}, line {line})"),
+            (Some(file), None) => format!(" ({file})"),
+            (None, _) => String::new(),
+        };
+        Self {
+            kind: FailureKind::Config,
+            message: format!("{}{place}", failure.message),
+            hint: String::new(),
+            traceback: failure.traceback.unwrap_or_default(),
+        }
+    }
+}
+
+impl From<BootFailure> for Failure {
+    fn from(failure: BootFailure) -> Self {
+        Self {
+            kind: match failure.kind {
+                WireKind::Import => FailureKind::Import,
+                WireKind::Boot => FailureKind::Boot,
+                WireKind::Interface => FailureKind::Interface,
+                WireKind::Lifespan => FailureKind::Lifespan,
+            },
+            message: failure.message,
+            hint: failure.hint.unwrap_or_default(),
+            traceback: failure.traceback.unwrap_or_default(),
+        }
+    }
+}
+
+impl Zygote {
+    /// Starts an interpreter that waits for requests. To be called on the main thread.
+    pub(crate) fn spawn(python: &str, directory: &Path) -> io::Result<Self> {
+        let (socket, theirs) = PacketSocket::pair()?;
+        let mut command = Command::new(python);
+        command.arg("-c").arg(PROGRAM).current_dir(directory);
+        command.arg(std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
+        let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
+        })?;
+        Ok(Self { child, socket })
+    }
+
+    /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.
+    pub(crate) fn send(&self, request: &Request<'_>, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let text = serde_json::to_vec(request)?;
+        match self.socket.send(&text, fds) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// All messages that have arrived on a socket, and the first that made no sense as an error text.
+pub(crate) fn receive_all<M: for<'de> Deserialize<'de>>(
+    socket: &PacketSocket,
+) -> (Vec<M>, Option<String>, Stream) {
+    let mut messages = Vec::new();
+    let mut nonsense = None;
+    loop {
+        match socket.receive() {
+            Ok(Received::Message(text, _fds)) => match serde_json::from_slice(&text) {
+                Ok(message) => messages.push(message),
+                Err(error) => {
+                    let shown = String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned();
+                    nonsense.get_or_insert(format!("{error}: {shown}"));
+                }
+            },
+            Ok(Received::Empty) => return (messages, nonsense, Stream::Open),
+            Ok(Received::Closed) => return (messages, nonsense, Stream::Closed),
+            Err(error) => return (messages, nonsense.or(Some(error.to_string())), Stream::Closed),
+        }
+    }
+}
+
+/// Whether more may come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Open,
+    Closed,
+}
+
+/// The descriptors a worker inherits, in the order both sides agreed on.
+pub(crate) struct WorkerFds {
+    pub(crate) channel: indrik_ring::ChannelFds,
+    pub(crate) descriptors: OwnedFd,
+    pub(crate) control: OwnedFd,
+}
+
+impl WorkerFds {
+    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 5] {
+        [
+            self.channel.memory.as_fd(),
+            self.channel.request_wake.as_fd(),
+            self.channel.response_wake.as_fd(),
+            self.descriptors.as_fd(),
+            self.control.as_fd(),
+        ]
+    }
+}
