@@ -72,7 +72,8 @@ impl Log {
     /// Writes one entry about the process `pid`. An entry that cannot be written is lost: there is
     /// nowhere to say so.
     pub fn write_about(&self, level: Level, pid: u32, text: &str) {
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         if level < state.least {
             return;
         }

@@ -1,0 +1,133 @@
+//! Doing what the supervisor decided. A failure to do it becomes an event, or a line in the log.
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
+
+use super::Drive;
+use crate::zygote::{Request, Zygote};
+
+impl Drive {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SpawnZygote { generation } => self.spawn_zygote(generation),
+            Effect::RetireZygote { generation } => self.retire_zygote(generation),
+            Effect::KillZygote { generation } => self.kill_zygote(generation),
+            Effect::Adopt { generation } => self.adopt(generation),
+            Effect::Fork { worker, generation } => self.fork(worker, generation),
+            Effect::Release { worker } => self.release(worker),
+            Effect::AddToFront { worker } => self.add_to_front(worker),
+            Effect::DrainInFront { worker } => {
+                if let Some(front) = &self.front {
+                    front.drain_worker(worker);
+                }
+            }
+            Effect::WorkerGone { worker } => {
+                if let Some(front) = &self.front {
+                    front.worker_gone(worker);
+                }
+            }
+            Effect::ShutDownWorker { worker } => self.shut_down_worker(worker),
+            Effect::Kill { worker, signal } => self.signal_worker(worker, signal),
+            Effect::StopAccepting => self.stop_accepting(),
+            Effect::CloseNow => self.close_now(),
+            Effect::ReopenLogs => self.reopen_logs(),
+            Effect::Log(line) => self.write(&line),
+            Effect::Exit(code) => self.exit = Some(code),
+        }
+    }
+
+    fn spawn_zygote(&mut self, generation: Generation) {
+        match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd) {
+            Ok(zygote) => {
+                self.zygotes.insert(generation, zygote);
+                self.begin_generation(generation);
+            }
+            Err(error) => {
+                // There is no process whose end could be heard: both are said here.
+                self.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
+                self.pending.push_back(Event::ZygoteExited { generation });
+            }
+        }
+    }
+
+    fn retire_zygote(&mut self, generation: Generation) {
+        if let Some(zygote) = self.zygotes.get(&generation)
+            && let Err(error) = zygote.send(&Request::Exit, &[])
+        {
+            let text = format!("Cannot tell the zygote of generation {generation} to leave: {error}");
+            self.log.write(Level::Warning, &text);
+            self.kill_zygote(generation);
+        }
+    }
+
+    fn kill_zygote(&self, generation: Generation) {
+        if let Some(zygote) = self.zygotes.get(&generation)
+            && let Err(error) = zygote.child.signal(KILL)
+        {
+            self.log.write(Level::Error, &format!("Cannot kill the zygote: {error}"));
+        }
+    }
+
+    fn signal_worker(&self, id: WorkerId, signal: KillSignal) {
+        let Some(child) = self.workers.get(&id).and_then(|worker| worker.child.as_ref()) else {
+            return;
+        };
+        let number = match signal {
+            KillSignal::DumpTraceback => USR2,
+            KillSignal::Abort => ABRT,
+            KillSignal::Quit => QUIT,
+            KillSignal::Kill => KILL,
+        };
+        if let Err(error) = child.signal(number) {
+            let text = format!("Cannot send signal {number} to worker (pid:{}): {error}", child.pid());
+            self.log.write(Level::Error, &text);
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        // The path is free for a successor at once; the queue behind the socket stays.
+        self.socket_files.clear();
+        match &self.front {
+            Some(front) => front.stop_accepting(),
+            None => self.pending.push_back(Event::FrontIdle),
+        }
+    }
+
+    fn close_now(&mut self) {
+        self.socket_files.clear();
+        self.sockets.clear();
+        if let Some(front) = &self.front {
+            front.close_now();
+        }
+    }
+
+    fn reopen_logs(&self) {
+        if let Err(error) = self.log.reopen() {
+            self.log.write(Level::Error, &error.to_string());
+        }
+    }
+
+    fn write(&self, line: &LogLine) {
+        let pid = line.pid.unwrap_or_else(std::process::id);
+        self.log.write_about(line.level, pid, &line.text);
+    }
+
+    /// Says that a generation cannot begin.
+    pub(super) fn zygote_failed(
+        &mut self,
+        generation: Generation,
+        kind: FailureKind,
+        message: String,
+        hint: &str,
+    ) {
+        let failure =
+            Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
+        self.pending.push_back(Event::ZygoteFailed { generation, failure });
+    }
+}
+
+/// Signal numbers; the same on every Linux this runs on.
+const QUIT: i32 = 3;
+const ABRT: i32 = 6;
+const KILL: i32 = 9;
+const USR2: i32 = 12;

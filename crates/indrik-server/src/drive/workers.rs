@@ -1,0 +1,207 @@
+//! The workers' processes, channels and messages.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::supervise::{Event, Level};
+use indrik_ring::{ChannelFds, Control, FrontChannel, Wake};
+use indrik_sys::packets::PacketSocket;
+use indrik_sys::process::{Child, End};
+
+use super::wait::Woken;
+use super::{Drive, HEARTBEAT_INTERVAL};
+use crate::front::Interface;
+use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
+
+/// One worker, from the request to fork it until its end.
+pub(super) struct Worker {
+    generation: Generation,
+    pub(super) child: Option<Child>,
+    pub(super) control: PacketSocket,
+    pub(super) control_open: bool,
+    /// The front's end; given to the front when the worker is added.
+    channel: Option<(FrontChannel, PacketSocket)>,
+    /// The flag and the heartbeat, which stay with the supervisor.
+    flags: Control,
+    wake: Wake,
+    interface: Interface,
+    capacity: usize,
+    beats: u64,
+    beat_seen: Instant,
+}
+
+impl Drive {
+    pub(super) fn worker_with(&self, pid: u32) -> Option<WorkerId> {
+        let is = |worker: &Worker| worker.child.as_ref().is_some_and(|child| child.pid() == pid);
+        self.workers.iter().find(|(_, worker)| is(worker)).map(|(id, _)| *id)
+    }
+
+    /// Its process number, or 0 for a worker that has none.
+    pub(super) fn pid_of(&self, id: WorkerId) -> u32 {
+        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
+        child.map_or(0, Child::pid)
+    }
+
+    pub(super) fn fork(&mut self, id: WorkerId, generation: Generation) {
+        if let Err(error) = self.try_fork(id, generation) {
+            self.workers.remove(&id);
+            self.pending.push_back(Event::ForkFailed { worker: id, message: error.to_string() });
+        }
+    }
+
+    fn try_fork(&mut self, id: WorkerId, generation: Generation) -> io::Result<()> {
+        let config = self.configs.get(&generation).map(Arc::clone);
+        let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
+        let limits = crate::front::channel_limits(&config);
+        let channel = ChannelFds::create(limits)?;
+        let front_end = channel.try_clone()?;
+        let wake = Wake::from_fd(channel.request_wake.try_clone()?);
+        let front = FrontChannel::open(front_end, limits)?;
+        let (control, control_theirs) = PacketSocket::pair()?;
+        let (descriptors, descriptors_theirs) = PacketSocket::pair()?;
+        let fds = WorkerFds { channel, descriptors: descriptors_theirs, control: control_theirs };
+        let zygote = self.zygotes.get(&generation);
+        let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
+        zygote.send(&Request::Fork { worker: id }, &fds.in_order())?;
+        let worker = Worker {
+            generation,
+            child: None,
+            control,
+            control_open: true,
+            flags: front.control(),
+            channel: Some((front, descriptors)),
+            wake,
+            interface: Interface::Wsgi,
+            capacity: 1,
+            beats: 0,
+            beat_seen: Instant::now(),
+        };
+        self.workers.insert(id, worker);
+        Ok(())
+    }
+
+    pub(super) fn worker_forked(&mut self, id: WorkerId, pid: u32) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let early = self.unknown_ends.iter().position(|(ended, _)| *ended == pid);
+        let end = early.and_then(|at| self.unknown_ends.remove(at)).map(|(_, end)| end);
+        match (end, Child::open(pid)) {
+            (None, Ok(child)) => {
+                worker.child = Some(child);
+                self.feed(Event::Forked { worker: id, pid });
+            }
+            (end, _) => {
+                self.feed(Event::Forked { worker: id, pid });
+                self.worker_ended(id, end.unwrap_or(End::Signal(9)));
+            }
+        }
+    }
+
+    pub(super) fn release(&self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id)
+            && let Err(error) = worker.control.send(b"go", &[])
+        {
+            // It has been killed from outside, which will be heard.
+            self.log.write(Level::Debug, &format!("Worker {id} was gone before it began: {error}"));
+        }
+    }
+
+    pub(super) fn add_to_front(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.beat_seen = Instant::now();
+        let (interface, capacity, generation) =
+            (worker.interface, worker.capacity, worker.generation);
+        if let (Some((channel, descriptors)), Some(front)) = (worker.channel.take(), &self.front) {
+            front.add_worker(id, channel, descriptors, interface, capacity);
+        }
+        if !self.greeted {
+            self.greeted = true;
+            self.greet(generation, interface, capacity);
+        }
+    }
+
+    pub(super) fn shut_down_worker(&self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(&id) {
+            worker.flags.shut_down();
+            worker.wake.ring();
+        }
+    }
+
+    pub(super) fn take_worker_messages(&mut self, woken: &Woken) {
+        for id in &woken.workers {
+            self.take_messages_of(*id);
+        }
+    }
+
+    pub(super) fn take_messages_of(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !worker.control_open {
+            return;
+        }
+        let (notes, nonsense, stream) = receive_all::<WorkerNote>(&worker.control);
+        // Its process may live on for a while; the end of that is heard by reaping it.
+        worker.control_open = stream == Stream::Open;
+        for note in notes {
+            self.take_note(id, note);
+        }
+        if let Some(text) = nonsense {
+            self.log.write(Level::Error, &format!("Worker {id} sent nonsense: {text}"));
+        }
+    }
+
+    fn take_note(&mut self, id: WorkerId, note: WorkerNote) {
+        match note {
+            WorkerNote::Ready { interface, capacity } => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.interface = match interface {
+                        WireInterface::Wsgi => Interface::Wsgi,
+                        WireInterface::Asgi => Interface::Asgi,
+                    };
+                    worker.capacity = capacity;
+                }
+                self.feed(Event::WorkerReady { worker: id });
+            }
+            WorkerNote::BootFailed(failure) => {
+                self.feed(Event::WorkerBootFailed { worker: id, failure: failure.into() });
+            }
+            WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
+        }
+    }
+
+    /// Some worker promises to show life: it has a capacity above one, so no single request may
+    /// hold its loop, and a loop that has beaten once.
+    pub(super) fn watches_heartbeats(&self) -> bool {
+        self.workers.values().any(|worker| worker.capacity > 1 && worker.channel.is_none())
+    }
+
+    pub(super) fn check_heartbeats(&mut self) {
+        let now = Instant::now();
+        if now < self.heartbeats_due {
+            return;
+        }
+        // The supervisor may have been stopped or the machine asleep: then nobody could beat.
+        let overslept = now.duration_since(self.heartbeats_due) > HEARTBEAT_INTERVAL;
+        self.heartbeats_due = now + HEARTBEAT_INTERVAL;
+        let mut stale = Vec::new();
+        for (id, worker) in &mut self.workers {
+            let beats = worker.flags.beats();
+            if beats != worker.beats || overslept {
+                worker.beats = beats;
+                worker.beat_seen = now;
+                continue;
+            }
+            let timeout =
+                self.configs.get(&worker.generation).map_or_else(Default::default, |c| c.timeout);
+            let watched = worker.capacity > 1 && worker.channel.is_none() && beats > 0;
+            if watched && !timeout.is_zero() && now - worker.beat_seen > timeout {
+                worker.beat_seen = now;
+                stale.push(*id);
+            }
+        }
+        for worker in stale {
+            self.feed(Event::HeartbeatStale { worker });
+        }
+    }
+}
+

@@ -1,0 +1,98 @@
+//! The zygotes' processes and messages.
+
+use std::sync::Arc;
+
+use indrik_core::ids::Generation;
+use indrik_core::settings::ConfigFileValues;
+use indrik_core::supervise::{Event, FailureKind, Level, Policy};
+
+use super::Drive;
+use super::wait::Woken;
+use crate::zygote::{Reply, Request, Stream, receive_all};
+
+impl Drive {
+    pub(super) fn zygote_with(&self, pid: u32) -> Option<Generation> {
+        self.zygotes.iter().find(|(_, zygote)| zygote.child.pid() == pid).map(|(id, _)| *id)
+    }
+
+    /// The first message to a new zygote. One that replaces a dead one of its generation gets the
+    /// settings that were read then: what was edited meanwhile waits for a reload.
+    pub(super) fn begin_generation(&mut self, generation: Generation) {
+        if self.configs.contains_key(&generation) {
+            return self.configure(generation);
+        }
+        let path = self.launch.config_request();
+        let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
+        self.ask(generation, &request);
+    }
+
+    fn ask(&mut self, generation: Generation, request: &Request<'_>) {
+        let Some(zygote) = self.zygotes.get(&generation) else { return };
+        if let Err(error) = zygote.send(request, &[]) {
+            let text = format!("cannot talk to the zygote: {error}");
+            self.zygote_failed(generation, FailureKind::Boot, text, "");
+        }
+    }
+
+    fn configure(&mut self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let request = Request::Configure { config: &config, generation, title: config.title() };
+        self.ask(generation, &request);
+    }
+
+    pub(super) fn take_zygote_messages(&mut self, woken: &Woken) {
+        for generation in &woken.zygotes {
+            self.take_messages_from(*generation);
+        }
+    }
+
+    pub(super) fn take_messages_from(&mut self, generation: Generation) {
+        let Some(zygote) = self.zygotes.get(&generation) else { return };
+        let (replies, nonsense, stream) = receive_all::<Reply>(&zygote.socket);
+        for reply in replies {
+            self.take_reply(generation, reply);
+        }
+        if let Some(text) = nonsense {
+            self.log.write(Level::Error, &format!("The zygote sent nonsense: {text}"));
+        }
+        // A closed socket without a dead process (the application closed it) is as good as dead.
+        if stream == Stream::Closed
+            && let Some(zygote) = self.zygotes.get(&generation)
+        {
+            let _ = zygote.child.signal(9);
+        }
+    }
+
+    fn take_reply(&mut self, generation: Generation, reply: Reply) {
+        match reply {
+            Reply::Config(values) => self.config_read(generation, &values),
+            Reply::ConfigFailed(failure) => {
+                self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
+            }
+            Reply::Ready => {
+                let Some(config) = self.configs.get(&generation) else { return };
+                let policy = Policy {
+                    workers: u32::try_from(config.workers).unwrap_or(u32::MAX),
+                    graceful_timeout: config.graceful_timeout,
+                };
+                self.feed(Event::ZygoteReady { generation, policy });
+            }
+            Reply::Failed(failure) => {
+                self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
+            }
+            Reply::Forked { worker, pid } => self.worker_forked(worker, pid),
+            Reply::ForkFailed { worker, message } => {
+                self.feed(Event::ForkFailed { worker, message });
+                self.workers.remove(&worker);
+            }
+        }
+    }
+
+    /// The configuration file's values are here: settle all settings, and go on with the zygote.
+    fn config_read(&mut self, generation: Generation, values: &ConfigFileValues) {
+        match self.take_config(generation, values) {
+            Ok(()) => self.configure(generation),
+            Err(failure) => self.feed(Event::ZygoteFailed { generation, failure }),
+        }
+    }
+}
