@@ -1,6 +1,6 @@
 """A plain ASGI application: HTTP, WebSocket and lifespan, no framework.
 
-    indrik --chdir examples asgi_plain:app
+indrik --chdir examples asgi_plain:app
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A FastAPI application: async and sync endpoints, uploads, events, a WebSocket chat.
 
-    indrik --chdir examples fastapi_app:app
+indrik --chdir examples fastapi_app:app
 """
 
 from __future__ import annotations

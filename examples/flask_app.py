@@ -1,7 +1,7 @@
 """A Flask application.
 
-    indrik --chdir examples flask_app:app
-    indrik --chdir examples flask_app:validated    # the same under wsgiref.validate
+indrik --chdir examples flask_app:app
+indrik --chdir examples flask_app:validated    # the same under wsgiref.validate
 """
 
 from __future__ import annotations

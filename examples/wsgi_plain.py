@@ -1,7 +1,7 @@
 """A plain WSGI application: PEP 3333 and nothing else.
 
-    indrik --chdir examples wsgi_plain:app
-    indrik --chdir examples wsgi_plain:validated    # the same under wsgiref.validate
+indrik --chdir examples wsgi_plain:app
+indrik --chdir examples wsgi_plain:validated    # the same under wsgiref.validate
 """
 
 from __future__ import annotations

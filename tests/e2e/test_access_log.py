@@ -16,9 +16,7 @@ ATOMS = (
 
 @pytest.fixture(scope="module", params=["wsgi", "asgi"])
 def server(request, start_shared) -> Server:
-    return start_shared(
-        f"{request.param}_app:app", "--access-logfile", "-", interface=request.param
-    )
+    return start_shared(f"{request.param}_app:app", "--access-logfile", "-", interface=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def custom(start_shared) -> Server:
 def test_the_default_line(connect, server):
     connect(server).get("/hello?q=default", "User-Agent: tests/1.0", "Referer: http://from")
     server.wait_for_access_line(
-        r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
+        r"^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
         r'"GET /hello\?q=default HTTP/1\.1" 200 5 "http://from" "tests/1\.0"$'
     )
 

@@ -204,7 +204,11 @@ class TestLifespan:
     def test_startup_and_shutdown_run_once_per_worker(self, start, tmp_path):
         path = tmp_path / "marks"
         server = start(
-            "asgi_app:app", "--workers", "2", interface="asgi", environment={"TEST_MARKS": str(path)}
+            "asgi_app:app",
+            "--workers",
+            "2",
+            interface="asgi",
+            environment={"TEST_MARKS": str(path)},
         )
         poll(lambda: len(marks(path)) == 2, "two startups")
         assert server.stop() == 0
@@ -214,9 +218,7 @@ class TestLifespan:
         assert len(started) == 2
 
     def test_an_application_without_lifespan_is_served(self, start, connect):
-        server = start(
-            "asgi_app:app", interface="asgi", environment={"TEST_LIFESPAN": "unsupported"}
-        )
+        server = start("asgi_app:app", interface="asgi", environment={"TEST_LIFESPAN": "unsupported"})
         assert connect(server).get("/hello").text == "hello"
 
     @pytest.mark.indrik_only
@@ -246,10 +248,7 @@ class TestBackPressure:
         """The application took one part only: most of the body stays in the client."""
         wire = connect(server, 30)
         length = 64 * 1024 * 1024
-        wire.send(
-            f"POST /upload-at-gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n"
-            f"Content-Length: {length}\r\n\r\n"
-        )
+        wire.send(f"POST /upload-at-gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n")
         wire.socket.setblocking(False)
         sent, quiet = 0, threading.Event()
         block = b"x" * 65536

@@ -72,9 +72,7 @@ def test_slow_requests_do_not_delay_fast_ones(start, connect, gate: Gate):
     assert [wire.read_answer().status for wire, _ in slow] == [200] * 3
 
 
-def test_what_was_queued_ahead_of_a_worker_that_turns_slow_goes_to_another(
-    start, connect, gate: Gate
-):
+def test_what_was_queued_ahead_of_a_worker_that_turns_slow_goes_to_another(start, connect, gate: Gate):
     server = start("wsgi_app:app", "--workers", "2")
     warm = connect(server)
     for _ in range(300):
@@ -107,9 +105,7 @@ def test_a_get_is_run_again_once_only(start, connect, gate: Gate):
     assert gate.nobody_arrives(0.5)
 
 
-def test_a_started_post_of_a_killed_worker_is_a_502_and_is_not_run_again(
-    start, connect, gate: Gate
-):
+def test_a_started_post_of_a_killed_worker_is_a_502_and_is_not_run_again(start, connect, gate: Gate):
     server = start("wsgi_app:app", "--workers", "2")
     wire, pid = held(connect, server, gate, "POST")
     os.kill(pid, signal.SIGKILL)

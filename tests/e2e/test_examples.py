@@ -77,9 +77,7 @@ def test_a_session_keeps_its_connection(server):
 
 
 def test_echo(server):
-    answer = requests.post(
-        server.url + "/echo", data=BLOCK * 4, headers={"Content-Type": "image/x"}, timeout=10
-    )
+    answer = requests.post(server.url + "/echo", data=BLOCK * 4, headers={"Content-Type": "image/x"}, timeout=10)
     assert answer.content == BLOCK * 4
     assert answer.headers["Content-Type"].startswith("image/x")
 

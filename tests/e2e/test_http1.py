@@ -124,9 +124,7 @@ class TestResponseFraming:
     def test_less_than_content_length_closes_the_connection(self, wire, server):
         wire.send("GET /status?length=10&body=abc HTTP/1.1\r\nHost: t\r\n\r\n")
         rest = wire.read_to_end()
-        assert rest.startswith(b"HTTP/1.1 500") or (
-            rest.startswith(b"HTTP/1.1 200") and rest.endswith(b"\r\n\r\nabc")
-        )
+        assert rest.startswith(b"HTTP/1.1 500") or (rest.startswith(b"HTTP/1.1 200") and rest.endswith(b"\r\n\r\nabc"))
         server.wait_for_log("(?i)content-length")
 
     @pytest.mark.indrik_only
@@ -185,8 +183,7 @@ SMUGGLING = {
     "chunked twice": "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
     "chunked on 1.0": "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "space before the colon": "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    "a vertical tab before chunked": "POST / HTTP/1.1\r\nHost: t\r\n"
-    "Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "a vertical tab before chunked": "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
     "a folded header": "GET / HTTP/1.1\r\nHost: t\r\nX-A: b\r\n c\r\n\r\n",
     "a bare line feed": "GET / HTTP/1.1\nHost: t\n\n",
     "a bare carriage return": "GET / HTTP/1.1\r\nHost: t\r\nX-A: b\rX-B: c\r\n\r\n",
@@ -277,9 +274,7 @@ class TestHygiene:
         assert answer.header("x-evil") is None
         asgi_server.wait_for_log("(?i)header")
 
-    @pytest.mark.parametrize(
-        "name", ["Connection", "Keep-Alive", "TE", "Trailers", "Transfer-Encoding", "Upgrade"]
-    )
+    @pytest.mark.parametrize("name", ["Connection", "Keep-Alive", "TE", "Trailers", "Transfer-Encoding", "Upgrade"])
     def test_hop_by_hop_headers_of_the_application_are_dropped(self, wire, name):
         body = json.dumps([[name, "forged"], ["X-Kept", "yes"]]).encode()
         answer = wire.get("/headers", method="POST", body=body)

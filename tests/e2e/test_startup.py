@@ -122,8 +122,7 @@ class TestApplications:
 
     @pytest.mark.parametrize(
         ("app", "text"),
-        [("wsgi_app:make()", "made"), ("wsgi_app:make('own')", "own")]
-        + [("wsgi_app:make(greeting='named')", "named")],
+        [("wsgi_app:make()", "made"), ("wsgi_app:make('own')", "own")] + [("wsgi_app:make(greeting='named')", "named")],
     )
     def test_a_factory_is_called_with_literals(self, start, connect, app, text):
         assert connect(start(app)).get("/").text == text

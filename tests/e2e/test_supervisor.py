@@ -178,9 +178,7 @@ class TestReload:
         assert connect(server).get("/").text == "renewed"
 
     @pytest.mark.indrik_only
-    def test_broken_code_is_logged_and_the_old_code_goes_on(
-        self, start, connect, tmp_path, options
-    ):
+    def test_broken_code_is_logged_and_the_old_code_goes_on(self, start, connect, tmp_path, options):
         write_app(tmp_path, "b'old'")
         server = start("versioned:app", "--workers", "2", *options, chdir=tmp_path)
         old = server.workers()

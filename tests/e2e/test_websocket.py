@@ -131,9 +131,7 @@ class TestMessages:
 
     def test_a_thousand_messages_keep_their_order(self, client):
         socket_ = client("/echo")
-        sender = threading.Thread(
-            target=lambda: [socket_.send(str(number)) for number in range(1000)]
-        )
+        sender = threading.Thread(target=lambda: [socket_.send(str(number)) for number in range(1000)])
         sender.start()
         assert [socket_.recv(10) for _ in range(1000)] == [str(n) for n in range(1000)]
         sender.join()
@@ -151,9 +149,7 @@ class TestClosing:
         assert closing(client(f"/close?code={code}&reason={reason}")) == (code, reason)
 
     @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (4001, "bye")])
-    def test_the_client_s_code_and_reason_reach_the_application(
-        self, client, tmp_path, code, reason
-    ):
+    def test_the_client_s_code_and_reason_reach_the_application(self, client, tmp_path, code, reason):
         path = tmp_path / "marks"
         client(f"/echo?mark={path}").close(code, reason)
         poll(path.exists, "the close in the application")

@@ -13,7 +13,10 @@ import pytest
 from support.gate import Gate
 from support.server import IS_ORACLE, Server, poll
 
-KINDS = {"sync": [], "gthread": ["--threads", "4"]}
+KINDS = {
+    "sync": ["--worker-class", "sync", "--workers", "1"],
+    "gthread": ["--threads", "4", "--workers", "1"],
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)

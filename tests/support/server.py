@@ -22,9 +22,7 @@ TESTS = Path(__file__).resolve().parent.parent
 REPOSITORY = TESTS.parent
 APPS = TESTS / "apps"
 EXAMPLES = REPOSITORY / "examples"
-COMMAND = shlex.split(
-    os.environ.get("INDRIK_TEST_COMMAND", str(REPOSITORY / ".venv" / "bin" / "indrik"))
-)
+COMMAND = shlex.split(os.environ.get("INDRIK_TEST_COMMAND", str(REPOSITORY / ".venv" / "bin" / "indrik")))
 IS_ORACLE = "gunicorn" in Path(COMMAND[-1]).name
 
 START_SECONDS = 20.0
@@ -101,10 +99,7 @@ class Server:
         poll(lambda: self._gone() or self._connectable(), "the server's address", START_SECONDS)
         poll(lambda: self._gone() or bool(self.workers()), "a worker", START_SECONDS)
         if self.process.poll() is not None:
-            raise AssertionError(
-                f"{shlex.join(self.command)} ended with {self.process.returncode}:\n"
-                f"{self.log_tail()}"
-            )
+            raise AssertionError(f"{shlex.join(self.command)} ended with {self.process.returncode}:\n{self.log_tail()}")
 
     def wait_for_exit(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the server ends by itself; its exit code."""

@@ -1,0 +1,137 @@
+# Indrik's commands for people. `make` alone lists them. Everything is installed into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+APP ?= fastapi_app:app
+BIND ?= 127.0.0.1:8000
+PYTEST_ARGS ?=
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One interpreter for every build, or cargo would build pyo3 again for each.
+export PYO3_PYTHON := $(BIN)/python
+NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproject.toml \
+	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
+HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+.PHONY: help serve build test test-rust test-loom test-python check check-rust check-python bench
+
+help:
+	@echo 'make serve [APP=flask_app:app] [BIND=127.0.0.1:8000]   build, install, serve an example'
+	@echo 'make build    release build into .venv (.venv/bin/indrik)'
+	@echo 'make test     every test: Rust, loom, Python end to end'
+	@echo 'make check    format, lints, types, tidy'
+	@echo 'make bench    measure against the peers; results in bench/results'
+
+# --- the virtual environment; each stamp says what is installed -----------------------------------
+
+$(VENV)/.created:
+	@echo '== creating .venv with $(PYTHON)'
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or later is needed; set PYTHON=...") \
+		if sys.version_info < (3, 10) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade 'pip>=23'
+	touch $@
+
+$(VENV)/.maturin: $(VENV)/.created
+	$(PIP) 'maturin>=1.9,<2'
+	touch $@
+
+$(VENV)/.examples: examples/requirements.txt $(VENV)/.created
+	@echo '== installing the frameworks of the examples'
+	$(PIP) -r examples/requirements.txt
+	touch $@
+
+$(VENV)/.tests: tests/requirements.txt $(VENV)/.created
+	@echo '== installing what the tests need'
+	$(PIP) -r tests/requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.created
+	@echo '== installing linters and type checker'
+	$(PIP) -r requirements-dev.txt
+	touch $@
+
+# --- building -------------------------------------------------------------------------------------
+# .release: the installed build is a release build. .built: some build is installed and fresh.
+
+MATURIN := cd $(CURDIR) && VIRTUAL_ENV=$(VENV) $(BIN)/maturin develop --locked
+
+$(VENV)/.release: $(NATIVE_SOURCES) $(VENV)/.maturin
+	@echo '== building Indrik in release (minutes the first time)'
+	$(MATURIN) --release
+	touch $(VENV)/.built $@
+
+$(VENV)/.built: $(NATIVE_SOURCES) $(VENV)/.maturin
+	@echo '== building Indrik for tests'
+	$(MATURIN) --profile fast
+	rm -f $(VENV)/.release
+	touch $@
+
+build: $(VENV)/.release
+	@echo 'built: .venv/bin/indrik'
+
+serve: $(VENV)/.release $(VENV)/.examples
+	@echo
+	@echo '  serving examples/$(APP) at http://$(BIND)/   (Ctrl-C stops)'
+	@echo '  try:  curl http://$(BIND)/json'
+	@echo '        curl -N "http://$(BIND)/events?count=3&pause=1"'
+	@echo '  the other applications and endpoints: examples/README.md'
+	@echo
+	exec $(BIN)/indrik --bind $(BIND) --chdir examples --access-logfile - $(APP)
+
+# --- checking -------------------------------------------------------------------------------------
+
+test: test-rust test-loom test-python
+
+test-rust: $(VENV)/.created
+	@echo '== Rust tests'
+ifeq ($(HAS_NEXTEST),yes)
+	cargo nextest run --workspace --locked --no-fail-fast --status-level fail
+	cargo test --workspace --locked --doc --quiet
+else
+	@echo '(cargo-nextest is not installed: cargo test instead)'
+	cargo test --workspace --locked --no-fail-fast --quiet
+endif
+
+test-loom:
+	@echo '== loom: every interleaving of the channel, bounded'
+	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-2} \
+		CARGO_TARGET_DIR=target/loom \
+		cargo test --package indrik-ring --profile loom --locked --test 'loom*' -- --quiet
+
+test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
+	@echo '== Python tests: the real server and real clients'
+	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
+	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+.PHONY: slowhttptest
+slowhttptest:
+	@echo 'slowhttptest is missing: installing it (apt)'
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install --quiet --yes slowhttptest >/dev/null || \
+		{ apt-get update --quiet >/dev/null && \
+		  apt-get install --quiet --yes slowhttptest >/dev/null; } || \
+		echo 'could not install slowhttptest: its tests will be skipped'; \
+	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
+
+check: check-rust check-python
+
+check-rust: $(VENV)/.created
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+
+check-python: $(VENV)/.dev $(VENV)/.examples $(VENV)/.tests
+	$(BIN)/ruff check python tests examples bench
+	$(BIN)/ruff format --check python tests examples bench
+	$(BIN)/mypy --strict python/indrik
+	$(BIN)/mypy --strict examples
+	$(BIN)/mypy tests/support tests/apps
+
+bench: $(VENV)/.release
+	$(BIN)/python bench/run.py
