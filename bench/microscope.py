@@ -80,7 +80,8 @@ def _profile(pids: list[str], seconds: int, graph: bool) -> None:
 def _syscalls(pids: list[str], seconds: int, cores: str) -> None:
     """strace slows the server a lot; the numbers of calls per request are right, the times are not."""
     targets = [part for pid in pids for part in ("-p", pid)]
-    subprocess.run(["timeout", "-s", "INT", str(seconds), "taskset", "-c", cores, "strace", "-c", "-f", *targets], check=False)
+    command = ["timeout", "-s", "INT", str(seconds), "taskset", "-c", cores, "strace", "-c", "-f", *targets]
+    subprocess.run(command, check=False)
 
 
 if __name__ == "__main__":

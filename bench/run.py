@@ -93,7 +93,8 @@ def run_scenario(
 def _line(scenario: scenarios.Scenario, sample: measure.Sample) -> str:
     shown = "  ".join(f"{name} {sample.values[name]:,.2f}" for name in scenario.columns if name in sample.values)
     trouble = " ".join(f"{kind}={count}" for kind, count in sample.errors.items())
-    return " ".join(filter(None, [shown, trouble and f"ERRORS {trouble}", sample.failure and f"FAILED {sample.failure}"]))
+    failure = sample.failure and f"FAILED {sample.failure}"
+    return " ".join(filter(None, [shown, trouble and f"ERRORS {trouble}", failure]))
 
 
 def _notes(chosen: argparse.Namespace, cores: machine.Cores) -> list[str]:

@@ -48,10 +48,12 @@ def describe(cores: Cores) -> list[str]:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
+    # Only the version: what follows it names a distribution's or a provider's build.
+    kernel = platform.release().partition("-")[0]
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     return [
         f"CPU: {model}, {os.cpu_count()} cores; server on core {cores.server}, load on core {cores.load}",
-        f"memory: {memory_kib / 1024 / 1024:.0f} GiB; kernel {platform.release().partition("-")[0]} {platform.machine()}",
+        f"memory: {memory_kib / 1024 / 1024:.0f} GiB; kernel {kernel} {platform.machine()}",
         f"CPython {platform.python_version()}, {_build_kind()}",
         f"load average at the start: {os.getloadavg()[0]:.2f}",
     ]
@@ -82,4 +84,4 @@ def _build_kind() -> str:
     import sysconfig
 
     arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    return "built with optimisations" if "--enable-optimizations" in arguments else "built without --enable-optimizations"
+    return f"built {'with' if '--enable-optimizations' in arguments else 'without'} --enable-optimizations"

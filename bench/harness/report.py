@@ -113,7 +113,8 @@ def _scenario_table(scenario: Scenario, results: Results) -> list[str]:
         lines.append(f"| {server} | {' | '.join(cells)} | {ratio} | {spread} |")
     lines.append("")
     lines += troubles
-    noise = [s.values["foreign_cpu_share"] for by in results[scenario.name].values() for s in by if "foreign_cpu_share" in s.values]
+    values = [sample.values for samples in results[scenario.name].values() for sample in samples]
+    noise = [v["foreign_cpu_share"] for v in values if "foreign_cpu_share" in v]
     if noise and statistics.median(noise) > FOREIGN_SHARE_NOISY:
         lines.append(
             f"- Disturbed: other programs used {statistics.median(noise):.0%} of a core (median), "

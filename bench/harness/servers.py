@@ -55,7 +55,7 @@ def _gunicorn(worker_class: str, *extra: str) -> Callable[[str, int, int, int], 
         return [
             _bin("gunicorn"), "--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--worker-class", worker_class,
             "--threads", str(threads if worker_class == "gthread" else 1), "--keep-alive", str(KEEPALIVE_S),
-            "--worker-connections", str(CONNECTIONS_MAX), "--log-level", "warning", *extra, app,
+            "--worker-connections", str(CONNECTIONS_MAX), "--no-control-socket", "--log-level", "warning", *extra, app,
         ]  # fmt: skip
 
     return command

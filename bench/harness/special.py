@@ -152,11 +152,12 @@ class Rest:
         """The app imported by the same interpreter with no server at all."""
         module = self.app.partition(":")[0]
         python = peers.INDRIK_PYTHON if peers.INDRIK_PYTHON.exists() else peers.VENV / "bin" / "python"
+        code = f"import sys; sys.path[:0] = sys.argv[1:]; import {module}; print(1, flush=True); input()"
         process = subprocess.Popen(
-            [str(python), "-c", f"import sys; sys.path[:0] = sys.argv[1:]; import {module}; print(1, flush=True); input()",
-             str(peers.APPS), str(peers.site_packages())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [str(python), "-c", code, str(peers.APPS), str(peers.site_packages())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         try:
             assert process.stdout is not None
             process.stdout.readline()
