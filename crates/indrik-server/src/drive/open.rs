@@ -96,7 +96,8 @@ impl Drive {
 fn fresh(launch: &Launch) -> Result<Launch, Failure> {
     let mut launch = launch.clone();
     if let Some(TextFile { path, text }) = &mut launch.indrik_toml {
-        *text = std::fs::read_to_string(&*path).map_err(|error| {
+        // Shown as the user knows it, read from where the server was started.
+        *text = std::fs::read_to_string(launch.cwd.join(&*path)).map_err(|error| {
             failure(FailureKind::Config, format!("cannot read {}: {error}", path.display()))
         })?;
     }
