@@ -155,6 +155,10 @@ impl fmt::Display for BindAddress {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            // Two slashes after `unix:` are taken for part of the prefix.
+            Self::Unix { path } if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "unix://{}", path.display())
+            }
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
             Self::Fd { fd } => write!(f, "fd://{fd}"),
         }
@@ -192,6 +196,7 @@ mod tests {
         assert_eq!(parse("unix:/run/a.sock"), unix("/run/a.sock"));
         assert_eq!(parse("unix:///run/a.sock"), unix("/run/a.sock"));
         assert_eq!(parse("unix:a:b"), unix("a:b"));
+        assert_eq!(parse(&parse("unix:////a").unwrap().to_string()), unix("//a"));
         assert_eq!(parse("fd://3"), Ok(BindAddress::Fd { fd: 3 }));
     }
 

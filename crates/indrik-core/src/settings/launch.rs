@@ -26,7 +26,7 @@ pub struct Launch {
     pub python_executable: String,
     /// How many CPUs this process may use (affinity and cgroup quota). At least 1.
     pub cpus: usize,
-    /// `indrik.toml`, if the directory has one. A reload reads `path` again.
+    /// `indrik.toml`, if the directory has one. A reload reads it again.
     pub indrik_toml: Option<TextFile>,
 }
 
@@ -46,7 +46,7 @@ impl Launch {
 /// A text file that has been read.
 #[derive(Clone, Debug)]
 pub struct TextFile {
-    /// Where it was read from.
+    /// Where it was read from: absolute, or relative to [`Launch::cwd`].
     pub path: PathBuf,
     /// What it holds.
     pub text: String,

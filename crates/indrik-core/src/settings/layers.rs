@@ -14,6 +14,7 @@ use super::problem::Problem;
 use super::suggest;
 use super::table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting};
 use super::toml_file;
+use super::value;
 use super::words;
 
 /// Values from one source.
@@ -160,14 +161,15 @@ fn config_file(file: &ConfigFileValues) -> Layer {
 }
 
 /// Gunicorn ignores `PRELOAD_APP` and `max_worker_connections` silently; real files have them.
-/// Only assignments count: an imported name has no line.
+/// Only assignments count (an imported name has no line), and a function only resembles hooks.
 fn misspelt_names(file: &ConfigFileValues) -> Vec<String> {
     let path = file.path.as_deref().unwrap_or("gunicorn.conf.py");
-    let unknown = file.lines.iter().filter(|(name, _)| {
-        file.values.contains_key(*name) && !name.starts_with('_') && Setting::find(name).is_none()
-    });
-    let notices = unknown.filter_map(|(name, line)| {
-        let near = misspelt(name)?;
+    let notices = file.lines.iter().filter_map(|(name, line)| {
+        if Setting::find(name).is_some() {
+            return None;
+        }
+        let is_hook = value::is_callable(file.values.get(name)?);
+        let near = misspelt(name, |setting| (setting.kind == Kind::Hook) == is_hook)?;
         Some(format!(
             "{path}:{line}: {name} is not a setting and has no effect; did you mean {near}?"
         ))
@@ -183,7 +185,7 @@ fn misspelt_variables(env: &BTreeMap<String, String>) -> Vec<String> {
         if Setting::find(&name).is_some() {
             return None;
         }
-        let near = Setting::find(misspelt(&name)?)?.own_variable();
+        let near = Setting::find(misspelt(&name, |_| true)?)?.own_variable();
         Some(format!("{variable} is not a setting and has no effect; did you mean {near}?"))
     });
     notices.collect()
@@ -192,8 +194,9 @@ fn misspelt_variables(env: &BTreeMap<String, String>) -> Vec<String> {
 /// How alike a free name and a setting must be before it counts as misspelt.
 const MISSPELT_LIKENESS_MIN: f64 = 0.8;
 
-fn misspelt(name: &str) -> Option<&'static str> {
-    suggest::nearest_above(MISSPELT_LIKENESS_MIN, name, SETTINGS.iter().map(|setting| setting.name))
+fn misspelt(name: &str, may_be: impl Fn(&Setting) -> bool) -> Option<&'static str> {
+    let candidates = SETTINGS.iter().filter(|setting| may_be(setting)).map(|setting| setting.name);
+    suggest::nearest_above(MISSPELT_LIKENESS_MIN, name, candidates)
 }
 
 impl fmt::Display for Origin {

@@ -268,7 +268,14 @@ fn names_that_look_misspelt_are_noticed_where_any_name_may_stand() {
         ("INDRIK_SERVICE_HOST", "10.0.0.1"),
     ]);
     launch.cpus = 1;
-    let config = config(&launch, &file(&[("PRELOAD_APP", json!(true)), ("colour", json!("red"))]));
+    let config = config(
+        &launch,
+        &file(&[
+            ("PRELOAD_APP", json!(true)),
+            ("colour", json!("red")),
+            ("worker", json!({ "__callable__": "worker" })),
+        ]),
+    );
     assert_eq!(
         config.notices,
         [

@@ -305,6 +305,11 @@ fn log(setting: &Setting, text: &str) -> Value {
     }
 }
 
+/// Whether a value of a configuration file is a function or class.
+pub(super) fn is_callable(json: &Json) -> bool {
+    callable(json).is_some()
+}
+
 fn callable(json: &Json) -> Option<&str> {
     json.get(CALLABLE_KEY)?.as_str()
 }

@@ -1,0 +1,66 @@
+//! What a launch is made of: the environment, the directory, the CPUs, `indrik.toml`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::{env, fs, io, thread};
+
+use indrik_core::settings::{Launch, Layer, Problem, TextFile, words};
+
+use crate::{Failure, arguments};
+
+/// The file with Indrik's own settings, in the directory of the launch.
+const INDRIK_TOML: &str = "indrik.toml";
+/// The Python configuration file that is read without being named.
+pub(crate) const CONFIG_FILE: &str = "gunicorn.conf.py";
+/// The variable that holds a command line.
+const CMD_ARGS: &str = "GUNICORN_CMD_ARGS";
+
+/// Gathers everything around a parsed command line.
+pub(crate) fn launch(command_line: Layer, python_executable: String) -> Result<Launch, Failure> {
+    // A variable that is not UTF-8 is no setting's; the workers inherit it all the same.
+    let env: BTreeMap<String, String> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let cwd = env::current_dir().map_err(|error| Failure::settings(vec![no_directory(&error)]))?;
+    Ok(Launch {
+        command_line,
+        cmd_args: cmd_args(&env).map_err(Failure::usage)?,
+        env,
+        python_executable,
+        cpus: thread::available_parallelism().map_or(1, usize::from),
+        indrik_toml: indrik_toml(&cwd).map_err(|problem| Failure::settings(vec![problem]))?,
+        cwd,
+    })
+}
+
+fn cmd_args(env: &BTreeMap<String, String>) -> Result<Layer, Problem> {
+    let Some(text) = env.get(CMD_ARGS) else { return Ok(Layer::default()) };
+    let words = words::split(text).map_err(|words::Unfinished| Problem {
+        what: "a quote is opened and not closed".to_owned(),
+        place: Some(CMD_ARGS.to_owned()),
+        hint: Some("close it, or put a backslash before it".to_owned()),
+    })?;
+    arguments::parse_variable(CMD_ARGS, words)
+}
+
+fn indrik_toml(cwd: &Path) -> Result<Option<TextFile>, Problem> {
+    let path = cwd.join(INDRIK_TOML);
+    match fs::read_to_string(&path) {
+        // Messages name the file as the user knows it.
+        Ok(text) => Ok(Some(TextFile { path: INDRIK_TOML.into(), text })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Problem {
+            what: format!("{INDRIK_TOML} cannot be read: {error}"),
+            place: Some(path.display().to_string()),
+            hint: Some("make it a readable UTF-8 text file, or remove it".to_owned()),
+        }),
+    }
+}
+
+fn no_directory(error: &io::Error) -> Problem {
+    Problem {
+        what: format!("the current directory cannot be found: {error}"),
+        place: None,
+        hint: Some("change to a directory that exists".to_owned()),
+    }
+}
