@@ -1,0 +1,433 @@
+//! One connection's protocol state, without input or output of its own.
+//!
+//! Bytes from the peer go in by [`Connection::feed`] and come out as events of
+//! [`Connection::poll_event`], one at a time, so that nothing more is decoded than is asked for.
+//! Messages go in by [`Connection::send`] and come out as bytes of [`Connection::output`], filled
+//! piece by piece by [`Connection::fill_output`].
+//!
+//! Pings are answered by the engine. A Close from the peer and a broken rule are *not*: they are
+//! events, after which what the application still has to say can be sent, until
+//! [`Connection::answer_close`] ends it. So the answers to everything that came before the end
+//! reach the peer although the application works in another process.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::close::{self, CloseFrame};
+use super::deflate::{Deflater, Inflater};
+use super::frame::{self, Header, OpCode};
+use super::message::{Assembler, Message};
+use super::negotiation::Deflate;
+
+/// [`Connection::fill_output`] stops making bytes once this many wait for the socket.
+pub const OUTPUT_TARGET_BYTES: usize = 64 * 1024;
+
+/// A message is compressed in pieces of this size, one frame each, so that a large one neither
+/// holds the I/O thread nor lies in memory a second time.
+const COMPRESS_PIECE_BYTES: usize = 64 * 1024;
+
+/// An idle connection's buffers above this size are given back.
+const IDLE_BUFFER_BYTES: usize = 4096;
+
+/// A rule of the protocol (or a limit) that the peer broke, and the close code that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The close code: 1002, 1007 or 1009.
+    pub code: u16,
+    /// What was wrong; goes into the Close frame.
+    pub reason: String,
+}
+
+impl Violation {
+    pub(super) fn protocol(what: &str) -> Self {
+        Self { code: close::PROTOCOL_ERROR, reason: format!("received {what}") }
+    }
+
+    pub(super) fn invalid_data(what: &str) -> Self {
+        Self { code: close::INVALID_DATA, reason: format!("received {what}") }
+    }
+
+    pub(super) fn too_big(size_max: usize) -> Self {
+        let reason = format!("received a message of more than {size_max} bytes");
+        Self { code: close::TOO_BIG, reason }
+    }
+}
+
+/// What the peer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A Ping; the Pong is already on its way.
+    Ping(Bytes),
+    /// A Pong, asked for or not.
+    Pong(Bytes),
+    /// The peer's Close frame. If it came first, [`Connection::answer_close`] is owed.
+    Close(CloseFrame),
+    /// The peer broke a rule. Nothing more is read; [`Connection::answer_close`] is owed.
+    Violation(Violation),
+}
+
+/// Sending after the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The peer ended it, by a Close frame or a violation; this answer is owed.
+    Ending(CloseFrame),
+    /// Our Close frame is queued; the peer's has not come.
+    CloseSent,
+    /// Nothing more is read or queued; output may be left.
+    Done,
+}
+
+#[derive(Debug)]
+struct CurrentFrame {
+    header: Header,
+    /// Payload bytes already taken.
+    taken: u64,
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Plain { payload: Bytes },
+    Compressed { opcode: OpCode, payload: Bytes, first: bool },
+    Header { opcode: OpCode, len: usize },
+    Close(CloseFrame),
+}
+
+/// The server's end of one WebSocket connection.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    input: BytesMut,
+    frame: Option<CurrentFrame>,
+    assembler: Assembler,
+    output: BytesMut,
+    /// Pings and Pongs waiting for the next gap between frames.
+    control: BytesMut,
+    outgoing: VecDeque<Outgoing>,
+    deflater: Option<(Deflater, usize)>,
+}
+
+impl Connection {
+    /// A connection whose handshake is done.
+    ///
+    /// `message_size_max`: bytes of a received message, inflated; 0 means no limit. `deflate`: what
+    /// was negotiated.
+    pub fn new(message_size_max: usize, deflate: Option<Deflate>) -> Self {
+        let size_max = if message_size_max == 0 { usize::MAX } else { message_size_max };
+        let inflater = deflate
+            .as_ref()
+            .map(|d| Inflater::new(d.client_max_window_bits, d.client_no_context_takeover));
+        let deflater = deflate.map(|d| {
+            let deflater = Deflater::new(d.server_max_window_bits, d.server_no_context_takeover);
+            (deflater, d.compress_size_min)
+        });
+        Self {
+            state: State::Open,
+            input: BytesMut::new(),
+            frame: None,
+            assembler: Assembler::new(size_max, inflater),
+            output: BytesMut::new(),
+            control: BytesMut::new(),
+            outgoing: VecDeque::new(),
+            deflater,
+        }
+    }
+
+    // --- from the peer ---
+
+    /// Takes bytes from the socket. They are kept until [`Self::poll_event`] has used them.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.is_reading() {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether bytes from the peer still mean anything.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.state, State::Open | State::CloseSent)
+    }
+
+    /// The next thing the fed bytes say; `None` when more bytes are needed, or nothing more is read.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        while self.is_reading() {
+            match self.step() {
+                Ok(Step::Event(event)) => return Some(event),
+                Ok(Step::Again) => {}
+                Ok(Step::NeedInput) => {
+                    if self.input.is_empty() && self.input.capacity() > IDLE_BUFFER_BYTES {
+                        self.input = BytesMut::new();
+                    }
+                    return None;
+                }
+                Err(violation) => {
+                    self.stop_reading();
+                    self.state = match self.state {
+                        State::CloseSent => State::Done,
+                        _ => State::Ending(CloseFrame::new(violation.code, &*violation.reason)),
+                    };
+                    return Some(Event::Violation(violation));
+                }
+            }
+        }
+        None
+    }
+
+    fn step(&mut self) -> Result<Step, Violation> {
+        let Some(frame) = &mut self.frame else { return self.begin_frame() };
+        let left = frame.header.payload_len - frame.taken;
+        if frame.header.opcode.is_control() {
+            // At most 125 bytes: the cast loses nothing.
+            let len = left as usize;
+            if self.input.len() < len {
+                return Ok(Step::NeedInput);
+            }
+            let mut payload = self.input.split_to(len);
+            frame::unmask(&mut payload, frame.header.mask, 0);
+            let opcode = frame.header.opcode;
+            self.frame = None;
+            return self.take_control(opcode, payload.freeze());
+        }
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
+        if len == 0 && left > 0 {
+            return Ok(Step::NeedInput);
+        }
+        let payload = &mut self.input[..len];
+        if self.state == State::Open {
+            frame::unmask(payload, frame.header.mask, frame.taken);
+            self.assembler.push(payload)?;
+        }
+        self.input.advance(len);
+        frame.taken += len as u64;
+        if frame.taken < frame.header.payload_len {
+            return Ok(Step::NeedInput);
+        }
+        let fin = frame.header.fin;
+        self.frame = None;
+        // After our Close frame the peer's messages are skipped, not even inflated.
+        if fin && self.state == State::Open {
+            return Ok(Step::Event(Event::Message(self.assembler.finish()?)));
+        }
+        Ok(Step::Again)
+    }
+
+    fn begin_frame(&mut self) -> Result<Step, Violation> {
+        let Some((header, len)) = Header::decode(&self.input)? else { return Ok(Step::NeedInput) };
+        let starts = matches!(header.opcode, OpCode::Text | OpCode::Binary);
+        if header.rsv1 && !starts {
+            return Err(Violation::protocol("a frame with reserved bits set"));
+        }
+        if self.state == State::Open && !header.opcode.is_control() {
+            if starts {
+                self.assembler.begin(header.opcode == OpCode::Text, header.rsv1)?;
+            }
+            self.assembler.begin_frame(header.payload_len)?;
+        }
+        self.input.advance(len);
+        self.frame = Some(CurrentFrame { header, taken: 0 });
+        Ok(Step::Again)
+    }
+
+    fn take_control(&mut self, opcode: OpCode, payload: Bytes) -> Result<Step, Violation> {
+        match opcode {
+            OpCode::Close => {
+                let close = CloseFrame::decode(&payload)?;
+                self.stop_reading();
+                self.state = match self.state {
+                    State::CloseSent => State::Done,
+                    _ => State::Ending(CloseFrame::new(close.code, "")),
+                };
+                Ok(Step::Event(Event::Close(close)))
+            }
+            OpCode::Ping => {
+                if self.state == State::Open {
+                    self.push_control(OpCode::Pong, &payload);
+                }
+                Ok(Step::Event(Event::Ping(payload)))
+            }
+            _ => Ok(Step::Event(Event::Pong(payload))),
+        }
+    }
+
+    fn stop_reading(&mut self) {
+        self.input = BytesMut::new();
+        self.frame = None;
+        self.assembler.discard();
+    }
+
+    // --- to the peer ---
+
+    /// Queues a message. Ask [`Self::is_sending`] first to have at most one in memory.
+    ///
+    /// # Errors
+    /// [`Closed`] after [`Self::close`] or [`Self::answer_close`].
+    pub fn send(&mut self, message: Message) -> Result<(), Closed> {
+        if !matches!(self.state, State::Open | State::Ending(_)) {
+            return Err(Closed);
+        }
+        let (opcode, payload) = match message {
+            Message::Text(payload) => (OpCode::Text, payload),
+            Message::Binary(payload) => (OpCode::Binary, payload),
+        };
+        match &self.deflater {
+            Some((_, size_min)) if payload.len() >= *size_min => {
+                self.outgoing.push_back(Outgoing::Compressed { opcode, payload, first: true });
+            }
+            _ => {
+                self.outgoing.push_back(Outgoing::Header { opcode, len: payload.len() });
+                self.outgoing.push_back(Outgoing::Plain { payload });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a Ping with up to 125 bytes of payload (more are cut off), if the connection is open.
+    pub fn ping(&mut self, payload: &[u8]) {
+        if self.state == State::Open {
+            let len = payload.len().min(frame::CONTROL_PAYLOAD_MAX);
+            self.push_control(OpCode::Ping, &payload[..len]);
+        }
+    }
+
+    /// Ends the connection from our side, behind the messages already queued; the peer's Close is
+    /// awaited. When the peer has ended it already, this is [`Self::answer_close`].
+    ///
+    /// A code that must not be sent is replaced by 1011.
+    pub fn close(&mut self, close: CloseFrame) {
+        match self.state {
+            State::Open => {
+                let known = close::is_sendable(close.code) || close.code == close::NO_STATUS;
+                let code = if known { close.code } else { close::INTERNAL_ERROR };
+                self.outgoing.push_back(Outgoing::Close(CloseFrame { code, ..close }));
+                self.assembler.discard();
+                self.state = State::CloseSent;
+            }
+            State::Ending(_) => self.answer_close(),
+            State::CloseSent | State::Done => {}
+        }
+    }
+
+    /// Answers the peer's Close frame with its own code, or a violation with that one's.
+    pub fn answer_close(&mut self) {
+        if let State::Ending(answer) = &self.state {
+            self.outgoing.push_back(Outgoing::Close(answer.clone()));
+            self.state = State::Done;
+        }
+    }
+
+    /// Whether the closing handshake is over, or was given up; only [`Self::output`] may be left.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether a message or Close frame is not yet wholly turned into output.
+    pub fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Bytes made that wait for the socket. While they are many, do not ask for events: a flood
+    /// of Pings is a flood of Pongs.
+    pub fn output_len(&self) -> usize {
+        self.output.len() + self.control.len()
+    }
+
+    /// Turns what is queued into bytes until [`OUTPUT_TARGET_BYTES`] wait (a little more may).
+    pub fn fill_output(&mut self) {
+        while self.output.len() < OUTPUT_TARGET_BYTES {
+            let between_frames = !matches!(self.outgoing.front(), Some(Outgoing::Plain { .. }));
+            if between_frames && !self.control.is_empty() {
+                self.output.extend_from_slice(&self.control);
+                self.control.clear();
+            }
+            if !self.fill_from_queue() {
+                break;
+            }
+        }
+    }
+
+    /// Makes one piece of output; `false` when nothing is queued.
+    fn fill_from_queue(&mut self) -> bool {
+        let finished = match self.outgoing.front_mut() {
+            None => return false,
+            Some(Outgoing::Header { opcode, len }) => {
+                frame::encode_header(&mut self.output, true, false, *opcode, *len);
+                true
+            }
+            Some(Outgoing::Plain { payload }) => {
+                let piece = payload.split_to(payload.len().min(OUTPUT_TARGET_BYTES));
+                self.output.extend_from_slice(&piece);
+                payload.is_empty()
+            }
+            Some(Outgoing::Compressed { opcode, payload, first }) => {
+                let piece = payload.split_to(payload.len().min(COMPRESS_PIECE_BYTES));
+                let last = payload.is_empty();
+                let mut data = Vec::new();
+                if let Some((deflater, _)) = &mut self.deflater {
+                    deflater.push(&piece, &mut data, last);
+                }
+                if last || !data.is_empty() {
+                    let opcode = if *first { *opcode } else { OpCode::Continuation };
+                    frame::encode_header(&mut self.output, last, *first, opcode, data.len());
+                    self.output.extend_from_slice(&data);
+                    *first = false;
+                }
+                last
+            }
+            Some(Outgoing::Close(close)) => {
+                let payload = close.encode();
+                frame::encode_header(&mut self.output, true, false, OpCode::Close, payload.len());
+                self.output.extend_from_slice(&payload);
+                // Nothing follows a Close frame.
+                self.outgoing.clear();
+                self.control.clear();
+                return false;
+            }
+        };
+        if finished {
+            self.outgoing.pop_front();
+        }
+        true
+    }
+
+    /// The bytes to write to the socket.
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// The socket took the first `len` bytes of [`Self::output`].
+    pub fn advance_output(&mut self, len: usize) {
+        self.output.advance(len);
+        if self.output.is_empty() && self.output.capacity() > IDLE_BUFFER_BYTES {
+            self.output = BytesMut::new();
+        }
+    }
+
+    /// Gives back the compressor's memory; it is taken again with the next message. For a
+    /// connection that has been quiet for a while.
+    pub fn release_memory(&mut self) {
+        if self.outgoing.is_empty()
+            && let Some((deflater, _)) = &mut self.deflater
+        {
+            deflater.release();
+        }
+    }
+
+    fn push_control(&mut self, opcode: OpCode, payload: &[u8]) {
+        frame::encode_header(&mut self.control, true, false, opcode, payload.len());
+        self.control.extend_from_slice(payload);
+    }
+}
+
+enum Step {
+    Event(Event),
+    Again,
+    NeedInput,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,489 @@
+//! The driver: one connection's protocol state between its socket and its application.
+//!
+//! # The seam
+//!
+//! [`Application`] is what the front knows of an application's end of the connection. Everything
+//! is a poll with the task's waker, as both directions share one task:
+//!
+//! * **Towards the application**, at most one message waits here. [`Application::poll_ready`] says
+//!   that there is room (a credit of the channel's window); then [`Application::deliver`] takes it.
+//!   While there is no room the socket is not read, so TCP slows the peer down.
+//! * **From the application**, [`Application::poll_command`] is asked for a message only when the
+//!   one before has been turned into bytes and fewer than
+//!   [`OUTPUT_TARGET_BYTES`](super::connection::OUTPUT_TARGET_BYTES) of them wait for the socket.
+//! * **The end** is told exactly once, by [`Application::disconnected`], in order behind the
+//!   messages. It needs no room: an application end keeps a place for it.
+//!
+//! # How a connection ends
+//!
+//! When the peer ends it, by a Close frame or by breaking a rule, the messages before that were
+//! good ones and the application may still be answering them. So the Close frame that answers waits
+//! until the application says [`Command::Finished`] (it has taken `disconnected`, or returned), at
+//! most [`SessionLimits::answer_timeout`]. When the application ends it, the peer's Close is awaited
+//! for [`SessionLimits::close_timeout`]. Then our direction is shut down, and what the peer still
+//! sends is read and thrown away, for the same time at most, until it closes its own: closing with
+//! unread bytes would reset the connection and could destroy the Close frame on its way.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::close::{self, CloseFrame};
+use super::connection::{Connection, Event, OUTPUT_TARGET_BYTES};
+use super::message::Message;
+
+/// Bytes read from a socket at once, into a buffer that all connections of a thread share.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Steps a session takes before it lets others run.
+const TURN_STEPS_MAX: usize = 64;
+
+/// How long a session waits for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// A Ping is sent when nothing has come for this long.
+    pub ping_interval: Duration,
+    /// The connection is given up when nothing has come for this long after a Ping.
+    pub ping_timeout: Duration,
+    /// After our Close frame: for the peer's, and once more for the peer to close its socket.
+    pub close_timeout: Duration,
+    /// After the peer's end: for what the application still has to send.
+    pub answer_timeout: Duration,
+    /// For the socket to take at least one byte of what waits.
+    pub write_timeout: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+            close_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_millis(500),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What the application wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Send a message. Text that is not UTF-8 ends the connection with 1011.
+    Send(Message),
+    /// End the connection: 1000 when it returned, 1011 when it failed, 1012 for a restart, or as it
+    /// says itself. A code that must not be sent becomes 1011.
+    Close(CloseFrame),
+    /// There will be nothing more: it has returned, or it has taken `disconnected`, and all it sent
+    /// before was given out before this. Without a close of its own, the connection ends with 1000.
+    Finished,
+}
+
+/// An application's end of a connection; see the module's documentation.
+pub trait Application {
+    /// Ready when there is room for one more message. Never ready again once it is gone.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Takes a message; called only after [`Self::poll_ready`] was ready.
+    fn deliver(&mut self, message: Message);
+
+    /// Takes the end: the code and reason of the peer's Close frame, of the violation, or 1006.
+    /// Called once, whether or not there is room.
+    fn disconnected(&mut self, close: &CloseFrame);
+
+    /// The next command. After [`Command::Finished`] it is not called again.
+    fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command>;
+}
+
+/// How a connection went, for the access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The code and reason the application was told.
+    pub close: CloseFrame,
+    /// Messages received and delivered.
+    pub messages_received: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Bytes read from the socket.
+    pub bytes_received: u64,
+    /// Bytes written to the socket.
+    pub bytes_sent: u64,
+}
+
+/// Drives a connection to its end. Dropping the future drops the connection at once.
+///
+/// `first_bytes`: what was read from the socket behind the request.
+pub async fn run<S, A>(
+    socket: S,
+    mut connection: Connection,
+    first_bytes: &[u8],
+    application: A,
+    limits: SessionLimits,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    A: Application + Unpin,
+{
+    connection.feed(first_bytes);
+    let now = Instant::now();
+    let mut session = Session {
+        socket,
+        connection,
+        application,
+        limits,
+        phase: Phase::Open,
+        waiting: None,
+        finished: false,
+        told: None,
+        ending: CloseFrame::new(close::ABNORMAL, "the connection was lost"),
+        heard_at: now,
+        pinged: false,
+        written_at: now,
+        now,
+        timer: Box::pin(sleep_until(now)),
+        messages_received: 0,
+        messages_sent: 0,
+        bytes_received: first_bytes.len() as u64,
+        bytes_sent: 0,
+    };
+    poll_fn(|cx| session.poll(cx)).await;
+    let close = session.tell();
+    Outcome {
+        close,
+        messages_received: session.messages_received,
+        messages_sent: session.messages_sent,
+        bytes_received: session.bytes_received,
+        bytes_sent: session.bytes_sent,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages go both ways.
+    Open,
+    /// The peer ended it; the application may answer until then.
+    Answering { until: Instant },
+    /// We ended it; the peer's Close is awaited until then.
+    Closing { until: Instant },
+    /// The last bytes are written.
+    Flushing,
+    /// Our direction is being shut down.
+    ShuttingDown { until: Instant },
+    /// Waiting for the peer to close its direction.
+    Lingering { until: Instant },
+    /// Over.
+    Over,
+}
+
+struct Session<S, A> {
+    socket: S,
+    connection: Connection,
+    application: A,
+    limits: SessionLimits,
+    phase: Phase,
+    /// A message for which the application has no room yet.
+    waiting: Option<Message>,
+    /// The application said [`Command::Finished`].
+    finished: bool,
+    /// What the application was told about the end.
+    told: Option<CloseFrame>,
+    /// What it will be told.
+    ending: CloseFrame,
+    /// When bytes last came, or reading was resumed.
+    heard_at: Instant,
+    /// A Ping is out since `heard_at + ping_interval`.
+    pinged: bool,
+    /// When the socket last took bytes, or had none to take.
+    written_at: Instant,
+    /// The time of this turn.
+    now: Instant,
+    timer: Pin<Box<Sleep>>,
+    messages_received: u64,
+    messages_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.now = Instant::now();
+        for _ in 0..TURN_STEPS_MAX {
+            let mut progress = self.poll_commands(cx);
+            progress |= self.poll_write(cx);
+            progress |= self.poll_events(cx);
+            progress |= self.poll_read(cx);
+            progress |= self.step_phase(cx);
+            if self.phase == Phase::Over {
+                return Poll::Ready(());
+            }
+            if !progress && self.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes a command when there is room for what it may make.
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        let room =
+            !self.connection.is_sending() && self.connection.output_len() < OUTPUT_TARGET_BYTES;
+        let listening =
+            matches!(self.phase, Phase::Open | Phase::Answering { .. } | Phase::Closing { .. });
+        if self.finished || !room || !listening {
+            return false;
+        }
+        match self.application.poll_command(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Command::Send(message)) => self.send(message),
+            Poll::Ready(Command::Close(close)) => self.end(close),
+            Poll::Ready(Command::Finished) => {
+                self.finished = true;
+                self.end(CloseFrame::new(close::NORMAL, ""));
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, message: Message) {
+        let broken = matches!(&message, Message::Text(text) if std::str::from_utf8(text).is_err());
+        if broken {
+            let reason = "the application sent text that is not UTF-8";
+            self.end(CloseFrame::new(close::INTERNAL_ERROR, reason));
+        } else if self.connection.send(message).is_ok() {
+            self.messages_sent += 1;
+        }
+    }
+
+    /// Ends the connection from our side, or answers the peer's end.
+    fn end(&mut self, close: CloseFrame) {
+        match self.phase {
+            Phase::Open => {
+                self.waiting = None;
+                self.ending = CloseFrame::new(close::ABNORMAL, "the peer did not answer the close");
+                self.connection.close(close);
+                self.phase = Phase::Closing { until: self.now + self.limits.close_timeout };
+            }
+            Phase::Answering { .. } => {
+                self.connection.answer_close();
+                self.phase = Phase::Flushing;
+            }
+            _ => {}
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            self.connection.fill_output();
+            if self.connection.output().is_empty() {
+                self.written_at = self.now;
+                if progress {
+                    // A layer that buffers (TLS) goes on by itself with the next write or read,
+                    // where an error would show too.
+                    let _ = Pin::new(&mut self.socket).poll_flush(cx);
+                }
+                return progress;
+            }
+            match Pin::new(&mut self.socket).poll_write(cx, self.connection.output()) {
+                Poll::Pending => return progress,
+                Poll::Ready(Ok(len)) if len > 0 => {
+                    self.connection.advance_output(len);
+                    self.bytes_sent += len as u64;
+                    self.written_at = self.now;
+                    progress = true;
+                    if len >= OUTPUT_TARGET_BYTES {
+                        return true;
+                    }
+                }
+                Poll::Ready(_) => {
+                    self.phase = Phase::Over;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Takes what has been read, as far as the application and the output have room.
+    fn poll_events(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(message) = self.waiting.take() {
+            if self.finished || self.application.poll_ready(cx).is_pending() {
+                self.waiting = Some(message);
+                return false;
+            }
+            self.application.deliver(message);
+            self.messages_received += 1;
+            // The time in which reading was paused says nothing about the peer.
+            self.heard_at = self.now;
+            return true;
+        }
+        if !self.is_reading() {
+            return false;
+        }
+        let Some(event) = self.connection.poll_event() else { return false };
+        match event {
+            Event::Message(message) => self.waiting = Some(message),
+            Event::Ping(_) | Event::Pong(_) => {}
+            Event::Close(close) => self.peer_ended(close),
+            Event::Violation(violation) => {
+                self.peer_ended(CloseFrame::new(violation.code, violation.reason));
+            }
+        }
+        true
+    }
+
+    fn peer_ended(&mut self, close: CloseFrame) {
+        self.ending = close;
+        self.tell();
+        if self.connection.is_done() {
+            self.phase = Phase::Flushing;
+            return;
+        }
+        self.phase = Phase::Answering { until: self.now + self.limits.answer_timeout };
+        if self.finished {
+            self.end(CloseFrame::new(close::NORMAL, ""));
+        }
+    }
+
+    /// Whether the next event may be asked for, and so the socket read.
+    fn is_reading(&self) -> bool {
+        self.waiting.is_none()
+            && self.connection.is_reading()
+            && self.connection.output_len() < OUTPUT_TARGET_BYTES
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        let lingering = matches!(self.phase, Phase::Lingering { .. });
+        if !lingering && !self.is_reading() {
+            return false;
+        }
+        let Poll::Ready(read) = self.poll_read_socket(cx) else { return false };
+        match read {
+            Ok(len) if len > 0 => {
+                self.heard_at = self.now;
+                self.pinged = false;
+            }
+            Ok(_) | Err(_) => self.phase = Phase::Over,
+        }
+        true
+    }
+
+    fn poll_read_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        thread_local! {
+            static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+        }
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            self.connection.feed(bytes);
+            self.bytes_received += bytes.len() as u64;
+            Poll::Ready(Ok(bytes.len()))
+        })
+    }
+
+    /// Moves on when the phase is over by itself or by the clock.
+    fn step_phase(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.phase;
+        let written = self.connection.output_len() == 0 && !self.connection.is_sending();
+        if !written && self.now >= self.written_at + self.limits.write_timeout {
+            self.phase = Phase::Over;
+            return true;
+        }
+        match self.phase {
+            Phase::Open => return self.keep_alive(),
+            Phase::Answering { until } if self.now >= until => {
+                self.end(CloseFrame::new(close::NORMAL, ""));
+            }
+            Phase::Closing { until } if self.now >= until => self.phase = Phase::Over,
+            Phase::Flushing if written => {
+                self.phase = Phase::ShuttingDown { until: self.now + self.limits.close_timeout };
+            }
+            Phase::ShuttingDown { until } => match Pin::new(&mut self.socket).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.phase = Phase::Lingering { until },
+                Poll::Ready(Err(_)) => self.phase = Phase::Over,
+                Poll::Pending if self.now >= until => self.phase = Phase::Over,
+                Poll::Pending => {}
+            },
+            Phase::Lingering { until } if self.now >= until => self.phase = Phase::Over,
+            _ => {}
+        }
+        self.phase != before
+    }
+
+    /// Pings a silent peer, gives up on one that stays silent. A peer we do not read from is not
+    /// silent.
+    fn keep_alive(&mut self) -> bool {
+        if !self.is_reading() {
+            return false;
+        }
+        let silence = self.now.duration_since(self.heard_at);
+        if silence >= self.limits.ping_interval + self.limits.ping_timeout {
+            self.ending = CloseFrame::new(close::ABNORMAL, "the peer did not answer a ping");
+            self.phase = Phase::Over;
+            return true;
+        }
+        if silence >= self.limits.ping_interval && !self.pinged {
+            self.connection.ping(b"indrik");
+            self.connection.release_memory();
+            self.pinged = true;
+            return true;
+        }
+        false
+    }
+
+    /// The next time at which something is due, if anything is.
+    fn deadline(&self) -> Option<Instant> {
+        let unwritten = self.connection.output_len() > 0 || self.connection.is_sending();
+        let write = unwritten.then(|| self.written_at + self.limits.write_timeout);
+        let phase = match self.phase {
+            Phase::Open if self.is_reading() => {
+                let pong = if self.pinged { self.limits.ping_timeout } else { Duration::ZERO };
+                Some(self.heard_at + self.limits.ping_interval + pong)
+            }
+            Phase::Open | Phase::Flushing | Phase::Over => None,
+            Phase::Answering { until }
+            | Phase::Closing { until }
+            | Phase::ShuttingDown { until }
+            | Phase::Lingering { until } => Some(until),
+        };
+        [write, phase].into_iter().flatten().min()
+    }
+
+    /// Ready when something is due. The timer is moved only to an earlier time: one that fires too
+    /// early costs less than one that is moved with every message.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = self.deadline() else { return Poll::Pending };
+        if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            self.now = Instant::now();
+            if self.now >= deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Tells the application about the end, if it has not been told.
+    fn tell(&mut self) -> CloseFrame {
+        let Self { told, application, ending, finished, .. } = self;
+        told.get_or_insert_with(|| {
+            if !*finished {
+                application.disconnected(ending);
+            }
+            ending.clone()
+        })
+        .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The driver against an application and a peer in memory. Time is tokio's, paused: it moves only
+//! when everything waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// The application's end, shared with the test.
+#[derive(Default)]
+struct State {
+    room: usize,
+    delivered: Vec<Message>,
+    told: Vec<CloseFrame>,
+    commands: VecDeque<Command>,
+    asked: usize,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+impl Fake {
+    fn with_room(room: usize) -> Self {
+        let fake = Self::default();
+        fake.0.lock().unwrap().room = room;
+        fake
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.0.lock().unwrap();
+        let result = change(&mut state);
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        result
+    }
+
+    fn command(&self, command: Command) {
+        self.change(|state| state.commands.push_back(command));
+    }
+
+    fn delivered(&self) -> usize {
+        self.0.lock().unwrap().delivered.len()
+    }
+
+    fn told(&self) -> Vec<u16> {
+        self.0.lock().unwrap().told.iter().map(|close| close.code).collect()
+    }
+}
+
+impl Application for Fake {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock().unwrap();
+        if state.room > 0 {
+            return Poll::Ready(());
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn deliver(&mut self, message: Message) {
+        let mut state = self.0.lock().unwrap();
+        state.room = state.room.checked_sub(1).expect("deliver is called only when there is room");
+        state.delivered.push(message);
+    }
+
+    fn disconnected(&mut self, close: &CloseFrame) {
+        self.0.lock().unwrap().told.push(close.clone());
+    }
+
+    fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        if let Some(command) = state.commands.pop_front() {
+            return Poll::Ready(command);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+fn start(fake: &Fake, buffer: usize) -> (DuplexStream, JoinHandle<Outcome>) {
+    let (peer, socket) = duplex(buffer);
+    let connection = Connection::new(1_000_000, None);
+    let session = run(socket, connection, b"", fake.clone(), SessionLimits::default());
+    (peer, tokio::spawn(session))
+}
+
+/// A client's short frame, with a mask of zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(payload.len()).unwrap();
+    [&[first, 0x80 | len, 0, 0, 0, 0], payload].concat()
+}
+
+async fn expect(peer: &mut DuplexStream, bytes: &[u8]) {
+    let mut got = vec![0; bytes.len()];
+    peer.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, bytes);
+}
+
+async fn expect_end(peer: &mut DuplexStream) {
+    assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+}
+
+/// Lets everything run until it waits.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_go_both_ways_and_the_application_ends_it() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    peer.write_all(&frame(0x81, b"hi")).await.unwrap();
+    settle().await;
+    assert_eq!(fake.delivered(), 1);
+    fake.command(Command::Send(Message::text("ho")));
+    fake.command(Command::Close(CloseFrame::new(4001, "enough")));
+    expect(&mut peer, b"\x81\x02ho\x88\x08\x0f\xa1enough").await;
+    peer.write_all(&frame(0x88, b"\x0f\xa1")).await.unwrap();
+    expect_end(&mut peer).await;
+    drop(peer);
+    let outcome = session.await.unwrap();
+    assert_eq!(
+        (outcome.close.code, outcome.messages_received, outcome.messages_sent),
+        (4001, 1, 1)
+    );
+    assert_eq!(fake.told(), [4001]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_socket_is_not_read_while_the_application_has_no_room() {
+    let fake = Fake::with_room(1);
+    let (mut peer, _session) = start(&fake, 64);
+    let message = frame(0x82, &[0; 58]);
+    for _ in 0..2 {
+        peer.write_all(&message).await.unwrap();
+    }
+    // One is delivered, one waits in the session, one fits the pipe, a further one does not.
+    peer.write_all(&message).await.unwrap();
+    let full = tokio::time::timeout(Duration::from_secs(300), peer.write_all(&message)).await;
+    assert!(full.is_err());
+    assert_eq!(fake.delivered(), 1);
+    // Silence during a pause is ours, not the peer's.
+    assert!(fake.told().is_empty());
+    fake.change(|state| state.room = 9);
+    settle().await;
+    assert_eq!(fake.delivered(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_close_waits_for_the_applications_last_words() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    peer.write_all(&[frame(0x81, b"hi"), frame(0x88, b"\x03\xe8")].concat()).await.unwrap();
+    settle().await;
+    assert_eq!(fake.told(), [1000]);
+    fake.command(Command::Send(Message::text("ho")));
+    fake.command(Command::Finished);
+    expect(&mut peer, b"\x81\x02ho\x88\x02\x03\xe8").await;
+    expect_end(&mut peer).await;
+    drop(peer);
+    assert_eq!(session.await.unwrap().close.code, 1000);
+    assert_eq!(fake.told(), [1000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_does_not_notice_delays_the_answer_for_a_bounded_time() {
+    let fake = Fake::with_room(9);
+    let (mut peer, _session) = start(&fake, 1000);
+    let before = Instant::now();
+    peer.write_all(&frame(0x88, b"\x03\xe8")).await.unwrap();
+    expect(&mut peer, b"\x88\x02\x03\xe8").await;
+    let waited = before.elapsed();
+    let limit = SessionLimits::default().answer_timeout;
+    assert!(waited >= limit && waited < 2 * limit, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_violation_is_told_to_both_sides() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    peer.write_all(&frame(0x83, b"")).await.unwrap();
+    expect(&mut peer, b"\x88").await;
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest[1..3], [0x03, 0xea]);
+    drop(peer);
+    assert_eq!(session.await.unwrap().close.code, 1002);
+    assert_eq!(fake.told(), [1002]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_vanishes_is_1006() {
+    let fake = Fake::with_room(9);
+    let (peer, session) = start(&fake, 1000);
+    drop(peer);
+    assert_eq!(session.await.unwrap().close.code, 1006);
+    assert_eq!(fake.told(), [1006]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_pinged_and_then_given_up() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    let before = Instant::now();
+    expect(&mut peer, b"\x89\x06indrik").await;
+    assert!(before.elapsed() >= Duration::from_secs(20));
+    peer.write_all(&frame(0x8a, b"indrik")).await.unwrap();
+    expect(&mut peer, b"\x89\x06indrik").await;
+    assert!(before.elapsed() >= Duration::from_secs(40));
+    expect_end(&mut peer).await;
+    assert!(before.elapsed() >= Duration::from_secs(60));
+    assert_eq!(session.await.unwrap().close.code, 1006);
+    assert_eq!(fake.told(), [1006]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_given_up_and_buffers_stay_bounded() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 100);
+    for _ in 0..1000 {
+        fake.command(Command::Send(Message::Binary(vec![0; 10_000].into())));
+    }
+    settle().await;
+    // No more is asked for than fills the output once.
+    assert!(fake.change(|state| state.asked) < 20);
+    // It answers pings all the while, which does not help it.
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        peer.write_all(&frame(0x8a, b"")).await.unwrap();
+    }
+    assert_eq!(session.await.unwrap().close.code, 1006);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_answers_our_close_is_given_up() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    fake.command(Command::Finished);
+    expect(&mut peer, b"\x88\x02\x03\xe8").await;
+    let outcome = session.await.unwrap();
+    assert_eq!(outcome.close.code, 1006);
+    assert!(fake.told().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_of_the_application_that_is_not_utf8_ends_the_connection_with_1011() {
+    let fake = Fake::with_room(9);
+    let (mut peer, _session) = start(&fake, 1000);
+    fake.command(Command::Send(Message::Text(vec![0xff].into())));
+    let mut head = [0; 4];
+    peer.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[2..], [0x03, 0xf3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_read_behind_the_request_are_the_first_frames() {
+    let fake = Fake::with_room(9);
+    let (_peer, socket) = duplex(100);
+    let first = frame(0x81, b"early");
+    let connection = Connection::new(100, None);
+    let session = run(socket, connection, &first, fake.clone(), SessionLimits::default());
+    let _ = tokio::time::timeout(Duration::from_secs(1), session).await;
+    assert_eq!(fake.delivered(), 1);
+}
