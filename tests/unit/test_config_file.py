@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from indrik import config_file
 
 
@@ -53,7 +52,14 @@ def test_paths_tuples_and_sets_become_text_and_lists(read: Any) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["object()", "float('nan')", "{1: 2}", "'\\udc80'", "b'x'", "(lambda r: r.append(r) or r)([])[0]"],
+    [
+        "object()",
+        "float('nan')",
+        "{1: 2}",
+        "'\\udc80'",
+        "b'x'",
+        "(lambda r: r.append(r) or r)([])[0]",
+    ],
 )
 def test_what_json_cannot_hold_is_marked(read: Any, expression: str) -> None:
     value = read(f"x = {expression}\n")["values"]["x"]
@@ -86,7 +92,11 @@ def test_a_failing_file_names_its_line_and_shows_only_its_own_frames(read: Any) 
     ("source", "message", "line"),
     [
         ("x = 1\ny = = 2\n", "the configuration file failed: SyntaxError: invalid syntax", 2),
-        ("raise SystemExit(3)\n", "the configuration file failed: it ended the program with SystemExit: 3", 1),
+        (
+            "raise SystemExit(3)\n",
+            "the configuration file failed: it ended the program with SystemExit: 3",
+            1,
+        ),
     ],
 )
 def test_other_failures_are_told_the_same_way(read: Any, source: str, message: str, line: int) -> None:
@@ -110,7 +120,11 @@ def test_a_module_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "settings_of_test.py").write_text("\nworkers = 6\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     found = config_file.read("python:settings_of_test")
-    assert found == {"path": "python:settings_of_test", "values": {"workers": 6}, "lines": {"workers": 2}}
+    assert found == {
+        "path": "python:settings_of_test",
+        "values": {"workers": 6},
+        "lines": {"workers": 2},
+    }
 
 
 def test_a_second_read_sees_the_changed_file(read: Any) -> None:
