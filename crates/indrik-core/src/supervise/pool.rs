@@ -3,7 +3,7 @@
 //! The rule is replacement before removal: a worker that must go keeps serving until the workers
 //! that stay are as many as wanted.
 
-use super::limits::{BOOT_DELAY, FORKS_IN_FLIGHT_MAX, START_CRASHES_MAX};
+use super::limits::{BOOT_DELAY, FORKS_IN_FLIGHT_MAX, START_CRASHES_MAX, STOP_GRACE_MIN};
 use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
@@ -161,13 +161,14 @@ impl Supervisor {
     }
 
     pub(super) fn boot_failed(&mut self, id: WorkerId, failure: &Failure) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let until = self.now + STOP_GRACE_MIN;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
         if !matches!(worker.state, State::Booting { .. }) {
             return;
         }
+        worker.state = State::Stopping { until };
+        worker.explained = true;
         let worker = worker.clone();
-        // Its exit follows by itself; the kill only makes sure of it.
-        self.kill(id);
         if !self.ever_ready {
             self.log_failure("Worker failed to boot", failure);
             self.give_up(failure.kind);
@@ -257,6 +258,9 @@ impl Supervisor {
         let Some(pid) = worker.pid else { return };
         let (level, text) = match status {
             ExitStatus::Code(0) => (Level::Info, format!("Worker exiting (pid: {pid})")),
+            ExitStatus::Code(code) if worker.explained => {
+                (Level::Debug, format!("Worker (pid:{pid}) exited with code {code}."))
+            }
             ExitStatus::Code(code) => {
                 (Level::Error, format!("Worker (pid:{pid}) exited with code {code}."))
             }

@@ -343,11 +343,13 @@ impl Supervisor {
     /// One block: what failed, what to do, and the traceback.
     pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
         let mut text = format!("{what}: {}", failure.message);
-        for part in [&failure.hint, &failure.traceback] {
-            if !part.is_empty() {
-                text.push('\n');
-                text.push_str(part.trim_end());
-            }
+        if !failure.hint.is_empty() {
+            text.push_str("\n  hint: ");
+            text.push_str(&failure.hint);
+        }
+        if !failure.traceback.is_empty() {
+            text.push('\n');
+            text.push_str(failure.traceback.trim_end());
         }
         self.log(Level::Error, text);
     }

@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub(super) pid: Option<u32>,
     /// The front knows it and must be told of its end.
     pub(super) in_front: bool,
+    /// Why it ends has been logged.
+    pub(super) explained: bool,
     pub(super) state: State,
 }
 
@@ -46,7 +48,7 @@ impl Worker {
     /// A worker that the zygote of `generation` is asked for now.
     pub(super) fn new(id: WorkerId, generation: Generation, slot: u32, now: Now) -> Self {
         let state = State::Forking { until: now + FORK_MAX };
-        Self { id, generation, slot, pid: None, in_front: false, state }
+        Self { id, generation, slot, pid: None, in_front: false, explained: false, state }
     }
 
     /// On its way to being ready.

@@ -1,0 +1,364 @@
+//! The fake operating system: zygotes, workers and the front as the supervisor's effects see them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::supervise::{Effect, Event, ExitStatus, Failure, FailureKind, KillSignal, Policy};
+
+use crate::random::Random;
+
+/// How likely each fault is, in percent; and what always fails.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    pub(crate) zygote_fails: u32,
+    pub(crate) zygote_dies: u32,
+    pub(crate) zygote_ignores_exit: u32,
+    pub(crate) fork_fails: u32,
+    pub(crate) fork_silent: u32,
+    pub(crate) boot_fails: u32,
+    pub(crate) boot_crash: u32,
+    pub(crate) boot_slow: u32,
+    pub(crate) worker_dies: u32,
+    pub(crate) worker_stuck: u32,
+    pub(crate) worker_used_up: u32,
+    pub(crate) worker_stops_itself: u32,
+    pub(crate) drain_never: u32,
+    pub(crate) shutdown_ignored: u32,
+    pub(crate) signal_ignored: u32,
+    pub(crate) front_never_idle: u32,
+    /// Everything that loads the application fails so.
+    pub(crate) always_fails: Option<FailureKind>,
+}
+
+impl Faults {
+    /// Everything works.
+    pub(crate) fn calm() -> Self {
+        Self {
+            zygote_fails: 0,
+            zygote_dies: 0,
+            zygote_ignores_exit: 0,
+            fork_fails: 0,
+            fork_silent: 0,
+            boot_fails: 0,
+            boot_crash: 0,
+            boot_slow: 0,
+            worker_dies: 0,
+            worker_stuck: 0,
+            worker_used_up: 0,
+            worker_stops_itself: 0,
+            drain_never: 0,
+            shutdown_ignored: 0,
+            signal_ignored: 0,
+            front_never_idle: 0,
+            always_fails: None,
+        }
+    }
+
+    /// Everything works, slowly, and workers get used up.
+    pub(crate) fn busy() -> Self {
+        Self {
+            boot_slow: 40,
+            worker_used_up: 70,
+            drain_never: 20,
+            shutdown_ignored: 20,
+            ..Self::calm()
+        }
+    }
+
+    /// Nothing can be relied on.
+    pub(crate) fn wild() -> Self {
+        Self {
+            zygote_fails: 15,
+            zygote_dies: 25,
+            zygote_ignores_exit: 30,
+            fork_fails: 15,
+            fork_silent: 5,
+            boot_fails: 15,
+            boot_crash: 15,
+            boot_slow: 20,
+            worker_dies: 40,
+            worker_stuck: 25,
+            worker_used_up: 30,
+            worker_stops_itself: 15,
+            drain_never: 25,
+            shutdown_ignored: 30,
+            signal_ignored: 30,
+            front_never_idle: 40,
+            always_fails: None,
+        }
+    }
+}
+
+/// A worker process.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) generation: Generation,
+    pub(crate) released: bool,
+    pub(crate) in_front: bool,
+    pub(crate) draining: bool,
+}
+
+/// What will happen unless its subject has gone by then.
+#[derive(Clone, Debug)]
+pub(crate) enum Coming {
+    Zygote(Generation, u64, Event),
+    ZygoteEnds(Generation, u64),
+    Forks(WorkerId, Generation, u64),
+    Worker(WorkerId, Event),
+    WorkerEnds(WorkerId, ExitStatus),
+    Front(Event),
+}
+
+pub(crate) struct Os {
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    pub(crate) workers: u32,
+    /// Zygotes that live, and which incarnation each is.
+    zygotes: BTreeMap<Generation, u64>,
+    pub(crate) processes: BTreeMap<WorkerId, Process>,
+    ever: BTreeSet<WorkerId>,
+    coming: BTreeMap<(Duration, u64), Coming>,
+    counter: u64,
+}
+
+impl Os {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        let mut random = Random::new(seed);
+        let workers = 1 + u32::try_from(random.below(6)).unwrap();
+        Self {
+            random,
+            faults,
+            workers,
+            zygotes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            coming: BTreeMap::new(),
+            counter: 0,
+        }
+    }
+
+    /// Workers the front gives requests to.
+    pub(crate) fn serving(&self) -> u32 {
+        let serving = |process: &&Process| process.in_front && !process.draining;
+        u32::try_from(self.processes.values().filter(serving).count()).unwrap()
+    }
+
+    pub(crate) fn next_time(&self) -> Option<Duration> {
+        self.coming.keys().next().map(|(at, _)| *at)
+    }
+
+    /// Events that are due at `now`; some happenings answer nothing.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Option<Event>> {
+        let key = *self.coming.keys().next().filter(|(at, _)| *at <= now)?;
+        let coming = self.coming.remove(&key).unwrap();
+        Some(self.happen(coming, now))
+    }
+
+    fn happen(&mut self, coming: Coming, now: Duration) -> Option<Event> {
+        match coming {
+            Coming::Zygote(generation, which, event) => {
+                (self.zygotes.get(&generation) == Some(&which)).then_some(event)
+            }
+            Coming::ZygoteEnds(generation, which) => {
+                if self.zygotes.get(&generation) != Some(&which) {
+                    return None;
+                }
+                self.zygotes.remove(&generation);
+                // Workers nobody released see their control socket closed.
+                let orphans: Vec<WorkerId> = self
+                    .processes
+                    .iter()
+                    .filter(|(_, process)| process.generation == generation && !process.released)
+                    .map(|(id, _)| *id)
+                    .collect();
+                for id in orphans {
+                    self.after(now, 1, 5, Coming::WorkerEnds(id, ExitStatus::Code(0)));
+                }
+                Some(Event::ZygoteExited { generation })
+            }
+            Coming::Forks(worker, generation, which) => {
+                if self.zygotes.get(&generation) != Some(&which) {
+                    return None;
+                }
+                let process =
+                    Process { generation, released: false, in_front: false, draining: false };
+                self.processes.insert(worker, process);
+                let pid = 1000 + u32::try_from(worker.0).unwrap();
+                Some(Event::Forked { worker, pid })
+            }
+            Coming::Worker(worker, event) => self.processes.contains_key(&worker).then_some(event),
+            Coming::WorkerEnds(worker, status) => {
+                self.processes.remove(&worker)?;
+                Some(Event::WorkerExited { worker, status })
+            }
+            Coming::Front(event) => Some(event),
+        }
+    }
+
+    fn after(&mut self, now: Duration, least: u64, most: u64, coming: Coming) {
+        let at = now + self.random.milliseconds(least, most);
+        self.counter += 1;
+        self.coming.insert((at, self.counter), coming);
+    }
+
+    pub(crate) fn kill_all_workers(&mut self, now: Duration) {
+        let ids: Vec<WorkerId> = self.processes.keys().copied().collect();
+        for id in ids {
+            self.after(now, 0, 0, Coming::WorkerEnds(id, ExitStatus::Signal(9)));
+        }
+    }
+
+    /// Does what the supervisor wants, checking that it may want it.
+    pub(crate) fn perform(&mut self, effect: &Effect, now: Duration) {
+        match effect {
+            Effect::SpawnZygote { generation } => self.spawn_zygote(*generation, now),
+            Effect::RetireZygote { generation } => {
+                let which = self.zygotes.get(generation).copied();
+                if let Some(which) = which
+                    && !self.random.percent(self.faults.zygote_ignores_exit)
+                {
+                    self.after(now, 1, 500, Coming::ZygoteEnds(*generation, which));
+                }
+            }
+            Effect::KillZygote { generation } => {
+                if let Some(which) = self.zygotes.get(generation).copied() {
+                    self.after(now, 0, 100, Coming::ZygoteEnds(*generation, which));
+                }
+            }
+            Effect::Fork { worker, generation } => self.fork(*worker, *generation, now),
+            Effect::Release { worker } => self.release(*worker, now),
+            Effect::AddToFront { worker } => self.add(*worker, now),
+            Effect::DrainInFront { worker } => self.drain(*worker, now),
+            Effect::WorkerGone { worker } => {
+                assert!(!self.processes.contains_key(worker), "{worker} is alive and called gone");
+            }
+            Effect::ShutDownWorker { worker } => {
+                if !self.random.percent(self.faults.shutdown_ignored) {
+                    self.after(now, 1, 3_000, Coming::WorkerEnds(*worker, ExitStatus::Code(0)));
+                }
+            }
+            Effect::Kill { worker, signal } => self.kill(*worker, *signal, now),
+            Effect::StopAccepting => {
+                if !self.random.percent(self.faults.front_never_idle) {
+                    self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
+                }
+            }
+            Effect::Adopt { .. }
+            | Effect::CloseNow
+            | Effect::ReopenLogs
+            | Effect::Log(_)
+            | Effect::Exit(_) => {}
+        }
+    }
+
+    fn spawn_zygote(&mut self, generation: Generation, now: Duration) {
+        self.counter += 1;
+        let which = self.counter;
+        let before = self.zygotes.insert(generation, which);
+        assert_eq!(before, None, "two zygotes of generation {generation}");
+        let policy = Policy { workers: self.workers, graceful_timeout: Duration::from_secs(30) };
+        let failing = self.faults.always_fails.filter(|kind| {
+            matches!(kind, FailureKind::Config | FailureKind::Bind) || self.random.percent(30)
+        });
+        if let Some(kind) = failing {
+            let event = Event::ZygoteFailed { generation, failure: failure(kind) };
+            self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
+        } else if self.random.percent(self.faults.zygote_fails) {
+            let event = Event::ZygoteFailed { generation, failure: failure(FailureKind::Boot) };
+            self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
+        } else {
+            let event = Event::ZygoteReady { generation, policy };
+            self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
+        }
+        if self.random.percent(self.faults.zygote_dies) {
+            self.after(now, 1, 60_000, Coming::ZygoteEnds(generation, which));
+        }
+    }
+
+    fn fork(&mut self, worker: WorkerId, generation: Generation, now: Duration) {
+        assert!(self.ever.insert(worker), "{worker} is used a second time");
+        let Some(which) = self.zygotes.get(&generation).copied() else { return };
+        if self.random.percent(self.faults.fork_silent) {
+            return;
+        }
+        if self.random.percent(self.faults.fork_fails) {
+            let event = Event::ForkFailed { worker, message: "out of processes".into() };
+            self.after(now, 0, 50, Coming::Zygote(generation, which, event));
+        } else {
+            self.after(now, 0, 50, Coming::Forks(worker, generation, which));
+        }
+    }
+
+    fn release(&mut self, worker: WorkerId, now: Duration) {
+        let Some(process) = self.processes.get_mut(&worker) else { return };
+        assert!(!process.released, "{worker} is released twice");
+        process.released = true;
+        let most = if self.random.percent(self.faults.boot_slow) { 60_000 } else { 3_000 };
+        if let Some(kind) = self.faults.always_fails {
+            let event = Event::WorkerBootFailed { worker, failure: failure(kind) };
+            self.after(now, 1, most, Coming::Worker(worker, event));
+            self.after(now, most, most + 100, Coming::WorkerEnds(worker, ExitStatus::Code(3)));
+        } else if self.random.percent(self.faults.boot_fails) {
+            let event = Event::WorkerBootFailed { worker, failure: failure(FailureKind::Boot) };
+            self.after(now, 1, most, Coming::Worker(worker, event));
+            self.after(now, most, most + 100, Coming::WorkerEnds(worker, ExitStatus::Code(3)));
+        } else if self.random.percent(self.faults.boot_crash) {
+            let status = [ExitStatus::Signal(9), ExitStatus::Signal(11), ExitStatus::Code(1)];
+            let status = status[self.random.below(3)];
+            self.after(now, 1, most, Coming::WorkerEnds(worker, status));
+        } else {
+            self.after(now, 1, most, Coming::Worker(worker, Event::WorkerReady { worker }));
+        }
+    }
+
+    fn add(&mut self, worker: WorkerId, now: Duration) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            assert!(!process.in_front, "{worker} is added twice");
+            process.in_front = true;
+        }
+        let fates = [
+            (self.faults.worker_used_up, Coming::Worker(worker, Event::WorkerUsedUp { worker })),
+            (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestStuck { worker })),
+            (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),
+            (
+                self.faults.worker_stops_itself,
+                Coming::Worker(worker, Event::WorkerStopping { worker }),
+            ),
+        ];
+        for (percent, fate) in fates {
+            if self.random.percent(percent) {
+                self.after(now, 1, 60_000, fate);
+            }
+        }
+    }
+
+    fn drain(&mut self, worker: WorkerId, now: Duration) {
+        let Some(process) = self.processes.get_mut(&worker) else { return };
+        assert!(process.in_front, "{worker} is drained but was never added");
+        process.draining = true;
+        if !self.random.percent(self.faults.drain_never) {
+            let event = Event::WorkerDrained { worker };
+            self.after(now, 0, 20_000, Coming::Worker(worker, event));
+        }
+    }
+
+    fn kill(&mut self, worker: WorkerId, signal: KillSignal, now: Duration) {
+        let status = match signal {
+            KillSignal::DumpTraceback => return,
+            KillSignal::Kill => ExitStatus::Signal(9),
+            KillSignal::Abort | KillSignal::Quit
+                if self.random.percent(self.faults.signal_ignored) =>
+            {
+                return;
+            }
+            KillSignal::Abort => ExitStatus::Code(1),
+            KillSignal::Quit => ExitStatus::Code(0),
+        };
+        self.after(now, 0, 200, Coming::WorkerEnds(worker, status));
+    }
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure { kind, message: "broken".into(), hint: String::new(), traceback: String::new() }
+}

@@ -1,0 +1,177 @@
+//! One simulated server: the machine under test, the fake system, the clock, and the invariants.
+
+use std::time::Duration;
+
+use indrik_core::supervise::{Effect, Event, Level, Signal, Supervisor};
+
+use crate::os::{Faults, Os};
+
+/// The longest a server may take to end: a hanging fork (60 s), a graceful timeout (30 s), and the
+/// steps of the kill ladders.
+const END_MAX: Duration = Duration::from_secs(150);
+
+/// Steps without the clock moving; more of them is a loop.
+const STEPS_AT_ONE_MOMENT_MAX: u32 = 2_000;
+
+pub(crate) struct World {
+    seed: u64,
+    pub(crate) machine: Supervisor,
+    pub(crate) os: Os,
+    now: Duration,
+    pub(crate) exit: Option<i32>,
+    /// Nothing crashes, so the workers promised must be there at every moment.
+    pub(crate) promise_full: bool,
+    steps_at_this_moment: u32,
+    may_end: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            seed,
+            machine: Supervisor::new(),
+            os: Os::new(seed, faults),
+            now: Duration::from_secs(1),
+            exit: None,
+            promise_full: false,
+            steps_at_this_moment: 0,
+            may_end: true,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.step(Event::Start);
+    }
+
+    pub(crate) fn start_and_wait_until_full(&mut self) {
+        self.start();
+        self.run(Duration::from_secs(60));
+        self.assert_full();
+        self.may_end = false;
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.may_end |= matches!(signal, Signal::Term | Signal::Int | Signal::Quit);
+        self.step(Event::Signal(signal));
+    }
+
+    /// Lets so much time pass.
+    pub(crate) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.exit.is_none() {
+            let timer = self.machine.poll_timeout();
+            let next = [self.os.next_time(), timer].into_iter().flatten().min();
+            let Some(at) = next.filter(|at| *at <= end) else { break };
+            if at > self.now {
+                self.now = at;
+                self.steps_at_this_moment = 0;
+            }
+            match self.os.due(self.now) {
+                Some(Some(event)) => self.step(event),
+                Some(None) => {}
+                None => self.step(Event::Tick),
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Lets time pass while the operator (or a broken script) sends signals of all harmless kinds.
+    pub(crate) fn run_with_signals(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end && self.exit.is_none() {
+            let wait = self.os.random.milliseconds(0, 20_000);
+            self.run(wait.min(end - self.now));
+            let harmless =
+                [Signal::Hup, Signal::Hup, Signal::Ttin, Signal::Ttou, Signal::Usr1, Signal::Winch];
+            for _ in 0..self.os.random.below(4) {
+                let signal = harmless[self.os.random.below(harmless.len())];
+                self.signal(signal);
+            }
+            if self.os.random.percent(5) {
+                self.kill_all_workers();
+            }
+        }
+    }
+
+    pub(crate) fn kill_all_workers(&mut self) {
+        self.os.kill_all_workers(self.now);
+    }
+
+    /// The clock leaps, as after a suspend; everything that was due happens late.
+    pub(crate) fn jump(&mut self, by: Duration) {
+        self.now += by;
+        self.steps_at_this_moment = 0;
+    }
+
+    /// Ends the server and checks that it does, with the code and nothing left behind.
+    pub(crate) fn end(&mut self, signal: Signal, code: i32) {
+        self.signal(signal);
+        self.run(END_MAX);
+        assert_eq!(self.exit, Some(code), "seed {}: {:?}", self.seed, self.machine);
+    }
+
+    /// As many workers as wanted take requests.
+    pub(crate) fn assert_full(&self) {
+        let census = self.machine.census();
+        assert_eq!(census.ready, census.wanted, "seed {}: {:?}", self.seed, self.machine);
+        assert_eq!(self.os.serving(), census.wanted, "seed {}: {:?}", self.seed, self.machine);
+    }
+
+    fn step(&mut self, event: Event) {
+        if self.exit.is_some() {
+            return;
+        }
+        // Now and then the clock seems to go back a little.
+        let back = Duration::from_millis(if self.os.random.percent(3) { 500 } else { 0 });
+        let is_tick = event == Event::Tick;
+        self.machine.handle(event, if is_tick { self.now } else { self.now.saturating_sub(back) });
+        while let Some(effect) = self.machine.poll_effect() {
+            assert_eq!(self.exit, None, "seed {}: {effect:?} after Exit", self.seed);
+            self.os.perform(&effect, self.now);
+            match effect {
+                Effect::Exit(code) => self.exit = Some(code),
+                Effect::Log(line) => assert!(
+                    !(line.level == Level::Critical && line.text.contains("survives SIGKILL")),
+                    "seed {}: {}",
+                    self.seed,
+                    line.text
+                ),
+                _ => {}
+            }
+        }
+        self.check();
+    }
+
+    fn check(&mut self) {
+        let census = self.machine.census();
+        self.steps_at_this_moment += 1;
+        assert!(
+            self.steps_at_this_moment < STEPS_AT_ONE_MOMENT_MAX,
+            "seed {}: it loops without the clock moving: {:?}",
+            self.seed,
+            self.machine
+        );
+        // A worker that waits to be released leaves by itself when it is forgotten.
+        let released = self.os.processes.values().filter(|process| process.released).count();
+        assert!(
+            released <= census.processes,
+            "seed {}: a worker is forgotten: {:?}",
+            self.seed,
+            self.machine
+        );
+        if self.promise_full {
+            assert!(
+                self.os.serving() >= census.wanted.min(self.os.workers),
+                "seed {}: {} of {} serve: {:?}",
+                self.seed,
+                self.os.serving(),
+                census.wanted,
+                self.machine
+            );
+        }
+        if self.exit.is_some() {
+            assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
+            assert!(self.may_end, "seed {}: it ended without being told", self.seed);
+        }
+    }
+}
