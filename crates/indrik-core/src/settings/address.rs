@@ -51,6 +51,8 @@ pub enum AddressError {
     Brackets,
     /// `ftp://…`: only tcp, unix and fd are known.
     Scheme,
+    /// A number alone: a port somebody meant, and an address in the resolver's eyes.
+    BarePort,
     /// A space or another character that no host name has.
     Host,
 }
@@ -63,6 +65,7 @@ impl fmt::Display for AddressError {
             Self::EmptyPath => "unix: must be followed by a path",
             Self::Brackets => "an IPv6 address is written in brackets: [::1]:8000",
             Self::Scheme => "an address starts with tcp://, unix: or fd://, or with the host",
+            Self::BarePort => "a port alone is written with a colon, :8000",
             Self::Host => "a host name has letters, digits, dots, hyphens and underscores only",
         })
     }
@@ -127,6 +130,9 @@ fn tcp(text: &str) -> Result<BindAddress, AddressError> {
     };
     let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
     let host = if host.is_empty() { DEFAULT_HOST.to_owned() } else { host.to_ascii_lowercase() };
+    if digits_only(&host) {
+        return Err(AddressError::BarePort);
+    }
     if !host.chars().all(is_host_character) {
         return Err(AddressError::Host);
     }
@@ -208,6 +214,7 @@ mod tests {
         assert_eq!(parse("::1"), Err(AddressError::Brackets));
         assert_eq!(parse("[::1"), Err(AddressError::Brackets));
         assert_eq!(parse("[host]:80"), Err(AddressError::Brackets));
+        assert_eq!(parse("8000"), Err(AddressError::BarePort));
         assert_eq!(parse("unix:"), Err(AddressError::EmptyPath));
         assert_eq!(parse("fd://0"), Err(AddressError::Fd));
         assert_eq!(parse("http://host:80"), Err(AddressError::Scheme));
