@@ -153,6 +153,12 @@ impl Channel {
         }
     }
 
+    /// Wakes the front, which waits for space in the ring of requests.
+    #[cold]
+    pub(crate) fn ring_front(&self) {
+        self.front.ring();
+    }
+
     /// Hands a file descriptor to the front, for the descriptor of this use of a slot that is sent
     /// next. Waits with the GIL released while the socket is full.
     ///

@@ -12,6 +12,10 @@
 use pyo3::prelude::*;
 
 mod channel;
+mod log;
+mod options;
+mod process;
+mod text;
 mod wsgi;
 
 /// The extension's Rust side allocates from mimalloc; Python's objects keep Python's allocator.
@@ -23,4 +27,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod _native {
     #[pymodule_export]
     use super::channel::Channel;
+    #[pymodule_export]
+    use super::main;
+    #[pymodule_export]
+    use super::process::{fork_worker, set_process_title};
+    #[pymodule_export]
+    use super::wsgi::{run_wsgi_sync, run_wsgi_threads};
+}
+
+/// Runs the `indrik` command; `argv` begins with the program's name, `python` is the interpreter
+/// that will run zygote and workers. Returns the exit code. The GIL is released for good: this
+/// process runs no Python while it serves.
+#[pyfunction]
+fn main(py: Python<'_>, argv: Vec<String>, python: String) -> i32 {
+    py.detach(|| indrik_cli::main(argv, python))
 }

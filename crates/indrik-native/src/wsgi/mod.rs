@@ -1,1 +1,71 @@
-//! The WSGI side of a worker.
+//! The WSGI side of a worker (PEP 3333): the loops that take requests from the ring.
+//!
+//! One thread, or several of them, own everything between the ring and the application: a request
+//! is taken, handled and answered by the same thread, with no hand-over in between.
+
+mod callables;
+mod environ;
+mod errors;
+mod exchange;
+mod file;
+mod handler;
+mod head;
+mod idle;
+mod input;
+mod names;
+mod pace;
+mod path;
+mod response;
+mod threads;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::channel::Channel;
+use crate::options::Options;
+use crate::wsgi::handler::{Handler, take};
+use crate::wsgi::idle::Idle;
+use crate::wsgi::pace::Pace;
+
+pub(crate) use threads::run_wsgi_threads;
+
+/// Serves requests one at a time on this thread, until the worker is asked to leave.
+///
+/// # Errors
+/// When the channel is broken, or the application raised `SystemExit` or the like.
+#[pyfunction]
+pub(crate) fn run_wsgi_sync(
+    py: Python<'_>,
+    channel: Py<Channel>,
+    app: Py<PyAny>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<()> {
+    let options = Options::from_dict(options)?;
+    let mut handler = Handler::new(py, &channel, &app, &options)?;
+    let channel = channel.get();
+    let idle = Idle::new(channel)?;
+    let mut pace = Pace::new();
+    let mut head = Vec::new();
+    loop {
+        channel.control.beat();
+        // Asked before the ring is: what was sent before the flag was set is still served.
+        let leaving = channel.control.is_shut_down();
+        if let Some(taken) = take(channel, &mut head)? {
+            let handled = handler.handle(py, taken, &head);
+            if handled.is_err() || pace.must_flush() {
+                channel.flush();
+            }
+            handled?;
+            continue;
+        }
+        channel.flush();
+        if leaving {
+            return Ok(());
+        }
+        if !idle.spin(channel)? {
+            idle.sleep(py, channel)?;
+            py.check_signals()?;
+        }
+        pace.woke();
+    }
+}

@@ -1,0 +1,308 @@
+//! What `receive` and `send` return.
+//!
+//! Both kinds are iterators as coroutines are; they finish in the step that awaits them when
+//! nothing has to be waited for, and give the loop a future otherwise.
+
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::exchange::{Exchange, How, Phase, payload_bytes, wake};
+
+use indrik_ring::CreditWait;
+
+/// The awaitable of a `send` that is over; one object for all.
+#[pyclass(frozen, module = "indrik._native")]
+pub(super) struct Sent;
+
+#[pymethods]
+impl Sent {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// Stops at once, with `None`.
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
+    const fn __next__(&self) -> Option<Py<PyAny>> {
+        None
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
+    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (exception, value=None, _traceback=None))]
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
+    fn throw(
+        &self,
+        exception: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyErr {
+        thrown(exception, value)
+    }
+
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
+    const fn close(&self) {}
+}
+
+/// What an awaitable is for.
+pub(super) enum Job {
+    /// The next message.
+    Receive,
+    /// Sending the rest of a payload when there is credit for it.
+    Send {
+        /// `bytes` or `str`.
+        payload: Py<PyAny>,
+        /// Bytes of it that are sent.
+        at: usize,
+        /// What it is.
+        how: How,
+        /// It is this payload's turn: others wait until it is sent.
+        owner: bool,
+    },
+    /// Over.
+    Over,
+}
+
+/// The awaitable of a `receive`, or of a `send` that has to wait.
+#[pyclass(frozen, module = "indrik._native")]
+pub(super) struct Awaitable {
+    exchange: Py<Exchange>,
+    job: super::cell::LoopCell<Job>,
+}
+
+enum Poll<'py> {
+    Ready(Bound<'py, PyAny>),
+    Wait(Bound<'py, PyAny>),
+}
+
+#[pymethods]
+impl Awaitable {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        match slf.get().poll(slf.py())? {
+            Poll::Wait(future) => Ok(future),
+            Poll::Ready(value) => Err(PyStopIteration::new_err((value.unbind(),))),
+        }
+    }
+
+    fn send<'py>(
+        slf: &Bound<'py, Self>,
+        _value: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::__next__(slf)
+    }
+
+    #[pyo3(signature = (exception, value=None, _traceback=None))]
+    fn throw(
+        &self,
+        py: Python<'_>,
+        exception: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        _traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyErr {
+        match self.abandon(py) {
+            Ok(()) => thrown(exception, value),
+            Err(error) => error,
+        }
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.abandon(py)
+    }
+}
+
+impl Drop for Awaitable {
+    fn drop(&mut self) {
+        // A task that vanishes in the middle of a body must not keep the others waiting. From
+        // another thread there is nothing to be done, and nobody waits on a loop that is gone.
+        let _ = Python::attach(|py| self.abandon(py));
+    }
+}
+
+impl Awaitable {
+    pub(super) fn new(exchange: Py<Exchange>, job: Job) -> Self {
+        Self { exchange, job: super::cell::LoopCell::new(job) }
+    }
+
+    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Poll<'py>> {
+        let (sends, over) = {
+            let job = self.job.get()?;
+            (matches!(*job, Job::Send { .. }), matches!(*job, Job::Over))
+        };
+        if over {
+            return Err(PyRuntimeError::new_err("send() was awaited already"));
+        }
+        if sends {
+            return self.poll_send(py);
+        }
+        let exchange = self.exchange.get();
+        if let Some(message) = exchange.next_message(py)? {
+            return Ok(Poll::Ready(message.into_any()));
+        }
+        let future = exchange.server.get().future(py)?;
+        exchange.state.get()?.receive_waiters.push(future.clone().unbind());
+        Ok(Poll::Wait(future))
+    }
+
+    fn poll_send<'py>(&self, py: Python<'py>) -> PyResult<Poll<'py>> {
+        let done = match self.try_send(py) {
+            Ok(done) => done,
+            Err(error) => {
+                self.abandon(py)?;
+                return Err(error);
+            }
+        };
+        let exchange = self.exchange.get();
+        exchange.server.get().settle();
+        if done {
+            *self.job.get()? = Job::Over;
+            let waiters = {
+                let mut state = exchange.state.get()?;
+                state.sending = false;
+                let mut waiters = state.take_completed_waiters();
+                waiters.append(&mut state.send_waiters);
+                waiters
+            };
+            wake(py, waiters)?;
+            return Ok(Poll::Ready(py.None().into_bound(py)));
+        }
+        let future = exchange.server.get().future(py)?;
+        exchange.state.get()?.send_waiters.push(future.clone().unbind());
+        Ok(Poll::Wait(future))
+    }
+
+    /// Sends what can be sent. False: there is something left, and the credit was asked for.
+    fn try_send(&self, py: Python<'_>) -> PyResult<bool> {
+        let mut job = self.job.get()?;
+        let Job::Send { payload, at, how, owner } = &mut *job else { return Ok(true) };
+        let exchange = self.exchange.get();
+        let mut state = exchange.state.get()?;
+        if state.torn || exchange.is_gone(&state) {
+            return Err(exchange.gone_error(py));
+        }
+        if !*owner {
+            if state.sending {
+                return Ok(false);
+            }
+            if matches!(how, How::Body { .. }) && state.response.phase == Phase::Complete {
+                return Err(super::http::out_of_order(Phase::Complete, "http.response.body"));
+            }
+            (*owner, state.sending) = (true, true);
+        }
+        let payload = payload.bind(py).clone();
+        let bytes = payload_bytes(&payload)?;
+        if exchange.push(py, &mut state, bytes, at, *how)? {
+            return Ok(true);
+        }
+        // Announce the wait, then look once more: the credit may have come in between.
+        let slots = &exchange.server.get().channel().slots;
+        slots.want_credit(exchange.slot, CreditWait::Descriptor);
+        if exchange.is_gone(&state) {
+            return Err(exchange.gone_error(py));
+        }
+        exchange.push(py, &mut state, bytes, at, *how)
+    }
+
+    /// Gives the turn back; a payload that is partly sent cannot be mended.
+    fn abandon(&self, py: Python<'_>) -> PyResult<()> {
+        let job = std::mem::replace(&mut *self.job.get()?, Job::Over);
+        let Job::Send { at, owner: true, .. } = job else { return Ok(()) };
+        let waiters = {
+            let mut state = self.exchange.get().state.get()?;
+            state.sending = false;
+            state.torn |= at != 0;
+            std::mem::take(&mut state.send_waiters)
+        };
+        wake(py, waiters)
+    }
+}
+
+/// The exception that `throw` was called with, in either of its forms.
+pub(super) fn thrown(exception: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) -> PyErr {
+    match value {
+        Some(value) if value.is_instance(&exception).unwrap_or(false) => PyErr::from_value(value),
+        Some(value) => match exception.call1((value,)) {
+            Ok(made) => PyErr::from_value(made),
+            Err(error) => error,
+        },
+        None => PyErr::from_value(exception),
+    }
+}
+
+/// Gives both types CPython's own "send" slot, which PyO3 has no name for. With it a value is
+/// handed over as it is, without a `StopIteration` around it.
+pub(super) fn install_send_slots(py: Python<'_>) {
+    let sent = py.get_type::<Sent>();
+    let awaitable = py.get_type::<Awaitable>();
+    // SAFETY: both are heap types, whose `tp_as_async` points into themselves, and the functions
+    // take instances of the type they are put into.
+    unsafe {
+        if let Some(methods) = (*sent.as_type_ptr()).tp_as_async.as_mut() {
+            methods.am_send = Some(send_sent);
+        }
+        if let Some(methods) = (*awaitable.as_type_ptr()).tp_as_async.as_mut() {
+            methods.am_send = Some(send_awaitable);
+        }
+    }
+}
+
+unsafe extern "C" fn send_sent(
+    _slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: the caller holds the GIL and gives a place for the result.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        *result = none;
+    }
+    ffi::PySendResult::PYGEN_RETURN
+}
+
+unsafe extern "C" fn send_awaitable(
+    slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    Python::attach(|py| {
+        // SAFETY: this slot is only in the type `Awaitable`; the caller holds a reference.
+        let slf = unsafe { Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Awaitable>() };
+        let (value, outcome) = match slf.get().poll(py) {
+            Ok(Poll::Ready(value)) => (value.into_ptr(), ffi::PySendResult::PYGEN_RETURN),
+            Ok(Poll::Wait(future)) => (future.into_ptr(), ffi::PySendResult::PYGEN_NEXT),
+            Err(error) => {
+                error.restore(py);
+                (std::ptr::null_mut(), ffi::PySendResult::PYGEN_ERROR)
+            }
+        };
+        // SAFETY: the caller gives a place for the result.
+        unsafe { *result = value };
+        outcome
+    })
+}
+
+/// A future of the loop, marked as awaited.
+pub(super) fn awaited_future<'py>(
+    event_loop: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = event_loop.py();
+    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+    Ok(future)
+}

@@ -1,0 +1,298 @@
+//! The coroutine of a request's task: it carries the application's coroutine, from wherever that
+//! stands, to its end.
+
+use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PySystemExit};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::awaitable::thrown;
+use super::cell::LoopCell;
+use super::exchange::Exchange;
+
+/// How a step of a coroutine ended.
+pub(super) enum Step<'py> {
+    /// It waits for this.
+    Yielded(Bound<'py, PyAny>),
+    /// It returned.
+    Returned,
+    /// It raised.
+    Raised(PyErr),
+}
+
+/// What a carrier carries.
+#[derive(Default)]
+pub(super) struct Load {
+    /// The application's coroutine.
+    coroutine: Option<Py<PyAny>>,
+    /// The request's context.
+    context: Option<Py<PyAny>>,
+    /// What the coroutine waits for already: its first step ran before the task's.
+    yielded: Option<Py<PyAny>>,
+    exchange: Option<Py<Exchange>>,
+}
+
+/// A coroutine for a task. An empty one returns at once.
+#[pyclass(frozen, module = "indrik._native")]
+pub(super) struct Carrier(LoopCell<Load>);
+
+#[pymethods]
+impl Carrier {
+    fn __await__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(yielded) = self.0.get()?.yielded.take() {
+            return Ok(Some(yielded.into_bound(py)));
+        }
+        let Some((coroutine, context)) = self.running(py)? else { return Ok(None) };
+        self.settle(py, step(py, &coroutine, &context))
+    }
+
+    fn send<'py>(
+        &self,
+        py: Python<'py>,
+        _value: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let next = self.__next__(py)?;
+        next.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    #[pyo3(signature = (exception, value=None, _traceback=None))]
+    fn throw<'py>(
+        &self,
+        py: Python<'py>,
+        exception: Bound<'py, PyAny>,
+        value: Option<Bound<'py, PyAny>>,
+        _traceback: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let error = thrown(exception, value);
+        let yielded = self.0.get()?.yielded.take();
+        if let Some(yielded) = yielded {
+            let yielded = yielded.into_bound(py);
+            // The task was cancelled before the coroutine first waited; a task then cancels what
+            // is waited for.
+            if yielded.hasattr(intern!(py, "cancel"))? {
+                yielded.call_method0(intern!(py, "cancel"))?;
+                return Ok(yielded);
+            }
+        }
+        let Some((coroutine, context)) = self.running(py)? else { return Err(error) };
+        let outcome = in_context(py, &context, || {
+            match coroutine.call_method1(intern!(py, "throw"), (error.into_value(py),)) {
+                Ok(value) => Step::Yielded(value),
+                Err(error) => ended(py, error),
+            }
+        });
+        let next = self.settle(py, outcome)?;
+        next.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let load = std::mem::take(&mut *self.0.get()?);
+        match load.coroutine {
+            Some(coroutine) => coroutine.bind(py).call_method0(intern!(py, "close")).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The frame of the application's coroutine, for `Task.print_stack`.
+    #[getter]
+    fn cr_frame<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.running(py)? {
+            Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_frame")),
+            None => Ok(None),
+        }
+    }
+
+    #[getter]
+    const fn cr_running(&self) -> bool {
+        false
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(match self.running(py)? {
+            Some((coroutine, _)) => format!("<request {}>", coroutine.repr()?),
+            None => "<request>".to_owned(),
+        })
+    }
+}
+
+impl Carrier {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self(LoopCell::new(Load::default()))
+    }
+
+    /// Takes a coroutine over; `yielded`: what it waits for already.
+    pub(super) fn load(
+        &self,
+        coroutine: Bound<'_, PyAny>,
+        context: Bound<'_, PyAny>,
+        yielded: Option<Bound<'_, PyAny>>,
+        exchange: Py<Exchange>,
+    ) -> PyResult<()> {
+        *self.0.get()? = Load {
+            coroutine: Some(coroutine.unbind()),
+            context: Some(context.unbind()),
+            yielded: yielded.map(Bound::unbind),
+            exchange: Some(exchange),
+        };
+        Ok(())
+    }
+
+    fn running<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
+        let load = self.0.get()?;
+        let (Some(coroutine), Some(context)) = (&load.coroutine, &load.context) else {
+            return Ok(None);
+        };
+        Ok(Some((coroutine.bind(py).clone(), context.bind(py).clone())))
+    }
+
+    /// Passes on what a step gave; at the coroutine's end the exchange is finished.
+    fn settle<'py>(
+        &self,
+        py: Python<'py>,
+        outcome: Step<'py>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let error = match outcome {
+            Step::Yielded(value) => return Ok(Some(value)),
+            Step::Returned => None,
+            Step::Raised(error) => Some(error),
+        };
+        let load = std::mem::take(&mut *self.0.get()?);
+        if let Some(exchange) = load.exchange {
+            exchange.get().finish(py, error.as_ref())?;
+        }
+        match error {
+            Some(error) if must_spread(py, &error) => Err(error),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether an exception of the application is not only the request's business.
+pub(super) fn must_spread(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py)
+        || error.is_instance_of::<PyKeyboardInterrupt>(py)
+        || error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
+}
+
+/// Runs a coroutine until it waits or ends.
+pub(super) fn step<'py>(
+    py: Python<'py>,
+    coroutine: &Bound<'py, PyAny>,
+    context: &Bound<'py, PyAny>,
+) -> Step<'py> {
+    in_context(py, context, || send_none(py, coroutine))
+}
+
+/// Calls the application and runs its coroutine until it waits or ends. The coroutine comes back
+/// with the step, if it is still wanted.
+pub(super) fn first_step<'py>(
+    py: Python<'py>,
+    context: &Bound<'py, PyAny>,
+    app: &Bound<'py, PyAny>,
+    arguments: (Bound<'py, PyDict>, Bound<'py, PyAny>, Bound<'py, PyAny>),
+    wrap: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+) -> (Step<'py>, Option<Bound<'py, PyAny>>) {
+    let mut coroutine = None;
+    let outcome = in_context(py, context, || {
+        let made = match app.call1(arguments) {
+            Ok(made) => made,
+            Err(error) => return Step::Raised(error),
+        };
+        // SAFETY: a live object.
+        let made = if unsafe { ffi::PyCoro_CheckExact(made.as_ptr()) } == 0 {
+            match wrap(made) {
+                Ok(made) => made,
+                Err(error) => return Step::Raised(error),
+            }
+        } else {
+            made
+        };
+        let outcome = send_none(py, &made);
+        if matches!(outcome, Step::Yielded(_)) {
+            coroutine = Some(made);
+        }
+        outcome
+    });
+    (outcome, coroutine)
+}
+
+fn send_none<'py>(py: Python<'py>, coroutine: &Bound<'py, PyAny>) -> Step<'py> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: live objects and a place for the result, which is ours unless it is an error.
+    unsafe {
+        match ffi::PyIter_Send(coroutine.as_ptr(), ffi::Py_None(), &raw mut value) {
+            ffi::PySendResult::PYGEN_NEXT => Step::Yielded(Bound::from_owned_ptr(py, value)),
+            ffi::PySendResult::PYGEN_RETURN => {
+                ffi::Py_XDECREF(value);
+                Step::Returned
+            }
+            ffi::PySendResult::PYGEN_ERROR => Step::Raised(PyErr::fetch(py)),
+        }
+    }
+}
+
+/// A `StopIteration` out of `throw` is a return.
+fn ended<'py>(py: Python<'py>, error: PyErr) -> Step<'py> {
+    if error.is_instance_of::<PyStopIteration>(py) {
+        Step::Returned
+    } else {
+        Step::Raised(error)
+    }
+}
+
+/// Runs something inside a `contextvars.Context`.
+fn in_context<'py>(
+    py: Python<'py>,
+    context: &Bound<'py, PyAny>,
+    run: impl FnOnce() -> Step<'py>,
+) -> Step<'py> {
+    // SAFETY: a live context; it is left below, and no exception is pending at either call.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Step::Raised(PyErr::fetch(py));
+        }
+        let outcome = run();
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return Step::Raised(PyErr::fetch(py));
+        }
+        outcome
+    }
+}
+
+/// A copy of the current context.
+///
+/// # Errors
+/// `MemoryError`.
+pub(super) fn copy_context(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent()) }
+}
+
+/// Runs a callback of the loop inside its context.
+///
+/// # Errors
+/// What the callback raises.
+pub(super) fn run_callback(
+    callback: &Bound<'_, PyAny>,
+    context: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = callback.py();
+    match context {
+        Some(context) => context.call_method1(intern!(py, "run"), (callback,)),
+        None => callback.call0(),
+    }
+    .map(|_| ())
+}

@@ -1,0 +1,121 @@
+//! The end of an exchange: what is still owed to the front when the coroutine has returned.
+
+use pyo3::prelude::*;
+
+use indrik_ring::{Flags, Kind};
+
+use super::exchange::{Exchange, Phase, State, wake};
+use super::websocket::Stage;
+
+/// `Failed`: nothing was sent yet, so the front answers 500.
+const FAILED_BEFORE: u64 = 1;
+/// `Failed`: something was sent, so the front can only cut the connection.
+const FAILED_AFTER: u64 = 2;
+/// `Failed`: the application did not answer; the payload is for the log.
+const FAILED_INVALID: u64 = 3;
+/// `Failed`: the response is shorter than announced; the payload is for the log.
+const FAILED_SHORT: u64 = 4;
+/// The server met an unexpected condition (RFC 6455, 7.4.1).
+const CODE_INTERNAL_ERROR: u64 = 1011;
+/// A normal close.
+const CODE_NORMAL: u64 = 1000;
+
+impl Exchange {
+    /// Tells the front how it ended, and gives the slot back. `error`: what the coroutine raised.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(super) fn finish(&self, py: Python<'_>, error: Option<&PyErr>) -> PyResult<()> {
+        let server = self.server.get();
+        let (waiters, scope, gone) = {
+            let mut state = self.state.get()?;
+            if state.finished {
+                return Ok(());
+            }
+            let gone = self.is_gone(&state);
+            state.finished = true;
+            server.channel().slots.finish(self.slot, self.generation);
+            self.say_goodbye(py, &mut state, gone, error.is_some())?;
+            (state.take_waiters(), (state.scope.take(), state.task.take()), gone)
+        };
+        server.forget(py, self.slot)?;
+        wake(py, waiters)?;
+        if let Some(error) = error {
+            server.report(py, scope.0.as_ref(), error, gone)?;
+        }
+        drop(scope);
+        server.settle();
+        server.stop_if_idle(py)
+    }
+
+    /// The last descriptor, with DONE.
+    fn say_goodbye(
+        &self,
+        py: Python<'_>,
+        state: &mut State,
+        gone: bool,
+        failed: bool,
+    ) -> PyResult<()> {
+        if state.response.last.is_some() {
+            return self.send_last(py, state, Flags::END.with(Flags::DONE));
+        }
+        let complete = state.response.phase == Phase::Complete && !state.sending && !state.torn;
+        if gone || (complete && state.socket.is_none()) {
+            return self.send_raw(py, self.descriptor(Kind::Done, Flags::DONE, 0), &[]);
+        }
+        let stage = state.socket.as_ref().map(|socket| socket.stage);
+        let before = matches!(state.response.phase, Phase::Waiting | Phase::Started);
+        let (kind, aux, text) = match (stage, failed) {
+            (Some(Stage::Open), false) => (Kind::WebSocketClose, CODE_NORMAL, ""),
+            (Some(Stage::Open), true) => (Kind::WebSocketClose, CODE_INTERNAL_ERROR, ""),
+            (Some(Stage::Closed), _) => (Kind::Done, 0, ""),
+            (Some(Stage::Denying), _) if complete => (Kind::Done, 0, ""),
+            (_, true) if before => (Kind::Failed, FAILED_BEFORE, ""),
+            (_, true) => (Kind::Failed, FAILED_AFTER, ""),
+            (Some(Stage::Connecting), false) => {
+                (Kind::Failed, FAILED_INVALID, "ASGI callable returned without sending handshake.")
+            }
+            (_, false) if state.response.phase == Phase::Waiting => {
+                (Kind::Failed, FAILED_INVALID, "ASGI callable returned without starting response.")
+            }
+            (_, false) => {
+                let aux = if before { FAILED_INVALID } else { FAILED_SHORT };
+                (Kind::Failed, aux, "ASGI callable returned without completing response.")
+            }
+        };
+        self.send_raw(py, self.descriptor(kind, Flags::DONE, aux), &[text.as_bytes()])
+    }
+
+    /// Sends the response that was held back during the first step.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(super) fn send_last(
+        &self,
+        py: Python<'_>,
+        state: &mut State,
+        mut flags: Flags,
+    ) -> PyResult<()> {
+        let Some(last) = state.response.last.take() else { return Ok(()) };
+        let Some(mut head) = state.response.head.take() else { return Ok(()) };
+        head.finish();
+        if head.close {
+            flags = flags.with(Flags::CLOSE);
+        }
+        let descriptor = self.descriptor(Kind::Response, flags, head.bytes.len() as u64);
+        self.send_raw(py, descriptor, &[&head.bytes, last.as_bytes(py)])
+    }
+
+    /// Sends what was held back during the first step, as the coroutine goes on.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(super) fn release_last(&self, py: Python<'_>) -> PyResult<()> {
+        let mut state = self.state.get()?;
+        if state.response.last.is_some() {
+            self.send_last(py, &mut state, Flags::END)?;
+        }
+        Ok(())
+    }
+}
+

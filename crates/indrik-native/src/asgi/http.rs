@@ -1,0 +1,258 @@
+//! What an application may send for a request, in which order.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use indrik_ring::{CHUNK_MAX, Flags, Kind};
+
+use super::exchange::{Exchange, How, Phase, State, wake};
+use super::message::Message;
+use super::response::{Head, HeadFault};
+
+impl From<HeadFault> for PyErr {
+    fn from(fault: HeadFault) -> Self {
+        PyRuntimeError::new_err(fault.to_string())
+    }
+}
+
+impl Exchange {
+    /// A message about an HTTP response.
+    ///
+    /// # Errors
+    /// What is wrong with the message, or that the client is gone.
+    pub(super) fn send_http<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Message<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
+        let phase = {
+            let state = this.state.get()?;
+            let phase = state.response.phase;
+            if phase != Phase::Complete && (state.torn || this.is_gone(&state)) {
+                drop(state);
+                return Err(this.gone_error(slf.py()));
+            }
+            phase
+        };
+        match (phase, message.kind) {
+            (Phase::Waiting, "http.response.start") => this.start(message),
+            (Phase::Started | Phase::Streaming, "http.response.body") => {
+                return Self::send_part(slf, message);
+            }
+            (Phase::Started | Phase::Streaming, "http.response.pathsend") => {
+                this.send_path(message)
+            }
+            (Phase::Waiting | Phase::Started, "http.response.early_hint") => {
+                this.early_hint(message)
+            }
+            (Phase::Waiting | Phase::Started, "http.response.informational") => {
+                this.informational(message)
+            }
+            (Phase::Trailers, "http.response.trailers") => this.trailers(message),
+            (phase, kind) => Err(out_of_order(phase, kind)),
+        }?;
+        this.server.get().settle();
+        this.server.get().ready(slf.py())
+    }
+
+    /// `http.response.start` (or its WebSocket namesake): held back until there is a body.
+    ///
+    /// # Errors
+    /// What is wrong with the message.
+    pub(super) fn start(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let status = message.required(intern!(py, "status"))?;
+        let Ok(code) = status.extract::<i64>() else {
+            return Err(message.wrong_type(intern!(py, "status"), "int", &status));
+        };
+        let mut head = Head::begin(code)?;
+        let fields = message.headers(intern!(py, "headers"))?;
+        fields.each(|name, value| Ok(head.field(name, value)?))?;
+        let trailers = message.flag(intern!(py, "trailers"))?;
+        let mut state = self.state.get()?;
+        let response = &mut state.response;
+        let bodiless = response.is_head || matches!(head.status(), 204 | 304);
+        response.expected = if bodiless { None } else { head.length };
+        response.trailers = trailers;
+        response.head = Some(head);
+        response.phase = Phase::Started;
+        Ok(())
+    }
+
+    /// `http.response.body` (or its WebSocket namesake).
+    ///
+    /// # Errors
+    /// What is wrong with the message, or that the client is gone.
+    pub(super) fn send_part<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Message<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let end = !message.flag(intern!(py, "more_body"))?;
+        let server = this.server.get();
+        let body = match message.bytes(intern!(py, "body"))? {
+            Some(body) => body,
+            None => server.empty.bind(py).clone(),
+        };
+        let mut state = this.state.get()?;
+        count_body(&mut state, body.as_bytes().len() as u64, end)?;
+        if end && state.response.phase == Phase::Started && !state.response.trailers {
+            declare_length(&mut state, body.as_bytes().len())?;
+            let head = state.response.head.as_ref().map_or(0, |head| head.bytes.len());
+            if head + body.as_bytes().len() <= CHUNK_MAX && server.is_in_first_step(slf) {
+                state.response.phase = Phase::Complete;
+                state.response.last = Some(body.unbind());
+                let waiters = state.take_completed_waiters();
+                drop(state);
+                wake(py, waiters)?;
+                return server.ready(py);
+            }
+        }
+        drop(state);
+        Self::transmit(slf, body.into_any(), How::Body { end })
+    }
+
+    /// `http.response.pathsend`: the front sends the file.
+    fn send_path(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let Some(path) = message.text(intern!(py, "path"))? else {
+            message.required(intern!(py, "path"))?;
+            return Err(PyTypeError::new_err("ASGI message 'http.response.pathsend': path is None"));
+        };
+        let mut state = self.state.get()?;
+        if state.sending {
+            return Err(PyRuntimeError::new_err(
+                "http.response.pathsend was sent while another task still sends the body",
+            ));
+        }
+        if state.response.head.is_some() {
+            self.push(py, &mut state, b"", &mut 0, How::Body { end: false })?;
+        }
+        let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
+        self.send_raw(py, descriptor, &[path.to_str()?.as_bytes()])?;
+        state.response.phase = Phase::Complete;
+        let waiters = state.take_completed_waiters();
+        drop(state);
+        wake(py, waiters)
+    }
+
+    fn early_hint(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let mut head = Head::begin(103)?;
+        for link in message.required(intern!(py, "links"))?.try_iter()? {
+            let link = link?;
+            let Ok(bytes) = link.cast::<PyBytes>() else {
+                return Err(message.wrong_type(intern!(py, "links"), "an iterable of bytes", &link));
+            };
+            head.field(b"link", bytes.as_bytes())?;
+        }
+        self.send_interim(py, head)
+    }
+
+    /// Gunicorn's own message for any interim response.
+    fn informational(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let status = message.required(intern!(py, "status"))?;
+        let code = status.extract::<i64>().ok().filter(|code| (102..200).contains(code));
+        let Some(code) = code else {
+            return Err(message.wrong_type(intern!(py, "status"), "an int from 102 to 199", &status));
+        };
+        let mut head = Head::begin(code)?;
+        let fields = message.headers(intern!(py, "headers"))?;
+        fields.each(|name, value| Ok(head.field(name, value)?))?;
+        self.send_interim(py, head)
+    }
+
+    fn send_interim(&self, py: Python<'_>, mut head: Head) -> PyResult<()> {
+        head.finish();
+        let aux = head.bytes.len() as u64;
+        let descriptor = self.descriptor(Kind::Informational, Flags::NONE, aux);
+        self.send_raw(py, descriptor, &[&head.bytes])
+    }
+
+    fn trailers(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let more = message.flag(intern!(py, "more_trailers"))?;
+        let fields = message.headers(intern!(py, "headers"))?;
+        let mut state = self.state.get()?;
+        let mut all = match state.response.trailer_fields.take() {
+            Some(head) => head,
+            None => Head::begin(200)?,
+        };
+        fields.each(|name, value| Ok(all.field(name, value)?))?;
+        if more {
+            state.response.trailer_fields = Some(all);
+            return Ok(());
+        }
+        let descriptor = self.descriptor(Kind::Trailers, Flags::END, 0);
+        self.send_raw(py, descriptor, &[&all.fields()])?;
+        state.response.phase = Phase::Complete;
+        let waiters = state.take_completed_waiters();
+        drop(state);
+        wake(py, waiters)
+    }
+}
+
+/// Checks a piece of the body against the declared length.
+fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
+    let response = &mut state.response;
+    let given = response.given + len;
+    if let Some(expected) = response.expected {
+        if given > expected {
+            return Err(PyRuntimeError::new_err(format!(
+                "Response content longer than Content-Length: {given} bytes instead of {expected}"
+            )));
+        }
+        if end && given < expected {
+            return Err(PyRuntimeError::new_err(format!(
+                "Response content shorter than Content-Length: {given} bytes instead of {expected}"
+            )));
+        }
+    }
+    response.given = given;
+    Ok(())
+}
+
+/// A body that is known as a whole but too large for one descriptor: the front could not know its
+/// length, and would have to send it in chunks.
+fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
+    let is_head = state.response.is_head;
+    let Some(head) = state.response.head.as_mut() else { return Ok(()) };
+    let may_have_one = !matches!(head.status(), 100..=199 | 204 | 304) && !(is_head && len == 0);
+    if head.bytes.len() + len > CHUNK_MAX && head.length.is_none() && may_have_one {
+        head.push(b"content-length", len.to_string().as_bytes())?;
+        head.length = Some(len as u64);
+    }
+    Ok(())
+}
+
+/// The error for a message that does not fit the state of the response.
+#[cold]
+pub(super) fn out_of_order(phase: Phase, kind: &str) -> PyErr {
+    let wanted = match phase {
+        Phase::Complete => {
+            return PyRuntimeError::new_err(format!(
+                "Unexpected ASGI message '{kind}' sent, after response already completed."
+            ));
+        }
+        Phase::Waiting => "http.response.start",
+        Phase::Started | Phase::Streaming => "http.response.body",
+        Phase::Trailers => "http.response.trailers",
+    };
+    PyRuntimeError::new_err(format!("Expected ASGI message '{wanted}', but got '{kind}'."))
+}
+
+/// A request's method, for the response's rules.
+pub(super) fn is_head(method: &[u8]) -> bool {
+    method == b"HEAD"
+}
+
+/// Text for messages about a scope.
+pub(super) fn text_of(value: Option<Bound<'_, PyAny>>) -> String {
+    value
+        .and_then(|value| value.cast_into::<PyString>().ok())
+        .map_or_else(String::new, |text| text.to_string_lossy().into_owned())
+}

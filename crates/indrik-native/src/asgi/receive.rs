@@ -1,0 +1,75 @@
+//! What an application gets from `receive`.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use indrik_ring::{Flags, Kind};
+
+use super::exchange::{Exchange, Phase};
+
+impl Exchange {
+    /// The next message, if there is one now.
+    ///
+    /// # Errors
+    /// When another thread asks, or the channel is broken.
+    pub(super) fn next_message<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let mut state = self.state.get()?;
+        if state.socket.is_some() {
+            drop(state);
+            return self.next_socket_message(py);
+        }
+        if state.finished || state.gone || state.response.phase == Phase::Complete {
+            drop(state);
+            let message = PyDict::new(py);
+            message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;
+            return Ok(Some(message));
+        }
+        let body = &mut state.body;
+        if body.given || (body.pieces.is_empty() && !body.complete) {
+            let wanted = std::mem::take(&mut body.waits);
+            drop(state);
+            if wanted {
+                self.send_raw(py, self.descriptor(Kind::BodyWanted, Flags::NONE, 0), &[])?;
+                self.server.get().settle();
+            }
+            return Ok(None);
+        }
+        let pieces = std::mem::take(&mut body.pieces);
+        let (more, streams) = (!body.complete, body.streams);
+        body.given = body.complete;
+        drop(state);
+        let bytes = match pieces.len() {
+            0 => self.server.get().empty.bind(py).clone(),
+            1 => pieces[0].bind(py).clone(),
+            _ => {
+                let parts: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes(py)).collect();
+                PyBytes::new(py, &parts.concat())
+            }
+        };
+        if streams {
+            self.took(py, bytes.as_bytes().len())?;
+        }
+        let message = PyDict::new(py);
+        message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
+        message.set_item(intern!(py, "body"), bytes)?;
+        message.set_item(intern!(py, "more_body"), more)?;
+        Ok(Some(message))
+    }
+
+    /// Tells the front that bytes of the request were taken, if it wants to know.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(super) fn took(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
+        let server = self.server.get();
+        if bytes != 0 && server.channel().slots.request_took(self.slot, bytes as u64) {
+            self.send_raw(py, self.descriptor(Kind::RequestCredit, Flags::NONE, 0), &[])?;
+            server.settle();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! The head of a response: what is allowed in it, and how it is written for the channel.
+//!
+//! Pure: no Python here. The encoding is `indrik_ring`'s; fields are added one by one because the
+//! application's list is read only once.
+
+use std::fmt;
+
+/// The longest head of a response that is accepted, encoded bytes. With it the first piece of the
+/// body must still fit into one descriptor.
+pub(super) const HEAD_BYTES_MAX: usize = 48 * 1024;
+/// Bytes before the fields of an encoded head without a reason.
+const FIXED: usize = 8;
+/// Where the number of fields lies in an encoded head.
+const COUNT_AT: usize = 4;
+
+/// What is wrong with a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum HeadFault {
+    /// A status outside 100–999.
+    Status(i64),
+    /// A name that is not a token.
+    Name(String),
+    /// A value with CR, LF or NUL in it; the name is given.
+    Value(String),
+    /// Content-Length is not a number, or given twice with different ones.
+    Length(String),
+    /// More than [`HEAD_BYTES_MAX`].
+    TooLong,
+}
+
+impl fmt::Display for HeadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => {
+                write!(f, "Invalid response status {status}: it must be between 100 and 999")
+            }
+            Self::Name(name) => write!(
+                f,
+                "Invalid response header name {name:?}: it must consist of letters, digits and hyphens"
+            ),
+            Self::Value(name) => write!(
+                f,
+                "Invalid value of the response header {name:?}: line breaks and NUL are not allowed in it"
+            ),
+            Self::Length(value) => {
+                write!(f, "Invalid Content-Length {value:?}: give one decimal number of bytes")
+            }
+            Self::TooLong => {
+                write!(f, "The response headers are longer than {HEAD_BYTES_MAX} bytes; send fewer")
+            }
+        }
+    }
+}
+
+/// The encoded head of a response, and what the fields say about the body.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// The encoding, for `ResponseHead::decode`.
+    pub(super) bytes: Vec<u8>,
+    /// The Content-Length that the application declared.
+    pub(super) length: Option<u64>,
+    /// The application wants the connection closed.
+    pub(super) close: bool,
+    count: u16,
+}
+
+impl Head {
+    /// Begins a head.
+    ///
+    /// # Errors
+    /// [`HeadFault::Status`].
+    pub(super) fn begin(status: i64) -> Result<Self, HeadFault> {
+        let Some(code) = u16::try_from(status).ok().filter(|code| (100..1000).contains(code)) else {
+            return Err(HeadFault::Status(status));
+        };
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&code.to_le_bytes());
+        bytes.extend_from_slice(&[0; FIXED - 2]);
+        Ok(Self { bytes, ..Self::default() })
+    }
+
+    /// Begins a head with a reason phrase (for a WebSocket: the subprotocol).
+    pub(super) fn begin_with_reason(status: u16, reason: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&status.to_le_bytes());
+        let len = u16::try_from(reason.len()).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&reason[..usize::from(len)]);
+        Self { bytes, ..Self::default() }
+    }
+
+    /// Adds a field of the application: checked, and hop-by-hop fields left out.
+    ///
+    /// # Errors
+    /// [`HeadFault`].
+    #[inline]
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
+        check_field(name, value)?;
+        match name.len() {
+            // Lengths of the names below; most fields are none of them.
+            2 | 7 | 10 | 14 | 16 | 17 | 18 | 19 if self.is_ours(name, value)? => Ok(()),
+            _ => self.push(name, value),
+        }
+    }
+
+    /// Looks at the fields that mean something here. True: the field must not go out.
+    fn is_ours(&mut self, name: &[u8], value: &[u8]) -> Result<bool, HeadFault> {
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        if is("content-length") {
+            let parsed = std::str::from_utf8(value).ok().and_then(|text| decimal(text.trim()));
+            let Some(parsed) = parsed else { return Err(length_fault(value)) };
+            if self.length.is_some_and(|length| length != parsed) {
+                return Err(length_fault(value));
+            }
+            let repeated = self.length.replace(parsed).is_some();
+            return Ok(repeated);
+        }
+        if is("connection") {
+            self.close |= value.split(|byte| *byte == b',').any(|token| {
+                token.trim_ascii().eq_ignore_ascii_case(b"close")
+            });
+            return Ok(true);
+        }
+        Ok(is("te")
+            || is("upgrade")
+            || is("keep-alive")
+            || is("proxy-connection")
+            || is("transfer-encoding")
+            || is("proxy-authenticate") && value.is_empty()
+            || is("proxy-authorization"))
+    }
+
+    /// Adds a field that is known to be good.
+    ///
+    /// # Errors
+    /// [`HeadFault::TooLong`].
+    #[inline]
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
+        let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len()))
+        else {
+            return Err(HeadFault::TooLong);
+        };
+        if self.bytes.len() + 6 + name.len() + value.len() > HEAD_BYTES_MAX || self.count == u16::MAX
+        {
+            return Err(HeadFault::TooLong);
+        }
+        self.bytes.extend_from_slice(&name_len.to_le_bytes());
+        self.bytes.extend_from_slice(&value_len.to_le_bytes());
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Writes the number of fields; to be called before the head is sent.
+    pub(super) fn finish(&mut self) {
+        self.bytes[COUNT_AT..COUNT_AT + 2].copy_from_slice(&self.count.to_le_bytes());
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        match self.bytes.first_chunk::<2>() {
+            Some(bytes) => u16::from_le_bytes(*bytes),
+            None => 0,
+        }
+    }
+
+    /// The fields alone with their count in front, for `Headers::decode` (trailers).
+    pub(super) fn fields(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.bytes.len());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.bytes[FIXED..]);
+        out
+    }
+}
+
+#[cold]
+fn length_fault(value: &[u8]) -> HeadFault {
+    HeadFault::Length(String::from_utf8_lossy(value).into_owned())
+}
+
+/// A decimal number without sign.
+fn decimal(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// Checks that a field can be written as a line of its own.
+#[inline]
+pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
+    if name.is_empty() || !name.iter().all(|byte| IS_TOKEN[usize::from(*byte)]) {
+        return Err(HeadFault::Name(String::from_utf8_lossy(name).into_owned()));
+    }
+    if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        return Err(HeadFault::Value(String::from_utf8_lossy(name).into_owned()));
+    }
+    Ok(())
+}
+
+/// RFC 9110's `tchar`.
+const IS_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let value = byte as u8;
+        table[byte] = value.is_ascii_alphanumeric()
+            || matches!(
+                value,
+                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            );
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use indrik_ring::{Headers, ResponseHead};
+
+    use super::{Head, HeadFault};
+
+    #[test]
+    fn a_head_is_encoded_as_the_ring_decodes_it() {
+        let mut head = Head::begin(201).unwrap();
+        head.field(b"content-type", b"text/plain").unwrap();
+        head.field(b"x-a", b"").unwrap();
+        head.finish();
+        let decoded = ResponseHead::decode(&head.bytes).unwrap();
+        assert_eq!((decoded.status, decoded.reason), (201, &b""[..]));
+        let fields: Vec<_> = decoded.headers.collect();
+        assert_eq!(fields, [(&b"content-type"[..], &b"text/plain"[..]), (b"x-a", b"")]);
+        assert_eq!(Headers::decode(&head.fields()).unwrap().count(), 2);
+        assert_eq!(head.status(), 201);
+    }
+
+    #[test]
+    fn a_reason_lies_before_the_fields() {
+        let mut head = Head::begin_with_reason(101, b"chat");
+        head.field(b"x", b"y").unwrap();
+        head.finish();
+        let decoded = ResponseHead::decode(&head.bytes).unwrap();
+        assert_eq!((decoded.reason, decoded.headers.count()), (&b"chat"[..], 1));
+    }
+
+    #[test]
+    fn hop_by_hop_fields_are_left_out_and_close_is_remembered() {
+        let mut head = Head::begin(200).unwrap();
+        for (name, value) in [
+            ("Connection", "keep-alive, Close"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "trailers"),
+        ] {
+            head.field(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        head.finish();
+        assert_eq!(ResponseHead::decode(&head.bytes).unwrap().headers.count(), 0);
+        assert!(head.close);
+    }
+
+    #[test]
+    fn a_line_break_in_a_field_is_a_fault() {
+        let mut head = Head::begin(200).unwrap();
+        assert_eq!(head.field(b"x", b"a\r\nset-cookie: b"), Err(HeadFault::Value("x".into())));
+        assert_eq!(head.field(b"x\n", b"a"), Err(HeadFault::Name("x\n".into())));
+        assert_eq!(head.field(b"", b"a"), Err(HeadFault::Name(String::new())));
+    }
+
+    #[test]
+    fn content_length_must_be_one_number() {
+        let mut head = Head::begin(200).unwrap();
+        head.field(b"content-length", b"5").unwrap();
+        head.field(b"Content-Length", b"5").unwrap();
+        assert_eq!(head.length, Some(5));
+        assert_eq!(head.field(b"content-length", b"6"), Err(HeadFault::Length("6".into())));
+        let mut head = Head::begin(200).unwrap();
+        assert_eq!(head.field(b"content-length", b"-1"), Err(HeadFault::Length("-1".into())));
+        assert_eq!(head.field(b"content-length", b""), Err(HeadFault::Length(String::new())));
+    }
+
+    #[test]
+    fn a_status_out_of_range_is_a_fault() {
+        assert_eq!(Head::begin(99).unwrap_err(), HeadFault::Status(99));
+        assert_eq!(Head::begin(1000).unwrap_err(), HeadFault::Status(1000));
+    }
+
+    #[test]
+    fn a_head_that_is_too_long_is_a_fault() {
+        let mut head = Head::begin(200).unwrap();
+        let value = vec![b'a'; super::HEAD_BYTES_MAX];
+        assert_eq!(head.field(b"x", &value), Err(HeadFault::TooLong));
+    }
+}

@@ -1,0 +1,223 @@
+//! The scope of a request or WebSocket, made from a template.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use indrik_ring::{Headers, RequestHead};
+
+use super::fields::Fields;
+use super::target;
+
+/// The version of the HTTP and WebSocket part of the ASGI specification that is served.
+const SPEC_VERSION: &str = "2.5";
+/// Templates kept: one per kind, HTTP version, scheme and listener in use.
+const TEMPLATES_MAX: usize = 64;
+/// Methods that get one string for all requests.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// Makes scopes.
+pub(super) struct Scopes {
+    templates: Vec<(u64, Py<PyDict>)>,
+    fields: Fields,
+    methods: [Py<PyString>; METHODS.len()],
+    /// Client address of the last request: connections are reused.
+    client: Option<(Box<[u8]>, Py<PyString>)>,
+    servers: Vec<Py<PyAny>>,
+    root_path: Vec<u8>,
+    state: Option<Py<PyDict>>,
+    empty: Py<PyBytes>,
+}
+
+impl Scopes {
+    /// Scopes for these listeners (ASGI's `server` pairs, in the order of the configuration).
+    pub(super) fn new(
+        py: Python<'_>,
+        servers: Vec<Py<PyAny>>,
+        root_path: &str,
+        state: Option<Py<PyDict>>,
+    ) -> Self {
+        Self {
+            templates: Vec::new(),
+            fields: Fields::new(py),
+            methods: METHODS.map(|method| PyString::intern(py, method).unbind()),
+            client: None,
+            servers,
+            root_path: root_path.trim_end_matches('/').as_bytes().to_vec(),
+            state,
+            empty: PyBytes::new(py, b"").unbind(),
+        }
+    }
+
+    /// The scope of a request.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(super) fn make<'py>(
+        &mut self,
+        py: Python<'py>,
+        head: &RequestHead<'_>,
+        websocket: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = self.template(py, head, websocket)?.copy()?;
+        let (path, query) = target::split(head.target);
+        self.set_path(&scope, path)?;
+        if !query.is_empty() {
+            scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
+        }
+        scope.set_item(intern!(py, "headers"), self.fields.list(py, head.headers)?)?;
+        if !head.client.is_empty() {
+            scope.set_item(intern!(py, "client"), self.client(py, head)?)?;
+        }
+        if let Some(state) = &self.state {
+            scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
+        }
+        scope.set_item(intern!(py, "extensions"), extensions(py, websocket)?)?;
+        if websocket {
+            let offered = subprotocols(py, head.headers)?;
+            scope.set_item(intern!(py, "subprotocols"), offered)?;
+        } else {
+            scope.set_item(intern!(py, "method"), self.method(py, head.method))?;
+        }
+        Ok(scope)
+    }
+
+    fn set_path(&self, scope: &Bound<'_, PyDict>, path: &[u8]) -> PyResult<()> {
+        let py = scope.py();
+        let decoded = target::percent_decode(path);
+        if self.root_path.is_empty() || target::lies_under(&decoded, &self.root_path) {
+            scope.set_item(intern!(py, "path"), text(py, &decoded))?;
+            scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, path))
+        } else {
+            let full = |rest: &[u8]| [&self.root_path, rest].concat();
+            scope.set_item(intern!(py, "path"), text(py, &full(&decoded)))?;
+            scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, &full(path)))
+        }
+    }
+
+    fn client<'py>(
+        &mut self,
+        py: Python<'py>,
+        head: &RequestHead<'_>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        let host = match &self.client {
+            Some((bytes, host)) if **bytes == *head.client => host.bind(py).clone(),
+            _ => {
+                let host = text(py, head.client);
+                self.client = Some((head.client.into(), host.clone().unbind()));
+                host
+            }
+        };
+        (host, head.client_port).into_pyobject(py)
+    }
+
+    fn method<'py>(&self, py: Python<'py>, method: &[u8]) -> Bound<'py, PyString> {
+        match METHODS.iter().position(|known| known.as_bytes() == method) {
+            Some(index) => self.methods[index].bind(py).clone(),
+            None => text(py, &method.to_ascii_uppercase()),
+        }
+    }
+
+    fn template<'a, 'py>(
+        &'a mut self,
+        py: Python<'py>,
+        head: &RequestHead<'_>,
+        websocket: bool,
+    ) -> PyResult<&'a Bound<'py, PyDict>> {
+        let key = u64::from(head.version)
+            | u64::from(head.secure) << 8
+            | u64::from(websocket) << 9
+            | u64::from(head.listener) << 16;
+        let index = match self.templates.iter().position(|(known, _)| *known == key) {
+            Some(index) => index,
+            None => {
+                // A worker has a handful; the bound only guards against a front gone wrong.
+                self.templates.truncate(TEMPLATES_MAX - 1);
+                let made = self.make_template(py, head, websocket)?;
+                self.templates.push((key, made.unbind()));
+                self.templates.len() - 1
+            }
+        };
+        Ok(self.templates[index].1.bind(py))
+    }
+
+    /// Every key that the scope is going to have, so that a copy never has to grow.
+    fn make_template<'py>(
+        &self,
+        py: Python<'py>,
+        head: &RequestHead<'_>,
+        websocket: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = PyDict::new(py);
+        let asgi = PyDict::new(py);
+        asgi.set_item(intern!(py, "version"), "3.0")?;
+        asgi.set_item(intern!(py, "spec_version"), SPEC_VERSION)?;
+        let version = match head.version {
+            10 => "1.0",
+            20 => "2",
+            _ => "1.1",
+        };
+        let (kind, schemes) =
+            if websocket { ("websocket", ["ws", "wss"]) } else { ("http", ["http", "https"]) };
+        scope.set_item(intern!(py, "type"), kind)?;
+        scope.set_item(intern!(py, "asgi"), asgi)?;
+        scope.set_item(intern!(py, "http_version"), version)?;
+        scope.set_item(intern!(py, "server"), self.servers.get(usize::from(head.listener)))?;
+        scope.set_item(intern!(py, "client"), py.None())?;
+        scope.set_item(intern!(py, "scheme"), schemes[usize::from(head.secure)])?;
+        if !websocket {
+            scope.set_item(intern!(py, "method"), py.None())?;
+        }
+        let root_path = String::from_utf8_lossy(&self.root_path);
+        scope.set_item(intern!(py, "root_path"), &*root_path)?;
+        scope.set_item(intern!(py, "path"), py.None())?;
+        scope.set_item(intern!(py, "raw_path"), py.None())?;
+        scope.set_item(intern!(py, "query_string"), &self.empty)?;
+        scope.set_item(intern!(py, "headers"), py.None())?;
+        if self.state.is_some() {
+            scope.set_item(intern!(py, "state"), py.None())?;
+        }
+        scope.set_item(intern!(py, "extensions"), py.None())?;
+        if websocket {
+            scope.set_item(intern!(py, "subprotocols"), py.None())?;
+        }
+        Ok(scope)
+    }
+}
+
+/// Text of bytes that should be UTF-8; what is not is replaced.
+fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => PyString::new(py, text),
+        Err(_) => PyString::new(py, &String::from_utf8_lossy(bytes)),
+    }
+}
+
+/// A new dict for each request, as middleware adds to it.
+fn extensions(py: Python<'_>, websocket: bool) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    if websocket {
+        dict.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+    } else {
+        dict.set_item(intern!(py, "http.response.pathsend"), PyDict::new(py))?;
+        dict.set_item(intern!(py, "http.response.early_hint"), PyDict::new(py))?;
+        dict.set_item(intern!(py, "http.response.trailers"), PyDict::new(py))?;
+    }
+    Ok(dict)
+}
+
+/// The subprotocols that the client offers, in its order.
+fn subprotocols<'py>(py: Python<'py>, headers: Headers<'_>) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (name, value) in headers {
+        if name == b"sec-websocket-protocol" {
+            for offered in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                if !offered.is_empty() {
+                    list.append(text(py, offered))?;
+                }
+            }
+        }
+    }
+    Ok(list)
+}

@@ -1,0 +1,506 @@
+//! The worker's loop: descriptors in, tasks on, responses out.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use indrik_ring::{Descriptor, Flags, Kind, RequestHead};
+
+use super::awaitable::{Sent, awaited_future, install_send_slots};
+use super::carrier::{Step, copy_context, first_step, must_spread};
+use super::cell::LoopCell;
+use super::exchange::{Exchange, RequestBody, Response, State, wake};
+use super::http::is_head;
+use super::scope::Scopes;
+use super::tasks::Tasks;
+use super::websocket::Socket;
+use crate::channel::{Channel, broken};
+
+/// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
+const BATCH_DESCRIPTORS_MAX: usize = 64;
+/// A finished response waits no longer than this for others to share its wake-up with.
+const FLUSH_AFTER: Duration = Duration::from_micros(100);
+/// A first step that takes longer makes the next responses go out one by one.
+const SLOW_STEP: Duration = Duration::from_micros(50);
+/// How many requests a slow step is remembered.
+const SLOW_STEP_MEMORY: u32 = 32;
+
+/// The ASGI side of a worker. `indrik/asgi.py` drives it.
+#[pyclass(frozen, module = "indrik._native")]
+pub(crate) struct AsgiServer {
+    channel: Py<Channel>,
+    app: Py<PyAny>,
+    event_loop: Py<PyAny>,
+    hooks: Hooks,
+    /// The exception class of a `send` to a client that is gone.
+    pub(super) client_gone: Py<PyAny>,
+    /// `b""`.
+    pub(super) empty: Py<PyBytes>,
+    sent: Py<Sent>,
+    core: LoopCell<Core>,
+    scopes: LoopCell<Scopes>,
+    tasks: LoopCell<Tasks>,
+    in_batch: AtomicBool,
+    /// Address of the exchange whose first step runs; 0: none.
+    first_step_of: AtomicUsize,
+}
+
+/// Functions of `indrik/asgi.py`.
+struct Hooks {
+    /// `(scope, exception, gone)`: an application raised.
+    report: Py<PyAny>,
+    /// `(error)`: nothing is left to do, or (with an error) nothing can be done any more.
+    stop: Py<PyAny>,
+    /// `(awaitable)`: a coroutine that awaits it.
+    wrap: Py<PyAny>,
+}
+
+struct Core {
+    exchanges: Vec<Option<Py<Exchange>>>,
+    in_flight: usize,
+    stopped: bool,
+    slow: u32,
+    last_flush: Instant,
+    last_step: Instant,
+}
+
+#[pymethods]
+impl AsgiServer {
+    /// `options`: `listeners`, `root_path`, `state`; `hooks`: `report`, `stop`, `wrap` and
+    /// `client_gone`.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        channel: Py<Channel>,
+        app: Py<PyAny>,
+        event_loop: Py<PyAny>,
+        options: &Bound<'_, PyDict>,
+        hooks: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        install_send_slots(py);
+        let hook = |name: &str| -> PyResult<Py<PyAny>> {
+            let found = hooks.get_item(name)?;
+            found.map(Bound::unbind).ok_or_else(|| {
+                PyRuntimeError::new_err(format!("AsgiServer: the hook {name:?} is missing"))
+            })
+        };
+        let slots = usize::from(channel.get().slots.count());
+        let core = Core {
+            exchanges: std::iter::repeat_with(|| None).take(slots).collect(),
+            in_flight: 0,
+            stopped: false,
+            slow: 0,
+            last_flush: Instant::now(),
+            last_step: Instant::now(),
+        };
+        let root_path: String = option(options, "root_path")?.unwrap_or_default();
+        let state: Option<Py<PyDict>> = option(options, "state")?;
+        let scopes = Scopes::new(py, servers(options)?, &root_path, state);
+        let tasks = Tasks::new(py, event_loop.clone_ref(py))?;
+        Ok(Self {
+            channel,
+            app,
+            event_loop,
+            hooks: Hooks { report: hook("report")?, stop: hook("stop")?, wrap: hook("wrap")? },
+            client_gone: hook("client_gone")?,
+            empty: PyBytes::new(py, b"").unbind(),
+            sent: Py::new(py, Sent)?,
+            core: LoopCell::new(core),
+            scopes: LoopCell::new(scopes),
+            tasks: LoopCell::new(tasks),
+            in_batch: AtomicBool::new(false),
+            first_step_of: AtomicUsize::new(0),
+        })
+    }
+
+    /// What the loop watches for reading.
+    fn fileno(&self) -> RawFd {
+        self.channel().wake.as_fd().as_raw_fd()
+    }
+
+    /// The loop's reader: the front rang.
+    fn on_wake(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().channel().wake.clear();
+        Self::on_turn(slf)
+    }
+
+    /// Handles a batch of what lies in the ring.
+    fn on_turn(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        this.in_batch.store(true, Ordering::Relaxed);
+        let outcome = Self::drain(slf);
+        this.in_batch.store(false, Ordering::Relaxed);
+        this.channel().flush();
+        match outcome {
+            Ok(()) => this.stop_if_idle(py),
+            Err(error) if must_spread(py, &error) => {
+                // An exit of the application. Should the loop go on all the same, so do we.
+                this.event_loop.call_method1(
+                    py,
+                    intern!(py, "call_soon"),
+                    (slf.getattr(intern!(py, "on_turn"))?,),
+                )?;
+                Err(error)
+            }
+            Err(error) => this.stop(py, Some(error)),
+        }
+    }
+
+    /// Ends what was made ahead; the loop will not run any more requests.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let spare = self.tasks.get()?.take_last();
+        match spare {
+            Some(spare) => spare.run(py),
+            None => Ok(()),
+        }
+    }
+
+    /// Requests and WebSockets whose coroutine has not returned.
+    #[getter]
+    fn in_flight(&self) -> PyResult<usize> {
+        Ok(self.core.get()?.in_flight)
+    }
+}
+
+impl AsgiServer {
+    #[inline]
+    pub(super) fn channel(&self) -> &Channel {
+        self.channel.get()
+    }
+
+    /// The awaitable of a `send` that is over.
+    pub(super) fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(self.sent.bind(py).as_any().clone())
+    }
+
+    /// A future for a task to wait for.
+    pub(super) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        awaited_future(self.event_loop.bind(py))
+    }
+
+    /// Wakes the front after something was sent; inside a batch that happens at its end.
+    #[inline]
+    pub(super) fn settle(&self) {
+        if !self.in_batch.load(Ordering::Relaxed) {
+            self.channel().flush();
+        }
+    }
+
+    /// Whether this exchange's coroutine is in its first step, run by the batch.
+    pub(super) fn is_in_first_step(&self, exchange: &Bound<'_, Exchange>) -> bool {
+        self.first_step_of.load(Ordering::Relaxed) == exchange.as_ptr() as usize
+    }
+
+    /// The slot is not used any more.
+    pub(super) fn forget(&self, _py: Python<'_>, slot: u16) -> PyResult<()> {
+        let gone = {
+            let mut core = self.core.get()?;
+            core.in_flight = core.in_flight.saturating_sub(1);
+            core.exchanges.get_mut(usize::from(slot)).and_then(Option::take)
+        };
+        drop(gone);
+        Ok(())
+    }
+
+    /// Logs what an application raised.
+    pub(super) fn report(
+        &self,
+        py: Python<'_>,
+        scope: Option<&Py<PyDict>>,
+        error: &PyErr,
+        gone: bool,
+    ) -> PyResult<()> {
+        self.hooks.report.call1(py, (scope, error.value(py), gone)).map(|_| ())
+    }
+
+    /// Stops the loop if the worker shall leave and nothing is left to do.
+    pub(super) fn stop_if_idle(&self, py: Python<'_>) -> PyResult<()> {
+        if self.in_batch.load(Ordering::Relaxed) || !self.channel().control.is_shut_down() {
+            return Ok(());
+        }
+        let empty = !self.channel().requests.lock().look().map_err(broken)?;
+        let idle = self.core.get()?.in_flight == 0;
+        if empty && idle { self.stop(py, None) } else { Ok(()) }
+    }
+
+    fn stop(&self, py: Python<'_>, error: Option<PyErr>) -> PyResult<()> {
+        if std::mem::replace(&mut self.core.get()?.stopped, true) {
+            return Ok(());
+        }
+        self.hooks.stop.call1(py, (error.map(|error| error.into_value(py)),)).map(|_| ())
+    }
+
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        this.channel().responses.lock().begin_batch();
+        {
+            let mut core = this.core.get()?;
+            core.last_step = Instant::now();
+            core.last_flush = core.last_step;
+        }
+        let spares = this.tasks.get()?.may_use_spares(py)?;
+        for _ in 0..BATCH_DESCRIPTORS_MAX {
+            let next = this.channel().requests.lock().receive().map_err(broken)?;
+            match next {
+                Some(descriptor) => Self::handle(slf, &descriptor, spares)?,
+                None => {
+                    this.release();
+                    this.channel().flush();
+                    if this.channel().requests.lock().prepare_sleep().map_err(broken)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        this.release();
+        let again = slf.getattr(intern!(py, "on_turn"))?;
+        this.event_loop.call_method1(py, intern!(py, "call_soon"), (again,)).map(|_| ())
+    }
+
+    /// Gives the space of what was handled back to the front.
+    fn release(&self) {
+        let starved = self.channel().requests.lock().release();
+        if starved {
+            self.channel().ring_front();
+        }
+    }
+
+    fn handle(slf: &Bound<'_, Self>, descriptor: &Descriptor, spares: bool) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        // SAFETY: a worker trusts its front, and the batch releases only when it is over.
+        let payload = unsafe { this.channel().requests.lock().payload(descriptor) };
+        if descriptor.kind == Kind::Request {
+            return Self::begin(slf, descriptor, payload, spares);
+        }
+        let Some(exchange) = this.exchange(py, descriptor)? else { return Ok(()) };
+        let waiters = {
+            let mut state = exchange.get().state.get()?;
+            match descriptor.kind {
+                Kind::RequestBody => {
+                    if !payload.is_empty() {
+                        state.body.pieces.push_back(PyBytes::new(py, payload).unbind());
+                    }
+                    state.body.complete |= descriptor.flags.has(Flags::END);
+                    std::mem::take(&mut state.receive_waiters)
+                }
+                Kind::WebSocketReceive => {
+                    let socket = state.socket.as_mut();
+                    let taken =
+                        socket.map_or(0, |socket| socket.arrived(payload, descriptor.flags));
+                    let waiters = std::mem::take(&mut state.receive_waiters);
+                    drop(state);
+                    exchange.get().took(py, taken)?;
+                    waiters
+                }
+                Kind::WebSocketClosed => {
+                    let code = u16::try_from(descriptor.aux).unwrap_or(1005);
+                    let reason = String::from_utf8_lossy(payload).into_owned();
+                    if let Some(socket) = state.socket.as_mut() {
+                        socket.closed(code, reason);
+                    }
+                    state.take_waiters()
+                }
+                Kind::Disconnect => {
+                    state.gone = true;
+                    state.take_waiters()
+                }
+                Kind::Credit => std::mem::take(&mut state.send_waiters),
+                _ => return Err(broken(indrik_ring::Violation::Kind)),
+            }
+        };
+        wake(py, waiters)
+    }
+
+    /// The exchange that a descriptor is about; none if it has ended meanwhile.
+    fn exchange<'py>(
+        &self,
+        py: Python<'py>,
+        descriptor: &Descriptor,
+    ) -> PyResult<Option<Bound<'py, Exchange>>> {
+        let core = self.core.get()?;
+        let found = core.exchanges.get(usize::from(descriptor.slot)).and_then(Option::as_ref);
+        Ok(found
+            .filter(|exchange| exchange.get().generation == descriptor.generation)
+            .map(|exchange| exchange.bind(py).clone()))
+    }
+
+    /// A new request or WebSocket.
+    fn begin(
+        slf: &Bound<'_, Self>,
+        descriptor: &Descriptor,
+        payload: &[u8],
+        spares: bool,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        if !this.channel().slots.start(descriptor.slot, descriptor.generation) {
+            return Ok(());
+        }
+        let flags = descriptor.flags;
+        let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX);
+        let (Some((head, inline)), false) =
+            (payload.split_at_checked(head_len), flags.has(Flags::BODY_FILE))
+        else {
+            return Err(bad_request());
+        };
+        let head = RequestHead::decode(head).map_err(|_| bad_request())?;
+        let websocket = flags.has(Flags::WEBSOCKET);
+        let scope = this.scopes.get()?.make(py, &head, websocket)?;
+        let mut body = RequestBody {
+            streams: flags.has(Flags::BODY_STREAM),
+            complete: flags.has(Flags::END) || !flags.has(Flags::BODY_STREAM),
+            waits: flags.has(Flags::BODY_WAITS),
+            ..RequestBody::default()
+        };
+        if !inline.is_empty() {
+            body.pieces.push_back(PyBytes::new(py, inline).unbind());
+        }
+        let state = State {
+            scope: Some(scope.clone().unbind()),
+            body,
+            response: Response { is_head: is_head(head.method), ..Response::default() },
+            socket: websocket.then(Box::<Socket>::default),
+            ..State::default()
+        };
+        let exchange = Bound::new(
+            py,
+            Exchange {
+                server: slf.clone().unbind(),
+                slot: descriptor.slot,
+                generation: descriptor.generation,
+                state: LoopCell::new(state),
+            },
+        )?;
+        {
+            let mut core = this.core.get()?;
+            let place = core.exchanges.get_mut(usize::from(descriptor.slot));
+            *place.ok_or_else(bad_request)? = Some(exchange.clone().unbind());
+            core.in_flight += 1;
+        }
+        if spares {
+            this.run_as_spare(py, &exchange, scope)?;
+        } else {
+            this.run_as_task(py, &exchange, scope)?;
+        }
+        this.flush_if_due()
+    }
+
+    /// Runs the first step on the spot.
+    fn run_as_spare<'py>(
+        &self,
+        py: Python<'py>,
+        exchange: &Bound<'py, Exchange>,
+        scope: Bound<'py, PyDict>,
+    ) -> PyResult<()> {
+        let spare = self.tasks.get()?.take(py)?;
+        let context = copy_context(py)?;
+        let arguments = (
+            scope,
+            exchange.getattr(intern!(py, "receive"))?,
+            exchange.getattr(intern!(py, "send"))?,
+        );
+        self.tasks.get()?.enter(py, &spare)?;
+        self.first_step_of.store(exchange.as_ptr() as usize, Ordering::Relaxed);
+        let (outcome, coroutine) =
+            first_step(py, &context, self.app.bind(py), arguments, |made| {
+                self.hooks.wrap.bind(py).call1((made,))
+            });
+        self.first_step_of.store(0, Ordering::Relaxed);
+        self.tasks.get()?.leave(py, &spare)?;
+        let error = match (outcome, coroutine) {
+            (Step::Yielded(waits_for), Some(coroutine)) => {
+                exchange.get().release_last(py)?;
+                exchange.get().state.get()?.task = Some(spare.task.clone_ref(py));
+                let load = exchange.clone().unbind();
+                spare.carrier.get().load(coroutine, context, Some(waits_for), load)?;
+                self.tasks.get()?.register(py, &spare)?;
+                return spare.run(py);
+            }
+            (Step::Raised(error), _) => Some(error),
+            _ => None,
+        };
+        exchange.get().finish(py, error.as_ref())?;
+        let touched = self.tasks.get()?.give_back(py, spare)?;
+        if let Some(spare) = touched {
+            spare.run(py)?;
+        }
+        match error {
+            Some(error) if must_spread(py, &error) && !is_cancelled(py, &error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes an ordinary task.
+    fn run_as_task<'py>(
+        &self,
+        py: Python<'py>,
+        exchange: &Bound<'py, Exchange>,
+        scope: Bound<'py, PyDict>,
+    ) -> PyResult<()> {
+        let (receive, send) =
+            (exchange.getattr(intern!(py, "receive"))?, exchange.getattr(intern!(py, "send"))?);
+        let coroutine = self.hooks.wrap.bind(py).call1((self.app.bind(py), scope, receive, send))?;
+        let carrier = super::carrier::Carrier::new();
+        carrier.load(coroutine, copy_context(py)?, None, exchange.clone().unbind())?;
+        let carrier = Py::new(py, carrier)?;
+        let task = self.event_loop.call_method1(py, intern!(py, "create_task"), (carrier,))?;
+        exchange.get().state.get()?.task = Some(task);
+        Ok(())
+    }
+
+    /// Sends the responses so far on their way before another slow request makes them wait.
+    fn flush_if_due(&self) -> PyResult<()> {
+        let now = Instant::now();
+        let mut core = self.core.get()?;
+        let step = now.duration_since(core.last_step);
+        core.last_step = now;
+        core.slow = if step > SLOW_STEP { SLOW_STEP_MEMORY } else { core.slow.saturating_sub(1) };
+        if core.slow != 0 || now.duration_since(core.last_flush) > FLUSH_AFTER {
+            core.last_flush = now;
+            self.channel().flush();
+        }
+        Ok(())
+    }
+}
+
+fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+    error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
+}
+
+#[cold]
+fn bad_request() -> PyErr {
+    PyRuntimeError::new_err("the front sent a request that cannot be read; this is a bug of Indrik")
+}
+
+fn option<'py, T: FromPyObjectOwned<'py>>(
+    options: &Bound<'py, PyDict>,
+    name: &str,
+) -> PyResult<Option<T>> {
+    match options.get_item(name)? {
+        Some(value) if !value.is_none() => value.extract().map(Some).map_err(Into::into),
+        _ => Ok(None),
+    }
+}
+
+/// ASGI's `server` of every listener.
+fn servers(options: &Bound<'_, PyDict>) -> PyResult<Vec<Py<PyAny>>> {
+    let py = options.py();
+    let Some(listeners) = option::<Bound<'_, PyAny>>(options, "listeners")? else {
+        return Ok(Vec::new());
+    };
+    let mut servers = Vec::new();
+    for listener in listeners.try_iter()? {
+        let (host, port): (String, Option<u16>) = listener?.extract()?;
+        let host = host.strip_prefix("unix:").unwrap_or(&host);
+        servers.push((host, port).into_pyobject(py)?.into_any().unbind());
+    }
+    Ok(servers)
+}

@@ -1,0 +1,343 @@
+//! What an application may do with a WebSocket.
+
+use std::collections::VecDeque;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+use indrik_ring::{Flags, Kind};
+
+use super::exchange::{Exchange, How, Phase, State};
+use super::message::Message;
+use super::response::Head;
+
+/// No close frame was received (RFC 6455, 7.4.1).
+const CODE_LOST: u16 = 1006;
+/// Bytes of a close frame's reason (RFC 6455, 5.5: 125 less the code).
+const REASON_BYTES_MAX: usize = 123;
+
+/// How far a WebSocket is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The handshake has not been answered.
+    #[default]
+    Connecting,
+    /// It is being answered with an ordinary response.
+    Denying,
+    /// Open.
+    Open,
+    /// The application has closed or denied it.
+    Closed,
+}
+
+/// A WebSocket's own state.
+#[derive(Default)]
+pub(super) struct Socket {
+    pub(super) stage: Stage,
+    connect_given: bool,
+    /// Whole messages for the application. Bounded by the front's window.
+    messages: VecDeque<Incoming>,
+    /// The pieces of a message so far. Bounded by the front's message size limit.
+    partial: Vec<u8>,
+    /// The close code and reason for `websocket.disconnect`.
+    closed: Option<(u16, String)>,
+}
+
+struct Incoming {
+    text: bool,
+    bytes: Vec<u8>,
+    /// Bytes that count as taken when the application takes the message.
+    counted: usize,
+}
+
+impl Socket {
+    /// A piece of a message has arrived. Returns the bytes that count as taken now.
+    pub(super) fn arrived(&mut self, piece: &[u8], flags: Flags) -> usize {
+        self.partial.extend_from_slice(piece);
+        if !flags.has(Flags::END) {
+            return piece.len();
+        }
+        let bytes = std::mem::take(&mut self.partial);
+        let text = flags.has(Flags::TEXT);
+        self.messages.push_back(Incoming { text, bytes, counted: piece.len() });
+        0
+    }
+
+    /// The WebSocket is closed; the first word counts.
+    pub(super) fn closed(&mut self, code: u16, reason: String) {
+        self.closed.get_or_insert((code, reason));
+    }
+}
+
+impl Exchange {
+    /// The next message of a WebSocket, if there is one now.
+    ///
+    /// # Errors
+    /// When another thread asks, or the channel is broken.
+    pub(super) fn next_socket_message<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let mut state = self.state.get()?;
+        let lost = state.gone || state.finished;
+        let Some(socket) = state.socket.as_mut() else { return Ok(None) };
+        if !socket.connect_given {
+            socket.connect_given = true;
+            drop(state);
+            let message = PyDict::new(py);
+            message.set_item(intern!(py, "type"), intern!(py, "websocket.connect"))?;
+            return Ok(Some(message));
+        }
+        let next = if socket.stage == Stage::Open { socket.messages.pop_front() } else { None };
+        if let Some(next) = next {
+            drop(state);
+            return self.received(py, next).map(Some);
+        }
+        let done = lost || matches!(socket.stage, Stage::Closed | Stage::Denying);
+        let (code, reason) = match &socket.closed {
+            Some((code, reason)) => (*code, reason.clone()),
+            None if done => (CODE_LOST, String::new()),
+            None => return Ok(None),
+        };
+        drop(state);
+        let message = PyDict::new(py);
+        message.set_item(intern!(py, "type"), intern!(py, "websocket.disconnect"))?;
+        message.set_item(intern!(py, "code"), code)?;
+        message.set_item(intern!(py, "reason"), reason)?;
+        Ok(Some(message))
+    }
+
+    fn received<'py>(&self, py: Python<'py>, next: Incoming) -> PyResult<Bound<'py, PyDict>> {
+        self.took(py, next.counted)?;
+        let message = PyDict::new(py);
+        message.set_item(intern!(py, "type"), intern!(py, "websocket.receive"))?;
+        if next.text {
+            // The front has checked that it is UTF-8.
+            let text = String::from_utf8_lossy(&next.bytes);
+            message.set_item(intern!(py, "text"), PyString::new(py, &text))?;
+        } else {
+            message.set_item(intern!(py, "bytes"), PyBytes::new(py, &next.bytes))?;
+        }
+        Ok(message)
+    }
+
+    /// A message about a WebSocket.
+    ///
+    /// # Errors
+    /// What is wrong with the message, or that the client is gone.
+    pub(super) fn send_socket<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Message<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
+        let stage = {
+            let state = this.state.get()?;
+            let socket = state.socket.as_ref();
+            let stage = socket.map_or(Stage::Closed, |socket| socket.stage);
+            let lost = socket.is_some_and(|socket| socket.closed.is_some());
+            if stage != Stage::Closed && (lost || state.torn || this.is_gone(&state)) {
+                drop(state);
+                return Err(this.gone_error(slf.py()));
+            }
+            stage
+        };
+        match (stage, message.kind) {
+            (Stage::Connecting, "websocket.accept") => this.accept(message)?,
+            (Stage::Connecting, "websocket.close") => this.refuse(message)?,
+            (Stage::Connecting, "websocket.http.response.start") => {
+                this.start(message)?;
+                this.set_stage(Stage::Denying)?;
+            }
+            (Stage::Denying, "websocket.http.response.body") => {
+                if this.state.get()?.response.phase == Phase::Complete {
+                    return Err(out_of_order(Stage::Closed, message.kind));
+                }
+                return Self::send_part(slf, message);
+            }
+            (Stage::Open, "websocket.send") => return Self::send_message(slf, message),
+            (Stage::Open, "websocket.close") => return Self::close(slf, message),
+            (stage, kind) => return Err(out_of_order(stage, kind)),
+        }
+        this.server.get().settle();
+        this.server.get().ready(slf.py())
+    }
+
+    fn set_stage(&self, stage: Stage) -> PyResult<()> {
+        if let Some(socket) = self.state.get()?.socket.as_mut() {
+            socket.stage = stage;
+        }
+        Ok(())
+    }
+
+    fn accept(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let subprotocol = message.text(intern!(py, "subprotocol"))?;
+        let subprotocol = subprotocol.as_ref().map_or(Ok(""), |text| text.to_str())?;
+        if subprotocol.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(PyValueError::new_err(format!(
+                "ASGI message 'websocket.accept': the subprotocol {subprotocol:?} is not a token"
+            )));
+        }
+        let mut head = Head::begin_with_reason(101, subprotocol.as_bytes());
+        message.headers(intern!(py, "headers"))?.each(|name, value| {
+            // The protocol is said by the key, not by a field.
+            if name.eq_ignore_ascii_case(b"sec-websocket-protocol") {
+                return Ok(());
+            }
+            Ok(head.field(name, value)?)
+        })?;
+        head.finish();
+        let aux = head.bytes.len() as u64;
+        let descriptor = self.descriptor(Kind::WebSocketAccept, Flags::NONE, aux);
+        self.send_raw(py, descriptor, &[&head.bytes])?;
+        self.set_stage(Stage::Open)
+    }
+
+    /// A close before the accept: the handshake is answered with 403.
+    fn refuse(&self, message: &Message<'_, '_>) -> PyResult<()> {
+        let py = message.dict.py();
+        let mut head = Head::begin(403)?;
+        head.finish();
+        let aux = head.bytes.len() as u64;
+        self.send_raw(py, self.descriptor(Kind::Response, Flags::END, aux), &[&head.bytes])?;
+        let mut state = self.state.get()?;
+        state.response.phase = Phase::Complete;
+        state.close_socket(CODE_LOST, String::new());
+        let waiters = state.take_waiters();
+        drop(state);
+        super::exchange::wake(py, waiters)
+    }
+
+    fn send_message<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Message<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let text = message.text(intern!(py, "text"))?;
+        let bytes = message.bytes(intern!(py, "bytes"))?;
+        match (bytes, text) {
+            (Some(bytes), None) => {
+                Self::transmit(slf, bytes.into_any(), How::Message { text: false })
+            }
+            (None, Some(text)) => {
+                Self::transmit(slf, text.into_any(), How::Message { text: true })
+            }
+            _ => Err(PyValueError::new_err(
+                "ASGI message 'websocket.send' needs exactly one of 'bytes' and 'text'",
+            )),
+        }
+    }
+
+    fn close<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Message<'_, 'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let code = match message.dict.get_item(intern!(py, "code"))? {
+            None => 1000,
+            Some(value) if value.is_none() => 1000,
+            Some(value) => {
+                let code = value.extract::<u16>().ok().filter(|code| may_be_sent(*code));
+                code.ok_or_else(|| {
+                    let wanted = "a close code: 1000-1003, 1007-1014 or 3000-4999";
+                    message.wrong_type(intern!(py, "code"), wanted, &value)
+                })?
+            }
+        };
+        let reason = message.text(intern!(py, "reason"))?;
+        let reason = match reason {
+            Some(reason) if reason.to_str()?.len() > REASON_BYTES_MAX => {
+                PyString::new(py, cut(reason.to_str()?, REASON_BYTES_MAX))
+            }
+            Some(reason) => reason,
+            None => PyString::new(py, ""),
+        };
+        let text = reason.to_str()?.to_owned();
+        let waiters = {
+            let mut state = slf.get().state.get()?;
+            state.close_socket(code, text);
+            std::mem::take(&mut state.receive_waiters)
+        };
+        let sent = Self::transmit(slf, reason.into_any(), How::Close { code })?;
+        super::exchange::wake(py, waiters)?;
+        Ok(sent)
+    }
+}
+
+impl State {
+    fn close_socket(&mut self, code: u16, reason: String) {
+        if let Some(socket) = self.socket.as_mut() {
+            socket.stage = Stage::Closed;
+            socket.closed(code, reason);
+        }
+    }
+}
+
+/// Whether an application may close with this code (RFC 6455, 7.4).
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// The longest prefix of a text of at most `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cold]
+fn out_of_order(stage: Stage, kind: &str) -> PyErr {
+    let text = match stage {
+        Stage::Connecting => format!(
+            "Expected ASGI message 'websocket.accept', 'websocket.close' or \
+             'websocket.http.response.start', but got '{kind}'."
+        ),
+        Stage::Denying => {
+            format!("Expected ASGI message 'websocket.http.response.body', but got '{kind}'.")
+        }
+        Stage::Open => format!(
+            "Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'."
+        ),
+        Stage::Closed => format!(
+            "Unexpected ASGI message '{kind}', after sending 'websocket.close' or response already completed."
+        ),
+    };
+    PyRuntimeError::new_err(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use indrik_ring::Flags;
+
+    use super::{Socket, cut, may_be_sent};
+
+    #[test]
+    fn pieces_are_put_together_and_only_the_last_is_counted_later() {
+        let mut socket = Socket::default();
+        assert_eq!(socket.arrived(b"ab", Flags::TEXT), 2);
+        assert_eq!(socket.arrived(b"cde", Flags::TEXT.with(Flags::END)), 0);
+        let message = socket.messages.pop_front().unwrap();
+        assert_eq!((message.text, &message.bytes[..], message.counted), (true, &b"abcde"[..], 3));
+    }
+
+    #[test]
+    fn the_first_close_code_counts() {
+        let mut socket = Socket::default();
+        socket.closed(1001, "bye".into());
+        socket.closed(1006, String::new());
+        assert_eq!(socket.closed, Some((1001, "bye".into())));
+    }
+
+    #[test]
+    fn reserved_close_codes_may_not_be_sent() {
+        assert!([1000, 1003, 1011, 3000, 4999].into_iter().all(may_be_sent));
+        assert!(![999, 1004, 1005, 1006, 1015, 2999, 5000].into_iter().any(may_be_sent));
+    }
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        assert_eq!(cut("aéb", 2), "a");
+        assert_eq!(cut("aéb", 3), "aé");
+        assert_eq!(cut("ab", 9), "ab");
+    }
+}

@@ -1,0 +1,65 @@
+//! What the supervisor tells a worker about how to serve.
+
+use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// The options of a worker; see `indrik.worker`.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Whether other processes serve the same application.
+    pub(crate) multiprocess: bool,
+    /// Whether other threads of this process call the application.
+    pub(crate) multithread: bool,
+    /// `http`, or `https` when a proxy in front does TLS for all requests.
+    pub(crate) url_scheme: String,
+    /// For `SERVER_SOFTWARE`.
+    pub(crate) server_software: String,
+    /// The prefix under which the application is mounted.
+    pub(crate) script_name: String,
+    /// Where the front listens, indexed by the number in a request's head.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// An address the front listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// An IP address, or `unix:` and a path.
+    pub(crate) host: String,
+    /// `None` for a Unix socket.
+    pub(crate) port: Option<u16>,
+}
+
+impl Options {
+    /// Reads the dict; keys that are missing have the defaults of a lone worker.
+    ///
+    /// # Errors
+    /// `TypeError` naming the option that is of the wrong type.
+    pub(crate) fn from_dict(options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(Self {
+            multiprocess: get(options, "multiprocess")?.unwrap_or(false),
+            multithread: get(options, "multithread")?.unwrap_or(false),
+            url_scheme: get(options, "url_scheme")?.unwrap_or_else(|| "http".to_owned()),
+            server_software: get(options, "server_software")?
+                .unwrap_or_else(|| concat!("indrik/", env!("CARGO_PKG_VERSION")).to_owned()),
+            script_name: get(options, "script_name")?.unwrap_or_default(),
+            listeners: get::<Vec<(String, Option<u16>)>>(options, "listeners")?
+                .ok_or_else(|| PyKeyError::new_err("the worker option 'listeners' is missing"))?
+                .into_iter()
+                .map(|(host, port)| Listener { host, port })
+                .collect(),
+        })
+    }
+}
+
+fn get<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    let Some(value) = options.get_item(name)? else {
+        return Ok(None);
+    };
+    value.extract::<T>().map(Some).map_err(|_| {
+        PyTypeError::new_err(format!("the worker option {name:?} has the wrong type: {value}"))
+    })
+}

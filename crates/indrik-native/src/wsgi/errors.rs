@@ -1,0 +1,35 @@
+//! `wsgi.errors`: what the application writes for the error log.
+
+use std::io::Write;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// A text stream over standard error. Nothing is kept back, so lines of several workers do not mix
+/// and nothing is lost when a worker dies.
+#[pyclass(frozen, module = "indrik._native")]
+pub(crate) struct ErrorStream;
+
+#[pymethods]
+impl ErrorStream {
+    /// Writes text; what UTF-8 cannot hold (lone surrogates) is written as an escape.
+    fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        let encoded = text.call_method1("encode", ("utf-8", "backslashreplace"))?;
+        let bytes: Vec<u8> = encoded.extract()?;
+        // Standard error may be a pipe whose reader is slow.
+        py.detach(|| std::io::stderr().write_all(&bytes))?;
+        text.len()
+    }
+
+    /// Writes several texts.
+    fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+        for line in lines.try_iter()? {
+            self.write(py, line?.cast::<PyString>()?)?;
+        }
+        Ok(())
+    }
+
+    /// Does nothing: nothing is kept back.
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn flush(&self) {}
+}

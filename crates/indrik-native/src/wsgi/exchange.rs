@@ -1,0 +1,305 @@
+//! One request being answered: what `start_response`, `write` and `wsgi.early_hints` act on.
+
+use indrik_ring::{Descriptor, RequestHead};
+use parking_lot::{Mutex, MutexGuard};
+use pyo3::exceptions::{
+    PyAssertionError, PyBrokenPipeError, PyRuntimeError, PyTypeError, PyValueError,
+};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::channel::Channel;
+use crate::text::{bytes_of, latin1_bytes};
+use crate::wsgi::head::Head;
+use crate::wsgi::response::{Phase, Response, SendError, Then};
+
+/// One request being answered. It is used again for the next request unless the application kept
+/// one of its functions.
+#[pyclass(frozen, module = "indrik._native")]
+pub(crate) struct Exchange {
+    channel: Py<Channel>,
+    state: Mutex<State>,
+}
+
+/// What changes while a request is answered.
+pub(crate) struct State {
+    /// The response.
+    pub(crate) response: Response,
+    /// Why `start_response` refused what the application gave it last.
+    pub(crate) refusal: Option<String>,
+    /// The `write` function, while the request runs (it refers to the exchange, so keeping it
+    /// longer would be a cycle).
+    write: Option<Py<PyAny>>,
+}
+
+impl Exchange {
+    /// Answers through a channel.
+    pub(crate) fn new(channel: Py<Channel>) -> Self {
+        let state = State { response: Response::new(), refusal: None, write: None };
+        Self { channel, state: Mutex::new(state) }
+    }
+
+    /// The state, for as short as possible.
+    ///
+    /// Never waits for it: it may be held while the GIL is released, so waiting with the GIL would
+    /// be a deadlock; and two threads that answer one request at once are a mistake anyway.
+    ///
+    /// # Errors
+    /// `RuntimeError` when another thread is at it.
+    #[inline]
+    pub(crate) fn state(&self) -> PyResult<MutexGuard<'_, State>> {
+        self.state.try_lock().ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "another thread is just sending a piece of this response: call write() and \
+                 start_response() from one thread at a time",
+            )
+        })
+    }
+
+    /// The state, for the thread that serves the request: waits, with the GIL released, while
+    /// another thread of the application is at it.
+    #[inline]
+    pub(crate) fn wait_for_state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        loop {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            py.detach(|| drop(self.state.lock()));
+        }
+    }
+
+    /// Begins to answer a request; `write` is lent until [`Self::end`].
+    #[inline]
+    pub(crate) fn begin(
+        &self,
+        request: &Descriptor,
+        head: &RequestHead<'_>,
+        write: &Bound<'_, PyAny>,
+    ) {
+        let mut state = self.wait_for_state(write.py());
+        state.refusal = None;
+        state.write = Some(write.clone().unbind());
+        state.response.begin(request, head.method == b"HEAD", head.version >= 11);
+    }
+
+    /// Gives the `write` function back: nothing more can be sent.
+    #[inline]
+    pub(crate) fn end(&self, py: Python<'_>) {
+        let write = self.wait_for_state(py).write.take();
+        drop(write);
+    }
+
+    /// The `write` function.
+    ///
+    /// # Errors
+    /// When the request is over.
+    #[inline]
+    pub(crate) fn write_function(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let state = self.state()?;
+        state.write.as_ref().map(|write| write.clone_ref(py)).ok_or_else(request_is_over)
+    }
+
+    /// What `start_response` does (PEP 3333).
+    ///
+    /// # Errors
+    /// `ValueError` and `TypeError` naming what is wrong; `AssertionError` when the response was
+    /// begun and no `exc_info` is given; the exception in `exc_info` when the head was sent.
+    #[inline]
+    pub(crate) fn start_response(
+        &self,
+        status: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyAny>,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let mut state = self.state()?;
+        match state.response.phase {
+            Phase::Idle => return Err(request_is_over()),
+            Phase::Gone => return Err(client_gone()),
+            Phase::Waiting => {}
+            Phase::Ready if exc_info.is_some() => state.response.phase = Phase::Waiting,
+            Phase::Streaming | Phase::Complete if exc_info.is_some() => {
+                drop(state);
+                return Err(reraised(exc_info));
+            }
+            Phase::Ready | Phase::Streaming | Phase::Complete => {
+                return Err(PyAssertionError::new_err(
+                    "start_response() was called already; call it again only with exc_info",
+                ));
+            }
+        }
+        match read_head(&mut state.response.head, status, headers) {
+            Ok(()) => {
+                state.refusal = None;
+                state.response.phase = Phase::Ready;
+                Ok(())
+            }
+            Err(Refusal::Said(message)) => {
+                state.refusal = Some(message.clone());
+                Err(PyValueError::new_err(message))
+            }
+            Err(Refusal::Raised(error)) => Err(error),
+        }
+    }
+
+    /// What `write` does.
+    ///
+    /// # Errors
+    /// `TypeError` for what is no bytes, `BrokenPipeError` when the client has gone.
+    pub(crate) fn write(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Some(bytes) = bytes_of(data) else {
+            return Err(PyTypeError::new_err(format!(
+                "write() takes bytes, not {}",
+                data.get_type().name()?
+            )));
+        };
+        let py = data.py();
+        let channel = self.channel.get();
+        let mut state = self.state()?;
+        if bytes.is_empty() && state.response.phase != Phase::Idle {
+            return Ok(());
+        }
+        let sent = state.response.send(py, channel, bytes, Then::More);
+        channel.flush();
+        sent.map_err(|error| match error {
+            SendError::Gone => client_gone(),
+            SendError::Python(error) => error,
+            SendError::NotStarted | SendError::Short(_) => request_is_over(),
+        })
+    }
+
+    /// What `wsgi.early_hints` does: sends a 103 response, if the client understands that.
+    ///
+    /// # Errors
+    /// `ValueError` and `TypeError` naming what is wrong.
+    pub(crate) fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = self.state()?;
+        if !matches!(state.response.phase, Phase::Waiting | Phase::Ready) {
+            return Err(PyRuntimeError::new_err(
+                "early_hints() must be called before the response begins",
+            ));
+        }
+        if !state.response.takes_interim {
+            return Ok(());
+        }
+        let mut head = Head::default();
+        head.begin_interim(103);
+        read_fields(&mut head, headers).map_err(|refusal| match refusal {
+            Refusal::Said(message) => PyValueError::new_err(message),
+            Refusal::Raised(error) => error,
+        })?;
+        let channel = self.channel.get();
+        state.response.send_interim(headers.py(), channel, &head)?;
+        channel.flush();
+        Ok(())
+    }
+}
+
+/// Why a head was refused.
+enum Refusal {
+    /// With a message of ours.
+    Said(String),
+    /// With an exception of the application's own objects.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Refusal {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+#[inline]
+fn read_head(
+    head: &mut Head,
+    status: &Bound<'_, PyAny>,
+    headers: &Bound<'_, PyAny>,
+) -> Result<(), Refusal> {
+    let Some(bytes) = latin1_bytes(status) else {
+        return Err(Refusal::Said(format!(
+            "invalid status {}: must be a str such as \"200 OK\"",
+            shown(status)
+        )));
+    };
+    head.begin(bytes).map_err(|error| Refusal::Said(error.to_string()))?;
+    read_fields(head, headers)
+}
+
+#[inline]
+fn read_fields(head: &mut Head, headers: &Bound<'_, PyAny>) -> Result<(), Refusal> {
+    let py = headers.py();
+    // SAFETY: the index is checked against the length each time round, because anything that runs
+    // Python code could shorten the list; the item is held while it is read.
+    unsafe {
+        if ffi::PyList_CheckExact(headers.as_ptr()) != 0 {
+            let mut index = 0;
+            while index < ffi::PyList_GET_SIZE(headers.as_ptr()) {
+                let item = ffi::compat::PyList_GetItemRef(headers.as_ptr(), index);
+                read_field(head, &Bound::from_owned_ptr_or_err(py, item)?)?;
+                index += 1;
+            }
+            return Ok(());
+        }
+    }
+    for item in headers.try_iter()? {
+        read_field(head, &item?)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn read_field(head: &mut Head, item: &Bound<'_, PyAny>) -> Result<(), Refusal> {
+    // SAFETY: the size of the exact tuple is checked before its items are read, and it holds them.
+    let pair = unsafe {
+        let raw = item.as_ptr();
+        if ffi::PyTuple_CheckExact(raw) != 0 && ffi::PyTuple_GET_SIZE(raw) == 2 {
+            let at = |i| Bound::from_borrowed_ptr(item.py(), ffi::PyTuple_GET_ITEM(raw, i));
+            Some((at(0), at(1)))
+        } else {
+            None
+        }
+    };
+    let (name, value) = match pair {
+        Some(pair) => pair,
+        None => item.extract().map_err(|_| {
+            Refusal::Said(format!("invalid header {}: must be a (name, value) tuple", shown(item)))
+        })?,
+    };
+    let Some(name) = latin1_bytes(&name) else {
+        return Err(Refusal::Said(format!(
+            "invalid header name {}: must be a str of ASCII characters",
+            shown(&name)
+        )));
+    };
+    let Some(value) = latin1_bytes(&value) else {
+        return Err(Refusal::Said(format!(
+            "invalid value {} of the header {:?}: must be a str of latin-1 characters",
+            shown(&value),
+            String::from_utf8_lossy(name),
+        )));
+    };
+    head.add(name, value).map_err(|error| Refusal::Said(error.to_string()))
+}
+
+/// An object in an error message.
+fn shown(object: &Bound<'_, PyAny>) -> String {
+    const SHOWN_CHARACTERS_MAX: usize = 200;
+    let text = object.repr().map_or_else(|_| "?".to_owned(), |repr| repr.to_string());
+    text.chars().take(SHOWN_CHARACTERS_MAX).collect()
+}
+
+/// The exception in a `(type, value, traceback)` triple.
+fn reraised(exc_info: Option<&Bound<'_, PyAny>>) -> PyErr {
+    let value = exc_info.and_then(|info| info.get_item(1).ok());
+    value.map_or_else(
+        || PyTypeError::new_err("exc_info must be a tuple as sys.exc_info() gives it"),
+        PyErr::from_value,
+    )
+}
+
+fn request_is_over() -> PyErr {
+    PyRuntimeError::new_err("the response is over: start_response() and write() came too late")
+}
+
+fn client_gone() -> PyErr {
+    PyBrokenPipeError::new_err("the client has closed the connection")
+}

@@ -1,0 +1,356 @@
+//! Handling one request: from the ring to the application, and from its result to the ring.
+
+use std::os::fd::OwnedFd;
+
+use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, RequestHead};
+use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyList, PyTuple};
+
+use crate::channel::{Channel, broken};
+use crate::log;
+use crate::options::Options;
+use crate::text::bytes_of;
+use crate::wsgi::callables::Callables;
+use crate::wsgi::environ::Environs;
+use crate::wsgi::exchange::Exchange;
+use crate::wsgi::file::FileWrapper;
+use crate::wsgi::input::Input;
+use crate::wsgi::response::{
+    FAILED_AFTER, FAILED_BEFORE, FAILED_INVALID, FAILED_SHORT, Phase, SendError, Then,
+};
+
+/// A request that was taken from the ring and started.
+pub(crate) struct Taken {
+    descriptor: Descriptor,
+    body: Body,
+}
+
+enum Body {
+    None,
+    Memory(Vec<u8>),
+    File(std::io::Result<OwnedFd>),
+}
+
+/// Takes the next request that the front did not take back; its head goes into `head`. The ring's
+/// memory is free again when it returns.
+///
+/// # Errors
+/// When the channel is broken.
+#[inline]
+pub(crate) fn take(channel: &Channel, head: &mut Vec<u8>) -> PyResult<Option<Taken>> {
+    let mut requests = channel.requests.lock();
+    loop {
+        let Some(descriptor) = requests.receive().map_err(broken)? else {
+            return Ok(None);
+        };
+        let taken = (descriptor.kind == Kind::Request).then(|| {
+            // SAFETY: the worker trusts its front, and the payload is released below.
+            let payload = unsafe { requests.payload(&descriptor) };
+            read_request(channel, descriptor, payload, head)
+        });
+        if requests.release() {
+            channel.ring_front();
+        }
+        if let Some(Some(taken)) = taken {
+            return Ok(Some(taken));
+        }
+    }
+}
+
+/// `None` when the front took it back.
+fn read_request(
+    channel: &Channel,
+    descriptor: Descriptor,
+    payload: &[u8],
+    head: &mut Vec<u8>,
+) -> Option<Taken> {
+    let Descriptor { slot, generation, .. } = descriptor;
+    // The file comes even if the request was taken back.
+    let file = descriptor.flags.has(Flags::BODY_FILE).then(|| channel.take_fd(slot, generation));
+    if !channel.slots.start(slot, generation) {
+        return None;
+    }
+    let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX).min(payload.len());
+    let (head_part, body_part) = payload.split_at(head_len);
+    head.clear();
+    head.extend_from_slice(head_part);
+    let body = match file {
+        Some(file) => Body::File(file),
+        None if body_part.is_empty() => Body::None,
+        None => Body::Memory(body_part.to_vec()),
+    };
+    Some(Taken { descriptor, body })
+}
+
+/// Handles requests, one at a time. Each thread has its own.
+pub(crate) struct Handler {
+    channel: Py<Channel>,
+    app: Py<PyAny>,
+    environs: Environs,
+    exchange: Py<Exchange>,
+    callables: Callables,
+    /// The parts of a list, joined.
+    joined: Vec<u8>,
+}
+
+impl Handler {
+    /// Prepares to call `app`.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn new(
+        py: Python<'_>,
+        channel: &Py<Channel>,
+        app: &Py<PyAny>,
+        options: &Options,
+    ) -> PyResult<Self> {
+        let exchange = Bound::new(py, Exchange::new(channel.clone_ref(py)))?;
+        Ok(Self {
+            channel: channel.clone_ref(py),
+            app: app.clone_ref(py),
+            environs: Environs::new(py, options)?,
+            callables: Callables::new(&exchange)?,
+            exchange: exchange.unbind(),
+            joined: Vec::new(),
+        })
+    }
+
+    /// Handles one request; its response is sent, but the front is not woken for a short one.
+    ///
+    /// # Errors
+    /// When the worker must end: the channel is broken, or the application raised `SystemExit` or
+    /// the like (the request has been answered then).
+    pub(crate) fn handle(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
+        let head = RequestHead::decode(head)
+            .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
+        self.exchange.get().begin(&taken.descriptor, &head, self.callables.write.bind(py));
+        let result = self.call(py, &head, taken.body);
+        let result = self.conclude(py, &head, result);
+        self.exchange.get().end(py);
+        if !self.callables.are_ours_alone() {
+            let exchange = Bound::new(py, Exchange::new(self.channel.clone_ref(py)))?;
+            self.callables = Callables::new(&exchange)?;
+            self.exchange = exchange.unbind();
+        }
+        result
+    }
+
+    /// Calls the application and sends what it returns.
+    fn call(
+        &mut self,
+        py: Python<'_>,
+        head: &RequestHead<'_>,
+        body: Body,
+    ) -> Result<(), SendError> {
+        let input = match body {
+            Body::None => None,
+            Body::Memory(bytes) => Some(Bound::new(py, Input::memory(bytes))?),
+            Body::File(file) => {
+                let input = file.and_then(Input::file).map_err(PyErr::from)?;
+                Some(Bound::new(py, input)?)
+            }
+        };
+        let hints = self.callables.early_hints.bind(py);
+        let Ok(environ) = self.environs.build(py, head, input, hints)? else {
+            return Err(outside_prefix(&self.environs));
+        };
+        let result = {
+            let arguments = [environ.as_ptr(), self.callables.start_response.as_ptr()];
+            // SAFETY: two live arguments, and none by keyword.
+            unsafe {
+                let result = ffi::PyObject_Vectorcall(
+                    self.app.as_ptr(),
+                    arguments.as_ptr(),
+                    arguments.len(),
+                    std::ptr::null_mut(),
+                );
+                Bound::from_owned_ptr_or_err(py, result)?
+            }
+        };
+        self.send_result(&result)
+    }
+
+    /// Sends what the application returned.
+    #[inline]
+    fn send_result(&mut self, result: &Bound<'_, PyAny>) -> Result<(), SendError> {
+        let py = result.py();
+        // SAFETY: a type check, then the length of what is exactly that type.
+        let only = unsafe {
+            let raw = result.as_ptr();
+            if ffi::PyList_CheckExact(raw) != 0 && ffi::PyList_GET_SIZE(raw) == 1 {
+                let item = ffi::compat::PyList_GetItemRef(raw, 0);
+                Some(Bound::from_owned_ptr_or_err(py, item)?)
+            } else if ffi::PyTuple_CheckExact(raw) != 0 && ffi::PyTuple_GET_SIZE(raw) == 1 {
+                Some(Bound::from_borrowed_ptr(py, ffi::PyTuple_GET_ITEM(raw, 0)))
+            } else {
+                None
+            }
+        };
+        if let Some(item) = only {
+            let data = body_bytes(&item)?;
+            let mut state = self.exchange.get().wait_for_state(py);
+            // Neither type has a close(): the application is through.
+            return state.response.send(py, self.channel.get(), data, Then::Done);
+        }
+        if self.join(result)? {
+            let mut state = self.exchange.get().wait_for_state(py);
+            return state.response.send(py, self.channel.get(), &self.joined, Then::Done);
+        }
+        let sent = self.send_closable(result);
+        // Whatever happened, and even if the client has gone (PEP 3333).
+        let closed = close(result);
+        sent?;
+        Ok(closed?)
+    }
+
+    /// Joins the items of a short list or tuple; false when it is no such thing.
+    fn join(&mut self, result: &Bound<'_, PyAny>) -> Result<bool, SendError> {
+        let items: Bound<'_, PyTuple> = if let Ok(list) = result.cast_exact::<PyList>() {
+            list.to_tuple()
+        } else if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+            tuple.clone()
+        } else {
+            return Ok(false);
+        };
+        self.joined.clear();
+        for item in items.iter_borrowed() {
+            let data = body_bytes(&item)?;
+            if self.joined.len() + data.len() > CHUNK_MAX {
+                return Ok(false);
+            }
+            self.joined.extend_from_slice(data);
+        }
+        Ok(true)
+    }
+
+    /// Sends a file, or what an iterable yields.
+    fn send_closable(&self, result: &Bound<'_, PyAny>) -> Result<(), SendError> {
+        let py = result.py();
+        let channel = self.channel.get();
+        if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
+            let mut state = self.exchange.get().wait_for_state(py);
+            let response = &mut state.response;
+            let sendable = response.phase == Phase::Ready && response.can_have_body();
+            let file = if sendable { wrapper.get().range(py) } else { None };
+            if let Some(file) = file.filter(|file| response.accepts_file(file)) {
+                return response.send_file(py, channel, &file);
+            }
+        }
+        let items: Bound<'_, PyIterator> = result.try_iter()?;
+        for item in items {
+            let item = item?;
+            let data = body_bytes(&item)?;
+            if data.is_empty() {
+                continue;
+            }
+            let mut state = self.exchange.get().wait_for_state(py);
+            let sent = state.response.send(py, channel, data, Then::More);
+            // PEP 3333: a piece is on its way before the next one is asked for.
+            channel.flush();
+            sent?;
+            if state.response.is_head && state.response.phase == Phase::Complete {
+                // The rest would be thrown away.
+                break;
+            }
+        }
+        self.exchange.get().wait_for_state(py).response.end(py, channel)?;
+        channel.flush();
+        Ok(())
+    }
+
+    /// Tells the front how the request ended, and the log if it failed.
+    #[inline]
+    fn conclude(
+        &self,
+        py: Python<'_>,
+        head: &RequestHead<'_>,
+        result: Result<(), SendError>,
+    ) -> PyResult<()> {
+        let channel = self.channel.get();
+        match result {
+            Ok(()) => self.exchange.get().wait_for_state(py).response.finish(py, channel),
+            Err(error) => self.conclude_failure(py, head, error),
+        }
+    }
+
+    #[cold]
+    fn conclude_failure(
+        &self,
+        py: Python<'_>,
+        head: &RequestHead<'_>,
+        error: SendError,
+    ) -> PyResult<()> {
+        let channel = self.channel.get();
+        let what = format!("Error handling request {}", String::from_utf8_lossy(head.target));
+        let mut state = self.exchange.get().wait_for_state(py);
+        let refusal = state.refusal.take();
+        let response = &mut state.response;
+        let raised = match error {
+            SendError::Gone => return response.finish(py, channel),
+            SendError::NotStarted => {
+                let why = refusal.unwrap_or_else(|| {
+                    "the application returned without calling start_response()".to_owned()
+                });
+                return response.fail(py, channel, FAILED_INVALID, &format!("{what}: {why}"));
+            }
+            SendError::Short(missing) => {
+                let line = format!(
+                    "{what}: the body ended {missing} bytes short of its Content-Length; the \
+                     connection is closed so that the client notices"
+                );
+                return response.fail(py, channel, FAILED_SHORT, &line);
+            }
+            SendError::Python(raised) => raised,
+        };
+        if response.phase == Phase::Gone && raised.is_instance_of::<PyBrokenPipeError>(py) {
+            return response.finish(py, channel);
+        }
+        if let Some(why) = refusal
+            && response.phase == Phase::Waiting
+            && raised.is_instance_of::<PyValueError>(py)
+            && raised.value(py).to_string() == why
+        {
+            return response.fail(py, channel, FAILED_INVALID, &format!("{what}: {why}"));
+        }
+        let phase = response.phase;
+        drop(state);
+        log::exception(py, &what, &raised);
+        let response = &mut self.exchange.get().wait_for_state(py).response;
+        match phase {
+            Phase::Complete | Phase::Gone | Phase::Idle => response.finish(py, channel)?,
+            Phase::Waiting | Phase::Ready => response.fail(py, channel, FAILED_BEFORE, "")?,
+            Phase::Streaming => response.fail(py, channel, FAILED_AFTER, "")?,
+        }
+        if raised.is_instance_of::<PyException>(py) { Ok(()) } else { Err(raised) }
+    }
+}
+
+/// The bytes of one item of a response.
+#[inline]
+fn body_bytes<'a>(item: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    match bytes_of(item) {
+        Some(bytes) => Ok(bytes),
+        None => Err(PyTypeError::new_err(format!(
+            "the application must give bytes as the body, not {}: encode it",
+            item.get_type().name()?
+        ))),
+    }
+}
+
+/// Calls the `close` method that an iterable may have.
+fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
+    match result.getattr_opt(pyo3::intern!(result.py(), "close"))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+#[cold]
+fn outside_prefix(environs: &Environs) -> SendError {
+    SendError::Python(PyValueError::new_err(format!(
+        "the path of the request does not begin with SCRIPT_NAME {:?}",
+        environs.script_name()
+    )))
+}

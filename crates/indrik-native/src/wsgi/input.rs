@@ -1,0 +1,279 @@
+//! `wsgi.input`: the request body.
+
+use std::os::fd::OwnedFd;
+
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyOSError, PyStopIteration};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+/// Bytes that reading lines from a file fetches at once.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// The request body. The front has all of it before the application is called, so reading never
+/// waits for the client: short bodies lie in memory, long ones in a file.
+#[pyclass(frozen, module = "indrik._native")]
+pub(crate) struct Input {
+    body: Mutex<Body>,
+    /// Whether reading may have to wait for a disk.
+    is_file: bool,
+}
+
+struct Body {
+    source: Source,
+    /// Bytes the application has taken.
+    at: u64,
+    len: u64,
+    /// What was read ahead of a file, for lines.
+    ahead: Vec<u8>,
+    /// Where in the file `ahead` begins.
+    ahead_at: u64,
+}
+
+enum Source {
+    Memory(Vec<u8>),
+    File(OwnedFd),
+}
+
+impl Input {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self::new(Source::Memory(Vec::new()), 0, false)
+    }
+
+    /// A body in memory.
+    pub(crate) fn memory(bytes: Vec<u8>) -> Self {
+        let len = bytes.len() as u64;
+        Self::new(Source::Memory(bytes), len, false)
+    }
+
+    /// A body that is the whole of a file.
+    ///
+    /// # Errors
+    /// When the file's length cannot be asked.
+    pub(crate) fn file(fd: OwnedFd) -> std::io::Result<Self> {
+        let size = rustix::fs::fstat(&fd)?.st_size;
+        Ok(Self::new(Source::File(fd), u64::try_from(size).unwrap_or(0), true))
+    }
+
+    const fn new(source: Source, len: u64, is_file: bool) -> Self {
+        let body = Body { source, at: 0, len, ahead: Vec::new(), ahead_at: 0 };
+        Self { body: Mutex::new(body), is_file }
+    }
+
+    /// Does something with the body; without the GIL if that may take time. Whoever holds the lock
+    /// needs nothing of Python, so waiting for it with the GIL held is safe.
+    fn with_body<R: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Body) -> R + Send) -> R {
+        if self.is_file {
+            py.detach(|| work(&mut self.body.lock()))
+        } else {
+            work(&mut self.body.lock())
+        }
+    }
+}
+
+#[pymethods]
+impl Input {
+    /// At most `size` bytes; all that is left when it is negative or `None`.
+    #[pyo3(signature = (size = None, /))]
+    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let (at, len) = self.take(size);
+        if len == 0 {
+            return Ok(PyBytes::new(py, b""));
+        }
+        PyBytes::new_with(py, len, |into| {
+            self.with_body(py, |body| body.source.read_at(at, into)).map_err(read_failed)
+        })
+    }
+
+    /// One line with its end, at most `size` bytes of it; `b""` at the end of the body.
+    #[pyo3(signature = (size = None, /))]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        let line = self.with_body(py, |body| body.read_line(limit(size))).map_err(read_failed)?;
+        Ok(PyBytes::new(py, &line))
+    }
+
+    /// The lines that are left; about `hint` bytes of them when it is positive.
+    #[pyo3(signature = (hint = None, /))]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+        let lines = PyList::empty(py);
+        let enough = hint.and_then(|hint| usize::try_from(hint).ok()).filter(|hint| *hint > 0);
+        let mut total = 0;
+        loop {
+            let line = self.readline(py, None)?;
+            let len = line.as_bytes().len();
+            if len == 0 {
+                return Ok(lines);
+            }
+            lines.append(line)?;
+            total += len;
+            if enough.is_some_and(|enough| total >= enough) {
+                return Ok(lines);
+            }
+        }
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let line = self.readline(py, None)?;
+        if line.as_bytes().is_empty() {
+            return Err(PyStopIteration::new_err(()));
+        }
+        Ok(line)
+    }
+}
+
+impl Input {
+    /// Moves on by at most `size` bytes: from where, and how many.
+    fn take(&self, size: Option<i64>) -> (u64, usize) {
+        let mut body = self.body.lock();
+        let at = body.at;
+        let left = body.len - at;
+        let len = limit(size).map_or(left, |limit| left.min(limit));
+        body.at += len;
+        (at, usize::try_from(len).unwrap_or(usize::MAX))
+    }
+}
+
+impl Body {
+    fn read_line(&mut self, limit: Option<u64>) -> std::io::Result<Vec<u8>> {
+        let left = self.len - self.at;
+        let limit = limit.map_or(left, |limit| limit.min(left));
+        let mut line = Vec::new();
+        while (line.len() as u64) < limit {
+            let wanted = usize::try_from(limit - line.len() as u64).unwrap_or(usize::MAX);
+            let piece = self.window()?;
+            let piece = &piece[..piece.len().min(wanted)];
+            let end = piece.iter().position(|b| *b == b'\n').map(|at| at + 1);
+            line.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
+            self.at += end.unwrap_or(piece.len()) as u64;
+            if end.is_some() {
+                break;
+            }
+        }
+        Ok(line)
+    }
+
+    /// Bytes from the current place on: at least one, as the place lies before the end.
+    fn window(&mut self) -> std::io::Result<&[u8]> {
+        let fd = match &self.source {
+            Source::Memory(bytes) => {
+                return Ok(&bytes[usize::try_from(self.at).unwrap_or(usize::MAX)..]);
+            }
+            Source::File(fd) => fd,
+        };
+        let in_ahead = self.at.checked_sub(self.ahead_at).and_then(|at| usize::try_from(at).ok());
+        match in_ahead.filter(|at| *at < self.ahead.len()) {
+            Some(at) => Ok(&self.ahead[at..]),
+            None => {
+                let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
+                self.ahead.resize(left.min(READ_AHEAD_BYTES), 0);
+                read_file_at(fd, self.at, &mut self.ahead)?;
+                self.ahead_at = self.at;
+                Ok(&self.ahead)
+            }
+        }
+    }
+}
+
+impl Source {
+    fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
+        match self {
+            Self::Memory(bytes) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                into.copy_from_slice(&bytes[at..at + into.len()]);
+                Ok(())
+            }
+            Self::File(fd) => read_file_at(fd, at, into),
+        }
+    }
+}
+
+/// Fills `into` from a file that is known to be long enough.
+fn read_file_at(fd: &OwnedFd, mut at: u64, mut into: &mut [u8]) -> std::io::Result<()> {
+    while !into.is_empty() {
+        let count = match rustix::io::pread(fd, &mut *into, at) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        into = &mut into[count..];
+        at += count as u64;
+    }
+    Ok(())
+}
+
+/// `None`: no limit.
+fn limit(size: Option<i64>) -> Option<u64> {
+    size.and_then(|size| u64::try_from(size).ok())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn read_failed(error: std::io::Error) -> PyErr {
+    PyOSError::new_err(format!("wsgi.input: cannot read the spooled request body: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &Input, limit: Option<u64>) -> Vec<Vec<u8>> {
+        let next = || input.body.lock().read_line(limit).unwrap();
+        std::iter::repeat_with(next).take_while(|line| !line.is_empty()).collect()
+    }
+
+    fn spooled(bytes: &[u8]) -> Input {
+        let fd = rustix::fs::memfd_create("body", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(rustix::io::write(&fd, bytes).unwrap(), bytes.len());
+        Input::file(fd).unwrap()
+    }
+
+    #[test]
+    fn lines_are_the_same_from_memory_and_from_a_file() {
+        for text in [&b"a\nbb\n\nccc"[..], b"", b"\n", b"no end", b"end\n"] {
+            let expected: Vec<Vec<u8>> =
+                text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+            assert_eq!(lines(&Input::memory(text.to_vec()), None), expected);
+            assert_eq!(lines(&spooled(text), None), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_what_is_read_ahead_is_whole() {
+        let mut text = vec![b'x'; 3 * READ_AHEAD_BYTES + 7];
+        text.extend_from_slice(b"\nrest");
+        let got = lines(&spooled(&text), None);
+        assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [3 * READ_AHEAD_BYTES + 8, 4]);
+    }
+
+    #[test]
+    fn a_line_limit_cuts_lines_and_loses_nothing() {
+        let got = lines(&spooled(b"abcdef\ngh"), Some(4));
+        assert_eq!(got, [&b"abcd"[..], b"ef\n", b"gh"]);
+    }
+
+    #[test]
+    fn reading_moves_on_by_what_is_there() {
+        let input = spooled(b"0123456789");
+        assert_eq!(input.take(Some(4)), (0, 4));
+        assert_eq!(input.take(Some(0)), (4, 0));
+        assert_eq!(input.take(Some(100)), (4, 6));
+        assert_eq!(input.take(None), (10, 0));
+        let mut into = [0; 4];
+        input.body.lock().source.read_at(3, &mut into).unwrap();
+        assert_eq!(&into, b"3456");
+    }
+
+    #[test]
+    fn reading_on_after_a_line_does_not_skip_what_was_read_ahead() {
+        let input = spooled(b"one\ntwo\nthree");
+        assert_eq!(input.body.lock().read_line(None).unwrap(), b"one\n");
+        assert_eq!(input.take(Some(2)), (4, 2));
+        assert_eq!(input.body.lock().read_line(None).unwrap(), b"o\n");
+        assert_eq!(input.take(None), (8, 5));
+    }
+}

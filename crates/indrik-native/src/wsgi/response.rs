@@ -1,0 +1,423 @@
+//! Sending a response through the channel, piece by piece: framing, lengths and credit.
+
+use std::time::Duration;
+
+use indrik_ring::{
+    CHUNK_MAX, CreditWait, Descriptor, Flags, Kind, RESPONSE_WINDOW, encode_response, headers_len,
+    response_len,
+};
+use pyo3::prelude::*;
+
+use crate::channel::Channel;
+use crate::log::{self, Level};
+use crate::wsgi::file::FileRange;
+use crate::wsgi::head::Head;
+
+/// How long a response that has no credit sleeps before it looks again by itself.
+const CREDIT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How far a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No request is being handled.
+    Idle,
+    /// `start_response` was not called yet.
+    Waiting,
+    /// The head is there and was not sent, because there was no body yet.
+    Ready,
+    /// The head was sent.
+    Streaming,
+    /// All of the body was sent.
+    Complete,
+    /// The client has gone: nothing more is sent.
+    Gone,
+}
+
+/// Why a piece was not sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// There is no head: `start_response` was not called.
+    NotStarted,
+    /// The client has gone.
+    Gone,
+    /// The body ended this many bytes short of its `Content-Length`.
+    Short(u64),
+    /// The channel is broken.
+    Python(PyErr),
+}
+
+impl From<PyErr> for SendError {
+    fn from(error: PyErr) -> Self {
+        Self::Python(error)
+    }
+}
+
+/// What follows a piece of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Perhaps more.
+    More,
+    /// Nothing; the application may still be running.
+    End,
+    /// Nothing, and the application has returned.
+    Done,
+}
+
+/// The response to one request.
+pub(crate) struct Response {
+    pub(crate) slot: u16,
+    pub(crate) generation: u32,
+    pub(crate) phase: Phase,
+    /// Whether the request's method is HEAD.
+    pub(crate) is_head: bool,
+    /// Whether the client understands interim responses (HTTP/1.1).
+    pub(crate) takes_interim: bool,
+    pub(crate) head: Head,
+    /// Bytes of the body that went into the channel.
+    body_sent: u64,
+    /// Whether the front was told that the application has returned.
+    pub(crate) is_done: bool,
+    /// Whether the line about a body that is longer than it should be was written.
+    surplus_told: bool,
+}
+
+impl Response {
+    /// Nothing to respond to yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            slot: 0,
+            generation: 0,
+            phase: Phase::Idle,
+            is_head: false,
+            takes_interim: false,
+            head: Head::default(),
+            body_sent: 0,
+            is_done: true,
+            surplus_told: false,
+        }
+    }
+
+    /// Begins the response to a request.
+    pub(crate) fn begin(&mut self, request: &Descriptor, is_head: bool, takes_interim: bool) {
+        self.slot = request.slot;
+        self.generation = request.generation;
+        self.phase = Phase::Waiting;
+        self.is_head = is_head;
+        self.takes_interim = takes_interim;
+        self.body_sent = 0;
+        self.is_done = false;
+        self.surplus_told = false;
+    }
+
+    /// Sends a piece of the body, and the head before the first one.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) fn send(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        data: &[u8],
+        then: Then,
+    ) -> Result<(), SendError> {
+        match self.phase {
+            Phase::Idle | Phase::Waiting => return Err(SendError::NotStarted),
+            Phase::Gone => return Err(SendError::Gone),
+            Phase::Complete => {
+                self.tell_surplus(data);
+                return Ok(());
+            }
+            Phase::Ready | Phase::Streaming => {}
+        }
+        let (data, then) = self.fit(data, then)?;
+        if self.phase == Phase::Ready && data.len() <= CHUNK_MAX && then != Then::More {
+            return self.send_in_one(py, channel, data, then);
+        }
+        self.send_in_pieces(py, channel, data, then)
+    }
+
+    /// Cuts a piece to what may be sent, and completes the head.
+    fn fit<'a>(&mut self, data: &'a [u8], then: Then) -> Result<(&'a [u8], Then), SendError> {
+        let ended = if then == Then::Done { Then::Done } else { Then::End };
+        if self.head.forbids_body() {
+            if self.head.status == 204 {
+                self.head.drop_content_length();
+            }
+            self.tell_surplus(data);
+            return Ok((&[], ended));
+        }
+        if self.head.content_length.is_none() && self.phase == Phase::Ready && then != Then::More {
+            // Of a HEAD request, no body does not mean that GET would have none.
+            if !self.is_head || !data.is_empty() {
+                self.head.set_content_length(data.len() as u64);
+            }
+        }
+        if self.is_head {
+            return Ok((&[], ended));
+        }
+        let Some(length) = self.head.content_length else {
+            return Ok((data, then));
+        };
+        let left = length - self.body_sent;
+        let given = data.len() as u64;
+        if given > left {
+            self.tell_surplus(data);
+            return Ok((&data[..usize::try_from(left).unwrap_or(usize::MAX)], ended));
+        }
+        if given < left && then != Then::More {
+            return Err(SendError::Short(left - given));
+        }
+        Ok((data, if given == left { ended } else { then }))
+    }
+
+    /// Says once that the application gave more than it announced.
+    fn tell_surplus(&mut self, data: &[u8]) {
+        if data.is_empty() || self.is_head || self.surplus_told {
+            return;
+        }
+        self.surplus_told = true;
+        let reason = match self.head.content_length {
+            Some(length) if !self.head.forbids_body() => {
+                format!("its Content-Length of {length} bytes; the rest is not sent")
+            }
+            _ => format!("status {} allows; the body is not sent", self.head.status),
+        };
+        log::line(Level::Warning, &format!("The application gave a longer body than {reason}"));
+    }
+
+    /// The whole response in one descriptor, which needs no credit.
+    fn send_in_one(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        data: &[u8],
+        then: Then,
+    ) -> Result<(), SendError> {
+        self.body_sent += data.len() as u64;
+        self.phase = Phase::Complete;
+        let flags = self.last_flags(channel, then);
+        self.send_head(py, channel, Kind::Response, flags, data)?;
+        Ok(())
+    }
+
+    fn send_in_pieces(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        mut data: &[u8],
+        then: Then,
+    ) -> Result<(), SendError> {
+        loop {
+            let (piece, rest) = data.split_at(data.len().min(CHUNK_MAX));
+            data = rest;
+            self.wait_for_credit(py, channel, piece.len())?;
+            self.body_sent += piece.len() as u64;
+            let is_first = self.phase == Phase::Ready;
+            self.phase = Phase::Streaming;
+            let mut flags = Flags::NONE;
+            if rest.is_empty() && then != Then::More {
+                self.phase = Phase::Complete;
+                flags = self.last_flags(channel, then);
+            }
+            if is_first {
+                self.send_head(py, channel, Kind::Response, flags, piece)?;
+            } else if !piece.is_empty() || flags != Flags::NONE {
+                let descriptor = self.descriptor(Kind::ResponseBody, flags, 0);
+                channel.send(py, descriptor, piece.len(), |into| into.copy_from_slice(piece))?;
+            }
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the response to this request, with this status, has a body.
+    pub(crate) fn can_have_body(&self) -> bool {
+        !self.is_head && !self.head.forbids_body()
+    }
+
+    /// Whether a file is long enough for the `Content-Length`; a shorter one is read, so that it
+    /// ends as any other body that is too short.
+    pub(crate) fn accepts_file(&self, file: &FileRange) -> bool {
+        self.head.content_length.is_none_or(|length| length <= file.len)
+    }
+
+    /// Sends the rest of a file as the body; the worker need not wait until it is sent.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) fn send_file(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        file: &FileRange,
+    ) -> Result<(), SendError> {
+        use std::os::fd::AsFd;
+
+        let length = match self.head.content_length {
+            Some(length) => length,
+            None => {
+                self.head.set_content_length(file.len);
+                file.len
+            }
+        };
+        channel
+            .send_fd(py, self.slot, self.generation, file.fd.as_fd())
+            .map_err(|error| SendError::Python(error.into()))?;
+        self.phase = Phase::Complete;
+        self.body_sent = length;
+        self.send_head(py, channel, Kind::Response, Flags::NONE, &[])?;
+        let descriptor = self.descriptor(Kind::File, Flags::END, 0);
+        channel.send(py, descriptor, 16, |into| {
+            into[..8].copy_from_slice(&file.offset.to_le_bytes());
+            into[8..].copy_from_slice(&length.to_le_bytes());
+        })?;
+        Ok(())
+    }
+
+    /// Sends a head with the first bytes of the body behind it.
+    #[inline]
+    fn send_head(
+        &self,
+        py: Python<'_>,
+        channel: &Channel,
+        kind: Kind,
+        flags: Flags,
+        data: &[u8],
+    ) -> PyResult<()> {
+        send_head(py, channel, self.descriptor(kind, flags, 0), &self.head, data)
+    }
+
+    /// Sends an interim response.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(crate) fn send_interim(
+        &self,
+        py: Python<'_>,
+        channel: &Channel,
+        head: &Head,
+    ) -> PyResult<()> {
+        let descriptor = self.descriptor(Kind::Informational, Flags::NONE, 0);
+        send_head(py, channel, descriptor, head, &[])
+    }
+
+    /// Ends the body after its last piece.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub(crate) fn end(&mut self, py: Python<'_>, channel: &Channel) -> Result<(), SendError> {
+        if self.phase == Phase::Complete {
+            return Ok(());
+        }
+        self.send(py, channel, &[], Then::End)
+    }
+
+    /// Says that the application has returned, unless that was said.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(crate) fn finish(&mut self, py: Python<'_>, channel: &Channel) -> PyResult<()> {
+        self.phase = Phase::Idle;
+        if std::mem::replace(&mut self.is_done, true) {
+            return Ok(());
+        }
+        channel.slots.finish(self.slot, self.generation);
+        channel.send(py, self.descriptor(Kind::Done, Flags::DONE, 0), 0, |_| {})
+    }
+
+    /// Says that the application failed; `how` is one of the `FAILED_*` numbers, `line` is for the
+    /// front's log.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(crate) fn fail(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        how: u64,
+        line: &str,
+    ) -> PyResult<()> {
+        self.phase = Phase::Idle;
+        if std::mem::replace(&mut self.is_done, true) {
+            return Ok(());
+        }
+        channel.slots.finish(self.slot, self.generation);
+        let line = &line.as_bytes()[..line.len().min(FAILURE_LINE_BYTES_MAX)];
+        let descriptor = self.descriptor(Kind::Failed, Flags::DONE, how);
+        channel.send(py, descriptor, line.len(), |into| into.copy_from_slice(line))
+    }
+
+    /// The flags of the descriptor that ends the body.
+    #[inline]
+    fn last_flags(&mut self, channel: &Channel, then: Then) -> Flags {
+        if then != Then::Done {
+            return Flags::END;
+        }
+        self.is_done = true;
+        channel.slots.finish(self.slot, self.generation);
+        Flags::END.with(Flags::DONE)
+    }
+
+    const fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
+        Descriptor::new(kind, flags, self.slot, self.generation, aux)
+    }
+
+    /// Waits, with the GIL released, until the client has taken enough that `len` more bytes fit
+    /// the window.
+    fn wait_for_credit(
+        &mut self,
+        py: Python<'_>,
+        channel: &Channel,
+        len: usize,
+    ) -> Result<(), SendError> {
+        let slots = &channel.slots;
+        let end = self.body_sent + len as u64;
+        let fits = || end <= slots.response_taken(self.slot).saturating_add(RESPONSE_WINDOW);
+        loop {
+            if slots.is_gone(self.slot) {
+                self.phase = Phase::Gone;
+                return Err(SendError::Gone);
+            }
+            if fits() {
+                return Ok(());
+            }
+            let ticket = slots.credit_ticket(self.slot);
+            slots.want_credit(self.slot, CreditWait::Thread);
+            if !fits() && !slots.is_gone(self.slot) {
+                channel.flush();
+                channel.control.beat();
+                py.detach(|| slots.sleep_for_credit(self.slot, ticket, CREDIT_WAIT_MAX));
+                py.check_signals()?;
+            }
+        }
+    }
+}
+
+/// Bytes of a failure's log line; the rest is cut off.
+const FAILURE_LINE_BYTES_MAX: usize = 4096;
+/// The application failed before its response began.
+pub(crate) const FAILED_BEFORE: u64 = 1;
+/// The application failed after its response began.
+pub(crate) const FAILED_AFTER: u64 = 2;
+/// The application gave something that must not be sent.
+pub(crate) const FAILED_INVALID: u64 = 3;
+/// The response ended short of its `Content-Length`.
+pub(crate) const FAILED_SHORT: u64 = 4;
+
+#[inline]
+fn send_head(
+    py: Python<'_>,
+    channel: &Channel,
+    mut descriptor: Descriptor,
+    head: &Head,
+    data: &[u8],
+) -> PyResult<()> {
+    let head_len = response_len(head.reason(), headers_len(head.fields()));
+    descriptor.aux = head_len as u64;
+    channel.send(py, descriptor, head_len + data.len(), |into| {
+        let (head_part, body_part) = into.split_at_mut(head_len);
+        encode_response(head_part, head.status, head.reason(), head.field_count(), head.fields());
+        body_part.copy_from_slice(data);
+    })
+}
