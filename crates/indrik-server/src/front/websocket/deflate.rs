@@ -1,5 +1,7 @@
 //! permessage-deflate's two halves: raw DEFLATE with a bounded inflater (RFC 7692 section 7.2).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// What a sync flush ends with; the sender cuts it off, the receiver puts it back.
@@ -24,13 +26,46 @@ pub enum InflateError {
     TooBig,
 }
 
+/// Compressors kept between messages, over all connections of the process; about 210 KiB each.
+pub const COMPRESSORS_KEPT_MAX: usize = 256;
+
+/// The count of kept compressors, and its limit.
+#[derive(Debug)]
+struct Budget {
+    kept: AtomicUsize,
+    kept_max: usize,
+}
+
+static BUDGET: Budget = Budget { kept: AtomicUsize::new(0), kept_max: COMPRESSORS_KEPT_MAX };
+
+/// The right to keep one compressor.
+#[derive(Debug)]
+struct Permit(&'static Budget);
+
+impl Budget {
+    fn take(&'static self) -> Option<Permit> {
+        let more = |kept| (kept < self.kept_max).then_some(kept + 1);
+        let taken = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Permit(self))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.kept.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Compresses outgoing messages.
 ///
-/// Its memory (100 KiB and more) is taken at the first message and can be given back between any
-/// two: a sender may always forget its window, the receiver does not depend on it.
+/// Its memory is taken with a message and can be given back between any two: a sender may always
+/// forget its window, the receiver does not depend on it. So only [`COMPRESSORS_KEPT_MAX`] are
+/// kept; connections beyond that compress each message for itself.
 #[derive(Debug)]
 pub struct Deflater {
     compress: Option<Compress>,
+    permit: Option<Permit>,
+    budget: &'static Budget,
     window_bits: u8,
     no_context_takeover: bool,
 }
@@ -40,7 +75,7 @@ impl Deflater {
     /// makes 9 of it) that forgets it after each message if `no_context_takeover`.
     pub fn new(window_bits: u8, no_context_takeover: bool) -> Self {
         let window_bits = window_bits.clamp(WINDOW_BITS_MIN, 15);
-        Self { compress: None, window_bits, no_context_takeover }
+        Self { compress: None, permit: None, budget: &BUDGET, window_bits, no_context_takeover }
     }
 
     /// Compresses the next part of a message and appends what comes out, possibly nothing before
@@ -66,7 +101,10 @@ impl Deflater {
         if last {
             debug_assert!(out.ends_with(&TAIL), "a sync flush ends with an empty stored block");
             out.truncate(out.len() - TAIL.len());
-            if self.no_context_takeover {
+            if !self.no_context_takeover && self.permit.is_none() {
+                self.permit = self.budget.take();
+            }
+            if self.permit.is_none() {
                 self.release();
             }
         }
@@ -75,6 +113,7 @@ impl Deflater {
     /// Gives the memory back. Only between messages.
     pub fn release(&mut self) {
         self.compress = None;
+        self.permit = None;
     }
 }
 
@@ -203,6 +242,28 @@ mod tests {
     fn garbage_is_corrupt() {
         let error = inflate(&mut Inflater::new(15, false), &[0xff; 20], 100).unwrap_err();
         assert_eq!(error, InflateError::Corrupt);
+    }
+
+    #[test]
+    fn only_so_many_compressors_are_kept_and_the_others_work_all_the_same() {
+        let budget: &'static Budget =
+            Box::leak(Box::new(Budget { kept: AtomicUsize::new(0), kept_max: 2 }));
+        let mut deflaters: Vec<Deflater> =
+            (0..4).map(|_| Deflater { budget, ..Deflater::new(12, false) }).collect();
+        for deflater in &mut deflaters {
+            let mut inflater = Inflater::new(12, false);
+            for _ in 0..2 {
+                let mut data = Vec::new();
+                deflater.push(b"again and again", &mut data, true);
+                assert_eq!(inflate(&mut inflater, &data, 100).unwrap(), b"again and again");
+            }
+        }
+        let kept =
+            |deflaters: &[Deflater]| deflaters.iter().filter(|d| d.compress.is_some()).count();
+        assert_eq!(kept(&deflaters), 2);
+        deflaters.remove(0);
+        deflaters[2].push(b"now there is room", &mut Vec::new(), true);
+        assert_eq!(kept(&deflaters), 2);
     }
 
     #[test]

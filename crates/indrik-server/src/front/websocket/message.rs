@@ -102,13 +102,19 @@ impl Assembler {
     /// Corrupt compressed data, bad UTF-8, too many bytes.
     pub fn push(&mut self, data: &[u8]) -> Result<(), Violation> {
         let Some(partial) = &mut self.partial else { return Ok(()) };
-        match &mut self.inflater {
-            Some(inflater) if partial.compressed => inflater
-                .push(data, &mut partial.payload, self.size_max)
-                .map_err(|error| inflate_violation(error, self.size_max))?,
-            _ => partial.payload.extend_from_slice(data),
-        }
-        partial.check_text()
+        let inflated = match &mut self.inflater {
+            Some(inflater) if partial.compressed => {
+                inflater.push(data, &mut partial.payload, self.size_max)
+            }
+            _ => {
+                partial.payload.extend_from_slice(data);
+                Ok(())
+            }
+        };
+        // First what came before an error, so that the verdict is the same however the bytes are
+        // split.
+        partial.check_text()?;
+        inflated.map_err(|error| inflate_violation(error, self.size_max))
     }
 
     /// Ends the message.
@@ -119,14 +125,14 @@ impl Assembler {
         let Some(mut partial) = self.partial.take() else {
             return Err(Violation::protocol("the end of no message"));
         };
-        if let Some(inflater) = &mut self.inflater
-            && partial.compressed
-        {
-            inflater
-                .finish(&mut partial.payload, self.size_max)
-                .map_err(|error| inflate_violation(error, self.size_max))?;
-        }
+        let inflated = match &mut self.inflater {
+            Some(inflater) if partial.compressed => {
+                inflater.finish(&mut partial.payload, self.size_max)
+            }
+            _ => Ok(()),
+        };
         partial.check_text()?;
+        inflated.map_err(|error| inflate_violation(error, self.size_max))?;
         if !partial.text {
             return Ok(Message::Binary(partial.payload.into()));
         }

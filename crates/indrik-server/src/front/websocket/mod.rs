@@ -15,7 +15,8 @@
 //!
 //! * Memory is bounded: at most one message is assembled at a time, never above
 //!   `message_size_max`, also while inflating; one more waits for the application; output is made
-//!   only while less than [`connection::OUTPUT_TARGET_BYTES`] of it waits for the socket.
+//!   only while less than [`connection::OUTPUT_TARGET_BYTES`] of it waits for the socket. Of
+//!   compressors, which are large, [`deflate::COMPRESSORS_KEPT_MAX`] are kept in the whole process.
 //! * Errors are found as early as the bytes allow: a bad header before its payload, bad UTF-8 and
 //!   an oversized message inside a frame that is still arriving.
 //! * Nothing is sent after a Close frame, and nothing received after one is looked at.

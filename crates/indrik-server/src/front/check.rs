@@ -1,0 +1,181 @@
+//! What a request must be before anything is done for it. Framing has been checked by the screen.
+
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+use indrik_core::settings::Config;
+
+use super::answer::Refusal;
+use super::request::target;
+
+/// Bytes that a head may have in the channel whatever the settings allow.
+const HEAD_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of the request line beside method and target: two spaces, the version.
+const LINE_REST_BYTES: usize = 10;
+/// The largest `limit_request_line`; also what 0 (no limit) means.
+const LINE_BYTES_MAX: usize = 65_536;
+/// Gunicorn's rule for the length of a method.
+const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
+
+/// Checks a request's head.
+pub(super) fn head(config: &Config, parts: &Parts) -> Result<(), Refusal> {
+    limits(config, parts)?;
+    method(&parts.method)?;
+    request_target(parts)?;
+    host(parts)?;
+    expectation(parts)?;
+    transfer_codings(&parts.headers)
+}
+
+/// Checks the length that a body claims to have.
+pub(super) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal> {
+    match len {
+        Some(len) if config.body_size_max != 0 && len > config.body_size_max => {
+            Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn limits(config: &Config, parts: &Parts) -> Result<(), Refusal> {
+    let line = parts.method.as_str().len() + target(parts).len() + LINE_REST_BYTES;
+    let line_max = match config.limit_request_line {
+        0 => LINE_BYTES_MAX,
+        limit => limit.min(LINE_BYTES_MAX),
+    };
+    if line > line_max {
+        return Err(Refusal::bad(StatusCode::URI_TOO_LONG, "the request line is too long"));
+    }
+    if parts.headers.len() > config.limit_request_fields {
+        return Err(too_large("too many header fields"));
+    }
+    let mut total = line;
+    for (name, value) in &parts.headers {
+        // ": " and CR LF count, as in Gunicorn.
+        let size = name.as_str().len() + value.len() + 4;
+        if config.limit_request_field_size != 0 && size > config.limit_request_field_size {
+            return Err(too_large("a header field is too large"));
+        }
+        total += size;
+    }
+    if total > HEAD_BYTES_MAX {
+        return Err(too_large("the header fields together are too large"));
+    }
+    Ok(())
+}
+
+const fn too_large(message: &'static str) -> Refusal {
+    Refusal::bad(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+}
+
+const fn bad(message: &'static str) -> Refusal {
+    Refusal::bad(StatusCode::BAD_REQUEST, message)
+}
+
+fn method(method: &Method) -> Result<(), Refusal> {
+    let name = method.as_str();
+    let conventional = METHOD_BYTES.contains(&name.len())
+        && !name.bytes().any(|byte| byte.is_ascii_lowercase() || byte == b'#');
+    if conventional { Ok(()) } else { Err(bad("the method is not a conventional one")) }
+}
+
+/// The four forms of RFC 9112 section 3.2, each only where it belongs.
+fn request_target(parts: &Parts) -> Result<(), Refusal> {
+    let uri = &parts.uri;
+    let is_connect = parts.method == Method::CONNECT;
+    let valid = match (uri.scheme(), uri.authority(), uri.path_and_query()) {
+        (None, Some(_), None) => is_connect,
+        (None, None, Some(path)) if path.as_str() == "*" => parts.method == Method::OPTIONS,
+        (None, None, Some(path)) => !is_connect && path.as_str().starts_with('/'),
+        (Some(_), Some(_), _) => !is_connect,
+        _ => false,
+    };
+    if !valid || !target(parts).bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad("the request target is malformed"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 section 3.2: one Host field in every HTTP/1.1 request, with a host and perhaps a port.
+fn host(parts: &Parts) -> Result<(), Refusal> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    match (first, second) {
+        (None, _) if parts.version == Version::HTTP_11 => Err(bad("the Host header is missing")),
+        (None, _) => Ok(()),
+        (Some(_), Some(_)) => Err(bad("more than one Host header")),
+        (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
+        (Some(_), None) => Err(bad("the Host header is malformed")),
+    }
+}
+
+/// `uri-host [ ":" port ]`, without user information.
+fn is_host(host: &[u8]) -> bool {
+    let (name, rest) = match host.first() {
+        None => return false,
+        Some(b'[') => {
+            let Some(end) = memchr::memchr(b']', host) else { return false };
+            (&host[1..end], &host[end + 1..])
+        }
+        Some(_) => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
+    };
+    let in_brackets = host[0] == b'[';
+    let is_name_byte = |byte: &u8| {
+        let sub_delimiter = b"!$&'()*+,;=".contains(byte);
+        let common = byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || sub_delimiter;
+        common || *byte == b'%' || (in_brackets && *byte == b':')
+    };
+    let port_is_valid = match rest.split_first() {
+        None => true,
+        Some((b':', port)) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    };
+    !name.is_empty() && name.iter().all(is_name_byte) && port_is_valid
+}
+
+/// RFC 9110 section 10.1.1.
+fn expectation(parts: &Parts) -> Result<(), Refusal> {
+    let Some(expected) = parts.headers.get(EXPECT) else { return Ok(()) };
+    let known = expected.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if known || parts.version < Version::HTTP_11 {
+        return Ok(());
+    }
+    Err(Refusal::bad(StatusCode::EXPECTATION_FAILED, "the expectation is unknown"))
+}
+
+/// `chunked` is understood, and what Gunicorn lets the application undo.
+fn transfer_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+    const KNOWN: [&str; 7] =
+        ["chunked", "gzip", "x-gzip", "deflate", "compress", "x-compress", "identity"];
+    for value in headers.get_all(TRANSFER_ENCODING) {
+        let value = value.to_str().map_err(|_| bad("the Transfer-Encoding is malformed"))?;
+        let known = |coding: &str| {
+            let coding = coding.trim();
+            KNOWN.iter().any(|known| coding.eq_ignore_ascii_case(known))
+        };
+        if !value.split(',').all(known) {
+            let message = "the transfer coding is unknown";
+            return Err(Refusal::bad(StatusCode::NOT_IMPLEMENTED, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in ["a", "example.org", "example.org:8000", "127.0.0.1", "[::1]", "[::1]:80", "a:"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "user@a", "a/b", "a?b", "a#b", "a b", "a:b", "a:123456", "[::1", "[]",
+            "[::1]x",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}

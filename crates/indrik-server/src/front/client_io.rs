@@ -1,0 +1,349 @@
+//! A client's socket as hyper reads and writes it.
+//!
+//! Every byte that comes in is shown to the framing screen before hyper sees it. When the screen
+//! refuses, hyper is given a byte that is valid nowhere, so that it answers 400 and closes. The
+//! socket also notes what the connection waits for, for the sweeper, and can put an interim
+//! response between two of hyper's writes.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use indrik_core::http1::{Broken, Screen};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::sweep::{Phase, Watch};
+
+/// Valid in no place of a request; hyper answers it with 400.
+const POISON: u8 = 0;
+/// Bytes of interim responses that may wait for the socket.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
+
+/// The socket itself.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What the socket and the request path share about a connection.
+#[derive(Debug, Default)]
+pub(super) struct IoState {
+    interim: Mutex<Interim>,
+    /// Whether bytes of interim responses wait; spares the lock.
+    has_interim: AtomicBool,
+    /// Hyper has written something that it has not flushed: nothing may come in between.
+    hyper_is_writing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Interim {
+    /// Bytes to go out before hyper's next ones.
+    bytes: Vec<u8>,
+    sent: usize,
+    broken: Option<Broken>,
+}
+
+impl IoState {
+    /// Queues an interim response. False: not now, a response is being written, or too much waits.
+    pub(super) fn send_interim(&self, bytes: &[u8]) -> bool {
+        let mut interim = self.interim.lock();
+        if self.hyper_is_writing.load(Ordering::Relaxed)
+            || interim.bytes.len() + bytes.len() > INTERIM_BYTES_MAX
+        {
+            return false;
+        }
+        interim.bytes.extend_from_slice(bytes);
+        self.has_interim.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Why the framing was refused, if it was.
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.interim.lock().broken
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub(super) struct ClientIo {
+    stream: Stream,
+    screen: Screen,
+    /// Bytes that were read before and come first.
+    before: Bytes,
+    watch: Arc<Watch>,
+    state: Arc<IoState>,
+    broken: bool,
+    /// The client has closed its direction.
+    at_end: bool,
+}
+
+impl ClientIo {
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>, state: Arc<IoState>) -> Self {
+        let screen = Screen::new();
+        Self { stream, screen, before: Bytes::new(), watch, state, broken: false, at_end: false }
+    }
+
+    /// Puts bytes back in front. They have been screened.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.before = bytes;
+    }
+
+    /// Whether the client's bytes so far end between two requests.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.before.is_empty() && self.screen.is_between_requests()
+    }
+
+    /// From here on the bytes are not HTTP.
+    pub(super) fn stop_screening(&mut self) {
+        self.screen.stop();
+    }
+
+    /// Whether the client has closed its direction.
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
+    /// Reads and throws away what the client still sends.
+    pub(super) async fn discard(&mut self, most: usize) {
+        self.stream.discard(most).await;
+    }
+
+    /// The socket.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    fn check(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let result = self.screen.read(bytes);
+        match result {
+            Ok(()) if self.screen.is_in_head() => {
+                if self.watch.phase() != Phase::Head {
+                    self.watch.set(Phase::Head);
+                }
+            }
+            Ok(()) => {}
+            Err(broken) => {
+                self.broken = true;
+                self.state.interim.lock().broken = Some(broken);
+            }
+        }
+        result
+    }
+
+    /// Sends interim responses that wait.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = Arc::clone(&self.state);
+        let mut interim = state.interim.lock();
+        while interim.sent < interim.bytes.len() {
+            let from = interim.sent;
+            match self.stream.poll_write(cx, &interim.bytes[from..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(sent)) => interim.sent += sent,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        interim.bytes.clear();
+        interim.sent = 0;
+        state.has_interim.store(false, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        match result {
+            Poll::Pending if self.watch.phase() != Phase::Writing => self.watch.set(Phase::Writing),
+            Poll::Ready(_) if self.watch.phase() == Phase::Writing => self.watch.written(),
+            Poll::Pending | Poll::Ready(_) => {}
+        }
+    }
+
+    /// Writes bytes of hyper's, after what waits.
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.state.has_interim.load(Ordering::Relaxed) {
+            std::task::ready!(self.poll_interim(cx))?;
+        }
+        self.state.hyper_is_writing.store(true, Ordering::Relaxed);
+        let result = write(&mut self.stream, cx);
+        self.note_write(&result);
+        result
+    }
+}
+
+impl Read for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.broken {
+            // Hyper has had its poison; from here on the stream has ended for it.
+            return Poll::Ready(Ok(()));
+        }
+        if !this.before.is_empty() {
+            let len = this.before.len().min(cursor.remaining());
+            cursor.put_slice(&this.before[..len]);
+            this.before.advance(len);
+            return Poll::Ready(Ok(()));
+        }
+        // An interim response goes out even while hyper only reads.
+        if this.state.has_interim.load(Ordering::Relaxed)
+            && let Poll::Ready(Err(error)) = this.poll_interim(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
+        let len = cursor.remaining().min(READ_BYTES);
+        let mut buffer = ReadBuf::uninit(&mut scratch[..len]);
+        std::task::ready!(this.stream.poll_read(cx, &mut buffer))?;
+        let bytes = buffer.filled();
+        this.at_end = bytes.is_empty();
+        if this.check(bytes).is_ok() {
+            cursor.put_slice(bytes);
+        } else {
+            cursor.put_slice(&[POISON]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes read from a socket at once.
+const READ_BYTES: usize = 16 * 1024;
+
+impl Write for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream, cx| stream.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Hyper flushes when its own buffer is empty.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.state.hyper_is_writing.store(false, Ordering::Relaxed);
+        if self.state.has_interim.load(Ordering::Relaxed) {
+            return self.poll_interim(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+}
+
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Ready when there are bytes, or the end.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads and throws away what the client still sends: at most `most` bytes or until its end.
+    pub(super) async fn discard(&mut self, most: usize) {
+        let mut scratch = [0u8; 4096];
+        let mut left = most;
+        while left > 0 {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = std::future::poll_fn(|cx| self.poll_read(cx, &mut buffer)).await;
+            match (read, buffer.filled().len()) {
+                (Ok(()), len @ 1..) => left = left.saturating_sub(len),
+                (Ok(()), 0) | (Err(_), _) => return,
+            }
+        }
+    }
+}
+
+/// The same socket for the WebSocket session, as tokio reads and writes it.
+impl AsyncRead for ClientIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.before.is_empty() {
+            return self.stream.poll_read(cx, into);
+        }
+        let len = self.before.len().min(into.remaining());
+        into.put_slice(&self.before[..len]);
+        self.before.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(cx)
+    }
+}

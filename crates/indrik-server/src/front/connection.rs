@@ -1,0 +1,198 @@
+//! One connection, from its first byte to its last.
+//!
+//! hyper parses and writes; this drives it, obeys the sweeper's orders, gives the buffers of idle
+//! connections back, and closes so that the last answer is not lost.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use parking_lot::Mutex;
+
+use super::client_io::{ClientIo, IoState, Stream};
+use super::request::{Client, serve};
+use super::response::Body;
+use super::sweep::{Order, Phase, Watch};
+use super::{Shared, ws_bridge};
+
+/// Bytes of a head that hyper buffers before it answers 431 by itself.
+const HEAD_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// After an answer that ends the connection: bytes of the client that are still read, so that the
+/// kernel does not reset the connection under the answer.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// As above: for how long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Where a connection came from.
+pub(super) struct Origin {
+    pub(super) listener: u16,
+    pub(super) address: String,
+    pub(super) port: u16,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve_connection(shared: Arc<Shared>, stream: Stream, origin: Origin) {
+    let (key, watch) = shared.connections.add();
+    let _open = Open { shared: Arc::clone(&shared), key };
+    let state = Arc::new(IoState::default());
+    let mut io = ClientIo::new(stream, Arc::clone(&watch), Arc::clone(&state));
+    let client = Arc::new(Client {
+        shared,
+        listener: origin.listener,
+        address: origin.address,
+        port: origin.port,
+        io: state,
+        watch,
+        upgrade: Mutex::new(None),
+    });
+    loop {
+        match drive(&client, io).await {
+            Left::Parked(parked) => match wait_for_bytes(&client.watch, &parked).await {
+                true => io = parked,
+                false => return,
+            },
+            Left::Upgraded(io, first) => {
+                let upgrade = client.upgrade.lock().take();
+                if let Some(upgrade) = upgrade {
+                    Box::pin(ws_bridge::run(&client, upgrade, io, first)).await;
+                }
+                return;
+            }
+            Left::Ended(io) => return linger(io).await,
+            Left::Lost => return,
+        }
+    }
+}
+
+/// Takes the connection out of the list when it is over, however that comes.
+struct Open {
+    shared: Arc<Shared>,
+    key: usize,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.connections.remove(self.key);
+    }
+}
+
+/// How hyper's part ended.
+enum Left {
+    /// The connection is idle; its buffers are given back.
+    Parked(ClientIo),
+    /// It is a WebSocket from here on.
+    Upgraded(ClientIo, Bytes),
+    /// Everything is answered and written.
+    Ended(ClientIo),
+    /// The client is gone, or was cut off.
+    Lost,
+}
+
+type Connection = http1::Connection<ClientIo, Handler>;
+
+async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
+    let limits = &client.shared.config;
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(false)
+        .pipeline_flush(true)
+        .max_headers(limits.limit_request_fields.saturating_add(1))
+        .max_buf_size(HEAD_BUFFER_BYTES_MAX);
+    let handler = Handler(Arc::clone(client));
+    let mut connection = Box::pin(builder.serve_connection(io, handler));
+    let ended = poll_fn(|cx| poll_drive(&client.watch, connection.as_mut(), cx)).await;
+    // hyper's type can be moved again: it is `Unpin`, and done.
+    let parts = (*Pin::into_inner(connection)).into_parts();
+    match ended {
+        Ended::Parked => Left::Parked(unread(parts.io, parts.read_buf)),
+        Ended::Closed(Ok(())) if client.upgrade.lock().is_some() => {
+            Left::Upgraded(parts.io, parts.read_buf)
+        }
+        Ended::Closed(Ok(())) => Left::Ended(parts.io),
+        // A message that cannot be parsed has been answered; the client may still be writing.
+        Ended::Closed(Err(error)) if error.is_parse() => Left::Ended(parts.io),
+        Ended::Closed(Err(_)) | Ended::CutOff => Left::Lost,
+    }
+}
+
+enum Ended {
+    Parked,
+    Closed(hyper::Result<()>),
+    CutOff,
+}
+
+fn poll_drive(
+    watch: &Watch,
+    mut connection: Pin<&mut Connection>,
+    cx: &mut Context<'_>,
+) -> Poll<Ended> {
+    match watch.poll_order(cx) {
+        Order::None => {}
+        Order::Close => return Poll::Ready(Ended::CutOff),
+        Order::Finish => connection.as_mut().graceful_shutdown(),
+        Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
+        Order::Park => {}
+    }
+    connection.poll_without_shutdown(cx).map(Ended::Closed)
+}
+
+fn unread(mut io: ClientIo, bytes: Bytes) -> ClientIo {
+    if !bytes.is_empty() {
+        io.unread(bytes);
+    }
+    io
+}
+
+/// Waits, without any buffer, for the next request. False: close.
+async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
+    if !io.is_between_requests() {
+        watch.set(Phase::Idle);
+        return true;
+    }
+    watch.set_parked();
+    poll_fn(|cx| {
+        match watch.poll_order(cx) {
+            Order::Close | Order::Finish => return Poll::Ready(false),
+            Order::None | Order::Park => {}
+        }
+        io.stream().poll_read_ready(cx).map(|_| {
+            watch.set(Phase::Idle);
+            true
+        })
+    })
+    .await
+}
+
+/// Closes our direction, and reads a little of what the client still sends: closing with unread
+/// bytes would reset the connection and could destroy the answer on its way.
+async fn linger(mut io: ClientIo) {
+    let close = async {
+        let _ = poll_fn(|cx| hyper::rt::Write::poll_shutdown(Pin::new(&mut io), cx)).await;
+        if !io.is_at_end() {
+            io.discard(LINGER_BYTES_MAX).await;
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, close).await;
+}
+
+/// What hyper calls for each request.
+#[derive(Clone)]
+struct Handler(Arc<Client>);
+
+impl Service<Request<Incoming>> for Handler {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Box::pin(serve(Arc::clone(&self.0), request))
+    }
+}

@@ -1,0 +1,239 @@
+//! One request and its response, as the connection's task and the worker's side share it.
+//!
+//! The worker's side (the [`Pool`](super::pool::Pool)) puts events into the inbox; the connection's
+//! task takes them out in order. What lies in the inbox is bounded by the response window, because
+//! the worker gets credit only for what was taken out.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use indrik_core::dispatch::Micros;
+use indrik_core::ids::WorkerId;
+use parking_lot::Mutex;
+
+use super::answer::Refusal;
+
+/// What can happen to a request after it was submitted.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The response's head, and the first part of its body.
+    Response { payload: Bytes, head_len: usize, end: bool },
+    /// An interim response.
+    Informational { payload: Bytes },
+    /// More of the body.
+    Body { bytes: Bytes, end: bool },
+    /// The rest of the body is this part of a file.
+    File { fd: OwnedFd, offset: u64, len: u64 },
+    /// The rest of the body is the file at this path.
+    Path { path: Bytes },
+    /// The trailers; they end the body.
+    Trailers { payload: Bytes },
+    /// The application accepts the WebSocket.
+    WebSocketAccept { payload: Bytes },
+    /// A piece of a WebSocket message.
+    WebSocketSend { bytes: Bytes, text: bool, end: bool },
+    /// The application closes the WebSocket.
+    WebSocketClose { code: u16, reason: Bytes },
+    /// The application failed; see the channel's `Failed` for what `how` says.
+    Failed { how: u64, message: Bytes },
+    /// The application wants the request's body.
+    BodyWanted,
+    /// The application has returned.
+    Done,
+    /// The worker is gone.
+    WorkerLost {
+        /// Whether the application had the request.
+        started: bool,
+    },
+    /// The request's body broke off, or is too large.
+    UploadBroken(Refusal),
+    /// The time in the queue is over.
+    QueueTimeout,
+    /// The request ran longer than `timeout`.
+    TimedOut,
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Not submitted, or over.
+    Nowhere,
+    /// In the central queue, under this number.
+    Queue(u64),
+    /// At a worker.
+    Worker { id: WorkerId, slot: u16, generation: u32 },
+}
+
+/// What a worker is sent for a request.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// The descriptor's flags.
+    pub(super) flags: indrik_ring::Flags,
+    /// Bytes of the head.
+    pub(super) head_len: usize,
+    /// The head and an inline body.
+    pub(super) payload: Vec<u8>,
+    /// The body's file.
+    pub(super) file: Option<Arc<OwnedFd>>,
+}
+
+#[derive(Debug)]
+struct State {
+    place: Place,
+    arrived: Micros,
+    /// What to send when its turn comes; only while it waits in the queue.
+    waiting: Option<Outgoing>,
+    inbox: VecDeque<Event>,
+    waker: Option<Waker>,
+    /// Wakes the task that sends the request's body.
+    upload_waker: Option<Waker>,
+    /// The client's side has lost interest.
+    abandoned: bool,
+    /// The application has returned (or never will).
+    done: bool,
+}
+
+/// One request and its response.
+#[derive(Debug)]
+pub(super) struct Exchange(Mutex<State>);
+
+impl Exchange {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            place: Place::Nowhere,
+            arrived: 0,
+            waiting: None,
+            inbox: VecDeque::new(),
+            waker: None,
+            upload_waker: None,
+            abandoned: false,
+            done: false,
+        })))
+    }
+
+    // --- the connection's side
+
+    /// The next event.
+    pub(super) async fn next(&self) -> Event {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The next event.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
+        let mut state = self.0.lock();
+        if let Some(event) = state.inbox.pop_front() {
+            return Poll::Ready(event);
+        }
+        register(&mut state.waker, cx);
+        Poll::Pending
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> Place {
+        self.0.lock().place
+    }
+
+    /// When it arrived.
+    pub(super) fn arrived(&self) -> Micros {
+        self.0.lock().arrived
+    }
+
+    /// Whether the application has returned.
+    pub(super) fn is_done(&self) -> bool {
+        self.0.lock().done
+    }
+
+    /// Registers the task that sends the request's body, to be woken when there may be room.
+    pub(super) fn wait_upload(&self, cx: &mut Context<'_>) {
+        register(&mut self.0.lock().upload_waker, cx);
+    }
+
+    /// The response is complete; what the application still does concerns nobody.
+    pub(super) fn leave(&self) {
+        let waker = {
+            let mut state = self.0.lock();
+            state.abandoned = true;
+            state.inbox.clear();
+            state.upload_waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The client's side wants nothing more; says where it is.
+    pub(super) fn abandon(&self) -> Place {
+        let mut state = self.0.lock();
+        state.abandoned = true;
+        state.inbox.clear();
+        state.waker = None;
+        state.place
+    }
+
+    // --- the pool's side
+
+    /// Begins a submission.
+    pub(super) fn begin(&self, arrived: Micros) {
+        let mut state = self.0.lock();
+        state.arrived = arrived;
+        state.done = false;
+        state.abandoned = false;
+        state.inbox.clear();
+    }
+
+    /// It lies in the queue from now on.
+    pub(super) fn wait_in_queue(&self, number: u64, outgoing: Outgoing) {
+        let mut state = self.0.lock();
+        state.place = Place::Queue(number);
+        state.waiting = Some(outgoing);
+    }
+
+    /// Takes out what to send.
+    pub(super) fn take_waiting(&self) -> Option<Outgoing> {
+        self.0.lock().waiting.take()
+    }
+
+    /// It is at a worker from now on.
+    pub(super) fn set_place(&self, place: Place) {
+        self.0.lock().place = place;
+    }
+
+    /// Puts an event into the inbox. The waker, if any, is to be woken after all locks are free.
+    pub(super) fn put(&self, event: Event) -> Option<Waker> {
+        let mut state = self.0.lock();
+        if state.abandoned {
+            return None;
+        }
+        state.inbox.push_back(event);
+        state.waker.take()
+    }
+
+    /// The application has returned. Returns who waits for that.
+    pub(super) fn finish(&self) -> Option<Waker> {
+        let mut state = self.0.lock();
+        state.done = true;
+        state.place = Place::Nowhere;
+        state.upload_waker.take()
+    }
+
+    /// There may be room for more of the request's body.
+    pub(super) fn take_upload_waker(&self) -> Option<Waker> {
+        self.0.lock().upload_waker.take()
+    }
+
+    /// Whether the client's side has lost interest.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.0.lock().abandoned
+    }
+}
+
+fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) if waker.will_wake(cx.waker()) => {}
+        _ => *slot = Some(cx.waker().clone()),
+    }
+}

@@ -1,0 +1,224 @@
+//! The front: owns every connection, from accept to the last byte of the answer.
+//!
+//! The way of a request, in order: `accept` takes the connection; `connection` drives hyper over
+//! `client_io`, which shows every byte to the framing screen first; `request` is the request path
+//! itself, to be read top to bottom (checks, body, dispatch, response); `pool` gives it to a worker
+//! and brings the events back; `response` turns them into what hyper sends.
+//!
+//! Threads: each of the `io_threads` runs one single-threaded tokio runtime. A connection stays on
+//! its thread; a worker's responses are taken by the thread its number falls to.
+
+mod accept;
+mod access_log;
+mod answer;
+mod check;
+mod client_io;
+mod clock;
+mod connection;
+mod exchange;
+mod listener;
+mod pool;
+mod request;
+mod response;
+mod runtime;
+mod sweep;
+mod upload;
+pub mod websocket;
+mod ws_bridge;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indrik_core::dispatch::DispatchLimits;
+use indrik_core::ids::WorkerId;
+use indrik_core::settings::Config;
+use indrik_ring::ChannelLimits;
+
+pub use listener::Listener;
+pub use pool::{Counts, NewWorker};
+
+use crate::log::Log;
+use pool::Pool;
+use sweep::Connections;
+
+/// Requests that a channel can hold at most; more `worker_connections` have no effect.
+const SLOTS_MAX: u16 = 16_384;
+
+/// What a worker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// PEP 3333.
+    Wsgi,
+    /// ASGI 3.
+    Asgi,
+}
+
+/// What the front tells the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrontEvent {
+    /// A draining worker has nothing in flight any more.
+    WorkerDrained(WorkerId),
+    /// A worker has served as many requests as it may.
+    WorkerUsedUp(WorkerId),
+    /// A request of this worker ran longer than `timeout`; it has been answered 504.
+    RequestStuck(WorkerId),
+    /// A worker wrote what cannot be into its channel; nothing of it is used any more.
+    ChannelBroken(WorkerId),
+    /// After [`Front::stop_accepting`]: nothing is left to do.
+    Idle,
+}
+
+/// Where the front's events go; called from any thread, must not block.
+pub type EventSink = Arc<dyn Fn(FrontEvent) + Send + Sync>;
+
+/// What all parts of the front share.
+struct Shared {
+    config: Arc<Config>,
+    pool: Pool,
+    connections: Connections,
+    access_log: Option<access_log::AccessLog>,
+    log: Arc<Log>,
+    sink: EventSink,
+    /// No new connections; every response closes its connection.
+    draining: AtomicBool,
+    idle_told: AtomicBool,
+    listener_names: Vec<String>,
+}
+
+/// The running front.
+pub struct Front {
+    shared: Arc<Shared>,
+    runtime: runtime::Threads,
+}
+
+/// A look at the front's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct FrontStats {
+    pub connections: usize,
+    pub waiting: usize,
+    pub in_flight: usize,
+    pub counts: Counts,
+}
+
+impl Front {
+    /// Starts the io threads; they accept at once, and requests wait until a worker is added.
+    ///
+    /// # Errors
+    /// When a thread, a file descriptor or the access log cannot be had.
+    pub fn start(
+        config: Arc<Config>,
+        listeners: Vec<Listener>,
+        log: Arc<Log>,
+        sink: EventSink,
+    ) -> io::Result<Self> {
+        let limits = DispatchLimits {
+            queue_requests_max: config.queue_requests_max,
+            queue_timeout_us: micros(config.queue_timeout),
+            ..DispatchLimits::default()
+        };
+        let wake_at_once = indrik_sys::cpus::available() > 1;
+        let shared = Arc::new(Shared {
+            pool: Pool::new(limits, Arc::clone(&sink), wake_at_once),
+            connections: Connections::default(),
+            access_log: access_log::AccessLog::open(&config)?,
+            log,
+            sink,
+            draining: AtomicBool::new(false),
+            idle_told: AtomicBool::new(false),
+            listener_names: listeners.iter().map(|listener| listener.to_string()).collect(),
+            config,
+        });
+        let runtime = runtime::Threads::start(&shared, listeners)?;
+        Ok(Self { shared, runtime })
+    }
+
+    /// A worker is ready: `capacity` requests at once.
+    ///
+    /// # Errors
+    /// When its wake-up cannot be watched.
+    pub fn add_worker(&self, id: WorkerId, worker: NewWorker) -> io::Result<()> {
+        self.runtime.watch_worker(&self.shared, id, worker)
+    }
+
+    /// A worker gets nothing new; what lies unstarted in its ring goes to others.
+    /// [`FrontEvent::WorkerDrained`] follows.
+    pub fn drain_worker(&self, id: WorkerId) {
+        self.shared.pool.drain(id, clock::now());
+    }
+
+    /// A worker's process has ended.
+    pub fn worker_gone(&self, id: WorkerId) {
+        self.shared.pool.gone(id, clock::now());
+    }
+
+    /// A worker's main loop stands still: the requests it has started are answered 504.
+    pub fn worker_stands_still(&self, id: WorkerId) {
+        self.shared.pool.answer_timed_out(id);
+    }
+
+    /// Stops accepting after what the kernel has accepted is taken; every response closes its
+    /// connection. [`FrontEvent::Idle`] follows when nothing is left.
+    pub fn stop_accepting(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.runtime.stop_accepting();
+        self.shared.connections.drain();
+    }
+
+    /// Closes everything at once.
+    pub fn close_now(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        self.runtime.stop_accepting();
+        self.shared.connections.close_all();
+    }
+
+    /// A look at the work.
+    #[must_use]
+    pub fn stats(&self) -> FrontStats {
+        let (waiting, in_flight, counts) = self.shared.pool.stats();
+        FrontStats { connections: self.shared.connections.count(), waiting, in_flight, counts }
+    }
+
+    /// Opens the access log again (after a rotation).
+    ///
+    /// # Errors
+    /// When the file cannot be opened; the old one stays in use.
+    pub fn reopen_logs(&self) -> io::Result<()> {
+        self.shared.access_log.as_ref().map_or(Ok(()), access_log::AccessLog::reopen)
+    }
+}
+
+impl Shared {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// While draining: says once that nothing is left.
+    fn tell_if_idle(&self, accepting: usize) {
+        let idle = self.is_draining()
+            && accepting == 0
+            && self.connections.count() == 0
+            && self.pool.is_idle();
+        if idle && !self.idle_told.swap(true, Ordering::SeqCst) {
+            (self.sink)(FrontEvent::Idle);
+        }
+    }
+}
+
+/// The size of a worker's channel: room for all that it may run at once, and for what is queued
+/// ahead.
+#[must_use]
+pub fn channel_limits(config: &Config) -> ChannelLimits {
+    let capacity = config.worker_connections.max(config.threads);
+    let slots = capacity.saturating_add(DispatchLimits::default().queue_ahead_requests_max);
+    ChannelLimits {
+        slots: u16::try_from(slots).unwrap_or(SLOTS_MAX).min(SLOTS_MAX),
+        ..Default::default()
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

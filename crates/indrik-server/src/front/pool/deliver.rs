@@ -1,0 +1,154 @@
+//! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use indrik_ring::{Descriptor, Flags, Kind};
+use indrik_sys::packets::Received;
+
+use super::super::exchange::{Event, Exchange};
+use super::link::Link;
+
+/// What one look into a worker's ring gave.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Requests whose slot became free.
+    pub(super) finished: usize,
+    /// There is more in the ring.
+    pub(super) more: bool,
+    /// The worker wrote what cannot be; it must go.
+    pub(super) broken: bool,
+}
+
+impl Link {
+    /// Takes up to `most` descriptors and puts them into the inboxes they belong to.
+    pub(super) fn deliver(&mut self, most: usize, wakers: &mut Vec<Waker>) -> Batch {
+        let mut batch = Batch::default();
+        for _ in 0..most {
+            match self.channel.responses.receive() {
+                Ok(Some(descriptor)) => self.take(&descriptor, &mut batch, wakers),
+                Ok(None) => break,
+                Err(_) => {
+                    batch.broken = true;
+                    return batch;
+                }
+            }
+        }
+        let _ = self.channel.responses.release();
+        self.after_room(wakers);
+        match self.channel.responses.look() {
+            Ok(more) => batch.more = more,
+            Err(_) => batch.broken = true,
+        }
+        batch
+    }
+
+    fn take(&mut self, descriptor: &Descriptor, batch: &mut Batch, wakers: &mut Vec<Waker>) {
+        let (slot, generation) = (descriptor.slot, descriptor.generation);
+        let Some(exchange) = self.exchange(slot, generation) else {
+            // A request that is over: all that can still matter is a descriptor in the socket.
+            if descriptor.kind == Kind::File {
+                drop(self.receive_file(descriptor));
+            }
+            return;
+        };
+        let exchange = Arc::clone(exchange);
+        if exchange.is_abandoned() {
+            self.discard(descriptor);
+        } else if let Some(event) = self.event(descriptor) {
+            wakers.extend(exchange.put(event));
+        }
+        if descriptor.kind == Kind::RequestCredit {
+            wakers.extend(exchange.take_upload_waker());
+        }
+        if descriptor.flags.has(Flags::DONE) {
+            self.finish(slot, &exchange, wakers);
+            batch.finished += 1;
+        }
+    }
+
+    fn finish(&mut self, slot: u16, exchange: &Arc<Exchange>, wakers: &mut Vec<Waker>) {
+        self.free_slot(slot);
+        wakers.extend(exchange.finish());
+        wakers.extend(exchange.put(Event::Done));
+    }
+
+    /// Nobody wants the response, but the worker must not wait for credit.
+    fn discard(&mut self, descriptor: &Descriptor) {
+        if descriptor.kind == Kind::File {
+            drop(self.receive_file(descriptor));
+        }
+        let _ = self.channel.slots.response_took(descriptor.slot, u64::from(descriptor.len));
+    }
+
+    fn event(&self, descriptor: &Descriptor) -> Option<Event> {
+        let flags = descriptor.flags;
+        let end = flags.has(Flags::END);
+        Some(match descriptor.kind {
+            Kind::Response => {
+                let payload = self.payload(descriptor);
+                let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX);
+                let head_len = head_len.min(payload.len());
+                Event::Response { payload, head_len, end }
+            }
+            Kind::Informational => Event::Informational { payload: self.payload(descriptor) },
+            Kind::ResponseBody => Event::Body { bytes: self.payload(descriptor), end },
+            Kind::Trailers => Event::Trailers { payload: self.payload(descriptor) },
+            Kind::File => self.file(descriptor)?,
+            Kind::Path => Event::Path { path: self.payload(descriptor) },
+            Kind::WebSocketAccept => Event::WebSocketAccept { payload: self.payload(descriptor) },
+            Kind::WebSocketSend => {
+                let bytes = self.payload(descriptor);
+                Event::WebSocketSend { bytes, text: flags.has(Flags::TEXT), end }
+            }
+            Kind::WebSocketClose => Event::WebSocketClose {
+                code: u16::try_from(descriptor.aux).unwrap_or(1011),
+                reason: self.payload(descriptor),
+            },
+            Kind::Failed => {
+                Event::Failed { how: descriptor.aux, message: self.payload(descriptor) }
+            }
+            Kind::BodyWanted => Event::BodyWanted,
+            Kind::Done | Kind::RequestCredit => return None,
+            // The request direction's kinds have no meaning here.
+            Kind::Request
+            | Kind::RequestBody
+            | Kind::WebSocketReceive
+            | Kind::WebSocketClosed
+            | Kind::Disconnect
+            | Kind::Credit => return None,
+        })
+    }
+
+    /// The payload, copied out.
+    fn payload(&self, descriptor: &Descriptor) -> Bytes {
+        let mut payload = Vec::new();
+        self.channel.responses.copy_payload(descriptor, &mut payload);
+        Bytes::from(payload)
+    }
+
+    fn file(&self, descriptor: &Descriptor) -> Option<Event> {
+        let place = self.payload(descriptor);
+        let number = |at: usize| {
+            let bytes: [u8; 8] = place.get(at..at + 8)?.try_into().ok()?;
+            Some(u64::from_le_bytes(bytes))
+        };
+        let (offset, len) = (number(0)?, number(8)?);
+        let Some(fd) = self.receive_file(descriptor) else {
+            let message = Bytes::from_static(b"the worker's file did not arrive");
+            return Some(Event::Failed { how: 2, message });
+        };
+        Some(Event::File { fd, offset, len })
+    }
+
+    /// The descriptor that was sent ahead of a `File`.
+    fn receive_file(&self, descriptor: &Descriptor) -> Option<OwnedFd> {
+        let Ok(Received::Message(message, mut fds)) = self.fds.receive() else { return None };
+        let slot = u16::from_le_bytes([*message.first()?, *message.get(1)?]);
+        let generation = u32::from_le_bytes(message.get(4..8)?.try_into().ok()?);
+        let mine = slot == descriptor.slot && generation == descriptor.generation;
+        if mine { fds.pop() } else { None }
+    }
+}

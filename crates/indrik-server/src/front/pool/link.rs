@@ -1,0 +1,274 @@
+//! The front's end of one worker: its channel, and which request is in which slot.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use indrik_core::dispatch::Micros;
+use indrik_core::ids::WorkerId;
+use indrik_ring::{Descriptor, Flags, FrontChannel, Kind, SlotState};
+use indrik_sys::packets::PacketSocket;
+
+use super::super::Interface;
+use super::super::exchange::{Event, Exchange, Place};
+use super::{Encode, NewWorker, send_file};
+
+pub(super) struct Link {
+    pub(super) id: WorkerId,
+    pub(super) channel: FrontChannel,
+    pub(super) fds: PacketSocket,
+    pub(super) interface: Interface,
+    pub(super) capacity: usize,
+    slots: Vec<Slot>,
+    /// Free slots; the one used last is on top, its memory is warm.
+    free: Vec<u16>,
+    /// Descriptors without payload that found the ring full; at most a few per slot.
+    late: Vec<Descriptor>,
+    requests_left: Option<u64>,
+    pub(super) draining: bool,
+    pub(super) drained: bool,
+    pub(super) drain_waker: Option<Waker>,
+    /// Something found the ring full and waits for room.
+    pub(super) wants_room: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) exchange: Option<Arc<Exchange>>,
+    /// When it was sent, or first seen running.
+    since: Micros,
+    seen_running: bool,
+    /// The request was answered 504 already.
+    stuck: bool,
+}
+
+pub(super) enum Push {
+    Done,
+    Full,
+}
+
+impl Link {
+    pub(super) fn new(id: WorkerId, worker: NewWorker) -> Self {
+        let count = worker.channel.slots.count();
+        Self {
+            id,
+            channel: worker.channel,
+            fds: worker.fds,
+            interface: worker.interface,
+            capacity: worker.capacity,
+            slots: (0..count).map(|_| Slot::default()).collect(),
+            free: (0..count).rev().collect(),
+            late: Vec::new(),
+            requests_left: (worker.requests_max != 0).then_some(worker.requests_max),
+            draining: false,
+            drained: false,
+            drain_waker: None,
+            wants_room: false,
+        }
+    }
+
+    /// Requests it has.
+    pub(super) fn in_use(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether a slot is still at this use.
+    pub(super) fn holds(&self, slot: u16, generation: u32) -> bool {
+        self.slots
+            .get(usize::from(slot))
+            .is_some_and(|entry| entry.generation == generation && entry.exchange.is_some())
+    }
+
+    pub(super) fn exchange(&self, slot: u16, generation: u32) -> Option<&Arc<Exchange>> {
+        let entry = self.slots.get(usize::from(slot))?;
+        if entry.generation == generation { entry.exchange.as_ref() } else { None }
+    }
+
+    /// Sends a request.
+    pub(super) fn push_request(
+        &mut self,
+        exchange: &Arc<Exchange>,
+        request: &dyn Encode,
+        now: Micros,
+    ) -> Push {
+        let Some(slot) = self.free.pop() else { return Push::Full };
+        let entry = &mut self.slots[usize::from(slot)];
+        let generation = entry.generation.wrapping_add(1);
+        if let Some(file) = request.file()
+            && !send_file(&self.fds, slot, generation, file)
+        {
+            self.free.push(slot);
+            return Push::Full;
+        }
+        let (head_len, body) = (request.head_len(), request.body());
+        self.channel.slots.begin(slot, generation);
+        let descriptor =
+            Descriptor::new(Kind::Request, request.flags(), slot, generation, head_len as u64);
+        self.channel.requests.begin_batch();
+        let sent = self.channel.requests.send(descriptor, head_len + body.len(), |into| {
+            request.write_head(&mut into[..head_len]);
+            into[head_len..].copy_from_slice(body);
+        });
+        if sent.is_err() {
+            // The worker tells when it has room, so that waiting requests are placed then.
+            self.wants_room = true;
+            let _ = self.channel.requests.starve();
+            self.free.push(slot);
+            return Push::Full;
+        }
+        *entry = Slot {
+            generation,
+            exchange: Some(Arc::clone(exchange)),
+            since: now,
+            seen_running: false,
+            stuck: false,
+        };
+        exchange.set_place(Place::Worker { id: self.id, slot, generation });
+        Push::Done
+    }
+
+    /// Sends a descriptor with a payload. False: there is no room; uploads are woken when there is.
+    pub(super) fn push(&mut self, descriptor: Descriptor, payload: &[u8]) -> bool {
+        let requests = &mut self.channel.requests;
+        loop {
+            if requests
+                .send(descriptor, payload.len(), |into| into.copy_from_slice(payload))
+                .is_ok()
+            {
+                return true;
+            }
+            if requests.is_broken() || requests.starve() {
+                self.wants_room = true;
+                return false;
+            }
+        }
+    }
+
+    /// Sends a descriptor without payload, sooner or later.
+    pub(super) fn control(&mut self, descriptor: Descriptor) {
+        if !self.late.is_empty() || !self.push(descriptor, &[]) {
+            self.late.push(descriptor);
+        }
+        self.channel.flush();
+    }
+
+    /// There may be room in the ring again.
+    pub(super) fn after_room(&mut self, wakers: &mut Vec<Waker>) {
+        if !std::mem::take(&mut self.wants_room) {
+            return;
+        }
+        for descriptor in std::mem::take(&mut self.late) {
+            self.control(descriptor);
+        }
+        let exchanges = self.slots.iter().filter_map(|slot| slot.exchange.as_ref());
+        wakers.extend(exchanges.filter_map(|exchange| exchange.take_upload_waker()));
+    }
+
+    /// Tells the application that its client is gone.
+    pub(super) fn tell_gone(&mut self, slot: u16, generation: u32) {
+        let _ = self.channel.slots.set_gone(slot);
+        if self.interface == Interface::Asgi {
+            let flags = Flags::NONE;
+            self.control(Descriptor::new(Kind::Disconnect, flags, slot, generation, 0));
+        }
+    }
+
+    /// Takes an unstarted request back and frees its slot.
+    pub(super) fn reclaim(&mut self, slot: u16, generation: u32) -> bool {
+        let reclaimed =
+            self.holds(slot, generation) && self.channel.slots.reclaim(slot, generation);
+        if reclaimed {
+            self.free_slot(slot);
+        }
+        reclaimed
+    }
+
+    /// Frees a slot; its exchange is over.
+    pub(super) fn free_slot(&mut self, slot: u16) -> Option<Arc<Exchange>> {
+        let exchange = self.slots[usize::from(slot)].exchange.take()?;
+        self.free.push(slot);
+        exchange.set_place(Place::Nowhere);
+        Some(exchange)
+    }
+
+    /// Takes back up to `most` unstarted requests, the one sent last first.
+    pub(super) fn take_back(&mut self, most: usize) -> Vec<Arc<Exchange>> {
+        let mut queued: Vec<(Micros, u16, u32)> = (0u16..)
+            .zip(&self.slots)
+            .filter(|(slot, entry)| {
+                entry.exchange.is_some()
+                    && self.channel.slots.state(*slot, entry.generation) == SlotState::Queued
+            })
+            .map(|(slot, entry)| (entry.since, slot, entry.generation))
+            .collect();
+        queued.sort_unstable();
+        let mut taken = Vec::new();
+        for (_, slot, generation) in queued.into_iter().rev().take(most) {
+            if self.channel.slots.reclaim(slot, generation) {
+                taken.extend(self.free_slot(slot));
+            }
+        }
+        taken
+    }
+
+    /// Requests that run longer than allowed and were not reported yet.
+    pub(super) fn stuck(&mut self, timeout: Micros, now: Micros) -> Vec<Arc<Exchange>> {
+        let mut stuck = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            let Some(exchange) = &entry.exchange else { continue };
+            if !entry.seen_running {
+                if self.channel.slots.state(slot, entry.generation) == SlotState::Running {
+                    entry.seen_running = true;
+                    entry.since = now;
+                }
+            } else if !entry.stuck && now.saturating_sub(entry.since) >= timeout {
+                entry.stuck = true;
+                stuck.push(Arc::clone(exchange));
+            }
+        }
+        stuck
+    }
+
+    /// Requests that the application has, each reported once.
+    pub(super) fn started(&mut self) -> Vec<Arc<Exchange>> {
+        let mut started = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            let Some(exchange) = &entry.exchange else { continue };
+            let state = self.channel.slots.state(slot, entry.generation);
+            if !entry.stuck && state == SlotState::Running {
+                entry.stuck = true;
+                started.push(Arc::clone(exchange));
+            }
+        }
+        started
+    }
+
+    /// Counts finished requests; true once, when the last allowed one is reached.
+    pub(super) fn count_requests(&mut self, finished: u64) -> bool {
+        let Some(left) = &mut self.requests_left else { return false };
+        let used_up = *left <= finished;
+        *left = left.saturating_sub(finished);
+        if used_up {
+            self.requests_left = None;
+        }
+        used_up
+    }
+
+    /// The worker has ended: every exchange it had is told.
+    pub(super) fn close(&mut self, wakers: &mut Vec<Waker>) {
+        for slot in 0..self.channel.slots.count() {
+            let generation = self.slots[usize::from(slot)].generation;
+            let state = self.channel.slots.state(slot, generation);
+            let Some(exchange) = self.free_slot(slot) else { continue };
+            let started = state != SlotState::Queued;
+            wakers.extend(exchange.finish());
+            wakers.extend(exchange.put(Event::WorkerLost { started }));
+        }
+        wakers.extend(self.drain_waker.take());
+    }
+
+    /// Says to the worker that the front sleeps; true if there is something to take first.
+    pub(super) fn must_look(&mut self) -> bool {
+        !matches!(self.channel.responses.prepare_sleep(), Ok(true))
+    }
+}

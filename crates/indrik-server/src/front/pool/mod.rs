@@ -1,0 +1,572 @@
+//! The workers, seen from the front: who gets a request, and what comes back.
+//!
+//! One lock guards the dispatcher and all channels; it is held for the time of a decision and a
+//! copy, never over a system call that can block. Tasks are woken after it is free.
+
+mod deliver;
+mod link;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
+use indrik_core::ids::WorkerId;
+use indrik_ring::{CHUNK_MAX, CreditWait, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
+use indrik_sys::packets::PacketSocket;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::exchange::{Event, Exchange, Outgoing, Place};
+use super::{EventSink, FrontEvent, Interface};
+use link::{Link, Push};
+
+/// Descriptors taken from one worker before others get their turn.
+const BATCH_DESCRIPTORS_MAX: usize = 512;
+
+/// A worker that is ready for requests.
+pub struct NewWorker {
+    /// The front's end of its channel.
+    pub channel: FrontChannel,
+    /// Where file descriptors travel beside the channel.
+    pub fds: PacketSocket,
+    /// What it runs.
+    pub interface: Interface,
+    /// Requests it can run at once.
+    pub capacity: usize,
+    /// Requests after which it is to be replaced; 0: never.
+    pub requests_max: u64,
+}
+
+/// All workers.
+pub(super) struct Pool {
+    inner: Mutex<Inner>,
+    sink: EventSink,
+    /// Whether a worker that sleeps is woken at once (another core can run it meanwhile), or when
+    /// the io thread is about to sleep (there is one core, which is in use).
+    wake_at_once: bool,
+    /// Rung when something is queued ahead for the first time since the last tick.
+    ahead: Notify,
+    /// What the workers run.
+    is_asgi: AtomicBool,
+}
+
+struct Inner {
+    dispatch: Dispatch,
+    links: BTreeMap<WorkerId, Link>,
+    /// Requests in the central queue.
+    waiting: HashMap<u64, Arc<Exchange>>,
+    next_number: u64,
+    /// Wakers to be called when the lock is free.
+    wakers: Vec<Waker>,
+    counts: Counts,
+    ahead_told: bool,
+}
+
+/// What has been counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Counts {
+    pub refused: u64,
+    pub queue_timeouts: u64,
+    pub reclaimed: u64,
+    pub timed_out: u64,
+}
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Submitted {
+    /// It is on its way; events will follow.
+    Accepted,
+    /// The queue is full.
+    Refused,
+}
+
+/// What to send for a request, in a form that can be written straight into the channel.
+pub(super) trait Encode {
+    /// The flags of the descriptor.
+    fn flags(&self) -> Flags;
+    /// Bytes of the head.
+    fn head_len(&self) -> usize;
+    /// The inline body.
+    fn body(&self) -> &[u8];
+    /// The body's file.
+    fn file(&self) -> Option<&Arc<OwnedFd>>;
+    /// Writes exactly `head_len` bytes.
+    fn write_head(&self, into: &mut [u8]);
+}
+
+impl Pool {
+    pub(super) fn new(limits: DispatchLimits, sink: EventSink, wake_at_once: bool) -> Self {
+        let inner = Inner {
+            dispatch: Dispatch::new(limits),
+            links: BTreeMap::new(),
+            waiting: HashMap::new(),
+            next_number: 0,
+            wakers: Vec::new(),
+            counts: Counts::default(),
+            ahead_told: false,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            sink,
+            wake_at_once,
+            ahead: Notify::new(),
+            is_asgi: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs `act` under the lock, then wakes whom it made ready.
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        let mut inner = self.inner.lock();
+        let result = act(&mut inner);
+        if inner.wakers.is_empty() {
+            return result;
+        }
+        let mut wakers = std::mem::take(&mut inner.wakers);
+        drop(inner);
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+        // Give the allocation back; what came in between is in the other one.
+        let mut inner = self.inner.lock();
+        if inner.wakers.is_empty() {
+            inner.wakers = wakers;
+        }
+        result
+    }
+
+    // --- a request's way
+
+    /// Submits a request: to a worker, or into the queue.
+    pub(super) fn submit(
+        &self,
+        exchange: &Arc<Exchange>,
+        request: &dyn Encode,
+        now: Micros,
+    ) -> Submitted {
+        exchange.begin(now);
+        self.with(|inner| {
+            let number = inner.next_number;
+            inner.next_number += 1;
+            match inner.dispatch.arrive(RequestId(number), now) {
+                Placement::Worker(id) => {
+                    let Some(link) = inner.links.get_mut(&id) else {
+                        return Submitted::Refused;
+                    };
+                    match link.push_request(exchange, request, now) {
+                        Push::Done => self.after_push(inner, id),
+                        Push::Full => {
+                            inner.dispatch.reclaimed(id);
+                            inner.dispatch.wait_again(RequestId(number), now);
+                            inner.wait(number, exchange, request);
+                        }
+                    }
+                    Submitted::Accepted
+                }
+                Placement::Queued => {
+                    inner.wait(number, exchange, request);
+                    Submitted::Accepted
+                }
+                Placement::Refused => {
+                    inner.counts.refused += 1;
+                    Submitted::Refused
+                }
+            }
+        })
+    }
+
+    /// Submits a request again that lost its worker: first in line, with its own deadline.
+    pub(super) fn submit_again(
+        &self,
+        exchange: &Arc<Exchange>,
+        request: &dyn Encode,
+        arrived: Micros,
+        now: Micros,
+    ) {
+        exchange.begin(arrived);
+        self.with(|inner| {
+            let number = inner.next_number;
+            inner.next_number += 1;
+            inner.dispatch.wait_again(RequestId(number), arrived);
+            inner.wait(number, exchange, request);
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// The client's side has lost interest in a request.
+    pub(super) fn abandon(&self, exchange: &Arc<Exchange>) {
+        self.with(|inner| match exchange.abandon() {
+            Place::Nowhere => {}
+            Place::Queue(number) => {
+                inner.waiting.remove(&number);
+                inner.dispatch.forget(RequestId(number));
+                exchange.set_place(Place::Nowhere);
+            }
+            Place::Worker { id, slot, generation } => {
+                let Some(link) = inner.links.get_mut(&id) else { return };
+                if link.reclaim(slot, generation) {
+                    inner.dispatch.reclaimed(id);
+                    let now = super::clock::coarse();
+                    self.place_waiting(inner, now);
+                    self.check_drained(inner, id);
+                } else {
+                    link.tell_gone(slot, generation);
+                }
+            }
+        });
+    }
+
+    /// The client's side took `bytes` of the response's body.
+    pub(super) fn took(&self, exchange: &Exchange, bytes: usize) {
+        let Place::Worker { id, slot, generation } = exchange.place() else { return };
+        let mut inner = self.inner.lock();
+        let Some(link) = inner.links.get_mut(&id) else { return };
+        if link.holds(slot, generation)
+            && link.channel.slots.response_took(slot, bytes as u64) == CreditWait::Descriptor
+        {
+            link.control(Descriptor::new(Kind::Credit, Flags::NONE, slot, generation, 0));
+        }
+    }
+
+    /// Sends a piece of the request's body (or of a WebSocket message) as soon as the worker has
+    /// room: at most [`CHUNK_MAX`] bytes. Ready with false when nobody wants it any more.
+    pub(super) fn poll_send_piece(
+        &self,
+        exchange: &Exchange,
+        piece: &Piece<'_>,
+        sent: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        debug_assert!(piece.bytes.len() <= CHUNK_MAX);
+        // Registered before anything is looked at, so that no wake-up is lost.
+        exchange.wait_upload(cx);
+        let mut inner = self.inner.lock();
+        let (id, slot, generation) = match exchange.place() {
+            Place::Worker { id, slot, generation } => (id, slot, generation),
+            Place::Queue(_) => return Poll::Pending,
+            Place::Nowhere => return Poll::Ready(false),
+        };
+        let Some(link) = inner.links.get_mut(&id) else { return Poll::Ready(false) };
+        if !link.holds(slot, generation) {
+            return Poll::Ready(false);
+        }
+        let slots = &link.channel.slots;
+        let len = piece.bytes.len() as u64;
+        let room = |taken: u64| sent + len <= taken.saturating_add(REQUEST_WINDOW);
+        if !room(slots.request_taken(slot)) {
+            slots.want_request_credit(slot);
+            if !room(slots.request_taken(slot)) {
+                return Poll::Pending;
+            }
+        }
+        let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
+        if !link.push(descriptor, piece.bytes) {
+            // The drain task wakes uploads when the worker has made room.
+            return Poll::Pending;
+        }
+        self.after_push(&mut inner, id);
+        Poll::Ready(true)
+    }
+
+    // --- the supervisor's side
+
+    pub(super) fn add(&self, id: WorkerId, worker: NewWorker, now: Micros) {
+        self.is_asgi.store(worker.interface == Interface::Asgi, Ordering::Relaxed);
+        self.with(|inner| {
+            let (capacity, slots) = (worker.capacity, worker.channel.slots.count());
+            inner.links.insert(id, Link::new(id, worker));
+            inner.dispatch.worker_up(id, capacity, usize::from(slots));
+            self.place_waiting(inner, now);
+        });
+    }
+
+    pub(super) fn drain(&self, id: WorkerId, now: Micros) {
+        self.with(|inner| {
+            inner.dispatch.worker_draining(id);
+            self.take_back(inner, id, usize::MAX);
+            let Some(link) = inner.links.get_mut(&id) else { return };
+            link.draining = true;
+            self.place_waiting(inner, now);
+            self.check_drained(inner, id);
+        });
+    }
+
+    /// A worker's process has ended: everything it had is settled now.
+    pub(super) fn gone(&self, id: WorkerId, now: Micros) {
+        // What it wrote before its end still counts.
+        while self.deliver(id, now) == Delivered::More {}
+        self.with(|inner| {
+            inner.dispatch.worker_down(id);
+            let Some(mut link) = inner.links.remove(&id) else { return };
+            link.close(&mut inner.wakers);
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// Whether no request is waiting or at a worker.
+    pub(super) fn is_idle(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.waiting.is_empty() && inner.links.values().all(|link| link.in_use() == 0)
+    }
+
+    pub(super) fn stats(&self) -> (usize, usize, Counts) {
+        let inner = self.inner.lock();
+        let running = inner.links.values().map(Link::in_use).sum();
+        (inner.waiting.len(), running, inner.counts)
+    }
+
+    // --- the io threads' side
+
+    /// Takes what a worker has sent.
+    pub(super) fn deliver(&self, id: WorkerId, now: Micros) -> Delivered {
+        let mut inner = self.inner.lock();
+        let Inner { links, wakers, dispatch, .. } = &mut *inner;
+        let Some(link) = links.get_mut(&id) else { return Delivered::Gone };
+        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, wakers);
+        if batch.finished != 0 {
+            dispatch.finished(id, batch.finished, now);
+            self.count_requests(&mut inner, id, batch.finished);
+            self.place_waiting(&mut inner, now);
+            self.check_drained(&mut inner, id);
+        }
+        if batch.broken {
+            (self.sink)(FrontEvent::ChannelBroken(id));
+        }
+        let wakers = std::mem::take(&mut inner.wakers);
+        drop(inner);
+        for waker in wakers {
+            waker.wake();
+        }
+        match (batch.broken, batch.more) {
+            (true, _) => Delivered::Gone,
+            (false, true) => Delivered::More,
+            (false, false) => Delivered::Nothing,
+        }
+    }
+
+    /// Waits until a worker has sent something.
+    pub(super) fn poll_wait(&self, id: WorkerId, cx: &mut Context<'_>) {
+        let mut inner = self.inner.lock();
+        if let Some(link) = inner.links.get_mut(&id) {
+            link.drain_waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// An io thread is about to sleep: worker channels are told to ring, sleeping workers are
+    /// woken, and what came at the last moment is not overlooked.
+    pub(super) fn before_park(&self, thread: usize, threads: usize) {
+        let mut wakers = Vec::new();
+        let mut inner = self.inner.lock();
+        for (id, link) in &mut inner.links {
+            link.channel.flush();
+            if id.0 as usize % threads == thread && link.must_look() {
+                wakers.extend(link.drain_waker.take());
+            }
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// An io thread is awake again: its workers need not ring.
+    pub(super) fn after_unpark(&self, thread: usize, threads: usize) {
+        let inner = self.inner.lock();
+        for (id, link) in &inner.links {
+            if id.0 as usize % threads == thread {
+                link.channel.responses.awake();
+            }
+        }
+    }
+
+    /// Ready when something is queued ahead, so that [`Self::tick`] is due within a millisecond.
+    pub(super) async fn queued_ahead(&self) {
+        self.ahead.notified().await;
+    }
+
+    /// What the workers run; WSGI until the first one is ready.
+    pub(super) fn interface(&self) -> Interface {
+        if self.is_asgi.load(Ordering::Relaxed) { Interface::Asgi } else { Interface::Wsgi }
+    }
+
+    /// Whether [`Self::tick`] must be called within a millisecond or so.
+    pub(super) fn needs_fine_tick(&self) -> bool {
+        self.inner.lock().dispatch.has_queued_ahead()
+    }
+
+    /// Takes back what is queued ahead at workers that turned slow, and ends what waited too long.
+    pub(super) fn tick(&self, now: Micros) {
+        self.with(|inner| {
+            inner.ahead_told = false;
+            while let Some((id, ahead)) = inner.dispatch.overdue(now) {
+                self.take_back(inner, id, ahead);
+            }
+            while let Some(RequestId(number)) = inner.dispatch.expired(now) {
+                inner.counts.queue_timeouts += 1;
+                if let Some(exchange) = inner.waiting.remove(&number) {
+                    exchange.set_place(Place::Nowhere);
+                    inner.wakers.extend(exchange.put(Event::QueueTimeout));
+                }
+            }
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// Looks for requests that run longer than `timeout`; answers them and tells the supervisor.
+    pub(super) fn check_timeouts(&self, timeout_us: Micros, now: Micros) {
+        self.with(|inner| {
+            let Inner { links, wakers, counts, .. } = inner;
+            for (id, link) in links {
+                if link.interface != Interface::Wsgi || link.capacity != 1 {
+                    // Threads and event loops are watched by their heartbeat, as in Gunicorn.
+                    continue;
+                }
+                for exchange in link.stuck(timeout_us, now) {
+                    counts.timed_out += 1;
+                    wakers.extend(exchange.put(Event::TimedOut));
+                    (self.sink)(FrontEvent::RequestStuck(*id));
+                }
+            }
+        });
+    }
+
+    /// A worker's main loop stands still: its started requests are answered, if they can be.
+    pub(super) fn answer_timed_out(&self, id: WorkerId) {
+        self.with(|inner| {
+            let Inner { links, wakers, counts, .. } = inner;
+            let Some(link) = links.get_mut(&id) else { return };
+            for exchange in link.started() {
+                counts.timed_out += 1;
+                wakers.extend(exchange.put(Event::TimedOut));
+            }
+        });
+    }
+
+    // --- under the lock
+
+    /// A descriptor was pushed: wake the worker if it sleeps and another core is there for it.
+    fn after_push(&self, inner: &mut Inner, id: WorkerId) {
+        if !inner.ahead_told && inner.dispatch.has_queued_ahead() {
+            inner.ahead_told = true;
+            self.ahead.notify_one();
+        }
+        if self.wake_at_once
+            && let Some(link) = inner.links.get(&id)
+        {
+            link.channel.flush();
+        }
+    }
+
+    /// Gives waiting requests to workers that may take them.
+    fn place_waiting(&self, inner: &mut Inner, now: Micros) {
+        while let Some((RequestId(number), id)) = inner.dispatch.next(now) {
+            let Some(exchange) = inner.waiting.remove(&number) else {
+                inner.dispatch.reclaimed(id);
+                continue;
+            };
+            let Some(outgoing) = exchange.take_waiting() else {
+                inner.dispatch.reclaimed(id);
+                continue;
+            };
+            let Some(link) = inner.links.get_mut(&id) else { continue };
+            match link.push_request(&exchange, &outgoing, now) {
+                Push::Done => self.after_push(inner, id),
+                Push::Full => {
+                    // The worker makes room with its next answer; that asks here again.
+                    inner.dispatch.reclaimed(id);
+                    inner.dispatch.wait_again(RequestId(number), exchange.arrived());
+                    exchange.wait_in_queue(number, outgoing);
+                    inner.waiting.insert(number, exchange);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes back up to `most` requests that lie unstarted in a worker's ring.
+    fn take_back(&self, inner: &mut Inner, id: WorkerId, most: usize) {
+        let Some(link) = inner.links.get_mut(&id) else { return };
+        // Newest first, so that each goes in front of the one that came after it.
+        for exchange in link.take_back(most) {
+            inner.dispatch.reclaimed(id);
+            inner.counts.reclaimed += 1;
+            // Its task still has the request and submits it again, in front of the queue.
+            inner.wakers.extend(exchange.put(Event::WorkerLost { started: false }));
+        }
+    }
+
+    fn count_requests(&self, inner: &mut Inner, id: WorkerId, finished: usize) {
+        let Some(link) = inner.links.get_mut(&id) else { return };
+        if link.count_requests(finished as u64) {
+            (self.sink)(FrontEvent::WorkerUsedUp(id));
+        }
+    }
+
+    fn check_drained(&self, inner: &mut Inner, id: WorkerId) {
+        let Some(link) = inner.links.get_mut(&id) else { return };
+        if link.draining && link.in_use() == 0 && !link.drained {
+            link.drained = true;
+            (self.sink)(FrontEvent::WorkerDrained(id));
+        }
+    }
+}
+
+impl Inner {
+    fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, request: &dyn Encode) {
+        let head_len = request.head_len();
+        let mut payload = vec![0; head_len + request.body().len()];
+        request.write_head(&mut payload[..head_len]);
+        payload[head_len..].copy_from_slice(request.body());
+        let (flags, file) = (request.flags(), request.file().cloned());
+        exchange.wait_in_queue(number, Outgoing { flags, head_len, payload, file });
+        self.waiting.insert(number, Arc::clone(exchange));
+    }
+}
+
+/// A piece of a request's body or of a WebSocket message.
+pub(super) struct Piece<'a> {
+    pub(super) kind: Kind,
+    pub(super) flags: Flags,
+    pub(super) aux: u64,
+    pub(super) bytes: &'a [u8],
+}
+
+/// What [`Pool::deliver`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Delivered {
+    /// The worker has sent nothing more.
+    Nothing,
+    /// There is more.
+    More,
+    /// The worker is gone, or not to be trusted any more.
+    Gone,
+}
+
+impl Encode for Outgoing {
+    fn flags(&self) -> Flags {
+        self.flags
+    }
+    fn head_len(&self) -> usize {
+        self.head_len
+    }
+    fn body(&self) -> &[u8] {
+        &self.payload[self.head_len..]
+    }
+    fn file(&self) -> Option<&Arc<OwnedFd>> {
+        self.file.as_ref()
+    }
+    fn write_head(&self, into: &mut [u8]) {
+        into.copy_from_slice(&self.payload[..self.head_len]);
+    }
+}
+
+/// Sends the descriptor of a body's file ahead of its request.
+fn send_file(socket: &PacketSocket, slot: u16, generation: u32, file: &OwnedFd) -> bool {
+    let mut message = [0u8; 8];
+    message[..2].copy_from_slice(&slot.to_le_bytes());
+    message[4..].copy_from_slice(&generation.to_le_bytes());
+    socket.send(&message, &[file.as_fd()]).is_ok()
+}

@@ -1,0 +1,373 @@
+//! The request path, top to bottom: check, take the body, dispatch, answer.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use indrik_core::dispatch::Micros;
+use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
+use parking_lot::Mutex;
+
+use super::answer::Refusal;
+use super::client_io::IoState;
+use super::exchange::{Event, Exchange};
+use super::pool::{Encode, Submitted};
+use super::response::{self, Body, Stream};
+use super::sweep::Watch;
+use super::upload::{self, Upload};
+use super::ws_bridge::{self, Upgrade};
+use super::{Interface, Shared, check, clock};
+
+/// How often a started request is given to another worker when its worker dies.
+const REPLAYS_MAX: u32 = 1;
+
+/// A client's connection, as the request path sees it.
+pub(super) struct Client {
+    pub(super) shared: Arc<Shared>,
+    /// Which listener it came in by.
+    pub(super) listener: u16,
+    /// Its address; empty for a Unix socket.
+    pub(super) address: String,
+    pub(super) port: u16,
+    pub(super) io: Arc<IoState>,
+    pub(super) watch: Arc<Watch>,
+    /// What the connection becomes after a 101.
+    pub(super) upgrade: Mutex<Option<Upgrade>>,
+}
+
+/// Serves one request.
+pub(super) async fn serve(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    client.watch.begin();
+    let arrived = clock::now();
+    let (parts, body) = request.into_parts();
+    let entry = client.shared.access_log.as_ref().map(|log| log.entry(&client, &parts, arrived));
+    let mut response = match answer(&client, parts, body, arrived).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.into_response(),
+    };
+    if client.shared.is_draining() {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    let entry = entry.map(|entry| entry.with_response(&response));
+    response.body_mut().ends(Arc::clone(&client.watch), entry);
+    Ok(response)
+}
+
+/// The answer to one request, or why there is none.
+async fn answer(
+    client: &Arc<Client>,
+    parts: Parts,
+    body: Incoming,
+    arrived: Micros,
+) -> Result<Response<Body>, Refusal> {
+    let config = &client.shared.config;
+    check::head(config, &parts)?;
+    check::body_size(config, body.size_hint().exact())?;
+    if ws_bridge::is_requested(&client.shared, &parts) {
+        return Box::pin(ws_bridge::serve(client, parts, arrived)).await;
+    }
+    let upload = if body.is_end_stream() {
+        Upload::Inline(Bytes::new())
+    } else {
+        let interface = client.shared.interface();
+        Box::pin(upload::receive(&client.shared, interface, body)).await?
+    };
+    // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
+    let mut call = Call::new(client, parts, upload, Flags::NONE);
+    call.submit(clock::now())?;
+    call.response().await
+}
+
+/// A request on its way through a worker.
+pub(super) struct Call {
+    client: Arc<Client>,
+    exchange: Arc<Exchange>,
+    parts: Parts,
+    flags: Flags,
+    body: Bytes,
+    file: Option<Arc<OwnedFd>>,
+    stream: Option<Box<Incoming>>,
+    pump: Option<upload::Pump>,
+    head_len: usize,
+    replays: u32,
+    /// The client's side still waits for the end of it.
+    open: bool,
+}
+
+impl Call {
+    pub(super) fn new(client: &Arc<Client>, parts: Parts, upload: Upload, flags: Flags) -> Self {
+        let mut call = Self {
+            client: Arc::clone(client),
+            exchange: Exchange::new(),
+            head_len: 0,
+            parts,
+            flags,
+            body: Bytes::new(),
+            file: None,
+            stream: None,
+            pump: None,
+            replays: 0,
+            open: false,
+        };
+        match upload {
+            Upload::Inline(body) => {
+                call.body = body;
+                call.flags = flags.with(Flags::END);
+            }
+            Upload::File(file) => {
+                call.file = Some(file);
+                call.flags = flags.with(Flags::BODY_FILE);
+            }
+            Upload::Stream(stream) => {
+                call.stream = Some(stream);
+                call.flags = flags.with(Flags::BODY_STREAM).with(Flags::BODY_WAITS);
+            }
+        }
+        call.head_len = indrik_ring::request_len(
+            call.parts.method.as_str().as_bytes(),
+            target(&call.parts).as_bytes(),
+            client.address.as_bytes(),
+            indrik_ring::headers_len(fields(&call.parts)),
+        );
+        call
+    }
+
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// The connection has taken the exchange over; dropping the call leaves it alone.
+    pub(super) fn hand_over(&mut self) {
+        self.open = false;
+    }
+
+    /// Gives the request to the pool.
+    pub(super) fn submit(&mut self, now: Micros) -> Result<(), Refusal> {
+        match self.client.shared.pool.submit(&self.exchange, &*self, now) {
+            Submitted::Accepted => {
+                self.open = true;
+                Ok(())
+            }
+            Submitted::Refused => {
+                let message = "all workers are busy and the queue is full";
+                Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+            }
+        }
+    }
+
+    /// What the worker answers.
+    async fn response(mut self) -> Result<Response<Body>, Refusal> {
+        loop {
+            match self.next().await? {
+                Event::Response { payload, head_len, end } => {
+                    return self.begin_response(&payload, head_len, end);
+                }
+                Event::BodyWanted => {
+                    if let Some(body) = self.stream.take() {
+                        let shared = &self.client.shared;
+                        self.pump = Some(upload::pump(shared, &self.exchange, *body));
+                    }
+                }
+                // Nothing else may come before the head.
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// The next event that the interface in use has to deal with; the others are dealt with here.
+    pub(super) async fn next(&mut self) -> Result<Event, Refusal> {
+        loop {
+            match self.exchange.next().await {
+                Event::Informational { payload } => self.informational(&payload),
+                Event::WorkerLost { started } => self.try_again(started)?,
+                Event::QueueTimeout => {
+                    let message = "no worker was free in time";
+                    return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
+                }
+                Event::TimedOut => {
+                    let shown = format!("{} {}", self.parts.method, target(&self.parts));
+                    let limit = self.client.shared.config.timeout.as_secs();
+                    self.client.shared.log.error(&format!(
+                        "Request timed out after {limit} s: {shown} (client {})",
+                        self.client.address
+                    ));
+                    let message = "the application did not answer in time";
+                    return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
+                }
+                Event::UploadBroken(refusal) => return Err(refusal),
+                Event::Failed { message, .. } => {
+                    if !message.is_empty() {
+                        self.client.shared.log.error(&String::from_utf8_lossy(&message));
+                    }
+                    return Err(Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""));
+                }
+                Event::Done => {
+                    let shown = target(&self.parts);
+                    self.client
+                        .shared
+                        .log
+                        .error(&format!("the application returned no response for {shown}"));
+                    return Err(Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""));
+                }
+                event => return Ok(event),
+            }
+        }
+    }
+
+    pub(super) fn begin_response(
+        mut self,
+        payload: &Bytes,
+        head_len: usize,
+        end: bool,
+    ) -> Result<Response<Body>, Refusal> {
+        let first = payload.slice(head_len..);
+        self.open = false;
+        let body = if end {
+            self.exchange.leave();
+            Body::full(first)
+        } else {
+            let pump = self.pump.take();
+            Body::stream(Stream::new(&self.client.shared, &self.exchange, first, pump))
+        };
+        response::head(payload, head_len, body, self.closes()).map_err(|invalid| {
+            let shown = target(&self.parts);
+            self.client.shared.log.error(&format!("{} ({shown})", invalid.0));
+            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+        })
+    }
+
+    /// Whether the connection ends with the response: the rest of the body will not be read.
+    fn closes(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    fn informational(&self, payload: &Bytes) {
+        if self.parts.version < Version::HTTP_11 {
+            return;
+        }
+        if let Ok(head) = ResponseHead::decode(payload)
+            && let Some(bytes) = interim_response(&head)
+        {
+            let _ = self.client.io.send_interim(&bytes);
+        }
+    }
+
+    /// The worker is gone or slow: may another one have the request?
+    fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
+        if started {
+            let body_is_here = self.pump.is_none();
+            if !is_idempotent(&self.parts.method) || !body_is_here || self.replays >= REPLAYS_MAX {
+                let message = "the worker ended while it had the request";
+                return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
+            }
+            self.replays += 1;
+        }
+        let arrived = self.exchange.arrived();
+        let pool = &self.client.shared.pool;
+        pool.submit_again(&self.exchange, &*self, arrived, clock::now());
+        Ok(())
+    }
+
+    pub(super) fn unexpected(&self) -> Refusal {
+        self.client.shared.log.error("a worker sent something that does not belong there");
+        Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.open {
+            self.client.shared.pool.abandon(&self.exchange);
+        }
+    }
+}
+
+impl Encode for Call {
+    fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    fn head_len(&self) -> usize {
+        self.head_len
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn file(&self) -> Option<&Arc<OwnedFd>> {
+        self.file.as_ref()
+    }
+
+    fn write_head(&self, into: &mut [u8]) {
+        let target = target(&self.parts);
+        let head = RequestHead {
+            version: if self.parts.version == Version::HTTP_10 { 10 } else { 11 },
+            secure: false,
+            listener: self.client.listener,
+            client_port: self.client.port,
+            method: self.parts.method.as_str().as_bytes(),
+            target: target.as_bytes(),
+            client: self.client.address.as_bytes(),
+            headers: Headers::default(),
+        };
+        let count = u16::try_from(self.parts.headers.len()).unwrap_or(u16::MAX);
+        indrik_ring::encode_request(into, &head, count, fields(&self.parts));
+    }
+}
+
+fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
+    parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+}
+
+/// The request target as sent.
+pub(super) fn target(parts: &Parts) -> Cow<'_, str> {
+    let uri = &parts.uri;
+    match (uri.scheme(), uri.authority(), uri.path_and_query()) {
+        (None, None, Some(path)) => Cow::Borrowed(path.as_str()),
+        (None, Some(authority), None) => Cow::Borrowed(authority.as_str()),
+        _ => Cow::Owned(uri.to_string()),
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE]
+        .contains(method)
+}
+
+/// A 1xx response as bytes; `None` if a field is invalid.
+fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
+    let mut bytes = format!("HTTP/1.1 {} Early Hints\r\n", head.status).into_bytes();
+    for (name, value) in head.headers {
+        http::HeaderName::from_bytes(name).ok()?;
+        http::HeaderValue::from_bytes(value).ok()?;
+        bytes.extend_from_slice(name);
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Some(bytes)
+}
+
+impl Shared {
+    /// What the workers run; WSGI until the first one is ready.
+    fn interface(&self) -> Interface {
+        self.pool.interface()
+    }
+}

@@ -1,0 +1,177 @@
+//! The front's threads: one single-threaded runtime each.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use indrik_core::ids::WorkerId;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+
+use super::accept::{Accepting, accept};
+use super::pool::{Delivered, NewWorker};
+use super::sweep::{SWEEP_INTERVAL, sweep};
+use super::{Listener, Shared, clock, micros};
+
+/// How often overdue work is looked for while any is queued ahead.
+const FINE_TICK: Duration = Duration::from_millis(1);
+/// How often otherwise: the precision of queue timeouts.
+const COARSE_TICK: Duration = Duration::from_millis(20);
+/// Threads per runtime for what may block (disks).
+const BLOCKING_THREADS_MAX: usize = 16;
+
+/// The running threads.
+pub(super) struct Threads {
+    handles: Arc<[Handle]>,
+    stop: watch::Sender<bool>,
+    accepting: Accepting,
+}
+
+impl Threads {
+    pub(super) fn start(shared: &Arc<Shared>, listeners: Vec<Listener>) -> io::Result<Self> {
+        let count = shared.config.io_threads.max(1);
+        let mut handles = Vec::with_capacity(count);
+        for index in 0..count {
+            handles.push(start_thread(shared, index, count)?);
+        }
+        let handles: Arc<[Handle]> = handles.into();
+        let (stop, stopped) = watch::channel(false);
+        let accepting = Arc::new(AtomicUsize::new(listeners.len()));
+        for (index, listener) in (0u16..).zip(listeners) {
+            let (shared, threads) = (Arc::clone(shared), Arc::clone(&handles));
+            let (accepting, stopped) = (Arc::clone(&accepting), stopped.clone());
+            handles[0].spawn(accept(shared, listener, index, threads, accepting, stopped));
+        }
+        handles[0].spawn(tick(Arc::clone(shared)));
+        handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&accepting)));
+        Ok(Self { handles, stop, accepting })
+    }
+
+    pub(super) fn stop_accepting(&self) {
+        let _ = self.stop.send(true);
+    }
+
+    /// Listening sockets that are still accepted from.
+    #[must_use]
+    pub(super) fn accepting(&self) -> usize {
+        self.accepting.load(Ordering::SeqCst)
+    }
+
+    /// Adds a worker, and takes what it sends on the thread that its number falls to.
+    pub(super) fn watch_worker(
+        &self,
+        shared: &Arc<Shared>,
+        id: WorkerId,
+        worker: NewWorker,
+    ) -> io::Result<()> {
+        let wake = worker.channel.wake.as_fd().try_clone_to_owned()?;
+        shared.pool.add(id, worker, clock::now());
+        let threads = self.handles.len() as u64;
+        let thread = usize::try_from(id.0 % threads).unwrap_or(0);
+        self.handles[thread].spawn(take_responses(Arc::clone(shared), id, wake));
+        Ok(())
+    }
+}
+
+/// Starts a thread and waits for its runtime.
+fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<Handle> {
+    let park: Weak<Shared> = Arc::downgrade(shared);
+    let unpark = Weak::clone(&park);
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .on_thread_park(move || {
+            if let Some(shared) = park.upgrade() {
+                shared.pool.before_park(index, count);
+            }
+        })
+        .on_thread_unpark(move || {
+            if let Some(shared) = unpark.upgrade() {
+                shared.pool.after_unpark(index, count);
+            }
+        })
+        .build()?;
+    let handle = runtime.handle().clone();
+    // The threads live as long as the process: the supervisor ends it when all is done.
+    thread::Builder::new()
+        .name(format!("indrik-io-{index}"))
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}
+
+/// Takes a worker's responses until the worker is gone.
+async fn take_responses(shared: Arc<Shared>, id: WorkerId, wake: OwnedFd) {
+    let wake = match AsyncFd::with_interest(Fd(wake), Interest::READABLE) {
+        Ok(wake) => wake,
+        Err(error) => {
+            shared.log.error(&format!("Worker {id} cannot be listened to: {error}"));
+            return;
+        }
+    };
+    loop {
+        match shared.pool.deliver(id, clock::now()) {
+            Delivered::More => tokio::task::yield_now().await,
+            Delivered::Gone => return,
+            Delivered::Nothing => {
+                let mut waited = false;
+                std::future::poll_fn(|cx| {
+                    shared.pool.poll_wait(id, cx);
+                    // Edge-triggered: each ring is a new event, so the counter is never read.
+                    if let Poll::Ready(ready) = wake.poll_read_ready(cx) {
+                        let _ = ready.map(|mut ready| ready.clear_ready());
+                        return Poll::Ready(());
+                    }
+                    // Woken without a ring: by the park hook.
+                    if std::mem::replace(&mut waited, true) {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+            }
+        }
+    }
+}
+
+struct Fd(OwnedFd);
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// The dispatcher's clock.
+async fn tick(shared: Arc<Shared>) {
+    loop {
+        if shared.pool.needs_fine_tick() {
+            tokio::time::sleep(FINE_TICK).await;
+        } else {
+            let _ = tokio::time::timeout(COARSE_TICK, shared.pool.queued_ahead()).await;
+        }
+        shared.pool.tick(clock::now());
+    }
+}
+
+/// The timeouts of connections and requests, and the end of draining.
+async fn watch_time(shared: Arc<Shared>, accepting: Accepting) {
+    let timeout = micros(shared.config.timeout);
+    loop {
+        let pause = if shared.is_draining() { COARSE_TICK } else { SWEEP_INTERVAL };
+        tokio::time::sleep(pause).await;
+        sweep(&shared);
+        if timeout != 0 {
+            shared.pool.check_timeouts(timeout, clock::now());
+        }
+        shared.tell_if_idle(accepting.load(Ordering::SeqCst));
+    }
+}

@@ -1,0 +1,206 @@
+//! All open connections, and the timeouts of theirs.
+//!
+//! There is no timer per request or per connection. Each connection notes in two atomics what it
+//! waits for and since when; one sweeper per process looks at all of them a few times a second and
+//! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use indrik_core::dispatch::Micros;
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::{Shared, clock, micros};
+
+/// How often the sweeper looks.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
+/// An idle connection gives its buffers back after this time.
+const PARK_AFTER: Duration = Duration::from_millis(800);
+/// While draining, a connection without a request may still bring one for this long.
+const DRAIN_IDLE: Duration = Duration::from_secs(1);
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// For its next request.
+    Idle = 0,
+    /// For the rest of a head.
+    Head = 1,
+    /// For the application, or for a body (which has its own timeouts).
+    Busy = 2,
+    /// For the client to take bytes.
+    Writing = 3,
+    /// As `Idle`, with its buffers given back.
+    Parked = 4,
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(super) enum Order {
+    None = 0,
+    /// Give the buffers back.
+    Park = 1,
+    /// Close as soon as nothing is in flight.
+    Finish = 2,
+    /// Close now.
+    Close = 3,
+}
+
+/// One connection, as others see it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    phase: AtomicU8,
+    since: AtomicU64,
+    order: AtomicU8,
+    /// A request is being served.
+    in_flight: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Watch {
+    /// A request begins.
+    pub(super) fn begin(&self) {
+        self.in_flight.store(true, Ordering::Relaxed);
+        self.set(Phase::Busy);
+    }
+
+    /// A request is over, but for what the socket has not taken yet.
+    pub(super) fn end(&self) {
+        self.in_flight.store(false, Ordering::Relaxed);
+        if self.phase() == Phase::Busy {
+            self.set(Phase::Idle);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub(super) fn written(&self) {
+        let busy = self.in_flight.load(Ordering::Relaxed);
+        self.set(if busy { Phase::Busy } else { Phase::Idle });
+    }
+
+    pub(super) fn set(&self, phase: Phase) {
+        self.since.store(clock::coarse(), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// The buffers are given back; the waiting goes on.
+    pub(super) fn set_parked(&self) {
+        self.phase.store(Phase::Parked as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Idle,
+            1 => Phase::Head,
+            2 => Phase::Busy,
+            3 => Phase::Writing,
+            _ => Phase::Parked,
+        }
+    }
+
+    /// Takes the order, if any; otherwise the task is woken when there is one.
+    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+        let order = self.take_order();
+        if order != Order::None {
+            return order;
+        }
+        let mut waker = self.waker.lock();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        self.take_order()
+    }
+
+    fn take_order(&self) -> Order {
+        if self.order.load(Ordering::Relaxed) == Order::None as u8 {
+            return Order::None;
+        }
+        self.order.swap(Order::None as u8, Ordering::SeqCst).into()
+    }
+
+    fn give(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::SeqCst);
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl From<u8> for Order {
+    fn from(value: u8) -> Self {
+        match value {
+            0 => Self::None,
+            1 => Self::Park,
+            2 => Self::Finish,
+            _ => Self::Close,
+        }
+    }
+}
+
+/// All open connections.
+#[derive(Default)]
+pub(super) struct Connections(Mutex<Slab<Arc<Watch>>>);
+
+impl Connections {
+    pub(super) fn add(&self) -> (usize, Arc<Watch>) {
+        let watch = Arc::new(Watch::default());
+        watch.set(Phase::Idle);
+        (self.0.lock().insert(Arc::clone(&watch)), watch)
+    }
+
+    pub(super) fn remove(&self, key: usize) {
+        self.0.lock().remove(key);
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Every connection closes after its current request.
+    pub(super) fn drain(&self) {
+        self.each(|watch| match watch.phase() {
+            // These may be about to send one; the sweeper ends them.
+            Phase::Idle | Phase::Parked => watch.set(watch.phase()),
+            Phase::Head | Phase::Busy | Phase::Writing => watch.give(Order::Finish),
+        });
+    }
+
+    pub(super) fn close_all(&self) {
+        self.each(|watch| watch.give(Order::Close));
+    }
+
+    fn each(&self, act: impl Fn(&Watch)) {
+        for (_, watch) in &*self.0.lock() {
+            act(watch);
+        }
+    }
+}
+
+/// One look at all connections.
+pub(super) fn sweep(shared: &Shared) {
+    let now = clock::now();
+    let config = &shared.config;
+    let idle =
+        if shared.is_draining() { config.keepalive.min(DRAIN_IDLE) } else { config.keepalive };
+    shared.connections.each(|watch| {
+        let waited = now.saturating_sub(watch.since.load(Ordering::Relaxed));
+        match watch.phase() {
+            Phase::Idle | Phase::Parked if over(waited, idle) => watch.give(Order::Close),
+            Phase::Idle if over(waited, PARK_AFTER) => watch.give(Order::Park),
+            Phase::Head if over(waited, config.header_read_timeout) => watch.give(Order::Close),
+            Phase::Writing if over(waited, config.write_timeout) => watch.give(Order::Close),
+            Phase::Idle | Phase::Parked | Phase::Head | Phase::Busy | Phase::Writing => {}
+        }
+    });
+}
+
+/// Whether a wait is over; a limit of zero means that there is none.
+fn over(waited: Micros, limit: Duration) -> bool {
+    !limit.is_zero() && waited >= micros(limit)
+}

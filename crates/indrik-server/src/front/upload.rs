@@ -1,0 +1,225 @@
+//! The request's body on its way to the application.
+//!
+//! For WSGI the front takes the whole body first, so that a slow upload never holds a worker: small
+//! ones travel in the channel, larger ones in memory (a memfd) up to `body_buffer_max`, then in an
+//! unlinked spool file. For ASGI a larger body streams through the request window once the
+//! application asks for it.
+
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use indrik_ring::{CHUNK_MAX, Flags, Kind};
+use tokio::time::timeout;
+
+use super::answer::Refusal;
+use super::exchange::{Event, Exchange};
+use super::pool::Piece;
+use super::{Interface, Shared};
+
+/// A body up to this size travels beside the head.
+pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// A request's body, as far as the front has it.
+pub(super) enum Upload {
+    /// All of it.
+    Inline(Bytes),
+    /// All of it, in a file whose position is at the start.
+    File(Arc<OwnedFd>),
+    /// To be sent when the application asks for it.
+    Stream(Box<Incoming>),
+}
+
+/// Takes the body, or leaves it to be streamed.
+pub(super) async fn receive(
+    shared: &Shared,
+    interface: Interface,
+    body: Incoming,
+) -> Result<Upload, Refusal> {
+    let known = body.size_hint().exact();
+    let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
+    if interface == Interface::Asgi && !fits {
+        return Ok(Upload::Stream(Box::new(body)));
+    }
+    let mut store = Store::Memory(BytesMut::new());
+    let mut reader = Reader::new(shared, body);
+    while let Some(bytes) = reader.next().await? {
+        store = store.add(bytes, shared.config.body_buffer_max).await.map_err(|error| {
+            shared.log.error(&format!("a request body could not be stored: {error}"));
+            Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
+        })?;
+    }
+    store.finish().map_err(|error| {
+        shared.log.error(&format!("a request body could not be stored: {error}"));
+        Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
+    })
+}
+
+/// Reads a body within its limits.
+struct Reader {
+    body: Incoming,
+    pause_max: Duration,
+    bytes_max: u64,
+    bytes: u64,
+}
+
+impl Reader {
+    fn new(shared: &Shared, body: Incoming) -> Self {
+        let config = &shared.config;
+        let bytes_max = if config.body_size_max == 0 { u64::MAX } else { config.body_size_max };
+        Self { body, pause_max: config.body_read_timeout, bytes_max, bytes: 0 }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let next = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let next = if self.pause_max.is_zero() {
+                next.await
+            } else {
+                timeout(self.pause_max, next).await.map_err(|_| {
+                    Refusal::bad(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
+                })?
+            };
+            let Some(frame) = next else { return Ok(None) };
+            let frame = frame
+                .map_err(|_| Refusal::bad(StatusCode::BAD_REQUEST, "the body is cut or broken"))?;
+            // Trailers are checked by the screen and, as in Gunicorn, not shown to the application.
+            let Ok(bytes) = frame.into_data() else { continue };
+            self.bytes += bytes.len() as u64;
+            if self.bytes > self.bytes_max {
+                return Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+            }
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+}
+
+/// Where a buffered body lies.
+enum Store {
+    Memory(BytesMut),
+    /// A memfd and its length.
+    Shared(File, usize),
+    Disk(File),
+}
+
+impl Store {
+    async fn add(self, bytes: Bytes, memory_max: usize) -> io::Result<Self> {
+        match self {
+            Self::Memory(mut memory) if memory.len() + bytes.len() <= INLINE_BYTES_MAX => {
+                memory.extend_from_slice(&bytes);
+                Ok(Self::Memory(memory))
+            }
+            Self::Memory(memory) => {
+                let mut file = memfd()?;
+                file.write_all(&memory)?;
+                file.write_all(&bytes)?;
+                Ok(Self::Shared(file, memory.len() + bytes.len()))
+            }
+            Self::Shared(mut file, len) if len + bytes.len() <= memory_max => {
+                file.write_all(&bytes)?;
+                Ok(Self::Shared(file, len + bytes.len()))
+            }
+            Self::Shared(mut file, _) => {
+                blocking(move || {
+                    file.rewind()?;
+                    let mut disk = tempfile::tempfile()?;
+                    io::copy(&mut file, &mut disk)?;
+                    disk.write_all(&bytes)?;
+                    Ok(Self::Disk(disk))
+                })
+                .await
+            }
+            Self::Disk(mut disk) => {
+                blocking(move || {
+                    disk.write_all(&bytes)?;
+                    Ok(Self::Disk(disk))
+                })
+                .await
+            }
+        }
+    }
+
+    fn finish(self) -> io::Result<Upload> {
+        Ok(match self {
+            Self::Memory(memory) => Upload::Inline(memory.freeze()),
+            Self::Shared(mut file, _) | Self::Disk(mut file) => {
+                file.rewind()?;
+                Upload::File(Arc::new(file.into()))
+            }
+        })
+    }
+}
+
+fn memfd() -> io::Result<File> {
+    let fd = rustix::fs::memfd_create("indrik-body", rustix::fs::MemfdFlags::CLOEXEC)?;
+    Ok(File::from(fd))
+}
+
+/// Runs what may wait for a disk elsewhere.
+async fn blocking<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?
+}
+
+/// The task that streams a body to the application; it ends with this handle.
+pub(super) struct Pump(tokio::task::AbortHandle);
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts to stream a body.
+pub(super) fn pump(shared: &Arc<Shared>, exchange: &Arc<Exchange>, body: Incoming) -> Pump {
+    let (shared, exchange) = (Arc::clone(shared), Arc::clone(exchange));
+    let task = tokio::spawn(async move {
+        let mut reader = Reader::new(&shared, body);
+        let mut sent = 0;
+        loop {
+            let next = reader.next().await;
+            let done = match next {
+                Ok(Some(bytes)) => {
+                    let mut wanted = true;
+                    for piece in bytes.chunks(CHUNK_MAX) {
+                        wanted = wanted && send(&shared, &exchange, Flags::NONE, piece, sent).await;
+                        sent += piece.len() as u64;
+                    }
+                    !wanted
+                }
+                Ok(None) => {
+                    send(&shared, &exchange, Flags::END, &[], sent).await;
+                    true
+                }
+                Err(refusal) => {
+                    // A broken body never looks like a whole one.
+                    if let Some(waker) = exchange.put(Event::UploadBroken(refusal)) {
+                        waker.wake();
+                    }
+                    true
+                }
+            };
+            if done {
+                return;
+            }
+        }
+    });
+    Pump(task.abort_handle())
+}
+
+async fn send(shared: &Shared, exchange: &Exchange, flags: Flags, bytes: &[u8], sent: u64) -> bool {
+    let piece = Piece { kind: Kind::RequestBody, flags, aux: 0, bytes };
+    poll_fn(|cx| shared.pool.poll_send_piece(exchange, &piece, sent, cx)).await
+}
