@@ -176,6 +176,7 @@ def main() -> int:
         raise SystemExit(f"faults: no WSGI server {chosen.server!r} here; for indrik run `make build` first")
     if chosen.server != "indrik":
         peers.ensure()
+    machine.end_cleanly_on_sigterm()
     machine.raise_open_files()
     amounts = {"all_at_once": chosen.rounds, "one_by_one": chosen.kills}
     names = [chosen.only] if chosen.only else list(amounts)

@@ -44,6 +44,7 @@ def main() -> int:
     tool = "strace" if chosen.syscalls else "perf"
     if shutil.which(tool) is None:
         raise SystemExit(f"microscope: {tool} is missing; install it (Debian: apt-get install {_PACKAGES[tool]})")
+    machine.end_cleanly_on_sigterm()
     cores = machine.pick_cores()
     plain = scenario.measure
     with Server(found[0], plain.app, cores=cores.server) as server:

@@ -46,6 +46,7 @@ def main() -> int:
         raise SystemExit("bench: .venv/bin/indrik is missing; run `make build` first")
     machine.require_tools()
     peers.ensure()
+    machine.end_cleanly_on_sigterm()
     machine.raise_open_files()
     cores = machine.pick_cores()
     now = datetime.datetime.now(datetime.UTC)

@@ -76,6 +76,9 @@ class Wrk:
         except subprocess.TimeoutExpired:
             self.kill()
             return Load(0, 0.0, 0.0, 0.0, {"wrk_hung": 1}, 0.0)
+        except BaseException:
+            self.kill()
+            raise
         after = os.times()
         spent = after.children_user + after.children_system - before.children_user - before.children_system
         for line in output.splitlines():
