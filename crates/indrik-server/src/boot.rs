@@ -4,7 +4,7 @@
 mod listen;
 mod pid_file;
 
-pub use listen::{BoundSocket, Listener, SocketFile, bind};
+pub use listen::{BoundSocket, SocketFile, bind};
 pub use pid_file::PidFile;
 
 use std::fmt;

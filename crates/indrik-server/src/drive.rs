@@ -14,8 +14,8 @@ mod zygotes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::mpsc::{self, Receiver};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
@@ -26,7 +26,7 @@ use indrik_sys::process::End;
 use indrik_sys::signals::SignalStream;
 
 use crate::boot::{PidFile, SocketFile};
-use crate::front::{EventSink, Front, FrontEvent};
+use crate::front::{EventSink, Front, FrontEvent, Listener};
 use crate::log::Log;
 use crate::zygote::Zygote;
 use workers::Worker;
@@ -84,7 +84,7 @@ struct Drive {
     zygotes: BTreeMap<Generation, Zygote>,
     workers: BTreeMap<WorkerId, Worker>,
     unknown_ends: VecDeque<(u32, End)>,
-    sockets: Vec<crate::boot::Listener>,
+    sockets: Vec<Listener>,
     shown_addresses: Vec<String>,
     socket_files: Vec<SocketFile>,
     pid_file: Option<PidFile>,
@@ -145,7 +145,8 @@ impl Drive {
             let woken = match self.wait() {
                 Ok(woken) => woken,
                 Err(error) => {
-                    self.log.write(Level::Critical, &format!("The supervision loop failed: {error}"));
+                    self.log
+                        .write(Level::Critical, &format!("The supervision loop failed: {error}"));
                     return 255;
                 }
             };
@@ -234,18 +235,8 @@ impl Drive {
                 FrontEvent::WorkerDrained(worker) => self.feed(Event::WorkerDrained { worker }),
                 FrontEvent::WorkerUsedUp(worker) => self.feed(Event::WorkerUsedUp { worker }),
                 FrontEvent::Idle => self.feed(Event::FrontIdle),
-                FrontEvent::RequestStuck { worker, method, path, client, age } => {
-                    let pid = self.pid_of(worker);
-                    self.log.write(
-                        Level::Error,
-                        &format!(
-                            "Request {method} {path} from {client} has run for {:.1} s in worker (pid:{pid}): \
-                             answered with 504",
-                            age.as_secs_f64()
-                        ),
-                    );
-                    self.feed(Event::RequestStuck { worker });
-                }
+                FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
+                FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
             }
         }
     }

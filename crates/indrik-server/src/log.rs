@@ -64,6 +64,11 @@ impl Log {
         Ok(())
     }
 
+    /// Writes one entry of level `ERROR` about this process.
+    pub fn error(&self, text: &str) {
+        self.write(Level::Error, text);
+    }
+
     /// Writes one entry about this process.
     pub fn write(&self, level: Level, text: &str) {
         self.write_about(level, std::process::id(), text);

@@ -156,12 +156,15 @@ pub(crate) fn receive_all<M: for<'de> Deserialize<'de>>(
                 Ok(message) => messages.push(message),
                 Err(error) => {
                     let shown = String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned();
-                    nonsense.get_or_insert(format!("{error}: {shown}"));
+                    nonsense.get_or_insert_with(|| format!("{error}: {shown}"));
                 }
             },
             Ok(Received::Empty) => return (messages, nonsense, Stream::Open),
             Ok(Received::Closed) => return (messages, nonsense, Stream::Closed),
-            Err(error) => return (messages, nonsense.or(Some(error.to_string())), Stream::Closed),
+            Err(error) => {
+                let nonsense = nonsense.or_else(|| Some(error.to_string()));
+                return (messages, nonsense, Stream::Closed);
+            }
         }
     }
 }

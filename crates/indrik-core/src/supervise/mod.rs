@@ -180,6 +180,11 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
+    /// The worker wrote what cannot be into its channel.
+    ChannelBroken {
+        /// Which.
+        worker: WorkerId,
+    },
     /// No request and no connection is left in the front.
     FrontIdle,
     /// The time [`Supervisor::poll_timeout`] named has come.
@@ -375,6 +380,7 @@ impl Supervisor {
             Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
                 self.worker_stuck(worker);
             }
+            Event::ChannelBroken { worker } => self.channel_broken(worker),
             Event::FrontIdle => self.front_idle(),
             Event::Tick => {}
         }

@@ -315,6 +315,16 @@ impl Supervisor {
         self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
     }
 
+    /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
+    pub(super) fn channel_broken(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
+            let pid = worker.pid.unwrap_or(0);
+            self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
+            self.kill(id);
+        }
+    }
+
     /// No more requests for a ready worker; the flag follows when it is empty.
     pub(super) fn drain(&mut self, id: WorkerId) {
         let until = self.now + self.policy.graceful_timeout;

@@ -11,23 +11,15 @@ use indrik_core::settings::BindAddress;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BootError;
+use crate::front::Listener;
 
 /// The socket file's permissions: Gunicorn's, so that a proxy run by another user can connect.
 const UNIX_SOCKET_MODE: u32 = 0o777;
 
-/// A listening socket, non-blocking.
-#[derive(Debug)]
-pub enum Listener {
-    /// TCP, either version.
-    Tcp(std::net::TcpListener),
-    /// Unix stream.
-    Unix(std::os::unix::net::UnixListener),
-}
-
 /// A listening socket with what is left to do for it at the end.
 #[derive(Debug)]
 pub struct BoundSocket {
-    /// For the front.
+    /// For the front; non-blocking.
     pub listener: Listener,
     /// How users write it: `http://127.0.0.1:8000`, `unix:/run/app.sock`.
     pub shown: String,
@@ -86,7 +78,7 @@ fn bind_tcp(
 fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let v4 = all.iter().find(|address| address.is_ipv4());
-    v4.or(all.first()).copied().ok_or_else(|| io::Error::other("the name has no address"))
+    v4.or_else(|| all.first()).copied().ok_or_else(|| io::Error::other("the name has no address"))
 }
 
 fn listen_tcp(target: SocketAddr, backlog: i32) -> io::Result<Socket> {
@@ -123,7 +115,8 @@ fn bind_unix(path: &Path, backlog: i32) -> Result<BoundSocket, BootError> {
     make_room(path, &shown)?;
     let socket = listen_unix(path, backlog).map_err(|error| unix_error(&shown, &error))?;
     let file = identity(path).map(|identity| SocketFile { path: path.to_owned(), identity });
-    Ok(BoundSocket { listener: Listener::Unix(socket.into()), shown, file })
+    let listener = Listener::Unix(socket.into(), path.display().to_string());
+    Ok(BoundSocket { listener, shown, file })
 }
 
 /// Removes a socket file nobody listens on; whatever else lies there is not ours.
@@ -190,7 +183,8 @@ fn take_inherited(number: i32) -> Result<BoundSocket, BootError> {
         (Listener::Tcp(socket.into()), format!("http://{address}"))
     } else {
         let path = local.as_pathname().map_or(String::new(), |path| path.display().to_string());
-        (Listener::Unix(socket.into()), format!("unix:{path}"))
+        let shown = format!("unix:{path}");
+        (Listener::Unix(socket.into(), path), shown)
     };
     Ok(BoundSocket { listener, shown, file: None })
 }

@@ -1,6 +1,6 @@
 //! The pid file: says where the supervisor is, and keeps a second one from starting beside it.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::BootError;
@@ -60,16 +60,13 @@ fn read(path: &Path) -> Option<u32> {
 
 /// Whole or not at all: whoever reads the file never sees half a number.
 fn write(path: &Path, pid: u32) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    writeln!(file, "{pid}")?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{pid}.tmp"));
+    let draft = PathBuf::from(name);
+    std::fs::write(&draft, format!("{pid}\n"))?;
+    std::fs::rename(&draft, path).inspect_err(|_| {
+        let _ = std::fs::remove_file(&draft);
+    })
 }
 
 #[cfg(test)]

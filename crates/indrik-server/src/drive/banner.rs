@@ -27,13 +27,7 @@ fn names(config: &Config, interface: Interface) -> (&'static str, &'static str) 
     }
 }
 
-fn text(
-    config: &Config,
-    kind: &str,
-    class: &str,
-    capacity: usize,
-    addresses: &[String],
-) -> String {
+fn text(config: &Config, kind: &str, class: &str, capacity: usize, addresses: &[String]) -> String {
     let at_once = match (class, capacity) {
         ("sync", _) => "one request at a time each".to_owned(),
         ("gthread", threads) => format!("{threads} threads each"),

@@ -4,6 +4,7 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
 
 use super::Drive;
+use crate::front::Front;
 use crate::zygote::{Request, Zygote};
 
 impl Drive {
@@ -54,7 +55,8 @@ impl Drive {
         if let Some(zygote) = self.zygotes.get(&generation)
             && let Err(error) = zygote.send(&Request::Exit, &[])
         {
-            let text = format!("Cannot tell the zygote of generation {generation} to leave: {error}");
+            let text =
+                format!("Cannot tell the zygote of generation {generation} to leave: {error}");
             self.log.write(Level::Warning, &text);
             self.kill_zygote(generation);
         }
@@ -79,7 +81,8 @@ impl Drive {
             KillSignal::Kill => KILL,
         };
         if let Err(error) = child.signal(number) {
-            let text = format!("Cannot send signal {number} to worker (pid:{}): {error}", child.pid());
+            let text =
+                format!("Cannot send signal {number} to worker (pid:{}): {error}", child.pid());
             self.log.write(Level::Error, &text);
         }
     }
@@ -102,8 +105,11 @@ impl Drive {
     }
 
     fn reopen_logs(&self) {
-        if let Err(error) = self.log.reopen() {
-            self.log.write(Level::Error, &error.to_string());
+        let access = self.front.as_ref().map_or(Ok(()), Front::reopen_logs);
+        for result in [self.log.reopen(), access] {
+            if let Err(error) = result {
+                self.log.write(Level::Error, &error.to_string());
+            }
         }
     }
 
@@ -120,8 +126,7 @@ impl Drive {
         message: String,
         hint: &str,
     ) {
-        let failure =
-            Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
+        let failure = Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
         self.pending.push_back(Event::ZygoteFailed { generation, failure });
     }
 }

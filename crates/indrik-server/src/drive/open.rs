@@ -82,7 +82,8 @@ impl Drive {
 
     fn start_front(&mut self, config: &Arc<Config>) {
         let sockets = std::mem::take(&mut self.sockets);
-        match Front::start(Arc::clone(config), sockets, Arc::clone(&self.sink)) {
+        let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
+        match Front::start(Arc::clone(config), sockets, log, sink) {
             Ok(front) => self.front = Some(front),
             Err(error) => {
                 self.log.write(Level::Critical, &format!("Cannot start the front: {error}"));

@@ -1,18 +1,20 @@
 //! The workers' processes, channels and messages.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::{Event, Level};
-use indrik_ring::{ChannelFds, Control, FrontChannel, Wake};
+use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 
 use super::wait::Woken;
 use super::{Drive, HEARTBEAT_INTERVAL};
-use crate::front::Interface;
+use crate::front::{Interface, NewWorker};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
 
 /// One worker, from the request to fork it until its end.
@@ -38,12 +40,6 @@ impl Drive {
         self.workers.iter().find(|(_, worker)| is(worker)).map(|(id, _)| *id)
     }
 
-    /// Its process number, or 0 for a worker that has none.
-    pub(super) fn pid_of(&self, id: WorkerId) -> u32 {
-        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-        child.map_or(0, Child::pid)
-    }
-
     pub(super) fn fork(&mut self, id: WorkerId, generation: Generation) {
         if let Err(error) = self.try_fork(id, generation) {
             self.workers.remove(&id);
@@ -54,7 +50,7 @@ impl Drive {
     fn try_fork(&mut self, id: WorkerId, generation: Generation) -> io::Result<()> {
         let config = self.configs.get(&generation).map(Arc::clone);
         let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
-        let limits = crate::front::channel_limits(&config);
+        let limits = channel_limits(&config);
         let channel = ChannelFds::create(limits)?;
         let front_end = channel.try_clone()?;
         let wake = Wake::from_fd(channel.request_wake.try_clone()?);
@@ -112,8 +108,16 @@ impl Drive {
         worker.beat_seen = Instant::now();
         let (interface, capacity, generation) =
             (worker.interface, worker.capacity, worker.generation);
-        if let (Some((channel, descriptors)), Some(front)) = (worker.channel.take(), &self.front) {
-            front.add_worker(id, channel, descriptors, interface, capacity);
+        if let (Some((channel, fds)), Some(front), Some(config)) =
+            (worker.channel.take(), &self.front, self.configs.get(&generation))
+        {
+            let requests_max = requests_max(config);
+            let worker = NewWorker { channel, fds, interface, capacity, requests_max };
+            if let Err(error) = front.add_worker(id, worker) {
+                let text = format!("Worker {id} cannot be given requests: {error}");
+                self.log.write(Level::Error, &text);
+                self.pending.push_back(Event::ChannelBroken { worker: id });
+            }
         }
         if !self.greeted {
             self.greeted = true;
@@ -200,8 +204,40 @@ impl Drive {
             }
         }
         for worker in stale {
+            if let Some(front) = &self.front {
+                front.worker_stands_still(worker);
+            }
             self.feed(Event::HeartbeatStale { worker });
         }
     }
 }
 
+/// Requests queued ahead of a worker's capacity have slots too.
+const QUEUE_AHEAD_SLOTS: usize = 64;
+
+/// A channel's size: every request the worker may run at once needs a slot. Which class `auto`
+/// means is known only when the application is loaded, and unused slots cost no memory.
+fn channel_limits(config: &Config) -> ChannelLimits {
+    let default = ChannelLimits::default();
+    let capacity = match config.worker_class {
+        WorkerClass::Sync => 1,
+        WorkerClass::Gthread => config.threads,
+        WorkerClass::Asgi => config.worker_connections,
+        WorkerClass::Auto => config.worker_connections.max(config.threads),
+    };
+    let slots = u16::try_from(capacity + QUEUE_AHEAD_SLOTS).unwrap_or(u16::MAX);
+    let slots = slots.clamp(default.slots, ChannelLimits::SLOTS_MAX);
+    ChannelLimits { slots, ..default }
+}
+
+/// After how many requests one worker is replaced; 0 is never. The jitter keeps workers that were
+/// started together from being replaced together.
+fn requests_max(config: &Config) -> u64 {
+    if config.max_requests == 0 {
+        return 0;
+    }
+    // The standard library seeds its hash maps from the system's randomness.
+    let random = RandomState::new().build_hasher().finish();
+    let jitter = random.checked_rem(config.max_requests_jitter.saturating_add(1)).unwrap_or(0);
+    config.max_requests.saturating_add(jitter)
+}
