@@ -307,6 +307,7 @@ async def socket_describe(scope: Scope, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
+@route("/", SOCKETS)
 @route("/echo", SOCKETS)
 async def socket_echo(scope: Scope, receive: Any, send: Any) -> None:
     assert (await receive())["type"] == "websocket.connect"

@@ -1,0 +1,49 @@
+"""The Autobahn test suite's 517 WebSocket cases, as the package `kosoku` runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.server import Server
+
+CASES = 517
+SUITE_SECONDS_MAX = 400
+# What counts as passed: 3 cases only report how something is done, and grade nothing.
+PASSED = {"OK", "INFORMATIONAL"}
+
+pytestmark = [pytest.mark.indrik_only, pytest.mark.timeout(SUITE_SECONDS_MAX + 20)]
+
+
+@pytest.fixture(scope="module")
+def server(start_shared) -> Server:
+    """Its socket at `/` echoes."""
+    return start_shared("asgi_app:app", "--workers", "1", "--timeout", "0", interface="asgi")
+
+
+def test_no_case_fails_and_none_is_non_strict(server, tmp_path):
+    kosoku = Path(sys.executable).with_name("kosoku")
+    if not kosoku.exists():
+        pytest.skip("kosoku is not installed (tests/requirements.txt)")
+    command = [str(kosoku), "--mode", "fuzzingclient", "--parallelism", "4"]
+    command += ["--outdir", str(tmp_path), f"127.0.0.1:{server.port}"]
+    subprocess.run(command, capture_output=True, timeout=SUITE_SECONDS_MAX, check=False)
+    results = read_results(tmp_path)
+    assert len(results) == CASES
+    bad = {
+        case: f"{result['behavior']} / {result['behaviorClose']}"
+        for case, result in results.items()
+        if result["behavior"] not in PASSED or result["behaviorClose"] not in PASSED
+    }
+    assert not bad, f"{len(bad)} of {CASES}: {bad}"
+    assert server.process.poll() is None
+
+
+def read_results(directory: Path) -> dict[str, dict[str, str]]:
+    [index] = directory.rglob("index.json")
+    [results] = json.loads(index.read_text()).values()
+    found: dict[str, dict[str, str]] = results
+    return found
