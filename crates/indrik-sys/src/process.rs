@@ -59,7 +59,8 @@ impl AsFd for Child {
     }
 }
 
-/// Starts a program that inherits one more descriptor and is killed when this thread's process dies.
+/// Starts a program that inherits one more descriptor, has no signal blocked, and is killed when this
+/// thread's process dies.
 ///
 /// To be called on the main thread: the kernel binds the death signal to the calling thread.
 ///
@@ -71,6 +72,7 @@ pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child
     // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation, no lock.
     unsafe {
         command.pre_exec(move || {
+            crate::signals::unblock_all()?;
             die_with_parent(parent)?;
             let fd = BorrowedFd::borrow_raw(inherit);
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
@@ -169,14 +171,16 @@ mod tests {
     #[test]
     fn a_spawned_child_inherits_the_descriptor_and_its_end_is_heard() {
         let (mut read_end, write_end) = io::pipe().unwrap();
-        let script = format!("echo hello >&{}; exit 7", write_end.as_raw_fd());
+        let _blocked = crate::signals::SignalStream::open(&[libc::SIGTERM]).unwrap();
+        let fd = write_end.as_raw_fd();
+        let script = format!("grep SigBlk /proc/self/status >&{fd}; exit 7");
         let mut command = Command::new("sh");
         command.arg("-c").arg(script);
         let child = spawn(&mut command, write_end.as_fd()).unwrap();
         drop(write_end);
         let mut text = String::new();
         io::Read::read_to_string(&mut read_end, &mut text).unwrap();
-        assert_eq!(text, "hello\n");
+        assert_eq!(text, "SigBlk:\t0000000000000000\n");
         let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();
         assert_eq!(reap(), Some((child.pid(), End::Code(7))));

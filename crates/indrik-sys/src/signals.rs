@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// The signals of one kind of process, as a stream.
 ///
-/// They stay blocked in every thread started after [`SignalStream::open`]; children that execute
-/// another program get a clean mask from `std::process::Command`.
+/// They stay blocked in every thread started after [`SignalStream::open`], and in children, unless
+/// these call [`unblock_all`].
 #[derive(Debug)]
 pub struct SignalStream(OwnedFd);
 
@@ -66,6 +66,21 @@ impl AsFd for SignalStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Lets all signals through to this thread. Makes system calls only, so it may run after a fork.
+///
+/// # Errors
+/// Never, in fact: the kernel accepts every mask.
+pub fn unblock_all() -> io::Result<()> {
+    // SAFETY: an all-zero sigset_t is a valid place for sigemptyset to write to.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a live, writable sigset_t; the old mask is not asked for.
+    let result = unsafe {
+        libc::sigemptyset(&raw mut set);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
