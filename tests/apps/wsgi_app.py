@@ -48,6 +48,12 @@ def hello(_environ: Environ, start_response: Any) -> Iterable[bytes]:
     return plain(start_response, "hello")
 
 
+@route("/page")
+def page(_environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """A page of 200 KB: more than a slow reader takes in a minute."""
+    return plain(start_response, b"x" * 200_000)
+
+
 @route("/pid")
 def pid(_environ: Environ, start_response: Any) -> Iterable[bytes]:
     return plain(start_response, str(os.getpid()))

@@ -18,7 +18,7 @@ ATTACKS = {
     "slow body": ["-B", "-i", "2", "-s", "8192"],
     "slow read": ["-X", "-w", "512", "-y", "1024", "-n", "2", "-z", "32", "-k", "3"],
 }
-TARGETS = {"slow head": "/hello", "slow body": "/upload", "slow read": "/stream?megabytes=1"}
+TARGETS = {"slow head": "/hello", "slow body": "/upload", "slow read": "/page"}
 
 pytestmark = [
     pytest.mark.indrik_only,
