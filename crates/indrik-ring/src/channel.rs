@@ -8,11 +8,17 @@ use std::sync::Arc;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::layout::{ChannelLimits, Header, MAGIC, Map, RingHead, VERSION};
+use crate::frame::Direction;
+use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::Slots;
 use crate::sync::Ordering;
 use crate::wake::Wake;
+
+/// [`Header::attached`]: the front's end is open.
+const FRONT_ATTACHED: u32 = 1;
+/// [`Header::attached`]: the worker's end is open.
+const WORKER_ATTACHED: u32 = 2;
 
 /// What a worker inherits of its channel.
 #[derive(Debug)]
@@ -83,10 +89,11 @@ impl FrontChannel {
     /// To be called once per channel.
     ///
     /// # Errors
-    /// When the memory cannot be mapped.
+    /// When the memory cannot be mapped, or this end is open already.
     pub fn open(fds: ChannelFds, limits: ChannelLimits) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
-        // SAFETY: each end of a ring is made once per process.
+        mapping.attach(FRONT_ATTACHED)?;
+        // SAFETY: `attach` let us pass, so the front's ends of the rings are made only here.
         unsafe {
             Ok(Self {
                 requests: Sender::new(Mapping::requests(&mapping)),
@@ -133,10 +140,12 @@ impl WorkerChannel {
     /// once per channel.
     ///
     /// # Errors
-    /// When the memory is not a channel of this version, or cannot be mapped.
+    /// When the memory is not a channel of this version, cannot be mapped, or this end is open
+    /// already.
     pub fn open(fds: ChannelFds) -> io::Result<Self> {
         let limits = Mapping::read_limits(&fds.memory)?;
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
+        mapping.attach(WORKER_ATTACHED)?;
         // SAFETY: as in `FrontChannel::open`.
         unsafe {
             Ok(Self {
@@ -267,12 +276,21 @@ impl Mapping {
         unsafe { self.base.cast::<Header>().as_ref() }
     }
 
+    /// Takes one end of the channel: a ring with two producers or two consumers would tear.
+    fn attach(&self, end: u32) -> io::Result<()> {
+        if self.header().attached.0.fetch_or(end, Ordering::AcqRel) & end == 0 {
+            return Ok(());
+        }
+        let text = "this end of the channel is open already; make a new channel for each worker";
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+    }
+
     /// # Safety
-    /// Each end is made once per process.
+    /// Each end is made once per channel.
     unsafe fn requests(this: &Arc<Self>) -> RingMemory {
         let area = (this.map.request_area, this.limits.request_area);
         // SAFETY: the offsets come from the same map as the length of the mapping.
-        unsafe { Self::ring(this, &this.header().requests, this.map.request_cells, area) }
+        unsafe { Self::ring(this, Direction::Requests, this.map.request_cells, area) }
     }
 
     /// # Safety
@@ -280,25 +298,31 @@ impl Mapping {
     unsafe fn responses(this: &Arc<Self>) -> RingMemory {
         let area = (this.map.response_area, this.limits.response_area);
         // SAFETY: as above.
-        unsafe { Self::ring(this, &this.header().responses, this.map.response_cells, area) }
+        unsafe { Self::ring(this, Direction::Responses, this.map.response_cells, area) }
     }
 
     /// # Safety
     /// The offsets lie inside the mapping.
     unsafe fn ring(
         this: &Arc<Self>,
-        head: &RingHead,
+        direction: Direction,
         cells: usize,
         area: (usize, u32),
     ) -> RingMemory {
         // SAFETY: the caller promises it.
         let (cells, start) = unsafe { (this.base.add(cells).cast(), this.base.add(area.0)) };
+        let head = match direction {
+            Direction::Requests => &this.header().requests,
+            Direction::Responses => &this.header().responses,
+        };
         RingMemory {
             head: NonNull::from(head),
             cells,
             cell_count: this.limits.descriptors,
             area: start,
             area_len: area.1,
+            slot_count: this.limits.slots,
+            direction,
             _keep: Arc::<Self>::clone(this),
         }
     }

@@ -49,7 +49,21 @@ pub enum Kind {
     RequestCredit = 28,
 }
 
+/// Which way a ring goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Front to worker.
+    Requests,
+    /// Worker to front.
+    Responses,
+}
+
 impl Kind {
+    /// In which direction descriptors of this kind go.
+    pub(crate) const fn direction(self) -> Direction {
+        if (self as u8) < 16 { Direction::Requests } else { Direction::Responses }
+    }
+
     fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
             1 => Self::Request,

@@ -2,13 +2,15 @@
 //!
 //! Both are a fixed part followed by length-prefixed byte strings, little-endian and unaligned. The
 //! encoders write into space of exactly the length that the `*_len` functions give; the decoders
-//! check every length, because what a worker wrote is untrusted.
+//! check every length, because what a worker wrote is untrusted. Every length is a `u32`: a payload
+//! is always shorter, so no string is so long that its length would be cut and what follows read
+//! as something else.
 
 use core::fmt;
 
 const REQUEST_FIXED: usize = 20;
 const RESPONSE_FIXED: usize = 8;
-const HEADER_FIXED: usize = 6;
+const HEADER_FIXED: usize = 8;
 
 /// The head of a request. Strings are raw bytes, as they came from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +146,8 @@ pub fn encode_response<'a>(
 ) -> usize {
     let mut out = Output { bytes: into, at: 0 };
     out.u16(status);
-    out.u16(u16::try_from(reason.len()).unwrap_or(u16::MAX));
     out.u16(header_count);
-    out.u16(0);
+    out.u32(reason.len());
     out.put(reason);
     out.headers(headers);
     out.at
@@ -195,9 +196,8 @@ impl<'a> ResponseHead<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, HeadError> {
         let mut input = Input(bytes);
         let status = input.u16()?;
-        let reason = usize::from(input.u16()?);
         let count = input.u16()?;
-        input.u16()?;
+        let reason = input.u32()?;
         let reason = input.take(reason)?;
         let headers = input.headers(count)?;
         Ok(Self { status, reason, headers })
@@ -230,7 +230,7 @@ impl Output<'_> {
     #[inline]
     fn headers<'a>(&mut self, headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
         for (name, value) in headers {
-            self.u16(u16::try_from(name.len()).unwrap_or(u16::MAX));
+            self.u32(name.len());
             self.u32(value.len());
             self.put(name);
             self.put(value);
@@ -263,7 +263,7 @@ impl<'a> Input<'a> {
     }
 
     fn header(&mut self) -> Result<(&'a [u8], &'a [u8]), HeadError> {
-        let name = usize::from(self.u16()?);
+        let name = self.u32()?;
         let value = self.u32()?;
         Ok((self.take(name)?, self.take(value)?))
     }

@@ -30,7 +30,8 @@ impl Default for ChannelLimits {
 }
 
 impl ChannelLimits {
-    const SLOTS_MAX: u16 = 16_384;
+    /// The most slots a channel can have.
+    pub const SLOTS_MAX: u16 = 16_384;
     const DESCRIPTORS_MAX: u32 = 65_536;
     const AREA_MIN: u32 = 2 * (crate::CHUNK_MAX as u32);
     const AREA_MAX: u32 = 256 * 1024 * 1024;
@@ -131,6 +132,8 @@ pub(crate) struct Header {
     pub(crate) shutdown: Line<AtomicU32>,
     /// Moves whenever the worker's main loop turns; written by the worker.
     pub(crate) heartbeat: Line<AtomicU64>,
+    /// Which ends were opened; each can be opened once.
+    pub(crate) attached: Line<AtomicU32>,
 }
 
 #[cfg(not(loom))]

@@ -16,15 +16,28 @@
 //!   is read off the slot states ([`SlotState::Queued`] was never started).
 #![expect(unsafe_code, reason = "shared memory is raw memory; every block names its invariant")]
 
+// A mapping has no place for loom's atomics; its models use `testing`.
+#[cfg(not(loom))]
 mod channel;
 mod frame;
 mod head;
+#[cfg_attr(loom, expect(dead_code, reason = "nothing is mapped under loom"))]
 mod layout;
 mod ring;
 mod slot;
 mod sync;
 mod wake;
 
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+
+#[cfg(not(loom))]
 pub use channel::{ChannelFds, Control, FrontChannel, WorkerChannel};
 pub use frame::{Descriptor, Flags, Kind};
 pub use head::{

@@ -8,10 +8,9 @@ use core::ptr::NonNull;
 use core::time::Duration;
 use core::{fmt, slice};
 
-use crate::frame::{Cell, Descriptor};
+use crate::frame::{Cell, Descriptor, Direction};
 use crate::layout::{Keep, RingHead};
-use crate::slot::{sleep_on_futex, wake_futex};
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, fence, sleep_on_futex, wake_futex};
 
 /// Payload starts on such a boundary.
 const ALIGN: usize = 16;
@@ -25,18 +24,21 @@ pub struct Full;
 pub enum Violation {
     /// A ring index moved backwards or too far.
     Index,
-    /// A descriptor of unknown kind.
+    /// A descriptor of unknown kind, or of a kind of the other direction.
     Kind,
     /// A payload outside the area.
     Payload,
+    /// A slot that the channel does not have.
+    Slot,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Index => "a ring index in the shared memory is out of range",
-            Self::Kind => "a descriptor in the shared memory is of no known kind",
+            Self::Kind => "a descriptor in the shared memory is of no kind of this direction",
             Self::Payload => "a descriptor in the shared memory points outside its area",
+            Self::Slot => "a descriptor in the shared memory names a slot that does not exist",
         })
     }
 }
@@ -51,6 +53,10 @@ pub(crate) struct RingMemory {
     pub(crate) cell_count: u32,
     pub(crate) area: NonNull<u8>,
     pub(crate) area_len: u32,
+    /// How many slots the channel has.
+    pub(crate) slot_count: u16,
+    /// Which kinds of descriptors may lie in it.
+    pub(crate) direction: Direction,
     pub(crate) _keep: Keep,
 }
 
@@ -150,7 +156,7 @@ impl Sender {
     }
 
     /// Asks the consumer to say when there is space again. False: there may be some already, so
-    /// try again first.
+    /// try again first. True also when the ring [`Self::is_broken`]: then no space will ever come.
     #[must_use = "false means: try again now"]
     pub fn starve(&mut self) -> bool {
         let seen = self.head;
@@ -255,6 +261,12 @@ impl Receiver {
         if end > u64::from(self.memory.area_len) {
             return Err(Violation::Payload);
         }
+        if descriptor.slot >= self.memory.slot_count {
+            return Err(Violation::Slot);
+        }
+        if descriptor.kind.direction() != self.memory.direction {
+            return Err(Violation::Kind);
+        }
         self.head += 1;
         Ok(Some(descriptor))
     }
@@ -272,16 +284,31 @@ impl Receiver {
         Ok(self.head != self.tail)
     }
 
+    /// Where a payload lies.
+    ///
+    /// # Panics
+    /// When the descriptor was not received from this ring (`len` is public, so it may have been
+    /// changed since [`Self::receive`] checked it).
+    fn place(&self, descriptor: &Descriptor) -> NonNull<u8> {
+        let end = u64::from(descriptor.offset) + u64::from(descriptor.len);
+        assert!(end <= u64::from(self.memory.area_len), "a payload of another ring");
+        // SAFETY: just checked; the area is one allocation.
+        unsafe { self.memory.area.add(descriptor.offset as usize) }
+    }
+
     /// Copies a payload out, replacing what is in `into`.
+    ///
+    /// # Panics
+    /// When the descriptor is not as this receiver gave it.
     pub fn copy_payload(&self, descriptor: &Descriptor, into: &mut Vec<u8>) {
         let len = descriptor.len as usize;
         into.clear();
         into.reserve(len);
-        // SAFETY: `receive` checked that the payload lies in the area; the vector has room. The
+        let from = self.place(descriptor).as_ptr();
+        // SAFETY: `place` checked that the payload lies in the area; the vector has room. The
         // producer may be changing the bytes at this moment if it is hostile; we then copy some
         // mixture, which the parser treats like any other input.
         unsafe {
-            let from = self.memory.area.add(descriptor.offset as usize).as_ptr();
             core::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), len);
             into.set_len(len);
         }
@@ -292,13 +319,14 @@ impl Receiver {
     /// # Safety
     /// Only for a consumer that trusts the producer not to change it (a worker its front), and not
     /// after [`Self::release`].
+    ///
+    /// # Panics
+    /// When the descriptor is not as this receiver gave it.
     #[must_use]
     pub unsafe fn payload<'a>(&self, descriptor: &Descriptor) -> &'a [u8] {
-        // SAFETY: `receive` checked the bounds; the rest is the caller's promise.
-        unsafe {
-            let from = self.memory.area.add(descriptor.offset as usize).as_ptr();
-            slice::from_raw_parts(from, descriptor.len as usize)
-        }
+        let from = self.place(descriptor).as_ptr();
+        // SAFETY: `place` checked the bounds; the rest is the caller's promise.
+        unsafe { slice::from_raw_parts(from, descriptor.len as usize) }
     }
 
     /// Gives the space of everything received so far back to the producer. True: the producer

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use crate::layout::{Keep, Line};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, sleep_on_futex, wake_futex};
 
 /// Where a request stands. It moves by compare-and-swap: `Queued → Running → Done` by the worker,
 /// or `Queued → Reclaimed` by the front, so exactly one side owns a queued request.
@@ -19,7 +19,9 @@ pub enum SlotState {
     Running = 2,
     /// The front took it back; the worker passes over it.
     Reclaimed = 3,
-    /// The application has returned.
+    /// The worker says that the application has returned. That alone proves nothing of the response:
+    /// a worker may die between this step and the descriptor with [`Flags::DONE`](crate::Flags::DONE).
+    /// A dead worker's request is whole only if that descriptor was in the ring.
     Done = 4,
 }
 
@@ -76,6 +78,25 @@ struct WorkerPart {
     wants_credit: AtomicU32,
     /// 1 when the front wants a [`Kind::RequestCredit`](crate::Kind::RequestCredit).
     request_credit_wanted: AtomicU32,
+}
+
+#[cfg(test)]
+impl SlotCell {
+    /// A cell as fresh shared memory has it.
+    pub(crate) fn zero() -> Self {
+        let front = FrontPart {
+            state: AtomicU64::new(0),
+            response_taken: AtomicU64::new(0),
+            credit: AtomicU32::new(0),
+            gone: AtomicU32::new(0),
+        };
+        let worker = WorkerPart {
+            request_taken: AtomicU64::new(0),
+            wants_credit: AtomicU32::new(0),
+            request_credit_wanted: AtomicU32::new(0),
+        };
+        Self { front: Line(front), worker: Line(worker) }
+    }
 }
 
 /// A view of the slot table. Both sides have one.
@@ -145,19 +166,22 @@ impl Slots {
     #[must_use = "an event loop must be sent a Credit descriptor"]
     pub fn response_took(&self, slot: u16, bytes: u64) -> CreditWait {
         let cell = self.cell(slot);
-        cell.front.0.response_taken.fetch_add(bytes, Ordering::SeqCst);
-        self.wake_waiter(cell)
+        cell.front.0.response_taken.fetch_add(bytes, Ordering::Release);
+        Self::wake_waiter(cell)
     }
 
     /// Says that the client is gone.
     #[must_use = "an event loop must be sent a Disconnect descriptor"]
     pub fn set_gone(&self, slot: u16) -> CreditWait {
         let cell = self.cell(slot);
-        cell.front.0.gone.store(1, Ordering::SeqCst);
-        self.wake_waiter(cell)
+        cell.front.0.gone.store(1, Ordering::Release);
+        Self::wake_waiter(cell)
     }
 
-    fn wake_waiter(&self, cell: &SlotCell) -> CreditWait {
+    /// Pairs with [`Self::want_credit`]: either we see that somebody waits, or the waiter sees what we
+    /// changed before this.
+    fn wake_waiter(cell: &SlotCell) -> CreditWait {
+        fence(Ordering::SeqCst);
         match cell.worker.0.wants_credit.load(Ordering::SeqCst) {
             0 => CreditWait::No,
             wanted => {
@@ -173,16 +197,19 @@ impl Slots {
         }
     }
 
-    /// Bytes of the request body that the application has taken.
+    /// Bytes of the request body that the application has taken. The worker may have written any
+    /// number, so it must be compared with what was sent before it is subtracted.
     #[must_use]
     pub fn request_taken(&self, slot: u16) -> u64 {
-        self.cell(slot).worker.0.request_taken.load(Ordering::SeqCst)
+        self.cell(slot).worker.0.request_taken.load(Ordering::Acquire)
     }
 
     /// Asks the worker to send a [`Kind::RequestCredit`](crate::Kind::RequestCredit) when it takes
     /// more; look at [`Self::request_taken`] again afterwards.
     pub fn want_request_credit(&self, slot: u16) {
         self.cell(slot).worker.0.request_credit_wanted.store(1, Ordering::SeqCst);
+        // Either the worker sees the wish, or our next look sees what it took.
+        fence(Ordering::SeqCst);
     }
 
     // --- the worker's side
@@ -193,7 +220,8 @@ impl Slots {
         self.exchange(slot, generation, SlotState::Queued, SlotState::Running)
     }
 
-    /// Marks a running request as done; to be called before its last descriptor is sent.
+    /// Marks a running request as done; to be called before its last descriptor is sent (see
+    /// [`SlotState::Done`] for what a front makes of it when that descriptor never comes).
     pub fn finish(&self, slot: u16, generation: u32) {
         let _ = self.exchange(slot, generation, SlotState::Running, SlotState::Done);
     }
@@ -201,19 +229,21 @@ impl Slots {
     /// Whether the client is gone.
     #[must_use]
     pub fn is_gone(&self, slot: u16) -> bool {
-        self.cell(slot).front.0.gone.load(Ordering::Relaxed) != 0
+        self.cell(slot).front.0.gone.load(Ordering::Acquire) != 0
     }
 
     /// Bytes of the response body that the client's side has taken.
     #[must_use]
     pub fn response_taken(&self, slot: u16) -> u64 {
-        self.cell(slot).front.0.response_taken.load(Ordering::SeqCst)
+        self.cell(slot).front.0.response_taken.load(Ordering::Acquire)
     }
 
     /// Says how the worker is going to wait for credit; look at [`Self::response_taken`] and
     /// [`Self::is_gone`] again afterwards, before waiting.
     pub fn want_credit(&self, slot: u16, wait: CreditWait) {
         self.cell(slot).worker.0.wants_credit.store(wait as u32, Ordering::SeqCst);
+        // The looks that follow must not be done before the store is seen: `is_gone` is a plain load.
+        fence(Ordering::SeqCst);
     }
 
     /// The futex word to pass to [`Self::sleep_for_credit`]; read it before looking at the credit.
@@ -232,7 +262,8 @@ impl Slots {
     #[must_use = "the front waits for the descriptor"]
     pub fn request_took(&self, slot: u16, bytes: u64) -> bool {
         let worker = &self.cell(slot).worker.0;
-        worker.request_taken.fetch_add(bytes, Ordering::SeqCst);
+        worker.request_taken.fetch_add(bytes, Ordering::Release);
+        fence(Ordering::SeqCst);
         worker.request_credit_wanted.load(Ordering::SeqCst) != 0
             && worker.request_credit_wanted.swap(0, Ordering::SeqCst) != 0
     }
@@ -254,31 +285,4 @@ impl Slots {
 
 const fn pack(generation: u32, state: SlotState) -> u64 {
     (generation as u64) << 8 | state as u64
-}
-
-#[cfg(not(loom))]
-pub(crate) fn wake_futex(word: &AtomicU32) {
-    // The word lies in memory shared between processes, so the flag must not be PRIVATE.
-    let _ = rustix::thread::futex::wake(word, rustix::thread::futex::Flags::empty(), u32::MAX >> 1);
-}
-
-#[cfg(not(loom))]
-pub(crate) fn sleep_on_futex(word: &AtomicU32, expected: u32, limit: Duration) {
-    let limit = rustix::thread::futex::Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(limit.subsec_nanos()),
-    };
-    // Every outcome (woken, word already moved, time over, signal) means: look again.
-    let flags = rustix::thread::futex::Flags::empty();
-    let _ = rustix::thread::futex::wait(word, flags, expected, Some(&limit));
-}
-
-#[cfg(loom)]
-pub(crate) fn wake_futex(_word: &AtomicU32) {}
-
-#[cfg(loom)]
-pub(crate) fn sleep_on_futex(word: &AtomicU32, expected: u32, _limit: Duration) {
-    while word.load(Ordering::SeqCst) == expected {
-        loom::thread::yield_now();
-    }
 }
