@@ -28,7 +28,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any) -> int:
         return 0
     _native.set_process_title(title)
     channel = _native.Channel(memory, request_wake, response_wake, descriptors)
-    _set_signals(config, channel, control)
+    _set_signals(channel, control)
     try:
         run = _prepare(config, channel, control, app)
     except loader.LoadError as error:
@@ -57,7 +57,7 @@ def _options(config: dict[str, Any], multithread: bool) -> dict[str, Any]:
         "multiprocess": config["workers"] > 1,
         "multithread": multithread,
         "url_scheme": "http",
-        "server_software": "indrik",
+        "listeners": [(host, port) for host, port in config["listeners"]],
         "root_path": config["root_path"],
         # Where Gunicorn's users put the prefix their proxy strips.
         "script_name": os.environ.get("SCRIPT_NAME", config["root_path"]),
@@ -91,18 +91,29 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     except Exception as error:
         if ready:
             raise
-        failure = loader.LoadError("lifespan", f"lifespan startup failed: {error}", "",
-                                   loader.format_traceback(error))
+        failure = _startup_failure(error)
         send(control, {"event": "boot_failed", **describe(failure)})
-        return EXIT_CODES["lifespan"]
+        return EXIT_CODES[failure.kind]
     return 0
+
+
+def _startup_failure(error: Exception) -> loader.LoadError:
+    from indrik import asgi
+
+    if not isinstance(error, asgi.LifespanFailed):
+        return loader.boot_error("starting the event loop", error)
+    # Either the application's own message or, when it raised, its traceback.
+    text = str(error).strip()
+    if "\n" in text:
+        return loader.LoadError("lifespan", f"Application startup failed: {text.splitlines()[-1]}", "", text)
+    return loader.LoadError("lifespan", f"Application startup failed: {text}")
 
 
 def _say_ready(control: socket.socket, interface: str, capacity: int) -> None:
     send(control, {"event": "ready", "interface": interface, "capacity": capacity})
 
 
-def _set_signals(config: dict[str, Any], channel: Any, control: socket.socket) -> None:
+def _set_signals(channel: Any, control: socket.socket) -> None:
     """TERM stops gracefully, QUIT and ABRT at once, USR2 shows what every thread is doing.
 
     The terminal's INT and HUP reach the whole group and are the supervisor's to answer, as are
@@ -116,13 +127,10 @@ def _set_signals(config: dict[str, Any], channel: Any, control: socket.socket) -
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGQUIT, lambda _number, _frame: os._exit(0))
     signal.signal(signal.SIGABRT, _abort)
-    log = config.get("errorlog") or {}
-    dump_to: Any = sys.stderr
-    if log.get("kind") == "file":
-        dump_to = open(log["path"], "a", encoding="utf-8")  # noqa: SIM115 - open as long as the worker lives
-    # Written by a C handler, so it works while the interpreter is stuck in an extension.
-    faulthandler.enable(dump_to)
-    faulthandler.register(signal.SIGUSR2, file=dump_to, all_threads=True, chain=False)
+    # Written by a C handler, so it works while the interpreter is stuck in an extension. By number,
+    # because the application may replace sys.stderr.
+    faulthandler.enable(2)
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
 
 
 def _abort(_number: int, _frame: Any) -> None:

@@ -23,7 +23,7 @@ TEXT_CHARS_MAX = 10_000
 FORK_FDS = 5
 """Memory, request wake, response wake, socket for descriptors, control socket."""
 
-_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGUSR2")
+_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
 
 def main(fd: int) -> None:
@@ -81,8 +81,12 @@ class Zygote:
         config = self._config = request["config"]
         self._generation = request["generation"]
         self._title = request["title"]
+        config["listeners"] = request["listeners"]
         try:
             enter(config)
+            redirect_errors(config)
+            # Workers inherit the handler.
+            signal.signal(signal.SIGUSR1, lambda _number, _frame: redirect_errors(config))
             _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
             if config["preload_app"]:
                 self._app = loader.load(config["wsgi_app"])
@@ -123,6 +127,16 @@ def enter(config: dict[str, Any]) -> None:
     cwd = os.getcwd()
     wanted = [*(os.path.abspath(path) for path in config["pythonpath"]), cwd]
     sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
+
+
+def redirect_errors(config: dict[str, Any]) -> None:
+    """Makes the error log standard error, if it is a file; also opens it anew after a rotation."""
+    log = config["errorlog"]
+    if log["kind"] != "file":
+        return
+    fd = os.open(log["path"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def describe(error: loader.LoadError) -> dict[str, str]:

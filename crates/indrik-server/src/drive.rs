@@ -28,7 +28,7 @@ use indrik_sys::signals::SignalStream;
 use crate::boot::{PidFile, SocketFile};
 use crate::front::{EventSink, Front, FrontEvent, Listener};
 use crate::log::Log;
-use crate::zygote::Zygote;
+use crate::zygote::{ListenerName, Zygote};
 use workers::Worker;
 
 /// Everything the supervisor listens to; [`Signal`] says what each means.
@@ -86,6 +86,7 @@ struct Drive {
     unknown_ends: VecDeque<(u32, End)>,
     sockets: Vec<Listener>,
     shown_addresses: Vec<String>,
+    listener_names: Vec<ListenerName>,
     socket_files: Vec<SocketFile>,
     pid_file: Option<PidFile>,
     front: Option<Front>,
@@ -126,6 +127,7 @@ impl Drive {
             unknown_ends: VecDeque::new(),
             sockets: Vec::new(),
             shown_addresses: Vec::new(),
+            listener_names: Vec::new(),
             socket_files: Vec::new(),
             pid_file: None,
             front: None,

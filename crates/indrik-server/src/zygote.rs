@@ -21,15 +21,31 @@ const PROGRAM: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); \
 pub(crate) struct Zygote {
     pub(crate) child: Child,
     pub(crate) socket: PacketSocket,
+    /// It has its settings, and its handlers for signals.
+    pub(crate) ready: bool,
 }
+
+/// How the application sees a listening socket: host and port, or `unix:PATH` and nothing.
+pub(crate) type ListenerName = (String, Option<u16>);
 
 /// A message to a zygote.
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(crate) enum Request<'a> {
-    ReadConfig { path: Option<&'a str>, chdir: Option<&'a Path> },
-    Configure { config: &'a Config, generation: Generation, title: &'a str },
-    Fork { worker: WorkerId },
+    ReadConfig {
+        path: Option<&'a str>,
+        chdir: Option<&'a Path>,
+    },
+    Configure {
+        config: &'a Config,
+        generation: Generation,
+        title: &'a str,
+        /// Where the front listens, in the order its requests refer to.
+        listeners: &'a [ListenerName],
+    },
+    Fork {
+        worker: WorkerId,
+    },
     Exit,
 }
 
@@ -131,7 +147,7 @@ impl Zygote {
         let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
-        Ok(Self { child, socket })
+        Ok(Self { child, socket, ready: false })
     }
 
     /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.

@@ -111,6 +111,15 @@ impl Drive {
                 self.log.write(Level::Error, &error.to_string());
             }
         }
+        // Their standard error is the error log, if that is a file.
+        let zygotes = self.zygotes.values().filter(|zygote| zygote.ready);
+        let workers = self.workers.values().filter_map(|worker| worker.child.as_ref());
+        for child in zygotes.map(|zygote| &zygote.child).chain(workers) {
+            if let Err(error) = child.signal(USR1) {
+                let text = format!("Cannot tell {} to reopen its log: {error}", child.pid());
+                self.log.write(Level::Error, &text);
+            }
+        }
     }
 
     fn write(&self, line: &LogLine) {
@@ -135,4 +144,5 @@ impl Drive {
 const QUIT: i32 = 3;
 const ABRT: i32 = 6;
 const KILL: i32 = 9;
+const USR1: i32 = 10;
 const USR2: i32 = 12;

@@ -45,6 +45,10 @@ impl Drive {
             let socket = boot::bind(address, config.backlog)
                 .map_err(|error| boot_failure(FailureKind::Bind, error))?;
             self.shown_addresses.push(socket.shown);
+            self.listener_names.push(match socket.listener.server() {
+                (path, None) => (format!("unix:{path}"), None),
+                name => name,
+            });
             self.socket_files.extend(socket.file);
             self.sockets.push(socket.listener);
         }

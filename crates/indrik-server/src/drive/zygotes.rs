@@ -36,7 +36,10 @@ impl Drive {
 
     fn configure(&mut self, generation: Generation) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let request = Request::Configure { config: &config, generation, title: config.title() };
+        let listeners = self.listener_names.clone();
+        let title = config.title();
+        let request =
+            Request::Configure { config: &config, generation, title, listeners: &listeners };
         self.ask(generation, &request);
     }
 
@@ -70,6 +73,9 @@ impl Drive {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
             Reply::Ready => {
+                if let Some(zygote) = self.zygotes.get_mut(&generation) {
+                    zygote.ready = true;
+                }
                 let Some(config) = self.configs.get(&generation) else { return };
                 let policy = Policy {
                     workers: u32::try_from(config.workers).unwrap_or(u32::MAX),
