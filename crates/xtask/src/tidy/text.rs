@@ -65,15 +65,19 @@ pub(crate) fn ignored_tests(source: &Source) -> Vec<Problem> {
     .collect()
 }
 
-/// Tests wait for an event (a line of the log, a byte, a pipe), never for a while.
+/// Tests wait for an event (a line of the log, a byte, a pipe), never for a while. Time that tokio
+/// fakes is not waited for.
 pub(crate) fn sleeping_tests(source: &Source) -> Vec<Problem> {
     if !source.is_rust() && !source.is_python() {
         return Vec::new();
     }
     let first = if source.is_test_file() { 1 } else { source.tests_start() };
-    let call = concat!("sle", "ep(");
+    let (call, faked) = (concat!("sle", "ep("), concat!("tokio::time::sle", "ep("));
+    let paused = source.text.contains("start_paused = true");
     on_lines(&source.code, |line| {
-        contains_word(line, call)
+        // A method of that name, `bell.sle` + `ep(`, waits to be woken.
+        let method = source.is_rust() && line.contains(&format!(".{call}"));
+        (contains_word(line, call) && !method && !(paused && line.contains(faked)))
             .then(|| "a sleeping test: wait for the event it hopes for instead".to_owned())
     })
     .filter(|(line, _)| *line >= first && (source.is_rust() || source.is_test_file()))
@@ -158,5 +162,13 @@ mod tests {
         assert_eq!(sleeping_tests(&source("a.rs", &tested))[0].line, 4);
         assert_eq!(sleeping_tests(&source("tests/a.py", call)).len(), 1);
         assert!(sleeping_tests(&source("examples/a.py", call)).is_empty());
+    }
+
+    #[test]
+    fn faked_time_is_not_slept() {
+        let call = concat!("tokio::time::sle", "ep(second).await;\n");
+        let paused = format!("#[tokio::test(start_paused = true)]\n{call}");
+        assert!(sleeping_tests(&source("crates/a/src/tests.rs", &paused)).is_empty());
+        assert_eq!(sleeping_tests(&source("crates/a/src/tests.rs", call)).len(), 1);
     }
 }
