@@ -11,6 +11,7 @@
 
 use pyo3::prelude::*;
 
+mod asgi;
 mod channel;
 mod log;
 mod options;
@@ -25,6 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The compiled part of Indrik; `indrik` (the Python package) is its only user.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::asgi::AsgiServer;
     #[pymodule_export]
     use super::channel::Channel;
     #[pymodule_export]

@@ -298,9 +298,7 @@ unsafe extern "C" fn send_awaitable(
 }
 
 /// A future of the loop, marked as awaited.
-pub(super) fn awaited_future<'py>(
-    event_loop: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn awaited_future<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = event_loop.py();
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;

@@ -246,11 +246,7 @@ fn send_none<'py>(py: Python<'py>, coroutine: &Bound<'py, PyAny>) -> Step<'py> {
 
 /// A `StopIteration` out of `throw` is a return.
 fn ended<'py>(py: Python<'py>, error: PyErr) -> Step<'py> {
-    if error.is_instance_of::<PyStopIteration>(py) {
-        Step::Returned
-    } else {
-        Step::Raised(error)
-    }
+    if error.is_instance_of::<PyStopIteration>(py) { Step::Returned } else { Step::Raised(error) }
 }
 
 /// Runs something inside a `contextvars.Context`.

@@ -118,4 +118,3 @@ impl Exchange {
         Ok(())
     }
 }
-

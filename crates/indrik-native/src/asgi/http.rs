@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::PyBytes;
 
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 
@@ -120,7 +120,9 @@ impl Exchange {
         let py = message.dict.py();
         let Some(path) = message.text(intern!(py, "path"))? else {
             message.required(intern!(py, "path"))?;
-            return Err(PyTypeError::new_err("ASGI message 'http.response.pathsend': path is None"));
+            return Err(PyTypeError::new_err(
+                "ASGI message 'http.response.pathsend': path is None",
+            ));
         };
         let mut state = self.state.get()?;
         if state.sending {
@@ -145,7 +147,11 @@ impl Exchange {
         for link in message.required(intern!(py, "links"))?.try_iter()? {
             let link = link?;
             let Ok(bytes) = link.cast::<PyBytes>() else {
-                return Err(message.wrong_type(intern!(py, "links"), "an iterable of bytes", &link));
+                return Err(message.wrong_type(
+                    intern!(py, "links"),
+                    "an iterable of bytes",
+                    &link,
+                ));
             };
             head.field(b"link", bytes.as_bytes())?;
         }
@@ -158,7 +164,11 @@ impl Exchange {
         let status = message.required(intern!(py, "status"))?;
         let code = status.extract::<i64>().ok().filter(|code| (102..200).contains(code));
         let Some(code) = code else {
-            return Err(message.wrong_type(intern!(py, "status"), "an int from 102 to 199", &status));
+            return Err(message.wrong_type(
+                intern!(py, "status"),
+                "an int from 102 to 199",
+                &status,
+            ));
         };
         let mut head = Head::begin(code)?;
         let fields = message.headers(intern!(py, "headers"))?;
@@ -221,8 +231,8 @@ fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
 fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
     let is_head = state.response.is_head;
     let Some(head) = state.response.head.as_mut() else { return Ok(()) };
-    let may_have_one = !matches!(head.status(), 100..=199 | 204 | 304) && !(is_head && len == 0);
-    if head.bytes.len() + len > CHUNK_MAX && head.length.is_none() && may_have_one {
+    let has_none = matches!(head.status(), 100..=199 | 204 | 304) || (is_head && len == 0);
+    if head.bytes.len() + len > CHUNK_MAX && head.length.is_none() && !has_none {
         head.push(b"content-length", len.to_string().as_bytes())?;
         head.length = Some(len as u64);
     }
@@ -248,11 +258,4 @@ pub(super) fn out_of_order(phase: Phase, kind: &str) -> PyErr {
 /// A request's method, for the response's rules.
 pub(super) fn is_head(method: &[u8]) -> bool {
     method == b"HEAD"
-}
-
-/// Text for messages about a scope.
-pub(super) fn text_of(value: Option<Bound<'_, PyAny>>) -> String {
-    value
-        .and_then(|value| value.cast_into::<PyString>().ok())
-        .map_or_else(String::new, |text| text.to_string_lossy().into_owned())
 }

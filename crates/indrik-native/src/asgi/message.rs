@@ -86,9 +86,12 @@ impl<'py> Message<'_, 'py> {
         value: &Bound<'py, PyAny>,
     ) -> PyErr {
         let found = value.get_type();
-        let found = found.name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
+        let found =
+            found.name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
         let kind = self.kind;
-        PyTypeError::new_err(format!("ASGI message '{kind}': {key:?} must be {wanted}, not {found}"))
+        PyTypeError::new_err(format!(
+            "ASGI message '{kind}': {key:?} must be {wanted}, not {found}"
+        ))
     }
 
     /// The fields of the message as a list of pairs of bytes; absent means none.
@@ -149,11 +152,6 @@ fn is_pair_of_bytes(pair: &Bound<'_, PyAny>) -> bool {
 pub(super) struct Pairs<'py>(Bound<'py, PyList>);
 
 impl Pairs<'_> {
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// Calls `each` with every name and value.
     ///
     /// # Errors

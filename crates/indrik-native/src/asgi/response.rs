@@ -70,7 +70,8 @@ impl Head {
     /// # Errors
     /// [`HeadFault::Status`].
     pub(super) fn begin(status: i64) -> Result<Self, HeadFault> {
-        let Some(code) = u16::try_from(status).ok().filter(|code| (100..1000).contains(code)) else {
+        let Some(code) = u16::try_from(status).ok().filter(|code| (100..1000).contains(code))
+        else {
             return Err(HeadFault::Status(status));
         };
         let mut bytes = Vec::with_capacity(256);
@@ -117,9 +118,9 @@ impl Head {
             return Ok(repeated);
         }
         if is("connection") {
-            self.close |= value.split(|byte| *byte == b',').any(|token| {
-                token.trim_ascii().eq_ignore_ascii_case(b"close")
-            });
+            self.close |= value
+                .split(|byte| *byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
             return Ok(true);
         }
         Ok(is("te")
@@ -141,7 +142,8 @@ impl Head {
         else {
             return Err(HeadFault::TooLong);
         };
-        if self.bytes.len() + 6 + name.len() + value.len() > HEAD_BYTES_MAX || self.count == u16::MAX
+        if self.bytes.len() + 6 + name.len() + value.len() > HEAD_BYTES_MAX
+            || self.count == u16::MAX
         {
             return Err(HeadFault::TooLong);
         }
@@ -206,7 +208,20 @@ const IS_TOKEN: [bool; 256] = {
         table[byte] = value.is_ascii_alphanumeric()
             || matches!(
                 value,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict};
 
 use indrik_ring::{Descriptor, Flags, Kind, RequestHead};
 
@@ -409,10 +409,9 @@ impl AsgiServer {
         );
         self.tasks.get()?.enter(py, &spare)?;
         self.first_step_of.store(exchange.as_ptr() as usize, Ordering::Relaxed);
-        let (outcome, coroutine) =
-            first_step(py, &context, self.app.bind(py), arguments, |made| {
-                self.hooks.wrap.bind(py).call1((made,))
-            });
+        let (outcome, coroutine) = first_step(py, &context, self.app.bind(py), arguments, |made| {
+            self.hooks.wrap.bind(py).call1((made,))
+        });
         self.first_step_of.store(0, Ordering::Relaxed);
         self.tasks.get()?.leave(py, &spare)?;
         let error = match (outcome, coroutine) {
@@ -447,7 +446,8 @@ impl AsgiServer {
     ) -> PyResult<()> {
         let (receive, send) =
             (exchange.getattr(intern!(py, "receive"))?, exchange.getattr(intern!(py, "send"))?);
-        let coroutine = self.hooks.wrap.bind(py).call1((self.app.bind(py), scope, receive, send))?;
+        let coroutine =
+            self.hooks.wrap.bind(py).call1((self.app.bind(py), scope, receive, send))?;
         let carrier = super::carrier::Carrier::new();
         carrier.load(coroutine, copy_context(py)?, None, exchange.clone().unbind())?;
         let carrier = Py::new(py, carrier)?;
@@ -498,7 +498,9 @@ fn servers(options: &Bound<'_, PyDict>) -> PyResult<Vec<Py<PyAny>>> {
     };
     let mut servers = Vec::new();
     for listener in listeners.try_iter()? {
-        let (host, port): (String, Option<u16>) = listener?.extract()?;
+        let listener = listener?;
+        let (host, port): (String, Option<u16>) =
+            (listener.get_item(0)?.extract()?, listener.get_item(1)?.extract()?);
         let host = host.strip_prefix("unix:").unwrap_or(&host);
         servers.push((host, port).into_pyobject(py)?.into_any().unbind());
     }

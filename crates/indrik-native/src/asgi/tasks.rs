@@ -64,6 +64,8 @@ pub(super) struct Tasks {
     capture: Py<Capture>,
     spare: Option<Spare>,
     made: u64,
+    /// References are not counted exactly on builds without the GIL.
+    free_threaded: bool,
 }
 
 impl Tasks {
@@ -84,6 +86,7 @@ impl Tasks {
             capture: Py::new(py, Capture(LoopCell::new(None)))?,
             spare: None,
             made: 0,
+            free_threaded: is_free_threaded(py)?,
         })
     }
 
@@ -92,7 +95,7 @@ impl Tasks {
     /// # Errors
     /// What the loop raises.
     pub(super) fn may_use_spares(&self, py: Python<'_>) -> PyResult<bool> {
-        if cfg!(Py_GIL_DISABLED) {
+        if self.free_threaded {
             return Ok(false);
         }
         let event_loop = self.event_loop.bind(py);
@@ -133,13 +136,8 @@ impl Tasks {
                 "asyncio.Task did not hand its first step to loop.call_soon",
             ));
         };
-        let mut spare = Spare {
-            task: task.unbind(),
-            carrier,
-            step,
-            name: name.unbind(),
-            references: [0; 3],
-        };
+        let mut spare =
+            Spare { task: task.unbind(), carrier, step, name: name.unbind(), references: [0; 3] };
         spare.references = spare.count_references(py);
         Ok(spare)
     }
@@ -205,11 +203,15 @@ impl Spare {
     }
 
     fn count_references(&self, py: Python<'_>) -> [isize; 3] {
-        let (task, name) = (self.task.bind(py), self.name.bind(py));
-        // SAFETY: a live object; the list of weak references is only read, under the GIL.
-        let weak = unsafe { weak_references(task.as_ptr()) };
-        [task.get_refcnt(), name.get_refcnt(), weak]
+        let (task, name) = (self.task.bind(py).as_ptr(), self.name.bind(py).as_ptr());
+        // SAFETY: live objects, only read, under the GIL.
+        unsafe { [ffi::Py_REFCNT(task), ffi::Py_REFCNT(name), weak_references(task)] }
     }
+}
+
+fn is_free_threaded(py: Python<'_>) -> PyResult<bool> {
+    let variable = py.import("sysconfig")?.call_method1("get_config_var", ("Py_GIL_DISABLED",))?;
+    variable.is_truthy()
 }
 
 /// Weak references to an object.

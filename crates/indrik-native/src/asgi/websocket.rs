@@ -221,9 +221,7 @@ impl Exchange {
             (Some(bytes), None) => {
                 Self::transmit(slf, bytes.into_any(), How::Message { text: false })
             }
-            (None, Some(text)) => {
-                Self::transmit(slf, text.into_any(), How::Message { text: true })
-            }
+            (None, Some(text)) => Self::transmit(slf, text.into_any(), How::Message { text: true }),
             _ => Err(PyValueError::new_err(
                 "ASGI message 'websocket.send' needs exactly one of 'bytes' and 'text'",
             )),

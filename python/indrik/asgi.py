@@ -1,0 +1,276 @@
+"""Serves an ASGI application: the event loop and the lifespan.
+
+Requests and WebSockets are `_native.AsgiServer`'s; this module makes the loop, runs the lifespan
+around it, and logs what applications raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from indrik import _native
+
+Message = dict[str, Any]
+Application = Callable[..., Awaitable[None]]
+
+#: Seconds between two signs of life of the loop.
+HEARTBEAT_SECONDS = 1.0
+#: Seconds that the application's tasks get to end after they were cancelled at the exit.
+CANCEL_SECONDS_MAX = 5.0
+LOOPS = ("auto", "asyncio", "uvloop")
+LIFESPANS = ("auto", "on", "off")
+
+
+class LifespanFailed(Exception):
+    """The application could not start up. The text is its message or its traceback."""
+
+
+class ClientDisconnected(OSError):
+    """`send` was called, but the client is gone."""
+
+
+def serve(
+    channel: Any, app: Application, options: dict[str, Any], on_ready: Callable[[], None]
+) -> None:
+    """Serves until the channel's shutdown flag is set and nothing is left to do.
+
+    `on_ready` is called when the application has started up. Options beyond those of the native
+    server: `loop` ("auto", "asyncio", "uvloop") and `lifespan` ("auto", "on", "off").
+
+    Raises `LifespanFailed` if the application cannot start, `ValueError` for a bad option and
+    `RuntimeError` if the channel breaks.
+    """
+    lifespan_mode = options.get("lifespan") or "auto"
+    if lifespan_mode not in LIFESPANS:
+        raise ValueError(f"lifespan {lifespan_mode!r} is not one of {', '.join(LIFESPANS)}")
+    loop = new_event_loop(options.get("loop") or "auto")
+    asyncio.set_event_loop(loop)
+    try:
+        _serve_on(loop, channel, app, dict(options), lifespan_mode, on_ready)
+    finally:
+        try:
+            _end_tasks(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def new_event_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """An event loop: uvloop's if it is installed, unless `kind` says otherwise."""
+    if kind not in LOOPS:
+        raise ValueError(f"event loop {kind!r} is not one of {', '.join(LOOPS)}")
+    if kind != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if kind == "uvloop":
+                raise ValueError(
+                    "event loop 'uvloop' is not installed: install it (pip install uvloop) or use "
+                    "'auto'"
+                ) from None
+        else:
+            loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+            return loop
+    return asyncio.SelectorEventLoop()
+
+
+def _serve_on(
+    loop: asyncio.AbstractEventLoop,
+    channel: Any,
+    app: Application,
+    options: dict[str, Any],
+    lifespan_mode: str,
+    on_ready: Callable[[], None],
+) -> None:
+    lifespan = Lifespan(app, required=lifespan_mode == "on")
+    if lifespan_mode != "off":
+        loop.run_until_complete(lifespan.start_up())
+    options["state"] = lifespan.state
+    failure: list[BaseException] = []
+
+    def stop(error: BaseException | None) -> None:
+        if error is not None:
+            failure.append(error)
+        loop.stop()
+
+    hooks = {
+        "report": report,
+        "stop": stop,
+        "wrap": _wrap,
+        "client_gone": ClientDisconnected,
+    }
+    server = _native.AsgiServer(channel, app, loop, options, hooks)
+
+    def beat() -> None:
+        channel.heartbeat()
+        loop.call_later(HEARTBEAT_SECONDS, beat)
+
+    beat()
+    loop.add_reader(server.fileno(), server.on_wake)
+    loop.call_soon(server.on_turn)
+    on_ready()
+    try:
+        loop.run_forever()
+    finally:
+        loop.remove_reader(server.fileno())
+        server.close()
+        loop.run_until_complete(lifespan.shut_down())
+    if failure:
+        raise RuntimeError(f"the worker cannot go on serving: {failure[0]}") from failure[0]
+
+
+class Lifespan:
+    """The lifespan protocol, from the server's side."""
+
+    def __init__(self, app: Application, *, required: bool = False) -> None:
+        self.state: dict[str, Any] = {}
+        self._app = app
+        self._required = required
+        self._task: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._started: asyncio.Future[None] | None = None
+        self._stopped: asyncio.Future[None] | None = None
+        self._supported = False
+        self._failed = False
+
+    async def start_up(self) -> None:
+        """Runs the application's start-up. An application that raises on the lifespan scope before
+        it says anything does not support it, which is fine unless it is required."""
+        loop = asyncio.get_running_loop()
+        self._started = loop.create_future()
+        self._stopped = loop.create_future()
+        self._events.put_nowait({"type": "lifespan.startup"})
+        self._task = loop.create_task(self._run())
+        await self._started
+
+    async def shut_down(self) -> None:
+        """Runs the application's shutdown, if it has started up."""
+        if not self._supported or self._task is None or self._task.done():
+            return
+        assert self._stopped is not None
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        await self._stopped
+
+    async def _run(self) -> None:
+        assert self._started is not None and self._stopped is not None
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self._app(scope, self._events.get, self._send)
+        except Exception as error:
+            self._ended(error)
+        except BaseException:
+            # The loop is going away, or the application exits.
+            for future in (self._started, self._stopped):
+                if not future.done():
+                    future.cancel()
+            raise
+        else:
+            self._ended(None)
+
+    def _ended(self, error: Exception | None) -> None:
+        """The application's lifespan coroutine is over."""
+        assert self._started is not None and self._stopped is not None
+        if not self._started.done():
+            if error is not None and (self._required or self._received_startup(error)):
+                self._started.set_exception(LifespanFailed(_text_of(error)))
+            else:
+                self._started.set_result(None)
+        elif error is not None and not self._failed:
+            _log_error("Exception in 'lifespan' protocol", error)
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+
+    def _received_startup(self, error: Exception) -> bool:
+        """Whether the application took `lifespan.startup`: then it supports the protocol, and what
+        it raised is a failed start, not a refusal."""
+        return self._events.empty()
+
+    async def _send(self, message: Message) -> None:
+        assert self._started is not None and self._stopped is not None
+        kind = message["type"]
+        if kind == "lifespan.startup.complete" and not self._started.done():
+            self._supported = True
+            self._started.set_result(None)
+        elif kind == "lifespan.startup.failed" and not self._started.done():
+            self._failed = True
+            text = message.get("message", "") or "the application gave no reason"
+            self._started.set_exception(LifespanFailed(text))
+        elif kind == "lifespan.shutdown.complete" and self._may_stop():
+            self._stopped.set_result(None)
+        elif kind == "lifespan.shutdown.failed" and self._may_stop():
+            text = message.get("message", "") or "the application gave no reason"
+            _log(f"Application shutdown failed: {text}")
+            self._stopped.set_result(None)
+        else:
+            raise RuntimeError(f"Unexpected ASGI message {kind!r} in the lifespan protocol.")
+
+    def _may_stop(self) -> bool:
+        assert self._stopped is not None
+        return self._supported and not self._stopped.done()
+
+
+async def _wrap(app_or_awaitable: Any, *arguments: Any) -> None:
+    """A coroutine for an application that is none, or gives none."""
+    if arguments:
+        app_or_awaitable = app_or_awaitable(*arguments)
+    await app_or_awaitable
+
+
+def report(scope: Message | None, error: BaseException, gone: bool) -> None:
+    """Logs what an application raised. That the client is gone is no fault of it."""
+    if gone and _comes_from_disconnect(error):
+        return
+    what = ""
+    if scope:
+        what = f" ({scope.get('method', 'WEBSOCKET')} {scope.get('path', '')})"
+    _log_error(f"Exception in ASGI application{what}", error)
+
+
+def _comes_from_disconnect(error: BaseException | None) -> bool:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ClientDisconnected):
+            return True
+        nested = getattr(error, "exceptions", None)
+        if nested and all(_comes_from_disconnect(inner) for inner in nested):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _text_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _log_error(text: str, error: BaseException) -> None:
+    _log(f"{text}\n{_text_of(error).rstrip()}")
+
+
+def _log(text: str) -> None:
+    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
+    # One write, so that lines of several workers do not mix.
+    sys.stderr.write(f"[{now}] [{os.getpid()}] [ERROR] {text}\n")
+    sys.stderr.flush()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what still runs, and gives it a limited time to end."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        waiting: Coroutine[Any, Any, Any] = asyncio.wait(tasks, timeout=CANCEL_SECONDS_MAX)
+        loop.run_until_complete(waiting)
