@@ -124,13 +124,13 @@ def _set_signals(channel: Any, control: socket.socket) -> None:
         send(control, {"event": "stopping", "reason": "SIGTERM"})
         channel.request_shutdown()
 
+    # Written by a C handler, so it works while the interpreter is stuck in an extension. By number,
+    # because the application may replace sys.stderr. First, because it takes SIGABRT as well.
+    faulthandler.enable(2)
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGQUIT, lambda _number, _frame: os._exit(0))
     signal.signal(signal.SIGABRT, _abort)
-    # Written by a C handler, so it works while the interpreter is stuck in an extension. By number,
-    # because the application may replace sys.stderr.
-    faulthandler.enable(2)
-    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
 
 
 def _abort(_number: int, _frame: Any) -> None:
