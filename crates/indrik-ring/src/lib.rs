@@ -14,6 +14,10 @@
 //!   first and then looks again.
 //! * A dead side needs no repair: the channel dies with its worker, and what the front still held
 //!   is read off the slot states ([`SlotState::Queued`] was never started).
+#![cfg_attr(
+    all(loom, not(test)),
+    expect(dead_code, reason = "only the models make rings under loom")
+)]
 #![expect(unsafe_code, reason = "shared memory is raw memory; every block names its invariant")]
 
 // A mapping has no place for loom's atomics; its models use `testing`.

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::sync::{Arc, Condvar, Mutex};
+use loom::sync::{Arc, Notify};
 use loom::thread;
 
 use crate::frame::{Descriptor, Flags, Kind};
@@ -13,7 +13,7 @@ use crate::slot::{CreditWait, SlotState};
 use crate::testing::{ring, slots};
 
 /// More preemptions than any known bug of such a protocol needs, and still seconds, not hours.
-const PREEMPTIONS_MAX: usize = 3;
+const PREEMPTIONS_MAX: usize = 5;
 const NO_LIMIT: Duration = Duration::MAX;
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -24,24 +24,19 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 
 /// What an eventfd does.
 #[derive(Clone)]
-struct Bell(Arc<(Mutex<bool>, Condvar)>);
+struct Bell(Arc<Notify>);
 
 impl Bell {
     fn new() -> Self {
-        Self(Arc::new((Mutex::new(false), Condvar::new())))
+        Self(Arc::new(Notify::new()))
     }
 
     fn ring(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_one();
+        self.0.notify();
     }
 
     fn wait(&self) {
-        let mut rung = self.0.0.lock().unwrap();
-        while !*rung {
-            rung = self.0.1.wait(rung).unwrap();
-        }
-        *rung = false;
+        self.0.wait();
     }
 }
 

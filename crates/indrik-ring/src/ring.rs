@@ -350,7 +350,9 @@ impl Receiver {
     /// # Errors
     /// [`Violation::Index`].
     pub fn prepare_sleep(&mut self) -> Result<bool, Violation> {
-        self.memory.shared().sleeping.0.store(1, Ordering::SeqCst);
+        // A swap rather than a store (the same instruction on x86), so that it comes after a swap of
+        // the producer in every reading of the memory model, loom's weaker one included.
+        self.memory.shared().sleeping.0.swap(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if self.look()? {
             self.awake();

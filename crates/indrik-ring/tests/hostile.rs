@@ -1,5 +1,6 @@
 //! A front against a worker that writes what it likes into the shared memory. The front may lose
 //! that worker's requests; it must never panic, read outside the memory, or go on for ever.
+#![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs::File;

@@ -1,4 +1,5 @@
 //! Real worker processes that are killed with SIGKILL at moments nobody chose.
+#![cfg(not(loom))]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 #![expect(unsafe_code, reason = "a child process takes over inherited descriptors")]
 

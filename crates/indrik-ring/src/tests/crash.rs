@@ -385,7 +385,7 @@ fn kill_front_after(mut steps_left: u64, batch: usize) -> u64 {
 /// Kills before each step of a run.
 fn at_every_step(kill_after: impl Fn(u64, usize) -> u64) {
     // Miri is slow, so it sees a sample of the steps.
-    let stride = if cfg!(miri) { 97 } else { 1 };
+    let stride = if cfg!(miri) { 499 } else { 1 };
     for batch in [1, 2, 100] {
         let steps = FOR_EVER - kill_after(FOR_EVER, batch);
         assert!(steps > 200, "a run worth the name: {steps} steps");
