@@ -36,7 +36,9 @@ pub(crate) fn exception(py: Python<'_>, message: &str, error: &PyErr) {
 /// # Errors
 /// What the exception's own `__str__` may raise.
 pub(crate) fn format_exception(py: Python<'_>, error: &PyErr) -> PyResult<String> {
-    let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+    // Before Python 3.12 the traceback need not be attached to the exception yet.
+    let parts = (error.get_type(py), error.value(py), error.traceback(py));
+    let lines = py.import("traceback")?.call_method1("format_exception", parts)?;
     Ok(lines.extract::<Vec<String>>()?.concat())
 }
 

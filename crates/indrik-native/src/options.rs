@@ -30,6 +30,15 @@ pub(crate) struct Listener {
     pub(crate) port: Option<u16>,
 }
 
+impl<'py> FromPyObject<'_, 'py> for Listener {
+    type Error = PyErr;
+
+    /// From a pair, which is a list when it came through JSON.
+    fn extract(pair: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self { host: pair.get_item(0)?.extract()?, port: pair.get_item(1)?.extract()? })
+    }
+}
+
 impl Options {
     /// Reads the dict; keys that are missing have the defaults of a lone worker.
     ///
@@ -43,11 +52,9 @@ impl Options {
             server_software: get(options, "server_software")?
                 .unwrap_or_else(|| concat!("indrik/", env!("CARGO_PKG_VERSION")).to_owned()),
             script_name: get(options, "script_name")?.unwrap_or_default(),
-            listeners: get::<Vec<(String, Option<u16>)>>(options, "listeners")?
-                .ok_or_else(|| PyKeyError::new_err("the worker option 'listeners' is missing"))?
-                .into_iter()
-                .map(|(host, port)| Listener { host, port })
-                .collect(),
+            listeners: get::<Vec<Listener>>(options, "listeners")?
+                .filter(|listeners| !listeners.is_empty())
+                .ok_or_else(|| PyKeyError::new_err("the worker option \"listeners\" is missing"))?,
         })
     }
 }
