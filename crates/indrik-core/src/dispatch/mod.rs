@@ -176,21 +176,18 @@ impl Dispatch {
         self.ahead != 0
     }
 
-    /// A worker that turned slow while requests are queued ahead at it, with how many: they are to
-    /// be reclaimed. Such a worker is taken as slow until it proves otherwise.
+    /// A worker that turned slow while requests are queued ahead at it and another worker is free
+    /// for them, with how many: they are to be reclaimed. It is taken as slow until it proves
+    /// otherwise, and reported once per stall.
     pub fn overdue(&mut self, now: Micros) -> Option<(WorkerId, usize)> {
-        if self.ahead == 0 {
+        if self.ahead == 0 || !self.workers.values().any(Worker::is_free) {
             return None;
         }
         let after = self.limits.reclaim_after_us;
-        self.workers.iter_mut().find_map(|(id, worker)| {
-            let ahead = worker.ahead();
-            let late = now.saturating_sub(worker.progress_at) >= after;
-            (ahead != 0 && late).then(|| {
-                worker.turn_slow(after);
-                (*id, ahead)
-            })
-        })
+        let mut workers = self.workers.iter_mut();
+        let (id, worker) = workers.find(|(_, worker)| worker.is_overdue(now, after))?;
+        worker.turn_slow(after);
+        Some((*id, worker.ahead()))
     }
 
     /// Requests in the central queue.

@@ -73,18 +73,20 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
         assert_eq!(dispatch.arrive(RequestId(n), now), Placement::Worker(FAST));
     }
     assert!(dispatch.has_queued_ahead());
+    assert_eq!(dispatch.overdue(now + 5_000), None, "nobody else could take them");
+    dispatch.worker_up(OTHER, 1, 128);
     assert_eq!(dispatch.overdue(now + 999), None);
     assert_eq!(dispatch.overdue(now + 1_000), Some((FAST, 2)));
+    assert_eq!(dispatch.overdue(now + 1_000), None, "once per stall");
     for n in [3, 2] {
         dispatch.reclaimed(FAST);
         dispatch.wait_again(RequestId(n), now);
     }
-    assert_eq!(dispatch.overdue(now + 1_001), None);
-    assert_eq!(dispatch.next(now + 1_001), None, "a slow worker gets nothing ahead");
-    dispatch.worker_up(OTHER, 1, 128);
     assert_eq!(dispatch.next(now + 1_002), Some((RequestId(2), OTHER)));
     dispatch.finished(OTHER, 1, now + 1_003);
     assert_eq!(dispatch.next(now + 1_003), Some((RequestId(3), OTHER)));
+    dispatch.worker_down(OTHER);
+    assert_eq!(dispatch.arrive(RequestId(4), now + 1_004), Placement::Queued, "slow: none ahead");
 }
 
 #[test]

@@ -17,8 +17,10 @@ pub(super) struct Worker {
     /// until the first one is done.
     service: Option<u64>,
     /// When it last finished something, or began to work.
-    pub(super) progress_at: Micros,
+    progress_at: Micros,
     used: u64,
+    /// It was reported as overdue since it last finished something.
+    reported: bool,
     pub(super) draining: bool,
 }
 
@@ -31,6 +33,7 @@ impl Worker {
             service: None,
             progress_at: 0,
             used: 0,
+            reported: false,
             draining: false,
         }
     }
@@ -86,10 +89,22 @@ impl Worker {
         });
         self.in_flight = self.in_flight.saturating_sub(count);
         self.progress_at = now;
+        self.reported = false;
+    }
+
+    /// Whether it could run one more request at once.
+    pub(super) const fn is_free(&self) -> bool {
+        !self.draining && self.in_flight < self.capacity
+    }
+
+    /// Whether requests are queued ahead at it that should not wait for it any longer.
+    pub(super) const fn is_overdue(&self, now: Micros, after_us: Micros) -> bool {
+        !self.reported && self.ahead() != 0 && now.saturating_sub(self.progress_at) >= after_us
     }
 
     /// Takes the worker as slow.
     pub(super) fn turn_slow(&mut self, at_least_us: Micros) {
+        self.reported = true;
         let slow = at_least_us * 16;
         self.service = Some(self.service.unwrap_or(0).max(slow));
     }
