@@ -1,17 +1,19 @@
 //! The head of a response: what is allowed in it, and how it is written for the channel.
 //!
-//! Pure: no Python here. The encoding is `indrik_ring`'s; fields are added one by one because the
-//! application's list is read only once.
+//! Pure: no Python here. Fields are copied one by one because the application's list is read only
+//! once, and may change before there is a body to send the head with.
 
 use std::fmt;
 
-/// The longest head of a response that is accepted, encoded bytes. With it the first piece of the
+use indrik_ring::{encode_headers, encode_response, headers_len, response_len};
+
+/// The longest head of a response that is accepted, bytes of its fields. With it the first piece of the
 /// body must still fit into one descriptor.
 pub(super) const HEAD_BYTES_MAX: usize = 48 * 1024;
 /// Bytes before the fields of an encoded head without a reason.
 const FIXED: usize = 8;
 /// Where the number of fields lies in an encoded head.
-const COUNT_AT: usize = 4;
+const COUNT_AT: usize = 2;
 
 /// What is wrong with a head.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,15 +54,19 @@ impl fmt::Display for HeadFault {
     }
 }
 
-/// The encoded head of a response, and what the fields say about the body.
+/// The head of a response, and what the fields say about the body.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    /// The encoding, for `ResponseHead::decode`.
-    pub(super) bytes: Vec<u8>,
+    /// The status.
+    pub(super) status: u16,
+    /// The reason phrase; for a WebSocket the subprotocol.
+    pub(super) reason: Vec<u8>,
     /// The Content-Length that the application declared.
     pub(super) length: Option<u64>,
     /// The application wants the connection closed.
     pub(super) close: bool,
+    /// Every field: two lengths, the name, the value.
+    fields: Vec<u8>,
     count: u16,
 }
 
@@ -70,25 +76,10 @@ impl Head {
     /// # Errors
     /// [`HeadFault::Status`].
     pub(super) fn begin(status: i64) -> Result<Self, HeadFault> {
-        let Some(code) = u16::try_from(status).ok().filter(|code| (100..1000).contains(code))
-        else {
-            return Err(HeadFault::Status(status));
-        };
-        let mut bytes = Vec::with_capacity(256);
-        bytes.extend_from_slice(&code.to_le_bytes());
-        bytes.extend_from_slice(&[0; FIXED - 2]);
-        Ok(Self { bytes, ..Self::default() })
-    }
-
-    /// Begins a head with a reason phrase (for a WebSocket: the subprotocol).
-    pub(super) fn begin_with_reason(status: u16, reason: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(256);
-        bytes.extend_from_slice(&status.to_le_bytes());
-        let len = u16::try_from(reason.len()).unwrap_or(u16::MAX);
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&reason[..usize::from(len)]);
-        Self { bytes, ..Self::default() }
+        match u16::try_from(status).ok().filter(|code| (100..1000).contains(code)) {
+            Some(status) => Ok(Self { status, ..Self::default() }),
+            None => Err(HeadFault::Status(status)),
+        }
     }
 
     /// Adds a field of the application: checked, and hop-by-hop fields left out.
@@ -138,42 +129,60 @@ impl Head {
     /// [`HeadFault::TooLong`].
     #[inline]
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
-        let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len()))
-        else {
-            return Err(HeadFault::TooLong);
-        };
-        if self.bytes.len() + 6 + name.len() + value.len() > HEAD_BYTES_MAX
-            || self.count == u16::MAX
-        {
+        let len = self.fields.len() + FIELD_FIXED + name.len() + value.len();
+        if len > HEAD_BYTES_MAX || self.count == u16::MAX {
             return Err(HeadFault::TooLong);
         }
-        self.bytes.extend_from_slice(&name_len.to_le_bytes());
-        self.bytes.extend_from_slice(&value_len.to_le_bytes());
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
+        let lengths = (name.len() as u64) << 32 | value.len() as u64;
+        self.fields.extend_from_slice(&lengths.to_ne_bytes());
+        self.fields.extend_from_slice(name);
+        self.fields.extend_from_slice(value);
         self.count += 1;
         Ok(())
     }
 
-    /// Writes the number of fields; to be called before the head is sent.
-    pub(super) fn finish(&mut self) {
-        self.bytes[COUNT_AT..COUNT_AT + 2].copy_from_slice(&self.count.to_le_bytes());
+    /// The fields.
+    fn fields(&self) -> Fields<'_> {
+        Fields(&self.fields)
     }
 
-    /// The status.
-    pub(super) fn status(&self) -> u16 {
-        match self.bytes.first_chunk::<2>() {
-            Some(bytes) => u16::from_le_bytes(*bytes),
-            None => 0,
-        }
+    /// Bytes of the head in the channel.
+    pub(super) fn len(&self) -> usize {
+        response_len(&self.reason, headers_len(self.fields()))
     }
 
-    /// The fields alone with their count in front, for `Headers::decode` (trailers).
-    pub(super) fn fields(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.bytes.len());
-        out.extend_from_slice(&self.count.to_le_bytes());
-        out.extend_from_slice(&self.bytes[FIXED..]);
-        out
+    /// Writes the head for the channel into the first [`Self::len`] bytes.
+    pub(super) fn encode(&self, into: &mut [u8]) {
+        encode_response(into, self.status, &self.reason, self.count, self.fields());
+    }
+
+    /// The fields alone, as the channel wants trailers.
+    pub(super) fn encode_fields(&self) -> Vec<u8> {
+        let mut bytes = vec![0; size_of::<u16>() + headers_len(self.fields())];
+        encode_headers(&mut bytes, self.count, self.fields());
+        bytes
+    }
+}
+
+/// Bytes before a name: its length and the value's.
+const FIELD_FIXED: usize = 8;
+
+/// Iterates over a head's fields.
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (lengths, rest) = self.0.split_first_chunk::<FIELD_FIXED>()?;
+        let lengths = u64::from_ne_bytes(*lengths);
+        // Both halves were lengths of slices when `push` wrote them.
+        let (name, rest) = rest.split_at_checked((lengths >> 32) as usize)?;
+        let (value, rest) = rest.split_at_checked(lengths as u32 as usize)?;
+        self.0 = rest;
+        Some((name, value))
     }
 }
 
@@ -234,27 +243,24 @@ mod tests {
 
     use super::{Head, HeadFault};
 
-    #[test]
-    fn a_head_is_encoded_as_the_ring_decodes_it() {
-        let mut head = Head::begin(201).unwrap();
-        head.field(b"content-type", b"text/plain").unwrap();
-        head.field(b"x-a", b"").unwrap();
-        head.finish();
-        let decoded = ResponseHead::decode(&head.bytes).unwrap();
-        assert_eq!((decoded.status, decoded.reason), (201, &b""[..]));
-        let fields: Vec<_> = decoded.headers.collect();
-        assert_eq!(fields, [(&b"content-type"[..], &b"text/plain"[..]), (b"x-a", b"")]);
-        assert_eq!(Headers::decode(&head.fields()).unwrap().count(), 2);
-        assert_eq!(head.status(), 201);
+    fn encoded(head: &Head) -> Vec<u8> {
+        let mut bytes = vec![0; head.len()];
+        head.encode(&mut bytes);
+        bytes
     }
 
     #[test]
-    fn a_reason_lies_before_the_fields() {
-        let mut head = Head::begin_with_reason(101, b"chat");
-        head.field(b"x", b"y").unwrap();
-        head.finish();
-        let decoded = ResponseHead::decode(&head.bytes).unwrap();
-        assert_eq!((decoded.reason, decoded.headers.count()), (&b"chat"[..], 1));
+    fn a_head_is_encoded_as_the_ring_decodes_it() {
+        let mut head = Head::begin(201).unwrap();
+        head.reason = b"chat".to_vec();
+        head.field(b"content-type", b"text/plain").unwrap();
+        head.field(b"x-a", b"").unwrap();
+        let bytes = encoded(&head);
+        let decoded = ResponseHead::decode(&bytes).unwrap();
+        assert_eq!((decoded.status, decoded.reason), (201, &b"chat"[..]));
+        let fields: Vec<_> = decoded.headers.collect();
+        assert_eq!(fields, [(&b"content-type"[..], &b"text/plain"[..]), (b"x-a", b"")]);
+        assert_eq!(Headers::decode(&head.encode_fields()).unwrap().count(), 2);
     }
 
     #[test]
@@ -269,8 +275,7 @@ mod tests {
         ] {
             head.field(name.as_bytes(), value.as_bytes()).unwrap();
         }
-        head.finish();
-        assert_eq!(ResponseHead::decode(&head.bytes).unwrap().headers.count(), 0);
+        assert_eq!(ResponseHead::decode(&encoded(&head)).unwrap().headers.count(), 0);
         assert!(head.close);
     }
 

@@ -103,7 +103,6 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
     let mut builder = http1::Builder::new();
     builder
         .half_close(false)
-        .pipeline_flush(true)
         .max_headers(limits.limit_request_fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
     let handler = Handler(Arc::clone(client));
