@@ -140,6 +140,7 @@ class Lifespan:
         self._stopped: asyncio.Future[None] | None = None
         self._supported = False
         self._failed = False
+        self._foreign = False
 
     async def start_up(self) -> None:
         """Runs the application's start-up. An application that raises on the lifespan scope before
@@ -183,7 +184,7 @@ class Lifespan:
         """The application's lifespan coroutine is over."""
         assert self._started is not None and self._stopped is not None
         if not self._started.done():
-            if error is not None and (self._required or self._received_startup(error)):
+            if error is not None and (self._required or self._is_failed_start(error)):
                 self._started.set_exception(LifespanFailed(_text_of(error)))
             else:
                 self._started.set_result(None)
@@ -192,10 +193,11 @@ class Lifespan:
         if not self._stopped.done():
             self._stopped.set_result(None)
 
-    def _received_startup(self, error: Exception) -> bool:
-        """Whether the application took `lifespan.startup`: then it supports the protocol, and what
-        it raised is a failed start, not a refusal."""
-        return self._events.empty()
+    def _is_failed_start(self, error: Exception) -> bool:
+        """Whether the application supports the protocol, so that what it raised is a failed start.
+        One that does not even look at the scope's type takes the event too, but then misses a key
+        of an HTTP message or sends one."""
+        return self._events.empty() and not self._foreign and not isinstance(error, KeyError)
 
     async def _send(self, message: Message) -> None:
         assert self._started is not None and self._stopped is not None
@@ -214,6 +216,7 @@ class Lifespan:
             _log(f"Application shutdown failed: {text}")
             self._stopped.set_result(None)
         else:
+            self._foreign = not kind.startswith("lifespan.")
             raise RuntimeError(f"Unexpected ASGI message {kind!r} in the lifespan protocol.")
 
     def _may_stop(self) -> bool:

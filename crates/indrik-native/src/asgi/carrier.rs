@@ -52,7 +52,9 @@ impl Carrier {
             return Ok(Some(yielded.into_bound(py)));
         }
         let Some((coroutine, context)) = self.running(py)? else { return Ok(None) };
-        self.settle(py, step(py, &coroutine, &context))
+        self.note_step(py, true)?;
+        let outcome = in_context(py, &context, || send_none(py, &coroutine));
+        self.settle(py, outcome)
     }
 
     fn send<'py>(
@@ -84,6 +86,7 @@ impl Carrier {
             }
         }
         let Some((coroutine, context)) = self.running(py)? else { return Err(error) };
+        self.note_step(py, true)?;
         let outcome = in_context(py, &context, || {
             match coroutine.call_method1(intern!(py, "throw"), (error.into_value(py),)) {
                 Ok(value) => Step::Yielded(value),
@@ -158,14 +161,33 @@ impl Carrier {
         Ok(Some((coroutine.bind(py).clone(), context.bind(py).clone())))
     }
 
+    fn exchange<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Exchange>>> {
+        Ok(self.0.get()?.exchange.as_ref().map(|exchange| exchange.bind(py).clone()))
+    }
+
+    /// Tells the server that a step begins or is over.
+    fn note_step(&self, py: Python<'_>, begins: bool) -> PyResult<()> {
+        if let Some(exchange) = self.exchange(py)? {
+            let address = if begins { exchange.as_ptr() } else { std::ptr::null_mut() };
+            exchange.get().server.get().set_stepping(address);
+        }
+        Ok(())
+    }
+
     /// Passes on what a step gave; at the coroutine's end the exchange is finished.
     fn settle<'py>(
         &self,
         py: Python<'py>,
         outcome: Step<'py>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.note_step(py, false)?;
         let error = match outcome {
-            Step::Yielded(value) => return Ok(Some(value)),
+            Step::Yielded(value) => {
+                if let Some(exchange) = self.exchange(py)? {
+                    exchange.get().release_last(py)?;
+                }
+                return Ok(Some(value));
+            }
             Step::Returned => None,
             Step::Raised(error) => Some(error),
         };
@@ -185,15 +207,6 @@ pub(super) fn must_spread(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py)
         || error.is_instance_of::<PyKeyboardInterrupt>(py)
         || error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
-}
-
-/// Runs a coroutine until it waits or ends.
-pub(super) fn step<'py>(
-    py: Python<'py>,
-    coroutine: &Bound<'py, PyAny>,
-    context: &Bound<'py, PyAny>,
-) -> Step<'py> {
-    in_context(py, context, || send_none(py, coroutine))
 }
 
 /// Calls the application and runs its coroutine until it waits or ends. The coroutine comes back

@@ -101,7 +101,7 @@ pub(super) struct Response {
     pub(super) given: u64,
     /// The request was a HEAD.
     pub(super) is_head: bool,
-    /// The whole body, held until the coroutine's first step is over, because DONE may then go
+    /// The whole body, held until the coroutine's step is over, because DONE may then go
     /// with it.
     pub(super) last: Option<Py<PyBytes>>,
 }
@@ -222,7 +222,7 @@ impl Exchange {
             match how {
                 How::Close { code } => {
                     let close = self.descriptor(Kind::WebSocketClose, Flags::NONE, code.into());
-                    self.send_raw(py, close, &[payload])?;
+                    self.send_raw(py, close, payload)?;
                     return Ok(true);
                 }
                 How::Message { text } => {
@@ -234,7 +234,7 @@ impl Exchange {
                     let end = len == left;
                     let flags = if end { flags.with(Flags::END) } else { flags };
                     let piece = self.descriptor(Kind::WebSocketSend, flags, 0);
-                    self.send_raw(py, piece, &[&payload[*at..*at + len]])?;
+                    self.send_raw(py, piece, &payload[*at..*at + len])?;
                     state.sent += len as u64;
                     *at += len;
                     if end {
@@ -246,7 +246,7 @@ impl Exchange {
                     if head.is_none() && left == 0 && !end {
                         return Ok(true);
                     }
-                    let head_len = head.as_ref().map_or(0, |head| head.bytes.len());
+                    let head_len = head.as_ref().map_or(0, Head::len);
                     let len = left.min(room).min(CHUNK_MAX - head_len);
                     if head.is_none() && len == 0 && left != 0 {
                         return Ok(false);
@@ -273,24 +273,18 @@ impl Exchange {
     ) -> PyResult<()> {
         let trailers = state.response.trailers;
         let mut flags = if end && !trailers { Flags::END } else { Flags::NONE };
-        if let Some(mut head) = head {
-            head.finish();
+        if let Some(head) = head {
             if trailers {
                 flags = flags.with(Flags::TRAILERS);
             }
-            if head.close {
-                flags = flags.with(Flags::CLOSE);
-            }
-            let aux = head.bytes.len() as u64;
-            let first = self.descriptor(Kind::Response, flags, aux);
-            self.send_raw(py, first, &[&head.bytes, piece])?;
+            self.send_head(py, Kind::Response, flags, &head, piece)?;
             // A response that is complete in one descriptor is not counted.
             if !flags.has(Flags::END) {
                 state.sent += piece.len() as u64;
             }
         } else if !(piece.is_empty() && trailers) {
             let next = self.descriptor(Kind::ResponseBody, flags, 0);
-            self.send_raw(py, next, &[piece])?;
+            self.send_raw(py, next, piece)?;
             state.sent += piece.len() as u64;
         }
         state.response.phase = match (end, trailers) {
@@ -301,21 +295,34 @@ impl Exchange {
         Ok(())
     }
 
-    /// Sends a descriptor whose payload is `parts` in a row.
+    /// Sends a head, and with it the first piece of a body.
+    pub(super) fn send_head(
+        &self,
+        py: Python<'_>,
+        kind: Kind,
+        flags: Flags,
+        head: &Head,
+        piece: &[u8],
+    ) -> PyResult<()> {
+        let len = head.len();
+        let flags = if head.close { flags.with(Flags::CLOSE) } else { flags };
+        let descriptor = self.descriptor(kind, flags, len as u64);
+        self.server.get().channel().send(py, descriptor, len + piece.len(), |into| {
+            let (start, rest) = into.split_at_mut(len);
+            head.encode(start);
+            rest.copy_from_slice(piece);
+        })
+    }
+
+    /// Sends a descriptor with a payload.
     pub(super) fn send_raw(
         &self,
         py: Python<'_>,
         descriptor: Descriptor,
-        parts: &[&[u8]],
+        payload: &[u8],
     ) -> PyResult<()> {
-        let len = parts.iter().map(|part| part.len()).sum();
-        self.server.get().channel().send(py, descriptor, len, |mut into| {
-            for part in parts {
-                let (here, rest) = into.split_at_mut(part.len());
-                here.copy_from_slice(part);
-                into = rest;
-            }
-        })
+        let channel = self.server.get().channel();
+        channel.send(py, descriptor, payload.len(), |into| into.copy_from_slice(payload))
     }
 
     /// Body bytes that may be sent now.

@@ -63,7 +63,7 @@ impl Exchange {
         if gone || (complete && state.socket.is_none()) {
             return self.send_raw(py, self.descriptor(Kind::Done, Flags::DONE, 0), &[]);
         }
-        let stage = state.socket.as_ref().map(|socket| socket.stage);
+        let stage = state.socket.as_ref().map(|socket| socket.final_stage());
         let before = matches!(state.response.phase, Phase::Waiting | Phase::Started);
         let (kind, aux, text) = match (stage, failed) {
             (Some(Stage::Open), false) => (Kind::WebSocketClose, CODE_NORMAL, ""),
@@ -83,10 +83,10 @@ impl Exchange {
                 (Kind::Failed, aux, "ASGI callable returned without completing response.")
             }
         };
-        self.send_raw(py, self.descriptor(kind, Flags::DONE, aux), &[text.as_bytes()])
+        self.send_raw(py, self.descriptor(kind, Flags::DONE, aux), text.as_bytes())
     }
 
-    /// Sends the response that was held back during the first step.
+    /// Sends the response that was held back during a step.
     ///
     /// # Errors
     /// When the channel is broken.
@@ -94,19 +94,14 @@ impl Exchange {
         &self,
         py: Python<'_>,
         state: &mut State,
-        mut flags: Flags,
+        flags: Flags,
     ) -> PyResult<()> {
         let Some(last) = state.response.last.take() else { return Ok(()) };
-        let Some(mut head) = state.response.head.take() else { return Ok(()) };
-        head.finish();
-        if head.close {
-            flags = flags.with(Flags::CLOSE);
-        }
-        let descriptor = self.descriptor(Kind::Response, flags, head.bytes.len() as u64);
-        self.send_raw(py, descriptor, &[&head.bytes, last.as_bytes(py)])
+        let Some(head) = state.response.head.take() else { return Ok(()) };
+        self.send_head(py, Kind::Response, flags, &head, last.as_bytes(py))
     }
 
-    /// Sends what was held back during the first step, as the coroutine goes on.
+    /// Sends what was held back during a step, as the coroutine goes on.
     ///
     /// # Errors
     /// When the channel is broken.
@@ -114,6 +109,8 @@ impl Exchange {
         let mut state = self.state.get()?;
         if state.response.last.is_some() {
             self.send_last(py, &mut state, Flags::END)?;
+            drop(state);
+            self.server.get().settle();
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ impl Exchange {
         let trailers = message.flag(intern!(py, "trailers"))?;
         let mut state = self.state.get()?;
         let response = &mut state.response;
-        let bodiless = response.is_head || matches!(head.status(), 204 | 304);
+        let bodiless = response.is_head || matches!(head.status, 204 | 304);
         response.expected = if bodiless { None } else { head.length };
         response.trailers = trailers;
         response.head = Some(head);
@@ -101,8 +101,8 @@ impl Exchange {
         count_body(&mut state, body.as_bytes().len() as u64, end)?;
         if end && state.response.phase == Phase::Started && !state.response.trailers {
             declare_length(&mut state, body.as_bytes().len())?;
-            let head = state.response.head.as_ref().map_or(0, |head| head.bytes.len());
-            if head + body.as_bytes().len() <= CHUNK_MAX && server.is_in_first_step(slf) {
+            let head = state.response.head.as_ref().map_or(0, Head::len);
+            if head + body.as_bytes().len() <= CHUNK_MAX && server.is_stepping(slf) {
                 state.response.phase = Phase::Complete;
                 state.response.last = Some(body.unbind());
                 let waiters = state.take_completed_waiters();
@@ -134,7 +134,7 @@ impl Exchange {
             self.push(py, &mut state, b"", &mut 0, How::Body { end: false })?;
         }
         let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
-        self.send_raw(py, descriptor, &[path.to_str()?.as_bytes()])?;
+        self.send_raw(py, descriptor, path.to_str()?.as_bytes())?;
         state.response.phase = Phase::Complete;
         let waiters = state.take_completed_waiters();
         drop(state);
@@ -155,7 +155,7 @@ impl Exchange {
             };
             head.field(b"link", bytes.as_bytes())?;
         }
-        self.send_interim(py, head)
+        self.send_head(py, Kind::Informational, Flags::NONE, &head, b"")
     }
 
     /// Gunicorn's own message for any interim response.
@@ -173,14 +173,7 @@ impl Exchange {
         let mut head = Head::begin(code)?;
         let fields = message.headers(intern!(py, "headers"))?;
         fields.each(|name, value| Ok(head.field(name, value)?))?;
-        self.send_interim(py, head)
-    }
-
-    fn send_interim(&self, py: Python<'_>, mut head: Head) -> PyResult<()> {
-        head.finish();
-        let aux = head.bytes.len() as u64;
-        let descriptor = self.descriptor(Kind::Informational, Flags::NONE, aux);
-        self.send_raw(py, descriptor, &[&head.bytes])
+        self.send_head(py, Kind::Informational, Flags::NONE, &head, b"")
     }
 
     fn trailers(&self, message: &Message<'_, '_>) -> PyResult<()> {
@@ -198,7 +191,7 @@ impl Exchange {
             return Ok(());
         }
         let descriptor = self.descriptor(Kind::Trailers, Flags::END, 0);
-        self.send_raw(py, descriptor, &[&all.fields()])?;
+        self.send_raw(py, descriptor, &all.encode_fields())?;
         state.response.phase = Phase::Complete;
         let waiters = state.take_completed_waiters();
         drop(state);
@@ -231,8 +224,8 @@ fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
 fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
     let is_head = state.response.is_head;
     let Some(head) = state.response.head.as_mut() else { return Ok(()) };
-    let has_none = matches!(head.status(), 100..=199 | 204 | 304) || (is_head && len == 0);
-    if head.bytes.len() + len > CHUNK_MAX && head.length.is_none() && !has_none {
+    let has_none = matches!(head.status, 100..=199 | 204 | 304) || (is_head && len == 0);
+    if head.len() + len > CHUNK_MAX && head.length.is_none() && !has_none {
         head.push(b"content-length", len.to_string().as_bytes())?;
         head.length = Some(len as u64);
     }

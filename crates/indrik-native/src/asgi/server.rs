@@ -46,8 +46,8 @@ pub(crate) struct AsgiServer {
     scopes: LoopCell<Scopes>,
     tasks: LoopCell<Tasks>,
     in_batch: AtomicBool,
-    /// Address of the exchange whose first step runs; 0: none.
-    first_step_of: AtomicUsize,
+    /// Address of the exchange whose coroutine takes a step just now; 0: none.
+    stepping: AtomicUsize,
 }
 
 /// Functions of `indrik/asgi.py`.
@@ -114,7 +114,7 @@ impl AsgiServer {
             scopes: LoopCell::new(scopes),
             tasks: LoopCell::new(tasks),
             in_batch: AtomicBool::new(false),
-            first_step_of: AtomicUsize::new(0),
+            stepping: AtomicUsize::new(0),
         })
     }
 
@@ -192,9 +192,15 @@ impl AsgiServer {
         }
     }
 
-    /// Whether this exchange's coroutine is in its first step, run by the batch.
-    pub(super) fn is_in_first_step(&self, exchange: &Bound<'_, Exchange>) -> bool {
-        self.first_step_of.load(Ordering::Relaxed) == exchange.as_ptr() as usize
+    /// Notes whose coroutine takes a step now (none: the step is over).
+    pub(super) fn set_stepping(&self, exchange: *const pyo3::ffi::PyObject) {
+        self.stepping.store(exchange as usize, Ordering::Relaxed);
+    }
+
+    /// Whether this exchange's coroutine takes a step now: then the end of a response may wait for
+    /// the end of the step.
+    pub(super) fn is_stepping(&self, exchange: &Bound<'_, Exchange>) -> bool {
+        self.stepping.load(Ordering::Relaxed) == exchange.as_ptr() as usize
     }
 
     /// The slot is not used any more.
@@ -216,7 +222,9 @@ impl AsgiServer {
         error: &PyErr,
         gone: bool,
     ) -> PyResult<()> {
-        self.hooks.report.call1(py, (scope, error.value(py), gone)).map(|_| ())
+        // Only this form has the traceback on it.
+        let error = error.clone_ref(py).into_value(py);
+        self.hooks.report.call1(py, (scope, error, gone)).map(|_| ())
     }
 
     /// Stops the loop if the worker shall leave and nothing is left to do.
@@ -408,11 +416,11 @@ impl AsgiServer {
             exchange.getattr(intern!(py, "send"))?,
         );
         self.tasks.get()?.enter(py, &spare)?;
-        self.first_step_of.store(exchange.as_ptr() as usize, Ordering::Relaxed);
+        self.set_stepping(exchange.as_ptr());
         let (outcome, coroutine) = first_step(py, &context, self.app.bind(py), arguments, |made| {
             self.hooks.wrap.bind(py).call1((made,))
         });
-        self.first_step_of.store(0, Ordering::Relaxed);
+        self.set_stepping(std::ptr::null());
         self.tasks.get()?.leave(py, &spare)?;
         let error = match (outcome, coroutine) {
             (Step::Yielded(waits_for), Some(coroutine)) => {

@@ -65,6 +65,11 @@ impl Socket {
         0
     }
 
+    /// How far it is for whoever ends it: what the client has closed needs no close any more.
+    pub(super) fn final_stage(&self) -> Stage {
+        if self.stage == Stage::Open && self.closed.is_some() { Stage::Closed } else { self.stage }
+    }
+
     /// The WebSocket is closed; the first word counts.
     pub(super) fn closed(&mut self, code: u16, reason: String) {
         self.closed.get_or_insert((code, reason));
@@ -180,7 +185,8 @@ impl Exchange {
                 "ASGI message 'websocket.accept': the subprotocol {subprotocol:?} is not a token"
             )));
         }
-        let mut head = Head::begin_with_reason(101, subprotocol.as_bytes());
+        let mut head = Head::begin(101)?;
+        head.reason = subprotocol.as_bytes().to_vec();
         message.headers(intern!(py, "headers"))?.each(|name, value| {
             // The protocol is said by the key, not by a field.
             if name.eq_ignore_ascii_case(b"sec-websocket-protocol") {
@@ -188,20 +194,14 @@ impl Exchange {
             }
             Ok(head.field(name, value)?)
         })?;
-        head.finish();
-        let aux = head.bytes.len() as u64;
-        let descriptor = self.descriptor(Kind::WebSocketAccept, Flags::NONE, aux);
-        self.send_raw(py, descriptor, &[&head.bytes])?;
+        self.send_head(py, Kind::WebSocketAccept, Flags::NONE, &head, b"")?;
         self.set_stage(Stage::Open)
     }
 
     /// A close before the accept: the handshake is answered with 403.
     fn refuse(&self, message: &Message<'_, '_>) -> PyResult<()> {
         let py = message.dict.py();
-        let mut head = Head::begin(403)?;
-        head.finish();
-        let aux = head.bytes.len() as u64;
-        self.send_raw(py, self.descriptor(Kind::Response, Flags::END, aux), &[&head.bytes])?;
+        self.send_head(py, Kind::Response, Flags::END, &Head::begin(403)?, b"")?;
         let mut state = self.state.get()?;
         state.response.phase = Phase::Complete;
         state.close_socket(CODE_LOST, String::new());
