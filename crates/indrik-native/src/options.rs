@@ -1,5 +1,6 @@
 //! What the supervisor tells a worker about how to serve.
 
+use pyo3::Borrowed;
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -34,7 +35,7 @@ impl<'py> FromPyObject<'_, 'py> for Listener {
     type Error = PyErr;
 
     /// From a pair, which is a list when it came through JSON.
-    fn extract(pair: pyo3::Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+    fn extract(pair: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         Ok(Self { host: pair.get_item(0)?.extract()?, port: pair.get_item(1)?.extract()? })
     }
 }
