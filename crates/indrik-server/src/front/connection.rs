@@ -15,6 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
 use super::client_io::{ClientIo, IoState, Stream};
@@ -117,7 +118,12 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
         }
         Ended::Closed(Ok(())) => Left::Ended(parts.io),
         // A message that cannot be parsed has been answered; the client may still be writing.
-        Ended::Closed(Err(error)) if error.is_parse() => Left::Ended(parts.io),
+        Ended::Closed(Err(error)) if error.is_parse() => {
+            let why = client.io.broken().map_or_else(|| error.to_string(), |why| why.to_string());
+            let text = format!("Invalid request from ip={}: {why}", client.address);
+            client.shared.log.write(Level::Warning, &text);
+            Left::Ended(parts.io)
+        }
         Ended::Closed(Err(_)) | Ended::CutOff => Left::Lost,
     }
 }

@@ -38,8 +38,8 @@ pub(super) enum Event {
     WebSocketSend { bytes: Bytes, text: bool, end: bool },
     /// The application closes the WebSocket.
     WebSocketClose { code: u16, reason: Bytes },
-    /// The application failed; see the channel's `Failed` for what `how` says.
-    Failed { how: u64, message: Bytes },
+    /// The application failed; what the log should say that the worker has not said.
+    Failed { message: Bytes },
     /// The application wants the request's body.
     BodyWanted,
     /// The application has returned.
@@ -93,8 +93,6 @@ struct State {
     upload_waker: Option<Waker>,
     /// The client's side has lost interest.
     abandoned: bool,
-    /// The application has returned (or never will).
-    done: bool,
 }
 
 /// One request and its response.
@@ -111,7 +109,6 @@ impl Exchange {
             waker: None,
             upload_waker: None,
             abandoned: false,
-            done: false,
         })))
     }
 
@@ -140,11 +137,6 @@ impl Exchange {
     /// When it arrived.
     pub(super) fn arrived(&self) -> Micros {
         self.0.lock().arrived
-    }
-
-    /// Whether the application has returned.
-    pub(super) fn is_done(&self) -> bool {
-        self.0.lock().done
     }
 
     /// Registers the task that sends the request's body, to be woken when there may be room.
@@ -180,7 +172,6 @@ impl Exchange {
     pub(super) fn begin(&self, arrived: Micros) {
         let mut state = self.0.lock();
         state.arrived = arrived;
-        state.done = false;
         state.abandoned = false;
         state.inbox.clear();
     }
@@ -215,7 +206,6 @@ impl Exchange {
     /// The application has returned. Returns who waits for that.
     pub(super) fn finish(&self) -> Option<Waker> {
         let mut state = self.0.lock();
-        state.done = true;
         state.place = Place::Nowhere;
         state.upload_waker.take()
     }

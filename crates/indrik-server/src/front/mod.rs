@@ -84,7 +84,6 @@ struct Shared {
     /// No new connections; every response closes its connection.
     draining: AtomicBool,
     idle_told: AtomicBool,
-    listener_names: Vec<String>,
 }
 
 /// The running front.
@@ -128,7 +127,6 @@ impl Front {
             sink,
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
-            listener_names: listeners.iter().map(|listener| listener.to_string()).collect(),
             config,
         });
         let runtime = runtime::Threads::start(&shared, listeners)?;

@@ -146,10 +146,6 @@ impl Call {
         &self.exchange
     }
 
-    pub(super) fn parts(&self) -> &Parts {
-        &self.parts
-    }
-
     /// The connection has taken the exchange over; dropping the call leaves it alone.
     pub(super) fn hand_over(&mut self) {
         self.open = false;
@@ -209,7 +205,7 @@ impl Call {
                     return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
                 }
                 Event::UploadBroken(refusal) => return Err(refusal),
-                Event::Failed { message, .. } => {
+                Event::Failed { message } => {
                     if !message.is_empty() {
                         self.client.shared.log.error(&String::from_utf8_lossy(&message));
                     }

@@ -31,7 +31,6 @@ const BLOCKING_THREADS_MAX: usize = 16;
 pub(super) struct Threads {
     handles: Arc<[Handle]>,
     stop: watch::Sender<bool>,
-    accepting: Accepting,
 }
 
 impl Threads {
@@ -51,17 +50,11 @@ impl Threads {
         }
         handles[0].spawn(tick(Arc::clone(shared)));
         handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&accepting)));
-        Ok(Self { handles, stop, accepting })
+        Ok(Self { handles, stop })
     }
 
     pub(super) fn stop_accepting(&self) {
         let _ = self.stop.send(true);
-    }
-
-    /// Listening sockets that are still accepted from.
-    #[must_use]
-    pub(super) fn accepting(&self) -> usize {
-        self.accepting.load(Ordering::SeqCst)
     }
 
     /// Adds a worker, and takes what it sends on the thread that its number falls to.
@@ -109,7 +102,9 @@ fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<
 
 /// Takes a worker's responses until the worker is gone.
 async fn take_responses(shared: Arc<Shared>, id: WorkerId, wake: OwnedFd) {
-    let wake = match AsyncFd::with_interest(Fd(wake), Interest::READABLE) {
+    #[expect(deprecated, reason = "its replacement is unsafe; `Fd` owns its descriptor")]
+    let wake = AsyncFd::with_interest(Fd(wake), Interest::READABLE);
+    let wake = match wake {
         Ok(wake) => wake,
         Err(error) => {
             shared.log.error(&format!("Worker {id} cannot be listened to: {error}"));

@@ -107,9 +107,7 @@ impl Link {
                 code: u16::try_from(descriptor.aux).unwrap_or(1011),
                 reason: self.payload(descriptor),
             },
-            Kind::Failed => {
-                Event::Failed { how: descriptor.aux, message: self.payload(descriptor) }
-            }
+            Kind::Failed => Event::Failed { message: self.payload(descriptor) },
             Kind::BodyWanted => Event::BodyWanted,
             Kind::Done | Kind::RequestCredit => return None,
             // The request direction's kinds have no meaning here.
@@ -138,7 +136,7 @@ impl Link {
         let (offset, len) = (number(0)?, number(8)?);
         let Some(fd) = self.receive_file(descriptor) else {
             let message = Bytes::from_static(b"the worker's file did not arrive");
-            return Some(Event::Failed { how: 2, message });
+            return Some(Event::Failed { message });
         };
         Some(Event::File { fd, offset, len })
     }
