@@ -84,6 +84,8 @@ pub struct Sender {
     area_tail: u64,
     area_head: u64,
     broken: bool,
+    /// Something was sent since the last [`Self::must_wake`].
+    unannounced: core::cell::Cell<bool>,
 }
 
 // SAFETY: the memory is shared through atomics, and one end is used by one thread at a time.
@@ -94,7 +96,16 @@ impl Sender {
     /// The memory's counters are zero, and this is its only producer.
     pub(crate) unsafe fn new(memory: RingMemory) -> Self {
         let ends = vec![0; memory.cell_count as usize].into_boxed_slice();
-        Self { memory, tail: 0, head: 0, ends, area_tail: 0, area_head: 0, broken: false }
+        Self {
+            memory,
+            tail: 0,
+            head: 0,
+            ends,
+            area_tail: 0,
+            area_head: 0,
+            broken: false,
+            unannounced: core::cell::Cell::new(false),
+        }
     }
 
     /// The largest payload that one descriptor can have.
@@ -129,6 +140,7 @@ impl Sender {
         self.ends[place] = end;
         self.area_tail = end;
         self.tail += 1;
+        self.unannounced.set(true);
         self.memory.shared().tail.0.store(self.tail, Ordering::Release);
         Ok(())
     }
@@ -137,6 +149,10 @@ impl Sender {
     /// To be asked once after a batch of [`Self::send`].
     #[must_use = "the consumer sleeps until it is woken"]
     pub fn must_wake(&self) -> bool {
+        // A consumer that went to sleep with everything taken is left alone.
+        if !self.unannounced.replace(false) {
+            return false;
+        }
         fence(Ordering::SeqCst);
         let sleeping = &self.memory.shared().sleeping.0;
         sleeping.load(Ordering::Relaxed) != 0 && sleeping.swap(0, Ordering::SeqCst) != 0
