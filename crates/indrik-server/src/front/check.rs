@@ -1,6 +1,6 @@
 //! What a request must be before anything is done for it. Framing has been checked by the screen.
 
-use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use indrik_core::settings::Config;
@@ -24,6 +24,7 @@ pub(super) fn head(config: &Config, parts: &Parts) -> Result<(), Refusal> {
     request_target(parts)?;
     host(parts)?;
     expectation(parts)?;
+    content_type(&parts.headers)?;
     transfer_codings(&parts.headers)
 }
 
@@ -73,21 +74,23 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 fn method(method: &Method) -> Result<(), Refusal> {
+    if method == Method::CONNECT {
+        // A 2xx to it would turn the connection into a tunnel (RFC 9110 section 9.3.6).
+        return Err(Refusal::bad(StatusCode::NOT_IMPLEMENTED, "this server is no proxy"));
+    }
     let name = method.as_str();
     let conventional = METHOD_BYTES.contains(&name.len())
         && !name.bytes().any(|byte| byte.is_ascii_lowercase() || byte == b'#');
     if conventional { Ok(()) } else { Err(bad("the method is not a conventional one")) }
 }
 
-/// The four forms of RFC 9112 section 3.2, each only where it belongs.
+/// The forms of RFC 9112 section 3.2, each only where it belongs; CONNECT and its form are refused.
 fn request_target(parts: &Parts) -> Result<(), Refusal> {
     let uri = &parts.uri;
-    let is_connect = parts.method == Method::CONNECT;
     let valid = match (uri.scheme(), uri.authority(), uri.path_and_query()) {
-        (None, Some(_), None) => is_connect,
         (None, None, Some(path)) if path.as_str() == "*" => parts.method == Method::OPTIONS,
-        (None, None, Some(path)) => !is_connect && path.as_str().starts_with('/'),
-        (Some(_), Some(_), _) => !is_connect,
+        (None, None, Some(path)) => path.as_str().starts_with('/'),
+        (Some(_), Some(_), _) => true,
         _ => false,
     };
     if !valid || !target(parts).bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -141,6 +144,14 @@ fn expectation(parts: &Parts) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::bad(StatusCode::EXPECTATION_FAILED, "the expectation is unknown"))
+}
+
+/// Two of them are two opinions on what the body is; frameworks differ on which one they take.
+fn content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(bad("more than one Content-Type header"));
+    }
+    Ok(())
 }
 
 /// `chunked` is understood, and what Gunicorn lets the application undo.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -246,9 +247,12 @@ impl Call {
         })
     }
 
-    /// Whether the connection ends with the response: the rest of the body will not be read.
+    /// Whether the connection ends with the response: the rest of the body will not be read, or
+    /// it came in a coding that others on the way may have framed differently.
     fn closes(&self) -> bool {
+        let coding = self.parts.headers.get(TRANSFER_ENCODING);
         self.stream.is_some()
+            || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     }
 
     fn informational(&self, payload: &Bytes) {
