@@ -17,6 +17,10 @@ const TEMPLATES_MAX: usize = 64;
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
+/// Extensions that the front serves for requests.
+const HTTP_EXTENSIONS: [&str; 3] =
+    ["http.response.pathsend", "http.response.early_hint", "http.response.trailers"];
+
 /// Makes scopes.
 pub(super) struct Scopes {
     templates: Vec<(u64, Py<PyDict>)>,
@@ -28,17 +32,22 @@ pub(super) struct Scopes {
     root_path: Vec<u8>,
     state: Option<Py<PyDict>>,
     empty: Py<PyBytes>,
+    /// Of requests, of WebSockets.
+    extensions: [Py<PyDict>; 2],
 }
 
 impl Scopes {
     /// Scopes for these listeners (ASGI's `server` pairs, in the order of the configuration).
+    ///
+    /// # Errors
+    /// `MemoryError`.
     pub(super) fn new(
         py: Python<'_>,
         servers: Vec<Py<PyAny>>,
         root_path: &str,
         state: Option<Py<PyDict>>,
-    ) -> Self {
-        Self {
+    ) -> PyResult<Self> {
+        Ok(Self {
             templates: Vec::new(),
             fields: Fields::new(py),
             methods: METHODS.map(|method| PyString::intern(py, method).unbind()),
@@ -47,7 +56,11 @@ impl Scopes {
             root_path: root_path.trim_end_matches('/').as_bytes().to_vec(),
             state,
             empty: PyBytes::new(py, b"").unbind(),
-        }
+            extensions: [
+                extensions(py, &HTTP_EXTENSIONS)?,
+                extensions(py, &["websocket.http.response"])?,
+            ],
+        })
     }
 
     /// The scope of a request.
@@ -73,7 +86,9 @@ impl Scopes {
         if let Some(state) = &self.state {
             scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
         }
-        scope.set_item(intern!(py, "extensions"), extensions(py, websocket)?)?;
+        // A new dict for each request, as middleware adds to it.
+        let extensions = self.extensions[usize::from(websocket)].bind(py).copy()?;
+        scope.set_item(intern!(py, "extensions"), extensions)?;
         if websocket {
             let offered = subprotocols(py, head.headers)?;
             scope.set_item(intern!(py, "subprotocols"), offered)?;
@@ -194,17 +209,13 @@ fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     }
 }
 
-/// A new dict for each request, as middleware adds to it.
-fn extensions(py: Python<'_>, websocket: bool) -> PyResult<Bound<'_, PyDict>> {
+/// What can be done beyond the specification.
+fn extensions(py: Python<'_>, names: &[&str]) -> PyResult<Py<PyDict>> {
     let dict = PyDict::new(py);
-    if websocket {
-        dict.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
-    } else {
-        dict.set_item(intern!(py, "http.response.pathsend"), PyDict::new(py))?;
-        dict.set_item(intern!(py, "http.response.early_hint"), PyDict::new(py))?;
-        dict.set_item(intern!(py, "http.response.trailers"), PyDict::new(py))?;
+    for name in names {
+        dict.set_item(PyString::intern(py, name), PyDict::new(py))?;
     }
-    Ok(dict)
+    Ok(dict.unbind())
 }
 
 /// The subprotocols that the client offers, in its order.

@@ -100,7 +100,7 @@ impl AsgiServer {
         };
         let root_path: String = option(options, "root_path")?.unwrap_or_default();
         let state: Option<Py<PyDict>> = option(options, "state")?;
-        let scopes = Scopes::new(py, servers(options)?, &root_path, state);
+        let scopes = Scopes::new(py, servers(options)?, &root_path, state)?;
         let tasks = Tasks::new(py, event_loop.clone_ref(py))?;
         Ok(Self {
             channel,

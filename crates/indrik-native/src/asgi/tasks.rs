@@ -64,8 +64,9 @@ pub(super) struct Tasks {
     capture: Py<Capture>,
     spare: Option<Spare>,
     made: u64,
-    /// References are not counted exactly on builds without the GIL.
-    free_threaded: bool,
+    /// References are counted exactly (not on builds without the GIL), and the loop's `call_soon`
+    /// can be replaced for a moment.
+    possible: bool,
 }
 
 impl Tasks {
@@ -75,6 +76,7 @@ impl Tasks {
     /// When this Python's asyncio is not as expected.
     pub(super) fn new(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Self> {
         let tasks = py.import("asyncio.tasks")?;
+        let possible = !is_free_threaded(py)? && event_loop.bind(py).hasattr("__dict__")?;
         let get = |name: &str| tasks.getattr(name).map(Bound::unbind);
         Ok(Self {
             event_loop,
@@ -86,7 +88,7 @@ impl Tasks {
             capture: Py::new(py, Capture(LoopCell::new(None)))?,
             spare: None,
             made: 0,
-            free_threaded: is_free_threaded(py)?,
+            possible,
         })
     }
 
@@ -95,12 +97,11 @@ impl Tasks {
     /// # Errors
     /// What the loop raises.
     pub(super) fn may_use_spares(&self, py: Python<'_>) -> PyResult<bool> {
-        if self.free_threaded {
+        if !self.possible {
             return Ok(false);
         }
         let event_loop = self.event_loop.bind(py);
-        Ok(event_loop.hasattr("__dict__")?
-            && !event_loop.call_method0(intern!(py, "get_debug"))?.is_truthy()?
+        Ok(!event_loop.call_method0(intern!(py, "get_debug"))?.is_truthy()?
             && event_loop.call_method0(intern!(py, "get_task_factory"))?.is_none())
     }
 
