@@ -9,7 +9,8 @@ def main() -> int:
     """Runs the command and answers its exit code."""
     from indrik import _native
 
-    return _native.main(sys.argv, sys.executable)
+    code: int = _native.main(sys.argv, sys.executable)
+    return code
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 DEFAULT_NAMES = ("application", "app")
@@ -63,14 +63,21 @@ def _import(module_name: str, spec: str) -> ModuleType:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(missing + "."):
             raise LoadError("import", f"No module named {missing!r}", _missing_hint(module_name, spec)) from None
-        raise LoadError("boot", f"{module_name!r} needs a module that is missing: {missing!r}",
-                        f"install it for {sys.executable}", format_traceback(error)) from None
+        raise LoadError(
+            "boot",
+            f"{module_name!r} needs a module that is missing: {missing!r}",
+            f"install it for {sys.executable}",
+            format_traceback(error),
+        ) from None
     except Exception as error:
         raise boot_error(f"importing {module_name!r}", error) from None
     except SystemExit as error:
-        raise LoadError("boot", f"importing {module_name!r} called sys.exit({error.code!r})",
-                        "move what runs a program under `if __name__ == '__main__':`",
-                        format_traceback(error)) from None
+        raise LoadError(
+            "boot",
+            f"importing {module_name!r} called sys.exit({error.code!r})",
+            "move what runs a program under `if __name__ == '__main__':`",
+            format_traceback(error),
+        ) from None
 
 
 def boot_error(doing: str, error: BaseException) -> LoadError:
@@ -134,8 +141,11 @@ def _call(module: ModuleType, module_name: str, expression: str) -> Any:
         args = [ast.literal_eval(arg) for arg in call.args]
         kwargs = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
     except ValueError:
-        raise LoadError("import", f"Failed to parse arguments as literal values: {expression!r}.",
-                        "only strings, numbers, lists, dicts, booleans and None can be given") from None
+        raise LoadError(
+            "import",
+            f"Failed to parse arguments as literal values: {expression!r}.",
+            "only strings, numbers, lists, dicts, booleans and None can be given",
+        ) from None
     return _make(found, expression, args, kwargs)
 
 
@@ -159,8 +169,11 @@ def _attribute(module: ModuleType, module_name: str, names: list[str]) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise LoadError("import", f"Failed to find attribute {'.'.join(names)!r} in {module_name!r}.",
-                            _other_names(module, module_name)) from None
+            raise LoadError(
+                "import",
+                f"Failed to find attribute {'.'.join(names)!r} in {module_name!r}.",
+                _other_names(module, module_name),
+            ) from None
     return found
 
 
@@ -179,7 +192,7 @@ def _other_names(module: ModuleType, module_name: str) -> str:
 
 
 def interface_of(app: Any, spec: str) -> str:
-    """"wsgi", "asgi" or "asgi2" (the double callable), by the look of ``app``.
+    """ "wsgi", "asgi" or "asgi2" (the double callable), by the look of ``app``.
 
     Raises :class:`LoadError` when it is neither.
     """
@@ -196,7 +209,9 @@ def interface_of(app: Any, spec: str) -> str:
     hint = "a WSGI application takes (environ, start_response), an ASGI application (scope, receive, send)"
     if count == 0:
         hint = f"if it makes the application, call it: '{spec}()'"
-    raise LoadError("interface", f"{spec!r} is neither a WSGI nor an ASGI application: it takes {count} arguments", hint)
+    raise LoadError(
+        "interface", f"{spec!r} is neither a WSGI nor an ASGI application: it takes {count} arguments", hint
+    )
 
 
 def _is_asgi2(app: Any) -> bool:
@@ -220,7 +235,7 @@ def positional_count(app: Any) -> int | None:
     """How many positional arguments ``app`` must be given; None where that cannot be told."""
     app, given = _without_partial(app)
     if isinstance(app, type):
-        found = _count(app.__init__, bound=True)
+        found = _count(getattr(app, "__init__", None), bound=True)
     elif hasattr(app, "__code__") or hasattr(app, "__func__"):
         found = _count(app, bound=hasattr(app, "__func__"))
     else:
@@ -231,8 +246,8 @@ def positional_count(app: Any) -> int | None:
 def _count(function: Any, bound: bool) -> int | None:
     for _ in range(_WRAPPERS_MAX):
         function = getattr(function, "__func__", function)
-        code = getattr(function, "__code__", None)
-        if not isinstance(code, CodeType) and not hasattr(code, "co_argcount"):
+        code: Any = getattr(function, "__code__", None)
+        if not hasattr(code, "co_argcount"):
             return None
         if not code.co_flags & _VARARGS_FLAG:
             defaults = len(getattr(function, "__defaults__", None) or ())

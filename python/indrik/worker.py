@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from indrik import _native, loader
 from indrik.zygote import describe, send

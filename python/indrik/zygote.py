@@ -50,7 +50,7 @@ class Zygote:
         """Does what it is told, until told to leave."""
         while True:
             data, fds, _, _ = socket.recv_fds(self._connection, MESSAGE_BYTES_MAX, FORK_FDS)
-            request = json.loads(data) if data else {"op": "exit"}
+            request: dict[str, Any] = json.loads(data) if data else {"op": "exit"}
             op = request["op"]
             if op == "read_config":
                 self._read_config(request)
@@ -72,8 +72,16 @@ class Zygote:
         try:
             found = config_file.read(request.get("path"))
         except config_file.ConfigFileError as error:
-            send(self._connection, {"event": "config_failed", "message": error.message, "file": error.file,
-                                    "line": error.line, "traceback": error.traceback})
+            send(
+                self._connection,
+                {
+                    "event": "config_failed",
+                    "message": error.message,
+                    "file": error.file,
+                    "line": error.line,
+                    "traceback": error.traceback,
+                },
+            )
             return
         send(self._connection, {"event": "config", **found})
 
@@ -141,8 +149,12 @@ def redirect_errors(config: dict[str, Any]) -> None:
 
 def describe(error: loader.LoadError) -> dict[str, str]:
     """The fields of a "failed" or "boot_failed" message."""
-    return {"kind": error.kind, "message": cut(error.message), "hint": cut(error.hint),
-            "traceback": cut(error.traceback)}
+    return {
+        "kind": error.kind,
+        "message": cut(error.message),
+        "hint": cut(error.hint),
+        "traceback": cut(error.traceback),
+    }
 
 
 def cut(text: str) -> str:
@@ -158,8 +170,15 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
     data = _encode(message)
     if len(data) > MESSAGE_BYTES_MAX:
         if message.get("event") == "config":
-            data = _encode({"event": "config_failed", "file": message.get("path"), "line": None, "traceback": "",
-                            "message": f"the settings are larger than {MESSAGE_BYTES_MAX} bytes"})
+            data = _encode(
+                {
+                    "event": "config_failed",
+                    "file": message.get("path"),
+                    "line": None,
+                    "traceback": "",
+                    "message": f"the settings are larger than {MESSAGE_BYTES_MAX} bytes",
+                }
+            )
         else:
             small = {key: value[:1000] if isinstance(value, str) else value for key, value in message.items()}
             data = _encode(small)
