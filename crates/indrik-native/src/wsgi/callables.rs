@@ -148,8 +148,7 @@ unsafe extern "C" fn start_response(
                 return Err(wrong_arguments(all));
             };
             let exc_info = exc_info.filter(|info| !info.is_none());
-            exchange.get().start_response(&status, &headers, exc_info.as_ref())?;
-            exchange.get().write_function(py)
+            exchange.get().start_response(&status, &headers, exc_info.as_ref())
         })
     }
 }

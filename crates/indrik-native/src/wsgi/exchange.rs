@@ -82,24 +82,23 @@ impl Exchange {
         state.response.begin(request, head.method == b"HEAD", head.version >= 11);
     }
 
-    /// Gives the `write` function back: nothing more can be sent.
-    #[inline]
-    pub(crate) fn end(&self, py: Python<'_>) {
-        let write = self.wait_for_state(py).write.take();
-        drop(write);
-    }
-
-    /// The `write` function.
+    /// Ends the answer to a request: tells the front, unless that was done, and takes the `write`
+    /// function back.
     ///
     /// # Errors
-    /// When the request is over.
+    /// When the channel is broken.
     #[inline]
-    pub(crate) fn write_function(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let state = self.state()?;
-        state.write.as_ref().map(|write| write.clone_ref(py)).ok_or_else(request_is_over)
+    pub(crate) fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        let mut state = self.wait_for_state(py);
+        let write = state.write.take();
+        let finished = state.response.finish(py, self.channel.get());
+        drop(state);
+        // Last, because an object that goes away may run code of the application.
+        drop(write);
+        finished
     }
 
-    /// What `start_response` does (PEP 3333).
+    /// What `start_response` does (PEP 3333); returns `write`.
     ///
     /// # Errors
     /// `ValueError` and `TypeError` naming what is wrong; `AssertionError` when the response was
@@ -110,7 +109,7 @@ impl Exchange {
         status: &Bound<'_, PyAny>,
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let mut state = self.state()?;
         match state.response.phase {
             Phase::Idle => return Err(request_is_over()),
@@ -131,7 +130,8 @@ impl Exchange {
             Ok(()) => {
                 state.refusal = None;
                 state.response.phase = Phase::Ready;
-                Ok(())
+                let write = state.write.as_ref().map(|write| write.clone_ref(status.py()));
+                write.ok_or_else(request_is_over)
             }
             Err(Refusal::Said(message)) => {
                 state.refusal = Some(message.clone());

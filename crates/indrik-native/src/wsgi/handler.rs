@@ -127,8 +127,11 @@ impl Handler {
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
         self.exchange.get().begin(&taken.descriptor, &head, self.callables.write.bind(py));
         let result = self.call(py, &head, taken.body);
-        let result = self.conclude(py, &head, result);
-        self.exchange.get().end(py);
+        let failed = match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.tell_failure(py, &head, error),
+        };
+        let result = self.exchange.get().finish(py).and(failed);
         if !self.callables.are_ours_alone() {
             let exchange = Bound::new(py, Exchange::new(self.channel.clone_ref(py)))?;
             self.callables = Callables::new(&exchange)?;
@@ -260,23 +263,9 @@ impl Handler {
         Ok(())
     }
 
-    /// Tells the front how the request ended, and the log if it failed.
-    #[inline]
-    fn conclude(
-        &self,
-        py: Python<'_>,
-        head: &RequestHead<'_>,
-        result: Result<(), SendError>,
-    ) -> PyResult<()> {
-        let channel = self.channel.get();
-        match result {
-            Ok(()) => self.exchange.get().wait_for_state(py).response.finish(py, channel),
-            Err(error) => self.conclude_failure(py, head, error),
-        }
-    }
-
+    /// Tells the front how the request failed, and the log.
     #[cold]
-    fn conclude_failure(
+    fn tell_failure(
         &self,
         py: Python<'_>,
         head: &RequestHead<'_>,
@@ -288,7 +277,7 @@ impl Handler {
         let refusal = state.refusal.take();
         let response = &mut state.response;
         let raised = match error {
-            SendError::Gone => return response.finish(py, channel),
+            SendError::Gone => return Ok(()),
             SendError::NotStarted => {
                 let why = refusal.unwrap_or_else(|| {
                     "the application returned without calling start_response()".to_owned()
@@ -305,7 +294,7 @@ impl Handler {
             SendError::Python(raised) => raised,
         };
         if response.phase == Phase::Gone && raised.is_instance_of::<PyBrokenPipeError>(py) {
-            return response.finish(py, channel);
+            return Ok(());
         }
         if let Some(why) = refusal
             && response.phase == Phase::Waiting
@@ -319,7 +308,7 @@ impl Handler {
         log::exception(py, &what, &raised);
         let response = &mut self.exchange.get().wait_for_state(py).response;
         match phase {
-            Phase::Complete | Phase::Gone | Phase::Idle => response.finish(py, channel)?,
+            Phase::Complete | Phase::Gone | Phase::Idle => {}
             Phase::Waiting | Phase::Ready => response.fail(py, channel, FAILED_BEFORE, "")?,
             Phase::Streaming => response.fail(py, channel, FAILED_AFTER, "")?,
         }
