@@ -4,17 +4,16 @@
 //! connections back, and closes so that the last answer is not lost.
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{HttpService, service_fn};
 use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
@@ -97,8 +96,6 @@ enum Left {
     Lost,
 }
 
-type Connection = http1::Connection<ClientIo, Handler>;
-
 async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
     let limits = &client.shared.config;
     let mut builder = http1::Builder::new();
@@ -106,7 +103,8 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
         .half_close(false)
         .max_headers(limits.limit_request_fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
-    let handler = Handler(Arc::clone(client));
+    // Boxed, because hyper gives the socket back only from a connection that can be moved.
+    let handler = service_fn(|request| Box::pin(serve(Arc::clone(client), request)));
     let mut connection = Box::pin(builder.serve_connection(io, handler));
     let ended = poll_fn(|cx| poll_drive(&client.watch, connection.as_mut(), cx)).await;
     // hyper's type can be moved again: it is `Unpin`, and done.
@@ -134,11 +132,15 @@ enum Ended {
     CutOff,
 }
 
-fn poll_drive(
+fn poll_drive<S>(
     watch: &Watch,
-    mut connection: Pin<&mut Connection>,
+    mut connection: Pin<&mut http1::Connection<ClientIo, S>>,
     cx: &mut Context<'_>,
-) -> Poll<Ended> {
+) -> Poll<Ended>
+where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
+    S::Future: Unpin,
+{
     match watch.poll_order(cx) {
         Order::None => {}
         Order::Close => return Poll::Ready(Ended::CutOff),
@@ -186,18 +188,4 @@ async fn linger(mut io: ClientIo) {
         }
     };
     let _ = tokio::time::timeout(LINGER, close).await;
-}
-
-/// What hyper calls for each request.
-#[derive(Clone)]
-struct Handler(Arc<Client>);
-
-impl Service<Request<Incoming>> for Handler {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        Box::pin(serve(Arc::clone(&self.0), request))
-    }
 }

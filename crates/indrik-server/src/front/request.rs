@@ -77,15 +77,16 @@ async fn answer(
     if ws_bridge::is_requested(&client.shared, &parts) {
         return Box::pin(ws_bridge::serve(client, parts, arrived)).await;
     }
-    let upload = if body.is_end_stream() {
-        Upload::Inline(Bytes::new())
+    let (upload, ready) = if body.is_end_stream() {
+        (Upload::Inline(Bytes::new()), arrived)
     } else {
         let interface = client.shared.interface();
-        Box::pin(upload::receive(&client.shared, interface, body)).await?
+        let upload = Box::pin(upload::receive(&client.shared, interface, body)).await?;
+        // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
+        (upload, clock::now())
     };
-    // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
     let mut call = Call::new(client, parts, upload, Flags::NONE);
-    call.submit(clock::now())?;
+    call.submit(ready)?;
     call.response().await
 }
 
