@@ -24,8 +24,9 @@ _WRAPPERS_MAX = 32
 class LoadError(Exception):
     """The application could not be loaded.
 
-    ``kind`` is one of "import" (not found or not callable), "interface" (not what the worker class
-    needs) and "boot" (its own code raised). ``hint`` says what to do, ``traceback`` shows where its
+    ``kind`` is one of "import" (not found in its module, or not callable), "interface" (not what the
+    worker class needs) and "boot" (a module is missing, or its own code raised): with Gunicorn's exit
+    codes 4, 4 and 3. ``hint`` says what to do, ``traceback`` shows where its
     code failed; both may be empty.
     """
 
@@ -62,7 +63,7 @@ def _import(module_name: str, spec: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(missing + "."):
-            raise LoadError("import", f"No module named {missing!r}", _missing_hint(module_name, spec)) from None
+            raise LoadError("boot", f"No module named {missing!r}", _missing_hint(module_name, spec)) from None
         raise LoadError(
             "boot",
             f"{module_name!r} needs a module that is missing: {missing!r}",
