@@ -247,7 +247,7 @@ impl Exchange {
                         return Ok(true);
                     }
                     let head_len = head.as_ref().map_or(0, Head::len);
-                    let len = left.min(room).min(CHUNK_MAX - head_len);
+                    let len = left.min(room).min(CHUNK_MAX.saturating_sub(head_len));
                     if head.is_none() && len == 0 && left != 0 {
                         return Ok(false);
                     }

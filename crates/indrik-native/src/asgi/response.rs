@@ -7,13 +7,9 @@ use std::fmt;
 
 use indrik_ring::{encode_headers, encode_response, headers_len, response_len};
 
-/// The longest head of a response that is accepted, bytes of its fields. With it the first piece of the
-/// body must still fit into one descriptor.
+/// The longest head of a response that is accepted, bytes of its fields. The first piece of the
+/// body goes into the same descriptor.
 pub(super) const HEAD_BYTES_MAX: usize = 48 * 1024;
-/// Bytes before the fields of an encoded head without a reason.
-const FIXED: usize = 8;
-/// Where the number of fields lies in an encoded head.
-const COUNT_AT: usize = 2;
 
 /// What is wrong with a head.
 #[derive(Debug, PartialEq, Eq)]
