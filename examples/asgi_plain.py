@@ -184,4 +184,5 @@ async def respond(send: Send, body: bytes, kind: tuple[bytes, bytes], status: in
 
 
 def query(scope: Scope, name: str, default: str) -> str:
-    return parse_qs(scope["query_string"].decode("latin-1")).get(name, [default])[0]
+    value: str = parse_qs(scope["query_string"].decode("latin-1")).get(name, [default])[0]
+    return value

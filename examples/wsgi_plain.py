@@ -125,4 +125,5 @@ def event_stream(count: int, pause: float) -> Iterator[bytes]:
 
 
 def query(environ: Environ, name: str, default: str) -> str:
-    return parse_qs(environ.get("QUERY_STRING", "")).get(name, [default])[0]
+    value: str = parse_qs(environ.get("QUERY_STRING", "")).get(name, [default])[0]
+    return value

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
 from django.http import (
     FileResponse,
     HttpRequest,
@@ -51,13 +53,13 @@ def form(request: HttpRequest) -> HttpResponseBase:
 def stream(request: HttpRequest) -> HttpResponseBase:
     blocks = int(request.GET.get("megabytes", "1")) * 1024 * 1024 // BLOCK_BYTES
     body = (b"x" * BLOCK_BYTES for _ in range(blocks))
-    return StreamingHttpResponse(body, content_type="application/octet-stream")
+    return streamed(request, body, "application/octet-stream")
 
 
 def events(request: HttpRequest) -> HttpResponseBase:
     """Server-sent events: `?count=N` of them, `?pause=SECONDS` apart."""
     count, pause = int(request.GET.get("count", "5")), float(request.GET.get("pause", "0.2"))
-    return StreamingHttpResponse(event_stream(count, pause), content_type="text/event-stream")
+    return streamed(request, event_stream(count, pause), "text/event-stream")
 
 
 def slow(request: HttpRequest) -> HttpResponseBase:
@@ -72,6 +74,18 @@ def download(_request: HttpRequest) -> HttpResponseBase:
 
 def error(_request: HttpRequest) -> HttpResponseBase:
     raise RuntimeError("this endpoint always fails")
+
+
+def streamed(request: HttpRequest, items: Iterator[bytes], kind: str) -> HttpResponseBase:
+    """Under ASGI Django would collect a plain iterator whole before it sends anything."""
+    if isinstance(request, ASGIRequest):
+        return StreamingHttpResponse(in_a_thread(items), content_type=kind)
+    return StreamingHttpResponse(items, content_type=kind)
+
+
+async def in_a_thread(items: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while item := await sync_to_async(next)(items, b""):
+        yield item
 
 
 def body_blocks(request: HttpRequest) -> Iterator[bytes]:

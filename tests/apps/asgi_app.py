@@ -278,7 +278,8 @@ async def early_hints(_scope: Scope, _receive: Any, send: Any) -> None:
 
 @route("/trailers")
 async def trailers(_scope: Scope, _receive: Any, send: Any) -> None:
-    start = {"type": "http.response.start", "status": 200, "headers": [TEXT], "trailers": True}
+    announced = [TEXT, (b"trailer", b"x-checksum")]
+    start = {"type": "http.response.start", "status": 200, "headers": announced, "trailers": True}
     await send(start)
     await send({"type": "http.response.body", "body": b"body"})
     await send({"type": "http.response.trailers", "headers": [(b"x-checksum", b"abc")]})

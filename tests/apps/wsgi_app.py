@@ -62,7 +62,7 @@ def pid(_environ: Environ, start_response: Any) -> Iterable[bytes]:
 @route("/describe")
 def describe(environ: Environ, start_response: Any) -> Iterable[bytes]:
     """The environ as JSON: strings, numbers and booleans as they are, the rest by type."""
-    seen = {
+    seen: dict[str, Any] = {
         key: value if isinstance(value, str | int | bool | tuple) else type(value).__name__
         for key, value in environ.items()
     }

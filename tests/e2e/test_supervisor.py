@@ -82,6 +82,7 @@ class TestTerm:
     def test_connections_in_the_accept_queue_are_served(self, start, connect):
         """They are accepted by the kernel already: to their clients the server has said yes."""
         server = start("wsgi_app:app")
+        assert connect(server).get("/hello").text == "hello"
         server.signal(signal.SIGSTOP)
         wires = [connect(server) for _ in range(50)]
         for wire in wires:

@@ -57,10 +57,9 @@ class TestHandshake:
         assert (answer.header("upgrade") or "").lower() == "websocket"
 
     @pytest.mark.indrik_only
-    @pytest.mark.parametrize("version", ["Sec-WebSocket-Version: 8", "X-None: 1"])
-    def test_another_version_is_a_426_that_names_ours(self, connect, server, version):
-        answer = connect(server).get("/echo", *UPGRADE, version)
-        assert answer.status in (400, 426)
+    def test_another_version_is_a_426_that_names_ours(self, connect, server):
+        answer = connect(server).get("/echo", *UPGRADE, "Sec-WebSocket-Version: 8")
+        assert answer.status == 426
         assert answer.header("sec-websocket-version") == "13"
 
     @pytest.mark.indrik_only

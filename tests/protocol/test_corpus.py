@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,27 +84,29 @@ def test_byte_by_byte_makes_no_difference(server, name):
 
 def replay(server: Server, data: bytes, step: int = 0) -> Outcome:
     """Send the bytes; read until the server is silent; half-close if nothing came at all."""
-    received, closed, half_closed = b"", False, False
+    received, half_closed = b"", False
     with server.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        with suppress(ConnectionError):  # refused midway: the answer is still to be read
             for start in range(0, len(data), step or max(len(data), 1)):
                 connection.sendall(data[start : start + (step or len(data))])
-            connection.settimeout(IDLE_SECONDS)
-            while True:
-                try:
-                    part = connection.recv(65536)
-                except TimeoutError:
-                    if received or half_closed:
-                        break
-                    half_closed = True
-                    connection.shutdown(socket.SHUT_WR)
-                    continue
-                if not part:
-                    closed = True
-                    break
-                received += part
-        except ConnectionError:
-            closed = True
+        connection.settimeout(IDLE_SECONDS)
+        while True:
+            try:
+                part = connection.recv(65536)
+            except ConnectionError:
+                return outcome(received, closed=True)
+            except TimeoutError:
+                if received or half_closed:
+                    return outcome(received, closed=False)
+                half_closed = True
+                connection.shutdown(socket.SHUT_WR)
+                continue
+            if not part:
+                return outcome(received, closed=True)
+            received += part
+
+
+def outcome(received: bytes, closed: bool) -> Outcome:
     statuses = re.findall(rb"HTTP/1\.[01] (\d{3})[ \r]", received)
     return Outcome(tuple(int(status) for status in statuses if status != b"100"), closed)
