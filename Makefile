@@ -18,13 +18,14 @@ NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproj
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
 HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help serve build test test-rust test-loom test-python check check-rust check-python bench
+.PHONY: help serve build test test-rust test-loom test-python check check-rust check-python format bench
 
 help:
 	@echo 'make serve [APP=flask_app:app] [BIND=127.0.0.1:8000]   build, install, serve an example'
 	@echo 'make build    release build into .venv (.venv/bin/indrik)'
 	@echo 'make test     every test: Rust, loom, Python end to end'
 	@echo 'make check    format, lints, types, tidy'
+	@echo 'make format   let the formatters mend what they can'
 	@echo 'make bench    measure against the peers; results in bench/results'
 
 # --- the virtual environment; each stamp says what is installed -----------------------------------
@@ -131,6 +132,11 @@ check-python: $(VENV)/.dev $(VENV)/.examples $(VENV)/.tests
 	$(BIN)/mypy --strict python/indrik
 	$(BIN)/mypy --strict examples
 	$(BIN)/mypy tests/support tests/apps
+
+format: $(VENV)/.dev
+	cargo fmt --all
+	$(BIN)/ruff check --fix --quiet python tests examples bench
+	$(BIN)/ruff format --quiet python tests examples bench
 
 bench: $(VENV)/.release
 	$(BIN)/python bench/run.py

@@ -84,7 +84,10 @@ def streamed(request: HttpRequest, items: Iterator[bytes], kind: str) -> HttpRes
 
 
 async def in_a_thread(items: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while item := await sync_to_async(next)(items, b""):
+    def following() -> bytes:
+        return next(items, b"")
+
+    while item := await sync_to_async(following)():
         yield item
 
 
