@@ -205,11 +205,12 @@ impl Screen {
             self.state = State::Start { empty_line_seen: true };
             return Ok(1);
         }
-        check_line_ends(bytes, self.partial.last().copied())?;
+        let last = self.partial.last().copied();
         self.partial.extend_from_slice(bytes);
-        // The end may lie across the seam.
+        // The end may lie across the seam; behind it is the body, where a bare LF is fine.
         let from = before.saturating_sub(3);
         let Some(len) = head_len(&self.partial[from..]) else {
+            check_line_ends(bytes, last)?;
             if self.partial.len() > HEAD_BYTES_MAX {
                 return Err(Broken::HeadTooLarge);
             }
@@ -379,6 +380,14 @@ mod tests {
     }
 
     #[test]
+    fn a_body_may_come_with_the_end_of_its_head() {
+        let mut screen = Screen::new();
+        screen.read(b"POST / HTTP/1.1\r\n").expect("a request line");
+        screen.read(b"Content-Length: 3\r\n\r\na\nb").expect("a body with a line feed");
+        assert!(screen.is_between_requests());
+    }
+
+    #[test]
     fn what_two_parsers_could_read_in_two_ways_is_refused() {
         for (request, broken) in [
             ("GET / HTTP/1.1\nHost: a\n\n", Broken::BareLineFeed),
@@ -420,6 +429,7 @@ mod tests {
                 "GET / HTTP/1.1\r\n", "Host: a\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n",
                 "Transfer-Encoding: chunked\r\n", "abc", "3\r\nabc\r\n", "0\r\n", "0\r\n\r\n", "X",
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\na\n\r\n",
             ]), 0..12),
             cuts in prop::collection::vec(1usize..9, 1..40),
         ) {
