@@ -97,6 +97,8 @@ pub(crate) struct Process {
     pub(crate) released: bool,
     pub(crate) in_front: bool,
     pub(crate) draining: bool,
+    /// Hangs in C code: of all signals only SIGKILL gets through to it.
+    deaf: bool,
 }
 
 /// What will happen unless its subject has gone by then.
@@ -181,8 +183,9 @@ impl Os {
                 if self.zygotes.get(&generation) != Some(&which) {
                     return None;
                 }
+                let deaf = self.random.percent(self.faults.signal_ignored);
                 let process =
-                    Process { generation, released: false, in_front: false, draining: false };
+                    Process { generation, released: false, in_front: false, draining: false, deaf };
                 self.processes.insert(worker, process);
                 let pid = 1000 + u32::try_from(worker.0).unwrap();
                 Some(Event::Forked { worker, pid })
@@ -344,14 +347,11 @@ impl Os {
     }
 
     fn kill(&mut self, worker: WorkerId, signal: KillSignal, now: Duration) {
+        let deaf = self.processes.get(&worker).is_some_and(|process| process.deaf);
         let status = match signal {
             KillSignal::DumpTraceback => return,
             KillSignal::Kill => ExitStatus::Signal(9),
-            KillSignal::Abort | KillSignal::Quit
-                if self.random.percent(self.faults.signal_ignored) =>
-            {
-                return;
-            }
+            KillSignal::Abort | KillSignal::Quit if deaf => return,
             KillSignal::Abort => ExitStatus::Code(1),
             KillSignal::Quit => ExitStatus::Code(0),
         };
