@@ -74,13 +74,13 @@ async fn answer(
     let config = &client.shared.config;
     check::head(config, &parts)?;
     check::body_size(config, body.size_hint().exact())?;
-    if ws_bridge::is_requested(&client.shared, &parts) {
+    if ws_bridge::is_requested(&parts) && client.shared.interface().await? == Interface::Asgi {
         return Box::pin(ws_bridge::serve(client, parts, arrived)).await;
     }
     let (upload, ready) = if body.is_end_stream() {
         (Upload::Inline(Bytes::new()), arrived)
     } else {
-        let interface = client.shared.interface();
+        let interface = client.shared.interface().await?;
         let upload = Box::pin(upload::receive(&client.shared, interface, body)).await?;
         // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
         (upload, clock::now())
@@ -367,8 +367,10 @@ fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
 }
 
 impl Shared {
-    /// What the workers run; WSGI until the first one is ready.
-    fn interface(&self) -> Interface {
-        self.pool.interface()
+    /// What the workers run.
+    async fn interface(&self) -> Result<Interface, Refusal> {
+        let interface = self.pool.interface(self.config.queue_timeout).await;
+        let message = "no worker was ready in time";
+        interface.ok_or_else(|| Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
     }
 }

@@ -22,7 +22,7 @@ use super::websocket::handshake::{self, Handshake};
 use super::websocket::negotiation::{Deflate, DeflatePolicy};
 use super::websocket::session::{self, Application, Command, SessionLimits};
 use super::websocket::{CloseFrame, Connection, Message};
-use super::{Interface, Shared, clock};
+use super::{Shared, clock};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
 const INTERNAL_ERROR: u16 = 1011;
@@ -34,10 +34,9 @@ pub(super) struct Upgrade {
     deflate: Option<Deflate>,
 }
 
-/// Whether a request opens a WebSocket to an application that can speak it.
-pub(super) fn is_requested(shared: &Shared, parts: &Parts) -> bool {
+/// Whether a request opens a WebSocket.
+pub(super) fn is_requested(parts: &Parts) -> bool {
     handshake::is_requested(parts.version, &parts.headers)
-        && shared.pool.interface() == Interface::Asgi
 }
 
 /// Serves the handshake: the application accepts, closes or answers with a response of its own.

@@ -9,15 +9,15 @@ mod link;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
 use indrik_core::ids::WorkerId;
 use indrik_ring::{CHUNK_MAX, CreditWait, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
 use indrik_sys::packets::PacketSocket;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::exchange::{Event, Exchange, Outgoing, Place};
 use super::{EventSink, FrontEvent, Interface};
@@ -49,8 +49,8 @@ pub(super) struct Pool {
     wake_at_once: bool,
     /// Rung when something is queued ahead for the first time since the last tick.
     ahead: Notify,
-    /// What the workers run.
-    is_asgi: AtomicBool,
+    /// What the workers run, once one is ready.
+    interface: watch::Sender<Option<Interface>>,
 }
 
 struct Inner {
@@ -115,7 +115,7 @@ impl Pool {
             sink,
             wake_at_once,
             ahead: Notify::new(),
-            is_asgi: AtomicBool::new(false),
+            interface: watch::Sender::new(None),
         }
     }
 
@@ -275,7 +275,7 @@ impl Pool {
     // --- the supervisor's side
 
     pub(super) fn add(&self, id: WorkerId, worker: NewWorker, now: Micros) {
-        self.is_asgi.store(worker.interface == Interface::Asgi, Ordering::Relaxed);
+        self.interface.send_replace(Some(worker.interface));
         self.with(|inner| {
             let (capacity, slots) = (worker.capacity, worker.channel.slots.count());
             inner.links.insert(id, Link::new(id, worker));
@@ -386,9 +386,18 @@ impl Pool {
         self.ahead.notified().await;
     }
 
-    /// What the workers run; WSGI until the first one is ready.
-    pub(super) fn interface(&self) -> Interface {
-        if self.is_asgi.load(Ordering::Relaxed) { Interface::Asgi } else { Interface::Wsgi }
+    /// What the workers run; waits for the first one to be ready. What a body or an upgrade means
+    /// depends on it. `None`: none was ready in time.
+    pub(super) async fn interface(&self, limit: Duration) -> Option<Interface> {
+        if let Some(interface) = *self.interface.borrow() {
+            return Some(interface);
+        }
+        let mut interface = self.interface.subscribe();
+        let known = interface.wait_for(Option::is_some);
+        if limit.is_zero() {
+            return *known.await.ok()?;
+        }
+        *tokio::time::timeout(limit, known).await.ok()?.ok()?
     }
 
     /// Whether [`Self::tick`] must be called within a millisecond or so.
