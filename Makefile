@@ -12,6 +12,8 @@ PYTEST_ARGS ?=
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One profile for lints, tests and the extension under test: what one builds, the next finds.
+PROFILE := fast
 # One interpreter for every build, or cargo would build pyo3 again for each.
 export PYO3_PYTHON := $(BIN)/python
 NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproject.toml \
@@ -69,7 +71,7 @@ $(VENV)/.release: $(NATIVE_SOURCES) $(VENV)/.maturin
 
 $(VENV)/.built: $(NATIVE_SOURCES) $(VENV)/.maturin
 	@echo '== building Indrik for tests'
-	$(MATURIN) --profile fast
+	$(MATURIN) --profile $(PROFILE)
 	rm -f $(VENV)/.release
 	touch $@
 
@@ -92,17 +94,16 @@ test: test-rust test-loom test-python
 test-rust: $(VENV)/.created
 	@echo '== Rust tests'
 ifeq ($(HAS_NEXTEST),yes)
-	cargo nextest run --workspace --locked --no-fail-fast --status-level fail
-	cargo test --workspace --locked --doc --quiet
+	cargo nextest run --workspace --locked --cargo-profile $(PROFILE) --no-fail-fast --status-level fail
 else
 	@echo '(cargo-nextest is not installed: cargo test instead)'
-	cargo test --workspace --locked --no-fail-fast --quiet
+	cargo test --workspace --locked --profile $(PROFILE) --all-targets --no-fail-fast --quiet
 endif
 
 test-loom:
 	@echo '== loom: every interleaving of the channel, bounded'
 	RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR=target/loom \
-		cargo test --package indrik-ring --profile fast --locked --lib
+		cargo test --package indrik-ring --profile $(PROFILE) --locked --lib
 
 test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
@@ -123,7 +124,7 @@ check: check-rust check-python
 
 check-rust: $(VENV)/.created
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --profile $(PROFILE) -- -D warnings
 	cargo xtask tidy
 
 check-python: $(VENV)/.dev $(VENV)/.examples $(VENV)/.tests

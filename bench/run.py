@@ -1,8 +1,8 @@
 """Benches Indrik beside its peers: `python3 bench/run.py`, or `make bench`. See bench/README.md.
 
-    python3 bench/run.py                                  everything, about an hour and a half
-    python3 bench/run.py --quick                          everything once, briefly: does the harness work?
-    python3 bench/run.py --scenario wsgi_hello --server indrik bjoern granian
+python3 bench/run.py                                  everything, about an hour and a half
+python3 bench/run.py --quick                          everything once, briefly: does the harness work?
+python3 bench/run.py --scenario wsgi_hello --server indrik bjoern granian
 """
 
 from __future__ import annotations

@@ -81,12 +81,8 @@ ALL: list[Bar] = [
     _faster("flask_json", "gunicorn-sync", 2.6, "Flask"),
     *(_faster("fastapi", peer, 1.0, "FastAPI") for peer in _FASTAPI_PEERS),
     _faster("fastapi", "granian", 1.06, "FastAPI"),
-    Bar(
-        "1 connection: p50 against bjoern", 1.4, False, _ratio("latency_1conn", "bjoern", "p50_us", invert=False)
-    ),
-    Bar(
-        "1 connection: p50 against granian", 0.7, False, _ratio("latency_1conn", "granian", "p50_us", invert=False)
-    ),
+    Bar("1 connection: p50 against bjoern", 1.4, False, _ratio("latency_1conn", "bjoern", "p50_us", invert=False)),
+    Bar("1 connection: p50 against granian", 0.7, False, _ratio("latency_1conn", "granian", "p50_us", invert=False)),
     Bar("Mixed: p99 of the fast requests", 15.0, False, _own("mixed", "p99_us", 1e-3), "ms"),
     Bar("Mixed: fast requests/s", 1_700.0, True, _own("mixed", "rps"), "/s"),
     Bar("10,000 idle connections: memory", 60.0, False, _own("idle_10000", "idle_memory_mib"), "MiB"),

@@ -34,9 +34,7 @@ class Mixed:
     fast: Request = Request(connections=16, path="/fast")
 
     def __call__(self, kind: Kind, cores: Cores, window: Window) -> Sample:
-        with Server(
-            kind, self.app, cores=cores.server, workers=self.workers, threads=self.gthread_threads
-        ) as server:
+        with Server(kind, self.app, cores=cores.server, workers=self.workers, threads=self.gthread_threads) as server:
             server.check("GET", "/fast", None, HELLO)
             load.run(server.port, self.fast, window.warm_up_s, cores.load)
             slow = Wrk(server.port, self.slow, SLOW_LEAD_S + window.seconds + SLOW_TAIL_S, cores.load)

@@ -35,9 +35,7 @@ class ClientDisconnected(OSError):
     """`send` was called, but the client is gone."""
 
 
-def serve(
-    channel: Any, app: Application, options: dict[str, Any], on_ready: Callable[[], None]
-) -> None:
+def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Callable[[], None]) -> None:
     """Serves until the channel's shutdown flag is set and nothing is left to do.
 
     `on_ready` is called when the application has started up. Options beyond those of the native
@@ -73,8 +71,7 @@ def new_event_loop(kind: str) -> asyncio.AbstractEventLoop:
         except ImportError:
             if kind == "uvloop":
                 raise ValueError(
-                    "event loop 'uvloop' is not installed: install it (pip install uvloop) or use "
-                    "'auto'"
+                    "event loop 'uvloop' is not installed: install it (pip install uvloop) or use 'auto'"
                 ) from None
         else:
             loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from indrik import loader
 from indrik.loader import LoadError, interface_of
 
