@@ -5,6 +5,8 @@
 //! is decided here. That is what makes every decision testable without processes or waiting.
 #![forbid(unsafe_code)]
 
+pub mod dispatch;
+pub mod http1;
 pub mod ids;
 pub mod settings;
 pub mod supervise;
