@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from support.server import IS_ORACLE, REPOSITORY, Server
+from support.wire import Wire
 
 CORPUS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).with_name("data") / "gunicorn-request-corpus.json").read_text()
@@ -38,7 +39,11 @@ class Outcome(NamedTuple):
 @pytest.fixture(scope="module")
 def server(start_shared) -> Server:
     """Its application reads the whole body and answers 200 with a Content-Length."""
-    return start_shared("wsgi_app:app", "--workers", "1", "--threads", "4")
+    server: Server = start_shared("wsgi_app:app", "--workers", "1", "--threads", "4")
+    # `replay` takes silence for an end, so the worker must be ready before the first case.
+    with Wire(server.connect()) as wire:
+        assert wire.get("/hello").status == 200
+    return server
 
 
 def recorded_differences() -> dict[str, tuple[str, str]]:

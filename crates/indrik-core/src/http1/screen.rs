@@ -149,7 +149,11 @@ impl Screen {
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         match &mut self.state {
             State::Start { empty_line_seen } => {
-                if bytes[0] == b'\r' && !*empty_line_seen && bytes.get(1) != Some(&b'\n') {
+                if bytes[0] == b'\r' && *empty_line_seen {
+                    // Known by its first byte, so that it does not matter whether the rest is here.
+                    return Err(Broken::EmptyLine);
+                }
+                if bytes[0] == b'\r' && bytes.get(1) != Some(&b'\n') {
                     // The empty line's CR and LF came apart, or it is no empty line at all.
                     *empty_line_seen = true;
                     self.partial.clear();
@@ -157,7 +161,7 @@ impl Screen {
                     self.state = State::Head;
                     return Ok(1);
                 }
-                if bytes.starts_with(b"\r\n") && !*empty_line_seen {
+                if bytes.starts_with(b"\r\n") {
                     *empty_line_seen = true;
                     return Ok(2);
                 }
@@ -385,6 +389,17 @@ mod tests {
         screen.read(b"POST / HTTP/1.1\r\n").expect("a request line");
         screen.read(b"Content-Length: 3\r\n\r\na\nb").expect("a body with a line feed");
         assert!(screen.is_between_requests());
+    }
+
+    #[test]
+    fn a_second_empty_line_is_refused_wherever_it_is_cut() {
+        let request = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        for cut in 1..request.len() {
+            let mut screen = Screen::new();
+            let (first, rest) = request.split_at(cut);
+            let verdict = screen.read(first).and_then(|()| screen.read(rest));
+            assert_eq!(verdict, Err(Broken::EmptyLine), "cut after {cut} bytes");
+        }
     }
 
     #[test]
