@@ -38,8 +38,13 @@ pub(super) enum Event {
     WebSocketSend { bytes: Bytes, text: bool, end: bool },
     /// The application closes the WebSocket.
     WebSocketClose { code: u16, reason: Bytes },
-    /// The application failed; what the log should say that the worker has not said.
-    Failed { message: Bytes },
+    /// The application failed.
+    Failed {
+        /// What the log should say that the worker has not said.
+        message: Bytes,
+        /// The response is shorter than its Content-Length.
+        short: bool,
+    },
     /// The application wants the request's body.
     BodyWanted,
     /// The application has returned.
@@ -55,6 +60,13 @@ pub(super) enum Event {
     QueueTimeout,
     /// The request ran longer than `timeout`.
     TimedOut,
+}
+
+impl Event {
+    /// Whether nothing of interest can follow.
+    const fn ends_response(&self) -> bool {
+        matches!(self, Self::Response { end: true, .. } | Self::Body { end: true, .. })
+    }
 }
 
 /// Where a request is.
@@ -168,17 +180,10 @@ impl Exchange {
 
     // --- the pool's side
 
-    /// Begins a submission.
-    pub(super) fn begin(&self, arrived: Micros) {
+    /// It lies in the queue from now on, counted from `arrived`.
+    pub(super) fn wait_in_queue(&self, number: u64, arrived: Micros, outgoing: Outgoing) {
         let mut state = self.0.lock();
         state.arrived = arrived;
-        state.abandoned = false;
-        state.inbox.clear();
-    }
-
-    /// It lies in the queue from now on.
-    pub(super) fn wait_in_queue(&self, number: u64, outgoing: Outgoing) {
-        let mut state = self.0.lock();
         state.place = Place::Queue(number);
         state.waiting = Some(outgoing);
     }
@@ -189,8 +194,34 @@ impl Exchange {
     }
 
     /// It is at a worker from now on.
-    pub(super) fn set_place(&self, place: Place) {
-        self.0.lock().place = place;
+    pub(super) fn set_at_worker(&self, arrived: Micros, place: Place) {
+        let mut state = self.0.lock();
+        state.arrived = arrived;
+        state.place = place;
+    }
+
+    /// It is neither in the queue nor at a worker any more.
+    pub(super) fn set_nowhere(&self) {
+        self.0.lock().place = Place::Nowhere;
+    }
+
+    /// Puts what a worker sent into the inbox; `done`: the application has returned with it. The
+    /// wakers go to `wakers`, to be woken after all locks are free.
+    pub(super) fn deliver(&self, event: Option<Event>, done: bool, wakers: &mut Vec<Waker>) {
+        let mut state = self.0.lock();
+        if done {
+            state.place = Place::Nowhere;
+            wakers.extend(state.upload_waker.take());
+        }
+        if state.abandoned {
+            return;
+        }
+        let complete = event.as_ref().is_some_and(Event::ends_response);
+        state.inbox.extend(event);
+        if done && !complete {
+            state.inbox.push_back(Event::Done);
+        }
+        wakers.extend(state.waker.take());
     }
 
     /// Puts an event into the inbox. The waker, if any, is to be woken after all locks are free.

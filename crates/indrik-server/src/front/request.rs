@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
+use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -81,11 +81,13 @@ async fn answer(
         (Upload::Inline(Bytes::new()), arrived)
     } else {
         let interface = client.shared.interface().await?;
-        let upload = Box::pin(upload::receive(&client.shared, interface, body)).await?;
+        let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
+        let upload = Box::pin(upload::receive(&client.shared, interface, expects, body)).await?;
         // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
         (upload, clock::now())
     };
-    let mut call = Call::new(client, parts, upload, Flags::NONE);
+    // In a box, because it would be copied into each of the futures that it passes through.
+    let mut call = Box::new(Call::new(client, parts, upload, Flags::NONE));
     call.submit(ready)?;
     call.response().await
 }
@@ -168,7 +170,7 @@ impl Call {
     }
 
     /// What the worker answers.
-    async fn response(mut self) -> Result<Response<Body>, Refusal> {
+    async fn response(&mut self) -> Result<Response<Body>, Refusal> {
         loop {
             match self.next().await? {
                 Event::Response { payload, head_len, end } => {
@@ -207,11 +209,14 @@ impl Call {
                     return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
                 }
                 Event::UploadBroken(refusal) => return Err(refusal),
-                Event::Failed { message } => {
+                Event::Failed { message, short } => {
                     if !message.is_empty() {
                         self.client.shared.log.error(&String::from_utf8_lossy(&message));
                     }
-                    return Err(Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""));
+                    // An application that miscounts has lost track of the connection: close it.
+                    let close = short;
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    return Err(Refusal { close, ..Refusal::failed(status, "") });
                 }
                 Event::Done => {
                     let shown = target(&self.parts);
@@ -227,7 +232,7 @@ impl Call {
     }
 
     pub(super) fn begin_response(
-        mut self,
+        &mut self,
         payload: &Bytes,
         head_len: usize,
         end: bool,

@@ -252,7 +252,7 @@ impl Stream {
                     self.file = Some(FilePart::new(File::from(fd), offset, len));
                 }
                 Event::Path { path } => self.file = Some(FilePart::open(&path)),
-                Event::Failed { message } => {
+                Event::Failed { message, .. } => {
                     if !message.is_empty() {
                         self.shared.log.error(&String::from_utf8_lossy(&message));
                     }

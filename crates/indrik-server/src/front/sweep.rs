@@ -4,8 +4,8 @@
 //! waits for and since when; one sweeper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub(super) struct Watch {
     order: AtomicU8,
     /// A request is being served.
     in_flight: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    /// The connection's task; the same for its whole life.
+    task: OnceLock<Waker>,
 }
 
 impl Watch {
@@ -105,15 +106,7 @@ impl Watch {
 
     /// Takes the order, if any; otherwise the task is woken when there is one.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
-        let order = self.take_order();
-        if order != Order::None {
-            return order;
-        }
-        let mut waker = self.waker.lock();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        drop(waker);
+        self.task.get_or_init(|| cx.waker().clone());
         self.take_order()
     }
 
@@ -126,8 +119,9 @@ impl Watch {
 
     fn give(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::SeqCst);
-        if let Some(waker) = self.waker.lock().take() {
-            waker.wake();
+        // Before the first poll there is nobody to wake: that poll sees the order.
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
         }
     }
 }

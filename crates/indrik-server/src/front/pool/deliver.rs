@@ -1,15 +1,17 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use indrik_ring::{Descriptor, Flags, Kind};
 use indrik_sys::packets::Received;
 
-use super::super::exchange::{Event, Exchange};
+use super::super::exchange::Event;
 use super::link::Link;
+
+/// In a `Failed` descriptor: the response ended short of its Content-Length.
+const FAILED_SHORT: u64 = 4;
 
 /// What one look into a worker's ring gave.
 #[derive(Debug, Default)]
@@ -54,29 +56,27 @@ impl Link {
             }
             return;
         };
-        let exchange = Arc::clone(exchange);
-        if exchange.is_abandoned() {
+        let done = descriptor.flags.has(Flags::DONE);
+        let event = if exchange.is_abandoned() {
             self.discard(descriptor);
-        } else if let Some(event) = self.event(descriptor) {
-            wakers.extend(exchange.put(event));
+            None
+        } else {
+            self.event(descriptor)
+        };
+        if event.is_some() || done {
+            exchange.deliver(event, done, wakers);
         }
         if descriptor.kind == Kind::RequestCredit {
             wakers.extend(exchange.take_upload_waker());
         }
-        if descriptor.flags.has(Flags::DONE) {
-            self.finish(slot, &exchange, wakers);
+        if done {
+            self.free_slot(slot);
             batch.finished += 1;
         }
     }
 
-    fn finish(&mut self, slot: u16, exchange: &Arc<Exchange>, wakers: &mut Vec<Waker>) {
-        self.free_slot(slot);
-        wakers.extend(exchange.finish());
-        wakers.extend(exchange.put(Event::Done));
-    }
-
     /// Nobody wants the response, but the worker must not wait for credit.
-    fn discard(&mut self, descriptor: &Descriptor) {
+    fn discard(&self, descriptor: &Descriptor) {
         if descriptor.kind == Kind::File {
             drop(self.receive_file(descriptor));
         }
@@ -107,7 +107,10 @@ impl Link {
                 code: u16::try_from(descriptor.aux).unwrap_or(1011),
                 reason: self.payload(descriptor),
             },
-            Kind::Failed => Event::Failed { message: self.payload(descriptor) },
+            Kind::Failed => Event::Failed {
+                message: self.payload(descriptor),
+                short: descriptor.aux == FAILED_SHORT,
+            },
             Kind::BodyWanted => Event::BodyWanted,
             Kind::Done | Kind::RequestCredit => return None,
             // The request direction's kinds have no meaning here.
@@ -136,7 +139,7 @@ impl Link {
         let (offset, len) = (number(0)?, number(8)?);
         let Some(fd) = self.receive_file(descriptor) else {
             let message = Bytes::from_static(b"the worker's file did not arrive");
-            return Some(Event::Failed { message });
+            return Some(Event::Failed { message, short: false });
         };
         Some(Event::File { fd, offset, len })
     }

@@ -89,6 +89,7 @@ impl Link {
         &mut self,
         exchange: &Arc<Exchange>,
         request: &dyn Encode,
+        arrived: Micros,
         now: Micros,
     ) -> Push {
         let Some(slot) = self.free.pop() else { return Push::Full };
@@ -123,7 +124,7 @@ impl Link {
             seen_running: false,
             stuck: false,
         };
-        exchange.set_place(Place::Worker { id: self.id, slot, generation });
+        exchange.set_at_worker(arrived, Place::Worker { id: self.id, slot, generation });
         Push::Done
     }
 
@@ -177,17 +178,16 @@ impl Link {
     pub(super) fn reclaim(&mut self, slot: u16, generation: u32) -> bool {
         let reclaimed =
             self.holds(slot, generation) && self.channel.slots.reclaim(slot, generation);
-        if reclaimed {
-            self.free_slot(slot);
+        if reclaimed && let Some(exchange) = self.free_slot(slot) {
+            exchange.set_nowhere();
         }
         reclaimed
     }
 
-    /// Frees a slot; its exchange is over.
+    /// Frees a slot. What becomes of its exchange is the caller's business.
     pub(super) fn free_slot(&mut self, slot: u16) -> Option<Arc<Exchange>> {
         let exchange = self.slots[usize::from(slot)].exchange.take()?;
         self.free.push(slot);
-        exchange.set_place(Place::Nowhere);
         Some(exchange)
     }
 
@@ -204,8 +204,11 @@ impl Link {
         queued.sort_unstable();
         let mut taken = Vec::new();
         for (_, slot, generation) in queued.into_iter().rev().take(most) {
-            if self.channel.slots.reclaim(slot, generation) {
-                taken.extend(self.free_slot(slot));
+            if self.channel.slots.reclaim(slot, generation)
+                && let Some(exchange) = self.free_slot(slot)
+            {
+                exchange.set_nowhere();
+                taken.push(exchange);
             }
         }
         taken

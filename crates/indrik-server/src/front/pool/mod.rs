@@ -148,7 +148,6 @@ impl Pool {
         request: &dyn Encode,
         now: Micros,
     ) -> Submitted {
-        exchange.begin(now);
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
@@ -157,18 +156,18 @@ impl Pool {
                     let Some(link) = inner.links.get_mut(&id) else {
                         return Submitted::Refused;
                     };
-                    match link.push_request(exchange, request, now) {
+                    match link.push_request(exchange, request, now, now) {
                         Push::Done => self.after_push(inner, id),
                         Push::Full => {
                             inner.dispatch.reclaimed(id);
                             inner.dispatch.wait_again(RequestId(number), now);
-                            inner.wait(number, exchange, request);
+                            inner.wait(number, exchange, request, now);
                         }
                     }
                     Submitted::Accepted
                 }
                 Placement::Queued => {
-                    inner.wait(number, exchange, request);
+                    inner.wait(number, exchange, request, now);
                     Submitted::Accepted
                 }
                 Placement::Refused => {
@@ -187,12 +186,11 @@ impl Pool {
         arrived: Micros,
         now: Micros,
     ) {
-        exchange.begin(arrived);
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
             inner.dispatch.wait_again(RequestId(number), arrived);
-            inner.wait(number, exchange, request);
+            inner.wait(number, exchange, request, arrived);
             self.place_waiting(inner, now);
         });
     }
@@ -204,7 +202,7 @@ impl Pool {
             Place::Queue(number) => {
                 inner.waiting.remove(&number);
                 inner.dispatch.forget(RequestId(number));
-                exchange.set_place(Place::Nowhere);
+                exchange.set_nowhere();
             }
             Place::Worker { id, slot, generation } => {
                 let Some(link) = inner.links.get_mut(&id) else { return };
@@ -415,7 +413,7 @@ impl Pool {
             while let Some(RequestId(number)) = inner.dispatch.expired(now) {
                 inner.counts.queue_timeouts += 1;
                 if let Some(exchange) = inner.waiting.remove(&number) {
-                    exchange.set_place(Place::Nowhere);
+                    exchange.set_nowhere();
                     inner.wakers.extend(exchange.put(Event::QueueTimeout));
                 }
             }
@@ -480,13 +478,13 @@ impl Pool {
                 continue;
             };
             let Some(link) = inner.links.get_mut(&id) else { continue };
-            match link.push_request(&exchange, &outgoing, now) {
+            match link.push_request(&exchange, &outgoing, exchange.arrived(), now) {
                 Push::Done => self.after_push(inner, id),
                 Push::Full => {
                     // The worker makes room with its next answer; that asks here again.
                     inner.dispatch.reclaimed(id);
                     inner.dispatch.wait_again(RequestId(number), exchange.arrived());
-                    exchange.wait_in_queue(number, outgoing);
+                    exchange.wait_in_queue(number, exchange.arrived(), outgoing);
                     inner.waiting.insert(number, exchange);
                     break;
                 }
@@ -523,13 +521,19 @@ impl Pool {
 }
 
 impl Inner {
-    fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, request: &dyn Encode) {
+    fn wait(
+        &mut self,
+        number: u64,
+        exchange: &Arc<Exchange>,
+        request: &dyn Encode,
+        arrived: Micros,
+    ) {
         let head_len = request.head_len();
         let mut payload = vec![0; head_len + request.body().len()];
         request.write_head(&mut payload[..head_len]);
         payload[head_len..].copy_from_slice(request.body());
         let (flags, file) = (request.flags(), request.file().cloned());
-        exchange.wait_in_queue(number, Outgoing { flags, head_len, payload, file });
+        exchange.wait_in_queue(number, arrived, Outgoing { flags, head_len, payload, file });
         self.waiting.insert(number, Arc::clone(exchange));
     }
 }
