@@ -99,6 +99,8 @@ pub(super) struct Response {
     pub(super) expected: Option<u64>,
     /// Body bytes that the application gave.
     pub(super) given: u64,
+    /// The body ended short of its Content-Length.
+    pub(super) is_short: bool,
     /// The request was a HEAD.
     pub(super) is_head: bool,
     /// The whole body, held until the coroutine's step is over, because DONE may then go

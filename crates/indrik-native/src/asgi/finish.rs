@@ -70,6 +70,7 @@ impl Exchange {
             (Some(Stage::Open), true) => (Kind::WebSocketClose, CODE_INTERNAL_ERROR, ""),
             (Some(Stage::Closed), _) => (Kind::Done, 0, ""),
             (Some(Stage::Denying), _) if complete => (Kind::Done, 0, ""),
+            (_, true) if state.response.is_short => (Kind::Failed, FAILED_SHORT, ""),
             (_, true) if before => (Kind::Failed, FAILED_BEFORE, ""),
             (_, true) => (Kind::Failed, FAILED_AFTER, ""),
             (Some(Stage::Connecting), false) => {

@@ -210,6 +210,7 @@ fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
             )));
         }
         if end && given < expected {
+            response.is_short = true;
             return Err(PyRuntimeError::new_err(format!(
                 "Response content shorter than Content-Length: {given} bytes instead of {expected}"
             )));

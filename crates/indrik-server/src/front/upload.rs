@@ -38,15 +38,17 @@ pub(super) enum Upload {
     Stream(Box<Incoming>),
 }
 
-/// Takes the body, or leaves it to be streamed.
+/// Takes the body, or leaves it to be streamed. Reading is what sends the `100 Continue` that a
+/// client `expects`, so for ASGI that body is left until the application asks for it.
 pub(super) async fn receive(
     shared: &Shared,
     interface: Interface,
+    expects: bool,
     body: Incoming,
 ) -> Result<Upload, Refusal> {
     let known = body.size_hint().exact();
     let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
-    if interface == Interface::Asgi && !fits {
+    if interface == Interface::Asgi && (expects || !fits) {
         return Ok(Upload::Stream(Box::new(body)));
     }
     let mut store = Store::Memory(BytesMut::new());

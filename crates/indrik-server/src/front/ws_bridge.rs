@@ -183,7 +183,7 @@ impl Bridge {
                 self.commands.push_back(Command::Close(CloseFrame::new(code, reason)));
             }
             Event::Done => self.finish(),
-            Event::Failed { message } => {
+            Event::Failed { message, .. } => {
                 if !message.is_empty() {
                     self.shared.log.error(&String::from_utf8_lossy(&message));
                 }
