@@ -340,12 +340,17 @@ impl Supervisor {
         self.push(Effect::Kill { worker: id, signal: KillSignal::Kill });
     }
 
-    /// Ends a worker that has not served, in whatever way its state asks for.
+    /// Ends a worker that has not served, in whatever way its state asks for. One with a process
+    /// may have opened what its exit hooks close, so it is told to leave once it has booted.
     pub(super) fn discard(&mut self, id: WorkerId) {
+        let leaving_until = self.stop_deadline();
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match worker.state {
             State::Forking { until } => worker.state = State::Cancelled { until },
-            State::Booting { .. } | State::Waiting => self.kill(id),
+            State::Booting { .. } | State::Waiting => {
+                worker.state = State::Stopping { until: leaving_until };
+                self.push(Effect::ShutDownWorker { worker: id });
+            }
             State::Cancelled { .. }
             | State::Ready { .. }
             | State::Draining { .. }

@@ -124,6 +124,7 @@ impl Supervisor {
                 State::Stopping { until: earlier } => {
                     worker.state = State::Stopping { until: earlier.min(until) };
                 }
+                // One that boots may have started up already, and what started up is shut down.
                 State::Forking { .. }
                 | State::Cancelled { .. }
                 | State::Booting { .. }

@@ -43,6 +43,8 @@ pub(super) struct Socket {
     partial: Vec<u8>,
     /// The close code and reason for `websocket.disconnect`.
     closed: Option<(u16, String)>,
+    /// The application has been given `websocket.disconnect`.
+    disconnect_given: bool,
 }
 
 struct Incoming {
@@ -68,6 +70,14 @@ impl Socket {
     /// How far it is for whoever ends it: what the client has closed needs no close any more.
     pub(super) fn final_stage(&self) -> Stage {
         if self.stage == Stage::Open && self.closed.is_some() { Stage::Closed } else { self.stage }
+    }
+
+    /// Whether sending is of no use. A client that closes still takes the answers to what it sent
+    /// before, and the application may not have come to these messages yet; so until it has heard
+    /// of the close it may go on.
+    fn is_lost(&self) -> bool {
+        let lost = |(code, _): &(u16, String)| self.disconnect_given || *code == CODE_LOST;
+        self.closed.as_ref().is_some_and(lost)
     }
 
     /// The WebSocket is closed; the first word counts.
@@ -106,6 +116,7 @@ impl Exchange {
             None if done => (CODE_LOST, String::new()),
             None => return Ok(None),
         };
+        socket.disconnect_given = true;
         drop(state);
         let message = PyDict::new(py);
         message.set_item(intern!(py, "type"), intern!(py, "websocket.disconnect"))?;
@@ -141,7 +152,7 @@ impl Exchange {
             let state = this.state.get()?;
             let socket = state.socket.as_ref();
             let stage = socket.map_or(Stage::Closed, |socket| socket.stage);
-            let lost = socket.is_some_and(|socket| socket.closed.is_some());
+            let lost = socket.is_some_and(|socket| socket.is_lost());
             if stage != Stage::Closed && (lost || state.torn || this.is_gone(&state)) {
                 drop(state);
                 return Err(this.gone_error(slf.py()));
@@ -307,7 +318,7 @@ fn out_of_order(stage: Stage, kind: &str) -> PyErr {
 mod tests {
     use indrik_ring::Flags;
 
-    use super::{Socket, cut, may_be_sent};
+    use super::{CODE_LOST, Socket, cut, may_be_sent};
 
     #[test]
     fn pieces_are_put_together_and_only_the_last_is_counted_later() {
@@ -324,6 +335,22 @@ mod tests {
         socket.closed(1001, "bye".into());
         socket.closed(1006, String::new());
         assert_eq!(socket.closed, Some((1001, "bye".into())));
+    }
+
+    #[test]
+    fn sending_goes_on_until_the_application_has_heard_of_the_close() {
+        let mut socket = Socket::default();
+        socket.closed(1002, String::new());
+        assert!(!socket.is_lost());
+        socket.disconnect_given = true;
+        assert!(socket.is_lost());
+    }
+
+    #[test]
+    fn sending_to_a_client_that_vanished_ends_at_once() {
+        let mut socket = Socket::default();
+        socket.closed(CODE_LOST, String::new());
+        assert!(socket.is_lost());
     }
 
     #[test]

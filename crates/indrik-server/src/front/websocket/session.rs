@@ -65,7 +65,7 @@ impl Default for SessionLimits {
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(10),
-            answer_timeout: Duration::from_millis(500),
+            answer_timeout: Duration::from_secs(2),
             write_timeout: Duration::from_secs(30),
         }
     }
