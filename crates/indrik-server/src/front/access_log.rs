@@ -1,5 +1,7 @@
 //! The access log in Gunicorn's format: `%(atom)s` with Gunicorn's atoms.
 
+mod environ;
+
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -16,6 +18,7 @@ use parking_lot::Mutex;
 use super::clock;
 use super::request::{Client, target};
 use super::response::Body;
+use environ::{Places, Seen, Variable};
 
 /// An open access log.
 pub(super) struct AccessLog(Arc<Inner>);
@@ -25,6 +28,7 @@ struct Inner {
     output: Mutex<Output>,
     path: Option<PathBuf>,
     wants_response_headers: bool,
+    places: Places,
 }
 
 enum Output {
@@ -40,7 +44,8 @@ enum Part {
     Atom(char),
     RequestHeader(String),
     ResponseHeader(String),
-    /// `%({name}e)s` and unknown atoms: what the front does not have.
+    Variable(Variable),
+    /// Variables and atoms that the front does not have.
     Absent,
 }
 
@@ -48,6 +53,8 @@ enum Part {
 pub(super) struct Entry {
     log: Arc<Inner>,
     client: String,
+    port: u16,
+    listener: u16,
     parts: Parts,
     arrived: Micros,
     status: u16,
@@ -56,8 +63,12 @@ pub(super) struct Entry {
 }
 
 impl AccessLog {
-    /// Opens the access log of the settings, if they want one.
-    pub(super) fn open(config: &Config) -> io::Result<Option<Self>> {
+    /// Opens the access log of the settings, if they want one; `servers`: host and port of each
+    /// listener.
+    pub(super) fn open(
+        config: &Config,
+        servers: Vec<(String, Option<u16>)>,
+    ) -> io::Result<Option<Self>> {
         let Some(to) = &config.accesslog else { return Ok(None) };
         let (output, path) = match to {
             LogTarget::Stdout => (Output::Stdout, None),
@@ -68,7 +79,8 @@ impl AccessLog {
         let wants_response_headers =
             format.iter().any(|part| matches!(part, Part::ResponseHeader(_)));
         let output = Mutex::new(output);
-        Ok(Some(Self(Arc::new(Inner { format, output, path, wants_response_headers }))))
+        let places = Places::new(config, servers);
+        Ok(Some(Self(Arc::new(Inner { format, output, path, wants_response_headers, places }))))
     }
 
     /// Opens the file again.
@@ -89,6 +101,8 @@ impl AccessLog {
         Box::new(Entry {
             log: Arc::clone(&self.0),
             client: client.address.clone(),
+            port: client.port,
+            listener: client.listener,
             parts: copy,
             arrived,
             status: 0,
@@ -130,6 +144,7 @@ impl Entry {
                 Part::ResponseHeader(name) => {
                     header(self.response_headers.as_ref(), name, &mut line);
                 }
+                Part::Variable(variable) => self.variable(variable, &mut line),
                 Part::Absent => line.push('-'),
             }
         }
@@ -171,6 +186,21 @@ impl Entry {
             'p' => write!(line, "<{}>", std::process::id()),
             _ => write!(line, "-"),
         };
+    }
+
+    fn variable(&self, variable: &Variable, line: &mut String) {
+        let seen = Seen {
+            places: &self.log.places,
+            parts: &self.parts,
+            protocol: self.protocol(),
+            listener: self.listener,
+            client: &self.client,
+            port: self.port,
+        };
+        match seen.value(variable) {
+            Some(value) => line.push_str(&escape(&value)),
+            None => line.push('-'),
+        }
     }
 
     fn protocol(&self) -> &'static str {
@@ -258,6 +288,7 @@ fn parse_atom(text: &str) -> Option<(Part, &str)> {
         match kind {
             "i" => Part::RequestHeader(name.to_ascii_lowercase()),
             "o" => Part::ResponseHeader(name.to_ascii_lowercase()),
+            "e" => Variable::named(name).map_or(Part::Absent, Part::Variable),
             _ => Part::Absent,
         }
     } else {

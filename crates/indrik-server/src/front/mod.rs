@@ -118,11 +118,12 @@ impl Front {
             queue_timeout_us: micros(config.queue_timeout),
             ..DispatchLimits::default()
         };
+        let servers = listeners.iter().map(Listener::server).collect();
         let wake_at_once = indrik_sys::cpus::available() > 1;
         let shared = Arc::new(Shared {
             pool: Pool::new(limits, Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),
-            access_log: access_log::AccessLog::open(&config)?,
+            access_log: access_log::AccessLog::open(&config, servers)?,
             log,
             sink,
             draining: AtomicBool::new(false),
