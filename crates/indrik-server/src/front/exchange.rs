@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
+use indrik_ring::RequestHead;
 use parking_lot::Mutex;
 
 use super::answer::Refusal;
@@ -80,7 +81,7 @@ pub(super) enum Place {
     Worker { id: WorkerId, slot: u16, generation: u32 },
 }
 
-/// What a worker is sent for a request.
+/// What a worker is sent for a request; kept until the end, so that another worker can have it.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// The descriptor's flags.
@@ -90,15 +91,26 @@ pub(super) struct Outgoing {
     /// The head and an inline body.
     pub(super) payload: Vec<u8>,
     /// The body's file.
-    pub(super) file: Option<Arc<OwnedFd>>,
+    pub(super) file: Option<OwnedFd>,
+}
+
+impl Outgoing {
+    /// Method and target, for the log.
+    pub(super) fn shown(&self) -> String {
+        RequestHead::decode(&self.payload).map_or_else(
+            |_| String::new(),
+            |head| {
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                format!("{} {}", text(head.method), text(head.target))
+            },
+        )
+    }
 }
 
 #[derive(Debug)]
 struct State {
     place: Place,
     arrived: Micros,
-    /// What to send when its turn comes; only while it waits in the queue.
-    waiting: Option<Outgoing>,
     inbox: VecDeque<Event>,
     waker: Option<Waker>,
     /// Wakes the task that sends the request's body.
@@ -109,19 +121,22 @@ struct State {
 
 /// One request and its response.
 #[derive(Debug)]
-pub(super) struct Exchange(Mutex<State>);
+pub(super) struct Exchange {
+    pub(super) outgoing: Outgoing,
+    state: Mutex<State>,
+}
 
 impl Exchange {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
+    pub(super) fn new(outgoing: Outgoing) -> Arc<Self> {
+        let state = Mutex::new(State {
             place: Place::Nowhere,
             arrived: 0,
-            waiting: None,
             inbox: VecDeque::new(),
             waker: None,
             upload_waker: None,
             abandoned: false,
-        })))
+        });
+        Arc::new(Self { outgoing, state })
     }
 
     // --- the connection's side
@@ -133,7 +148,7 @@ impl Exchange {
 
     /// The next event.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if let Some(event) = state.inbox.pop_front() {
             return Poll::Ready(event);
         }
@@ -143,23 +158,23 @@ impl Exchange {
 
     /// Where it is.
     pub(super) fn place(&self) -> Place {
-        self.0.lock().place
+        self.state.lock().place
     }
 
     /// When it arrived.
     pub(super) fn arrived(&self) -> Micros {
-        self.0.lock().arrived
+        self.state.lock().arrived
     }
 
     /// Registers the task that sends the request's body, to be woken when there may be room.
     pub(super) fn wait_upload(&self, cx: &mut Context<'_>) {
-        register(&mut self.0.lock().upload_waker, cx);
+        register(&mut self.state.lock().upload_waker, cx);
     }
 
     /// The response is complete; what the application still does concerns nobody.
     pub(super) fn leave(&self) {
         let waker = {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             state.abandoned = true;
             state.inbox.clear();
             state.upload_waker.take()
@@ -171,7 +186,7 @@ impl Exchange {
 
     /// The client's side wants nothing more; says where it is.
     pub(super) fn abandon(&self) -> Place {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.abandoned = true;
         state.inbox.clear();
         state.waker = None;
@@ -181,34 +196,28 @@ impl Exchange {
     // --- the pool's side
 
     /// It lies in the queue from now on, counted from `arrived`.
-    pub(super) fn wait_in_queue(&self, number: u64, arrived: Micros, outgoing: Outgoing) {
-        let mut state = self.0.lock();
+    pub(super) fn set_in_queue(&self, number: u64, arrived: Micros) {
+        let mut state = self.state.lock();
         state.arrived = arrived;
         state.place = Place::Queue(number);
-        state.waiting = Some(outgoing);
-    }
-
-    /// Takes out what to send.
-    pub(super) fn take_waiting(&self) -> Option<Outgoing> {
-        self.0.lock().waiting.take()
     }
 
     /// It is at a worker from now on.
     pub(super) fn set_at_worker(&self, arrived: Micros, place: Place) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.arrived = arrived;
         state.place = place;
     }
 
     /// It is neither in the queue nor at a worker any more.
     pub(super) fn set_nowhere(&self) {
-        self.0.lock().place = Place::Nowhere;
+        self.state.lock().place = Place::Nowhere;
     }
 
     /// Puts what a worker sent into the inbox; `done`: the application has returned with it. The
     /// wakers go to `wakers`, to be woken after all locks are free.
     pub(super) fn deliver(&self, event: Option<Event>, done: bool, wakers: &mut Vec<Waker>) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if done {
             state.place = Place::Nowhere;
             wakers.extend(state.upload_waker.take());
@@ -226,7 +235,7 @@ impl Exchange {
 
     /// Puts an event into the inbox. The waker, if any, is to be woken after all locks are free.
     pub(super) fn put(&self, event: Event) -> Option<Waker> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.abandoned {
             return None;
         }
@@ -236,19 +245,19 @@ impl Exchange {
 
     /// The application has returned. Returns who waits for that.
     pub(super) fn finish(&self) -> Option<Waker> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.place = Place::Nowhere;
         state.upload_waker.take()
     }
 
     /// There may be room for more of the request's body.
     pub(super) fn take_upload_waker(&self) -> Option<Waker> {
-        self.0.lock().upload_waker.take()
+        self.state.lock().upload_waker.take()
     }
 
     /// Whether the client's side has lost interest.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.0.lock().abandoned
+        self.state.lock().abandoned
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use indrik_core::dispatch::Micros;
@@ -17,8 +16,8 @@ use parking_lot::Mutex;
 
 use super::answer::Refusal;
 use super::client_io::IoState;
-use super::exchange::{Event, Exchange};
-use super::pool::{Encode, Submitted};
+use super::exchange::{Event, Exchange, Outgoing};
+use super::pool::Submitted;
 use super::response::{self, Body, Stream};
 use super::sweep::Watch;
 use super::upload::{self, Upload};
@@ -48,15 +47,16 @@ pub(super) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     client.watch.begin();
-    let arrived = clock::now();
+    let log = client.shared.access_log.as_ref();
+    let arrived = if log.is_some() { clock::now() } else { clock::coarse() };
     let (parts, body) = request.into_parts();
-    let entry = client.shared.access_log.as_ref().map(|log| log.entry(&client, &parts, arrived));
+    let entry = log.map(|log| log.entry(&client, &parts, arrived));
     let mut response = match answer(&client, parts, body, arrived).await {
         Ok(response) => response,
         Err(refusal) => refusal.into_response(),
     };
     if client.shared.is_draining() {
-        let close = http::HeaderValue::from_static("close");
+        let close = HeaderValue::from_static("close");
         response.headers_mut().insert(http::header::CONNECTION, close);
     }
     let entry = entry.map(|entry| entry.with_response(&response));
@@ -86,8 +86,8 @@ async fn answer(
         // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
         (upload, clock::now())
     };
-    // In a box, because it would be copied into each of the futures that it passes through.
-    let mut call = Box::new(Call::new(client, parts, upload, Flags::NONE));
+    let mut call = Call::new(client, &parts, upload, Flags::NONE);
+    drop(parts);
     call.submit(ready)?;
     call.response().await
 }
@@ -96,54 +96,48 @@ async fn answer(
 pub(super) struct Call {
     client: Arc<Client>,
     exchange: Arc<Exchange>,
-    parts: Parts,
-    flags: Flags,
-    body: Bytes,
-    file: Option<Arc<OwnedFd>>,
     stream: Option<Box<Incoming>>,
     pump: Option<upload::Pump>,
-    head_len: usize,
+    is_idempotent: bool,
+    takes_interim: bool,
+    /// The body came in a coding that others on the way may have framed differently.
+    odd_coding: bool,
     replays: u32,
     /// The client's side still waits for the end of it.
     open: bool,
 }
 
 impl Call {
-    pub(super) fn new(client: &Arc<Client>, parts: Parts, upload: Upload, flags: Flags) -> Self {
-        let mut call = Self {
+    pub(super) fn new(client: &Arc<Client>, parts: &Parts, upload: Upload, flags: Flags) -> Self {
+        let (mut inline, mut file, mut stream) = (Bytes::new(), None, None);
+        let flags = flags.with(match upload {
+            Upload::Inline(body) => {
+                inline = body;
+                Flags::END
+            }
+            Upload::File(body) => {
+                file = Some(body);
+                Flags::BODY_FILE
+            }
+            Upload::Stream(body) => {
+                stream = Some(body);
+                Flags::BODY_STREAM.with(Flags::BODY_WAITS)
+            }
+        });
+        let (head_len, payload) = encode(client, parts, &inline);
+        let coding = parts.headers.get(TRANSFER_ENCODING);
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        Self {
             client: Arc::clone(client),
-            exchange: Exchange::new(),
-            head_len: 0,
-            parts,
-            flags,
-            body: Bytes::new(),
-            file: None,
-            stream: None,
+            exchange: Exchange::new(Outgoing { flags, head_len, payload, file }),
+            stream,
             pump: None,
+            is_idempotent: is_idempotent(&parts.method),
+            takes_interim: parts.version >= Version::HTTP_11,
+            odd_coding: coding.is_some_and(|coding| !is_chunked(coding)),
             replays: 0,
             open: false,
-        };
-        match upload {
-            Upload::Inline(body) => {
-                call.body = body;
-                call.flags = flags.with(Flags::END);
-            }
-            Upload::File(file) => {
-                call.file = Some(file);
-                call.flags = flags.with(Flags::BODY_FILE);
-            }
-            Upload::Stream(stream) => {
-                call.stream = Some(stream);
-                call.flags = flags.with(Flags::BODY_STREAM).with(Flags::BODY_WAITS);
-            }
         }
-        call.head_len = indrik_ring::request_len(
-            call.parts.method.as_str().as_bytes(),
-            target(&call.parts).as_bytes(),
-            client.address.as_bytes(),
-            indrik_ring::headers_len(fields(&call.parts)),
-        );
-        call
     }
 
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
@@ -157,7 +151,7 @@ impl Call {
 
     /// Gives the request to the pool.
     pub(super) fn submit(&mut self, now: Micros) -> Result<(), Refusal> {
-        match self.client.shared.pool.submit(&self.exchange, &*self, now) {
+        match self.client.shared.pool.submit(&self.exchange, now) {
             Submitted::Accepted => {
                 self.open = true;
                 Ok(())
@@ -199,7 +193,7 @@ impl Call {
                     return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
                 }
                 Event::TimedOut => {
-                    let shown = format!("{} {}", self.parts.method, target(&self.parts));
+                    let shown = self.exchange.outgoing.shown();
                     let limit = self.client.shared.config.timeout.as_secs();
                     self.client.shared.log.error(&format!(
                         "Request timed out after {limit} s: {shown} (client {})",
@@ -219,7 +213,7 @@ impl Call {
                     return Err(Refusal { close, ..Refusal::failed(status, "") });
                 }
                 Event::Done => {
-                    let shown = target(&self.parts);
+                    let shown = self.exchange.outgoing.shown();
                     self.client
                         .shared
                         .log
@@ -247,22 +241,20 @@ impl Call {
             Body::stream(Stream::new(&self.client.shared, &self.exchange, first, pump))
         };
         response::head(payload, head_len, body, self.closes()).map_err(|invalid| {
-            let shown = target(&self.parts);
+            let shown = self.exchange.outgoing.shown();
             self.client.shared.log.error(&format!("{} ({shown})", invalid.0));
             Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
         })
     }
 
     /// Whether the connection ends with the response: the rest of the body will not be read, or
-    /// it came in a coding that others on the way may have framed differently.
-    fn closes(&self) -> bool {
-        let coding = self.parts.headers.get(TRANSFER_ENCODING);
-        self.stream.is_some()
-            || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    /// its end is not beyond doubt.
+    const fn closes(&self) -> bool {
+        self.stream.is_some() || self.odd_coding
     }
 
     fn informational(&self, payload: &Bytes) {
-        if self.parts.version < Version::HTTP_11 {
+        if !self.takes_interim {
             return;
         }
         if let Ok(head) = ResponseHead::decode(payload)
@@ -276,7 +268,7 @@ impl Call {
     fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
         if started {
             let body_is_here = self.pump.is_none();
-            if !is_idempotent(&self.parts.method) || !body_is_here || self.replays >= REPLAYS_MAX {
+            if !self.is_idempotent || !body_is_here || self.replays >= REPLAYS_MAX {
                 let message = "the worker ended while it had the request";
                 return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
             }
@@ -284,7 +276,7 @@ impl Call {
         }
         let arrived = self.exchange.arrived();
         let pool = &self.client.shared.pool;
-        pool.submit_again(&self.exchange, &*self, arrived, clock::now());
+        pool.submit_again(&self.exchange, arrived, clock::now());
         Ok(())
     }
 
@@ -302,38 +294,27 @@ impl Drop for Call {
     }
 }
 
-impl Encode for Call {
-    fn flags(&self) -> Flags {
-        self.flags
-    }
-
-    fn head_len(&self) -> usize {
-        self.head_len
-    }
-
-    fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    fn file(&self) -> Option<&Arc<OwnedFd>> {
-        self.file.as_ref()
-    }
-
-    fn write_head(&self, into: &mut [u8]) {
-        let target = target(&self.parts);
-        let head = RequestHead {
-            version: if self.parts.version == Version::HTTP_10 { 10 } else { 11 },
-            secure: false,
-            listener: self.client.listener,
-            client_port: self.client.port,
-            method: self.parts.method.as_str().as_bytes(),
-            target: target.as_bytes(),
-            client: self.client.address.as_bytes(),
-            headers: Headers::default(),
-        };
-        let count = u16::try_from(self.parts.headers.len()).unwrap_or(u16::MAX);
-        indrik_ring::encode_request(into, &head, count, fields(&self.parts));
-    }
+/// What the worker is sent: the head, and the body if it is here. Its own copy, so that hyper has
+/// its buffer back while the application works.
+fn encode(client: &Client, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
+    let target = target(parts);
+    let head = RequestHead {
+        version: if parts.version == Version::HTTP_10 { 10 } else { 11 },
+        secure: false,
+        listener: client.listener,
+        client_port: client.port,
+        method: parts.method.as_str().as_bytes(),
+        target: target.as_bytes(),
+        client: client.address.as_bytes(),
+        headers: Headers::default(),
+    };
+    let fields_len = indrik_ring::headers_len(fields(parts));
+    let len = indrik_ring::request_len(head.method, head.target, head.client, fields_len);
+    let mut payload = vec![0; len + body.len()];
+    let count = u16::try_from(parts.headers.len()).unwrap_or(u16::MAX);
+    indrik_ring::encode_request(&mut payload[..len], &head, count, fields(parts));
+    payload[len..].copy_from_slice(body);
+    (len, payload)
 }
 
 fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -361,7 +342,7 @@ fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
     let mut bytes = format!("HTTP/1.1 {} Early Hints\r\n", head.status).into_bytes();
     for (name, value) in head.headers {
         http::HeaderName::from_bytes(name).ok()?;
-        http::HeaderValue::from_bytes(value).ok()?;
+        HeaderValue::from_bytes(value).ok()?;
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value);

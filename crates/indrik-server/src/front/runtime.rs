@@ -88,6 +88,8 @@ fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<
         })
         .on_thread_unpark(move || {
             if let Some(shared) = unpark.upgrade() {
+                // All that this turn finds ready arrived about now.
+                clock::now();
                 shared.pool.after_unpark(index, count);
             }
         })
@@ -111,8 +113,9 @@ async fn take_responses(shared: Arc<Shared>, id: WorkerId, wake: OwnedFd) {
             return;
         }
     };
+    let mut wakers = Vec::new();
     loop {
-        match shared.pool.deliver(id, clock::now()) {
+        match shared.pool.deliver(id, clock::now(), &mut wakers) {
             Delivered::More => tokio::task::yield_now().await,
             Delivered::Gone => return,
             Delivered::Nothing => {

@@ -33,7 +33,7 @@ pub(super) enum Upload {
     /// All of it.
     Inline(Bytes),
     /// All of it, in a file whose position is at the start.
-    File(Arc<OwnedFd>),
+    File(OwnedFd),
     /// To be sent when the application asks for it.
     Stream(Box<Incoming>),
 }
@@ -157,7 +157,7 @@ impl Store {
             Self::Memory(memory) => Upload::Inline(memory.freeze()),
             Self::Shared(mut file, _) | Self::Disk(mut file) => {
                 file.rewind()?;
-                Upload::File(Arc::new(file.into()))
+                Upload::File(file.into())
             }
         })
     }

@@ -10,7 +10,7 @@ use indrik_sys::packets::PacketSocket;
 
 use super::super::Interface;
 use super::super::exchange::{Event, Exchange, Place};
-use super::{Encode, NewWorker, send_file};
+use super::{NewWorker, send_file};
 
 pub(super) struct Link {
     pub(super) id: WorkerId,
@@ -88,28 +88,26 @@ impl Link {
     pub(super) fn push_request(
         &mut self,
         exchange: &Arc<Exchange>,
-        request: &dyn Encode,
         arrived: Micros,
         now: Micros,
     ) -> Push {
         let Some(slot) = self.free.pop() else { return Push::Full };
         let entry = &mut self.slots[usize::from(slot)];
         let generation = entry.generation.wrapping_add(1);
-        if let Some(file) = request.file()
+        let outgoing = &exchange.outgoing;
+        if let Some(file) = &outgoing.file
             && !send_file(&self.fds, slot, generation, file)
         {
             self.free.push(slot);
             return Push::Full;
         }
-        let (head_len, body) = (request.head_len(), request.body());
         self.channel.slots.begin(slot, generation);
-        let descriptor =
-            Descriptor::new(Kind::Request, request.flags(), slot, generation, head_len as u64);
+        let aux = outgoing.head_len as u64;
+        let descriptor = Descriptor::new(Kind::Request, outgoing.flags, slot, generation, aux);
         self.channel.requests.begin_batch();
-        let sent = self.channel.requests.send(descriptor, head_len + body.len(), |into| {
-            request.write_head(&mut into[..head_len]);
-            into[head_len..].copy_from_slice(body);
-        });
+        let payload = &outgoing.payload[..];
+        let fill = |into: &mut [u8]| into.copy_from_slice(payload);
+        let sent = self.channel.requests.send(descriptor, payload.len(), fill);
         if sent.is_err() {
             // The worker tells when it has room, so that waiting requests are placed then.
             self.wants_room = true;

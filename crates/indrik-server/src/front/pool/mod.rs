@@ -19,7 +19,7 @@ use indrik_sys::packets::PacketSocket;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::exchange::{Event, Exchange, Outgoing, Place};
+use super::exchange::{Event, Exchange, Place};
 use super::{EventSink, FrontEvent, Interface};
 use link::{Link, Push};
 
@@ -85,20 +85,6 @@ pub(super) enum Submitted {
     Refused,
 }
 
-/// What to send for a request, in a form that can be written straight into the channel.
-pub(super) trait Encode {
-    /// The flags of the descriptor.
-    fn flags(&self) -> Flags;
-    /// Bytes of the head.
-    fn head_len(&self) -> usize;
-    /// The inline body.
-    fn body(&self) -> &[u8];
-    /// The body's file.
-    fn file(&self) -> Option<&Arc<OwnedFd>>;
-    /// Writes exactly `head_len` bytes.
-    fn write_head(&self, into: &mut [u8]);
-}
-
 impl Pool {
     pub(super) fn new(limits: DispatchLimits, sink: EventSink, wake_at_once: bool) -> Self {
         let inner = Inner {
@@ -142,12 +128,7 @@ impl Pool {
     // --- a request's way
 
     /// Submits a request: to a worker, or into the queue.
-    pub(super) fn submit(
-        &self,
-        exchange: &Arc<Exchange>,
-        request: &dyn Encode,
-        now: Micros,
-    ) -> Submitted {
+    pub(super) fn submit(&self, exchange: &Arc<Exchange>, now: Micros) -> Submitted {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
@@ -156,18 +137,18 @@ impl Pool {
                     let Some(link) = inner.links.get_mut(&id) else {
                         return Submitted::Refused;
                     };
-                    match link.push_request(exchange, request, now, now) {
+                    match link.push_request(exchange, now, now) {
                         Push::Done => self.after_push(inner, id),
                         Push::Full => {
                             inner.dispatch.reclaimed(id);
                             inner.dispatch.wait_again(RequestId(number), now);
-                            inner.wait(number, exchange, request, now);
+                            inner.wait(number, exchange, now);
                         }
                     }
                     Submitted::Accepted
                 }
                 Placement::Queued => {
-                    inner.wait(number, exchange, request, now);
+                    inner.wait(number, exchange, now);
                     Submitted::Accepted
                 }
                 Placement::Refused => {
@@ -179,18 +160,12 @@ impl Pool {
     }
 
     /// Submits a request again that lost its worker: first in line, with its own deadline.
-    pub(super) fn submit_again(
-        &self,
-        exchange: &Arc<Exchange>,
-        request: &dyn Encode,
-        arrived: Micros,
-        now: Micros,
-    ) {
+    pub(super) fn submit_again(&self, exchange: &Arc<Exchange>, arrived: Micros, now: Micros) {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
             inner.dispatch.wait_again(RequestId(number), arrived);
-            inner.wait(number, exchange, request, arrived);
+            inner.wait(number, exchange, arrived);
             self.place_waiting(inner, now);
         });
     }
@@ -296,7 +271,7 @@ impl Pool {
     /// A worker's process has ended: everything it had is settled now.
     pub(super) fn gone(&self, id: WorkerId, now: Micros) {
         // What it wrote before its end still counts.
-        while self.deliver(id, now) == Delivered::More {}
+        while self.deliver(id, now, &mut Vec::new()) == Delivered::More {}
         self.with(|inner| {
             inner.dispatch.worker_down(id);
             let Some(mut link) = inner.links.remove(&id) else { return };
@@ -320,11 +295,12 @@ impl Pool {
     // --- the io threads' side
 
     /// Takes what a worker has sent.
-    pub(super) fn deliver(&self, id: WorkerId, now: Micros) -> Delivered {
+    /// `wakers` is scratch space, empty before and after.
+    pub(super) fn deliver(&self, id: WorkerId, now: Micros, wakers: &mut Vec<Waker>) -> Delivered {
         let mut inner = self.inner.lock();
-        let Inner { links, wakers, dispatch, .. } = &mut *inner;
+        let Inner { links, wakers: ready, dispatch, .. } = &mut *inner;
         let Some(link) = links.get_mut(&id) else { return Delivered::Gone };
-        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, wakers);
+        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready);
         if batch.finished != 0 {
             dispatch.finished(id, batch.finished, now);
             self.count_requests(&mut inner, id, batch.finished);
@@ -334,11 +310,9 @@ impl Pool {
         if batch.broken {
             (self.sink)(FrontEvent::ChannelBroken(id));
         }
-        let wakers = std::mem::take(&mut inner.wakers);
+        std::mem::swap(&mut inner.wakers, wakers);
         drop(inner);
-        for waker in wakers {
-            waker.wake();
-        }
+        wakers.drain(..).for_each(Waker::wake);
         match (batch.broken, batch.more) {
             (true, _) => Delivered::Gone,
             (false, true) => Delivered::More,
@@ -473,19 +447,14 @@ impl Pool {
                 inner.dispatch.reclaimed(id);
                 continue;
             };
-            let Some(outgoing) = exchange.take_waiting() else {
-                inner.dispatch.reclaimed(id);
-                continue;
-            };
             let Some(link) = inner.links.get_mut(&id) else { continue };
-            match link.push_request(&exchange, &outgoing, exchange.arrived(), now) {
+            match link.push_request(&exchange, exchange.arrived(), now) {
                 Push::Done => self.after_push(inner, id),
                 Push::Full => {
                     // The worker makes room with its next answer; that asks here again.
                     inner.dispatch.reclaimed(id);
                     inner.dispatch.wait_again(RequestId(number), exchange.arrived());
-                    exchange.wait_in_queue(number, exchange.arrived(), outgoing);
-                    inner.waiting.insert(number, exchange);
+                    inner.wait(number, &exchange, exchange.arrived());
                     break;
                 }
             }
@@ -521,19 +490,8 @@ impl Pool {
 }
 
 impl Inner {
-    fn wait(
-        &mut self,
-        number: u64,
-        exchange: &Arc<Exchange>,
-        request: &dyn Encode,
-        arrived: Micros,
-    ) {
-        let head_len = request.head_len();
-        let mut payload = vec![0; head_len + request.body().len()];
-        request.write_head(&mut payload[..head_len]);
-        payload[head_len..].copy_from_slice(request.body());
-        let (flags, file) = (request.flags(), request.file().cloned());
-        exchange.wait_in_queue(number, arrived, Outgoing { flags, head_len, payload, file });
+    fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
+        exchange.set_in_queue(number, arrived);
         self.waiting.insert(number, Arc::clone(exchange));
     }
 }
@@ -556,24 +514,6 @@ pub(super) enum Delivered {
     More,
     /// The worker is gone, or not to be trusted any more.
     Gone,
-}
-
-impl Encode for Outgoing {
-    fn flags(&self) -> Flags {
-        self.flags
-    }
-    fn head_len(&self) -> usize {
-        self.head_len
-    }
-    fn body(&self) -> &[u8] {
-        &self.payload[self.head_len..]
-    }
-    fn file(&self) -> Option<&Arc<OwnedFd>> {
-        self.file.as_ref()
-    }
-    fn write_head(&self, into: &mut [u8]) {
-        into.copy_from_slice(&self.payload[..self.head_len]);
-    }
 }
 
 /// Sends the descriptor of a body's file ahead of its request.
