@@ -105,6 +105,8 @@ impl Flags {
     pub const BODY_STREAM: Self = Self(4);
     /// The request's body is a file whose fd came over the fd socket.
     pub const BODY_FILE: Self = Self(8);
+    /// On a response: its body is a [`Kind::File`] or [`Kind::Path`], which follows at once.
+    pub const FILE: Self = Self(8);
     /// The request asks for a WebSocket.
     pub const WEBSOCKET: Self = Self(16);
     /// The message is text, not binary.

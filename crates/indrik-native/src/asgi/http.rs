@@ -130,8 +130,8 @@ impl Exchange {
                 "http.response.pathsend was sent while another task still sends the body",
             ));
         }
-        if state.response.head.is_some() {
-            self.push(py, &mut state, b"", &mut 0, How::Body { end: false })?;
+        if let Some(head) = state.response.head.take() {
+            self.send_head(py, Kind::Response, Flags::FILE, &head, b"")?;
         }
         let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
         self.send_raw(py, descriptor, path.to_str()?.as_bytes())?;

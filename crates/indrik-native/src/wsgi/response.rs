@@ -266,7 +266,7 @@ impl Response {
             .map_err(|error| SendError::Python(error.into()))?;
         self.phase = Phase::Complete;
         self.body_sent = length;
-        self.send_head(py, channel, Kind::Response, Flags::NONE, &[])?;
+        self.send_head(py, channel, Kind::Response, Flags::FILE, &[])?;
         let descriptor = self.descriptor(Kind::File, Flags::END, 0);
         channel.send(py, descriptor, 16, |into| {
             into[..8].copy_from_slice(&file.offset.to_le_bytes());

@@ -2,7 +2,8 @@
 //!
 //! The worker's side (the [`Pool`](super::pool::Pool)) puts events into the inbox; the connection's
 //! task takes them out in order. What lies in the inbox is bounded by the response window, because
-//! the worker gets credit only for what was taken out.
+//! the worker gets credit only for what was taken out (for WSGI a little earlier, see
+//! [`ahead`](super::ahead)).
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,16 +14,17 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
-use indrik_ring::RequestHead;
+use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 
+use super::ahead::{Ahead, Buffered};
 use super::answer::Refusal;
 
 /// What can happen to a request after it was submitted.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The response's head, and the first part of its body.
-    Response { payload: Bytes, head_len: usize, end: bool },
+    Response { payload: Bytes, head_len: usize, flags: Flags },
     /// An interim response.
     Informational { payload: Bytes },
     /// More of the body.
@@ -66,7 +68,11 @@ pub(super) enum Event {
 impl Event {
     /// Whether nothing of interest can follow.
     const fn ends_response(&self) -> bool {
-        matches!(self, Self::Response { end: true, .. } | Self::Body { end: true, .. })
+        match self {
+            Self::Response { flags, .. } => flags.has(Flags::END),
+            Self::Body { end, .. } => *end,
+            _ => false,
+        }
     }
 }
 
@@ -85,7 +91,7 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     /// The descriptor's flags.
-    pub(super) flags: indrik_ring::Flags,
+    pub(super) flags: Flags,
     /// Bytes of the head.
     pub(super) head_len: usize,
     /// The head and an inline body.
@@ -117,6 +123,8 @@ struct State {
     upload_waker: Option<Waker>,
     /// The client's side has lost interest.
     abandoned: bool,
+    /// The account of a WSGI response that comes in pieces.
+    ahead: Option<Ahead>,
 }
 
 /// One request and its response.
@@ -135,6 +143,7 @@ impl Exchange {
             waker: None,
             upload_waker: None,
             abandoned: false,
+            ahead: None,
         });
         Arc::new(Self { outgoing, state })
     }
@@ -154,6 +163,15 @@ impl Exchange {
         }
         register(&mut state.waker, cx);
         Poll::Pending
+    }
+
+    /// The client's side took a piece of the response's body. Says where it is, and for how many
+    /// bytes the worker gets credit.
+    pub(super) fn took(&self, bytes: usize) -> (Place, u64) {
+        let mut state = self.state.lock();
+        let bytes = bytes as u64;
+        let credit = state.ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes));
+        (state.place, credit)
     }
 
     /// Where it is.
@@ -177,6 +195,7 @@ impl Exchange {
             let mut state = self.state.lock();
             state.abandoned = true;
             state.inbox.clear();
+            state.ahead = None;
             state.upload_waker.take()
         };
         if let Some(waker) = waker {
@@ -189,11 +208,22 @@ impl Exchange {
         let mut state = self.state.lock();
         state.abandoned = true;
         state.inbox.clear();
+        state.ahead = None;
         state.waker = None;
         state.place
     }
 
     // --- the pool's side
+
+    /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
+    /// gets credit at once.
+    pub(super) fn receives(&self, bytes: usize, all: &Arc<Buffered>) -> u64 {
+        let mut state = self.state.lock();
+        if state.abandoned {
+            return bytes as u64;
+        }
+        state.ahead.get_or_insert_with(|| Ahead::new(all)).received(bytes as u64)
+    }
 
     /// It lies in the queue from now on, counted from `arrived`.
     pub(super) fn set_in_queue(&self, number: u64, arrived: Micros) {

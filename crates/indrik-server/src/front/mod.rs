@@ -10,6 +10,7 @@
 
 mod accept;
 mod access_log;
+mod ahead;
 mod answer;
 mod check;
 mod client_io;

@@ -18,7 +18,7 @@ use super::answer::Refusal;
 use super::client_io::IoState;
 use super::exchange::{Event, Exchange, Outgoing};
 use super::pool::Submitted;
-use super::response::{self, Body, Stream};
+use super::response::{self, Body, FilePart, Stream};
 use super::sweep::Watch;
 use super::upload::{self, Upload};
 use super::ws_bridge::{self, Upgrade};
@@ -165,10 +165,20 @@ impl Call {
 
     /// What the worker answers.
     async fn response(&mut self) -> Result<Response<Body>, Refusal> {
+        // The head of a response whose body is a file: held until the file is open.
+        let mut held = None;
         loop {
             match self.next().await? {
-                Event::Response { payload, head_len, end } => {
-                    return self.begin_response(&payload, head_len, end);
+                Event::Response { payload, head_len, flags } if flags.has(Flags::FILE) => {
+                    held = Some((payload, head_len, flags));
+                }
+                Event::Response { payload, head_len, flags } => {
+                    return self.begin_response(&payload, head_len, flags, None);
+                }
+                event @ (Event::File { .. } | Event::Path { .. }) if held.is_some() => {
+                    let (payload, head_len, flags) = held.ok_or_else(|| self.unexpected())?;
+                    let file = Box::pin(self.open_file(event)).await?;
+                    return self.begin_response(&payload, head_len, flags, Some(file));
                 }
                 Event::BodyWanted => {
                     if let Some(body) = self.stream.take() {
@@ -225,22 +235,45 @@ impl Call {
         }
     }
 
+    /// Opens the file that is the response's body.
+    async fn open_file(&self, event: Event) -> Result<FilePart, Refusal> {
+        let path = match event {
+            Event::File { fd, offset, len } => return Ok(FilePart::new(fd.into(), offset, len)),
+            Event::Path { path } => path,
+            _ => return Err(self.unexpected()),
+        };
+        FilePart::open_now(&path).await.map_err(|error| {
+            let (file, shown) = (String::from_utf8_lossy(&path), self.exchange.outgoing.shown());
+            let text =
+                format!("the file {file:?} cannot be sent as the answer to {shown}: {error}");
+            self.client.shared.log.error(&text);
+            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+        })
+    }
+
     pub(super) fn begin_response(
         &mut self,
         payload: &Bytes,
         head_len: usize,
-        end: bool,
+        flags: Flags,
+        file: Option<FilePart>,
     ) -> Result<Response<Body>, Refusal> {
         let first = payload.slice(head_len..);
         self.open = false;
-        let body = if end {
+        let body = if flags.has(Flags::END) {
             self.exchange.leave();
             Body::full(first)
         } else {
             let pump = self.pump.take();
             Body::stream(Stream::new(&self.client.shared, &self.exchange, first, pump))
         };
-        response::head(payload, head_len, body, self.closes()).map_err(|invalid| {
+        let closes = self.closes() || flags.has(Flags::CLOSE);
+        let response = response::head(payload, head_len, body, closes);
+        let response = match file {
+            Some(file) => response.and_then(|response| response::with_file(response, file)),
+            None => response,
+        };
+        response.map_err(|invalid| {
             let shown = self.exchange.outgoing.shown();
             self.client.shared.log.error(&format!("{} ({shown})", invalid.0));
             Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use indrik_ring::{Headers, ResponseHead};
+use rustix::fs::OFlags;
 
 use super::access_log::Entry;
 use super::exchange::{Event, Exchange};
@@ -113,6 +114,29 @@ pub(super) fn head(
     }
     if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Makes a file the rest of a response's body, and its length the response's if the application
+/// gave none.
+pub(super) fn with_file(
+    mut response: Response<Body>,
+    mut file: FilePart,
+) -> Result<Response<Body>, Invalid> {
+    let len = file.left;
+    match response.headers().get(CONTENT_LENGTH).map(|given| given.to_str().unwrap_or("").parse()) {
+        None => {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        Some(Ok(given)) if given <= len => file.left = given,
+        Some(_) => {
+            let text = format!("the response's Content-Length is more than its file's {len} bytes");
+            return Err(Invalid(text));
+        }
+    }
+    if let BodyKind::Stream(stream) = &mut response.body_mut().kind {
+        stream.file = Some(file);
     }
     Ok(response)
 }
@@ -336,7 +360,7 @@ impl Drop for Stream {
 }
 
 /// A part of a file, read in a thread that may block.
-struct FilePart {
+pub(super) struct FilePart {
     file: Option<Arc<File>>,
     path: Option<Bytes>,
     offset: u64,
@@ -348,8 +372,16 @@ type Read = io::Result<(Arc<File>, Bytes, Option<u64>)>;
 type Reading = Pin<Box<dyn Future<Output = Read> + Send>>;
 
 impl FilePart {
-    fn new(file: File, offset: u64, len: u64) -> Self {
+    pub(super) fn new(file: File, offset: u64, len: u64) -> Self {
         Self { file: Some(Arc::new(file)), path: None, offset, left: len, reading: None }
+    }
+
+    /// A whole file, opened before anything is sent.
+    pub(super) async fn open_now(path: &Bytes) -> io::Result<Self> {
+        let path = path.clone();
+        let task = tokio::task::spawn_blocking(move || open_regular(&path));
+        let (file, len) = task.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        Ok(Self::new(file, 0, len))
     }
 
     /// A whole file; its length is known when it is open.
@@ -387,18 +419,26 @@ impl FilePart {
     }
 }
 
+/// A file and its length. Without waiting, because opening a pipe would wait for its writer.
+fn open_regular(path: &Bytes) -> io::Result<(File, u64)> {
+    use std::os::unix::ffi::OsStrExt;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let path = std::ffi::OsStr::from_bytes(path);
+    let file = File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok((file, meta.len()))
+}
+
 /// Reads once; opens the file first if need be and then says how long it is.
 fn read_chunk(file: Option<Arc<File>>, path: Option<Bytes>, offset: u64, left: u64) -> Read {
     let (file, len) = match (file, path) {
         (Some(file), _) => (file, None),
         (None, Some(path)) => {
-            use std::os::unix::ffi::OsStrExt;
-            let file = File::open(std::ffi::OsStr::from_bytes(&path))?;
-            let meta = file.metadata()?;
-            if !meta.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-            }
-            (Arc::new(file), Some(meta.len()))
+            let (file, len) = open_regular(&path)?;
+            (Arc::new(file), Some(len))
         }
         (None, None) => return Err(io::ErrorKind::NotFound.into()),
     };

@@ -61,7 +61,9 @@ pub(super) async fn serve(
         Event::WebSocketClose { .. } => {
             Err(Refusal::failed(StatusCode::FORBIDDEN, "the application refused the WebSocket"))
         }
-        Event::Response { payload, head_len, end } => call.begin_response(&payload, head_len, end),
+        Event::Response { payload, head_len, flags } => {
+            call.begin_response(&payload, head_len, flags, None)
+        }
         _ => Err(call.unexpected()),
     }
 }

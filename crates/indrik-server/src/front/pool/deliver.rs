@@ -1,12 +1,15 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use indrik_ring::{Descriptor, Flags, Kind};
 use indrik_sys::packets::Received;
 
+use super::super::Interface;
+use super::super::ahead::Buffered;
 use super::super::exchange::Event;
 use super::link::Link;
 
@@ -24,13 +27,32 @@ pub(super) struct Batch {
     pub(super) broken: bool,
 }
 
+/// Bytes of the body that count for the window: all but those of a response in one piece.
+fn counted_bytes(event: &Event) -> Option<usize> {
+    let bytes = match event {
+        Event::Response { payload, head_len, flags } if !flags.has(Flags::END) => {
+            payload.len() - head_len
+        }
+        Event::Body { bytes, .. } => bytes.len(),
+        _ => 0,
+    };
+    (bytes > 0).then_some(bytes)
+}
+
 impl Link {
     /// Takes up to `most` descriptors and puts them into the inboxes they belong to.
-    pub(super) fn deliver(&mut self, most: usize, wakers: &mut Vec<Waker>) -> Batch {
+    pub(super) fn deliver(
+        &mut self,
+        most: usize,
+        wakers: &mut Vec<Waker>,
+        buffered: &Arc<Buffered>,
+    ) -> Batch {
         let mut batch = Batch::default();
         for _ in 0..most {
             match self.channel.responses.receive() {
-                Ok(Some(descriptor)) => self.take(&descriptor, &mut batch, wakers),
+                Ok(Some(descriptor)) => {
+                    self.take(&descriptor, &mut batch, wakers, buffered);
+                }
                 Ok(None) => break,
                 Err(_) => {
                     batch.broken = true;
@@ -47,7 +69,13 @@ impl Link {
         batch
     }
 
-    fn take(&mut self, descriptor: &Descriptor, batch: &mut Batch, wakers: &mut Vec<Waker>) {
+    fn take(
+        &mut self,
+        descriptor: &Descriptor,
+        batch: &mut Batch,
+        wakers: &mut Vec<Waker>,
+        buffered: &Arc<Buffered>,
+    ) {
         let (slot, generation) = (descriptor.slot, descriptor.generation);
         let Some(exchange) = self.exchange(slot, generation) else {
             // A request that is over: all that can still matter is a descriptor in the socket.
@@ -63,6 +91,12 @@ impl Link {
         } else {
             self.event(descriptor)
         };
+        if self.interface == Interface::Wsgi
+            && let Some(bytes) = event.as_ref().and_then(counted_bytes)
+        {
+            let credit = exchange.receives(bytes, buffered);
+            let _ = self.channel.slots.response_took(slot, credit);
+        }
         if event.is_some() || done {
             exchange.deliver(event, done, wakers);
         }
@@ -91,7 +125,7 @@ impl Link {
                 let payload = self.payload(descriptor);
                 let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX);
                 let head_len = head_len.min(payload.len());
-                Event::Response { payload, head_len, end }
+                Event::Response { payload, head_len, flags }
             }
             Kind::Informational => Event::Informational { payload: self.payload(descriptor) },
             Kind::ResponseBody => Event::Body { bytes: self.payload(descriptor), end },

@@ -19,6 +19,7 @@ use indrik_sys::packets::PacketSocket;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::ahead::Buffered;
 use super::exchange::{Event, Exchange, Place};
 use super::{EventSink, FrontEvent, Interface};
 use link::{Link, Push};
@@ -51,6 +52,8 @@ pub(super) struct Pool {
     ahead: Notify,
     /// What the workers run, once one is ready.
     interface: watch::Sender<Option<Interface>>,
+    /// What the front holds of WSGI responses.
+    buffered: Arc<Buffered>,
 }
 
 struct Inner {
@@ -102,6 +105,7 @@ impl Pool {
             wake_at_once,
             ahead: Notify::new(),
             interface: watch::Sender::new(None),
+            buffered: Arc::default(),
         }
     }
 
@@ -195,11 +199,13 @@ impl Pool {
 
     /// The client's side took `bytes` of the response's body.
     pub(super) fn took(&self, exchange: &Exchange, bytes: usize) {
-        let Place::Worker { id, slot, generation } = exchange.place() else { return };
+        let (Place::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
+            return;
+        };
         let mut inner = self.inner.lock();
         let Some(link) = inner.links.get_mut(&id) else { return };
         if link.holds(slot, generation)
-            && link.channel.slots.response_took(slot, bytes as u64) == CreditWait::Descriptor
+            && link.channel.slots.response_took(slot, credit) == CreditWait::Descriptor
         {
             link.control(Descriptor::new(Kind::Credit, Flags::NONE, slot, generation, 0));
         }
@@ -300,7 +306,7 @@ impl Pool {
         let mut inner = self.inner.lock();
         let Inner { links, wakers: ready, dispatch, .. } = &mut *inner;
         let Some(link) = links.get_mut(&id) else { return Delivered::Gone };
-        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready);
+        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready, &self.buffered);
         if batch.finished != 0 {
             dispatch.finished(id, batch.finished, now);
             self.count_requests(&mut inner, id, batch.finished);
