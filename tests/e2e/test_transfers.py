@@ -89,6 +89,27 @@ def test_a_download_under_way_does_not_hold_a_file_worker(start, connect, gate: 
     assert connect(server).get("/hello").text == "hello"
 
 
+@pytest.mark.indrik_only
+def test_clients_that_do_not_read_a_page_hold_no_sync_worker(start, connect):
+    """A streamed megabyte is more than the window; the front takes it all the same."""
+    server = start("wsgi_app:app", "--worker-class", "sync", "--workers", "1")
+    for _ in range(8):
+        slow = connect(server)
+        slow.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.send("GET /stream?megabytes=1 HTTP/1.1\r\nHost: t\r\n\r\n")
+        slow.read_head()
+    assert connect(server).get("/hello").text == "hello"
+
+
+@pytest.mark.indrik_only
+def test_what_the_front_took_of_a_page_is_sent_in_the_end(start, connect):
+    server = start("wsgi_app:app", "--worker-class", "sync", "--workers", "1")
+    slow = connect(server)
+    slow.send("GET /stream?megabytes=8 HTTP/1.0\r\n\r\n")
+    slow.read_head()
+    assert len(slow.buffer) + drain(slow.socket) == 8 * MIB
+
+
 def drain(connection: socket.socket) -> int:
     length, buffer = 0, bytearray(MIB)
     while received := connection.recv_into(buffer):
