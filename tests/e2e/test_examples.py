@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterable
 
 import httpx
 import pytest
@@ -29,6 +30,11 @@ HUNDRED_MB = 100_000_000
 BLOCK = bytes(range(256)) * 256
 # A worker may use this much more at its peak than before the transfer, whatever its size.
 GROWTH_KIB_MAX = 24 * 1024
+
+
+def on(names: Iterable[str]) -> pytest.MarkDecorator:
+    """Run the test with these examples only: the others do not have what it asks for."""
+    return pytest.mark.parametrize("server", list(names), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module", params=[*WSGI, *ASGI])
@@ -82,9 +88,8 @@ def test_echo(server):
     assert answer.headers["Content-Type"].startswith("image/x")
 
 
-def test_a_form_with_a_file(server, request):
-    if "plain" in request.node.callspec.id:
-        pytest.skip("no form in the plain examples")
+@on(name for name in (*WSGI, *ASGI) if not name.startswith("plain"))
+def test_a_form_with_a_file(server):
     sent = {"file": ("photo.jpg", BLOCK * 20, "image/jpeg")}
     answer = httpx.post(server.url + "/form", files=sent).json()
     assert answer == {"name": "photo.jpg", "bytes": len(BLOCK) * 20}
@@ -99,9 +104,9 @@ def test_an_upload_of_100_mb_with_curl(server, tmp_path):
     assert json.loads(output) == {"bytes": HUNDRED_MB, "sha256": sha256_of(HUNDRED_MB)}
 
 
-def test_a_chunked_upload_with_httpx(server, request):
-    if request.node.callspec.id in ("django", "django-validated"):
-        pytest.skip("Django under WSGI ignores bodies without Content-Length")
+# Django under WSGI ignores bodies without Content-Length.
+@on(name for name in (*WSGI, *ASGI) if name not in ("django", "django-validated"))
+def test_a_chunked_upload_with_httpx(server):
     answer = httpx.post(server.url + "/upload", content=blocks(5_000_000), timeout=30)
     assert answer.json() == {"bytes": 5_000_000, "sha256": sha256_of(5_000_000)}
 
@@ -154,21 +159,21 @@ def test_a_slow_answer(server):
     assert httpx.get(server.url + "/slow?seconds=0.1").text == "done\n"
 
 
-def websocket_url(server: Server, request, path: str) -> str:
-    if request.node.callspec.id not in ("plain-asgi", "fastapi"):
-        pytest.skip("no WebSocket in this example")
+def websocket_url(server: Server, path: str) -> str:
     return server.url.replace("http", "ws", 1) + path
 
 
-def test_websocket_echo(server, request):
-    with connect_websocket(websocket_url(server, request, "/ws/echo")) as socket:
+@on(["plain-asgi", "fastapi"])
+def test_websocket_echo(server):
+    with connect_websocket(websocket_url(server, "/ws/echo")) as socket:
         for text in ("one", "zwei", "три"):
             socket.send(text)
             assert socket.recv(10) == text
 
 
-def test_a_websocket_chat_between_three(server, request):
-    url = websocket_url(server, request, "/ws/chat")
+@on(["plain-asgi", "fastapi"])
+def test_a_websocket_chat_between_three(server):
+    url = websocket_url(server, "/ws/chat")
     with connect_websocket(url) as one, connect_websocket(url) as two:
         # A message that comes back shows that its sender has joined.
         two.send("two is here")

@@ -71,9 +71,8 @@ def test_a_slow_reader_makes_the_application_wait(connect, server):
     assert status_kib(server.process.pid, "VmRSS") - before < GROWTH_KIB_MAX
 
 
-def test_a_file_of_a_gigabyte_is_sent_by_the_front(connect, server, request):
-    if "asgi" in request.node.callspec.id:
-        pytest.skip("wsgi.file_wrapper is WSGI's")
+@pytest.mark.parametrize("server", ["sync", "gthread"], indirect=True, scope="module")
+def test_a_file_of_a_gigabyte_is_sent_by_the_front(connect, server):
     wire = connect(server, 60)
     wire.send(f"GET /spool?megabytes={MEGABYTES} HTTP/1.0\r\n\r\n")
     wire.read_head()

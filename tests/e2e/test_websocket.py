@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -30,16 +31,13 @@ def server(start_shared) -> Server:
 @pytest.fixture
 def client(server):
     """Open WebSocket connections; all are closed at the end of the test."""
-    opened: list[ClientConnection] = []
+    with contextlib.ExitStack() as opened:
 
-    def client(path: str, **options) -> ClientConnection:
-        url = server.url.replace("http", "ws", 1) + path
-        opened.append(connect(url, open_timeout=10, close_timeout=5, **options))
-        return opened[-1]
+        def client(path: str, **options) -> ClientConnection:
+            url = server.url.replace("http", "ws", 1) + path
+            return opened.enter_context(connect(url, open_timeout=10, close_timeout=5, **options))
 
-    yield client
-    for socket_ in opened:
-        socket_.close()
+        yield client
 
 
 def closing(socket_: ClientConnection) -> tuple[int, str]:
@@ -247,8 +245,8 @@ def memory(server: Server) -> int:
 
 def test_term_closes_sockets_with_1001_or_1012_and_exits(start):
     server = start("asgi_app:app", "--graceful-timeout", "2", interface="asgi")
-    socket_ = connect(server.url.replace("http", "ws", 1) + "/echo")
-    socket_.send("here")
-    assert socket_.recv(10) == "here"
-    assert server.stop() == 0
-    assert closing(socket_)[0] in (1001, 1012) or IS_ORACLE
+    with connect(server.url.replace("http", "ws", 1) + "/echo") as socket_:
+        socket_.send("here")
+        assert socket_.recv(10) == "here"
+        assert server.stop() == 0
+        assert closing(socket_)[0] in (1001, 1012) or IS_ORACLE

@@ -1,5 +1,7 @@
 //! What an application gets from `receive`.
 
+use std::collections::VecDeque;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -45,10 +47,7 @@ impl Exchange {
         let bytes = match pieces.len() {
             0 => self.server.get().empty.bind(py).clone(),
             1 => pieces[0].bind(py).clone(),
-            _ => {
-                let parts: Vec<&[u8]> = pieces.iter().map(|piece| piece.as_bytes(py)).collect();
-                PyBytes::new(py, &parts.concat())
-            }
+            _ => joined(py, &pieces)?,
         };
         if streams {
             self.took(py, bytes.as_bytes().len())?;
@@ -72,4 +71,18 @@ impl Exchange {
         }
         Ok(())
     }
+}
+
+/// One object of several pieces, put together in place.
+fn joined<'py>(py: Python<'py>, pieces: &VecDeque<Py<PyBytes>>) -> PyResult<Bound<'py, PyBytes>> {
+    let len = pieces.iter().map(|piece| piece.as_bytes(py).len()).sum();
+    PyBytes::new_with(py, len, |mut rest| {
+        for piece in pieces {
+            let bytes = piece.as_bytes(py);
+            let (place, after) = rest.split_at_mut(bytes.len());
+            place.copy_from_slice(bytes);
+            rest = after;
+        }
+        Ok(())
+    })
 }
