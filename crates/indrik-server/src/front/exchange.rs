@@ -117,7 +117,7 @@ impl Outgoing {
 struct State {
     place: Place,
     arrived: Micros,
-    inbox: VecDeque<Event>,
+    inbox: Inbox,
     waker: Option<Waker>,
     /// Wakes the task that sends the request's body.
     upload_waker: Option<Waker>,
@@ -125,6 +125,32 @@ struct State {
     abandoned: bool,
     /// The account of a WSGI response that comes in pieces.
     ahead: Option<Ahead>,
+}
+
+/// Events in order. Most requests have one, for which nothing is allocated.
+#[derive(Debug, Default)]
+struct Inbox {
+    first: Option<Event>,
+    rest: VecDeque<Event>,
+}
+
+impl Inbox {
+    fn push(&mut self, event: Event) {
+        if self.first.is_none() && self.rest.is_empty() {
+            self.first = Some(event);
+        } else {
+            self.rest.push_back(event);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        self.first.take().or_else(|| self.rest.pop_front())
+    }
+
+    fn clear(&mut self) {
+        self.first = None;
+        self.rest.clear();
+    }
 }
 
 /// One request and its response.
@@ -139,7 +165,7 @@ impl Exchange {
         let state = Mutex::new(State {
             place: Place::Nowhere,
             arrived: 0,
-            inbox: VecDeque::new(),
+            inbox: Inbox::default(),
             waker: None,
             upload_waker: None,
             abandoned: false,
@@ -158,7 +184,7 @@ impl Exchange {
     /// The next event.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut state = self.state.lock();
-        if let Some(event) = state.inbox.pop_front() {
+        if let Some(event) = state.inbox.pop() {
             return Poll::Ready(event);
         }
         register(&mut state.waker, cx);
@@ -256,9 +282,11 @@ impl Exchange {
             return;
         }
         let complete = event.as_ref().is_some_and(Event::ends_response);
-        state.inbox.extend(event);
+        if let Some(event) = event {
+            state.inbox.push(event);
+        }
         if done && !complete {
-            state.inbox.push_back(Event::Done);
+            state.inbox.push(Event::Done);
         }
         wakers.extend(state.waker.take());
     }
@@ -269,7 +297,7 @@ impl Exchange {
         if state.abandoned {
             return None;
         }
-        state.inbox.push_back(event);
+        state.inbox.push(event);
         state.waker.take()
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use indrik_core::dispatch::Micros;
@@ -86,8 +86,7 @@ async fn answer(
         // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
         (upload, clock::now())
     };
-    let mut call = Call::new(client, &parts, upload, Flags::NONE);
-    drop(parts);
+    let mut call = Call::new(client, parts, upload, Flags::NONE);
     call.submit(ready)?;
     call.response().await
 }
@@ -96,6 +95,9 @@ async fn answer(
 pub(super) struct Call {
     client: Arc<Client>,
     exchange: Arc<Exchange>,
+    /// The request's map, empty: the response's fields go there, so that one map serves a whole
+    /// connection (hyper keeps it between the messages).
+    spare_map: HeaderMap,
     stream: Option<Box<Incoming>>,
     pump: Option<upload::Pump>,
     is_idempotent: bool,
@@ -108,7 +110,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(client: &Arc<Client>, parts: &Parts, upload: Upload, flags: Flags) -> Self {
+    pub(super) fn new(
+        client: &Arc<Client>,
+        mut parts: Parts,
+        upload: Upload,
+        flags: Flags,
+    ) -> Self {
         let (mut inline, mut file, mut stream) = (Bytes::new(), None, None);
         let flags = flags.with(match upload {
             Upload::Inline(body) => {
@@ -124,17 +131,20 @@ impl Call {
                 Flags::BODY_STREAM.with(Flags::BODY_WAITS)
             }
         });
-        let (head_len, payload) = encode(client, parts, &inline);
+        let (head_len, payload) = encode(client, &parts, &inline);
         let coding = parts.headers.get(TRANSFER_ENCODING);
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
+        parts.headers.clear();
         Self {
             client: Arc::clone(client),
             exchange: Exchange::new(Outgoing { flags, head_len, payload, file }),
+            spare_map: parts.headers,
             stream,
             pump: None,
             is_idempotent: is_idempotent(&parts.method),
             takes_interim: parts.version >= Version::HTTP_11,
-            odd_coding: coding.is_some_and(|coding| !is_chunked(coding)),
+            odd_coding,
             replays: 0,
             open: false,
         }
@@ -268,7 +278,8 @@ impl Call {
             Body::stream(Stream::new(&self.client.shared, &self.exchange, first, pump))
         };
         let closes = self.closes() || flags.has(Flags::CLOSE);
-        let response = response::head(payload, head_len, body, closes);
+        let map = std::mem::take(&mut self.spare_map);
+        let response = response::head(payload, head_len, body, closes, map);
         let response = match file {
             Some(file) => response.and_then(|response| response::with_file(response, file)),
             None => response,

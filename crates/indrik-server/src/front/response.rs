@@ -22,6 +22,8 @@ use super::exchange::{Event, Exchange};
 use super::sweep::Watch;
 use super::{Shared, upload};
 
+/// Fields that the front adds to a response: Server, Connection.
+const OWN_FIELDS: usize = 2;
 /// Bytes read from a file at once.
 const FILE_CHUNK_BYTES: usize = 128 * 1024;
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("indrik");
@@ -87,11 +89,13 @@ impl Body {
 }
 
 /// The head of a response, as the application gave it; `payload` holds it in its first bytes.
+/// `map` is an empty one that may be used.
 pub(super) fn head(
     payload: &Bytes,
     head_len: usize,
     body: Body,
     closes: bool,
+    map: HeaderMap,
 ) -> Result<Response<Body>, Invalid> {
     let invalid = |what: &str| Invalid(format!("the worker sent a response with {what}"));
     let head = ResponseHead::decode(&payload[..head_len]).map_err(|_| invalid("a broken head"))?;
@@ -100,6 +104,7 @@ pub(super) fn head(
         Ok(status) if status.as_u16() >= 200 => status,
         Ok(_) | Err(_) => return Err(invalid(&format!("the status {}", head.status))),
     };
+    *response.headers_mut() = map;
     copy_headers(payload, head.headers, response.headers_mut())?;
     if !head.reason.is_empty()
         && response.status().canonical_reason().map(str::as_bytes) != Some(head.reason)
@@ -147,7 +152,7 @@ pub(super) fn copy_headers(
     fields: Headers<'_>,
     into: &mut HeaderMap,
 ) -> Result<(), Invalid> {
-    into.reserve(fields.count());
+    into.reserve(fields.count() + OWN_FIELDS);
     for (name, value) in fields {
         let shown = String::from_utf8_lossy(name);
         let Ok(field) = HeaderName::from_bytes(name) else {

@@ -54,7 +54,7 @@ pub(super) async fn serve(
             return Ok(bad.response().map(text));
         }
     };
-    let mut call = Call::new(client, &parts, Upload::Inline(Bytes::new()), Flags::WEBSOCKET);
+    let mut call = Call::new(client, parts, Upload::Inline(Bytes::new()), Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     match call.next().await? {
         Event::WebSocketAccept { payload } => accept(client, call, &handshake, &payload),
