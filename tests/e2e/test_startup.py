@@ -263,6 +263,27 @@ def test_version_names_the_program(tmp_path: Path):
     server.kill()
 
 
+@pytest.mark.indrik_only
+def test_term_before_the_first_worker_is_ready_closes_what_waits(tmp_path: Path):
+    """No reset: the client learns that the server went away, and not that it failed."""
+    mark = tmp_path / "booting"
+    os.mkfifo(mark)
+    (tmp_path / "slowly.py").write_text(f"open({str(mark)!r}).read()\nopen({str(mark)!r}).read()\n")
+    server = Server("slowly:app", "--workers", "1", log_directory=tmp_path / "logs", chdir=tmp_path)
+    server.start()
+    with mark.open("w"):
+        pass
+    with server.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        with server.connect() as later:
+            # The front answers this one alone, so it has read the first one by then.
+            later.sendall(b"what?\r\n\r\n")
+            assert later.recv(12) == b"HTTP/1.1 400"
+        assert server.stop() == 0
+        assert connection.recv(1024) == b""
+    server.assert_nothing_left()
+
+
 def test_a_signal_while_starting_stops_it(tmp_path: Path):
     """A TERM that arrives before the application is imported is not lost."""
     os.mkfifo(tmp_path / "slow")

@@ -135,6 +135,23 @@ class TestTerm:
         server.assert_nothing_left()
 
 
+@pytest.mark.indrik_only
+@pytest.mark.parametrize("worker", [["--worker-class", "sync"], ["--threads", "4"]], ids=["sync", "gthread"])
+def test_sys_exit_in_a_request_replaces_the_worker_and_loses_no_request(start, connect, worker):
+    server = start("wsgi_app:app", "--workers", "1", *worker)
+    assert connect(server).get("/hello").status == 200
+    before = server.workers()
+    others = [connect(server) for _ in range(20)]
+    leaving = connect(server)
+    leaving.send("GET /exit HTTP/1.1\r\nHost: t\r\n\r\n")
+    for other in others:
+        other.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+    assert leaving.read_answer().status == 500
+    assert [other.read_answer().text for other in others] == ["hello"] * 20
+    poll(lambda: server.workers() and server.workers() != before, "another worker")
+    assert connect(server).get("/hello").text == "hello"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_int_and_quit_stop_at_once(start, connect, gate: Gate, number):
     server = start("wsgi_app:app", "--graceful-timeout", "60", "--timeout", "60")
