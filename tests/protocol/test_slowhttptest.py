@@ -11,6 +11,7 @@ from support.server import Server
 
 CLIENTS = 150
 SECONDS = 12
+PROBE_SECONDS = 0.05
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 ATTACKS = {
@@ -38,9 +39,11 @@ def test_service_is_available_throughout(connect, server, attack):
     attacker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         answered = 0
-        while attacker.poll() is None:
+        while not ended_within(attacker, PROBE_SECONDS):
             # Our own probe: a fresh connection is answered all the time.
-            assert connect(server, 3).get("/hello").text == "hello"
+            probe = connect(server, 3)
+            assert probe.get("/hello").text == "hello"
+            probe.socket.close()
             answered += 1
     finally:
         output, _ = attacker.communicate()
@@ -48,3 +51,11 @@ def test_service_is_available_throughout(connect, server, attack):
     verdicts = re.findall(r"service available:\s*(YES|NO)", COLOURS.sub("", output.decode()))
     assert verdicts, output.decode()
     assert "NO" not in verdicts, f"not available {verdicts.count('NO')} of {len(verdicts)} times"
+
+
+def ended_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
