@@ -257,6 +257,35 @@ INJECTIONS = {
 }
 
 
+@pytest.mark.indrik_only
+class TestBrokenBehindSound:
+    """What cannot be read does not spoil what came before it in the same packet."""
+
+    def test_a_request_in_front_of_a_broken_one_is_answered(self, wire):
+        wire.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\nGET /hello HTTP/1.1\nHost: t\n\n")
+        assert wire.read_answer().text == "hello"
+        assert wire.read_answer().status == 400
+        wire.assert_closed()
+
+    def test_the_end_of_a_body_in_front_of_a_broken_request_is_kept(self, wire):
+        wire.send("POST /input?how=read HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\n")
+        wire.send("hello\nGET /hello HTTP/1.1\n\n")
+        answer = wire.read_answer()
+        assert "hello" in answer.text
+        assert wire.read_answer().status == 400
+        wire.assert_closed()
+
+    @pytest.mark.parametrize("last", ["0;a=\r\n\r\n", "0\r\nHost: a\r\n\r\n", "0\n\r\n", "zz\r\n"])
+    def test_a_broken_chunked_body_never_counts_as_whole_however_it_is_cut(self, connect, server, last):
+        head = "POST /upload HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        for cut in range(len(last)):
+            wire = connect(server)
+            wire.send(head + last[:cut])
+            wire.send(last[cut:])
+            assert wire.read_answer().status == 400
+            wire.assert_closed()
+
+
 class TestHygiene:
     @pytest.mark.parametrize("kind", INJECTIONS)
     def test_an_injected_header_is_a_500_and_a_log_line(self, wire, server, kind):

@@ -21,6 +21,10 @@ pub struct Screen {
     /// A head that came in pieces.
     partial: Vec<u8>,
     requests: u64,
+    /// Of the read that was refused: bytes in front of what was refused.
+    accepted: usize,
+    /// It was refused within a body.
+    broken_in_body: bool,
 }
 
 #[derive(Debug)]
@@ -101,18 +105,27 @@ impl Screen {
     /// At the start of a connection.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Start { empty_line_seen: false }, partial: Vec::new(), requests: 0 }
+        Self {
+            state: State::Start { empty_line_seen: false },
+            partial: Vec::new(),
+            requests: 0,
+            accepted: 0,
+            broken_in_body: false,
+        }
     }
 
     /// Looks at the next bytes from the client.
     ///
     /// # Errors
     /// The first break of the rules; every later call gives the same.
-    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
-        while !bytes.is_empty() {
-            match self.step(bytes) {
-                Ok(used) => bytes = &bytes[used..],
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let mut at = 0;
+        while at < bytes.len() {
+            match self.step(&bytes[at..]) {
+                Ok(used) => at += used,
                 Err(broken) => {
+                    self.accepted = at;
+                    self.broken_in_body = matches!(self.state, State::Chunked(_));
                     self.state = State::Broken(broken);
                     self.partial = Vec::new();
                     return Err(broken);
@@ -120,6 +133,19 @@ impl Screen {
             }
         }
         Ok(())
+    }
+
+    /// After a refusal: how many bytes of that read stand in front of the message (or the part of
+    /// a body) that was refused. They belong to whole requests, or to the body of one.
+    #[must_use]
+    pub const fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// After a refusal: whether it was a body whose framing is broken, and not a head.
+    #[must_use]
+    pub const fn is_broken_in_body(&self) -> bool {
+        self.broken_in_body
     }
 
     /// Whether the bytes so far end between two requests.
@@ -400,6 +426,19 @@ mod tests {
             let verdict = screen.read(first).and_then(|()| screen.read(rest));
             assert_eq!(verdict, Err(Broken::EmptyLine), "cut after {cut} bytes");
         }
+    }
+
+    #[test]
+    fn what_stands_in_front_of_a_refused_message_is_told_from_it() {
+        let mut screen = Screen::new();
+        screen.read(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhe").expect("half a body");
+        assert_eq!(screen.read(b"llo\n\nG"), Err(Broken::BareLineFeed));
+        assert_eq!((screen.accepted(), screen.is_broken_in_body()), (3, false));
+
+        let mut screen = Screen::new();
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(screen.read(&[&head[..], b"nonsense"].concat()), Err(Broken::ChunkSize));
+        assert_eq!((screen.accepted(), screen.is_broken_in_body()), (head.len(), true));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A client's socket as hyper reads and writes it.
 //!
 //! Every byte that comes in is shown to the framing screen before hyper sees it. When the screen
-//! refuses, hyper is given a byte that is valid nowhere, so that it answers 400 and closes. The
-//! socket also notes what the connection waits for, for the sweeper, and can put an interim
+//! refuses a head, hyper is given what came before it and then a byte that is valid in no head, so
+//! that it answers 400 and closes; when it refuses a body, the body ends with an error. The socket also notes what the connection waits for, for the sweeper, and can put an interim
 //! response between two of hyper's writes.
 
 use std::io;
@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::sweep::{Phase, Watch};
 
-/// Valid in no place of a request; hyper answers it with 400. The line ends belong to it: hyper does
+/// Valid in no place of a head; hyper answers it with 400. The line ends belong to it: hyper does
 /// not look at a head that came in pieces before it sees the end of one.
 const POISON: &[u8] = b"\0\r\n\r\n";
 /// A response up to this size is written in one piece.
@@ -96,7 +96,11 @@ impl ClientIo {
 
     /// Puts bytes back in front. They have been screened.
     pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.before = bytes;
+        self.before = if self.before.is_empty() {
+            bytes
+        } else {
+            [&bytes[..], &self.before[..]].concat().into()
+        };
     }
 
     /// Whether the client's bytes so far end between two requests.
@@ -139,6 +143,22 @@ impl ClientIo {
             }
         }
         result
+    }
+
+    /// Gives hyper bytes that were read before.
+    fn give_before(&mut self, cursor: &mut ReadBufCursor<'_>) {
+        let len = self.before.len().min(cursor.remaining());
+        cursor.put_slice(&self.before[..len]);
+        self.before.advance(len);
+    }
+
+    /// How the stream ends for hyper after a refusal. A body must not only stop: no byte that could
+    /// be put behind what hyper has of it fails in every place of a chunked one.
+    fn end_of_broken(&self) -> io::Result<()> {
+        if self.screen.is_broken_in_body() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken"));
+        }
+        Ok(())
     }
 
     /// Sends interim responses that wait.
@@ -191,15 +211,12 @@ impl Read for ClientIo {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.broken {
-            // Hyper has had its poison; from here on the stream has ended for it.
+        if !this.before.is_empty() {
+            this.give_before(&mut cursor);
             return Poll::Ready(Ok(()));
         }
-        if !this.before.is_empty() {
-            let len = this.before.len().min(cursor.remaining());
-            cursor.put_slice(&this.before[..len]);
-            this.before.advance(len);
-            return Poll::Ready(Ok(()));
+        if this.broken {
+            return Poll::Ready(this.end_of_broken());
         }
         // An interim response goes out even while hyper only reads.
         if this.state.has_interim.load(Ordering::Relaxed)
@@ -215,9 +232,20 @@ impl Read for ClientIo {
         this.at_end = bytes.is_empty();
         if this.check(bytes).is_ok() {
             cursor.put_slice(bytes);
-        } else {
-            cursor.put_slice(&POISON[..POISON.len().min(cursor.remaining())]);
+            return Poll::Ready(Ok(()));
         }
+        // What belongs to the requests in front of the broken one is served.
+        cursor.put_slice(&bytes[..this.screen.accepted()]);
+        if !this.screen.is_broken_in_body() {
+            this.before = Bytes::from_static(POISON);
+        }
+        if this.screen.accepted() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if this.before.is_empty() {
+            return Poll::Ready(this.end_of_broken());
+        }
+        this.give_before(&mut cursor);
         Poll::Ready(Ok(()))
     }
 }
