@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import pytest
 from support.gate import Gate
@@ -180,3 +182,14 @@ def test_many_clients_at_once_are_all_served_by_gthread(start, connect):
     for thread in threads:
         thread.join()
     assert not failed
+
+
+def test_more_clients_than_the_soft_limit_of_descriptors_are_served(tmp_path, connect):
+    """The front raises it for itself; the application keeps the one it knows."""
+    server = Server("wsgi_app:app", "--workers", "1", log_directory=tmp_path / "logs")
+    server.command = ["sh", "-c", 'ulimit -Sn 64 && exec "$@"', "sh", *server.command]
+    with server:
+        wires = [connect(server) for _ in range(200)]
+        assert [wire.get("/hello").text for wire in wires] == ["hello"] * 200
+        limits = Path(f"/proc/{server.workers()[0]}/limits").read_text()
+        assert re.search(r"Max open files +64 ", limits)

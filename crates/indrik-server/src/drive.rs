@@ -24,6 +24,7 @@ use indrik_core::supervise::{Event, ExitStatus, Level, Signal, Supervisor};
 use indrik_sys::bell::Bell;
 use indrik_sys::process::End;
 use indrik_sys::signals::SignalStream;
+use rustix::process::{Resource, Rlimit, getrlimit};
 
 use crate::boot::{PidFile, SocketFile};
 use crate::front::{EventSink, Front, FrontEvent, Listener};
@@ -89,6 +90,8 @@ struct Drive {
     listener_names: Vec<ListenerName>,
     socket_files: Vec<SocketFile>,
     pid_file: Option<PidFile>,
+    /// The limit of descriptors this process was started with; what it starts gets the same.
+    descriptors_at_start: Rlimit,
     front: Option<Front>,
     greeted: bool,
     heartbeats_due: Instant,
@@ -130,6 +133,7 @@ impl Drive {
             listener_names: Vec::new(),
             socket_files: Vec::new(),
             pid_file: None,
+            descriptors_at_start: getrlimit(Resource::Nofile),
             front: None,
             greeted: false,
             heartbeats_due: now + HEARTBEAT_INTERVAL,

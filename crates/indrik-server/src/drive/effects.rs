@@ -2,6 +2,7 @@
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
+use rustix::process::{Pid, Resource, prlimit};
 
 use super::Drive;
 use crate::front::Front;
@@ -40,6 +41,7 @@ impl Drive {
     fn spawn_zygote(&mut self, generation: Generation) {
         match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd) {
             Ok(zygote) => {
+                self.restore_descriptor_limit(zygote.child.pid());
                 self.zygotes.insert(generation, zygote);
                 self.begin_generation(generation);
             }
@@ -48,6 +50,14 @@ impl Drive {
                 self.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
                 self.pending.push_back(Event::ZygoteExited { generation });
             }
+        }
+    }
+
+    /// Only the front needs the raised limit, see `raise_descriptor_limit`.
+    fn restore_descriptor_limit(&self, pid: u32) {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            // One that has ended already is heard of elsewhere.
+            let _ = prlimit(Some(pid), Resource::Nofile, self.descriptors_at_start);
         }
     }
 

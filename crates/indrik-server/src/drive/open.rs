@@ -5,6 +5,7 @@ use std::sync::Arc;
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch, TextFile, resolve};
 use indrik_core::supervise::{Event, Failure, FailureKind, Level};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Drive;
 use crate::boot::{self, PidFile};
@@ -85,6 +86,7 @@ impl Drive {
     }
 
     fn start_front(&mut self, config: &Arc<Config>) {
+        raise_descriptor_limit();
         let sockets = std::mem::take(&mut self.sockets);
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
         match Front::start(Arc::clone(config), sockets, log, sink) {
@@ -95,6 +97,14 @@ impl Drive {
             }
         }
     }
+}
+
+/// Every connection is a descriptor, and the soft limit (often 1,024) is so low for the sake of programs
+/// that call `select`. Those may be in the workers, so zygotes are given the old limit.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where this is not allowed, the limit stands as it is, and accepting says when it is reached.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// The launch with `indrik.toml` as it is now.
