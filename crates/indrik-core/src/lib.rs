@@ -9,4 +9,5 @@ pub mod dispatch;
 pub mod http1;
 pub mod ids;
 pub mod settings;
+pub mod spin;
 pub mod supervise;

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use indrik_core::spin::SpinBudget;
+use parking_lot::Mutex;
 use pyo3::prelude::*;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -12,14 +14,16 @@ use crate::channel::{Channel, broken};
 /// The longest sleep: then the heartbeat moves and signals are looked for.
 const SLEEP_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// How long to look for a request before sleeping, if another core is there to send one.
-const SPIN_MAX: Duration = Duration::from_micros(10);
+/// Twice a wake-up across cores on a virtual machine: what it takes a client that waits for its
+/// answer to send the next request.
+const SPIN_MAX_US: u32 = 150;
 
 /// Waits for requests of one channel; any number of threads may.
 pub(crate) struct Idle {
     /// Watches the channel's wake-up, edge-triggered: each ring wakes one of the threads that
     /// wait, and nobody needs to read the counter.
     epoll: OwnedFd,
-    may_spin: bool,
+    spin: Mutex<SpinBudget>,
 }
 
 impl Idle {
@@ -34,7 +38,9 @@ impl Idle {
             epoll::add(&epoll, &channel.wake, EventData::new_u64(0), flags)?;
             Ok(epoll)
         };
-        Ok(Self { epoll: create()?, may_spin: indrik_sys::cpus::available() > 1 })
+        let another_core = indrik_sys::cpus::available() > 1;
+        let spin = SpinBudget::new(if another_core { SPIN_MAX_US } else { 0 });
+        Ok(Self { epoll: create()?, spin: Mutex::new(spin) })
     }
 
     /// Looks for a request for a short while, with the GIL held. True: there is one.
@@ -42,18 +48,21 @@ impl Idle {
     /// # Errors
     /// When the channel is broken.
     pub(crate) fn spin(&self, channel: &Channel) -> PyResult<bool> {
-        if !self.may_spin {
+        let budget_us = self.spin.lock().next_us();
+        if budget_us == 0 {
             return Ok(false);
         }
-        let end = Instant::now() + SPIN_MAX;
+        let end = Instant::now() + Duration::from_micros(u64::from(budget_us));
         loop {
             for _ in 0..16 {
                 std::hint::spin_loop();
             }
             if channel.requests.lock().look().map_err(broken)? {
+                self.spin.lock().found();
                 return Ok(true);
             }
             if Instant::now() >= end {
+                self.spin.lock().missed();
                 return Ok(false);
             }
         }

@@ -268,6 +268,11 @@ impl Link {
         wakers.extend(self.drain_waker.take());
     }
 
+    /// Whether something of the worker waits to be taken.
+    pub(super) fn has_sent(&mut self) -> bool {
+        !matches!(self.channel.responses.look(), Ok(false))
+    }
+
     /// Says to the worker that the front sleeps; true if there is something to take first.
     pub(super) fn must_look(&mut self) -> bool {
         !matches!(self.channel.responses.prepare_sleep(), Ok(true))

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
 use indrik_core::ids::WorkerId;
+use indrik_core::spin::SpinBudget;
 use indrik_ring::{CHUNK_MAX, CreditWait, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
 use indrik_sys::packets::PacketSocket;
 use parking_lot::Mutex;
@@ -21,9 +22,14 @@ use tokio::sync::{Notify, watch};
 
 use super::ahead::Buffered;
 use super::exchange::{Event, Exchange, Place};
-use super::{EventSink, FrontEvent, Interface};
+use super::{EventSink, FrontEvent, Interface, clock};
 use link::{Link, Push};
 
+/// How long an io thread looks for an answer before it sleeps, if workers have another core: a
+/// quick application answers within it.
+const SPIN_MAX_US: u32 = 40;
+/// With more requests than this at the workers an io thread does not look, but sleeps.
+const SPIN_REQUESTS_MAX: usize = 2;
 /// Descriptors taken from one worker before others get their turn.
 const BATCH_DESCRIPTORS_MAX: usize = 512;
 
@@ -66,6 +72,7 @@ struct Inner {
     wakers: Vec<Waker>,
     counts: Counts,
     ahead_told: bool,
+    spin: SpinBudget,
 }
 
 /// What has been counted since the start.
@@ -98,6 +105,7 @@ impl Pool {
             wakers: Vec::new(),
             counts: Counts::default(),
             ahead_told: false,
+            spin: SpinBudget::new(if wake_at_once { SPIN_MAX_US } else { 0 }),
         };
         Self {
             inner: Mutex::new(inner),
@@ -187,7 +195,7 @@ impl Pool {
                 let Some(link) = inner.links.get_mut(&id) else { return };
                 if link.reclaim(slot, generation) {
                     inner.dispatch.reclaimed(id);
-                    let now = super::clock::coarse();
+                    let now = clock::coarse();
                     self.place_waiting(inner, now);
                     self.check_drained(inner, id);
                 } else {
@@ -339,8 +347,13 @@ impl Pool {
     pub(super) fn before_park(&self, thread: usize, threads: usize) {
         let mut wakers = Vec::new();
         let mut inner = self.inner.lock();
-        for (id, link) in &mut inner.links {
+        for link in inner.links.values_mut() {
             link.channel.flush();
+        }
+        if threads == 1 {
+            inner.spin();
+        }
+        for (id, link) in &mut inner.links {
             if id.0 as usize % threads == thread && link.must_look() {
                 wakers.extend(link.drain_waker.take());
             }
@@ -496,6 +509,29 @@ impl Pool {
 }
 
 impl Inner {
+    /// Looks for an answer for a moment if one or two are awaited: with more, there is something
+    /// to do soon in any case, and with none there is nothing to come.
+    fn spin(&mut self) {
+        let in_flight: usize = self.links.values().map(Link::in_use).sum();
+        if !(1..=SPIN_REQUESTS_MAX).contains(&in_flight) {
+            return;
+        }
+        let budget = Micros::from(self.spin.next_us());
+        if budget == 0 {
+            return;
+        }
+        let end = clock::now() + budget;
+        while clock::now() < end {
+            if self.links.values_mut().any(|link| link.has_sent()) {
+                return self.spin.found();
+            }
+            for _ in 0..16 {
+                std::hint::spin_loop();
+            }
+        }
+        self.spin.missed();
+    }
+
     fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
         exchange.set_in_queue(number, arrived);
         self.waiting.insert(number, Arc::clone(exchange));
