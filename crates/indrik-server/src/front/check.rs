@@ -1,6 +1,6 @@
 //! What a request must be before anything is done for it. Framing has been checked by the screen.
 
-use http::header::{CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use indrik_core::settings::Config;
@@ -17,15 +17,31 @@ const LINE_BYTES_MAX: usize = 65_536;
 /// Gunicorn's rule for the length of a method.
 const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
 
+/// Which of the fields that mean something here were seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) upgrade: bool,
+    expect: bool,
+    content_type: bool,
+    transfer_encoding: bool,
+}
+
 /// Checks a request's head.
-pub(super) fn head(config: &Config, parts: &Parts) -> Result<(), Refusal> {
-    limits(config, parts)?;
+pub(super) fn head(config: &Config, parts: &Parts) -> Result<Seen, Refusal> {
+    let seen = limits(config, parts)?;
     method(&parts.method)?;
     request_target(parts)?;
     host(parts)?;
-    expectation(parts)?;
-    content_type(&parts.headers)?;
-    transfer_codings(&parts.headers)
+    if seen.expect {
+        expectation(parts)?;
+    }
+    if seen.content_type {
+        content_type(&parts.headers)?;
+    }
+    if seen.transfer_encoding {
+        transfer_codings(&parts.headers)?;
+    }
+    Ok(seen)
 }
 
 /// Checks the length that a body claims to have.
@@ -38,7 +54,8 @@ pub(super) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal
     }
 }
 
-fn limits(config: &Config, parts: &Parts) -> Result<(), Refusal> {
+/// Checks the sizes, and notes on the way which fields are there.
+fn limits(config: &Config, parts: &Parts) -> Result<Seen, Refusal> {
     let line = parts.method.as_str().len() + target(parts).len() + LINE_REST_BYTES;
     let line_max = match config.limit_request_line {
         0 => LINE_BYTES_MAX,
@@ -51,7 +68,12 @@ fn limits(config: &Config, parts: &Parts) -> Result<(), Refusal> {
         return Err(too_large("too many header fields"));
     }
     let mut total = line;
+    let mut seen = Seen::default();
     for (name, value) in &parts.headers {
+        seen.upgrade |= name == UPGRADE;
+        seen.expect |= name == EXPECT;
+        seen.content_type |= name == CONTENT_TYPE;
+        seen.transfer_encoding |= name == TRANSFER_ENCODING;
         // ": " and CR LF count, as in Gunicorn.
         let size = name.as_str().len() + value.len() + 4;
         if config.limit_request_field_size != 0 && size > config.limit_request_field_size {
@@ -62,7 +84,7 @@ fn limits(config: &Config, parts: &Parts) -> Result<(), Refusal> {
     if total > HEAD_BYTES_MAX {
         return Err(too_large("the header fields together are too large"));
     }
-    Ok(())
+    Ok(seen)
 }
 
 const fn too_large(message: &'static str) -> Refusal {

@@ -103,8 +103,7 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
         .half_close(false)
         .max_headers(limits.limit_request_fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
-    // Boxed, because hyper gives the socket back only from a connection that can be moved.
-    let handler = service_fn(|request| Box::pin(serve(Arc::clone(client), request)));
+    let handler = service_fn(|request| serve(client, request));
     let mut connection = Box::pin(builder.serve_connection(io, handler));
     let ended = poll_fn(|cx| poll_drive(&client.watch, connection.as_mut(), cx)).await;
     // hyper's type can be moved again: it is `Unpin`, and done.

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
@@ -14,6 +16,7 @@ use indrik_core::dispatch::Micros;
 use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
 use parking_lot::Mutex;
 
+use super::access_log::Entry;
 use super::answer::Refusal;
 use super::client_io::IoState;
 use super::exchange::{Event, Exchange, Outgoing};
@@ -41,54 +44,120 @@ pub(super) struct Client {
     pub(super) upgrade: Mutex<Option<Upgrade>>,
 }
 
-/// Serves one request.
-pub(super) async fn serve(
-    client: Arc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+/// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
+pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving {
     client.watch.begin();
     let log = client.shared.access_log.as_ref();
     let arrived = if log.is_some() { clock::now() } else { clock::coarse() };
     let (parts, body) = request.into_parts();
-    let entry = log.map(|log| log.entry(&client, &parts, arrived));
-    let mut response = match answer(&client, parts, body, arrived).await {
-        Ok(response) => response,
-        Err(refusal) => refusal.into_response(),
-    };
-    if client.shared.is_draining() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
-    }
-    let entry = entry.map(|entry| entry.with_response(&response));
-    response.body_mut().ends(Arc::clone(&client.watch), entry);
-    Ok(response)
+    let entry = log.map(|log| log.entry(client, &parts, arrived));
+    let wait = begin(client, parts, body, arrived).unwrap_or_else(Wait::Refused);
+    Serving { client: Arc::clone(client), entry, wait }
 }
 
-/// The answer to one request, or why there is none.
-async fn answer(
+/// Checks a request and gives it to the pool, if its body is here.
+fn begin(
     client: &Arc<Client>,
     parts: Parts,
     body: Incoming,
     arrived: Micros,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Wait, Refusal> {
     let config = &client.shared.config;
-    check::head(config, &parts)?;
+    let seen = check::head(config, &parts)?;
     check::body_size(config, body.size_hint().exact())?;
-    if ws_bridge::is_requested(&parts) && client.shared.interface().await? == Interface::Asgi {
-        return Box::pin(ws_bridge::serve(client, parts, arrived)).await;
+    if seen.upgrade || !body.is_end_stream() {
+        return Ok(Wait::Later(Box::pin(serve_later(Arc::clone(client), parts, body, arrived))));
     }
-    let (upload, ready) = if body.is_end_stream() {
-        (Upload::Inline(Bytes::new()), arrived)
-    } else {
-        let interface = client.shared.interface().await?;
-        let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
-        let upload = Box::pin(upload::receive(&client.shared, interface, expects, body)).await?;
-        // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
-        (upload, clock::now())
-    };
-    let mut call = Call::new(client, parts, upload, Flags::NONE);
-    call.submit(ready)?;
+    let mut call = Call::new(client, parts, Upload::Inline(Bytes::new()), Flags::NONE);
+    call.submit(arrived)?;
+    Ok(Wait::Response(call))
+}
+
+/// A request that something has to be waited for: what the workers run, or the body.
+async fn serve_later(
+    client: Arc<Client>,
+    parts: Parts,
+    body: Incoming,
+    arrived: Micros,
+) -> Result<Response<Body>, Refusal> {
+    let interface = client.shared.interface().await?;
+    if ws_bridge::is_requested(&parts) && interface == Interface::Asgi {
+        return ws_bridge::serve(&client, parts, arrived).await;
+    }
+    let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
+    let upload = upload::receive(&client.shared, interface, expects, body).await?;
+    let mut call = Call::new(&client, parts, upload, Flags::NONE);
+    // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
+    call.submit(clock::now())?;
     call.response().await
+}
+
+/// A request being served. Most are one call and one event; those need no future of their own.
+pub(super) struct Serving {
+    client: Arc<Client>,
+    entry: Option<Box<Entry>>,
+    wait: Wait,
+}
+
+type Answer = Result<Response<Body>, Refusal>;
+
+/// What a request waits for.
+enum Wait {
+    /// Nothing: it is refused.
+    Refused(Refusal),
+    /// The worker's first event.
+    Response(Call),
+    /// Anything else.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// It is over.
+    Over,
+}
+
+impl Future for Serving {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let answer = loop {
+            match &mut this.wait {
+                Wait::Refused(refusal) => break Err(*refusal),
+                Wait::Response(call) => match ready!(call.exchange.poll_next(cx)) {
+                    Event::Response { payload, head_len, flags } if !flags.has(Flags::FILE) => {
+                        break call.begin_response(&payload, head_len, flags, None);
+                    }
+                    event => this.wait.go_on(event),
+                },
+                Wait::Later(future) => break ready!(future.as_mut().poll(cx)),
+                Wait::Over => return Poll::Pending,
+            }
+        };
+        this.wait = Wait::Over;
+        Poll::Ready(Ok(this.finish(answer)))
+    }
+}
+
+impl Wait {
+    /// The first event is not the whole story.
+    fn go_on(&mut self, event: Event) {
+        if let Self::Response(mut call) = std::mem::replace(self, Self::Over) {
+            call.first = Some(event);
+            *self = Self::Later(Box::pin(async move { call.response().await }));
+        }
+    }
+}
+
+impl Serving {
+    /// The last things that every answer gets.
+    fn finish(&mut self, answer: Answer) -> Response<Body> {
+        let mut response = answer.unwrap_or_else(Refusal::into_response);
+        if self.client.shared.is_draining() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(http::header::CONNECTION, close);
+        }
+        let entry = self.entry.take().map(|entry| entry.with_response(&response));
+        response.body_mut().ends(Arc::clone(&self.client.watch), entry);
+        response
+    }
 }
 
 /// A request on its way through a worker.
@@ -105,6 +174,8 @@ pub(super) struct Call {
     /// The body came in a coding that others on the way may have framed differently.
     odd_coding: bool,
     replays: u32,
+    /// An event that was taken out already.
+    first: Option<Event>,
     /// The client's side still waits for the end of it.
     open: bool,
 }
@@ -146,6 +217,7 @@ impl Call {
             takes_interim: parts.version >= Version::HTTP_11,
             odd_coding,
             replays: 0,
+            first: None,
             open: false,
         }
     }
@@ -205,7 +277,11 @@ impl Call {
     /// The next event that the interface in use has to deal with; the others are dealt with here.
     pub(super) async fn next(&mut self) -> Result<Event, Refusal> {
         loop {
-            match self.exchange.next().await {
+            let event = match self.first.take() {
+                Some(event) => event,
+                None => self.exchange.next().await,
+            };
+            match event {
                 Event::Informational { payload } => self.informational(&payload),
                 Event::WorkerLost { started } => self.try_again(started)?,
                 Event::QueueTimeout => {
