@@ -6,11 +6,13 @@ imported where they are used: a worker's memory is measured against the bare app
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 DEFAULT_NAMES = ("application", "app")
 """Looked for, in this order, when the specification names no attribute."""
@@ -59,7 +61,8 @@ def load(spec: str) -> Any:
 
 def _import(module_name: str, spec: str) -> ModuleType:
     try:
-        return importlib.import_module(module_name)
+        __import__(module_name)
+        return sys.modules[module_name]
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(missing + "."):

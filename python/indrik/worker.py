@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
-import socket
 import sys
-from collections.abc import Callable
-from typing import Any
 
-from indrik import _native, loader
-from indrik.zygote import describe, send
+from indrik import loader
+from indrik.lean import _native
+from indrik.messages import connect, describe, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    import socket
+    from collections.abc import Callable
+    from typing import Any
+else:
+    # Without the enumerations that `signal` makes of its numbers.
+    import _signal as signal
 
 EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
@@ -22,8 +29,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any) -> int:
     memory, request_wake, response_wake, descriptors, control_fd = fds
     for fd in fds:
         os.set_inheritable(fd, False)
-    control = socket.socket(fileno=control_fd)
-    control.setblocking(True)
+    control = connect(control_fd)
     # The supervisor says when to begin: then it knows the worker and will hear of its end.
     if not control.recv(64):
         return 0

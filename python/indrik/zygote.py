@@ -2,26 +2,31 @@
 
 The supervisor starts it with a message socket and talks to it in JSON, one message at a time. It
 never starts a thread of its own: a fork copies only the thread that forks.
+
+What it imports, every worker pays for, so it imports little: no ``typing``, nothing that needs
+``re`` or ``enum``. The modules in C that ``signal`` and ``socket`` wrap do as well.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
-import signal
-import socket
 import sys
-from typing import Any
 
-from indrik import _native, loader
+from indrik import loader, worker
+from indrik.lean import _native
+from indrik.messages import connect, describe, receive, send
 
-MESSAGE_BYTES_MAX = 64 * 1024
-"""The largest message either side sends."""
-TEXT_CHARS_MAX = 10_000
-"""A traceback is cut to this, so that it fits a message with room for the rest."""
-FORK_FDS = 5
-"""Memory, request wake, response wake, socket for descriptors, control socket."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    import socket
+    from typing import Any
+else:
+    import _signal as signal
+
+CONFIG_FILE = "gunicorn.conf.py"
+"""Read when no file is named and the directory has one, as in `config_file`."""
 
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
@@ -31,9 +36,8 @@ def main(fd: int) -> None:
     # A terminal or a service manager signals the whole group; when to leave is the supervisor's word.
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    connection = socket.socket(fileno=fd)
-    connection.set_inheritable(False)
-    Zygote(connection).serve()
+    os.set_inheritable(fd, False)
+    Zygote(connect(fd)).serve()
 
 
 class Zygote:
@@ -49,8 +53,9 @@ class Zygote:
     def serve(self) -> None:
         """Does what it is told, until told to leave."""
         while True:
-            data, fds, _, _ = socket.recv_fds(self._connection, MESSAGE_BYTES_MAX, FORK_FDS)
-            request: dict[str, Any] = json.loads(data) if data else {"op": "exit"}
+            request, fds = receive(self._connection)
+            if request is None:
+                return
             op = request["op"]
             if op == "read_config":
                 self._read_config(request)
@@ -62,15 +67,20 @@ class Zygote:
                 return
 
     def _read_config(self, request: dict[str, Any]) -> None:
-        from indrik import config_file
-
+        path = request.get("path")
         if request.get("chdir"):
             os.chdir(request["chdir"])
         # Like an application, a configuration file may import what lies beside it.
         if sys.path[:1] != [os.getcwd()]:
             sys.path.insert(0, os.getcwd())
+        if path is None and not os.path.exists(CONFIG_FILE):
+            # Reading one takes Python's own parser, the largest module here.
+            send(self._connection, {"event": "config", "path": None, "values": {}, "lines": {}})
+            return
+        from indrik import config_file
+
         try:
-            found = config_file.read(request.get("path"))
+            found = config_file.read(path)
         except config_file.ConfigFileError as error:
             send(
                 self._connection,
@@ -110,21 +120,19 @@ class Zygote:
         gc.freeze()
         send(self._connection, {"event": "ready"})
 
-    def _fork(self, worker: int, fds: list[int]) -> None:
+    def _fork(self, number: int, fds: list[int]) -> None:
         try:
             pid = _native.fork_worker()
         except (OSError, RuntimeError) as error:
             _close(fds)
-            send(self._connection, {"event": "fork_failed", "worker": worker, "message": str(error)})
+            send(self._connection, {"event": "fork_failed", "worker": number, "message": str(error)})
             return
         if pid == 0:
             self._connection.close()
-            from indrik import worker as worker_module
-
-            name = f"indrik: worker {worker} gen {self._generation} [{self._title}]"
-            sys.exit(worker_module.main(self._config, name, fds, self._app))
+            name = f"indrik: worker {number} gen {self._generation} [{self._title}]"
+            sys.exit(worker.main(self._config, name, fds, self._app))
         _close(fds)
-        send(self._connection, {"event": "forked", "worker": worker, "pid": pid})
+        send(self._connection, {"event": "forked", "worker": number, "pid": pid})
 
 
 def enter(config: dict[str, Any]) -> None:
@@ -145,52 +153,6 @@ def redirect_errors(config: dict[str, Any]) -> None:
     fd = os.open(log["path"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     os.dup2(fd, 2)
     os.close(fd)
-
-
-def describe(error: loader.LoadError) -> dict[str, str]:
-    """The fields of a "failed" or "boot_failed" message."""
-    return {
-        "kind": error.kind,
-        "message": cut(error.message),
-        "hint": cut(error.hint),
-        "traceback": cut(error.traceback),
-    }
-
-
-def cut(text: str) -> str:
-    """The beginning and the end of a text that is too long for a message."""
-    if len(text) <= TEXT_CHARS_MAX:
-        return text
-    half = TEXT_CHARS_MAX // 2
-    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
-
-
-def send(connection: socket.socket, message: dict[str, Any]) -> None:
-    """Sends one message; a supervisor that has gone is noticed at the next receive."""
-    data = _encode(message)
-    if len(data) > MESSAGE_BYTES_MAX:
-        if message.get("event") == "config":
-            data = _encode(
-                {
-                    "event": "config_failed",
-                    "file": message.get("path"),
-                    "line": None,
-                    "traceback": "",
-                    "message": f"the settings are larger than {MESSAGE_BYTES_MAX} bytes",
-                }
-            )
-        else:
-            small = {key: value[:1000] if isinstance(value, str) else value for key, value in message.items()}
-            data = _encode(small)
-    try:
-        connection.send(data)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-
-
-def _encode(message: dict[str, Any]) -> bytes:
-    # A traceback may hold lone surrogates, from file names that are not UTF-8.
-    return json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _close(fds: list[int]) -> None:
