@@ -44,7 +44,7 @@ pub(crate) fn run_wsgi_sync(
     let mut handler = Handler::new(py, &channel, &app, &options)?;
     let channel = channel.get();
     let idle = Idle::new(channel)?;
-    let mut pace = Pace::new();
+    let mut pace = Pace::new(indrik_sys::cpus::available() == 1);
     let mut head = Vec::new();
     loop {
         channel.control.beat();

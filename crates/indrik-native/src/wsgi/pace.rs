@@ -6,9 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-/// A finished response waits at most about this long for the end of its batch.
+/// A finished response waits at most about this long for the end of its batch, where the front has a
+/// core of its own to go on with.
 const HOLD_MAX: Duration = Duration::from_micros(50);
-/// After a request that took longer than [`HOLD_MAX`], this many are not held back at all.
+/// The same where front and worker share one core: the front could only run instead of the worker,
+/// and each change between them costs both their caches. (The front looks by itself every
+/// millisecond while it knows of requests behind the running one, so a slow request holds nothing
+/// back for longer.)
+const HOLD_MAX_SHARED: Duration = Duration::from_micros(500);
+/// After a request that took longer than the hold time, this many are not held back at all.
 const EAGER_REQUESTS: u32 = 1000;
 
 /// Watches how long requests take.
@@ -19,13 +25,15 @@ pub(crate) struct Pace {
     last: Instant,
     /// Requests that are not to be held back.
     eager: u32,
+    hold_max: Duration,
 }
 
 impl Pace {
     /// Nothing is known: nothing is held back.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shares_core: bool) -> Self {
         let now = Instant::now();
-        Self { since: now, last: now, eager: EAGER_REQUESTS }
+        let hold_max = if shares_core { HOLD_MAX_SHARED } else { HOLD_MAX };
+        Self { since: now, last: now, eager: EAGER_REQUESTS, hold_max }
     }
 
     /// The worker was idle until now, and the front has been woken for everything.
@@ -44,12 +52,12 @@ impl Pace {
         let took = now - self.last;
         let held = now - self.since;
         self.last = now;
-        if took > HOLD_MAX {
+        if took > self.hold_max {
             self.eager = EAGER_REQUESTS;
         } else {
             self.eager = self.eager.saturating_sub(1);
         }
-        let must = self.eager > 0 || held > HOLD_MAX;
+        let must = self.eager > 0 || held > self.hold_max;
         if must {
             self.since = now;
         }
@@ -67,14 +75,14 @@ mod tests {
     }
 
     fn calm() -> Pace {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(false);
         pace.eager = 0;
         pace
     }
 
     #[test]
     fn at_first_every_response_is_passed_on_at_once() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(false);
         for _ in 1..EAGER_REQUESTS {
             assert!(after(&mut pace, 1));
         }

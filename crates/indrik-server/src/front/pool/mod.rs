@@ -400,6 +400,10 @@ impl Pool {
     pub(super) fn tick(&self, now: Micros) {
         self.with(|inner| {
             inner.ahead_told = false;
+            // A worker may hold finished responses back for the end of its batch.
+            for link in inner.links.values_mut().filter(|link| link.has_sent()) {
+                inner.wakers.extend(link.drain_waker.take());
+            }
             while let Some((id, ahead)) = inner.dispatch.overdue(now) {
                 self.take_back(inner, id, ahead);
             }
