@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::client_io::Stream;
-use super::connection::{Origin, serve_connection};
+use super::connection::{Open, Origin, serve_connection};
 use super::{Listener, Shared};
 
 /// Pause after the system refused a connection for want of something (file descriptors).
@@ -45,8 +45,8 @@ pub(super) async fn accept(
     };
     let mut turn = usize::from(index);
     let mut give = |stream, origin| {
-        let shared = Arc::clone(&shared);
-        threads[turn % threads.len()].spawn(serve_std(shared, stream, origin));
+        let open = Open::new(&shared);
+        threads[turn % threads.len()].spawn(serve_std(open, stream, origin));
         turn += 1;
     };
     let mut complained = false;
@@ -158,13 +158,13 @@ const fn unix_origin(index: u16) -> Origin {
 }
 
 /// Runs on the connection's thread.
-async fn serve_std(shared: Arc<Shared>, stream: Fresh, origin: Origin) {
+async fn serve_std(open: Open, stream: Fresh, origin: Origin) {
     let stream = match stream {
         Fresh::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
         Fresh::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
     match stream {
-        Ok(stream) => serve_connection(shared, stream, origin).await,
-        Err(error) => shared.log.error(&format!("A connection could not be served: {error}")),
+        Ok(stream) => serve_connection(open, stream, origin).await,
+        Err(error) => open.log_lost(&error),
     }
 }

@@ -39,9 +39,8 @@ pub(super) struct Origin {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve_connection(shared: Arc<Shared>, stream: Stream, origin: Origin) {
-    let (key, watch) = shared.connections.add();
-    let _open = Open { shared: Arc::clone(&shared), key };
+pub(super) async fn serve_connection(open: Open, stream: Stream, origin: Origin) {
+    let (shared, watch) = (Arc::clone(&open.shared), Arc::clone(&open.watch));
     let state = Arc::new(IoState::default());
     let mut io = ClientIo::new(stream, Arc::clone(&watch), Arc::clone(&state));
     let client = Arc::new(Client {
@@ -72,10 +71,24 @@ pub(super) async fn serve_connection(shared: Arc<Shared>, stream: Stream, origin
     }
 }
 
-/// Takes the connection out of the list when it is over, however that comes.
-struct Open {
+/// A connection's place in the list, from the moment it is accepted until it is over, however that
+/// comes: so the front is never taken for idle while one is on its way to its thread.
+pub(super) struct Open {
     shared: Arc<Shared>,
     key: usize,
+    watch: Arc<Watch>,
+}
+
+impl Open {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        let (key, watch) = shared.connections.add();
+        Self { shared: Arc::clone(shared), key, watch }
+    }
+
+    /// The socket could not be taken over.
+    pub(super) fn log_lost(&self, error: &std::io::Error) {
+        self.shared.log.error(&format!("A connection could not be served: {error}"));
+    }
 }
 
 impl Drop for Open {

@@ -122,10 +122,10 @@ impl Front {
         let limits = DispatchLimits {
             queue_requests_max: config.queue_requests_max,
             queue_timeout_us: micros(config.queue_timeout),
+            queue_ahead_us: if wake_at_once { QUEUE_AHEAD_US } else { QUEUE_AHEAD_SHARED_US },
             ..DispatchLimits::default()
         };
         let servers = listeners.iter().map(Listener::server).collect();
-        let wake_at_once = indrik_sys::cpus::available() > 1;
         let shared = Arc::new(Shared {
             pool: Pool::new(limits, Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),

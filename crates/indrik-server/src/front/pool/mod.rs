@@ -401,8 +401,10 @@ impl Pool {
         self.with(|inner| {
             inner.ahead_told = false;
             // A worker may hold finished responses back for the end of its batch.
-            for link in inner.links.values_mut().filter(|link| link.has_sent()) {
-                inner.wakers.extend(link.drain_waker.take());
+            for link in inner.links.values_mut() {
+                if link.has_sent() {
+                    inner.wakers.extend(link.drain_waker.take());
+                }
             }
             while let Some((id, ahead)) = inner.dispatch.overdue(now) {
                 self.take_back(inner, id, ahead);
