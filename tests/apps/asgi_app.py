@@ -212,6 +212,57 @@ async def until_disconnect(scope: Scope, receive: Any, send: Any) -> None:
         mark(path, "send raised OSError")
 
 
+@route("/loop")
+async def loop_name(_scope: Scope, _receive: Any, send: Any) -> None:
+    await respond(send, type(asyncio.get_running_loop()).__module__.split(".")[0])
+
+
+@route("/cancel-receive")
+async def cancel_receive(_scope: Scope, receive: Any, send: Any) -> None:
+    """Cancel tasks that wait in `receive` and await them; then give up waiting, many times."""
+    await whole_body(receive)
+    outcomes: list[Any] = []
+    for _ in range(3):
+        task = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        task.cancel()
+        outcomes += await asyncio.gather(task, return_exceptions=True)
+    for _ in range(20):
+        try:
+            outcomes.append(await asyncio.wait_for(receive(), 0.001))
+        except (TimeoutError, asyncio.TimeoutError) as timeout:
+            outcomes.append(timeout)
+    await respond(send, " ".join(type(outcome).__name__ for outcome in outcomes))
+
+
+@route("/listen-meanwhile")
+async def listen_meanwhile(_scope: Scope, receive: Any, send: Any) -> None:
+    """As Django does: a task waits for the client to leave while the answer is made in a thread;
+    once the answer is sent, the task is cancelled and awaited."""
+
+    async def listen() -> None:
+        raise ConnectionError((await receive())["type"])
+
+    await whole_body(receive)
+    task = asyncio.ensure_future(listen())
+    text = await asyncio.to_thread(lambda: "answered")
+    await respond(send, text)
+    task.cancel()
+    outcomes = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(outcomes[0], ConnectionError | asyncio.CancelledError), outcomes
+
+
+@route("/receive-after-cancel")
+async def receive_after_cancel(scope: Scope, receive: Any, send: Any) -> None:
+    """Cancel a task that waits for the body; then read the body."""
+    task = asyncio.ensure_future(receive())
+    await asyncio.sleep(0)
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    mark(argument(scope, "mark"), type(outcome).__name__)
+    await respond(send, (await whole_body(receive)).decode("latin-1"))
+
+
 @route("/send-until-gone")
 async def send_until_gone(scope: Scope, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})

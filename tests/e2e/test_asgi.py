@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.gate import Gate
 from support.server import Server, poll
+from support.wire import Wire
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +22,22 @@ def server(start_shared) -> Server:
 @pytest.fixture
 def wire(connect, server):
     return connect(server)
+
+
+@pytest.fixture(scope="module", params=["asyncio", "installed"])
+def on_loop(request, start_shared, tmp_path_factory) -> Iterator[Wire]:
+    """One connection to a server on asyncio's own loop, one to a server on uvloop if it is there."""
+    environment = {}
+    if request.param == "asyncio":
+        hidden = tmp_path_factory.mktemp("hidden")
+        (hidden / "uvloop.py").write_text("raise ImportError('hidden by the test')\n")
+        environment["PYTHONPATH"] = str(hidden)
+    server = start_shared("asgi_app:app", "--workers", "1", interface="asgi", environment=environment)
+    wire = Wire(server.connect(), 10.0)
+    if request.param == "asyncio":
+        assert wire.get("/loop").text == "asyncio"
+    yield wire
+    wire.socket.close()
 
 
 def marks(path: Path) -> list[str]:
@@ -161,6 +179,27 @@ class TestDisconnect:
         wire.socket.close()
         poll(lambda: marks(path) == ["send raised OSError"], "the exception in send")
         assert connect(server).get("/hello").text == "hello"
+
+
+class TestCancellation:
+    """A task that waits in `receive` is cancelled and awaited, on either event loop."""
+
+    def test_the_task_ends_as_cancelled(self, on_loop):
+        wanted = " ".join(["CancelledError"] * 3 + ["TimeoutError"] * 20)
+        for _ in range(3):
+            assert on_loop.get("/cancel-receive").text == wanted
+
+    def test_a_listener_that_is_cancelled_after_the_answer_hinders_no_later_request(self, on_loop):
+        for _ in range(20):
+            assert on_loop.get("/listen-meanwhile").text == "answered"
+
+    def test_a_cancelled_receive_takes_nothing_of_the_body(self, on_loop, tmp_path):
+        path = tmp_path / "marks"
+        fields = "Host: t\r\nContent-Length: 5\r\nExpect: 100-continue"
+        on_loop.send(f"POST /receive-after-cancel?mark={path} HTTP/1.1\r\n{fields}\r\n\r\n")
+        poll(lambda: marks(path) == ["CancelledError"], "the cancelled task")
+        on_loop.send("whole")
+        assert on_loop.read_answer().text == "whole"
 
 
 @pytest.mark.indrik_only

@@ -44,8 +44,8 @@ impl Sent {
         exception: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyErr {
-        thrown(exception, value)
+    ) -> PyResult<()> {
+        Err(thrown(exception, value))
     }
 
     #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
@@ -114,11 +114,11 @@ impl Awaitable {
         exception: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         _traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyErr {
-        match self.abandon(py) {
-            Ok(()) => thrown(exception, value),
-            Err(error) => error,
-        }
+    ) -> PyResult<()> {
+        // A result, not a bare `PyErr`: that one would be returned as an object, which to the task
+        // means that the coroutine waits for it.
+        self.abandon(py)?;
+        Err(thrown(exception, value))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -155,7 +155,8 @@ impl Awaitable {
             return Ok(Poll::Ready(message.into_any()));
         }
         let future = exchange.server.get().future(py)?;
-        exchange.state.get()?.receive_waiters.push(future.clone().unbind());
+        let waiters = std::mem::take(&mut exchange.state.get()?.receive_waiters);
+        exchange.state.get()?.receive_waiters = joined_by(waiters, &future)?;
         Ok(Poll::Wait(future))
     }
 
@@ -182,7 +183,8 @@ impl Awaitable {
             return Ok(Poll::Ready(py.None().into_bound(py)));
         }
         let future = exchange.server.get().future(py)?;
-        exchange.state.get()?.send_waiters.push(future.clone().unbind());
+        let waiters = std::mem::take(&mut exchange.state.get()?.send_waiters);
+        exchange.state.get()?.send_waiters = joined_by(waiters, &future)?;
         Ok(Poll::Wait(future))
     }
 
@@ -295,6 +297,20 @@ unsafe extern "C" fn send_awaitable(
         unsafe { *result = value };
         outcome
     })
+}
+
+/// Those who wait, with one more. Futures of waits that were cancelled go: an application that
+/// gives up waiting again and again (`asyncio.wait_for`) must not make the list grow.
+fn joined_by(waiters: Vec<Py<PyAny>>, future: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyAny>>> {
+    let py = future.py();
+    let mut waiting = Vec::with_capacity(waiters.len() + 1);
+    for waiter in waiters {
+        if !waiter.bind(py).call_method0(intern!(py, "done"))?.is_truthy()? {
+            waiting.push(waiter);
+        }
+    }
+    waiting.push(future.clone().unbind());
+    Ok(waiting)
 }
 
 /// A future of the loop, marked as awaited.
