@@ -258,8 +258,8 @@ async def receive_after_cancel(scope: Scope, receive: Any, send: Any) -> None:
     task = asyncio.ensure_future(receive())
     await asyncio.sleep(0)
     task.cancel()
-    (outcome,) = await asyncio.gather(task, return_exceptions=True)
-    mark(argument(scope, "mark"), type(outcome).__name__)
+    outcomes = await asyncio.gather(task, return_exceptions=True)
+    mark(argument(scope, "mark"), type(outcomes[0]).__name__)
     await respond(send, (await whole_body(receive)).decode("latin-1"))
 
 
