@@ -176,14 +176,14 @@ impl Dispatch {
         self.ahead != 0
     }
 
-    /// A worker that turned slow while requests are queued ahead at it and another worker is free
-    /// for them, with how many: they are to be reclaimed. It is taken as slow until it proves
-    /// otherwise, and reported once per stall.
+    /// A worker that turned slow while requests are queued ahead at it and another worker will take
+    /// them sooner (it is free, or makes progress), with how many: they are to be reclaimed. It is
+    /// taken as slow until it proves otherwise, and reported once per stall.
     pub fn overdue(&mut self, now: Micros) -> Option<(WorkerId, usize)> {
-        if self.ahead == 0 || !self.workers.values().any(Worker::is_free) {
+        let after = self.limits.reclaim_after_us;
+        if self.ahead == 0 || !self.workers.values().any(|worker| worker.moves(now, after)) {
             return None;
         }
-        let after = self.limits.reclaim_after_us;
         let mut workers = self.workers.iter_mut();
         let (id, worker) = workers.find(|(_, worker)| worker.is_overdue(now, after))?;
         worker.turn_slow(after);

@@ -75,6 +75,9 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
     assert!(dispatch.has_queued_ahead());
     assert_eq!(dispatch.overdue(now + 5_000), None, "nobody else could take them");
     dispatch.worker_up(OTHER, 1, 128);
+    assert_eq!(dispatch.arrive(RequestId(9), now + 900), Placement::Worker(OTHER));
+    assert_eq!(dispatch.overdue(now + 2_000), None, "the other one is stuck as well");
+    dispatch.worker_up(OTHER, 1, 128);
     assert_eq!(dispatch.overdue(now + 999), None);
     assert_eq!(dispatch.overdue(now + 1_000), Some((FAST, 2)));
     assert_eq!(dispatch.overdue(now + 1_000), None, "once per stall");

@@ -92,9 +92,10 @@ impl Worker {
         self.reported = false;
     }
 
-    /// Whether it could run one more request at once.
-    pub(super) const fn is_free(&self) -> bool {
-        !self.draining && self.in_flight < self.capacity
+    /// Whether it could run one more request at once, or finished one of late.
+    pub(super) const fn moves(&self, now: Micros, within_us: Micros) -> bool {
+        let recent = now.saturating_sub(self.progress_at) < within_us;
+        !self.draining && (self.in_flight < self.capacity || recent)
     }
 
     /// Whether requests are queued ahead at it that should not wait for it any longer.

@@ -44,10 +44,6 @@ use crate::log::Log;
 use pool::Pool;
 use sweep::Connections;
 
-/// Work queued ahead at a worker, microseconds: enough to hide a wake-up across cores.
-const QUEUE_AHEAD_US: u64 = 400;
-/// The same where front and workers share one core: enough for a batch per change between them.
-const QUEUE_AHEAD_SHARED_US: u64 = 1_500;
 /// Requests that a channel can hold at most; more `worker_connections` have no effect.
 const SLOTS_MAX: u16 = 16_384;
 
@@ -122,7 +118,6 @@ impl Front {
         let limits = DispatchLimits {
             queue_requests_max: config.queue_requests_max,
             queue_timeout_us: micros(config.queue_timeout),
-            queue_ahead_us: if wake_at_once { QUEUE_AHEAD_US } else { QUEUE_AHEAD_SHARED_US },
             ..DispatchLimits::default()
         };
         let servers = listeners.iter().map(Listener::server).collect();
