@@ -20,6 +20,7 @@ IDLE_OPEN_TIMEOUT_S = 120
 HELLO = b"Hello, World!"
 # A process at rest after a few requests: longer than any start-up work and any allocator's habit.
 REST_SETTLE_S = 1.0
+IDLE_SETTLE_S = 2.0
 REST_REQUESTS = 200
 
 
@@ -70,6 +71,8 @@ class Idle:
             client = _IdleClient(server.port, self.connections, cores.load)
             try:
                 opened = client.open()
+                # Idle is who has been so for a moment: servers may give buffers back then.
+                time.sleep(IDLE_SETTLE_S)
                 memory_after = processes.tree_pss_bytes(server.pid)
                 sample = Sample(failure=without.failure, errors=without.errors)
                 measure_into(sample, server, self.request, window.seconds, cores.load)

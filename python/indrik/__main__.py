@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     """Runs the command and answers its exit code."""
-    from indrik import _native
+    from indrik.lean import _native
 
     code: int = _native.main(sys.argv, sys.executable)
     return code

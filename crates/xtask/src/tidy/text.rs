@@ -79,7 +79,8 @@ pub(crate) fn sleeping_tests(source: &Source) -> Vec<Problem> {
         let method = source.is_rust() && line.contains(&format!(".{call}"));
         // Of no time at all: it lets the other tasks run once.
         let turn = line.contains(concat!("asyncio.sle", "ep(0)"));
-        (contains_word(line, call) && !method && !turn && !(paused && line.contains(faked)))
+        let unreal = turn || (paused && line.contains(faked));
+        (contains_word(line, call) && !method && !unreal)
             .then(|| "a sleeping test: wait for the event it hopes for instead".to_owned())
     })
     .filter(|(line, _)| *line >= first && (source.is_rust() || source.is_test_file()))
