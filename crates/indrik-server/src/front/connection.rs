@@ -65,7 +65,8 @@ pub(super) async fn serve_connection(open: Open, stream: Stream, origin: Origin)
                 }
                 return;
             }
-            Left::Ended(io) => return linger(io).await,
+            // Boxed: its buffer would otherwise be part of every connection's task.
+            Left::Ended(io) => return Box::pin(linger(io)).await,
             Left::Lost => return,
         }
     }
