@@ -66,6 +66,28 @@ pub(super) enum Event {
 }
 
 impl Event {
+    /// What it costs to keep.
+    fn bytes(&self) -> usize {
+        let payload = match self {
+            Self::Response { payload, .. }
+            | Self::Informational { payload }
+            | Self::Trailers { payload }
+            | Self::WebSocketAccept { payload } => payload.len(),
+            Self::Body { bytes, .. } | Self::WebSocketSend { bytes, .. } => bytes.len(),
+            Self::Path { path } => path.len(),
+            Self::WebSocketClose { reason, .. } => reason.len(),
+            Self::Failed { message, .. } => message.len(),
+            Self::File { .. }
+            | Self::BodyWanted
+            | Self::Done
+            | Self::WorkerLost { .. }
+            | Self::UploadBroken(_)
+            | Self::QueueTimeout
+            | Self::TimedOut => 0,
+        };
+        EVENT_BYTES + payload
+    }
+
     /// Whether nothing of interest can follow.
     const fn ends_response(&self) -> bool {
         match self {
@@ -127,15 +149,23 @@ struct State {
     ahead: Option<Ahead>,
 }
 
+/// What an inbox may hold, bytes with [`EVENT_BYTES`] for each event. A worker that keeps to its
+/// windows stays far below, even with pieces of one byte; one that does not is cut off.
+const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What an event costs beside its payload.
+const EVENT_BYTES: usize = 64;
+
 /// Events in order. Most requests have one, for which nothing is allocated.
 #[derive(Debug, Default)]
 struct Inbox {
     first: Option<Event>,
     rest: VecDeque<Event>,
+    bytes: usize,
 }
 
 impl Inbox {
     fn push(&mut self, event: Event) {
+        self.bytes += event.bytes();
         if self.first.is_none() && self.rest.is_empty() {
             self.first = Some(event);
         } else {
@@ -144,12 +174,13 @@ impl Inbox {
     }
 
     fn pop(&mut self) -> Option<Event> {
-        self.first.take().or_else(|| self.rest.pop_front())
+        let event = self.first.take().or_else(|| self.rest.pop_front())?;
+        self.bytes -= event.bytes();
+        Some(event)
     }
 
     fn clear(&mut self) {
-        self.first = None;
-        self.rest.clear();
+        *self = Self::default();
     }
 }
 
@@ -271,15 +302,22 @@ impl Exchange {
     }
 
     /// Puts what a worker sent into the inbox; `done`: the application has returned with it. The
-    /// wakers go to `wakers`, to be woken after all locks are free.
-    pub(super) fn deliver(&self, event: Option<Event>, done: bool, wakers: &mut Vec<Waker>) {
+    /// wakers go to `wakers`, to be woken after all locks are free. False: the worker has sent more
+    /// than it may.
+    #[must_use]
+    pub(super) fn deliver(
+        &self,
+        event: Option<Event>,
+        done: bool,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
         let mut state = self.state.lock();
         if done {
             state.place = Place::Nowhere;
             wakers.extend(state.upload_waker.take());
         }
         if state.abandoned {
-            return;
+            return true;
         }
         let complete = event.as_ref().is_some_and(Event::ends_response);
         if let Some(event) = event {
@@ -289,6 +327,7 @@ impl Exchange {
             state.inbox.push(Event::Done);
         }
         wakers.extend(state.waker.take());
+        state.inbox.bytes <= INBOX_BYTES_MAX
     }
 
     /// Puts an event into the inbox. The waker, if any, is to be woken after all locks are free.
@@ -323,5 +362,37 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) if waker.will_wake(cx.waker()) => {}
         _ => *slot = Some(cx.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
+        let outgoing =
+            Outgoing { flags: Flags::NONE, head_len: 0, payload: Vec::new(), file: None };
+        let exchange = Exchange::new(outgoing);
+        let piece = Bytes::from(vec![0; 64 * 1024]);
+        let pieces = (1..10_000).take_while(|_| {
+            let event = Event::Body { bytes: piece.clone(), end: false };
+            exchange.deliver(Some(event), false, &mut Vec::new())
+        });
+        let bytes = pieces.count() * piece.len();
+        assert!(bytes > 4 * 1024 * 1024, "an honest worker was cut off");
+        assert!(bytes <= INBOX_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_was_taken_out_does_not_count() {
+        let mut inbox = Inbox::default();
+        for _ in 0..3 {
+            inbox.push(Event::Body { bytes: Bytes::from_static(b"abc"), end: false });
+        }
+        while inbox.pop().is_some() {}
+        assert_eq!(inbox.bytes, 0);
     }
 }

@@ -52,6 +52,9 @@ impl Link {
             match self.channel.responses.receive() {
                 Ok(Some(descriptor)) => {
                     self.take(&descriptor, &mut batch, wakers, buffered);
+                    if batch.broken {
+                        return batch;
+                    }
                 }
                 Ok(None) => break,
                 Err(_) => {
@@ -98,7 +101,7 @@ impl Link {
             let _ = self.channel.slots.response_took(slot, credit);
         }
         if event.is_some() || done {
-            exchange.deliver(event, done, wakers);
+            batch.broken |= !exchange.deliver(event, done, wakers);
         }
         if descriptor.kind == Kind::RequestCredit {
             wakers.extend(exchange.take_upload_waker());
