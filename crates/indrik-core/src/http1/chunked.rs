@@ -136,7 +136,9 @@ impl Chunks {
     }
 }
 
-const fn is_token_byte(byte: u8) -> bool {
+/// Whether a byte may stand in a token (RFC 9110 section 5.6.2): a method, a field name.
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,

@@ -3,4 +3,5 @@
 mod chunked;
 mod screen;
 
+pub use chunked::is_token_byte;
 pub use screen::{Broken, Screen};

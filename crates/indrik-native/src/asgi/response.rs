@@ -209,25 +209,7 @@ const IS_TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
-        let value = byte as u8;
-        table[byte] = value.is_ascii_alphanumeric()
-            || matches!(
-                value,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
+        table[byte] = indrik_core::http1::is_token_byte(byte as u8);
         byte += 1;
     }
     table

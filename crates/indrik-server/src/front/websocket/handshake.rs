@@ -11,9 +11,10 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use indrik_core::http1::is_token_byte;
 use sha1::{Digest as _, Sha1};
 
-use super::negotiation::{self, Deflate, DeflatePolicy, is_token_byte};
+use super::negotiation::{self, Deflate, DeflatePolicy};
 
 /// Appended to the client's key before hashing (RFC 6455 section 1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

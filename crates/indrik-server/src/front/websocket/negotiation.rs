@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use indrik_core::http1::is_token_byte;
+
 /// The only extension there is.
 const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
 
@@ -217,11 +219,6 @@ impl<'a> Reader<'a> {
     fn skip_blank(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
-}
-
-/// Whether `byte` may stand in a token (RFC 9110 section 5.6.2).
-pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
