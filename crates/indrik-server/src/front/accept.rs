@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use socket2::SockFilter;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -17,6 +18,16 @@ use super::{Listener, Shared};
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// When accepting ends: connections taken from the kernel's queue at most.
 const LAST_ACCEPTS_MAX: usize = 65_536;
+
+/// Classic BPF for a listening TCP socket: drops what opens a connection (SYN) and lets everything
+/// else pass, so handshakes under way complete. A client whose SYN was dropped repeats it and finds
+/// the port closed, or its next owner.
+const NO_NEW_CONNECTIONS: [SockFilter; 4] = [
+    SockFilter::new(0x30, 0, 0, 13), // load byte 13 of the TCP header: the flags
+    SockFilter::new(0x45, 0, 1, 0x02), // jump if SYN is set
+    SockFilter::new(0x06, 0, 0, 0),  // return 0: drop
+    SockFilter::new(0x06, 0, 0, 65535), // return all: pass
+];
 
 /// The listening sockets that are still accepted from.
 pub(super) type Accepting = Arc<AtomicUsize>;
@@ -69,18 +80,33 @@ pub(super) async fn accept(
             }
         }
     }
-    // What the kernel has accepted for us is served; what comes from now on it refuses.
-    socket.close_queue();
+    if let Err(error) = take_the_rest(socket, index, give) {
+        shared.log.error(&format!("Cannot take the last connections: {error}"));
+    }
+    accepting.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Ends accepting: what the kernel has accepted for us is served, and it accepts no more.
+///
+/// Not through the runtime: that knows only what `epoll` has told it, and the last connections may
+/// have come in the same moment as the word to stop.
+fn take_the_rest(
+    socket: Socket,
+    index: u16,
+    mut give: impl FnMut(Fresh, Origin),
+) -> io::Result<()> {
+    let socket = socket.into_closing()?;
+    socket.close_queue()?;
     for _ in 0..LAST_ACCEPTS_MAX {
-        match socket.try_accept(index) {
-            Ok(Some((stream, origin))) => give(stream, origin),
-            Ok(None) => break,
+        match socket.accept(index) {
+            Ok((stream, origin)) => give(stream, origin),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if is_of_the_connection(&error) => {}
-            Err(_) => break,
+            Err(error) if socket.has_ended(&error) => break,
+            Err(error) => return Err(error),
         }
     }
-    drop(socket);
-    accepting.fetch_sub(1, Ordering::SeqCst);
+    Ok(())
 }
 
 /// A connection that went away before it was accepted is no error of ours.
@@ -122,23 +148,49 @@ impl Socket {
         }
     }
 
-    /// Accepts without waiting.
-    fn try_accept(&self, index: u16) -> io::Result<Option<(Fresh, Origin)>> {
-        let waker = std::task::Waker::noop();
-        let mut cx = std::task::Context::from_waker(waker);
-        let mut accept = std::pin::pin!(self.accept(index));
-        match Future::poll(accept.as_mut(), &mut cx) {
-            std::task::Poll::Ready(accepted) => accepted.map(Some),
-            std::task::Poll::Pending => Ok(None),
+    /// The same socket without the runtime.
+    fn into_closing(self) -> io::Result<Closing> {
+        Ok(match self {
+            Self::Tcp(socket) => Closing::Tcp(socket.into_std()?),
+            Self::Unix(socket) => Closing::Unix(socket.into_std()?),
+        })
+    }
+}
+
+/// A socket whose queue is taken for the last time. Accepting from it does not wait.
+enum Closing {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Closing {
+    /// From now on the kernel queues nothing: new clients are as if nobody listened, while those
+    /// that it has begun to accept get into the queue still.
+    fn close_queue(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket2::SockRef::from(socket).attach_filter(&NO_NEW_CONNECTIONS),
+            Self::Unix(socket) => Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?),
         }
     }
 
-    /// Lets the kernel queue no more connections than it has.
-    fn close_queue(&self) {
-        let _ = match self {
-            Self::Tcp(socket) => rustix::net::listen(socket, 0),
-            Self::Unix(socket) => rustix::net::listen(socket, 0),
-        };
+    fn accept(&self, index: u16) -> io::Result<(Fresh, Origin)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                tcp(stream, peer, index)
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Fresh::Unix(stream), unix_origin(index)))
+            }
+        }
+    }
+
+    /// A Unix socket that was shut down says so once its queue is empty.
+    fn has_ended(&self, error: &io::Error) -> bool {
+        matches!(self, Self::Unix(_)) && error.kind() == io::ErrorKind::InvalidInput
     }
 }
 
