@@ -2,7 +2,8 @@
 //!
 //! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
-//! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`.
+//! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`,
+//! `sched` (sharing a core).
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; every block names its invariant"
@@ -14,5 +15,6 @@ pub mod cpus;
 pub mod fork;
 pub mod packets;
 pub mod process;
+pub mod sched;
 pub mod signals;
 pub mod title;

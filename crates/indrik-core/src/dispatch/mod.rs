@@ -8,7 +8,8 @@
 //!   most recently used one, whose caches are warm.
 //! * Beyond its capacity a worker may hold a few requests *queued ahead* in its ring, as many as it
 //!   serves in [`DispatchLimits::queue_ahead_us`]; the hand-off between processes would otherwise
-//!   cost more than the work. When such a worker turns slow they are reclaimed
+//!   cost more than the work. At the only worker there is it may be more
+//!   ([`DispatchLimits::queue_ahead_alone_us`]). When such a worker turns slow they are reclaimed
 //!   ([`Dispatch::overdue`]) and go to whoever is free.
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
 
@@ -35,6 +36,9 @@ pub struct DispatchLimits {
     pub queue_timeout_us: Micros,
     /// How much work may be queued ahead at a busy worker, microseconds of its service time.
     pub queue_ahead_us: Micros,
+    /// The same at the only worker there is: nobody else could take the request sooner, and one hand-off
+    /// for many requests leaves the caches to the application.
+    pub queue_ahead_alone_us: Micros,
     /// Requests that may be queued ahead at a worker whatever its service time.
     pub queue_ahead_requests_max: usize,
     /// A worker that has finished nothing for this long loses what is queued ahead, microseconds.
@@ -47,6 +51,7 @@ impl Default for DispatchLimits {
             queue_requests_max: 1024,
             queue_timeout_us: 30_000_000,
             queue_ahead_us: 400,
+            queue_ahead_alone_us: 4_000,
             queue_ahead_requests_max: 64,
             reclaim_after_us: 1_000,
         }
@@ -204,7 +209,12 @@ impl Dispatch {
 
     fn choose(&self) -> Option<WorkerId> {
         let limits = &self.limits;
-        let takers = self.workers.iter().filter(|(_, worker)| worker.takes(limits));
+        let ahead_us = if self.workers.len() == 1 {
+            limits.queue_ahead_alone_us
+        } else {
+            limits.queue_ahead_us
+        };
+        let takers = self.workers.iter().filter(|(_, worker)| worker.takes(limits, ahead_us));
         let better = takers.reduce(|best, other| if other.1.before(best.1) { other } else { best });
         better.map(|(id, _)| *id)
     }

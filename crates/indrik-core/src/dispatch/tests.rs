@@ -57,11 +57,24 @@ fn requests_are_queued_ahead_at_a_fast_worker_and_not_at_a_slow_one() {
         let mut dispatch = dispatch(&[(FAST, 1)]);
         let mut now = 0;
         teach(&mut dispatch, FAST, service_us, &mut now);
-        let taken = (0..100)
-            .take_while(|n| dispatch.arrive(RequestId(*n), now) == Placement::Worker(FAST))
-            .count();
-        assert_eq!(taken, at_once, "at {service_us} µs a request");
+        dispatch.worker_up(OTHER, 1, 128);
+        let taken = taken_at_once(&mut dispatch, now);
+        assert_eq!(taken, at_once + 1, "at {service_us} µs a request, one at the other worker");
     }
+}
+
+#[test]
+fn more_is_queued_ahead_at_the_only_worker_there_is() {
+    for (service_us, at_once) in [(20, 65), (100, 41), (1_000, 5), (5_000, 1)] {
+        let mut dispatch = dispatch(&[(FAST, 1)]);
+        let mut now = 0;
+        teach(&mut dispatch, FAST, service_us, &mut now);
+        assert_eq!(taken_at_once(&mut dispatch, now), at_once, "at {service_us} µs a request");
+    }
+}
+
+fn taken_at_once(dispatch: &mut Dispatch, now: Micros) -> usize {
+    (0..100).take_while(|n| dispatch.arrive(RequestId(*n), now) != Placement::Queued).count()
 }
 
 #[test]
@@ -88,7 +101,7 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
     assert_eq!(dispatch.next(now + 1_002), Some((RequestId(2), OTHER)));
     dispatch.finished(OTHER, 1, now + 1_003);
     assert_eq!(dispatch.next(now + 1_003), Some((RequestId(3), OTHER)));
-    dispatch.worker_down(OTHER);
+    dispatch.worker_draining(OTHER);
     assert_eq!(dispatch.arrive(RequestId(4), now + 1_004), Placement::Queued, "slow: none ahead");
 }
 

@@ -43,17 +43,17 @@ impl Worker {
         self.in_flight.saturating_sub(self.capacity)
     }
 
-    /// Whether it may be given one more.
-    pub(super) fn takes(&self, limits: &DispatchLimits) -> bool {
+    /// Whether it may be given one more, when `ahead_us` of its work may be queued ahead.
+    pub(super) fn takes(&self, limits: &DispatchLimits, ahead_us: Micros) -> bool {
         !self.draining
             && self.in_flight < self.slots
-            && self.in_flight < self.capacity + self.depth(limits)
+            && self.in_flight < self.capacity + self.depth(limits, ahead_us)
     }
 
     /// How many requests may be queued ahead at it.
-    fn depth(&self, limits: &DispatchLimits) -> usize {
+    fn depth(&self, limits: &DispatchLimits, ahead_us: Micros) -> usize {
         let Some(service) = self.service else { return 0 };
-        let depth = limits.queue_ahead_us * 16 / service.max(1);
+        let depth = ahead_us * 16 / service.max(1);
         usize::try_from(depth).unwrap_or(usize::MAX).min(limits.queue_ahead_requests_max)
     }
 

@@ -96,9 +96,12 @@ fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<
         .build()?;
     let handle = runtime.handle().clone();
     // The threads live as long as the process: the supervisor ends it when all is done.
-    thread::Builder::new()
-        .name(format!("indrik-io-{index}"))
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    thread::Builder::new().name(format!("indrik-io-{index}")).spawn(move || {
+        // Where front and worker share a core, every byte from a client would otherwise stop the
+        // worker in the middle of a request. Not allowed: only slower.
+        let _ = indrik_sys::sched::do_not_interrupt_others();
+        runtime.block_on(std::future::pending::<()>());
+    })?;
     Ok(handle)
 }
 
