@@ -255,17 +255,23 @@ impl Link {
         used_up
     }
 
-    /// The worker has ended: every exchange it had is told.
-    pub(super) fn close(&mut self, wakers: &mut Vec<Waker>) {
+    /// The worker has ended: every exchange it had not started is told; answered are those that it
+    /// had.
+    pub(super) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Exchange>> {
+        let mut lost = Vec::new();
         for slot in 0..self.channel.slots.count() {
             let generation = self.slots[usize::from(slot)].generation;
             let state = self.channel.slots.state(slot, generation);
             let Some(exchange) = self.free_slot(slot) else { continue };
-            let started = state != SlotState::Queued;
             wakers.extend(exchange.finish());
-            wakers.extend(exchange.put(Event::WorkerLost { started }));
+            if state == SlotState::Queued {
+                wakers.extend(exchange.put(Event::WorkerLost { started: false }));
+            } else {
+                lost.push(exchange);
+            }
         }
         wakers.extend(self.drain_waker.take());
+        lost
     }
 
     /// Whether something of the worker waits to be taken.

@@ -6,7 +6,7 @@
 mod deliver;
 mod link;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -30,6 +30,10 @@ use link::{Link, Push};
 const SPIN_MAX_US: u32 = 40;
 /// With more requests than this at the workers an io thread does not look, but sleeps.
 const SPIN_REQUESTS_MAX: usize = 2;
+/// How long a request that lost its worker while it ran waits before it is settled, microseconds.
+/// Workers often end together (`pkill`, the kernel out of memory); started anew at once, the request
+/// would be at the next one that ends, and it may be started twice only.
+const LOST_PAUSE_US: Micros = 50_000;
 /// Descriptors taken from one worker before others get their turn.
 const BATCH_DESCRIPTORS_MAX: usize = 512;
 
@@ -67,6 +71,8 @@ struct Inner {
     links: BTreeMap<WorkerId, Link>,
     /// Requests in the central queue.
     waiting: HashMap<u64, Arc<Exchange>>,
+    /// Requests whose worker ended while it ran them, and when that is told to them.
+    lost: VecDeque<(Micros, Arc<Exchange>)>,
     next_number: u64,
     /// Wakers to be called when the lock is free.
     wakers: Vec<Waker>,
@@ -101,6 +107,7 @@ impl Pool {
             dispatch: Dispatch::new(limits),
             links: BTreeMap::new(),
             waiting: HashMap::new(),
+            lost: VecDeque::new(),
             next_number: 0,
             wakers: Vec::new(),
             counts: Counts::default(),
@@ -289,7 +296,9 @@ impl Pool {
         self.with(|inner| {
             inner.dispatch.worker_down(id);
             let Some(mut link) = inner.links.remove(&id) else { return };
-            link.close(&mut inner.wakers);
+            let lost = link.close(&mut inner.wakers);
+            let due = now + LOST_PAUSE_US;
+            inner.lost.extend(lost.into_iter().map(|exchange| (due, exchange)));
             self.place_waiting(inner, now);
         });
     }
@@ -297,7 +306,9 @@ impl Pool {
     /// Whether no request is waiting or at a worker.
     pub(super) fn is_idle(&self) -> bool {
         let inner = self.inner.lock();
-        inner.waiting.is_empty() && inner.links.values().all(|link| link.in_use() == 0)
+        inner.waiting.is_empty()
+            && inner.lost.is_empty()
+            && inner.links.values().all(|link| link.in_use() == 0)
     }
 
     pub(super) fn stats(&self) -> (usize, usize, Counts) {
@@ -405,6 +416,10 @@ impl Pool {
                 if link.has_sent() {
                     inner.wakers.extend(link.drain_waker.take());
                 }
+            }
+            while inner.lost.front().is_some_and(|(due, _)| *due <= now) {
+                let Some((_, exchange)) = inner.lost.pop_front() else { break };
+                inner.wakers.extend(exchange.put(Event::WorkerLost { started: true }));
             }
             while let Some((id, ahead)) = inner.dispatch.overdue(now) {
                 self.take_back(inner, id, ahead);
