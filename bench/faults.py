@@ -117,7 +117,6 @@ class Faults:
         self._not_recovered += 1
         return not self._server.death()
 
-
     def _see_an_answer(self) -> None:
         """Waits for a request of our own. Those that lost their worker go before it, so they are done or nearly so:
         one that is killed a second time is a 502 by rule, and that is not what is measured here."""
