@@ -68,12 +68,12 @@ def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
     if path.startswith("python:"):
         module, source = _import(path)
     else:
-        module, source = _execute(path, os.path.join(directory, path.removeprefix("file:")))
+        module, source = execute(path, os.path.join(directory, path.removeprefix("file:")))
     return {"path": path, "values": _values(module), "lines": _lines(source)}
 
 
-def _execute(shown: str, path: str) -> tuple[ModuleType, str]:
-    """Runs a file; nothing is cached, so that a reload sees every change."""
+def execute(shown: str, path: str) -> tuple[ModuleType, str]:
+    """Runs a file; nothing is cached, so that a reload sees every change. Returns it and its text."""
     try:
         with tokenize.open(path) as file:
             source = file.read()

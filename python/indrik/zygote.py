@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-from indrik import loader, worker
+from indrik import facade, loader, worker
 from indrik.lean import _native
 from indrik.messages import connect, describe, receive, send
 
@@ -37,6 +37,7 @@ def main(fd: int) -> None:
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.set_inheritable(fd, False)
+    facade.install()
     Zygote(connect(fd)).serve()
 
 

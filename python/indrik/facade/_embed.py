@@ -1,0 +1,118 @@
+"""Programs that embed the server: ``class App(BaseApplication)``, and ``App().run()``.
+
+``run`` replaces the program by Indrik, whose zygotes run the program again, up to the call of ``run``:
+there they have the application with its settings, its code as new as the program is, at every reload.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+VARIABLE = "INDRIK_EMBEDDED"
+"""Tells zygotes which program to run, as JSON."""
+MODULE = "indrik_embedded"
+"""The application is found as ``indrik_embedded:load()``."""
+
+# `-m` would put the directory before the standard library.
+_COMMAND = (
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); sys.argv[0] = 'indrik'; "
+    "from indrik.__main__ import main; sys.exit(main())"
+)
+
+
+class Captured(BaseException):
+    """Ends the program in a zygote, with the application it would have run. No ``except Exception``
+    of the program sees it."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__("the program called run()")
+        self.app = app
+
+
+_capturing = False
+
+
+def start(app: Any) -> None:
+    """What ``run`` does: in the program, starts the server; in a zygote, hands over the application."""
+    if _capturing:
+        raise Captured(app)
+    import json
+
+    main: Any = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    program: dict[str, Any] = {"argv": sys.argv, "path": sys.path, "cwd": os.getcwd()}
+    if spec is not None and spec.name != "__main__":
+        program["module"] = spec.name
+    elif getattr(main, "__file__", None):
+        program["file"] = os.path.abspath(main.__file__)
+    else:
+        sys.exit(
+            "indrik: a program that runs the server must be a file or a module: its worker processes"
+            " run it again, up to the call of run()"
+        )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    environment = {**os.environ, VARIABLE: json.dumps(program)}
+    # A fresh process: whatever the program imported or started is not the supervisor's to carry.
+    os.execve(sys.executable, [sys.executable, "-c", _COMMAND], environment)
+
+
+def capture(program: dict[str, Any]) -> Any:
+    """Runs the program in a zygote; returns the application it would have run.
+
+    Raises ``RuntimeError`` if the program ends without calling ``run``, and what the program raises.
+    """
+    global _capturing
+    sys.argv[:] = program["argv"]
+    sys.path[:] = program["path"]
+    os.chdir(program["cwd"])
+    _capturing = True
+    try:
+        if "module" in program:
+            run_module(program["module"])
+        else:
+            run_script(program["file"])
+    except Captured as captured:
+        return _offer(captured.app)
+    finally:
+        _capturing = False
+    raise RuntimeError("the program ended without calling run()")
+
+
+def run_script(path: str) -> None:
+    """Runs a file as the main program."""
+    import tokenize
+
+    with tokenize.open(path) as file:
+        source = file.read()
+    _run(compile(source, path, "exec"), __file__=path)
+
+
+def run_module(name: str) -> None:
+    """Runs a module as ``python -m`` does."""
+    from importlib.util import find_spec
+
+    spec = find_spec(name)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"the module {name!r} is not found")
+    code = spec.loader.get_code(name)  # type: ignore[attr-defined]
+    _run(code, __file__=spec.origin, __spec__=spec, __package__=spec.parent)
+
+
+def _run(code: Any, **names: Any) -> None:
+    main = ModuleType("__main__")
+    vars(main).update(__builtins__=__builtins__, **names)
+    # It stays: pickles and the program's own classes refer to it.
+    sys.modules["__main__"] = main
+    exec(code, vars(main))
+
+
+def _offer(app: Any) -> Any:
+    """Makes the application's ``load`` importable."""
+    module = ModuleType(MODULE)
+    module.load = app.wsgi  # type: ignore[attr-defined]
+    sys.modules[MODULE] = module
+    return app
