@@ -21,13 +21,14 @@ NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproj
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
 HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help serve build test test-rust test-loom test-python test-pythons check check-rust check-python format bench
+.PHONY: help serve build test test-rust test-loom test-python test-pythons test-oracle check check-rust check-python format bench
 
 help:
 	@echo 'make serve [APP=flask_app:app] [BIND=127.0.0.1:8000]   build, install, serve an example'
 	@echo 'make build    release build into .venv (.venv/bin/indrik)'
 	@echo 'make test     every test: Rust, loom, Python end to end'
 	@echo 'make test-pythons [PYTHONS="python3.10 ..."]   build and try the wheel with other Pythons'
+	@echo 'make test-oracle   the compatibility tests, against Gunicorn itself'
 	@echo 'make check    format, lints, types, tidy'
 	@echo 'make format   let the formatters mend what they can'
 	@echo 'make bench    measure against the peers; results in bench/results'
@@ -91,7 +92,7 @@ serve: $(VENV)/.release $(VENV)/.examples
 
 # --- checking -------------------------------------------------------------------------------------
 
-test: test-rust test-loom test-python
+test: test-rust test-loom test-python test-oracle
 
 test-rust: $(VENV)/.created
 	@echo '== Rust tests'
@@ -111,6 +112,11 @@ test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+# The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt.
+test-oracle: $(VENV)/.tests $(VENV)/.examples
+	@echo '== compatibility tests against Gunicorn'
+	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS)
 
 test-pythons: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	tests/pythons.sh $(PROFILE) $(PYTHONS)

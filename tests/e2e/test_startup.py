@@ -111,7 +111,6 @@ class TestMistakes:
     @pytest.mark.indrik_only
     def test_no_application_at_all_is_explained(self, tmp_path):
         server = Server("", log_directory=tmp_path / "logs")
-        server.command = server.command[:-1]
         server.start()
         assert server.wait_for_exit() in (1, 2)
         assert "Traceback" not in server.log()

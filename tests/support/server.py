@@ -45,17 +45,24 @@ class Server:
         chdir: Path = APPS,
         environment: dict[str, str] | None = None,
         bind: str | None = None,
+        cwd: Path | None = None,
+        port: int = 0,
     ) -> None:
-        self.port = free_port()
+        """`bind=""` leaves the address to the configuration, which then binds `port`."""
+        self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_directory = log_directory
-        options = ["--bind", bind or f"127.0.0.1:{self.port}", "--chdir", str(chdir)]
+        options = [] if bind == "" else ["--bind", bind or f"127.0.0.1:{self.port}"]
+        # A test that starts in its own directory is about what is found there without being told.
+        options += [] if cwd else ["--chdir", str(chdir)]
         if IS_ORACLE:
-            options += ["--control-socket", str(log_directory / "control")]
+            # Its default is one path per user: servers of parallel tests would take it from each other.
+            options += [] if "--control-socket" in arguments else ["--control-socket", str(log_directory / "control")]
             if interface == "asgi":
                 options += ["--worker-class", "asgi"]
-        self.command = [*COMMAND, *options, *arguments, app]
+        self.command = [*COMMAND, *options, *arguments, *([app] if app else [])]
+        self.cwd = cwd
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self.unix_path = bind.removeprefix("unix:") if bind and bind.startswith("unix:") else None
         self.clean_stop = True
@@ -84,6 +91,7 @@ class Server:
         self.process = subprocess.Popen(
             self.command,
             env=self.environment,
+            cwd=self.cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
