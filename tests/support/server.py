@@ -47,13 +47,14 @@ class Server:
         bind: str | None = None,
         cwd: Path | None = None,
         port: int = 0,
+        say_bind: bool = True,
     ) -> None:
-        """`bind=""` leaves the address to the configuration, which then binds `port`."""
+        """`say_bind=False`: the configuration itself binds `bind`, or `port` of 127.0.0.1."""
         self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_directory = log_directory
-        options = [] if bind == "" else ["--bind", bind or f"127.0.0.1:{self.port}"]
+        options = ["--bind", bind or f"127.0.0.1:{self.port}"] if say_bind else []
         # A test that starts in its own directory is about what is found there without being told.
         options += [] if cwd else ["--chdir", str(chdir)]
         if IS_ORACLE:

@@ -1,0 +1,1 @@
+"""Nothing here: everything is said on the command line."""
