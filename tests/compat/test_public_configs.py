@@ -136,8 +136,8 @@ class Case:
     app: str = "app:app"
     files: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    # UvicornWorker of Gunicorn leaves these two out.
-    request_hooks: bool = True
+    # Uvicorn's worker calls no hook of a request and dies of TERM before worker_exit; ours does as every other.
+    all_hooks: bool = True
 
     def start(self, project: Project, trailer: str = "", **options: Any) -> Server:
         for name, text in self.files.items():
@@ -191,7 +191,7 @@ CASES = [
         environment={"DATABASE": "{here}/shop.db"},
     ),
     Case("recycle"),
-    Case("uvicorn_workers", workers=2, files={"app.py": ASGI_APP}, request_hooks=False),
+    Case("uvicorn_workers", workers=2, files={"app.py": ASGI_APP}, all_hooks=False),
     Case("dead_names"),
     Case(
         "django_like",
@@ -245,8 +245,9 @@ def test_it_boots_serves_stops_and_runs_its_hooks_in_gunicorns_order(case, proje
     assert len(workers) == case.workers
     idle = ["post_fork", "post_worker_init", "worker_exit"]
     served = ["post_fork", "post_worker_init", "pre_request", "post_request", "worker_exit"]
-    used = [served] if case.request_hooks else [idle]
-    assert sorted(workers) == sorted([idle] * (case.workers - 1) + used)
+    if IS_ORACLE and not case.all_hooks:
+        idle = served = ["post_fork", "post_worker_init"]
+    assert sorted(workers) == sorted([idle] * (case.workers - 1) + [served])
 
 
 def socket_of(case: Case, project: Project) -> str | None:
@@ -280,7 +281,7 @@ class TestSockets:
         server = BY_NAME["heroku_nginx"].start(project, bind=f"unix:{path}", say_bind=False)
         poll((project.directory / "app-initialized").exists, "the marker of when_ready")
         assert get(server, "/page", "X-Forwarded-Proto: https").text.endswith(" /page")
-        assert len(server.workers()) == 2
+        poll(lambda: len(server.workers()) == 2, "two workers")
         assert server.stop() == 0
         assert not path.exists()
 
