@@ -39,7 +39,8 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
     """Serves until the channel's shutdown flag is set and nothing is left to do.
 
     `on_ready` is called when the application has started up. Options beyond those of the native
-    server: `loop` ("auto", "asyncio", "uvloop") and `lifespan` ("auto", "on", "off").
+    server: `loop` ("auto", "asyncio", "uvloop"), `lifespan` ("auto", "on", "off"), and `before_start`,
+    which is called when there is a loop and before anything runs on it.
 
     Raises `LifespanFailed` if the application cannot start, `ValueError` for a bad option and
     `RuntimeError` if the channel breaks.
@@ -50,6 +51,9 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
     loop = new_event_loop(options.get("loop") or "auto")
     asyncio.set_event_loop(loop)
     try:
+        before_start = options.get("before_start")
+        if before_start is not None:
+            before_start()
         _serve_on(loop, channel, app, dict(options), lifespan_mode, on_ready)
     finally:
         try:

@@ -69,7 +69,22 @@ def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
         module, source = _import(path)
     else:
         module, source = execute(path, os.path.join(directory, path.removeprefix("file:")))
+    _latest.clear()
+    _latest.update(vars(module))
     return {"path": path, "values": _values(module), "lines": _lines(source)}
+
+
+_latest: dict[str, Any] = {}
+
+
+def latest() -> dict[str, Any]:
+    """What the configuration that was read last left at its top level, as it is: hooks, loggers."""
+    return _latest
+
+
+def data(values: dict[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them."""
+    return {name: _data(value) for name, value in values.items()}
 
 
 def execute(shown: str, path: str) -> tuple[ModuleType, str]:

@@ -6,7 +6,7 @@ import faulthandler
 import os
 import sys
 
-from indrik import loader
+from indrik import facade, loader
 from indrik.lean import _native
 from indrik.messages import connect, describe, send
 
@@ -24,8 +24,9 @@ EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
 
 
-def main(config: dict[str, Any], title: str, fds: list[int], app: Any) -> int:
-    """Runs one worker and answers its exit code. ``app`` is None unless it was preloaded."""
+def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int:
+    """Runs one worker and answers its exit code. ``app`` is None unless it was preloaded, ``hooks``
+    unless the configuration has some."""
     memory, request_wake, response_wake, descriptors, control_fd = fds
     for fd in fds:
         os.set_inheritable(fd, False)
@@ -35,16 +36,44 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any) -> int:
         return 0
     _native.set_process_title(title)
     channel = _native.Channel(memory, request_wake, response_wake, descriptors)
-    _set_signals(channel, control)
+    if hooks is not None:
+        hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
+    _set_signals(channel, control, hooks)
+    if hooks is None:
+        return _run(config, channel, control, app, None)
     try:
-        run = _prepare(config, channel, control, app)
+        return _run(config, channel, control, app, hooks)
+    finally:
+        hooks.worker_exit()
+
+
+def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> int:
+    try:
+        if hooks is not None:
+            hooks.post_fork()
+        run = _prepare(config, channel, control, app, hooks)
     except loader.LoadError as error:
-        send(control, {"event": "boot_failed", **describe(error)})
-        return EXIT_CODES[error.kind]
-    return run()
+        return _boot_failed(control, error)
+    try:
+        return run()
+    except NotReady as error:
+        return _boot_failed(control, error.failure)
 
 
-def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any) -> Callable[[], int]:
+class NotReady(Exception):
+    """The worker failed after the application was loaded and before it was ready."""
+
+    def __init__(self, failure: loader.LoadError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
+    send(control, {"event": "boot_failed", **describe(failure)})
+    return EXIT_CODES[failure.kind]
+
+
+def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> Callable[[], int]:
     spec = config["wsgi_app"]
     if app is None:
         app = loader.load(spec)
@@ -54,13 +83,15 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
     if interface != "wsgi":
         if interface == "asgi2":
             app = loader.asgi3_from_asgi2(app)
-        return lambda: _run_asgi(config, channel, control, app)
+        return lambda: _run_asgi(config, channel, control, app, hooks)
     threaded = worker_class == "gthread" or config["threads"] > 1
-    return lambda: _run_wsgi(config, channel, control, app, config["threads"] if threaded else 0)
+    if hooks is not None:
+        hooks.loaded(app)
+    return lambda: _run_wsgi(config, channel, control, app, config["threads"] if threaded else 0, hooks)
 
 
-def _options(config: dict[str, Any], multithread: bool) -> dict[str, Any]:
-    return {
+def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str, Any]:
+    options = {
         "multiprocess": config["workers"] > 1,
         "multithread": multithread,
         "url_scheme": "http",
@@ -70,12 +101,16 @@ def _options(config: dict[str, Any], multithread: bool) -> dict[str, Any]:
         "script_name": os.environ.get("SCRIPT_NAME", config["root_path"]),
         "timeout": config["timeout"],
         "graceful_timeout": config["graceful_timeout"],
+        "hooks": None if hooks is None else hooks.requests(),
     }
+    if facade.SERVER_SOFTWARE != facade.SOFTWARE:
+        options["server_software"] = facade.SERVER_SOFTWARE
+    return options
 
 
-def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, threads: int) -> int:
-    options = _options(config, threads > 0)
-    _say_ready(control, "wsgi", max(threads, 1))
+def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, threads: int, hooks: Any) -> int:
+    options = _options(config, threads > 0, hooks)
+    _say_ready(control, "wsgi", max(threads, 1), hooks)
     if threads:
         _native.run_wsgi_threads(channel, app, options, threads)
     else:
@@ -83,7 +118,7 @@ def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     return 0
 
 
-def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any) -> int:
+def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> int:
     from indrik import asgi
 
     ready = False
@@ -91,16 +126,18 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     def on_ready() -> None:
         nonlocal ready
         ready = True
-        _say_ready(control, "asgi", config["worker_connections"])
+        _say_ready(control, "asgi", config["worker_connections"], hooks)
 
+    options = _options(config, False, hooks)
+    if hooks is not None:
+        # The loop is there by then, but does not run.
+        options["before_start"] = lambda: hooks.loaded(app)
     try:
-        asgi.serve(channel, app, _options(config, False), on_ready)
+        asgi.serve(channel, app, options, on_ready)
     except Exception as error:
         if ready:
             raise
-        failure = _startup_failure(error)
-        send(control, {"event": "boot_failed", **describe(failure)})
-        return EXIT_CODES[failure.kind]
+        raise NotReady(error if isinstance(error, loader.LoadError) else _startup_failure(error)) from error
     return 0
 
 
@@ -116,11 +153,14 @@ def _startup_failure(error: Exception) -> loader.LoadError:
     return loader.LoadError("lifespan", f"Application startup failed: {text}")
 
 
-def _say_ready(control: socket.socket, interface: str, capacity: int) -> None:
+def _say_ready(control: socket.socket, interface: str, capacity: int, hooks: Any) -> None:
     send(control, {"event": "ready", "interface": interface, "capacity": capacity})
+    if hooks is not None and not hooks.worker.alive:
+        # A hook decided so while the worker booted.
+        send(control, {"event": "used_up"})
 
 
-def _set_signals(channel: Any, control: socket.socket) -> None:
+def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
     """TERM stops gracefully, QUIT and ABRT at once, USR2 shows what every thread is doing.
 
     The terminal's INT and HUP reach the whole group and are the supervisor's to answer, as are
@@ -131,16 +171,20 @@ def _set_signals(channel: Any, control: socket.socket) -> None:
         send(control, {"event": "stopping", "reason": "SIGTERM"})
         channel.request_shutdown()
 
+    def leave(code: int, hook: Callable[[], None] | None) -> Callable[[int, Any], None]:
+        def handle(_number: int, _frame: Any) -> None:
+            if hook is not None:
+                hook()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+        return handle
+
     # Written by a C handler, so it works while the interpreter is stuck in an extension. By number,
     # because the application may replace sys.stderr. First, because it takes SIGABRT as well.
     faulthandler.enable(2)
     faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGQUIT, lambda _number, _frame: os._exit(0))
-    signal.signal(signal.SIGABRT, _abort)
-
-
-def _abort(_number: int, _frame: Any) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+    signal.signal(signal.SIGQUIT, leave(0, hooks and hooks.quit))
+    signal.signal(signal.SIGABRT, leave(1, hooks and hooks.abort))

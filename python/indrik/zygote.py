@@ -21,12 +21,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     import socket
+    from collections.abc import Callable
     from typing import Any
 else:
     import _signal as signal
 
 CONFIG_FILE = "gunicorn.conf.py"
 """Read when no file is named and the directory has one, as in `config_file`."""
+
+EMBEDDED = "INDRIK_EMBEDDED"
+"""The program that embeds the server, as `facade._embed` describes it; the application need not see it."""
 
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
@@ -50,6 +54,9 @@ class Zygote:
         self._generation = 0
         self._title = ""
         self._app: Any = None
+        self._hooks: Any = None
+        self._entered = False
+        self._stayed = False
 
     def serve(self) -> None:
         """Does what it is told, until told to leave."""
@@ -60,12 +67,40 @@ class Zygote:
             op = request["op"]
             if op == "read_config":
                 self._read_config(request)
+            elif op == "starting":
+                self._starting(request)
             elif op == "configure":
                 self._configure(request)
             elif op == "fork":
                 self._fork(request["worker"], fds)
-            elif op == "exit":
+            elif op == "child_exit":
+                self._hooks.child_exit(request["worker"], request["pid"])
+            elif op == "workers_changed":
+                self._hooks.workers_changed(request["workers"])
+            elif op == "pre_exec":
+                if self._hooks is not None:
+                    self._hooks.pre_exec()
+                self._tell({"event": "hook_done", "hook": "pre_exec"})
+            elif op == "exit" and self._may_leave(request["last"]):
                 return
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        send(self._connection, message)
+
+    def _may_leave(self, last: bool) -> bool:
+        """Runs the last hook. Threads that hooks started, a metrics server for example, would end with
+        this process: the first time it is only replaced by another zygote, it stays for their sake."""
+        hooks = self._hooks
+        if last:
+            if hooks is not None and hooks.server is not None:
+                hooks.on_exit()
+            return True
+        if self._stayed or hooks is None or hooks.server is None or not hooks.left_something_running():
+            return True
+        self._stayed = True
+        _native.set_process_title(f"indrik: zygote gen {self._generation}, kept for its threads [{self._title}]")
+        self._tell({"event": "stays"})
+        return False
 
     def _read_config(self, request: dict[str, Any]) -> None:
         path = request.get("path")
@@ -74,66 +109,116 @@ class Zygote:
         # Like an application, a configuration file may import what lies beside it.
         if sys.path[:1] != [os.getcwd()]:
             sys.path.insert(0, os.getcwd())
-        if path is None and not os.path.exists(CONFIG_FILE):
+        program = os.environ.pop(EMBEDDED, None)
+        if program is None and path is None and not os.path.exists(CONFIG_FILE):
             # Reading one takes Python's own parser, the largest module here.
-            send(self._connection, {"event": "config", "path": None, "values": {}, "lines": {}})
+            self._tell({"event": "config", "path": None, "values": {}, "lines": {}})
             return
-        from indrik import config_file
+        from indrik import configuration
 
         try:
-            found = config_file.read(path)
-        except config_file.ConfigFileError as error:
-            send(
-                self._connection,
+            found, self._hooks = configuration.read(path, program)
+        except configuration.ConfigFileError as error:
+            self._tell(
                 {
                     "event": "config_failed",
                     "message": error.message,
                     "file": error.file,
                     "line": error.line,
                     "traceback": error.traceback,
-                },
+                }
             )
             return
-        send(self._connection, {"event": "config", **found})
+        self._tell({"event": "config", **found})
+
+    def _starting(self, request: dict[str, Any]) -> None:
+        """Before the sockets are bound; only asked for when a hook wants to know."""
+        if self._boot(lambda: self._enter(request, None, True), lambda: self._hooks.on_starting()):
+            self._tell({"event": "started"})
 
     def _configure(self, request: dict[str, Any]) -> None:
-        config = self._config = request["config"]
-        self._generation = request["generation"]
-        self._title = request["title"]
-        config["listeners"] = request["listeners"]
-        try:
-            enter(config)
-            redirect_errors(config)
-            # Workers inherit the handler.
-            signal.signal(signal.SIGUSR1, lambda _number, _frame: redirect_errors(config))
-            _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
-            if config["preload_app"]:
-                self._app = loader.load(config["wsgi_app"])
-        except loader.LoadError as error:
-            send(self._connection, {"event": "failed", **describe(error)})
-            return
-        except OSError as error:
-            failure = loader.LoadError("boot", str(error), "check --chdir and the permissions on it")
-            send(self._connection, {"event": "failed", **describe(failure)})
+        before, announce = request["workers_before"], request["announce"]
+        if not self._boot(lambda: self._enter(request, before, announce), lambda: self._announce(request)):
             return
         # What is frozen is never touched by the collector, so its pages stay shared with the workers.
         gc.collect()
         gc.freeze()
-        send(self._connection, {"event": "ready"})
+        self._tell({"event": "ready"})
+
+    def _boot(self, *steps: Callable[[], None]) -> bool:
+        """Takes steps; a failure is told."""
+        try:
+            for step in steps:
+                step()
+        except loader.LoadError as error:
+            self._tell({"event": "failed", **describe(error)})
+            return False
+        except OSError as error:
+            failure = loader.LoadError("boot", str(error), "check --chdir and the permissions on it")
+            self._tell({"event": "failed", **describe(failure)})
+            return False
+        return True
+
+    def _enter(self, request: dict[str, Any], workers_before: int | None, announce: bool) -> None:
+        """Takes the configuration into use, once."""
+        if self._entered:
+            return
+        self._entered = True
+        config = self._config = request["config"]
+        self._generation = request["generation"]
+        self._title = request["title"]
+        enter(config)
+        redirect_errors(config)
+        # Workers inherit the handler.
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: self._reopen_logs())
+        _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
+        # Applications look for Gunicorn's name in it.
+        os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
+        if self._hooks is not None:
+            self._hooks.begin(config, workers_before, announce, self._tell)
+        if config["preload_app"]:
+            self._app = loader.load(config["wsgi_app"])
+
+    def _announce(self, request: dict[str, Any]) -> None:
+        """The sockets are bound."""
+        self._config["listeners"] = request["listeners"]
+        if self._hooks is None:
+            return
+        self._hooks.listen(request["listeners"])
+        if not request["announce"]:
+            return
+        if request["workers_before"] is None:
+            self._hooks.when_ready()
+        else:
+            self._hooks.on_reload()
+
+    def _reopen_logs(self) -> None:
+        redirect_errors(self._config)
+        if self._hooks is not None:
+            self._hooks.server.log.reopen_files()
 
     def _fork(self, number: int, fds: list[int]) -> None:
+        hooks = self._hooks
         try:
+            if hooks is not None:
+                hooks.pre_fork(number)
             pid = _native.fork_worker()
+        except loader.LoadError as error:
+            _close(fds)
+            self._tell({"event": "fork_refused", "worker": number, **describe(error)})
+            return
         except (OSError, RuntimeError) as error:
             _close(fds)
-            send(self._connection, {"event": "fork_failed", "worker": number, "message": str(error)})
+            self._tell({"event": "fork_failed", "worker": number, "message": str(error)})
             return
         if pid == 0:
             self._connection.close()
             name = f"indrik: worker {number} gen {self._generation} [{self._title}]"
-            sys.exit(worker.main(self._config, name, fds, self._app))
+            sys.exit(worker.main(self._config, name, fds, self._app, hooks))
         _close(fds)
-        send(self._connection, {"event": "forked", "worker": number, "pid": pid})
+        if hooks is not None:
+            hooks.forked(pid)
+        self._tell({"event": "forked", "worker": number, "pid": pid})
 
 
 def enter(config: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indrik_ring::{
@@ -34,6 +35,7 @@ pub(crate) struct Channel {
     pub(crate) control: Control,
     front: Wake,
     fds: PacketSocket,
+    served: AtomicU64,
 }
 
 #[pymethods]
@@ -69,6 +71,7 @@ impl Channel {
             wake: channel.wake,
             front: channel.front,
             fds: PacketSocket::from_fd(own(fd_socket)),
+            served: AtomicU64::new(0),
         })
     }
 
@@ -78,6 +81,11 @@ impl Channel {
         self.wake.ring();
     }
 
+    /// Requests that this worker has begun to handle.
+    fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// Says that the worker's main loop turns.
     fn heartbeat(&self) {
         self.control.beat();
@@ -85,6 +93,12 @@ impl Channel {
 }
 
 impl Channel {
+    /// Counts a request.
+    #[inline]
+    pub(crate) fn count_request(&self) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Sends a descriptor whose payload of `len` bytes `fill` writes; waits with the GIL released
     /// while the ring is full. The front is not woken before [`Self::flush`].
     ///

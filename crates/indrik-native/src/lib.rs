@@ -11,6 +11,7 @@
 
 use pyo3::prelude::*;
 
+mod around;
 mod asgi;
 mod channel;
 mod log;

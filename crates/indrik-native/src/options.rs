@@ -6,7 +6,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// The options of a worker; see `indrik.worker`.
-#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Whether other processes serve the same application.
     pub(crate) multiprocess: bool,
@@ -18,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) server_software: String,
     /// The prefix under which the application is mounted.
     pub(crate) script_name: String,
+    /// What is called around requests; see `around`.
+    pub(crate) hooks: Option<Py<PyAny>>,
     /// Where the front listens, indexed by the number in a request's head.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -53,6 +54,7 @@ impl Options {
             server_software: get(options, "server_software")?
                 .unwrap_or_else(|| concat!("indrik/", env!("CARGO_PKG_VERSION")).to_owned()),
             script_name: get(options, "script_name")?.unwrap_or_default(),
+            hooks: get::<Option<Py<PyAny>>>(options, "hooks")?.flatten(),
             listeners: get::<Vec<Listener>>(options, "listeners")?
                 .filter(|listeners| !listeners.is_empty())
                 .ok_or_else(|| PyKeyError::new_err("the worker option \"listeners\" is missing"))?,

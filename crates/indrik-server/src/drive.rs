@@ -3,10 +3,12 @@
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
-//! the processes and read their messages, `open` takes a configuration into use, `banner` greets.
+//! the processes and read their messages, `hooks` tells zygotes what hooks want to
+//! know, `open` takes a configuration into use, `banner` greets.
 
 mod banner;
 mod effects;
+mod hooks;
 mod open;
 mod wait;
 mod workers;
@@ -82,6 +84,8 @@ struct Drive {
     pending: VecDeque<Event>,
     /// Every generation's settings, from the reading of its configuration to the end of the server.
     configs: BTreeMap<Generation, Arc<Config>>,
+    /// The hooks that every generation's configuration has.
+    hooks: BTreeMap<Generation, Vec<String>>,
     zygotes: BTreeMap<Generation, Zygote>,
     workers: BTreeMap<WorkerId, Worker>,
     unknown_ends: VecDeque<(u32, End)>,
@@ -125,6 +129,7 @@ impl Drive {
             sink,
             pending: VecDeque::new(),
             configs: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             zygotes: BTreeMap::new(),
             workers: BTreeMap::new(),
             unknown_ends: VecDeque::new(),
@@ -230,6 +235,7 @@ impl Drive {
             End::Code(code) => ExitStatus::Code(code),
             End::Signal(signal) => ExitStatus::Signal(signal),
         };
+        self.tell_child_exit(id, status);
         self.feed(Event::WorkerExited { worker: id, status });
         self.workers.remove(&id);
     }

@@ -23,6 +23,8 @@ pub(crate) struct Zygote {
     pub(crate) socket: PacketSocket,
     /// It has its settings, and its handlers for signals.
     pub(crate) ready: bool,
+    /// It takes the place of one that had been configured and died.
+    pub(crate) again: bool,
 }
 
 /// How the application sees a listening socket: host and port, or `unix:PATH` and nothing.
@@ -36,17 +38,37 @@ pub(crate) enum Request<'a> {
         path: Option<&'a str>,
         chdir: Option<&'a Path>,
     },
+    /// The settings, before the sockets are bound: only where hooks run then.
+    Starting {
+        config: &'a Config,
+        generation: Generation,
+        title: &'a str,
+    },
     Configure {
         config: &'a Config,
         generation: Generation,
         title: &'a str,
         /// Where the front listens, in the order its requests refer to.
         listeners: &'a [ListenerName],
+        /// How many workers there were before a reload; none at the start.
+        workers_before: Option<u32>,
+        /// Hooks are told of the start or of the reload; not again by a zygote that replaces one.
+        announce: bool,
     },
     Fork {
         worker: WorkerId,
     },
-    Exit,
+    ChildExit {
+        worker: WorkerId,
+        pid: u32,
+    },
+    WorkersChanged {
+        workers: u32,
+    },
+    Exit {
+        /// The server ends with this zygote.
+        last: bool,
+    },
 }
 
 /// A message from a zygote.
@@ -55,10 +77,27 @@ pub(crate) enum Request<'a> {
 pub(crate) enum Reply {
     Config(ConfigFileValues),
     ConfigFailed(ConfigFailure),
+    Started,
     Ready,
     Failed(BootFailure),
-    Forked { worker: WorkerId, pid: u32 },
-    ForkFailed { worker: WorkerId, message: String },
+    Forked {
+        worker: WorkerId,
+        pid: u32,
+    },
+    ForkFailed {
+        worker: WorkerId,
+        message: String,
+    },
+    ForkRefused {
+        worker: WorkerId,
+        #[serde(flatten)]
+        failure: BootFailure,
+    },
+    WantWorkers {
+        workers: u32,
+    },
+    /// It was told to leave, and does not yet.
+    Stays,
 }
 
 /// A message from a worker.
@@ -68,6 +107,7 @@ pub(crate) enum WorkerNote {
     Ready { interface: WireInterface, capacity: usize },
     BootFailed(BootFailure),
     Stopping,
+    UsedUp,
 }
 
 /// What kind of application a worker runs.
@@ -103,6 +143,7 @@ enum WireKind {
     Boot,
     Interface,
     Lifespan,
+    Hook,
 }
 
 impl From<ConfigFailure> for Failure {
@@ -129,6 +170,7 @@ impl From<BootFailure> for Failure {
                 WireKind::Boot => FailureKind::Boot,
                 WireKind::Interface => FailureKind::Interface,
                 WireKind::Lifespan => FailureKind::Lifespan,
+                WireKind::Hook => FailureKind::Hook,
             },
             message: failure.message,
             hint: failure.hint.unwrap_or_default(),
@@ -147,7 +189,7 @@ impl Zygote {
         let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
-        Ok(Self { child, socket, ready: false })
+        Ok(Self { child, socket, ready: false, again: false })
     }
 
     /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.

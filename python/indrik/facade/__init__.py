@@ -16,9 +16,11 @@ from indrik.facade._finder import original
 version_info = (27, 0, 1)
 """The release whose behaviour is followed."""
 __version__ = "27.0.1"
-SERVER = "gunicorn"
+NAME = "gunicorn"
+SOFTWARE = "gunicorn/27.0.1"
+SERVER = NAME
 """The ``Server`` header, if a configuration file changes it; Indrik sends its own name otherwise."""
-SERVER_SOFTWARE = "gunicorn/27.0.1"
+SERVER_SOFTWARE = SOFTWARE
 """``SERVER_SOFTWARE`` in the environ, if a configuration file changes it."""
 
 

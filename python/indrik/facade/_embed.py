@@ -13,6 +13,7 @@ from typing import Any
 
 VARIABLE = "INDRIK_EMBEDDED"
 """Tells zygotes which program to run, as JSON."""
+OPTIONS = "GUNICORN_CMD_ARGS"
 MODULE = "indrik_embedded"
 """The application is found as ``indrik_embedded:load()``."""
 
@@ -55,6 +56,8 @@ def start(app: Any) -> None:
         )
     sys.stdout.flush()
     sys.stderr.flush()
+    # Read already, by the program itself if it reads it at all; the supervisor would put it above that.
+    program["options"] = os.environ.pop(OPTIONS, None)
     environment = {**os.environ, VARIABLE: json.dumps(program)}
     # A fresh process: whatever the program imported or started is not the supervisor's to carry.
     os.execve(sys.executable, [sys.executable, "-c", _COMMAND], environment)
@@ -69,6 +72,8 @@ def capture(program: dict[str, Any]) -> Any:
     sys.argv[:] = program["argv"]
     sys.path[:] = program["path"]
     os.chdir(program["cwd"])
+    if program["options"] is not None:
+        os.environ[OPTIONS] = program["options"]
     _capturing = True
     try:
         if "module" in program:

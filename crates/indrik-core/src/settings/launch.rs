@@ -63,4 +63,10 @@ pub struct ConfigFileValues {
     /// On which line each name is assigned, where known.
     #[serde(default)]
     pub lines: BTreeMap<String, u32>,
+    /// The hooks that are set.
+    #[serde(default)]
+    pub hooks: Vec<String>,
+    /// The `Server` header, if the file changes it in Gunicorn's modules; empty for none at all.
+    #[serde(default)]
+    pub server_header: Option<String>,
 }

@@ -54,6 +54,7 @@ fn file(values: &[(&str, Json)]) -> ConfigFileValues {
         path: Some("gunicorn.conf.py".to_owned()),
         values: values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
         lines: (1u32..).zip(values).map(|(line, (name, _))| ((*name).to_owned(), line)).collect(),
+        ..ConfigFileValues::default()
     }
 }
 

@@ -23,6 +23,9 @@ pub const QUICK_GRACE: Duration = Duration::from_secs(2);
 /// graceful timeout is used up.
 pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
 
+/// How long the hook `on_exit` may take, which runs when everything else is over.
+pub const EXIT_HOOK_MAX: Duration = Duration::from_secs(30);
+
 /// After SIGKILL the kernel may need this long (uninterruptible sleep); then the worker is
 /// forgotten, so that it cannot hold up a shutdown for ever.
 pub const KILL_MAX: Duration = Duration::from_secs(10);

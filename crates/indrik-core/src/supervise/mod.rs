@@ -37,11 +37,13 @@ pub struct Policy {
     pub workers: u32,
     /// How long requests may go on after the end of their worker or of the server was decided.
     pub graceful_timeout: Duration,
+    /// The last zygote has a hook to run before it leaves.
+    pub exit_hook: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { workers: 1, graceful_timeout: Duration::from_secs(30) }
+        Self { workers: 1, graceful_timeout: Duration::from_secs(30), exit_hook: false }
     }
 }
 
@@ -60,6 +62,10 @@ pub enum FailureKind {
     Boot,
     /// The application's lifespan startup failed.
     Lifespan,
+    /// A hook of the configuration raised before the server was ready.
+    Hook,
+    /// The hook `pre_fork` raised.
+    ForkHook,
 }
 
 impl FailureKind {
@@ -67,9 +73,10 @@ impl FailureKind {
     #[must_use]
     pub const fn exit_code(self) -> i32 {
         match self {
-            Self::Config | Self::Bind => 1,
+            Self::Config | Self::Bind | Self::Hook => 1,
             Self::Boot | Self::Lifespan => 3,
             Self::Import | Self::Interface => 4,
+            Self::ForkHook => 255,
         }
     }
 }
@@ -117,6 +124,11 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The zygote was told to leave and stays: threads that its hooks started still run.
+    ZygoteStays {
+        /// Which.
+        generation: Generation,
+    },
     /// The zygote's process ended.
     ZygoteExited {
         /// Which.
@@ -135,6 +147,18 @@ pub enum Event {
         worker: WorkerId,
         /// The system's reason.
         message: String,
+    },
+    /// The zygote did not make the worker, because a hook raised.
+    ForkRefused {
+        /// Which.
+        worker: WorkerId,
+        /// What the hook raised.
+        failure: Failure,
+    },
+    /// A hook wants another number of workers.
+    WorkersWished {
+        /// How many.
+        workers: u32,
     },
     /// The worker has the application loaded and waits for requests.
     WorkerReady {
@@ -200,10 +224,12 @@ pub enum Effect {
         /// Which.
         generation: Generation,
     },
-    /// Tell the zygote to leave. Answer: `ZygoteExited`.
+    /// Tell the zygote to leave. Answer: `ZygoteExited`, or `ZygoteStays` the first time.
     RetireZygote {
         /// Which.
         generation: Generation,
+        /// The server ends, and this zygote stood for it: it runs the last hook.
+        last: bool,
     },
     /// SIGKILL for a zygote that does not leave.
     KillZygote {
@@ -215,7 +241,14 @@ pub enum Effect {
         /// Which.
         generation: Generation,
     },
-    /// Ask the zygote for a worker. Answer: `Forked` or `ForkFailed`.
+    /// Tell the zygote of this generation that another number of workers is wanted.
+    WorkersChanged {
+        /// The zygote to tell.
+        generation: Generation,
+        /// How many.
+        workers: u32,
+    },
+    /// Ask the zygote for a worker. Answer: `Forked`, `ForkFailed` or `ForkRefused`.
     Fork {
         /// The new worker.
         worker: WorkerId,
@@ -327,6 +360,8 @@ pub struct Supervisor {
     last_generation: Generation,
     restarts: Restarts,
     exit_code: i32,
+    /// The end has been logged.
+    said_farewell: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -356,6 +391,7 @@ impl Supervisor {
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
             exit_code: 0,
+            said_farewell: false,
             effects: VecDeque::new(),
         }
     }
@@ -368,9 +404,12 @@ impl Supervisor {
             Event::Signal(signal) => self.signal_received(signal),
             Event::ZygoteReady { generation, policy } => self.zygote_ready(generation, policy),
             Event::ZygoteFailed { generation, failure } => self.zygote_failed(generation, &failure),
+            Event::ZygoteStays { generation } => self.zygote_stays(generation),
             Event::ZygoteExited { generation } => self.zygote_exited(generation),
             Event::Forked { worker, pid } => self.forked(worker, pid),
             Event::ForkFailed { worker, message } => self.fork_failed(worker, &message),
+            Event::ForkRefused { worker, failure } => self.fork_refused(worker, &failure),
+            Event::WorkersWished { workers } => self.set_wanted(workers),
             Event::WorkerReady { worker } => self.worker_ready(worker),
             Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
             Event::WorkerStopping { worker } => self.worker_stopping(worker),
@@ -388,6 +427,7 @@ impl Supervisor {
         self.expire_zygotes();
         self.expire_phase();
         self.reconcile();
+        self.retire_idle_zygotes();
         self.finish_if_empty();
     }
 

@@ -136,6 +136,19 @@ impl Supervisor {
         }
     }
 
+    /// A hook raised instead of letting the worker be made.
+    pub(super) fn fork_refused(&mut self, id: WorkerId, failure: &Failure) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        self.log_failure("Cannot fork a worker", failure);
+        if self.is_candidate(worker.generation) {
+            self.abandon_reload("a worker could not be forked");
+        } else if self.ever_ready {
+            self.record_death(&worker, Death::Booting);
+        } else {
+            self.give_up(FailureKind::ForkHook);
+        }
+    }
+
     pub(super) fn worker_ready(&mut self, id: WorkerId) {
         let now = self.now;
         let is_candidate =

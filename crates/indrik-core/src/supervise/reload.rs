@@ -5,7 +5,8 @@
 //! old generation keeps serving.
 
 use super::limits::{
-    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX, STOP_GRACE_MIN,
+    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX,
+    STOP_GRACE_MIN,
 };
 use super::restart::{Restarts, backoff};
 use super::shutdown::Phase;
@@ -22,6 +23,8 @@ pub(super) enum ZygoteState {
     Ready,
     /// It was told to leave.
     Retiring { until: Now },
+    /// It was told to leave, but its hooks started something that lives in it: it stays to the end.
+    Kept,
     /// It was sent SIGKILL.
     Killed { until: Now },
     /// It is dead and will be started again.
@@ -48,7 +51,7 @@ impl Zygote {
             | ZygoteState::Retiring { until }
             | ZygoteState::Killed { until } => Some(until),
             ZygoteState::Dead { retry } => Some(retry),
-            ZygoteState::Ready => None,
+            ZygoteState::Ready | ZygoteState::Kept => None,
         }
     }
 }
@@ -126,7 +129,7 @@ impl Supervisor {
         }
         zygote.failures = zygote.failures.saturating_add(1);
         zygote.state = ZygoteState::Retiring { until: self.now + STOP_GRACE_MIN };
-        self.push(Effect::RetireZygote { generation });
+        self.push(Effect::RetireZygote { generation, last: false });
         if self.is_candidate(generation) {
             self.log_failure("Reload failed", failure);
             self.abandon_reload("it could not be loaded");
@@ -287,19 +290,88 @@ impl Supervisor {
         self.retire_zygote(generation);
     }
 
+    /// The generation is not wanted any more. Its zygote hears of the end of its workers, and leaves
+    /// after the last of them.
     pub(super) fn retire_zygote(&mut self, generation: Generation) {
         let until = self.now + STOP_GRACE_MIN;
         let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
         zygote.wanted = false;
         match zygote.state {
-            ZygoteState::Starting { .. } | ZygoteState::Ready => {
+            ZygoteState::Starting { .. } => {
                 zygote.state = ZygoteState::Retiring { until };
-                self.push(Effect::RetireZygote { generation });
+                self.push(Effect::RetireZygote { generation, last: false });
             }
             ZygoteState::Dead { .. } => {
                 self.zygotes.remove(&generation);
             }
-            ZygoteState::Retiring { .. } | ZygoteState::Killed { .. } => {}
+            ZygoteState::Ready
+            | ZygoteState::Kept
+            | ZygoteState::Retiring { .. }
+            | ZygoteState::Killed { .. } => {}
+        }
+    }
+
+    /// Tells unwanted zygotes without workers to leave; at the end of the server the current one is
+    /// told last, because it stands for the server in hooks.
+    pub(super) fn retire_idle_zygotes(&mut self) {
+        let stopping = matches!(self.phase, Phase::Stopping { .. });
+        let over = stopping && self.workers.is_empty();
+        if over {
+            self.say_farewell();
+        }
+        let idle = |generation: Generation| {
+            !self.workers.values().any(|worker| worker.generation == generation)
+        };
+        let due: Vec<(Generation, bool)> = self
+            .zygotes
+            .iter()
+            .filter(|(_, zygote)| !zygote.wanted)
+            .filter(|(generation, zygote)| match zygote.state {
+                ZygoteState::Ready if stopping && **generation == self.current => over,
+                ZygoteState::Ready => idle(**generation),
+                ZygoteState::Kept => over,
+                ZygoteState::Starting { .. }
+                | ZygoteState::Retiring { .. }
+                | ZygoteState::Killed { .. }
+                | ZygoteState::Dead { .. } => false,
+            })
+            .map(|(generation, zygote)| {
+                let last =
+                    stopping && *generation == self.current && zygote.state == ZygoteState::Ready;
+                (*generation, last)
+            })
+            .collect();
+        for (generation, last) in due {
+            let grace = if last && self.policy.exit_hook { EXIT_HOOK_MAX } else { STOP_GRACE_MIN };
+            if let Some(zygote) = self.zygotes.get_mut(&generation) {
+                zygote.state = ZygoteState::Retiring { until: self.now + grace };
+                self.push(Effect::RetireZygote { generation, last });
+            }
+        }
+    }
+
+    /// It does not leave yet, for the sake of what its hooks started.
+    pub(super) fn zygote_stays(&mut self, generation: Generation) {
+        let ends = !self.phase.may_start();
+        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        if !matches!(zygote.state, ZygoteState::Retiring { .. }) {
+            return;
+        }
+        if ends {
+            self.push(Effect::RetireZygote { generation, last: false });
+        } else {
+            zygote.state = ZygoteState::Kept;
+        }
+    }
+
+    /// Nobody waits for hooks any more.
+    pub(super) fn kill_zygotes(&mut self) {
+        let until = self.now + KILL_MAX;
+        for (generation, zygote) in &mut self.zygotes {
+            if !matches!(zygote.state, ZygoteState::Killed { .. }) {
+                zygote.state = ZygoteState::Killed { until };
+                self.effects.push_back(Effect::KillZygote { generation: *generation });
+            }
         }
     }
 
@@ -336,7 +408,7 @@ impl Supervisor {
             }
             ZygoteState::Killed { .. } => self.zygote_exited(generation),
             ZygoteState::Dead { .. } => self.spawn_zygote(generation),
-            ZygoteState::Ready => {}
+            ZygoteState::Ready | ZygoteState::Kept => {}
         }
     }
 

@@ -176,15 +176,22 @@ impl Supervisor {
                 | State::Aborting { .. } => self.kill(id),
             }
         }
+        self.kill_zygotes();
     }
 
     /// Ends the server when nothing of it is left.
     pub(super) fn finish_if_empty(&mut self) {
         let stopping = matches!(self.phase, Phase::Stopping { .. });
         if stopping && self.workers.is_empty() && self.zygotes.is_empty() {
+            self.say_farewell();
             self.phase = Phase::Done;
-            self.log(Level::Info, "Shutting down: Master");
             self.push(Effect::Exit(self.exit_code));
+        }
+    }
+
+    pub(super) fn say_farewell(&mut self) {
+        if !std::mem::replace(&mut self.said_farewell, true) {
+            self.log(Level::Info, "Shutting down: Master");
         }
     }
 

@@ -69,6 +69,14 @@ impl Supervisor {
     }
 
     fn change_wanted(&mut self, wanted: u32) {
+        let before = self.wanted;
+        self.set_wanted(wanted);
+        if self.wanted != before {
+            self.push(Effect::WorkersChanged { generation: self.current, workers: self.wanted });
+        }
+    }
+
+    pub(super) fn set_wanted(&mut self, wanted: u32) {
         if matches!(self.phase, Phase::Starting | Phase::Serving) {
             self.wanted = wanted.clamp(1, WORKERS_MAX);
         }

@@ -216,7 +216,7 @@ impl Os {
     pub(crate) fn perform(&mut self, effect: &Effect, now: Duration) {
         match effect {
             Effect::SpawnZygote { generation } => self.spawn_zygote(*generation, now),
-            Effect::RetireZygote { generation } => {
+            Effect::RetireZygote { generation, .. } => {
                 let which = self.zygotes.get(generation).copied();
                 if let Some(which) = which
                     && !self.random.percent(self.faults.zygote_ignores_exit)
@@ -250,6 +250,7 @@ impl Os {
             Effect::Adopt { .. }
             | Effect::CloseNow
             | Effect::ReopenLogs
+            | Effect::WorkersChanged { .. }
             | Effect::Log(_)
             | Effect::Exit(_) => {}
         }
@@ -260,7 +261,7 @@ impl Os {
         let which = self.counter;
         let before = self.zygotes.insert(generation, which);
         assert_eq!(before, None, "two zygotes of generation {generation}");
-        let policy = Policy { workers: self.workers, graceful_timeout: Duration::from_secs(30) };
+        let policy = Policy { workers: self.workers, ..Policy::default() };
         let failing = self.faults.always_fails.filter(|kind| {
             matches!(kind, FailureKind::Config | FailureKind::Bind) || self.random.percent(30)
         });

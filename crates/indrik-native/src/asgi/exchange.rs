@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, RESPONSE_WINDOW};
 
@@ -15,6 +15,7 @@ use super::message::Message;
 use super::response::Head;
 use super::server::AsgiServer;
 use super::websocket::Socket;
+use crate::around::Watched;
 
 /// A request or WebSocket; `receive` and `send` are its methods.
 #[pyclass(frozen, module = "indrik._native")]
@@ -52,6 +53,10 @@ pub(super) struct State {
     pub(super) response: Response,
     /// A WebSocket's own state.
     pub(super) socket: Option<Box<Socket>>,
+    /// The request as hooks see it, if there are any.
+    pub(super) watched: Option<Box<Watched>>,
+    /// What hooks are told of the response: status and header fields.
+    pub(super) told: Option<(u16, Py<PyList>)>,
 }
 
 /// The request's body.
@@ -70,7 +75,7 @@ pub(super) struct RequestBody {
 }
 
 /// How far the response is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Nothing said yet.
     #[default]
@@ -160,6 +165,19 @@ impl Exchange {
     /// A descriptor about this exchange.
     pub(super) fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
         Descriptor::new(kind, flags, self.slot, self.generation, aux)
+    }
+
+    /// Calls the hook before the application.
+    ///
+    /// # Errors
+    /// What it raises.
+    pub(super) fn before(&self, py: Python<'_>) -> PyResult<()> {
+        // Not held while the hook runs: it is the application's code.
+        let watched = self.state.get()?.watched.take();
+        let Some(watched) = watched else { return Ok(()) };
+        let result = watched.before(py);
+        self.state.get()?.watched = Some(watched);
+        result
     }
 
     fn is_websocket(&self) -> PyResult<bool> {

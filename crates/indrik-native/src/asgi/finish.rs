@@ -1,11 +1,13 @@
 //! The end of an exchange: what is still owed to the front when the coroutine has returned.
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use indrik_ring::{Flags, Kind};
 
 use super::exchange::{Exchange, Phase, State, wake};
 use super::websocket::Stage;
+use crate::around::Outcome;
 
 /// `Failed`: nothing was sent yet, so the front answers 500.
 const FAILED_BEFORE: u64 = 1;
@@ -45,7 +47,34 @@ impl Exchange {
         }
         drop(scope);
         server.settle();
+        if server.has_hooks() {
+            self.tell_after(py)?;
+        }
         server.stop_if_idle(py)
+    }
+
+    /// Tells the hooks how it went.
+    #[cold]
+    fn tell_after(&self, py: Python<'_>) -> PyResult<()> {
+        let (watched, outcome) = {
+            let mut state = self.state.get()?;
+            let (status, headers) = match state.told.take() {
+                Some((status, headers)) => {
+                    let status = status.into_pyobject(py)?.into_any();
+                    (Some(status), headers.into_bound(py))
+                }
+                None => (None, PyList::empty(py)),
+            };
+            let response = &state.response;
+            let headers_sent = response.phase > Phase::Started;
+            let length = response.expected;
+            let outcome = Outcome { status, headers, length, sent: response.given, headers_sent };
+            (state.watched.take(), outcome)
+        };
+        match watched {
+            Some(watched) => watched.after_asgi(py, outcome),
+            None => Ok(()),
+        }
     }
 
     /// The last descriptor, with DONE.

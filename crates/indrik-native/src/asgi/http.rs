@@ -3,13 +3,14 @@
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 
 use super::exchange::{Exchange, How, Phase, State, wake};
 use super::message::Message;
 use super::response::{Head, HeadFault};
+use crate::text::latin1_str;
 
 impl From<HeadFault> for PyErr {
     fn from(fault: HeadFault) -> Self {
@@ -71,6 +72,7 @@ impl Exchange {
         let fields = message.headers(intern!(py, "headers"))?;
         fields.each(|name, value| Ok(head.field(name, value)?))?;
         let trailers = message.flag(intern!(py, "trailers"))?;
+        let told = if self.server.get().has_hooks() { Some(told(message, code)?) } else { None };
         let mut state = self.state.get()?;
         let response = &mut state.response;
         let bodiless = response.is_head || matches!(head.status, 204 | 304);
@@ -78,6 +80,7 @@ impl Exchange {
         response.trailers = trailers;
         response.head = Some(head);
         response.phase = Phase::Started;
+        state.told = told;
         Ok(())
     }
 
@@ -197,6 +200,16 @@ impl Exchange {
         drop(state);
         wake(py, waiters)
     }
+}
+
+/// What hooks are told of a response.
+fn told(message: &Message<'_, '_>, code: i64) -> PyResult<(u16, Py<PyList>)> {
+    let py = message.dict.py();
+    let list = PyList::empty(py);
+    message
+        .headers(intern!(py, "headers"))?
+        .each(|name, value| list.append((latin1_str(py, name)?, latin1_str(py, value)?)))?;
+    Ok((u16::try_from(code).unwrap_or(0), list.unbind()))
 }
 
 /// Checks a piece of the body against the declared length.

@@ -19,6 +19,7 @@ use super::http::is_head;
 use super::scope::Scopes;
 use super::tasks::Tasks;
 use super::websocket::Socket;
+use crate::around::Watched;
 use crate::channel::{Channel, broken};
 
 /// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
@@ -46,6 +47,8 @@ pub(crate) struct AsgiServer {
     scopes: LoopCell<Scopes>,
     tasks: LoopCell<Tasks>,
     in_batch: AtomicBool,
+    /// What is called around requests; see `around`.
+    around: Option<Py<PyAny>>,
     /// Address of the exchange whose coroutine takes a step just now; 0: none.
     stepping: AtomicUsize,
 }
@@ -114,6 +117,7 @@ impl AsgiServer {
             scopes: LoopCell::new(scopes),
             tasks: LoopCell::new(tasks),
             in_batch: AtomicBool::new(false),
+            around: option(options, "hooks")?,
             stepping: AtomicUsize::new(0),
         })
     }
@@ -212,6 +216,11 @@ impl AsgiServer {
         };
         drop(gone);
         Ok(())
+    }
+
+    /// Whether anything is called around requests.
+    pub(super) fn has_hooks(&self) -> bool {
+        self.around.is_some()
     }
 
     /// Logs what an application raised.
@@ -361,6 +370,11 @@ impl AsgiServer {
         };
         let head = RequestHead::decode(head).map_err(|_| bad_request())?;
         let websocket = flags.has(Flags::WEBSOCKET);
+        this.channel().count_request();
+        let watched = match &this.around {
+            Some(hooks) if !websocket => Some(Watched::new(py, hooks, &head, None)?),
+            _ => None,
+        };
         let scope = this.scopes.get()?.make(py, &head, websocket)?;
         let mut body = RequestBody {
             streams: flags.has(Flags::BODY_STREAM),
@@ -376,6 +390,7 @@ impl AsgiServer {
             body,
             response: Response { is_head: is_head(head.method), ..Response::default() },
             socket: websocket.then(Box::<Socket>::default),
+            watched: watched.map(Box::new),
             ..State::default()
         };
         let exchange = Bound::new(
@@ -393,7 +408,11 @@ impl AsgiServer {
             *place.ok_or_else(bad_request)? = Some(exchange.clone().unbind());
             core.in_flight += 1;
         }
-        if spares {
+        if this.around.is_some()
+            && let Err(error) = exchange.get().before(py)
+        {
+            exchange.get().finish(py, Some(&error))?;
+        } else if spares {
             this.run_as_spare(py, &exchange, scope)?;
         } else {
             this.run_as_task(py, &exchange, scope)?;

@@ -6,12 +6,13 @@ use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, RequestHead};
 use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 
+use crate::around::{Outcome, Watched, pairs};
 use crate::channel::{Channel, broken};
 use crate::log;
 use crate::options::Options;
-use crate::text::bytes_of;
+use crate::text::{bytes_of, latin1_str};
 use crate::wsgi::callables::Callables;
 use crate::wsgi::environ::Environs;
 use crate::wsgi::exchange::Exchange;
@@ -93,6 +94,14 @@ pub(crate) struct Handler {
     callables: Callables,
     /// The parts of a list, joined.
     joined: Vec<u8>,
+    /// What is called around requests.
+    hooks: Option<Py<PyAny>>,
+}
+
+/// A request with what its hooks are told afterwards.
+struct Told {
+    watched: Watched,
+    environ: Option<Py<PyDict>>,
 }
 
 impl Handler {
@@ -114,6 +123,7 @@ impl Handler {
             callables: Callables::new(&exchange)?,
             exchange: exchange.unbind(),
             joined: Vec::new(),
+            hooks: options.hooks.as_ref().map(|hooks| hooks.clone_ref(py)),
         })
     }
 
@@ -126,12 +136,19 @@ impl Handler {
         let head = RequestHead::decode(head)
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
         self.exchange.get().begin(&taken.descriptor, &head, self.callables.write.bind(py));
-        let result = self.call(py, &head, taken.body);
+        self.channel.get().count_request();
+        let mut told = None;
+        let result = self.call(py, &head, taken.body, &mut told);
+        let begun = told.is_some() && self.exchange.get().wait_for_state(py).response.has_begun();
         let failed = match result {
             Ok(()) => Ok(()),
             Err(error) => self.tell_failure(py, &head, error),
         };
-        let result = self.exchange.get().finish(py).and(failed);
+        let mut result = self.exchange.get().finish(py).and(failed);
+        if let Some(told) = told {
+            let after = self.tell_after(py, &told, begun);
+            result = result.and(after);
+        }
         if !self.callables.are_ours_alone() {
             let exchange = Bound::new(py, Exchange::new(self.channel.clone_ref(py)))?;
             self.callables = Callables::new(&exchange)?;
@@ -146,6 +163,7 @@ impl Handler {
         py: Python<'_>,
         head: &RequestHead<'_>,
         body: Body,
+        told: &mut Option<Told>,
     ) -> Result<(), SendError> {
         let input = match body {
             Body::None => None,
@@ -155,10 +173,18 @@ impl Handler {
                 Some(Bound::new(py, input)?)
             }
         };
+        if let Some(hooks) = &self.hooks {
+            let body = input.as_ref().map(|input| input.as_any());
+            let watched = Watched::new(py, hooks, head, body)?;
+            told.insert(Told { watched, environ: None }).watched.before(py)?;
+        }
         let hints = self.callables.early_hints.bind(py);
         let Ok(environ) = self.environs.build(py, head, input, hints)? else {
             return Err(outside_prefix(&self.environs));
         };
+        if let Some(told) = told {
+            told.environ = Some(environ.clone().unbind());
+        }
         let result = {
             let arguments = [environ.as_ptr(), self.callables.start_response.as_ptr()];
             // SAFETY: two live arguments, and none by keyword.
@@ -173,6 +199,25 @@ impl Handler {
             }
         };
         self.send_result(&result)
+    }
+
+    /// Tells the hooks how it went; the response does not wait for them.
+    #[cold]
+    fn tell_after(&self, py: Python<'_>, told: &Told, begun: bool) -> PyResult<()> {
+        self.channel.get().flush();
+        let state = self.exchange.get().wait_for_state(py);
+        let response = &state.response;
+        let head = &response.head;
+        let outcome = Outcome {
+            status: if begun { Some(latin1_str(py, &head.status_line())?) } else { None },
+            headers: if begun { pairs(py, head.fields())? } else { PyList::empty(py) },
+            length: head.content_length.filter(|_| begun),
+            sent: response.body_sent(),
+            headers_sent: response.was_sent(),
+        };
+        drop(state);
+        let environ = told.environ.as_ref().map(|environ| environ.bind(py));
+        told.watched.after(py, environ, outcome)
     }
 
     /// Sends what the application returned.

@@ -166,6 +166,16 @@ impl Head {
         }
     }
 
+    /// Status code and reason phrase, as the application gave them.
+    pub(crate) fn status_line(&self) -> Vec<u8> {
+        let mut line = self.status.to_string().into_bytes();
+        if self.reason_len > 0 {
+            line.push(b' ');
+            line.extend_from_slice(self.reason());
+        }
+        line
+    }
+
     /// The reason phrase.
     pub(crate) fn reason(&self) -> &[u8] {
         &self.bytes[..self.reason_len]

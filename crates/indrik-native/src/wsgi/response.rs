@@ -75,6 +75,8 @@ pub(crate) struct Response {
     pub(crate) head: Head,
     /// Bytes of the body that went into the channel.
     body_sent: u64,
+    /// The head went into the channel.
+    was_sent: bool,
     /// Whether the front was told that the application has returned.
     pub(crate) is_done: bool,
     /// Whether the line about a body that is longer than it should be was written.
@@ -92,6 +94,7 @@ impl Response {
             takes_interim: false,
             head: Head::default(),
             body_sent: 0,
+            was_sent: false,
             is_done: true,
             surplus_told: false,
         }
@@ -105,8 +108,24 @@ impl Response {
         self.is_head = is_head;
         self.takes_interim = takes_interim;
         self.body_sent = 0;
+        self.was_sent = false;
         self.is_done = false;
         self.surplus_told = false;
+    }
+
+    /// Whether the application gave a head.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.was_sent || self.phase == Phase::Ready
+    }
+
+    /// Whether the head was sent, also after the response is over.
+    pub(crate) const fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
+    /// Bytes of the body that were sent, also after the response is over.
+    pub(crate) const fn body_sent(&self) -> u64 {
+        self.body_sent
     }
 
     /// Sends a piece of the body, and the head before the first one.
@@ -278,13 +297,14 @@ impl Response {
     /// Sends a head with the first bytes of the body behind it.
     #[inline]
     fn send_head(
-        &self,
+        &mut self,
         py: Python<'_>,
         channel: &Channel,
         kind: Kind,
         flags: Flags,
         data: &[u8],
     ) -> PyResult<()> {
+        self.was_sent = true;
         send_head(py, channel, self.descriptor(kind, flags, 0), &self.head, data)
     }
 

@@ -12,8 +12,11 @@ impl Drive {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::SpawnZygote { generation } => self.spawn_zygote(generation),
-            Effect::RetireZygote { generation } => self.retire_zygote(generation),
+            Effect::RetireZygote { generation, last } => self.retire_zygote(generation, last),
             Effect::KillZygote { generation } => self.kill_zygote(generation),
+            Effect::WorkersChanged { generation, workers } => {
+                self.tell_workers_changed(generation, workers);
+            }
             Effect::Adopt { generation } => self.adopt(generation),
             Effect::Fork { worker, generation } => self.fork(worker, generation),
             Effect::Release { worker } => self.release(worker),
@@ -40,7 +43,8 @@ impl Drive {
 
     fn spawn_zygote(&mut self, generation: Generation) {
         match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd) {
-            Ok(zygote) => {
+            Ok(mut zygote) => {
+                zygote.again = self.configs.contains_key(&generation);
                 self.restore_descriptor_limit(zygote.child.pid());
                 self.zygotes.insert(generation, zygote);
                 self.begin_generation(generation);
@@ -61,9 +65,13 @@ impl Drive {
         }
     }
 
-    fn retire_zygote(&mut self, generation: Generation) {
+    fn retire_zygote(&mut self, generation: Generation, last: bool) {
+        if last {
+            // Gunicorn's last hook finds it gone.
+            self.pid_file = None;
+        }
         if let Some(zygote) = self.zygotes.get(&generation)
-            && let Err(error) = zygote.send(&Request::Exit, &[])
+            && let Err(error) = zygote.send(&Request::Exit { last }, &[])
         {
             let text =
                 format!("Cannot tell the zygote of generation {generation} to leave: {error}");

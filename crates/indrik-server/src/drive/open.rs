@@ -26,6 +26,7 @@ impl Drive {
         let config = Arc::new(config);
         if generation == Generation::FIRST {
             self.open(&config)?;
+            crate::front::set_server_header(values.server_header.as_deref());
         }
         self.configs.insert(generation, config);
         Ok(())
@@ -41,6 +42,15 @@ impl Drive {
         self.log.write(Level::Info, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
         for notice in &config.notices {
             self.log.write(Level::Warning, notice);
+        }
+        Ok(())
+    }
+
+    /// Binds the sockets, at the start.
+    pub(super) fn listen(&mut self, generation: Generation) -> Result<(), Failure> {
+        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return Ok(()) };
+        if generation != Generation::FIRST || !self.listener_names.is_empty() {
+            return Ok(());
         }
         for address in &config.bind {
             let socket = boot::bind(address, config.backlog)

@@ -19,7 +19,7 @@ use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, recei
 
 /// One worker, from the request to fork it until its end.
 pub(super) struct Worker {
-    generation: Generation,
+    pub(super) generation: Generation,
     pub(super) child: Option<Child>,
     pub(super) control: PacketSocket,
     pub(super) control_open: bool,
@@ -170,6 +170,7 @@ impl Drive {
                 self.feed(Event::WorkerBootFailed { worker: id, failure: failure.into() });
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
+            WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
         }
     }
 

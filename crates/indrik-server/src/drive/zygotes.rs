@@ -18,7 +18,8 @@ impl Drive {
     /// The first message to a new zygote. One that replaces a dead one of its generation gets the
     /// settings that were read then: what was edited meanwhile waits for a reload.
     pub(super) fn begin_generation(&mut self, generation: Generation) {
-        if self.configs.contains_key(&generation) {
+        // Hooks live in the zygote only, so the next one has to read them again.
+        if self.configs.contains_key(&generation) && !self.has_hooks(generation) {
             return self.configure(generation);
         }
         let path = self.launch.config_request();
@@ -34,12 +35,19 @@ impl Drive {
         }
     }
 
-    fn configure(&mut self, generation: Generation) {
+    pub(super) fn configure(&mut self, generation: Generation) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
         let listeners = self.listener_names.clone();
-        let title = config.title();
-        let request =
-            Request::Configure { config: &config, generation, title, listeners: &listeners };
+        let first = generation == Generation::FIRST;
+        let request = Request::Configure {
+            config: &config,
+            generation,
+            title: config.title(),
+            listeners: &listeners,
+            workers_before: (!first).then(|| self.machine.census().wanted),
+            // What the first one's hooks started has ended with it, so they start it again.
+            announce: first || self.zygotes.get(&generation).is_some_and(|zygote| !zygote.again),
+        };
         self.ask(generation, &request);
     }
 
@@ -72,6 +80,7 @@ impl Drive {
             Reply::ConfigFailed(failure) => {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
+            Reply::Started => self.listen_and_configure(generation),
             Reply::Ready => {
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
                     zygote.ready = true;
@@ -80,6 +89,7 @@ impl Drive {
                 let policy = Policy {
                     workers: u32::try_from(config.workers).unwrap_or(u32::MAX),
                     graceful_timeout: config.graceful_timeout,
+                    exit_hook: self.has_hook(generation, "on_exit"),
                 };
                 self.feed(Event::ZygoteReady { generation, policy });
             }
@@ -91,14 +101,37 @@ impl Drive {
                 self.feed(Event::ForkFailed { worker, message });
                 self.workers.remove(&worker);
             }
+            Reply::ForkRefused { worker, failure } => {
+                self.feed(Event::ForkRefused { worker, failure: failure.into() });
+                self.workers.remove(&worker);
+            }
+            Reply::WantWorkers { workers } => self.feed(Event::WorkersWished { workers }),
+            Reply::Stays => self.feed(Event::ZygoteStays { generation }),
         }
     }
 
     /// The configuration file's values are here: settle all settings, and go on with the zygote.
     fn config_read(&mut self, generation: Generation, values: &ConfigFileValues) {
-        match self.take_config(generation, values) {
-            Ok(()) => self.configure(generation),
-            Err(failure) => self.feed(Event::ZygoteFailed { generation, failure }),
+        if self.configs.contains_key(&generation) {
+            return self.configure(generation);
         }
+        self.hooks.insert(generation, values.hooks.clone());
+        if let Err(failure) = self.take_config(generation, values) {
+            return self.feed(Event::ZygoteFailed { generation, failure });
+        }
+        let waits = ["on_starting", "nworkers_changed"];
+        if generation == Generation::FIRST
+            && waits.iter().any(|hook| self.has_hook(generation, hook))
+        {
+            return self.tell_starting(generation);
+        }
+        self.listen_and_configure(generation);
+    }
+
+    fn listen_and_configure(&mut self, generation: Generation) {
+        if let Err(failure) = self.listen(generation) {
+            return self.feed(Event::ZygoteFailed { generation, failure });
+        }
+        self.configure(generation);
     }
 }

@@ -39,6 +39,7 @@ use indrik_ring::ChannelLimits;
 
 pub use listener::Listener;
 pub use pool::{Counts, NewWorker};
+pub use response::set_server_header;
 
 use crate::log::Log;
 use pool::Pool;

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -27,6 +27,16 @@ const OWN_FIELDS: usize = 2;
 /// Bytes read from a file at once.
 const FILE_CHUNK_BYTES: usize = 128 * 1024;
 const SERVER_NAME: HeaderValue = HeaderValue::from_static("indrik");
+/// The `Server` header, if it is not [`SERVER_NAME`]; none inside for no such header.
+static SERVER_HEADER: OnceLock<Option<HeaderValue>> = OnceLock::new();
+
+/// Sends another `Server` header, or none when it is empty. Once, before the first response.
+pub fn set_server_header(text: Option<&str>) {
+    let Some(text) = text else { return };
+    let value = HeaderValue::from_str(text).ok().filter(|value| !value.is_empty());
+    // Set already by an earlier start in this process, which only tests have.
+    let _ = SERVER_HEADER.set(value);
+}
 
 /// The body of a response.
 pub(super) struct Body {
@@ -114,8 +124,10 @@ pub(super) fn head(
         response.extensions_mut().insert(reason);
     }
     let headers = response.headers_mut();
-    if !headers.contains_key(SERVER) {
-        headers.insert(SERVER, SERVER_NAME);
+    if !headers.contains_key(SERVER)
+        && let Some(name) = SERVER_HEADER.get_or_init(|| Some(SERVER_NAME))
+    {
+        headers.insert(SERVER, name.clone());
     }
     if closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -1,0 +1,64 @@
+//! Telling zygotes what their hooks want to know.
+
+use std::sync::Arc;
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::supervise::{ExitStatus, FailureKind, Level};
+
+use super::Drive;
+use crate::zygote::Request;
+
+impl Drive {
+    pub(super) fn has_hook(&self, generation: Generation, name: &str) -> bool {
+        self.hooks.get(&generation).is_some_and(|hooks| hooks.iter().any(|hook| hook == name))
+    }
+
+    pub(super) fn has_hooks(&self, generation: Generation) -> bool {
+        self.hooks.get(&generation).is_some_and(|hooks| !hooks.is_empty())
+    }
+
+    /// Lets the hooks run that come before the sockets are bound. Answer: `Started`.
+    pub(super) fn tell_starting(&mut self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let request = Request::Starting { config: &config, generation, title: config.title() };
+        let sent = self.zygotes.get(&generation).map(|zygote| zygote.send(&request, &[]));
+        if let Some(Err(error)) = sent {
+            let text = format!("cannot talk to the zygote: {error}");
+            self.zygote_failed(generation, FailureKind::Boot, text, "");
+        }
+    }
+
+    /// A worker has ended. Its own zygote has its object; where that has gone, the current one is told.
+    pub(super) fn tell_child_exit(&self, id: WorkerId, status: ExitStatus) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(child) = &worker.child else { return };
+        // As in Gunicorn, which ends without a word to the hook then.
+        if !self.greeted && matches!(status, ExitStatus::Code(3 | 4)) {
+            return;
+        }
+        let request = Request::ChildExit { worker: id, pid: child.pid() };
+        let current = self.machine.census().generation;
+        for generation in [worker.generation, current] {
+            if let Some(zygote) = self.zygotes.get(&generation) {
+                if zygote.ready && self.has_hooks(generation) {
+                    self.note(zygote.send(&request, &[]));
+                }
+                return;
+            }
+        }
+    }
+
+    pub(super) fn tell_workers_changed(&self, generation: Generation, workers: u32) {
+        if let Some(zygote) = self.zygotes.get(&generation)
+            && self.has_hooks(generation)
+        {
+            self.note(zygote.send(&Request::WorkersChanged { workers }, &[]));
+        }
+    }
+
+    fn note(&self, sent: std::io::Result<()>) {
+        if let Err(error) = sent {
+            self.log.write(Level::Error, &format!("A hook is not told: {error}"));
+        }
+    }
+}

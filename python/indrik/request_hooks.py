@@ -1,0 +1,108 @@
+"""What is called around requests: ``pre_request``, ``post_request``.
+
+The native server makes these calls only when a configuration has such hooks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from indrik.facade.http.message import Request
+from indrik.facade.http.wsgi import Response
+
+Hook = Callable[..., Any]
+
+
+class RequestHooks:
+    """The hooks around requests of one worker. Called from any of its threads."""
+
+    def __init__(self, worker: Any, pre: Hook | None, post: Hook | None) -> None:
+        self._worker = worker
+        self._pre = pre
+        self._post = post
+        self._numbers = itertools.count(1)
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        version: int,
+        headers: list[tuple[str, str]],
+        peer: tuple[str, int] | str,
+        scheme: str,
+        body: Any,
+    ) -> Request:
+        """The object that hooks see. ``headers`` with names in upper case; ``version`` is 10 or 11."""
+        return Request.received(method, target, version, headers, peer, scheme, body)
+
+    def before(self, req: Request) -> None:
+        """Before the application is called. What it raises is answered as 500."""
+        if self._pre is not None:
+            self._pre(self._worker, req)
+
+    def after(
+        self,
+        req: Request,
+        environ: dict[str, Any] | None,
+        status: Any,
+        headers: list[tuple[str, str]] | None,
+        length: int | None,
+        sent: int,
+        headers_sent: bool,
+        seconds: float,
+    ) -> None:
+        """After the application has returned. ``status`` is None when there is no response, which is
+        also how an application that raised before it began one is told."""
+        if self._post is None:
+            return
+        resp = None
+        if environ is not None:
+            resp = Response(req)
+            resp.status = status
+            resp.headers = headers or []
+            resp.response_length = length
+            resp.sent = sent
+            resp.headers_sent = headers_sent
+            if status is not None:
+                resp.status_code = int(status[:3]) if isinstance(status, str) else int(status)
+        self._call_post(req, {} if environ is None else environ, resp)
+
+    def after_asgi(
+        self,
+        req: Request,
+        status: int | None,
+        headers: list[tuple[str, str]],
+        length: int | None,
+        sent: int,
+        headers_sent: bool,
+        seconds: float,
+    ) -> None:
+        """The same for ASGI, with an environ that has what the access log names."""
+        if self._post is None:
+            return
+        self.after(req, _environ(req), 500 if status is None else status, headers, length, sent, headers_sent, seconds)
+
+    def _call_post(self, req: Request, environ: dict[str, Any], resp: Response | None) -> None:
+        assert self._post is not None
+        try:
+            self._post(self._worker, req, environ, resp)
+        except Exception:
+            self._worker.log.exception("Exception in post_request hook")
+
+
+def _environ(req: Request) -> dict[str, Any]:
+    """What WSGI would have of a request."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": req.method,
+        "RAW_URI": req.uri,
+        "PATH_INFO": req.path,
+        "QUERY_STRING": req.query,
+        "SERVER_PROTOCOL": f"HTTP/{req.version[0]}.{req.version[1]}",
+        "REMOTE_ADDR": req.remote_addr[0] if isinstance(req.remote_addr, tuple) else req.remote_addr or "-",
+        "wsgi.url_scheme": req.scheme,
+    }
+    for name, value in req.headers:
+        environ["HTTP_" + name.replace("-", "_")] = value
+    return environ
