@@ -36,6 +36,10 @@ struct Row {
     #[serde(default)]
     aliases: BTreeMap<String, String>,
     separator: Option<char>,
+    #[serde(default)]
+    none_is_value: bool,
+    #[serde(default)]
+    arity: Vec<usize>,
     dash: Option<String>,
     flags: Vec<String>,
     bare: Option<String>,
@@ -113,6 +117,8 @@ fn setting(row: &Row) -> String {
     field("choices", texts(&row.choices));
     field("aliases", format!("&{:?}", row.aliases.iter().collect::<Vec<_>>()));
     field("separator", format!("{:?}", row.separator));
+    field("none_is_value", row.none_is_value.to_string());
+    field("arity", format!("&{:?}", row.arity));
     field("dash_is_stdout", dash_is_stdout(row).to_string());
     field("flags", texts(&row.flags));
     field("bare", optional_text(row.bare.as_deref()));
@@ -129,16 +135,23 @@ fn setting(row: &Row) -> String {
 fn kind(row: &Row) -> &'static str {
     match row.kind.as_str() {
         "int" => "Int",
+        "mode" => "Mode",
         "bool" => "Bool",
         "string" => "Text",
+        "name_or_number" => "NameOrNumber",
         "path" => "Path",
         "duration_s" => "Duration",
         "size" => "Size",
         "choice" => "Choice",
+        "class" => "Class",
         "log" => "Log",
+        "statsd" => "StatsD",
+        "syslog" => "Syslog",
         "list" => "List",
+        "networks" => "Networks",
         "pairs" => "Pairs",
         "addresses" => "Addresses",
+        "texts" => "Texts",
         "dict" => "Dict",
         "hook" => "Hook",
         other => panic!("settings.toml: {}: unknown type {other}", row.name),
@@ -196,6 +209,7 @@ fn status(row: &Row) -> String {
     match (row.status.as_str(), &row.reason) {
         ("honoured", None) => "Status::Honoured".to_owned(),
         ("ignored", Some(reason)) => format!("Status::Ignored {{ reason: {reason:?} }}"),
+        ("refused", Some(reason)) => format!("Status::Refused {{ reason: {reason:?} }}"),
         (status, _) => {
             panic!("settings.toml: {}: status {status} with or without reason", row.name)
         }

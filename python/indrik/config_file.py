@@ -15,8 +15,8 @@ import os
 import sys
 import tokenize
 import traceback
-from collections.abc import Iterator
-from types import ModuleType, TracebackType
+from collections.abc import Callable, Iterator
+from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 DEFAULT_NAME = "gunicorn.conf.py"
@@ -30,6 +30,46 @@ CALLABLE_KEY = "__callable__"
 
 OBJECT_KEY = "__object__"
 """Marks what is neither data nor callable; its type's name follows. An error if it is a setting."""
+
+WRONG_KEY = "__wrong__"
+"""Marks a setting that Python could not make sense of; the reason follows."""
+
+ARITY_KEY = "arity"
+"""Beside :data:`CALLABLE_KEY` of a hook: how many positional parameters it has, if that is fixed."""
+
+HOOKS = (
+    "on_starting",
+    "on_reload",
+    "when_ready",
+    "pre_fork",
+    "post_fork",
+    "post_worker_init",
+    "worker_int",
+    "worker_abort",
+    "pre_exec",
+    "pre_request",
+    "post_request",
+    "child_exit",
+    "worker_exit",
+    "nworkers_changed",
+    "on_exit",
+    "ssl_context",
+    "on_dirty_starting",
+    "dirty_post_fork",
+    "dirty_worker_init",
+    "dirty_worker_exit",
+)
+"""Settings that are functions, or import paths of functions."""
+
+CLASSES = ("worker_class", "logger_class")
+"""Settings that are classes, functions that return one, or import paths."""
+
+objects: dict[str, Any] = {}
+"""What the file read last says, as Python has it: every name of its top level; hooks named by import
+path are functions here, and functions that return a class are that class."""
+
+_TAKES_ANY = 0x04
+"""The flag of code with ``*arguments``, ``inspect.CO_VARARGS``."""
 
 _DEPTH_MAX = 16
 """Deeper nesting counts as an object, as does a structure inside itself."""
@@ -144,14 +184,62 @@ def _line(error: BaseException, own: TracebackType | None, path: str) -> int | N
 
 
 def _values(module: ModuleType) -> dict[str, Any]:
-    names = [name for name, value in vars(module).items() if _may_be_setting(name, value)]
-    values = {name: _data(getattr(module, name)) for name in names}
+    objects.clear()
+    objects.update((name, value) for name, value in vars(module).items() if _may_be_setting(name, value))
+    values = {name: _value(name, value) for name, value in list(objects.items())}
     left = _VALUES_CHARS_MAX
-    for size, name in sorted((len(json.dumps(values[name])) + len(name), name) for name in names):
+    for size, name in sorted((len(json.dumps(value)) + len(name), name) for name, value in values.items()):
         left -= size
         if left < 0:
             values[name] = {OBJECT_KEY: f"{type(getattr(module, name)).__name__} too large for a setting"}
     return values
+
+
+def _value(name: str, value: object) -> Any:
+    if name in HOOKS:
+        return _hook(name, value)
+    if name in CLASSES and isinstance(value, (FunctionType, MethodType)):
+        try:
+            value = objects[name] = value()
+        except Exception as error:
+            return {WRONG_KEY: f"calling the function {_name(value)} failed: {type(error).__name__}: {error}"}
+    return _data(value)
+
+
+def _hook(name: str, value: object) -> Any:
+    """A hook's name and arity, so that one that could not be called is refused before the start."""
+    if isinstance(value, str):
+        module, _, function = value.rpartition(".")
+        if not module:
+            return {WRONG_KEY: f"{value!r} is not an import path of a function, such as 'package.module.function'"}
+        try:
+            value = objects[name] = getattr(importlib.import_module(module), function)
+        except Exception as error:
+            return {WRONG_KEY: f"{value!r} cannot be imported: {type(error).__name__}: {error}"}
+    data = _data(value)
+    if callable(value) and CALLABLE_KEY in data:
+        arity = _arity(value)
+        if arity is not None:
+            data[ARITY_KEY] = arity
+    return data
+
+
+def _arity(function: Callable[..., object]) -> int | None:
+    """How many positional parameters a function has; None when it takes any number."""
+    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
+        takes_any = function.__code__.co_flags & _TAKES_ANY
+        return None if takes_any else function.__code__.co_argcount
+    # A large module, which every worker would carry.
+    import inspect
+
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(parameter.kind in positional for parameter in parameters)
 
 
 def _may_be_setting(name: str, value: object) -> bool:

@@ -111,6 +111,14 @@ fn inherited(number: &str) -> Result<BindAddress, AddressError> {
 }
 
 fn tcp(text: &str) -> Result<BindAddress, AddressError> {
+    let (host, port) = host_and_port(text, DEFAULT_PORT)?;
+    let host = if host.is_empty() { DEFAULT_HOST.to_owned() } else { host };
+    Ok(BindAddress::Tcp { host, port })
+}
+
+/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`. The host is in lower case, without brackets, and may be
+/// empty.
+pub(super) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), AddressError> {
     let (host, port) = if let Some(inside) = text.strip_prefix('[') {
         let (host, after) = inside.split_once(']').ok_or(AddressError::Brackets)?;
         if !host.contains(':') {
@@ -128,15 +136,15 @@ fn tcp(text: &str) -> Result<BindAddress, AddressError> {
             None => (text, None),
         }
     };
-    let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
-    let host = if host.is_empty() { DEFAULT_HOST.to_owned() } else { host.to_ascii_lowercase() };
+    let port = port.map_or(Ok(default_port), parse_port)?;
+    let host = host.to_ascii_lowercase();
     if digits_only(&host) {
         return Err(AddressError::BarePort);
     }
     if !host.chars().all(is_host_character) {
         return Err(AddressError::Host);
     }
-    Ok(BindAddress::Tcp { host, port })
+    Ok((host, port))
 }
 
 fn parse_port(text: &str) -> Result<u16, AddressError> {

@@ -4,13 +4,17 @@
 //! of zero means "no limit" where the table says so. The value travels as JSON to the Python side,
 //! so durations are written as seconds (a number) and addresses and log targets as tagged objects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::address::BindAddress;
+use super::network::Network;
+use super::servers::{StatsdAddress, SyslogAddress};
 
 /// Every setting, resolved and valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +27,8 @@ pub struct Config {
     pub pythonpath: Vec<String>,
     pub raw_env: Vec<(String, String)>,
     pub preload_app: bool,
+    pub paste: Option<String>,
+    pub raw_paste_global_conf: Vec<String>,
 
     // The configuration file that was read, as given to `--config` or found in the directory.
     pub config: Option<String>,
@@ -30,13 +36,18 @@ pub struct Config {
     // Sockets
     pub bind: Vec<BindAddress>,
     pub backlog: u32,
+    pub reuse_port: bool,
 
     // Workers
     pub workers: usize,
     /// Why `workers` is what it is, for the start-up banner: "2, one for each CPU this process may
     /// use", "4, from --workers".
     pub workers_reason: String,
+    /// What `worker_class_spec` means. A class we do not know is `Auto` here: the zygote that
+    /// loads it knows better.
     pub worker_class: WorkerClass,
+    /// The setting `worker_class` as written.
+    pub worker_class_spec: ClassSpec,
     pub threads: usize,
     pub worker_connections: usize,
     pub max_requests: u64,
@@ -45,6 +56,18 @@ pub struct Config {
     pub timeout: Duration,
     #[serde(with = "seconds")]
     pub graceful_timeout: Duration,
+    pub asgi_loop: String,
+    pub asgi_lifespan: String,
+    #[serde(with = "seconds")]
+    pub asgi_disconnect_grace_period: Duration,
+
+    // Development
+    pub spew: bool,
+    pub reload: bool,
+    pub reload_engine: String,
+    pub reload_extra_files: Vec<String>,
+    pub check_config: bool,
+    pub print_config: bool,
 
     // Queue
     pub queue_requests_max: usize,
@@ -70,13 +93,65 @@ pub struct Config {
     pub body_size_max: u64,
     pub websocket_max_message_size: usize,
 
+    // Proxies and requests
+    pub forwarded_allow_ips: Vec<Network>,
+    pub secure_scheme_headers: BTreeMap<String, String>,
+    pub real_ip_header: RealIpHeader,
+    pub forwarder_headers: Vec<String>,
+    pub header_map: HeaderMap,
+    pub proxy_protocol: ProxyProtocol,
+    pub proxy_allow_ips: Vec<Network>,
+    pub permit_obsolete_folding: bool,
+    pub strip_header_spaces: bool,
+    pub permit_unconventional_http_method: bool,
+    pub permit_unconventional_http_version: bool,
+    pub casefold_http_method: bool,
+    pub sendfile: bool,
+    pub tmp_upload_dir: Option<PathBuf>,
+
     // Logs and names
     pub accesslog: Option<LogTarget>,
     pub access_log_format: String,
     pub errorlog: LogTarget,
     pub loglevel: LogLevel,
+    pub log_format: LogFormat,
+    pub access_log_exclude: Vec<String>,
+    pub capture_output: bool,
+    pub logger_class: ClassSpec,
+    pub logconfig: Option<PathBuf>,
+    pub logconfig_dict: BTreeMap<String, Json>,
+    pub logconfig_json: Option<PathBuf>,
+    pub syslog: bool,
+    pub syslog_addr: SyslogAddress,
+    pub syslog_prefix: Option<String>,
+    pub syslog_facility: String,
+    pub disable_redirect_access_to_syslog: bool,
+    pub statsd_host: Option<StatsdAddress>,
+    pub statsd_prefix: String,
+    pub dogstatsd_tags: String,
+    pub enable_backlog_metric: bool,
+
+    // Process
     pub pidfile: Option<PathBuf>,
     pub proc_name: Option<String>,
+    pub default_proc_name: Option<String>,
+    pub daemon: bool,
+    pub enable_stdio_inheritance: bool,
+    /// A name or a number.
+    pub user: Option<String>,
+    /// A name or a number.
+    pub group: Option<String>,
+    pub initgroups: bool,
+    pub umask: u32,
+
+    // Control
+    /// `None`: no control socket, also when `control_socket_disable` is set.
+    pub control_socket: Option<ControlSocket>,
+    pub control_socket_mode: u32,
+    pub control_socket_disable: bool,
+
+    /// The names of the hooks that the configuration file sets; the zygote has the functions.
+    pub hooks: Vec<String>,
 
     /// Remarks for the log, once at start: settings accepted but without effect, names in the
     /// configuration file that look like a misspelt setting.
@@ -86,7 +161,13 @@ pub struct Config {
 impl Config {
     /// What process titles show between the brackets: `proc_name`, else the application.
     pub fn title(&self) -> &str {
-        self.proc_name.as_deref().unwrap_or(&self.wsgi_app)
+        let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());
+        name.unwrap_or_else(|| self.paste.as_deref().unwrap_or(&self.wsgi_app))
+    }
+
+    /// Whether the configuration file sets this hook.
+    pub fn has_hook(&self, name: &str) -> bool {
+        self.hooks.iter().any(|hook| hook == name)
     }
 }
 
@@ -104,6 +185,72 @@ pub enum WorkerClass {
     Gthread,
     /// ASGI on one event loop.
     Asgi,
+}
+
+/// A Python class, as a setting names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassSpec {
+    /// Its alias or import path.
+    pub name: String,
+    /// The configuration file holds the class itself: the zygote has it, and the name may not be
+    /// importable.
+    pub object: bool,
+}
+
+/// The socket that takes commands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PathBuf", into = "PathBuf")]
+pub enum ControlSocket {
+    /// An abstract socket of this process.
+    Auto,
+    /// A socket file.
+    Path(PathBuf),
+}
+
+/// Which header of a trusted proxy names the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RealIpHeader {
+    /// None: the client is the peer.
+    Off,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// What happens to header names with underscores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderMap {
+    /// They are left out.
+    Drop,
+    /// The request is answered 400.
+    Refuse,
+    /// They are passed on.
+    Dangerous,
+}
+
+/// Which versions of the PROXY protocol are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ProxyProtocol {
+    Off,
+    V1,
+    V2,
+    /// Either.
+    Auto,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Gunicorn's lines.
+    Text,
+    /// An object in each line.
+    Json,
 }
 
 /// Where a log goes.
@@ -140,6 +287,24 @@ impl fmt::Display for WorkerClass {
         })
     }
 }
+
+impl From<PathBuf> for ControlSocket {
+    fn from(path: PathBuf) -> Self {
+        if path.as_os_str() == AUTO { Self::Auto } else { Self::Path(path) }
+    }
+}
+
+impl From<ControlSocket> for PathBuf {
+    fn from(socket: ControlSocket) -> Self {
+        match socket {
+            ControlSocket::Auto => Self::from(AUTO),
+            ControlSocket::Path(path) => path,
+        }
+    }
+}
+
+/// How [`ControlSocket::Auto`] is written.
+const AUTO: &str = "auto";
 
 impl fmt::Display for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,8 @@
 //! Layers of values, each remembering where it came from.
 //!
 //! Weakest first: the table's defaults, environment variables that take a default's place,
-//! `indrik.toml`, the Python configuration file, the environment (variables that other programs
-//! use too, then `GUNICORN_CMD_ARGS`, then `INDRIK_*`), the command line.
+//! `indrik.toml`, the Python configuration file, the environment (`GUNICORN_CMD_ARGS`, then
+//! `INDRIK_*`), the command line.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,24 +9,32 @@ mod address;
 mod config;
 mod launch;
 mod layers;
+mod network;
 mod problem;
 mod quantity;
 pub mod render;
 mod resolve;
+mod servers;
 pub mod suggest;
 mod table;
 mod toml_file;
 mod value;
 pub mod words;
+mod worker_class;
 
 #[cfg(test)]
 mod tests;
 
 pub use address::{AddressError, BindAddress};
-pub use config::{Config, LogLevel, LogTarget, WorkerClass};
+pub use config::{
+    ClassSpec, Config, ControlSocket, HeaderMap, LogFormat, LogLevel, LogTarget, ProxyProtocol,
+    RealIpHeader, WorkerClass,
+};
 pub use launch::{ConfigFileValues, Launch, TextFile};
 pub use layers::{Entry, Layer, Origin, Raw};
+pub use network::{Network, NetworkError};
 pub use problem::Problem;
 pub use resolve::{Settled, Settlement, resolve, settle};
+pub use servers::{StatsdAddress, SyslogAddress};
 pub use table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting, Status, Variable, Written};
 pub use value::{BadValue, Value};

@@ -153,15 +153,19 @@ fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
     if !setting.flags.is_empty() {
         facts.push(("Command line", codes(setting.flags.iter().copied())));
     }
-    let own = setting.own_variable();
-    let variables = setting.variables.iter().map(|variable| variable.name);
-    facts.push(("Environment", codes(std::iter::once(own.as_str()).chain(variables))));
+    if !matches!(setting.kind, Kind::Hook | Kind::Texts | Kind::Dict) {
+        let own = setting.own_variable();
+        let variables = setting.variables.iter().map(|variable| variable.name);
+        facts.push(("Environment", codes(std::iter::once(own.as_str()).chain(variables))));
+    }
     if !setting.aliases.is_empty() {
         let aliases = setting.aliases.iter().map(|(alias, word)| format!("`{alias}` ({word})"));
         facts.push(("Also understood", aliases.collect::<Vec<_>>().join(", ")));
     }
-    if let Status::Ignored { reason } = setting.status {
-        facts.push(("No effect", reason.to_owned()));
+    match setting.status {
+        Status::Honoured => {}
+        Status::Ignored { reason } => facts.push(("No effect", reason.to_owned())),
+        Status::Refused { reason } => facts.push(("Refused", reason.to_owned())),
     }
     let home = if setting.gunicorn { "Gunicorn's setting" } else { "Indrik's own" };
     facts.push(("Since", format!("{} ({home})", setting.since)));
@@ -171,8 +175,13 @@ fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
 fn type_text(setting: &Setting) -> String {
     let base = match setting.kind {
         Kind::Int => "whole number".to_owned(),
+        Kind::Mode => "permissions, an octal number".to_owned(),
         Kind::Bool => "true or false".to_owned(),
         Kind::Text => "text".to_owned(),
+        Kind::NameOrNumber => "name or number".to_owned(),
+        Kind::Class => "class or import path".to_owned(),
+        Kind::StatsD => "`HOST:PORT` or `unix://PATH`".to_owned(),
+        Kind::Syslog => "`udp://HOST:PORT`, `tcp://HOST:PORT` or `unix://PATH`".to_owned(),
         Kind::Path => "path".to_owned(),
         Kind::Duration => {
             "seconds, or a number with a unit (`500ms`, `30s`, `2m`, `1h`)".to_owned()
@@ -180,9 +189,14 @@ fn type_text(setting: &Setting) -> String {
         Kind::Size => "bytes, or a number with a unit (`64KiB`, `16MiB`, `1GiB`)".to_owned(),
         Kind::Choice => codes(setting.choices.iter().copied()),
         Kind::Log => "file, or `-`".to_owned(),
+        Kind::List if !setting.choices.is_empty() => {
+            format!("list of {}", codes(setting.choices.iter().copied()))
+        }
         Kind::List => "list of texts".to_owned(),
+        Kind::Networks => "list of addresses and networks".to_owned(),
         Kind::Pairs => "list of `NAME=VALUE`".to_owned(),
         Kind::Addresses => "list of addresses".to_owned(),
+        Kind::Texts => "table of texts (files only)".to_owned(),
         Kind::Dict => "table (files only)".to_owned(),
         Kind::Hook => "Python function (gunicorn.conf.py only)".to_owned(),
     };
@@ -257,12 +271,11 @@ const REFERENCE_HEAD: &str = "\
 
 Every setting can be given in several places. Later ones in this list win:
 
-1. the default;
+1. the default, in whose place `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` stand;
 2. `indrik.toml` in the directory Indrik is started in: `name = value`;
 3. the Python configuration file, `gunicorn.conf.py` or the one named by `--config`: `name = value`.
    The first lines of the log warn of names that look misspelt;
-4. the environment: `PORT` and `WEB_CONCURRENCY`, then `GUNICORN_CMD_ARGS` (read like a command
-   line), then `INDRIK_<NAME>`. Addresses and `NAME=VALUE` pairs in a variable are separated by
+4. the environment: `GUNICORN_CMD_ARGS` (read like a command line), then `INDRIK_<NAME>`. Addresses and `NAME=VALUE` pairs in a variable are separated by
    spaces, with quotes as in a shell. An empty variable counts as not set;
 5. the command line. A long flag may be shortened as long as only one setting fits.
 

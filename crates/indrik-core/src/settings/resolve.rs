@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json};
 
 use super::address::BindAddress;
-use super::config::{Config, LogTarget, WorkerClass};
+use super::config::{Config, ControlSocket, LogTarget, WorkerClass};
 use super::launch::{ConfigFileValues, Launch};
 use super::layers::{Entry, Layers, Origin};
 use super::problem::Problem;
 use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
+use super::worker_class;
 
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
@@ -52,6 +53,9 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     if config.worker_class == WorkerClass::Sync && config.threads > 1 {
         config.worker_class = WorkerClass::Gthread;
     }
+    if config.control_socket_disable {
+        config.control_socket = None;
+    }
     make_paths_absolute(&mut config, chdir);
     Ok(config)
 }
@@ -70,7 +74,7 @@ pub fn settle(launch: &Launch, file: Option<&ConfigFileValues>) -> Settlement {
     for entry in gathered.layers.into_iter().flat_map(|layer| layer.entries) {
         settlement.put(entry);
     }
-    settlement.note_ignored();
+    settlement.tell_what_has_no_effect();
     settlement
 }
 
@@ -89,7 +93,7 @@ impl Settlement {
     fn put(&mut self, entry: Entry) {
         let setting = entry.setting;
         match value::parse(setting, &entry.raw) {
-            Ok(Value::Nothing) => {
+            Ok(Value::Nothing) if !setting.none_is_value => {
                 self.put_default(setting);
             }
             Ok(value) => {
@@ -103,15 +107,23 @@ impl Settlement {
         }
     }
 
-    fn note_ignored(&mut self) {
+    /// A default that is written out asks for nothing, so nothing is said about it.
+    fn tell_what_has_no_effect(&mut self) {
         for setting in SETTINGS {
-            if let (Status::Ignored { reason }, Some(settled)) =
-                (setting.status, self.get(setting.name))
-                && settled.origin != Origin::Default
-            {
-                let notice =
-                    format!("{} has no effect ({}): {reason}", setting.name, settled.origin);
-                self.notices.push(notice);
+            let Some(settled) = self.values.get(setting.name) else { continue };
+            if value::default(setting).is_ok_and(|default| default == settled.value) {
+                continue;
+            }
+            match setting.status {
+                Status::Honoured => {}
+                Status::Ignored { reason } => self
+                    .notices
+                    .push(format!("{} has no effect ({}): {reason}", setting.name, settled.origin)),
+                Status::Refused { reason } => self.problems.push(Problem {
+                    what: format!("{} cannot be honoured", setting.name),
+                    place: Some(settled.origin.to_string()),
+                    hint: Some(reason.to_owned()),
+                }),
             }
         }
     }
@@ -121,7 +133,8 @@ impl Settlement {
             Some(Value::Text(name)) => name.is_empty(),
             _ => true,
         };
-        if missing {
+        let paste = self.get("paste").is_some_and(|settled| settled.value != Value::Nothing);
+        if missing && !paste {
             self.problems.push(Problem {
                 what: "no application is named".to_owned(),
                 place: None,
@@ -153,9 +166,23 @@ impl Settlement {
         {
             settled.value = Value::Int(IO_THREADS_AUTO);
         }
+        if let Some(settled) = self.values.get_mut("wsgi_app")
+            && settled.value == Value::Nothing
+        {
+            // `paste` names the application then.
+            settled.value = Value::Text(String::new());
+        }
+        let class = match self.get("worker_class").map(|settled| &settled.value) {
+            Some(Value::Class(spec)) => Some(spec.clone()),
+            _ => None,
+        };
+        let kind = class.as_ref().and_then(|spec| worker_class::by_name(&spec.name));
         let values = self.values.iter().map(|(name, settled)| (*name, settled.value.to_json()));
         let computed = [
             ("chdir", Json::from("")),
+            ("worker_class", serializable(kind.unwrap_or(WorkerClass::Auto))),
+            ("worker_class_spec", serializable(class)),
+            ("hooks", serializable(self.hooks())),
             ("workers_reason", Json::from(workers_reason)),
             ("notices", Json::from(self.notices.clone())),
         ];
@@ -163,6 +190,15 @@ impl Settlement {
             values.chain(computed).map(|(name, json)| (name.to_owned(), json)).collect();
         serde_json::from_value(Json::Object(fields))
             .expect("tested: the table's types are those of Config's fields")
+    }
+
+    /// The hooks that are set and run.
+    fn hooks(&self) -> Vec<&'static str> {
+        let set = SETTINGS.iter().filter(|setting| {
+            let value = self.get(setting.name).map(|settled| &settled.value);
+            setting.status == Status::Honoured && matches!(value, Some(Value::Function(_)))
+        });
+        set.map(|setting| setting.name).collect()
     }
 
     /// Replaces `auto` by a number and says why it is that number.
@@ -178,6 +214,10 @@ impl Settlement {
     }
 }
 
+fn serializable(value: impl serde::Serialize) -> Json {
+    serde_json::to_value(value).expect("plain data with text as keys")
+}
+
 const NO_APPLICATION_HINT: &str = "name it as MODULE:CALLABLE, for example: indrik main:app \
     (or set wsgi_app in gunicorn.conf.py)";
 
@@ -190,7 +230,18 @@ fn make_paths_absolute(config: &mut Config, chdir: PathBuf) {
     if let LogTarget::File(path) = &mut config.errorlog {
         fix(path);
     }
-    if let Some(path) = &mut config.pidfile {
+    if let Some(ControlSocket::Path(path)) = &mut config.control_socket {
+        fix(path);
+    }
+    for path in [
+        &mut config.pidfile,
+        &mut config.logconfig,
+        &mut config.logconfig_json,
+        &mut config.tmp_upload_dir,
+    ]
+    .into_iter()
+    .flatten()
+    {
         fix(path);
     }
     for address in &mut config.bind {

@@ -29,6 +29,10 @@ pub struct Setting {
     pub aliases: &'static [(&'static str, &'static str)],
     /// Where a [`Kind::List`] written as one text is split.
     pub separator: Option<char>,
+    /// Python's `None` is a value of its own, not "as if it were not written".
+    pub none_is_value: bool,
+    /// How many positional parameters a [`Kind::Hook`] may have.
+    pub arity: &'static [usize],
     /// What `-` means in a [`Kind::Log`]: standard output, else standard error.
     pub dash_is_stdout: bool,
     /// Command line flags, the usual spelling first.
@@ -54,10 +58,14 @@ pub struct Setting {
 pub enum Kind {
     /// A whole number.
     Int,
+    /// Permissions: a number, which as text is octal when it starts with 0.
+    Mode,
     /// Yes or no. Its flag takes no value.
     Bool,
     /// Any text.
     Text,
+    /// A name, or the number that stands for it.
+    NameOrNumber,
     /// A path.
     Path,
     /// Seconds, or a number with a unit: `500ms`, `30s`, `2m`, `1h`.
@@ -66,14 +74,24 @@ pub enum Kind {
     Size,
     /// One of a few words.
     Choice,
+    /// A Python class, by its import path or (`gunicorn.conf.py` only) itself.
+    Class,
     /// A log file, or `-`.
     Log,
+    /// Where a StatsD server listens: `HOST`, `HOST:PORT` or `unix://PATH`.
+    StatsD,
+    /// Where a syslog server listens: `udp://HOST:PORT`, `tcp://HOST:PORT` or `unix://PATH`.
+    Syslog,
     /// Several texts.
     List,
+    /// Several addresses and networks of clients, or `*`.
+    Networks,
     /// Several `NAME=VALUE`.
     Pairs,
     /// Several addresses to listen on.
     Addresses,
+    /// A table of texts (files only).
+    Texts,
     /// A table of values (files only).
     Dict,
     /// A Python function (`gunicorn.conf.py` only).
@@ -117,6 +135,12 @@ pub enum Rank {
 pub enum Status {
     /// It does what its documentation says.
     Honoured,
+    /// It is accepted and checked, and any value but the default stops the start: serving without
+    /// it would do harm.
+    Refused {
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
     /// It is accepted and checked, and has no effect.
     Ignored {
         /// Why; logged once when somebody sets it.
@@ -129,7 +153,7 @@ include!(concat!(env!("OUT_DIR"), "/settings_table.rs"));
 impl Kind {
     /// Whether a flag may be given several times, each adding a value.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::List | Self::Pairs | Self::Addresses)
+        matches!(self, Self::List | Self::Networks | Self::Pairs | Self::Addresses)
     }
 }
 

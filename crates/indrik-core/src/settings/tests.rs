@@ -81,9 +81,11 @@ fn every_default_is_valid_and_reads_back_from_its_text() {
 fn every_field_of_config_is_a_setting_or_computed() {
     let config = serde_json::to_value(config(&launch(), &file(&[]))).unwrap();
     let fields: BTreeSet<_> = config.as_object().unwrap().keys().map(String::as_str).collect();
-    let settings = SETTINGS.iter().filter(|setting| setting.status == Status::Honoured);
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| setting.status == Status::Honoured && setting.kind != Kind::Hook);
     let mut expected: BTreeSet<_> = settings.map(|setting| setting.name).collect();
-    expected.extend(["workers_reason", "notices"]);
+    expected.extend(["workers_reason", "worker_class_spec", "hooks", "notices"]);
     assert_eq!(fields, expected);
 }
 
@@ -224,6 +226,94 @@ fn gunicorns_readings_of_python_values_are_kept() {
 }
 
 #[test]
+fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
+    let told = config(
+        &launch(),
+        &file(&[
+            ("worker_tmp_dir", json!("/dev/shm")),
+            ("http_protocols", json!("h1,h2")),
+            ("uwsgi_allow_ips", json!("::1")),
+            ("certfile", Json::Null),
+            ("dirty_apps", json!([])),
+            ("protocol", json!("http")),
+        ]),
+    );
+    let starts: Vec<_> =
+        told.notices.iter().map(|notice| notice.split(':').next().unwrap()).collect();
+    assert_eq!(
+        starts,
+        [
+            "worker_tmp_dir has no effect (gunicorn.conf.py",
+            "uwsgi_allow_ips has no effect (gunicorn.conf.py",
+            "http_protocols has no effect (gunicorn.conf.py",
+        ]
+    );
+    let refused = mistakes(&with_flags(&[("certfile", &["cert.pem"])]), None);
+    assert!(refused[0].starts_with("certfile cannot be honoured (--certfile)"), "{refused:?}");
+    assert!(resolve(&launch(), Some(&file(&[("protocol", json!("uwsgi"))]))).is_err());
+}
+
+#[test]
+fn none_switches_the_control_socket_off_and_every_other_setting_to_its_default() {
+    let socket = |values: &[(&str, Json)]| config(&launch(), &file(values)).control_socket;
+    assert_eq!(socket(&[]), Some(ControlSocket::Auto));
+    assert_eq!(socket(&[("control_socket", Json::Null)]), None);
+    assert_eq!(
+        socket(&[("control_socket", json!("c"))]),
+        Some(ControlSocket::Path("/srv/c".into()))
+    );
+    assert_eq!(socket(&[("control_socket_disable", json!(true))]), None);
+    let unset = config(&launch(), &file(&[("preload_app", Json::Null), ("user", Json::Null)]));
+    assert_eq!((unset.preload_app, unset.user), (false, None));
+}
+
+#[test]
+fn classes_and_hooks_are_known_by_name_and_kept_by_python() {
+    let config = config(
+        &launch(),
+        &file(&[
+            ("worker_class", json!({ "__callable__": "mine.Worker" })),
+            ("logger_class", json!("mine.Logger")),
+            ("post_fork", json!({ "__callable__": "post_fork", "arity": 2 })),
+            ("pre_fork", Json::Null),
+            ("dirty_post_fork", json!({ "__callable__": "dirty_post_fork", "arity": 2 })),
+        ]),
+    );
+    assert_eq!(config.worker_class, WorkerClass::Auto);
+    assert_eq!(
+        config.worker_class_spec,
+        ClassSpec { name: "mine.Worker".to_owned(), object: true }
+    );
+    assert_eq!(config.logger_class, ClassSpec { name: "mine.Logger".to_owned(), object: false });
+    assert_eq!(config.hooks, ["post_fork"]);
+    assert!(config.has_hook("post_fork") && !config.has_hook("pre_fork"));
+    assert!(config.notices[0].starts_with("dirty_post_fork has no effect"));
+    let unknown = mistakes(&with_flags(&[("worker_class", &["gthraed"])]), None);
+    assert!(unknown[0].contains("did you mean gthread?"), "{unknown:?}");
+}
+
+#[test]
+fn permissions_are_octal_as_text_and_as_they_are_as_numbers() {
+    let umask = |value: Json| config(&launch(), &file(&[("umask", value)])).umask;
+    assert_eq!(umask(json!("022")), 0o22);
+    assert_eq!(umask(json!("0o22")), 0o22);
+    assert_eq!(umask(json!(18)), 18);
+    assert_eq!(umask(json!("18")), 18);
+    assert!(!mistakes(&with_flags(&[("umask", &["089"])]), None).is_empty());
+}
+
+#[test]
+fn variables_of_the_platform_are_weaker_than_the_configuration_file() {
+    let mut launch = with_env(&[("WEB_CONCURRENCY", "3"), ("PORT", "5000")]);
+    launch.env.insert("FORWARDED_ALLOW_IPS".into(), "10.0.0.0/8,*".into());
+    let weak = config(&launch, &file(&[]));
+    assert_eq!((weak.workers, weak.bind[0].to_string().as_str()), (3, "0.0.0.0:5000"));
+    assert_eq!(weak.forwarded_allow_ips, ["10.0.0.0/8".parse().unwrap(), Network::Everyone]);
+    let strong = config(&launch, &file(&[("workers", json!(4)), ("bind", json!(":1"))]));
+    assert_eq!((strong.workers, strong.bind[0].to_string().as_str()), (4, "0.0.0.0:1"));
+}
+
+#[test]
 fn zero_and_too_much_mean_the_cap_where_gunicorn_caps() {
     let config = config(
         &with_flags(&[("limit_request_line", &["0"]), ("limit_request_fields", &["99999"])]),
@@ -341,6 +431,8 @@ fn row(kind: Kind) -> Setting {
         choices: &[],
         aliases: &[],
         separator: None,
+        none_is_value: false,
+        arity: &[2],
         dash_is_stdout: false,
         flags: &["--later"],
         bare: Some("on"),
@@ -354,12 +446,22 @@ fn row(kind: Kind) -> Setting {
 }
 
 #[test]
-fn a_hook_is_a_function_or_the_name_of_one_and_never_none() {
+fn a_hook_is_a_function_with_the_right_parameters_or_the_name_of_one() {
     let hook = |json: Json| parse(&row(Kind::Hook), &Raw::Json(json));
     let function = |name: &str| Ok(Value::Function(name.to_owned()));
     assert_eq!(hook(json!({ "__callable__": "post_fork" })), function("post_fork"));
     assert_eq!(hook(json!("hooks.post_fork")), function("hooks.post_fork"));
-    assert_eq!(hook(Json::Null).unwrap_err().what, "None is not a function");
+    assert_eq!(hook(json!({ "__callable__": "f", "arity": 2 })), function("f"));
+    assert_eq!(
+        hook(json!({ "__callable__": "f", "arity": 1 })).unwrap_err().what,
+        "the function f has 1 positional parameters and needs 2"
+    );
+    assert_eq!(
+        hook(json!({ "__wrong__": "no module named x" })).unwrap_err().what,
+        "no module named x"
+    );
+    assert_eq!(hook(Json::Null), Ok(Value::Nothing));
+    assert_eq!(hook(json!(3)).unwrap_err().what, "3 is not a function");
     assert!(parse(&row(Kind::Hook), &Raw::Texts(vec!["f".into()])).is_err());
 }
 
@@ -420,7 +522,8 @@ proptest! {
 
     #[test]
     fn a_valid_value_reads_back_from_its_text(text in any_text()) {
-        for setting in SETTINGS.iter().filter(|setting| setting.kind != Kind::List) {
+        let alone = |kind: Kind| matches!(kind, Kind::List | Kind::Networks);
+        for setting in SETTINGS.iter().filter(|setting| !alone(setting.kind)) {
             if let Ok(value) = parse(setting, &Raw::Texts(vec![text.clone()])) {
                 let again = parse(setting, &Raw::Texts(vec![value.to_string()]));
                 prop_assert_eq!(again, Ok(value), "{}", setting.name);

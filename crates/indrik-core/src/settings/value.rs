@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::address::BindAddress;
-use super::config::LogTarget;
+use super::address::{AddressError, BindAddress};
+use super::config::{ClassSpec, LogTarget};
 use super::layers::Raw;
+use super::network::Network;
 use super::quantity::{self, QuantityError};
+use super::servers::{StatsdAddress, SyslogAddress};
 use super::suggest;
 use super::table::{Kind, Setting, Written};
+use super::worker_class;
 
 /// A checked value of one setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +26,8 @@ pub enum Value {
     Auto,
     /// A whole number.
     Int(i64),
+    /// Permissions.
+    Mode(u32),
     /// Yes or no.
     Bool(bool),
     /// Text, a path, or a choice.
@@ -33,12 +38,22 @@ pub enum Value {
     Size(u64),
     /// A log's target.
     Log(LogTarget),
+    /// A Python class.
+    Class(ClassSpec),
+    /// A StatsD server.
+    StatsD(StatsdAddress),
+    /// A syslog server.
+    Syslog(SyslogAddress),
     /// Several texts.
     List(Vec<String>),
+    /// Several networks.
+    Networks(Vec<Network>),
     /// Several `NAME=VALUE`.
     Pairs(Vec<(String, String)>),
     /// Addresses to listen on.
     Addresses(Vec<BindAddress>),
+    /// A table of texts.
+    Texts(BTreeMap<String, String>),
     /// A table of values.
     Dict(BTreeMap<String, Json>),
     /// A Python function, by its name.
@@ -58,6 +73,12 @@ pub struct BadValue {
 const CALLABLE_KEY: &str = "__callable__";
 /// How a Python object that is neither data nor a function looks there: its type's name.
 const OBJECT_KEY: &str = "__object__";
+/// Beside [`CALLABLE_KEY`]: how many positional parameters a function has.
+const ARITY_KEY: &str = "arity";
+/// A value that Python could not make sense of: why.
+const WRONG_KEY: &str = "__wrong__";
+/// All permissions with set-user-id, set-group-id and sticky.
+const MODE_MAX: u32 = 0o7777;
 /// More of a value than this is not repeated in a message.
 const SHOWN_CHARS_MAX: usize = 60;
 
@@ -99,55 +120,110 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
     }
     match setting.kind {
         Kind::Int => whole_number(setting, quantity::parse_int(text), text),
+        Kind::Mode => mode(text),
         Kind::Bool => truth(text),
-        Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::NameOrNumber if text.is_empty() => Ok(Value::Nothing),
+        Kind::Text | Kind::NameOrNumber => Ok(Value::Text(text.to_owned())),
         Kind::Path if text.is_empty() => Ok(Value::Nothing),
         Kind::Path => Ok(Value::Text(text.to_owned())),
         Kind::Duration => duration(setting, quantity::parse_duration(text), text),
         Kind::Size => size(setting, quantity::parse_size(text), text),
         Kind::Choice => choice(setting, text),
+        Kind::Class => class(setting, text, false),
         Kind::Log => Ok(log(setting, text)),
-        Kind::List | Kind::Pairs | Kind::Addresses => parse_list(setting, &[text.to_owned()]),
-        Kind::Dict => Err(wrong(text, "a table", "set it in gunicorn.conf.py or indrik.toml")),
+        Kind::StatsD if text.is_empty() => Ok(Value::Nothing),
+        Kind::StatsD => server(text, STATSD_HINT).map(Value::StatsD),
+        Kind::Syslog => server(text, SYSLOG_HINT).map(Value::Syslog),
+        Kind::List | Kind::Networks | Kind::Pairs | Kind::Addresses => {
+            parse_list(setting, &[text.to_owned()])
+        }
+        Kind::Texts | Kind::Dict => {
+            Err(wrong(text, "a table", "set it in gunicorn.conf.py or indrik.toml"))
+        }
         Kind::Hook => Err(wrong(text, "a function", "define it in gunicorn.conf.py")),
     }
 }
 
 /// A value from a file. Python's `True` and `False` count as 1 and 0, as they do in Gunicorn.
 fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
+    if let Some(reason) = json.get(WRONG_KEY).and_then(Json::as_str) {
+        return Err(BadValue { what: reason.to_owned(), hint: None });
+    }
     match (setting.kind, json) {
         (Kind::Bool, Json::Bool(truth)) => Ok(Value::Bool(*truth)),
-        (Kind::Int | Kind::Size | Kind::Duration, Json::Bool(truth)) => {
+        (kind, Json::Bool(truth)) if is_number(kind) => {
             parse_text(setting, if *truth { "1" } else { "0" })
         }
+        (Kind::Choice, Json::Bool(truth)) => choice(setting, &truth.to_string()),
+        (Kind::Mode, Json::Number(number)) => mode_number(number.as_i64(), &number.to_string()),
         (Kind::Duration, Json::Number(number)) => parse_text(setting, &number.to_string()),
-        (Kind::Int | Kind::Size, Json::Number(number)) if !number.is_f64() => {
+        (kind, Json::Number(number))
+            if !number.is_f64() && (is_number(kind) || kind == Kind::NameOrNumber) =>
+        {
             parse_text(setting, &number.to_string())
         }
         (Kind::Dict, Json::Object(table)) if python_type(json).is_none() => {
             Ok(Value::Dict(table.clone().into_iter().collect()))
         }
+        (Kind::Texts, Json::Object(table)) if python_type(json).is_none() => texts_by_name(table),
         (kind, Json::Array(items)) if kind.is_list() => parse_list(setting, &texts(items)?),
-        (kind, Json::String(text)) if kind != Kind::Hook => parse_text(setting, text),
         (Kind::Hook, Json::String(name)) => Ok(Value::Function(name.clone())),
-        (Kind::Hook, Json::Object(_)) if callable(json).is_some() => {
-            Ok(Value::Function(callable(json).unwrap_or_default().to_owned()))
-        }
-        // A worker class may be given as the class itself; its name says which.
-        (Kind::Choice, Json::Object(_)) if callable(json).is_some() => {
-            choice(setting, callable(json).unwrap_or_default())
+        (_, Json::String(text)) => parse_text(setting, text),
+        (Kind::Hook, Json::Object(_)) if callable(json).is_some() => hook(setting, json),
+        (Kind::Class, Json::Object(_)) if callable(json).is_some() => {
+            class(setting, callable(json).unwrap_or_default(), true)
         }
         (kind, Json::Null) if may_be_unset(kind) => Ok(Value::Nothing),
         (kind, _) => Err(wrong_type(kind, json)),
     }
 }
 
-/// Kinds for which Python's `None` means "as if it were not written".
+fn is_number(kind: Kind) -> bool {
+    matches!(kind, Kind::Int | Kind::Mode | Kind::Size | Kind::Duration)
+}
+
+/// Kinds for which Python's `None` means "as if it were not written". Real files set hooks to
+/// `None`, which Gunicorn refuses with a traceback.
 fn may_be_unset(kind: Kind) -> bool {
-    !matches!(
-        kind,
-        Kind::Int | Kind::Bool | Kind::Duration | Kind::Size | Kind::Choice | Kind::Hook
-    )
+    !is_number(kind)
+}
+
+/// A function with the wrong number of parameters would fail at its first call, in the middle of
+/// serving.
+fn hook(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
+    let name = callable(json).unwrap_or_default().to_owned();
+    let arity = json.get(ARITY_KEY).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
+    match arity {
+        Some(arity) if !setting.arity.contains(&arity) => Err(BadValue {
+            what: format!(
+                "the function {name} has {arity} positional parameters and needs {}",
+                one_of(setting.arity)
+            ),
+            hint: setting.details().split_once("Arguments: ").map(|(_, arguments)| {
+                format!("it is called with {}", arguments.trim_end_matches('.'))
+            }),
+        }),
+        _ => Ok(Value::Function(name)),
+    }
+}
+
+fn one_of(numbers: &[usize]) -> String {
+    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    match texts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => texts.concat(),
+    }
+}
+
+fn texts_by_name(table: &serde_json::Map<String, Json>) -> Result<Value, BadValue> {
+    let pairs = table.iter().map(|(name, json)| match json.as_str() {
+        Some(text) => Ok((name.clone(), text.to_owned())),
+        None => Err(BadValue {
+            what: format!("has {} for '{name}', which is not text", shown(json)),
+            hint: Some("write each value as text in quotes".to_owned()),
+        }),
+    });
+    pairs.collect::<Result<_, _>>().map(Value::Texts)
 }
 
 fn texts(items: &[Json]) -> Result<Vec<String>, BadValue> {
@@ -168,8 +244,19 @@ fn parse_list(setting: &Setting, texts: &[String]) -> Result<Value, BadValue> {
             texts.iter().map(|text| pair(text)).collect::<Result<_, _>>().map(Value::Pairs)
         }
         Kind::Addresses => addresses(texts),
-        _ => Ok(Value::List(split(texts, setting.separator))),
+        Kind::Networks => networks(&split(texts, setting.separator)),
+        _ => chosen(setting, split(texts, setting.separator)),
     }
+}
+
+/// A list whose entries are words of a few.
+fn chosen(setting: &Setting, items: Vec<String>) -> Result<Value, BadValue> {
+    if !setting.choices.is_empty() {
+        for item in &items {
+            choice(setting, item)?;
+        }
+    }
+    Ok(Value::List(items))
 }
 
 fn split(texts: &[String], separator: Option<char>) -> Vec<String> {
@@ -188,6 +275,46 @@ fn pair(text: &str) -> Result<(String, String), BadValue> {
         }
         _ => Err(wrong(text, "NAME=VALUE", "write it as DEBUG=1")),
     }
+}
+
+fn networks(texts: &[String]) -> Result<Value, BadValue> {
+    let one = |text: &String| {
+        text.parse::<Network>().map_err(|reason| BadValue {
+            what: format!("{} is not a network: {reason}", shown_text(text)),
+            hint: Some("write 10.0.0.1, 10.0.0.0/8, ::1 or * (everyone)".to_owned()),
+        })
+    };
+    texts.iter().map(one).collect::<Result<_, _>>().map(Value::Networks)
+}
+
+const STATSD_HINT: &str = "write localhost:8125 or unix:///run/statsd.sock";
+const SYSLOG_HINT: &str = "write udp://localhost:514, tcp://localhost:514 or unix:///dev/log";
+
+fn server<A: std::str::FromStr<Err = AddressError>>(text: &str, hint: &str) -> Result<A, BadValue> {
+    text.parse().map_err(|reason| BadValue {
+        what: format!("{} is not a server's address: {reason}", shown_text(text)),
+        hint: Some(hint.to_owned()),
+    })
+}
+
+/// Names we do not know are the zygote's to import; one without a dot cannot be imported.
+fn class(setting: &Setting, name: &str, object: bool) -> Result<Value, BadValue> {
+    let spec = ClassSpec { name: name.to_owned(), object };
+    if object || name.contains(['.', ':']) {
+        return Ok(Value::Class(spec));
+    }
+    let is_worker = setting.name == "worker_class";
+    if is_worker && worker_class::by_name(name).is_some() || !is_worker && name == "simple" {
+        return Ok(Value::Class(spec));
+    }
+    let mut hint = "write a class's import path such as package.module.Class".to_owned();
+    if is_worker {
+        let near = suggest::nearest(name, worker_class::aliases());
+        let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
+        let all = worker_class::aliases().collect::<Vec<_>>().join(", ");
+        hint = format!("{near}The names are {all}; or {hint}");
+    }
+    Err(BadValue { what: format!("{} is not a class we know", shown_text(name)), hint: Some(hint) })
 }
 
 fn addresses(texts: &[String]) -> Result<Value, BadValue> {
@@ -220,6 +347,24 @@ fn whole_number(
     let number = number.map_err(|_| wrong(text, "a whole number", hint))?;
     in_range(setting, number, text)?;
     Ok(Value::Int(capped(setting, number)))
+}
+
+/// As Gunicorn reads it: a leading zero makes it octal.
+fn mode(text: &str) -> Result<Value, BadValue> {
+    let is_octal = text.len() > 1 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = match text.strip_prefix('0') {
+        Some(digits) if is_octal => i64::from_str_radix(digits, 8).ok(),
+        _ => quantity::parse_int(text).ok(),
+    };
+    mode_number(number, text)
+}
+
+fn mode_number(number: Option<i64>, text: &str) -> Result<Value, BadValue> {
+    let bits = number.and_then(|number| u32::try_from(number).ok());
+    match bits.filter(|bits| *bits <= MODE_MAX) {
+        Some(bits) => Ok(Value::Mode(bits)),
+        None => Err(wrong(text, "a set of permissions", "write an octal number such as 0o660")),
+    }
 }
 
 fn size(
@@ -333,12 +478,19 @@ fn wrong_type(kind: Kind, json: &Json) -> BadValue {
     };
     let (expected, hint) = match kind {
         Kind::Int => ("a whole number", "write a number without quotes or fraction"),
+        Kind::Mode => ("a set of permissions", "write an octal number such as 0o660"),
+        Kind::NameOrNumber => ("a name or number", "write 'www-data' or 33"),
+        Kind::Class => ("a class", "write a class or its import path in quotes"),
         Kind::Bool => ("true or false", "write True or False"),
-        Kind::Text | Kind::Path | Kind::Log | Kind::Choice => ("text", "write it in quotes"),
+        Kind::Text | Kind::Path | Kind::Log | Kind::StatsD | Kind::Syslog | Kind::Choice => {
+            ("text", "write it in quotes")
+        }
         Kind::Duration => ("a time", "write seconds as a number, or text such as '500ms'"),
         Kind::Size => ("a size", "write bytes as a whole number, or text such as '16MiB'"),
-        Kind::List | Kind::Pairs | Kind::Addresses => ("a list of texts", "write ['…', '…']"),
-        Kind::Dict => ("a table", "write {'name': value}"),
+        Kind::List | Kind::Networks | Kind::Pairs | Kind::Addresses => {
+            ("a list of texts", "write ['…', '…']")
+        }
+        Kind::Texts | Kind::Dict => ("a table", "write {'name': value}"),
         Kind::Hook => ("a function", "define a function of that name, or leave it out"),
     };
     BadValue { what: format!("{found} is not {expected}"), hint: Some(hint.to_owned()) }
@@ -374,14 +526,20 @@ impl Value {
             Self::Nothing => Json::Null,
             Self::Auto => Json::from("auto"),
             Self::Int(number) => Json::from(*number),
+            Self::Mode(bits) => Json::from(*bits),
             Self::Bool(truth) => Json::from(*truth),
             Self::Text(text) | Self::Function(text) => Json::from(text.as_str()),
             Self::Duration(span) => Json::from(span.as_secs_f64()),
             Self::Size(bytes) => Json::from(*bytes),
             Self::Log(target) => serializable(target),
+            Self::Class(spec) => serializable(spec),
+            Self::StatsD(address) => serializable(address),
+            Self::Syslog(address) => serializable(address),
             Self::List(items) => serializable(items),
+            Self::Networks(networks) => serializable(networks),
             Self::Pairs(pairs) => serializable(pairs),
             Self::Addresses(addresses) => serializable(addresses),
+            Self::Texts(table) => serializable(table),
             Self::Dict(table) => serializable(table),
         }
     }
@@ -398,13 +556,21 @@ impl fmt::Display for Value {
             Self::Nothing => Ok(()),
             Self::Auto => f.write_str("auto"),
             Self::Int(number) => number.fmt(f),
+            Self::Mode(bits) => write!(f, "{bits:#o}"),
             Self::Bool(truth) => truth.fmt(f),
             Self::Text(text) | Self::Function(text) => f.write_str(text),
             Self::Duration(span) => f.write_str(&quantity::write_duration(*span)),
             Self::Size(bytes) => f.write_str(&quantity::write_size(*bytes)),
             Self::Log(LogTarget::Stdout | LogTarget::Stderr) => f.write_str("-"),
             Self::Log(LogTarget::File(path)) => path.display().fmt(f),
+            Self::Class(spec) => f.write_str(&spec.name),
+            Self::StatsD(address) => address.fmt(f),
+            Self::Syslog(address) => address.fmt(f),
             Self::List(items) => f.write_str(&items.join(", ")),
+            Self::Networks(networks) => {
+                let texts = networks.iter().map(ToString::to_string);
+                f.write_str(&texts.collect::<Vec<_>>().join(", "))
+            }
             Self::Pairs(pairs) => {
                 let texts = pairs.iter().map(|(name, value)| format!("{name}={value}"));
                 f.write_str(&texts.collect::<Vec<_>>().join(", "))
@@ -413,6 +579,8 @@ impl fmt::Display for Value {
                 let texts = addresses.iter().map(ToString::to_string);
                 f.write_str(&texts.collect::<Vec<_>>().join(", "))
             }
+            Self::Texts(table) => f.write_str(&serializable(table).to_string()),
+            Self::Dict(table) if table.is_empty() => Ok(()),
             Self::Dict(table) => f.write_str(&serializable(table).to_string()),
         }
     }
