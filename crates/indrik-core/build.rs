@@ -38,8 +38,6 @@ struct Row {
     separator: Option<char>,
     #[serde(default)]
     none_is_value: bool,
-    #[serde(default)]
-    arity: Vec<usize>,
     dash: Option<String>,
     flags: Vec<String>,
     bare: Option<String>,
@@ -118,7 +116,6 @@ fn setting(row: &Row) -> String {
     field("aliases", format!("&{:?}", row.aliases.iter().collect::<Vec<_>>()));
     field("separator", format!("{:?}", row.separator));
     field("none_is_value", row.none_is_value.to_string());
-    field("arity", format!("&{:?}", row.arity));
     field("dash_is_stdout", dash_is_stdout(row).to_string());
     field("flags", texts(&row.flags));
     field("bare", optional_text(row.bare.as_deref()));

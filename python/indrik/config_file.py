@@ -1,8 +1,7 @@
 """Reading ``gunicorn.conf.py``: Python that assigns settings.
 
 The file is executed as it is; what it leaves behind at its top level is turned into plain data for
-the Rust side, which checks it against the table of settings. ``python -m indrik.config_file
-[FILE]`` prints the same data, for ``indrik explain``.
+the Rust side, which checks it against the table of settings.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import sys
 import tokenize
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
@@ -34,42 +33,8 @@ OBJECT_KEY = "__object__"
 WRONG_KEY = "__wrong__"
 """Marks a setting that Python could not make sense of; the reason follows."""
 
-ARITY_KEY = "arity"
-"""Beside :data:`CALLABLE_KEY` of a hook: how many positional parameters it has, if that is fixed."""
-
-HOOKS = (
-    "on_starting",
-    "on_reload",
-    "when_ready",
-    "pre_fork",
-    "post_fork",
-    "post_worker_init",
-    "worker_int",
-    "worker_abort",
-    "pre_exec",
-    "pre_request",
-    "post_request",
-    "child_exit",
-    "worker_exit",
-    "nworkers_changed",
-    "on_exit",
-    "ssl_context",
-    "on_dirty_starting",
-    "dirty_post_fork",
-    "dirty_worker_init",
-    "dirty_worker_exit",
-)
-"""Settings that are functions, or import paths of functions."""
-
 CLASSES = ("worker_class", "logger_class")
 """Settings that are classes, functions that return one, or import paths."""
-
-objects: dict[str, Any] = {}
-"""What the file read last says, as Python has it: every name of its top level; hooks named by import
-path are functions here, and functions that return a class are that class."""
-
-_TAKES_ANY = 0x04
-"""The flag of code with ``*arguments``, ``inspect.CO_VARARGS``."""
 
 _DEPTH_MAX = 16
 """Deeper nesting counts as an object, as does a structure inside itself."""
@@ -94,16 +59,17 @@ class ConfigFileError(Exception):
 
 
 def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
-    """Executes a configuration file and returns ``{"path", "values", "lines"}``.
+    """Executes a configuration file and returns ``{"path", "values", "lines", "used"}``.
 
     ``path`` is ``FILE``, ``file:FILE``, ``python:MODULE``, or None for :data:`DEFAULT_NAME` in
     ``cwd``; without such a file the result's path is None and there are no values. ``lines`` has
-    the line of each name's last assignment at the top level; imported names have none.
+    the line of each name's last assignment at the top level; imported names have none. ``used`` has
+    the assigned names that the file reads somewhere.
     """
     directory = cwd if cwd is not None else os.getcwd()
     if path is None:
         if not os.path.exists(os.path.join(directory, DEFAULT_NAME)):
-            return {"path": None, "values": {}, "lines": {}}
+            return {"path": None, "values": {}, "lines": {}, "used": []}
         path = DEFAULT_NAME
     if path.startswith("python:"):
         module, source = _import(path)
@@ -111,7 +77,10 @@ def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
         module, source = execute(path, os.path.join(directory, path.removeprefix("file:")))
     _latest.clear()
     _latest.update(vars(module))
-    return {"path": path, "values": _values(module), "lines": _lines(source)}
+    tree = ast.parse(source)
+    lines = _lines(tree)
+    used = sorted(lines.keys() & _used(tree))
+    return {"path": path, "values": _values(module), "lines": lines, "used": used}
 
 
 _latest: dict[str, Any] = {}
@@ -184,62 +153,22 @@ def _line(error: BaseException, own: TracebackType | None, path: str) -> int | N
 
 
 def _values(module: ModuleType) -> dict[str, Any]:
-    objects.clear()
-    objects.update((name, value) for name, value in vars(module).items() if _may_be_setting(name, value))
-    values = {name: _value(name, value) for name, value in list(objects.items())}
+    values = {name: _value(name, value) for name, value in vars(module).items() if _may_be_setting(name, value)}
     left = _VALUES_CHARS_MAX
     for size, name in sorted((len(json.dumps(value)) + len(name), name) for name, value in values.items()):
         left -= size
         if left < 0:
-            values[name] = {OBJECT_KEY: f"{type(getattr(module, name)).__name__} too large for a setting"}
+            values[name] = {OBJECT_KEY: f"{type(vars(module)[name]).__name__} too large for a setting"}
     return values
 
 
 def _value(name: str, value: object) -> Any:
-    if name in HOOKS:
-        return _hook(name, value)
     if name in CLASSES and isinstance(value, (FunctionType, MethodType)):
         try:
-            value = objects[name] = value()
+            value = _latest[name] = value()
         except Exception as error:
             return {WRONG_KEY: f"calling the function {_name(value)} failed: {type(error).__name__}: {error}"}
     return _data(value)
-
-
-def _hook(name: str, value: object) -> Any:
-    """A hook's name and arity, so that one that could not be called is refused before the start."""
-    if isinstance(value, str):
-        module, _, function = value.rpartition(".")
-        if not module:
-            return {WRONG_KEY: f"{value!r} is not an import path of a function, such as 'package.module.function'"}
-        try:
-            value = objects[name] = getattr(importlib.import_module(module), function)
-        except Exception as error:
-            return {WRONG_KEY: f"{value!r} cannot be imported: {type(error).__name__}: {error}"}
-    data = _data(value)
-    if callable(value) and CALLABLE_KEY in data:
-        arity = _arity(value)
-        if arity is not None:
-            data[ARITY_KEY] = arity
-    return data
-
-
-def _arity(function: Callable[..., object]) -> int | None:
-    """How many positional parameters a function has; None when it takes any number."""
-    if isinstance(function, FunctionType) and not hasattr(function, "__wrapped__"):
-        takes_any = function.__code__.co_flags & _TAKES_ANY
-        return None if takes_any else function.__code__.co_argcount
-    # A large module, which every worker would carry.
-    import inspect
-
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(parameter.kind in positional for parameter in parameters)
 
 
 def _may_be_setting(name: str, value: object) -> bool:
@@ -294,9 +223,14 @@ def _name(value: Any) -> str:
     return f"{module}.{name}" if module and module != MODULE_NAME else str(name)
 
 
-def _lines(source: str) -> dict[str, int]:
+def _lines(tree: ast.Module) -> dict[str, int]:
     """Where each name is assigned at the top level; the last place, which usually is the one that counts."""
-    return {name: line for node in _top_level(ast.parse(source).body) for name, line in _assigned(node)}
+    return {name: line for node in _top_level(tree.body) for name, line in _assigned(node)}
+
+
+def _used(tree: ast.Module) -> set[str]:
+    """Every name that is read somewhere in the file."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -317,20 +251,3 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[str, int]]:
         for part in ast.walk(target) if target is not None else ():
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                 yield part.id, node.lineno
-
-
-def _main() -> int:
-    """Prints what :func:`read` returns, or the error, as one line of JSON."""
-    answer = os.fdopen(os.dup(1), "w")
-    # What the file itself prints must not get between.
-    os.dup2(2, 1)
-    try:
-        result = read(sys.argv[1] if len(sys.argv) > 1 else None)
-    except ConfigFileError as error:
-        result = {"message": error.message, "file": error.file, "line": error.line, "traceback": error.traceback}
-    print(json.dumps(result), file=answer, flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

@@ -27,21 +27,20 @@ def read(path: str | None, program: str | None) -> tuple[dict[str, Any], Any]:
         return _embedded(json.loads(program))
     found = config_file.read(path)
     values = config_file.latest()
-    hooks = _hooks(values, found["path"], found["lines"], None)
+    hooks, bad = _hooks(values, found["path"], found["lines"], None)
+    # Told together with everything else that is wrong.
+    found["values"].update({error.name: {config_file.WRONG_KEY: error.message} for error in bad})
     return {**found, **_changes(), "hooks": _names(hooks)}, hooks
 
 
-def _hooks(values: dict[str, Any], path: str | None, lines: dict[str, int], program: Any) -> Any:
+def _hooks(values: dict[str, Any], path: str | None, lines: dict[str, int], program: Any) -> tuple[Any, list[Any]]:
     if program is None and all(values.get(name) is None for name in HOOKS):
-        return None
-    from indrik.hooks import BadHook, Hooks, collect
+        return None, []
+    from indrik.hooks import Hooks, collect
 
-    try:
-        found = collect(values)
-    except BadHook as error:
-        raise ConfigFileError(error.message, path or "", lines.get(error.name)) from error
+    found, bad = collect(values)
     places = {name: f"{path}, line {lines[name]}" if name in lines else str(path) for name in found}
-    return Hooks(found, values, places, program)
+    return Hooks(found, values, places, program), bad
 
 
 def _changes() -> dict[str, Any]:
@@ -68,7 +67,9 @@ def _embedded(program: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     values = embedded_values(app)
     data = config_file.data({**values, "wsgi_app": f"{_embed.MODULE}:load()"})
     data.setdefault("proc_name", os.path.basename(shown))
-    hooks = _hooks(values, shown, {}, app)
+    hooks, bad = _hooks(values, shown, {}, app)
+    if bad:
+        raise ConfigFileError(f"{bad[0].name} {bad[0].message}", shown)
     return {"path": shown, "values": data, "lines": {}, **_changes(), "hooks": _names(hooks)}, hooks
 
 

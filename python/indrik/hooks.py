@@ -39,15 +39,6 @@ PARAMETERS = {
 }
 """What each hook is given; ``server`` where it is not named here."""
 
-NOT_CALLED = {
-    "ssl_context": "indrik does not terminate TLS yet",
-    "on_dirty_starting": "indrik has no dirty arbiters",
-    "dirty_post_fork": "indrik has no dirty arbiters",
-    "dirty_worker_init": "indrik has no dirty arbiters",
-    "dirty_worker_exit": "indrik has no dirty arbiters",
-}
-"""Hooks that are accepted and never called, with the reason."""
-
 
 class BadHook(Exception):
     """A hook that cannot be called: no function, or the wrong number of parameters."""
@@ -58,9 +49,18 @@ class BadHook(Exception):
         self.message = message
 
 
-def collect(values: dict[str, Any]) -> dict[str, Callable[..., Any]]:
-    """The hooks among a configuration's values, checked; raises :class:`BadHook`. None is unset."""
-    return {name: _checked(name, values[name]) for name in HOOKS if values.get(name) is not None}
+def collect(values: dict[str, Any]) -> tuple[dict[str, Callable[..., Any]], list[BadHook]]:
+    """The hooks among a configuration's values, and what is wrong with others. None is unset."""
+    found: dict[str, Callable[..., Any]] = {}
+    bad: list[BadHook] = []
+    for name in HOOKS:
+        if values.get(name) is None:
+            continue
+        try:
+            found[name] = _checked(name, values[name])
+        except BadHook as error:
+            bad.append(error)
+    return found, bad
 
 
 def _checked(name: str, value: Any) -> Callable[..., Any]:
@@ -68,15 +68,14 @@ def _checked(name: str, value: Any) -> Callable[..., Any]:
         function = resolve_callable(value)
         arity = util.get_arity(function)
     except (TypeError, ValueError) as error:
-        raise BadHook(name, f"the hook {name} cannot be used: {error}") from error
+        raise BadHook(name, f"cannot be used: {error}") from error
     allowed = HOOKS[name]
     if arity not in allowed:
         wanted = PARAMETERS.get(name, "server")
         counts = " or ".join(map(str, sorted(allowed)))
         raise BadHook(
             name,
-            f"the hook {name} must have {counts} parameter{'s' * (counts != '1')} ({wanted}),"
-            f" but {_shown(function)} has {arity}",
+            f"must have {counts} parameter{'s' * (counts != '1')} ({wanted}), but {_shown(function)} has {arity}",
         )
     if name == "post_request" and arity < 4:
         return lambda worker, req, environ, resp: function(*(worker, req, environ)[:arity])
@@ -172,9 +171,6 @@ class Hooks:
         server.pid = os.getppid()
         server.worker_class = mirror.worker_class(config)
         server._num_workers = workers_before
-        for name, reason in NOT_CALLED.items():
-            if name in self.found:
-                server.log.warning("The hook %s is not called: %s", name, reason)
         if announce:
             self.call("nworkers_changed", server, cfg.workers, workers_before)
         server._num_workers = cfg.workers

@@ -40,6 +40,15 @@ class LoadError(Exception):
         self.traceback = traceback
 
 
+def load_configured(config: dict[str, Any]) -> Any:
+    """Returns the application the settings name; raises :class:`LoadError`."""
+    if config["paste"]:
+        from indrik import paste
+
+        return paste.load(config["paste"], config["raw_paste_global_conf"])
+    return load(config["wsgi_app"])
+
+
 def load(spec: str) -> Any:
     """Imports and returns the application named by ``spec``; raises :class:`LoadError`."""
     module_name, _, expression = spec.partition(":")

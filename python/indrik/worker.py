@@ -74,9 +74,13 @@ def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
 
 
 def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> Callable[[], int]:
-    spec = config["wsgi_app"]
+    spec = config["paste"] or config["wsgi_app"]
+    if config["spew"]:
+        from indrik import spew
+
+        spew.install()
     if app is None:
-        app = loader.load(spec)
+        app = loader.load_configured(config)
     interface = loader.interface_of(app, spec)
     worker_class = config["worker_class"]
     loader.check_class(interface, worker_class, spec)
@@ -97,6 +101,7 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
         "url_scheme": "http",
         "listeners": [(host, port) for host, port in config["listeners"]],
         "root_path": config["root_path"],
+        "sendfile": config["sendfile"],
         # Where Gunicorn's users put the prefix their proxy strips.
         "script_name": os.environ.get("SCRIPT_NAME", config["root_path"]),
         "timeout": config["timeout"],

@@ -71,6 +71,8 @@ class Zygote:
                 self._starting(request)
             elif op == "configure":
                 self._configure(request)
+            elif op == "check":
+                self._check(request)
             elif op == "fork":
                 self._fork(request["worker"], fds)
             elif op == "child_exit":
@@ -112,7 +114,7 @@ class Zygote:
         program = os.environ.pop(EMBEDDED, None)
         if program is None and path is None and not os.path.exists(CONFIG_FILE):
             # Reading one takes Python's own parser, the largest module here.
-            self._tell({"event": "config", "path": None, "values": {}, "lines": {}})
+            self._tell({"event": "config", "path": None, "values": {}, "lines": {}, "used": []})
             return
         from indrik import configuration
 
@@ -177,7 +179,7 @@ class Zygote:
         if self._hooks is not None:
             self._hooks.begin(config, workers_before, announce, self._tell)
         if config["preload_app"]:
-            self._app = loader.load(config["wsgi_app"])
+            self._app = loader.load_configured(config)
 
     def _announce(self, request: dict[str, Any]) -> None:
         """The sockets are bound."""
@@ -196,6 +198,23 @@ class Zygote:
         redirect_errors(self._config)
         if self._hooks is not None:
             self._hooks.server.log.reopen_files()
+
+    def _check(self, request: dict[str, Any]) -> None:
+        """Loads the application the way a worker does, for commands that do not serve."""
+        config = request["config"]
+        try:
+            enter(config)
+            app = loader.load_configured(config)
+            spec = config["paste"] or config["wsgi_app"]
+            loader.check_class(loader.interface_of(app, spec), config["worker_class"], spec)
+        except loader.LoadError as error:
+            send(self._connection, {"event": "failed", **describe(error)})
+            return
+        except OSError as error:
+            failure = loader.LoadError("boot", str(error), "check --chdir and the permissions on it")
+            send(self._connection, {"event": "failed", **describe(failure)})
+            return
+        send(self._connection, {"event": "ready"})
 
     def _fork(self, number: int, fds: list[int]) -> None:
         hooks = self._hooks

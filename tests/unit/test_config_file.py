@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def read(tmp_path: Path) -> Any:
 
 
 def test_without_a_file_there_are_no_values(tmp_path: Path) -> None:
-    assert config_file.read(None, str(tmp_path)) == {"path": None, "values": {}, "lines": {}}
+    assert config_file.read(None, str(tmp_path)) == {"path": None, "values": {}, "lines": {}, "used": []}
 
 
 def test_values_come_with_the_line_of_their_last_assignment(read: Any) -> None:
@@ -38,39 +37,22 @@ def test_functions_and_classes_are_marked_by_name(read: Any) -> None:
     found = read("from json import JSONDecoder as worker_class\ndef post_fork(server, worker): pass\n")
     assert found["values"] == {
         "worker_class": {"__callable__": "json.decoder.JSONDecoder"},
-        "post_fork": {"__callable__": "post_fork", "arity": 2},
+        "post_fork": {"__callable__": "post_fork"},
     }
     assert found["lines"] == {"post_fork": 2}
-
-
-def test_a_hook_has_its_arity_and_may_be_an_import_path(read: Any) -> None:
-    source = (
-        "import functools\n"
-        "class Hooks:\n"
-        "    def on_exit(self, server): pass\n"
-        "on_exit = Hooks().on_exit\n"
-        "def post_fork(*arguments): pass\n"
-        "pre_fork = functools.partial(lambda a, b, c: None, 1)\n"
-        "when_ready = 'os.getpid'\n"
-        "on_starting = 'no.such.module'\n"
-        "on_reload = 'nothing'\n"
-    )
-    values = read(source)["values"]
-    assert values["on_exit"] == {"__callable__": "Hooks.on_exit", "arity": 1}
-    assert values["post_fork"] == {"__callable__": "post_fork"}
-    assert values["pre_fork"]["arity"] == 2
-    assert values["when_ready"]["arity"] == 0
-    assert config_file.objects["when_ready"] is os.getpid
-    assert "No module named 'no'" in values["on_starting"]["__wrong__"]
-    assert "'nothing' is not an import path" in values["on_reload"]["__wrong__"]
 
 
 def test_a_function_may_return_the_class(read: Any) -> None:
     source = "from json import JSONDecoder\ndef worker_class(): return JSONDecoder\ndef logger_class(): 1 / 0\n"
     values = read(source)["values"]
     assert values["worker_class"] == {"__callable__": "json.decoder.JSONDecoder"}
-    assert config_file.objects["worker_class"].__name__ == "JSONDecoder"
+    assert config_file.latest()["worker_class"].__name__ == "JSONDecoder"
     assert "ZeroDivisionError" in values["logger_class"]["__wrong__"]
+
+
+def test_names_the_file_reads_are_told(read: Any) -> None:
+    found = read("level = 'info'\nloglevel = level\ncount = 1\ndef post_fork(s, w): print(count)\n")
+    assert found["used"] == ["count", "level"]
 
 
 def test_modules_and_private_names_are_left_out(read: Any) -> None:

@@ -4,7 +4,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::settings::{Entry, Layer, Origin, Problem, Raw, SETTINGS, Setting, suggest};
 
-use crate::Failure;
+use crate::{Failure, abbreviation};
 
 /// What a command line says.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Arguments {
     pub(crate) action: Action,
     /// The settings it names.
     pub(crate) layer: Layer,
+    /// Words it should not have.
+    pub(crate) notices: Vec<String>,
 }
 
 /// What to do.
@@ -20,6 +22,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Action {
     /// Serve.
     Run,
+    /// Say what every setting given is worth, and try to load the application.
+    Check,
     /// Print one setting's value, origin and meaning.
     Explain(String),
     /// Print the help.
@@ -44,23 +48,22 @@ impl Arguments {
             Some(_) => Some(args.next().ok_or_else(|| Failure::usage(nothing_to_explain()))?),
             None => None,
         };
-        if explained.is_none() {
-            let _ = args.next_if(|word| word == "run");
-        }
+        let check = explained.is_none() && args.next_if(|word| word == "check").is_some();
+        let run = explained.is_none() && !check && args.next_if(|word| word == "run").is_some();
         let matches = matches(args).map_err(Failure::usage)?;
         let mut layer = flags(&matches, |flag| Origin::Flag(flag.to_owned()));
         let mut words = matches.get_many::<String>(WORDS).into_iter().flatten().cloned();
-        layer.entries.extend(words.next().map(application));
+        // A module may be called `run`; then no other word names the application.
+        let module = run.then(|| "run".to_owned());
+        layer.entries.extend(words.next().or(module).map(application));
         let action = match (matches.get_flag(HELP), matches.get_flag(VERSION), explained) {
             (true, _, _) => Action::Help,
             (_, true, _) => Action::Version,
             (_, _, Some(name)) => Action::Explain(name),
+            (_, _, None) if check => Action::Check,
             (_, _, None) => Action::Run,
         };
-        match words.next() {
-            Some(word) => Err(Failure::usage(one_word_too_many(&word))),
-            None => Ok(Self { action, layer }),
-        }
+        Ok(Self { action, layer, notices: words.map(|word| one_word_too_many(&word)).collect() })
     }
 }
 
@@ -77,16 +80,16 @@ pub(crate) fn parse_variable(variable: &str, words: Vec<String>) -> Result<Layer
 }
 
 fn matches(args: impl Iterator<Item = String>) -> Result<ArgMatches, Problem> {
+    let args = abbreviation::expand(args)?;
     command().try_get_matches_from(args).map_err(|error| problem(&error))
 }
 
-/// Long flags may be shortened, as argparse lets one; a flag that is given again replaces itself.
+/// A flag that is given again replaces itself, or adds to its list.
 fn command() -> Command {
     Command::new("indrik")
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .infer_long_args(true)
         .args_override_self(true)
         .args(SETTINGS.iter().filter(|setting| !setting.flags.is_empty()).map(argument))
         .arg(Arg::new(HELP).short('h').long(HELP).action(ArgAction::SetTrue))
@@ -173,15 +176,6 @@ fn unknown_flag(flag: &str) -> Problem {
         let settings = SETTINGS.iter().flat_map(|setting| setting.flags.iter().copied());
         settings.chain(["--help", "--version"])
     };
-    let fitting: Vec<&str> =
-        all().filter(|candidate| flag.len() > 2 && candidate.starts_with(flag)).collect();
-    if fitting.len() > 1 {
-        return Problem {
-            what: format!("{flag} fits several flags"),
-            place: None,
-            hint: Some(format!("write one of {} in full", fitting.join(", "))),
-        };
-    }
     let near = suggest::nearest(flag, all().filter(|candidate| candidate.starts_with("--")));
     Problem {
         what: format!("{} is not a flag", flag.escape_debug()),
@@ -201,12 +195,13 @@ fn nothing_to_explain() -> Problem {
     }
 }
 
-fn one_word_too_many(word: &str) -> Problem {
-    Problem {
-        what: format!("'{}' is one word too many", word.escape_debug()),
-        place: None,
-        hint: Some("name one application, and write flags before their values".to_owned()),
-    }
+/// Gunicorn says nothing; but a forgotten quote or dash is worth a word.
+fn one_word_too_many(word: &str) -> String {
+    format!(
+        "'{}' on the command line has no effect: the application is named by the first word \
+         without a flag",
+        word.escape_debug()
+    )
 }
 
 #[cfg(test)]
@@ -276,22 +271,26 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_flag_that_fits_several_is_answered_with_them() {
-        assert_eq!(
-            refused("--max-re 3"),
-            "--max-re fits several flags\n  hint: write one of --max-requests, \
-             --max-requests-jitter in full"
-        );
-    }
-
-    #[test]
-    fn a_missing_value_and_one_too_many_are_told() {
+    fn a_missing_value_and_one_to_a_switch_are_told() {
         assert_eq!(refused("main:app -w"), "--workers needs a value\n  hint: write --workers N");
         assert_eq!(
             refused("--preload=1"),
             "--preload takes no value\n  hint: write --preload alone"
         );
-        assert!(refused("main:app 4").starts_with("'4' is one word too many"));
+    }
+
+    #[test]
+    fn words_after_the_application_are_passed_over_with_a_notice() {
+        let notices = parse("main:app 4 -w 2 5").map(|arguments| arguments.notices).ok().unwrap();
+        assert!(notices[0].starts_with("'4' on the command line has no effect"), "{notices:?}");
+        assert_eq!(notices.len(), 2);
+        assert_eq!(said("main:app 4 -w 2")[0].0, "workers");
+    }
+
+    #[test]
+    fn run_is_a_module_when_no_other_word_is_there() {
+        assert_eq!(said("run")[0].1, texts(&["run"]));
+        assert_eq!(said("run main:app")[0].1, texts(&["main:app"]));
     }
 
     #[test]
@@ -302,6 +301,7 @@ mod tests {
         assert_eq!(action("explain workers -w 3"), Some(Action::Explain("workers".to_owned())));
         assert_eq!(action("explain --bind"), Some(Action::Explain("--bind".to_owned())));
         assert_eq!(action("explain"), None);
+        assert_eq!(action("check -w 3"), Some(Action::Check));
         assert_eq!(action("main:app"), Some(Action::Run));
     }
 

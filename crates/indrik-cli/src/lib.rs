@@ -5,15 +5,19 @@
 //! Gunicorn's 3 and 4 for applications that fail.
 #![forbid(unsafe_code)]
 
+mod abbreviation;
 mod arguments;
+mod check;
 mod explain;
 mod gather;
 
 use std::io::Write as _;
 
 use indrik_core::settings::{Launch, Problem, render};
+use indrik_core::supervise;
 
 use arguments::{Action, Arguments};
+use indrik_server::Outcome;
 
 /// Runs the command. `args` begins with the program's own name; `python_executable` is the Python
 /// that will run zygote and workers. Returns the process's exit code.
@@ -21,6 +25,7 @@ pub fn main(args: Vec<String>, python_executable: String) -> i32 {
     match run(args, python_executable) {
         Ok(code) => code,
         Err(failure) => {
+            print_error(&failure.traceback);
             print_error(&render::problems(&failure.problems));
             failure.exit_code
         }
@@ -31,18 +36,28 @@ fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
     let arguments = Arguments::parse(args.into_iter().skip(1))?;
     match arguments.action {
         Action::Help => print(&render::help()),
-        Action::Version => print(concat!("indrik ", env!("CARGO_PKG_VERSION"), "\n")),
-        Action::Explain(name) => {
-            let launch = gather::launch(arguments.layer, python_executable)?;
+        // The form that scripts take apart for Gunicorn.
+        Action::Version => print(concat!("indrik (version ", env!("CARGO_PKG_VERSION"), ")\n")),
+        Action::Explain(ref name) => {
+            let name = name.clone();
+            let launch = gather::launch(arguments, python_executable)?;
             print(&explain::explain(&launch, &name)?);
         }
-        Action::Run => {
-            let launch = gather::launch(arguments.layer, python_executable)?;
-            need_application(&launch)?;
-            return Ok(indrik_server::run(launch));
-        }
+        Action::Check => check::check(&gather::launch(arguments, python_executable)?)?,
+        Action::Run => return serve(gather::launch(arguments, python_executable)?),
     }
     Ok(0)
+}
+
+fn serve(launch: Launch) -> Result<i32, Failure> {
+    if check::is_asked_for(&launch) {
+        return check::check_config(&launch).map(|()| 0);
+    }
+    need_application(&launch)?;
+    match indrik_server::run(launch.clone()) {
+        Outcome::Exit(code) => Ok(code),
+        Outcome::CheckOnly => check::check_config(&launch).map(|()| 0),
+    }
 }
 
 /// Without any configuration file nothing can name the application later: say so before Python is
@@ -60,17 +75,27 @@ fn need_application(launch: &Launch) -> Result<(), Failure> {
 struct Failure {
     problems: Vec<Problem>,
     exit_code: i32,
+    /// How Python code failed; empty if none did.
+    traceback: String,
+}
+
+impl From<supervise::Failure> for Failure {
+    fn from(failure: supervise::Failure) -> Self {
+        let hint = Some(failure.hint).filter(|hint| !hint.is_empty());
+        let problem = Problem { what: failure.message, place: None, hint };
+        Self { traceback: failure.traceback, ..Self::settings(vec![problem]) }
+    }
 }
 
 impl Failure {
     /// The command line cannot be understood.
     fn usage(problem: Problem) -> Self {
-        Self { problems: vec![problem], exit_code: 2 }
+        Self { problems: vec![problem], exit_code: 2, traceback: String::new() }
     }
 
     /// What was asked for cannot be done.
     fn settings(problems: Vec<Problem>) -> Self {
-        Self { problems, exit_code: 1 }
+        Self { problems, exit_code: 1, traceback: String::new() }
     }
 }
 

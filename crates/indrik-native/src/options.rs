@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) multithread: bool,
     /// `http`, or `https` when a proxy in front does TLS for all requests.
     pub(crate) url_scheme: String,
+    /// Whether the front sends files of `wsgi.file_wrapper`.
+    pub(crate) sendfile: bool,
     /// For `SERVER_SOFTWARE`.
     pub(crate) server_software: String,
     /// The prefix under which the application is mounted.
@@ -51,6 +53,7 @@ impl Options {
             multiprocess: get(options, "multiprocess")?.unwrap_or(false),
             multithread: get(options, "multithread")?.unwrap_or(false),
             url_scheme: get(options, "url_scheme")?.unwrap_or_else(|| "http".to_owned()),
+            sendfile: get(options, "sendfile")?.unwrap_or(true),
             server_software: get(options, "server_software")?
                 .unwrap_or_else(|| concat!("indrik/", env!("CARGO_PKG_VERSION")).to_owned()),
             script_name: get(options, "script_name")?.unwrap_or_default(),

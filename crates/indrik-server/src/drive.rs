@@ -55,20 +55,32 @@ const UNKNOWN_ENDS_MAX: usize = 64;
 /// How often the workers' heartbeats are looked at.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs the server as `launch` asks, until a signal ends it, and answers the process's exit code.
+/// Runs the server as `launch` asks, until a signal ends it.
 ///
 /// To be called on the process's main thread, before it has other threads: signals are blocked for
 /// those that are started from here, and children die with the thread that starts them.
 #[must_use]
-pub fn run(launch: Launch) -> i32 {
+pub fn run(launch: Launch) -> Outcome {
     let log = Arc::new(Log::new());
     match Drive::new(launch, Arc::clone(&log)) {
-        Ok(mut drive) => drive.serve(),
+        Ok(mut drive) => {
+            let code = drive.serve();
+            if drive.check_only { Outcome::CheckOnly } else { Outcome::Exit(code) }
+        }
         Err(error) => {
             log.write(Level::Critical, &format!("Cannot start: {error}"));
-            1
+            Outcome::Exit(1)
         }
     }
+}
+
+/// How [`run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The process's exit code.
+    Exit(i32),
+    /// Nothing was served: the configuration file asks for `check_config` or `print_config`.
+    CheckOnly,
 }
 
 struct Drive {
@@ -100,6 +112,7 @@ struct Drive {
     greeted: bool,
     heartbeats_due: Instant,
     exit: Option<i32>,
+    check_only: bool,
 }
 
 impl Drive {
@@ -143,6 +156,7 @@ impl Drive {
             greeted: false,
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             exit: None,
+            check_only: false,
         })
     }
 

@@ -8,6 +8,8 @@ pub mod boot;
 pub mod drive;
 pub mod front;
 pub mod log;
+mod rehearsal;
 mod zygote;
 
-pub use drive::run;
+pub use drive::{Outcome, run};
+pub use rehearsal::Rehearsal;

@@ -55,6 +55,13 @@ pub(crate) enum Request<'a> {
         /// Hooks are told of the start or of the reload; not again by a zygote that replaces one.
         announce: bool,
     },
+    /// As `Configure`, and load the application; nothing will be forked.
+    Check {
+        config: &'a Config,
+        generation: Generation,
+        title: &'a str,
+        listeners: &'a [ListenerName],
+    },
     Fork {
         worker: WorkerId,
     },

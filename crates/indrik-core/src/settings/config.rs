@@ -150,9 +150,6 @@ pub struct Config {
     pub control_socket_mode: u32,
     pub control_socket_disable: bool,
 
-    /// The names of the hooks that the configuration file sets; the zygote has the functions.
-    pub hooks: Vec<String>,
-
     /// Remarks for the log, once at start: settings accepted but without effect, names in the
     /// configuration file that look like a misspelt setting.
     pub notices: Vec<String>,
@@ -163,11 +160,6 @@ impl Config {
     pub fn title(&self) -> &str {
         let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());
         name.unwrap_or_else(|| self.paste.as_deref().unwrap_or(&self.wsgi_app))
-    }
-
-    /// Whether the configuration file sets this hook.
-    pub fn has_hook(&self, name: &str) -> bool {
-        self.hooks.iter().any(|hook| hook == name)
     }
 }
 

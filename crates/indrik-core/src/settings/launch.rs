@@ -1,6 +1,6 @@
 //! What a start is made of: everything the settings are resolved from, gathered by the shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,10 @@ use super::value::Value;
 pub struct Launch {
     /// What the command line said.
     pub command_line: Layer,
+    /// What follows from the PasteDeploy file it names: weaker than the configuration file.
+    pub paste: Layer,
+    /// Remarks on the command line, for the log.
+    pub notices: Vec<String>,
     /// What `GUNICORN_CMD_ARGS` said, parsed like a command line.
     pub cmd_args: Layer,
     /// The environment the process was started with.
@@ -69,4 +73,7 @@ pub struct ConfigFileValues {
     /// The `Server` header, if the file changes it in Gunicorn's modules; empty for none at all.
     #[serde(default)]
     pub server_header: Option<String>,
+    /// Names that the file itself makes use of: they need not be settings.
+    #[serde(default)]
+    pub used: BTreeSet<String>,
 }

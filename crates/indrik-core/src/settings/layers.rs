@@ -86,8 +86,9 @@ pub(super) struct Layers {
 impl Layers {
     /// Gathers what every source says.
     pub(super) fn gather(launch: &Launch, file: Option<&ConfigFileValues>) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { notices: launch.notices.clone(), ..Self::default() };
         all.layers.push(foreign_variables(&launch.env, Rank::Default));
+        all.layers.push(launch.paste.clone());
         if let Some(toml) = &launch.indrik_toml {
             let (layer, problems) = toml_file::read(toml);
             all.layers.push(layer);
@@ -161,15 +162,19 @@ fn config_file(file: &ConfigFileValues) -> Layer {
 }
 
 /// Gunicorn ignores `PRELOAD_APP` and `max_worker_connections` silently; real files have them.
-/// Only assignments count (an imported name has no line), and a function only resembles hooks.
+///
+/// The file is a program and has names of its own. Only assignments count (an imported name has no
+/// line), a name that the file reads is a helper, and a function only resembles hooks.
 fn misspelt_names(file: &ConfigFileValues) -> Vec<String> {
     let path = file.path.as_deref().unwrap_or("gunicorn.conf.py");
     let notices = file.lines.iter().filter_map(|(name, line)| {
-        if Setting::find(name).is_some() {
+        if Setting::find(name).is_some() || file.used.contains(name) {
             return None;
         }
         let is_hook = value::is_callable(file.values.get(name)?);
-        let near = misspelt(name, |setting| (setting.kind == Kind::Hook) == is_hook)?;
+        let near = misspelt(name, |setting| {
+            (setting.kind == Kind::Hook) == is_hook && !file.values.contains_key(setting.name)
+        })?;
         Some(format!(
             "{path}:{line}: {name} is not a setting and has no effect; did you mean {near}?"
         ))
@@ -192,7 +197,7 @@ fn misspelt_variables(env: &BTreeMap<String, String>) -> Vec<String> {
 }
 
 /// How alike a free name and a setting must be before it counts as misspelt.
-const MISSPELT_LIKENESS_MIN: f64 = 0.8;
+const MISSPELT_LIKENESS_MIN: f64 = 0.75;
 
 fn misspelt(name: &str, may_be: impl Fn(&Setting) -> bool) -> Option<&'static str> {
     let candidates = SETTINGS.iter().filter(|setting| may_be(setting)).map(|setting| setting.name);

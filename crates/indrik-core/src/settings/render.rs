@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::problem::Problem;
+use super::python;
 use super::resolve::{Settled, Settlement};
 use super::suggest;
 use super::table::{Kind, SETTINGS, Setting, Status};
@@ -72,6 +73,21 @@ fn explained(setting: &Setting, settled: &Settled) -> String {
     out.push('\n');
     for (label, text) in facts(setting) {
         push(&mut out, format_args!("  {label}: {}\n", text.replace('`', "")));
+    }
+    out
+}
+
+/// What `--print-config` prints: a line for each setting, in Gunicorn's form.
+pub fn values(settlement: &Settlement) -> String {
+    let mut settings: Vec<&Setting> = SETTINGS.iter().collect();
+    settings.sort_by_key(|setting| setting.name);
+    let width = settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for setting in settings {
+        if let Some(settled) = settlement.get(setting.name) {
+            let value = python::shown(&settled.value);
+            push(&mut out, format_args!("{:width$} = {value}\n", setting.name));
+        }
     }
     out
 }
@@ -243,6 +259,7 @@ fn push_wrapped(out: &mut String, indent: usize, text: &str) {
 
 const HELP_HEAD: &str = "\
 Usage: indrik [run] [OPTIONS] MODULE[:CALLABLE | :factory()]
+       indrik check [OPTIONS] [MODULE:CALLABLE]
        indrik explain SETTING [OPTIONS]
 
 Serves a Python web application, WSGI or ASGI.
@@ -250,6 +267,7 @@ Serves a Python web application, WSGI or ASGI.
   indrik main:app                       the object app of main.py
   indrik 'main:create_app()'            what the function returns
   indrik -c gunicorn.conf.py main:app   with Gunicorn's configuration file
+  indrik check -c gunicorn.conf.py      what becomes of every setting; imports the application
   indrik explain workers                a setting's value, where it comes from, what it means
 ";
 

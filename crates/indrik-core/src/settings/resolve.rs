@@ -56,6 +56,9 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     if config.control_socket_disable {
         config.control_socket = None;
     }
+    // Named on the command line, so from where that was written.
+    let from_start = |uri: &String| launch.cwd.join(uri).to_string_lossy().into_owned();
+    config.paste = config.paste.as_ref().map(from_start);
     make_paths_absolute(&mut config, chdir);
     Ok(config)
 }
@@ -182,7 +185,6 @@ impl Settlement {
             ("chdir", Json::from("")),
             ("worker_class", serializable(kind.unwrap_or(WorkerClass::Auto))),
             ("worker_class_spec", serializable(class)),
-            ("hooks", serializable(self.hooks())),
             ("workers_reason", Json::from(workers_reason)),
             ("notices", Json::from(self.notices.clone())),
         ];
@@ -190,15 +192,6 @@ impl Settlement {
             values.chain(computed).map(|(name, json)| (name.to_owned(), json)).collect();
         serde_json::from_value(Json::Object(fields))
             .expect("tested: the table's types are those of Config's fields")
-    }
-
-    /// The hooks that are set and run.
-    fn hooks(&self) -> Vec<&'static str> {
-        let set = SETTINGS.iter().filter(|setting| {
-            let value = self.get(setting.name).map(|settled| &settled.value);
-            setting.status == Status::Honoured && matches!(value, Some(Value::Function(_)))
-        });
-        set.map(|setting| setting.name).collect()
     }
 
     /// Replaces `auto` by a number and says why it is that number.

@@ -31,8 +31,6 @@ pub struct Setting {
     pub separator: Option<char>,
     /// Python's `None` is a value of its own, not "as if it were not written".
     pub none_is_value: bool,
-    /// How many positional parameters a [`Kind::Hook`] may have.
-    pub arity: &'static [usize],
     /// What `-` means in a [`Kind::Log`]: standard output, else standard error.
     pub dash_is_stdout: bool,
     /// Command line flags, the usual spelling first.

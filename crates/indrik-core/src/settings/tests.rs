@@ -14,6 +14,8 @@ use super::*;
 fn launch() -> Launch {
     Launch {
         command_line: layer(&[("wsgi_app", &["main:app"])]),
+        paste: Layer::default(),
+        notices: Vec::new(),
         cmd_args: Layer::default(),
         env: BTreeMap::new(),
         cwd: PathBuf::from("/srv"),
@@ -85,7 +87,7 @@ fn every_field_of_config_is_a_setting_or_computed() {
         .iter()
         .filter(|setting| setting.status == Status::Honoured && setting.kind != Kind::Hook);
     let mut expected: BTreeSet<_> = settings.map(|setting| setting.name).collect();
-    expected.extend(["workers_reason", "worker_class_spec", "hooks", "notices"]);
+    expected.extend(["workers_reason", "worker_class_spec", "notices"]);
     assert_eq!(fields, expected);
 }
 
@@ -274,9 +276,9 @@ fn classes_and_hooks_are_known_by_name_and_kept_by_python() {
         &file(&[
             ("worker_class", json!({ "__callable__": "mine.Worker" })),
             ("logger_class", json!("mine.Logger")),
-            ("post_fork", json!({ "__callable__": "post_fork", "arity": 2 })),
+            ("post_fork", json!({ "__callable__": "post_fork" })),
             ("pre_fork", Json::Null),
-            ("dirty_post_fork", json!({ "__callable__": "dirty_post_fork", "arity": 2 })),
+            ("dirty_post_fork", json!({ "__callable__": "dirty_post_fork" })),
         ]),
     );
     assert_eq!(config.worker_class, WorkerClass::Auto);
@@ -285,8 +287,6 @@ fn classes_and_hooks_are_known_by_name_and_kept_by_python() {
         ClassSpec { name: "mine.Worker".to_owned(), object: true }
     );
     assert_eq!(config.logger_class, ClassSpec { name: "mine.Logger".to_owned(), object: false });
-    assert_eq!(config.hooks, ["post_fork"]);
-    assert!(config.has_hook("post_fork") && !config.has_hook("pre_fork"));
     assert!(config.notices[0].starts_with("dirty_post_fork has no effect"));
     let unknown = mistakes(&with_flags(&[("worker_class", &["gthraed"])]), None);
     assert!(unknown[0].contains("did you mean gthread?"), "{unknown:?}");
@@ -378,6 +378,20 @@ fn names_that_look_misspelt_are_noticed_where_any_name_may_stand() {
 }
 
 #[test]
+fn names_the_file_makes_use_of_are_its_own() {
+    let mut file = file(&[
+        ("max_worker_connections", json!(10)),
+        ("worker_timeout", json!(10)),
+        ("log_level", json!("info")),
+        ("loglevel", json!("info")),
+    ]);
+    file.used.insert("worker_timeout".to_owned());
+    let notices = config(&launch(), &file).notices;
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].ends_with("did you mean worker_connections?"), "{notices:?}");
+}
+
+#[test]
 fn the_configuration_file_asked_for_is_the_strongest_one_named() {
     let mut launch = with_env(&[("INDRIK_CONFIG", "b.py")]);
     assert_eq!(launch.config_request().as_deref(), Some("b.py"));
@@ -432,7 +446,6 @@ fn row(kind: Kind) -> Setting {
         aliases: &[],
         separator: None,
         none_is_value: false,
-        arity: &[2],
         dash_is_stdout: false,
         flags: &["--later"],
         bare: Some("on"),
@@ -446,16 +459,11 @@ fn row(kind: Kind) -> Setting {
 }
 
 #[test]
-fn a_hook_is_a_function_with_the_right_parameters_or_the_name_of_one() {
+fn a_hook_is_a_function_or_the_name_of_one() {
     let hook = |json: Json| parse(&row(Kind::Hook), &Raw::Json(json));
     let function = |name: &str| Ok(Value::Function(name.to_owned()));
     assert_eq!(hook(json!({ "__callable__": "post_fork" })), function("post_fork"));
     assert_eq!(hook(json!("hooks.post_fork")), function("hooks.post_fork"));
-    assert_eq!(hook(json!({ "__callable__": "f", "arity": 2 })), function("f"));
-    assert_eq!(
-        hook(json!({ "__callable__": "f", "arity": 1 })).unwrap_err().what,
-        "the function f has 1 positional parameters and needs 2"
-    );
     assert_eq!(
         hook(json!({ "__wrong__": "no module named x" })).unwrap_err().what,
         "no module named x"

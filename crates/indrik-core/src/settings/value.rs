@@ -73,8 +73,6 @@ pub struct BadValue {
 const CALLABLE_KEY: &str = "__callable__";
 /// How a Python object that is neither data nor a function looks there: its type's name.
 const OBJECT_KEY: &str = "__object__";
-/// Beside [`CALLABLE_KEY`]: how many positional parameters a function has.
-const ARITY_KEY: &str = "arity";
 /// A value that Python could not make sense of: why.
 const WRONG_KEY: &str = "__wrong__";
 /// All permissions with set-user-id, set-group-id and sticky.
@@ -169,7 +167,9 @@ fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
         (kind, Json::Array(items)) if kind.is_list() => parse_list(setting, &texts(items)?),
         (Kind::Hook, Json::String(name)) => Ok(Value::Function(name.clone())),
         (_, Json::String(text)) => parse_text(setting, text),
-        (Kind::Hook, Json::Object(_)) if callable(json).is_some() => hook(setting, json),
+        (Kind::Hook, Json::Object(_)) if callable(json).is_some() => {
+            Ok(Value::Function(callable(json).unwrap_or_default().to_owned()))
+        }
         (Kind::Class, Json::Object(_)) if callable(json).is_some() => {
             class(setting, callable(json).unwrap_or_default(), true)
         }
@@ -186,33 +186,6 @@ fn is_number(kind: Kind) -> bool {
 /// `None`, which Gunicorn refuses with a traceback.
 fn may_be_unset(kind: Kind) -> bool {
     !is_number(kind)
-}
-
-/// A function with the wrong number of parameters would fail at its first call, in the middle of
-/// serving.
-fn hook(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
-    let name = callable(json).unwrap_or_default().to_owned();
-    let arity = json.get(ARITY_KEY).and_then(Json::as_u64).and_then(|n| usize::try_from(n).ok());
-    match arity {
-        Some(arity) if !setting.arity.contains(&arity) => Err(BadValue {
-            what: format!(
-                "the function {name} has {arity} positional parameters and needs {}",
-                one_of(setting.arity)
-            ),
-            hint: setting.details().split_once("Arguments: ").map(|(_, arguments)| {
-                format!("it is called with {}", arguments.trim_end_matches('.'))
-            }),
-        }),
-        _ => Ok(Value::Function(name)),
-    }
-}
-
-fn one_of(numbers: &[usize]) -> String {
-    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-    match texts.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => texts.concat(),
-    }
 }
 
 fn texts_by_name(table: &serde_json::Map<String, Json>) -> Result<Value, BadValue> {

@@ -92,6 +92,8 @@ pub(crate) struct Handler {
     environs: Environs,
     exchange: Py<Exchange>,
     callables: Callables,
+    /// Whether the front sends the files of `wsgi.file_wrapper`.
+    sendfile: bool,
     /// The parts of a list, joined.
     joined: Vec<u8>,
     /// What is called around requests.
@@ -122,6 +124,7 @@ impl Handler {
             environs: Environs::new(py, options)?,
             callables: Callables::new(&exchange)?,
             exchange: exchange.unbind(),
+            sendfile: options.sendfile,
             joined: Vec::new(),
             hooks: options.hooks.as_ref().map(|hooks| hooks.clone_ref(py)),
         })
@@ -280,7 +283,8 @@ impl Handler {
         if let Ok(wrapper) = result.cast_exact::<FileWrapper>() {
             let mut state = self.exchange.get().wait_for_state(py);
             let response = &mut state.response;
-            let sendable = response.phase == Phase::Ready && response.can_have_body();
+            let sendable =
+                self.sendfile && response.phase == Phase::Ready && response.can_have_body();
             let file = if sendable { wrapper.get().range(py) } else { None };
             if let Some(file) = file.filter(|file| response.accepts_file(file)) {
                 return response.send_file(py, channel, &file);

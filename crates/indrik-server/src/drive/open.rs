@@ -24,7 +24,9 @@ impl Drive {
             failure(FailureKind::Config, lines.join("\n"))
         })?;
         let config = Arc::new(config);
-        if generation == Generation::FIRST {
+        if generation == Generation::FIRST && (config.check_config || config.print_config) {
+            (self.check_only, self.exit) = (true, Some(0));
+        } else if generation == Generation::FIRST {
             self.open(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
         }

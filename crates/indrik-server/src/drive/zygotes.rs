@@ -119,6 +119,9 @@ impl Drive {
         if let Err(failure) = self.take_config(generation, values) {
             return self.feed(Event::ZygoteFailed { generation, failure });
         }
+        if self.check_only {
+            return;
+        }
         let waits = ["on_starting", "nworkers_changed"];
         if generation == Generation::FIRST
             && waits.iter().any(|hook| self.has_hook(generation, hook))

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body as _;
 use hyper::body::Incoming;
+use indrik_core::settings::Config;
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 use tokio::time::timeout;
 
@@ -54,7 +55,7 @@ pub(super) async fn receive(
     let mut store = Store::Memory(BytesMut::new());
     let mut reader = Reader::new(shared, body);
     while let Some(bytes) = reader.next().await? {
-        store = store.add(bytes, shared.config.body_buffer_max).await.map_err(|error| {
+        store = store.add(bytes, &shared.config).await.map_err(|error| {
             shared.log.error(&format!("a request body could not be stored: {error}"));
             Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
         })?;
@@ -116,7 +117,7 @@ enum Store {
 }
 
 impl Store {
-    async fn add(self, bytes: Bytes, memory_max: usize) -> io::Result<Self> {
+    async fn add(self, bytes: Bytes, config: &Config) -> io::Result<Self> {
         match self {
             Self::Memory(mut memory) if memory.len() + bytes.len() <= INLINE_BYTES_MAX => {
                 memory.extend_from_slice(&bytes);
@@ -128,14 +129,18 @@ impl Store {
                 file.write_all(&bytes)?;
                 Ok(Self::Shared(file, memory.len() + bytes.len()))
             }
-            Self::Shared(mut file, len) if len + bytes.len() <= memory_max => {
+            Self::Shared(mut file, len) if len + bytes.len() <= config.body_buffer_max => {
                 file.write_all(&bytes)?;
                 Ok(Self::Shared(file, len + bytes.len()))
             }
             Self::Shared(mut file, _) => {
+                let directory = config.tmp_upload_dir.clone();
                 blocking(move || {
                     file.rewind()?;
-                    let mut disk = tempfile::tempfile()?;
+                    let mut disk = match directory {
+                        Some(directory) => tempfile::tempfile_in(directory)?,
+                        None => tempfile::tempfile()?,
+                    };
                     io::copy(&mut file, &mut disk)?;
                     disk.write_all(&bytes)?;
                     Ok(Self::Disk(disk))

@@ -1,0 +1,41 @@
+//! Looking without serving: `--check-config`, `--print-config`, and `indrik check`, which says more.
+
+use indrik_core::settings::{Launch, Value, render, report, resolve, settle};
+use indrik_server::Rehearsal;
+
+use crate::{Failure, print, print_error};
+
+/// Whether a command line or environment asks for a look only. The configuration file may ask for
+/// it as well; the server finds that out when it reads it.
+pub(crate) fn is_asked_for(launch: &Launch) -> bool {
+    let settlement = settle(launch, None);
+    ["check_config", "print_config"]
+        .into_iter()
+        .any(|name| settlement.get(name).is_some_and(|settled| settled.value == Value::Bool(true)))
+}
+
+/// `--check-config` and `--print-config`: exit code 0 if the settings are right and the application
+/// loads.
+pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
+    let (rehearsal, file) = Rehearsal::begin(launch)?;
+    let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
+    for notice in &config.notices {
+        print_error(&format!("indrik: warning: {notice}\n"));
+    }
+    if config.print_config {
+        print(&render::values(&settle(launch, Some(&file))));
+    }
+    rehearsal.load(&config).map_err(Failure::from)
+}
+
+/// `indrik check`: the same in words, with everything that is set and what may be unintended.
+pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
+    let (rehearsal, file) = Rehearsal::begin(launch)?;
+    let settlement = settle(launch, Some(&file));
+    print(&report::settings(&settlement));
+    let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
+    print(&report::suspicions(&config, &settlement, launch.cpus));
+    rehearsal.load(&config)?;
+    print(&format!("The application {} loads.\n", config.title()));
+    Ok(())
+}

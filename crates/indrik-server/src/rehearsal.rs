@@ -1,0 +1,100 @@
+//! A zygote that never forks: it reads the configuration file and, if asked, loads the
+//! application, for commands that look and do not serve.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use indrik_core::ids::Generation;
+use indrik_core::settings::{Config, ConfigFileValues, Launch};
+use indrik_core::supervise::{Failure, FailureKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::zygote::{Reply, Request, Stream, Zygote, receive_all};
+
+/// How long the zygote may take to end when it is told to; then it is killed.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The zygote, alive. Reading and loading take as long as the user's code takes.
+pub struct Rehearsal {
+    zygote: Zygote,
+}
+
+impl Rehearsal {
+    /// Starts Python, which reads the configuration file of `launch`. To be called on the main
+    /// thread, like everything that starts processes.
+    ///
+    /// # Errors
+    /// When Python cannot be started or the file is wrong.
+    pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
+        let zygote = Zygote::spawn(&launch.python_executable, &launch.cwd).map_err(no_python)?;
+        let rehearsal = Self { zygote };
+        let path = launch.config_request();
+        let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
+        match rehearsal.ask(&request)? {
+            Reply::Config(values) => Ok((rehearsal, values)),
+            Reply::ConfigFailed(failure) => Err(failure.into()),
+            _ => Err(no_python(io::Error::other("its answer makes no sense"))),
+        }
+    }
+
+    /// Loads the application as a worker would.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn load(&self, config: &Config) -> Result<(), Failure> {
+        let title = config.title();
+        let generation = Generation::FIRST;
+        match self.ask(&Request::Check { config, generation, title, listeners: &[] })? {
+            Reply::Ready => Ok(()),
+            Reply::Failed(failure) => Err(failure.into()),
+            _ => Err(no_python(io::Error::other("its answer makes no sense"))),
+        }
+    }
+
+    fn ask(&self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.zygote.send(request, &[]).map_err(no_python)?;
+        loop {
+            self.wait().map_err(no_python)?;
+            let (mut replies, nonsense, stream) = receive_all::<Reply>(&self.zygote.socket);
+            if let Some(reply) = replies.pop() {
+                return Ok(reply);
+            }
+            if let Some(text) = nonsense {
+                return Err(no_python(io::Error::other(text)));
+            }
+            if stream == Stream::Closed {
+                return Err(no_python(io::Error::other("it ended without an answer")));
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let mut fds = [PollFd::new(&self.zygote.socket, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        Ok(())
+    }
+}
+
+/// What the application started on import must not outlive the command; what it printed must not be
+/// lost.
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        let _ = self.zygote.send(&Request::Exit, &[]);
+        let child = self.zygote.child.as_fd();
+        let mut fds = [PollFd::from_borrowed_fd(child, PollFlags::IN)];
+        let limit = Timespec::try_from(END_TIMEOUT).ok();
+        if !matches!(poll(&mut fds, limit.as_ref()), Ok(1)) {
+            let _ = self.zygote.child.signal(9);
+        }
+    }
+}
+
+fn no_python(error: io::Error) -> Failure {
+    Failure {
+        kind: FailureKind::Boot,
+        message: format!("Python cannot be asked: {error}"),
+        hint: "check that this Python runs and has indrik installed".to_owned(),
+        traceback: String::new(),
+    }
+}
