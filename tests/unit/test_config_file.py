@@ -138,6 +138,7 @@ def test_a_module_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "path": "python:settings_of_test",
         "values": {"workers": 6},
         "lines": {"workers": 2},
+        "used": [],
     }
 
 

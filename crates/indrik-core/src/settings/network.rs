@@ -188,7 +188,8 @@ mod tests {
             let client = Ipv4Addr::from(bytes);
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
             let address = IpAddr::V4(Ipv4Addr::from_bits(client.to_bits() & mask));
-            prop_assert!(Network::Of { address, bits }.contains(IpAddr::V4(client)));
+            let network = Network::Of { address, bits };
+            prop_assert!(network.contains(IpAddr::V4(client)));
         }
     }
 }

@@ -73,7 +73,8 @@ fn every_default_is_valid_and_reads_back_from_its_text() {
     for setting in SETTINGS {
         let value = default(setting).unwrap();
         let text = value.to_string();
-        if !setting.kind.is_list() && !text.is_empty() {
+        let has_text_form = !setting.kind.is_list() && setting.kind != Kind::Texts;
+        if has_text_form && !text.is_empty() {
             assert_eq!(parse(setting, &Raw::Texts(vec![text])), Ok(value), "{}", setting.name);
         }
     }
