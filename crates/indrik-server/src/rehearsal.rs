@@ -80,7 +80,7 @@ impl Rehearsal {
 /// lost.
 impl Drop for Rehearsal {
     fn drop(&mut self) {
-        let _ = self.zygote.send(&Request::Exit, &[]);
+        let _ = self.zygote.send(&Request::Exit { last: true }, &[]);
         let child = self.zygote.child.as_fd();
         let mut fds = [PollFd::from_borrowed_fd(child, PollFlags::IN)];
         let limit = Timespec::try_from(END_TIMEOUT).ok();
