@@ -172,9 +172,7 @@ fn misspelt_names(file: &ConfigFileValues) -> Vec<String> {
             return None;
         }
         let is_hook = value::is_callable(file.values.get(name)?);
-        let near = misspelt(name, |setting| {
-            (setting.kind == Kind::Hook) == is_hook && !file.values.contains_key(setting.name)
-        })?;
+        let near = misspelt(name, |setting| (setting.kind == Kind::Hook) == is_hook)?;
         Some(format!(
             "{path}:{line}: {name} is not a setting and has no effect; did you mean {near}?"
         ))

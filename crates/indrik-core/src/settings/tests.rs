@@ -383,13 +383,14 @@ fn names_the_file_makes_use_of_are_its_own() {
     let mut file = file(&[
         ("max_worker_connections", json!(10)),
         ("worker_timeout", json!(10)),
-        ("log_level", json!("info")),
-        ("loglevel", json!("info")),
+        ("WORKERS", json!(1)),
+        ("workers", json!(1)),
     ]);
     file.used.insert("worker_timeout".to_owned());
     let notices = config(&launch(), &file).notices;
-    assert_eq!(notices.len(), 1, "{notices:?}");
-    assert!(notices[0].ends_with("did you mean worker_connections?"), "{notices:?}");
+    assert_eq!(notices.len(), 2, "{notices:?}");
+    assert!(notices[0].ends_with("did you mean workers?"), "{notices:?}");
+    assert!(notices[1].ends_with("did you mean worker_connections?"), "{notices:?}");
 }
 
 #[test]
