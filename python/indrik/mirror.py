@@ -20,7 +20,8 @@ KINDS = {
 }
 """The class that hooks see for each kind of worker."""
 
-_LISTS = ("raw_env", "pythonpath", "bind")
+_COMMAS = ("pythonpath", "forwarded_allow_ips", "proxy_allow_ips", "forwarder_headers")
+"""Settings that Gunicorn wants as one text."""
 
 
 def defaults() -> Any:
@@ -41,7 +42,9 @@ def config(values: dict[str, Any], hooks: dict[str, Callable[..., Any]], settled
         if values.get(name) is not None:
             _set(cfg, name, values[name])
         if name in settled and settled[name] is not None and name != "worker_class":
-            _set(cfg, name, _gunicorns(name, settled[name]))
+            value = _gunicorns(name, settled[name])
+            if value is not None:
+                _set(cfg, name, value)
     if "worker_class" not in values and settled.get("worker_class") in KINDS:
         _set(cfg, "worker_class", settled["worker_class"])
     return cfg
@@ -56,15 +59,19 @@ def _set(cfg: Any, name: str, value: Any) -> None:
 
 
 def _gunicorns(name: str, value: Any) -> Any:
-    """A settled value in Gunicorn's notation."""
+    """A settled value in Gunicorn's notation; None for what the configuration file holds itself."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if name == "bind":
         return [_address(item) for item in value]
     if name == "raw_env":
         return ["=".join(pair) if isinstance(pair, list) else pair for pair in value]
-    if name == "pythonpath":
+    if name in _COMMAS:
         return ",".join(value) if isinstance(value, list) else value
+    if name == "logger_class" and isinstance(value, dict):
+        return None if value["object"] else value["name"]
+    if name in ("statsd_host", "syslog_addr") and isinstance(value, dict):
+        return _server(name, value)
     if name in ("accesslog", "errorlog") and isinstance(value, dict):
         return value["path"] if value.get("kind") == "file" else "-"
     return value
@@ -79,6 +86,15 @@ def _address(item: Any) -> str:
         return f"fd://{item['fd']}"
     host = f"[{item['host']}]" if ":" in item["host"] else item["host"]
     return f"{host}:{item['port']}"
+
+
+def _server(name: str, item: dict[str, Any]) -> str:
+    if item["kind"] == "unix":
+        stream = item.get("stream")
+        return f"unix://{item['path']}{'' if stream is None else '#stream' if stream else '#dgram'}"
+    host = f"[{item['host']}]" if ":" in item["host"] else item["host"]
+    scheme = f"{item['kind']}://" if name == "syslog_addr" else ""
+    return f"{scheme}{host}:{item['port']}"
 
 
 def logger(cfg: Any) -> Any:
