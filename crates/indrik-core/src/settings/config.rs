@@ -134,6 +134,7 @@ pub struct Config {
     // Process
     pub pidfile: Option<PathBuf>,
     pub proc_name: Option<String>,
+    /// Always there once resolved: the application's name, if nothing else.
     pub default_proc_name: Option<String>,
     pub daemon: bool,
     pub enable_stdio_inheritance: bool,
@@ -159,7 +160,7 @@ impl Config {
     /// What process titles show between the brackets: `proc_name`, else the application.
     pub fn title(&self) -> &str {
         let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());
-        name.unwrap_or_else(|| self.paste.as_deref().unwrap_or(&self.wsgi_app))
+        name.unwrap_or(&self.wsgi_app)
     }
 }
 

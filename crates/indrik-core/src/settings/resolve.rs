@@ -59,6 +59,8 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     // Named on the command line, so from where that was written.
     let from_start = |uri: &String| launch.cwd.join(uri).to_string_lossy().into_owned();
     config.paste = config.paste.as_ref().map(from_start);
+    let application = config.paste.as_ref().unwrap_or(&config.wsgi_app).clone();
+    config.default_proc_name.get_or_insert(application);
     make_paths_absolute(&mut config, chdir);
     Ok(config)
 }
