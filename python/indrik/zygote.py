@@ -145,7 +145,8 @@ class Zygote:
         # What is frozen is never touched by the collector, so its pages stay shared with the workers.
         gc.collect()
         gc.freeze()
-        self._tell({"event": "ready"})
+        workers = None if self._hooks is None else self._hooks.server.num_workers
+        self._tell({"event": "ready", "workers": workers})
 
     def _boot(self, *steps: Callable[[], None]) -> bool:
         """Takes steps; a failure is told."""

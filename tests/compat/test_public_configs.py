@@ -259,7 +259,7 @@ class TestMetrics:
         server = BY_NAME["prometheus_multiproc"].start(project)
         directory = project.directory / "metrics"
         assert get(server).status == 200
-        (live,) = directory.glob("gauge_liveall_*.db")
+        live = next(directory.glob("gauge_liveall_*.db"))
         pid = int(live.stem.rpartition("_")[2])
         assert pid in server.workers()
         os.kill(pid, signal.SIGTERM)

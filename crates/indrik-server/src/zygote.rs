@@ -85,7 +85,10 @@ pub(crate) enum Reply {
     Config(ConfigFileValues),
     ConfigFailed(ConfigFailure),
     Started,
-    Ready,
+    Ready {
+        /// The number of workers that hooks have set.
+        workers: Option<u32>,
+    },
     Failed(BootFailure),
     Forked {
         worker: WorkerId,

@@ -81,13 +81,13 @@ impl Drive {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
             Reply::Started => self.listen_and_configure(generation),
-            Reply::Ready => {
+            Reply::Ready { workers } => {
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
                     zygote.ready = true;
                 }
                 let Some(config) = self.configs.get(&generation) else { return };
                 let policy = Policy {
-                    workers: u32::try_from(config.workers).unwrap_or(u32::MAX),
+                    workers: workers.unwrap_or(u32::try_from(config.workers).unwrap_or(u32::MAX)),
                     graceful_timeout: config.graceful_timeout,
                     exit_hook: self.has_hook(generation, "on_exit"),
                 };
@@ -105,7 +105,13 @@ impl Drive {
                 self.feed(Event::ForkRefused { worker, failure: failure.into() });
                 self.workers.remove(&worker);
             }
-            Reply::WantWorkers { workers } => self.feed(Event::WorkersWished { workers }),
+            Reply::WantWorkers { workers } => {
+                // Before it is ready, the number comes with that.
+                let is_ready = self.zygotes.get(&generation).is_some_and(|zygote| zygote.ready);
+                if is_ready && generation == self.machine.census().generation {
+                    self.feed(Event::WorkersWished { workers });
+                }
+            }
             Reply::Stays => self.feed(Event::ZygoteStays { generation }),
         }
     }

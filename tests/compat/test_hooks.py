@@ -1,0 +1,690 @@
+"""Hooks: which process calls them, in which order, with what; and what a hook that raises does."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+from typing import Any, NamedTuple
+from urllib.request import urlopen
+
+import pytest
+from support.project import Project
+from support.server import IS_ORACLE, Server, free_port, poll
+from support.wire import Answer, Wire
+
+TELL = """
+import os
+from recorder import record
+
+def tell(hook, **facts):
+    record(hook, {"ppid": os.getppid(), **facts})
+"""
+EVERY_HOOK = (
+    TELL
+    + """
+def nworkers_changed(server, new_value, old_value):
+    tell("nworkers_changed", new=new_value, old=old_value)
+
+def on_starting(server):
+    tell("on_starting", server=server.pid, bind=server.cfg.bind, workers=server.num_workers)
+    server.colour = "red"
+
+def when_ready(server):
+    tell("when_ready", colour=server.colour, listeners=[str(item) for item in server.LISTENERS])
+    server.log.info("the %s is ready", "server")
+
+def pre_fork(server, worker):
+    tell("pre_fork", age=worker.age, pid=worker.pid, booted=worker.booted)
+    worker.tag = f"tag {worker.age}"
+
+def post_fork(server, worker):
+    tell("post_fork", age=worker.age, own=worker.pid == os.getpid(), tag=worker.tag, server=server.pid)
+    worker.log.info("worker %s", worker.age)
+
+def post_worker_init(worker):
+    tell("post_worker_init", age=worker.age, app=callable(worker.wsgi), alive=worker.alive)
+
+def pre_request(worker, req):
+    tell("pre_request", age=worker.age, method=req.method, uri=req.uri, path=req.path, query=req.query,
+         version=req.version, headers=req.headers, peer=req.peer_addr[0], scheme=req.scheme)
+    req.seen = True
+
+def post_request(worker, req, environ, resp):
+    tell("post_request", seen=req.seen, nr=worker.nr, status=resp.status, headers=resp.headers, sent=resp.sent,
+         path=environ.get("PATH_INFO"))
+
+def worker_int(worker):
+    tell("worker_int", age=worker.age, alive=worker.alive)
+
+def worker_abort(worker):
+    tell("worker_abort", age=worker.age)
+
+def worker_exit(server, worker):
+    tell("worker_exit", age=worker.age, nr=worker.nr, server=server.pid)
+
+def child_exit(server, worker):
+    tell("child_exit", age=worker.age, pid=worker.pid, tag=worker.tag, known=worker.pid in server.WORKERS)
+
+def on_reload(server):
+    tell("on_reload", workers=server.num_workers)
+
+def on_exit(server):
+    tell("on_exit", colour=getattr(server, "colour", None))
+"""
+)
+
+
+class Call(NamedTuple):
+    """One hook that was called."""
+
+    pid: int
+    hook: str
+    facts: dict[str, Any]
+
+
+def calls(project: Project, *hooks: str) -> list[Call]:
+    """The hooks called so far (or those of them)."""
+    found = [Call(pid, *split(words)) for pid, words in project.recorded()]
+    return [call for call in found if not hooks or call.hook in hooks]
+
+
+def split(words: str) -> tuple[str, dict[str, Any]]:
+    hook, _, facts = words.partition(" ")
+    return hook, ast.literal_eval(facts) if facts else {}
+
+
+def wait_for(project: Project, hook: str, count: int = 1, seconds: float = 20.0) -> None:
+    """Wait until the hook has been called so often."""
+    poll(lambda: len(calls(project, hook)) >= count, f"{count} calls of {hook} in {project.records}", seconds)
+
+
+def get(server: Server, path: str = "/") -> int:
+    return answer(server, path).status
+
+
+def answer(server: Server, path: str = "/") -> Answer:
+    with Wire(server.connect()) as wire:
+        return wire.get(path, "Connection: close")
+
+
+def master(project: Project) -> int:
+    """The process that stands for the master in hooks."""
+    return calls(project, "when_ready")[0].pid
+
+
+class TestOrder:
+    def test_a_life_from_start_to_term(self, project: Project) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "1")
+        assert get(server, "/page?a=1") == 200
+        wait_for(project, "post_request")
+        assert server.stop() == 0
+        assert [call.hook for call in calls(project)] == [
+            "nworkers_changed",
+            "on_starting",
+            "when_ready",
+            "pre_fork",
+            "post_fork",
+            "post_worker_init",
+            "pre_request",
+            "post_request",
+            "worker_exit",
+            "child_exit",
+            "on_exit",
+        ]
+
+    def test_master_hooks_share_a_process_and_worker_hooks_the_workers(self, project: Project) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "2")
+        wait_for(project, "post_worker_init", count=2)
+        assert get(server) == 200
+        wait_for(project, "post_request")
+        workers = set(server.workers())
+        assert server.stop() == 0
+        in_master = {"nworkers_changed", "on_starting", "when_ready", "pre_fork", "child_exit", "on_exit"}
+        at = master(project)
+        for call in calls(project):
+            assert (call.pid == at) == (call.hook in in_master), call
+            if call.hook not in in_master:
+                assert call.pid in workers
+                assert call.facts["ppid"] == server.process.pid
+        if IS_ORACLE:
+            assert at == server.process.pid
+        else:
+            # The zygote, a child of the supervisor.
+            assert calls(project, "on_starting")[0].facts["ppid"] == server.process.pid
+        assert {call.pid for call in calls(project, "post_fork")} == workers
+
+    def test_a_reload_calls_on_reload_before_the_first_fork_and_not_on_starting(self, project: Project) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "1")
+        server.signal(signal.SIGTTIN)
+        wait_for(project, "post_worker_init", count=2)
+        server.signal(signal.SIGHUP)
+        wait_for(project, "child_exit", count=2)
+        assert server.stop() == 0
+        in_master = [call for call in calls(project) if "fork" not in call.hook and "worker_" not in call.hook]
+        names = [call.hook for call in in_master if call.hook != "child_exit"]
+        assert names == [
+            "nworkers_changed",
+            "on_starting",
+            "when_ready",
+            "nworkers_changed",
+            "nworkers_changed",
+            "on_reload",
+            "on_exit",
+        ]
+        changes = [(call.facts["new"], call.facts["old"]) for call in calls(project, "nworkers_changed")]
+        assert changes == [(1, None), (2, 1), (1, 2)]
+        hooks = [call.hook for call in calls(project)]
+        assert hooks.index("on_reload") < [i for i, hook in enumerate(hooks) if hook == "pre_fork"][2]
+        ages = [call.facts["age"] for call in calls(project, "pre_fork")]
+        assert ages == sorted(set(ages)), "ages grow and are never used again"
+
+    def test_preload_imports_the_application_before_on_starting(self, project: Project) -> None:
+        project.config(EVERY_HOOK + "\npreload_app = True\n")
+        project.write("app.py", "import recorder\nrecorder.record('import')\ndef app(environ, start): ...\n")
+        server = project.start("--workers", "1")
+        assert server.stop() == 0
+        hooks = [call.hook for call in calls(project)]
+        assert hooks[:4] == ["nworkers_changed", "import", "on_starting", "when_ready"]
+        assert hooks.count("import") == 1
+
+    def test_without_preload_the_application_is_imported_between_post_fork_and_post_worker_init(
+        self, project: Project
+    ) -> None:
+        project.config(EVERY_HOOK)
+        project.write("app.py", "import recorder\nrecorder.record('import')\ndef app(environ, start): ...\n")
+        server = project.start("--workers", "1")
+        assert server.stop() == 0
+        hooks = [call.hook for call in calls(project)]
+        assert hooks[3:7] == ["pre_fork", "post_fork", "import", "post_worker_init"]
+
+    def test_the_addresses_are_bound_between_on_starting_and_when_ready(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+import socket
+
+def bound(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+def on_starting(server):
+    tell("on_starting", bound=bound(server.address[0][1]))
+
+def when_ready(server):
+    tell("when_ready", bound=bound(server.address[0][1]))
+"""
+        )
+        server = project.start("--workers", "1")
+        # The probe's connection is accepted and found empty.
+        assert get(server) == 200
+        assert [call.facts["bound"] for call in calls(project)] == [False, True]
+        if not IS_ORACLE:
+            assert "ERROR" not in server.log()
+
+
+class TestObjects:
+    def test_server_and_worker_carry_what_configurations_use(self, project: Project) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "1")
+        assert get(server, "/page?a=1") == 200
+        wait_for(project, "post_request")
+        (worker,) = server.workers()
+        assert server.stop() == 0
+        told = {call.hook: call.facts for call in calls(project)}
+        address = f"127.0.0.1:{server.port}"
+        assert told["on_starting"]["server"] == server.process.pid
+        assert told["on_starting"]["bind"] == [address]
+        assert told["on_starting"]["workers"] == 1
+        assert told["when_ready"]["colour"] == "red"
+        assert told["when_ready"]["listeners"] == [f"http://{address}"]
+        assert told["pre_fork"]["pid"] == "[booting]"
+        assert told["pre_fork"]["booted"] is False
+        assert told["post_fork"]["own"] and told["post_fork"]["tag"] == "tag 1"
+        assert told["post_fork"]["server"] == server.process.pid
+        assert told["post_worker_init"]["app"] and told["post_worker_init"]["alive"]
+        assert told["child_exit"] | {"ppid": 0} == {
+            "ppid": 0, "age": 1, "pid": worker, "tag": "tag 1", "known": False,
+        }  # fmt: skip
+        assert told["worker_exit"]["nr"] == 1
+        assert told["on_exit"]["colour"] == "red"
+        server.wait_for_log(r"\[INFO\] the server is ready")
+        server.wait_for_log(rf"\[{worker}\] \[INFO\] worker 1")
+
+    def test_request_and_response_carry_what_configurations_use(self, project: Project) -> None:
+        project.config(EVERY_HOOK)
+        project.write(
+            "app.py",
+            """
+            def app(environ, start_response):
+                start_response("201 Made", [("Content-Length", "5"), ("X-One", "1")])
+                return [b"hello"]
+            """,
+        )
+        server = project.start("--workers", "1")
+        with Wire(server.connect()) as wire:
+            wire.send(
+                "POST /a%20b?c=d HTTP/1.1\r\nHost: h\r\nX-Two: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            assert wire.read_answer().status == 201
+        wait_for(project, "post_request")
+        (before,), (after,) = calls(project, "pre_request"), calls(project, "post_request")
+        headers = before.facts.pop("headers")
+        assert {("CONNECTION", "close"), ("X-TWO", "2")} <= set(headers)
+        assert before.facts | {"ppid": 0} == {
+            "ppid": 0, "age": 1, "method": "POST", "uri": "/a%20b?c=d", "path": "/a%20b", "query": "c=d",
+            "version": (1, 1), "peer": "127.0.0.1", "scheme": "http",
+        }  # fmt: skip
+        assert after.facts | {"ppid": 0} == {
+            "ppid": 0, "seen": True, "nr": 1, "status": "201 Made", "sent": 5, "path": "/a b",
+            "headers": [("Content-Length", "5"), ("X-One", "1")],
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("count", [2, 3, 4])
+    def test_post_request_may_have_two_three_or_four_parameters(self, project: Project, count: int) -> None:
+        names = ["worker", "req", "environ", "resp"][:count]
+        project.config(
+            f"{TELL}\ndef post_request({', '.join(names)}):\n"
+            f"    tell('post_request', types=[type(each).__name__ for each in ({', '.join(names)},)])\n"
+        )
+        server = project.start("--workers", "1")
+        assert get(server) == 200
+        wait_for(project, "post_request")
+        (call,) = calls(project)
+        assert call.facts["types"] == ["SyncWorker", "Request", "dict", "Response"][:count]
+
+    def test_a_worker_that_is_told_not_to_be_alive_is_replaced(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+def post_fork(server, worker):
+    tell("post_fork", age=worker.age)
+
+def post_request(worker, req, environ, resp):
+    if worker.age == 1:
+        worker.alive = False
+
+def child_exit(server, worker):
+    tell("child_exit", age=worker.age)
+"""
+        )
+        server = project.start("--workers", "1")
+        assert get(server) == 200
+        wait_for(project, "child_exit")
+        poll(lambda: len(calls(project, "post_fork")) == 2, "the next worker")
+        assert get(server) == 200
+        assert [call.facts["age"] for call in calls(project, "post_fork")] == [1, 2]
+        assert calls(project, "child_exit")[0].facts["age"] == 1
+
+    def test_the_number_of_workers_may_be_set_by_a_hook(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+def when_ready(server):
+    server.num_workers = 3
+
+def nworkers_changed(server, new_value, old_value):
+    tell("nworkers_changed", new=new_value, old=old_value)
+"""
+        )
+        server = project.start("--workers", "1")
+        poll(lambda: len(server.workers()) == 3, "three workers")
+        assert [(call.facts["new"], call.facts["old"]) for call in calls(project)] == [(1, None), (3, 1)]
+
+    def test_a_hook_may_kill_a_worker(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+import signal
+
+def nworkers_changed(server, new_value, old_value):
+    if old_value:
+        server.kill_worker(next(iter(server.WORKERS)), signal.SIGTERM)
+
+def post_worker_init(worker):
+    tell("post_worker_init")
+
+def child_exit(server, worker):
+    tell("child_exit", age=worker.age, left=len(server.WORKERS))
+"""
+        )
+        server = project.start("--workers", "1")
+        wait_for(project, "post_worker_init")
+        server.signal(signal.SIGTTIN)
+        wait_for(project, "child_exit")
+        assert calls(project, "child_exit")[0].facts["age"] == 1
+        poll(lambda: len(server.workers()) == 2, "two workers")
+
+    def test_hooks_may_be_import_paths(self, project: Project) -> None:
+        project.write(
+            "shop/hooks.py", TELL + "\ndef ready(server):\n    tell('when_ready', workers=server.num_workers)\n"
+        )
+        project.write("shop/__init__.py", "")
+        project.config("when_ready = 'shop.hooks.ready'\n")
+        server = project.start("--workers", "1")
+        assert server.stop() == 0
+        assert calls(project)[0].facts["workers"] == 1
+
+
+class TestWorkers:
+    @pytest.mark.parametrize("kind", [["--threads", "4"], ["--worker-class", "gthread"]])
+    def test_threads_call_the_same_hooks(self, project: Project, kind: list[str]) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "1", *kind)
+        assert get(server, "/1") == get(server, "/2") == 200
+        wait_for(project, "post_request", count=2)
+        assert server.stop() == 0
+        hooks = [call.hook for call in calls(project)]
+        assert hooks[4:6] == ["post_fork", "post_worker_init"]
+        assert sorted(hooks[6:10]) == ["post_request", "post_request", "pre_request", "pre_request"]
+        assert hooks[10:] == ["worker_exit", "child_exit", "on_exit"]
+
+    def test_asgi_calls_the_hooks_around_its_lifespan(self, project: Project) -> None:
+        # Gunicorn's request has no room for attributes here, and another address.
+        config = EVERY_HOOK.replace("app=callable(worker.wsgi)", "app=True").replace("seen=req.seen", "seen=True")
+        project.config(config.replace("peer=req.peer_addr[0]", "peer=None").replace("req.seen = True", "pass"))
+        project.write(
+            "app.py",
+            """
+            from recorder import record
+
+            async def app(scope, receive, send):
+                if scope["type"] == "lifespan":
+                    for event in ("startup", "shutdown"):
+                        await receive()
+                        record("lifespan." + event)
+                        await send({"type": f"lifespan.{event}.complete"})
+                    return
+                record("application")
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+                await send({"type": "http.response.body", "body": b"ok"})
+            """,
+        )
+        server = project.start("--workers", "1", "--access-logfile", "-", interface="asgi")
+        assert get(server, "/page") == 200
+        wait_for(project, "post_request")
+        assert server.stop() == 0
+        hooks = [call.hook for call in calls(project)]
+        assert hooks[3:] == [
+            "pre_fork",
+            "post_fork",
+            "post_worker_init",
+            "lifespan.startup",
+            "pre_request",
+            "application",
+            "post_request",
+            "lifespan.shutdown",
+            "worker_exit",
+            "child_exit",
+            "on_exit",
+        ]
+        (call,) = calls(project, "post_request")
+        assert (call.facts["status"], call.facts["path"], call.facts["sent"]) == (200, "/page", 2)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+    def test_a_quick_end_calls_worker_int_then_worker_exit(self, project: Project, number: int) -> None:
+        project.config(EVERY_HOOK)
+        server = project.start("--workers", "1")
+        poll(lambda: calls(project, "post_worker_init"), "the worker")
+        assert get(server) == 200
+        assert server.stop(number) == 0
+        hooks = [call.hook for call in calls(project)]
+        assert hooks[-4:] == ["worker_int", "worker_exit", "child_exit", "on_exit"]
+        assert calls(project, "worker_int")[0].facts["alive"] is False
+
+    def test_a_worker_that_hangs_calls_worker_abort(self, project: Project) -> None:
+        project.config(EVERY_HOOK + "\ntimeout = 1\n")
+        project.write(
+            "app.py",
+            """
+            import time
+
+            def app(environ, start_response):
+                if environ["PATH_INFO"] == "/hang":
+                    while True:
+                        time.sleep(0.01)
+                start_response("200 OK", [("Content-Length", "0")])
+                return []
+            """,
+        )
+        server = project.start("--workers", "1")
+        assert get(server) == 200
+        with Wire(server.connect(), 30) as wire:
+            wire.send("GET /hang HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            wait_for(project, "worker_abort", seconds=30)
+            wait_for(project, "child_exit")
+        hooks = [call.hook for call in calls(project, "worker_abort", "worker_exit", "child_exit")]
+        # Gunicorn's worker answers 500, and may be killed before it comes to its exit.
+        if IS_ORACLE:
+            assert hooks.index("worker_abort") < hooks.index("child_exit")
+        else:
+            assert hooks[:3] == ["worker_abort", "worker_exit", "child_exit"]
+
+    def test_workers_that_reach_max_requests_say_how_many_they_handled(self, project: Project) -> None:
+        project.config(EVERY_HOOK + "\nmax_requests = 3\n")
+        server = project.start("--workers", "1")
+        for _ in range(3):
+            assert get(server) == 200
+        wait_for(project, "child_exit")
+        assert calls(project, "worker_exit")[0].facts["nr"] == 3
+
+
+RAISES = """
+def {hook}({parameters}):
+    raise ValueError("no good")
+"""
+
+
+class TestHooksThatRaise:
+    @pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
+    def test_before_the_first_worker_the_start_fails_with_the_traceback(self, project: Project, hook: str) -> None:
+        project.config(RAISES.format(hook=hook, parameters="server"))
+        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
+        assert done.code == 1
+        assert "ValueError: no good" in done.stderr
+        assert 'raise ValueError("no good")' in done.stderr
+        if not IS_ORACLE:
+            assert f"the hook {hook} (gunicorn.conf.py, line 2) raised ValueError: no good" in done.stderr
+
+    def test_pre_fork_ends_a_start(self, project: Project) -> None:
+        project.config(RAISES.format(hook="pre_fork", parameters="server, worker"))
+        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
+        assert done.code == 255
+        assert "ValueError: no good" in done.stderr
+
+    @pytest.mark.parametrize("hook", ["post_fork", "post_worker_init"])
+    def test_while_a_worker_boots_the_start_fails_with_code_3(self, project: Project, hook: str) -> None:
+        parameters = "server, worker" if hook == "post_fork" else "worker"
+        project.config(RAISES.format(hook=hook, parameters=parameters))
+        done = project.run("--bind", f"127.0.0.1:{free_port()}", "--workers", "1", "app:app")
+        assert done.code == 3
+        assert "ValueError: no good" in done.stderr
+
+    def test_pre_request_is_answered_with_500_and_post_request_is_still_called(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+def pre_request(worker, req):
+    if req.path == "/bad":
+        raise ValueError("no good")
+
+def post_request(worker, req, environ, resp):
+    tell("post_request", path=req.path, environ=bool(environ), resp=resp is not None)
+"""
+        )
+        server = project.start("--workers", "1")
+        assert get(server, "/bad") == 500
+        assert get(server, "/good") == 200
+        server.wait_for_log("ValueError: no good")
+        wait_for(project, "post_request", count=2)
+        facts = [call.facts for call in calls(project)]
+        assert [(each["path"], each["environ"], each["resp"]) for each in facts] == [
+            ("/bad", False, False),
+            ("/good", True, True),
+        ]
+
+    def test_post_request_is_logged_and_the_answer_stands(self, project: Project) -> None:
+        project.config(RAISES.format(hook="post_request", parameters="worker, req, environ, resp"))
+        server = project.start("--workers", "1")
+        assert get(server) == 200
+        server.wait_for_log("Exception in post_request hook")
+        server.wait_for_log("ValueError: no good")
+        assert get(server) == 200
+
+    def test_worker_exit_is_logged_and_the_worker_still_ends(self, project: Project) -> None:
+        project.config(RAISES.format(hook="worker_exit", parameters="server, worker"))
+        server = project.start("--workers", "1")
+        assert server.stop() == 0
+        server.wait_for_log("ValueError: no good")
+
+    @pytest.mark.indrik_only
+    @pytest.mark.parametrize(
+        ("hook", "parameters"),
+        [("child_exit", "server, worker"), ("on_exit", "server"), ("nworkers_changed", "server, new, old")],
+    )
+    def test_later_master_hooks_are_logged_and_the_server_goes_on(
+        self, project: Project, hook: str, parameters: str
+    ) -> None:
+        body = "    if old is None:\n        return\n" if hook == "nworkers_changed" else ""
+        project.config(f"def {hook}({parameters}):\n{body}    raise ValueError('no good')\n")
+        server = project.start("--workers", "1")
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        server.signal(signal.SIGTTIN)
+        poll(lambda: len(server.workers()) == 2, "two workers")
+        assert get(server) == 200
+        assert server.stop() == 0
+        server.wait_for_log(f"The hook {hook} .*raised ValueError: no good")
+
+    @pytest.mark.indrik_only
+    def test_on_reload_keeps_the_old_workers(self, project: Project) -> None:
+        project.config(RAISES.format(hook="on_reload", parameters="server"))
+        server = project.start("--workers", "1")
+        before = server.workers()
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("the hook on_reload .*raised ValueError: no good")
+        server.wait_for_log("is given up")
+        assert get(server) == 200
+        assert server.workers() == before
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("line", "wanted"),
+        [
+            ("def post_fork(worker): pass", "post_fork must have 2 parameters (server, worker), but post_fork has 1"),
+            ("def when_ready(): pass", "when_ready must have 1 parameter (server), but when_ready has 0"),
+            ("post_request = lambda worker: None", "post_request must have 2 or 3 or 4 parameters"),
+            ("on_exit = 'nothing.here'", "the hook on_exit cannot be used: No module named 'nothing'"),
+            ("on_exit = 12", "the hook on_exit cannot be used: Value is not callable: 12"),
+        ],
+    )
+    def test_a_hook_that_cannot_be_called_ends_the_start_naming_file_and_line(
+        self, project: Project, line: str, wanted: str
+    ) -> None:
+        project.config(f"workers = 1\n{line}\n")
+        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
+        assert done.code == 1
+        if not IS_ORACLE:
+            assert wanted in done.stderr
+            assert "(gunicorn.conf.py, line 2)" in done.stderr
+            assert "Traceback" not in done.stderr
+
+    @pytest.mark.indrik_only
+    def test_a_hook_that_is_none_is_no_hook(self, project: Project) -> None:
+        project.config("post_fork = None\n")
+        assert get(project.start("--workers", "1")) == 200
+
+
+class TestLivesOn:
+    def test_a_metrics_server_of_when_ready_answers_after_reloads(self, project: Project) -> None:
+        port = free_port()
+        project.config(
+            f"""
+            import threading
+            from http.server import BaseHTTPRequestHandler, HTTPServer
+
+            class Metrics(BaseHTTPRequestHandler):
+                def do_GET(self):
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(b"metrics")
+
+            def when_ready(server):
+                metrics = HTTPServer(("127.0.0.1", {port}), Metrics)
+                threading.Thread(target=metrics.serve_forever, daemon=True).start()
+
+            def post_worker_init(worker):
+                from recorder import record
+                record("post_worker_init")
+
+            def child_exit(server, worker):
+                from recorder import record
+                record("child_exit")
+            """
+        )
+        server = project.start("--workers", "1")
+        for reloads in (1, 2):
+            server.signal(signal.SIGHUP)
+            wait_for(project, "child_exit", count=reloads)
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                assert answer.read() == b"metrics"
+            assert get(server) == 200
+        if not IS_ORACLE:
+            poll(lambda: any("kept for its threads" in title for title in server.titles()), "the kept zygote")
+            assert len([title for title in server.titles() if title.startswith("indrik: zygote")]) == 2
+
+
+class TestServerName:
+    @pytest.mark.parametrize(
+        ("change", "header", "software"),
+        [
+            ("import gunicorn\ngunicorn.SERVER = 'shop'\ngunicorn.SERVER_SOFTWARE = 'shop/1'\n", "shop", "shop/1"),
+            (
+                "from gunicorn.http import wsgi\n"
+                "class Response(wsgi.Response):\n"
+                "    def default_headers(self, *arguments, **keywords):\n"
+                "        lines = super().default_headers(*arguments, **keywords)\n"
+                "        return [line for line in lines if not line.startswith('Server:')]\n"
+                "wsgi.Response = Response\n",
+                None,
+                None,
+            ),
+        ],
+    )
+    def test_a_configuration_that_hides_the_server_is_obeyed(
+        self, project: Project, change: str, header: str | None, software: str | None
+    ) -> None:
+        project.config(change)
+        project.write(
+            "app.py",
+            """
+            def app(environ, start_response):
+                body = environ["SERVER_SOFTWARE"].encode()
+                start_response("200 OK", [("Content-Length", str(len(body)))])
+                return [body]
+            """,
+        )
+        server = project.start("--workers", "1")
+        response = answer(server)
+        assert response.header("server") == header
+        if software is not None:
+            assert response.body.decode() == software
+
+    def test_applications_find_gunicorn_in_their_environment_variables(self, project: Project) -> None:
+        project.write(
+            "app.py",
+            """
+            import os
+
+            def app(environ, start_response):
+                body = os.environ["SERVER_SOFTWARE"].encode()
+                start_response("200 OK", [("Content-Length", str(len(body)))])
+                return [body]
+            """,
+        )
+        server = project.start("--workers", "1")
+        assert answer(server).body.startswith(b"gunicorn/")
