@@ -39,7 +39,7 @@ def _hooks(values: dict[str, Any], path: str | None, lines: dict[str, int], prog
     from indrik.hooks import Hooks, collect
 
     found, bad = collect(values)
-    places = {name: f"{path}, line {lines[name]}" if name in lines else str(path) for name in found}
+    places = {name: f"{path}:{lines[name]}" if name in lines else str(path) for name in found}
     return Hooks(found, values, places, program), bad
 
 

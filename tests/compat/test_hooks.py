@@ -487,7 +487,7 @@ class TestHooksThatRaise:
         assert "ValueError: no good" in done.stderr
         assert 'raise ValueError("no good")' in done.stderr
         if not IS_ORACLE:
-            assert f"the hook {hook} (gunicorn.conf.py, line 2) raised ValueError: no good" in done.stderr
+            assert f"the hook {hook} (gunicorn.conf.py:2) raised ValueError: no good" in done.stderr
 
     def test_pre_fork_ends_a_start(self, project: Project) -> None:
         project.config(RAISES.format(hook="pre_fork", parameters="server, worker"))
@@ -575,11 +575,11 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("line", "wanted"),
         [
-            ("def post_fork(worker): pass", "post_fork must have 2 parameters (server, worker), but post_fork has 1"),
-            ("def when_ready(): pass", "when_ready must have 1 parameter (server), but when_ready has 0"),
-            ("post_request = lambda worker: None", "post_request must have 2 or 3 or 4 parameters"),
-            ("on_exit = 'nothing.here'", "the hook on_exit cannot be used: No module named 'nothing'"),
-            ("on_exit = 12", "the hook on_exit cannot be used: Value is not callable: 12"),
+            ("def post_fork(worker): pass", "post_fork: must have 2 parameters (server, worker), but post_fork has 1"),
+            ("def when_ready(): pass", "when_ready: must have 1 parameter (server), but when_ready has 0"),
+            ("post_request = lambda worker: None", "post_request: must have 2 or 3 or 4 parameters"),
+            ("on_exit = 'nothing.here'", "on_exit: cannot be used: No module named 'nothing'"),
+            ("on_exit = 12", "on_exit: cannot be used: Value is not callable: 12"),
         ],
     )
     def test_a_hook_that_cannot_be_called_ends_the_start_naming_file_and_line(
@@ -590,7 +590,7 @@ class TestMistakes:
         assert done.code == 1
         if not IS_ORACLE:
             assert wanted in done.stderr
-            assert "(gunicorn.conf.py, line 2)" in done.stderr
+            assert "(gunicorn.conf.py:2)" in done.stderr
             assert "Traceback" not in done.stderr
 
     @pytest.mark.indrik_only

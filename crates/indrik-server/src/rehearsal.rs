@@ -46,7 +46,7 @@ impl Rehearsal {
         let title = config.title();
         let generation = Generation::FIRST;
         match self.ask(&Request::Check { config, generation, title, listeners: &[] })? {
-            Reply::Ready => Ok(()),
+            Reply::Ready { .. } => Ok(()),
             Reply::Failed(failure) => Err(failure.into()),
             _ => Err(no_python(io::Error::other("its answer makes no sense"))),
         }
