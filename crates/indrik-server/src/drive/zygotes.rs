@@ -87,7 +87,8 @@ impl Drive {
                 }
                 let Some(config) = self.configs.get(&generation) else { return };
                 let policy = Policy {
-                    workers: workers.unwrap_or(u32::try_from(config.workers).unwrap_or(u32::MAX)),
+                    workers: workers
+                        .unwrap_or_else(|| u32::try_from(config.workers).unwrap_or(u32::MAX)),
                     graceful_timeout: config.graceful_timeout,
                     exit_hook: self.has_hook(generation, "on_exit"),
                 };
