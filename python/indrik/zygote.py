@@ -211,20 +211,13 @@ class Zygote:
 
     def _check(self, request: dict[str, Any]) -> None:
         """Loads the application the way a worker does, for commands that do not serve."""
+        from indrik import rehearsal
+
         config = request["config"]
-        try:
-            enter(config)
-            app = loader.load_configured(config)
-            spec = config["paste"] or config["wsgi_app"]
-            loader.check_class(loader.interface_of(app, spec), config["worker_class"], spec)
-        except loader.LoadError as error:
-            send(self._connection, {"event": "failed", **describe(error)})
-            return
-        except OSError as error:
-            failure = loader.LoadError("boot", str(error), "check --chdir and the permissions on it")
-            send(self._connection, {"event": "failed", **describe(failure)})
-            return
-        send(self._connection, {"event": "ready"})
+        found: dict[str, Any] = {}
+        os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
+        if self._boot(lambda: enter(config), lambda: found.update(rehearsal.look(config))):
+            self._tell(found)
 
     def _fork(self, number: int, fds: list[int]) -> None:
         hooks = self._hooks

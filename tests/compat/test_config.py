@@ -528,7 +528,19 @@ class TestExplainAndCheck:
         ):
             assert part in suspicious
         assert "worker_connections has no effect with sync and gthread" in suspicious
-        assert end == "The application main:app loads.\n"
+        assert end == "The application main:app loads: WSGI.\n"
+
+    def test_check_sees_what_does_not_go_well_with_preload(self, here):
+        here.write(
+            "main.py",
+            APP
+            + "import socket, threading\nkept = socket.socketpair()\n"
+            + "threading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n",
+        )
+        assert "Suspicious" not in here.run("check", "main:app").out
+        out = here.run("check", "main:app", "--preload").out
+        assert "started threads on import (poller)" in out
+        assert "opened 2 sockets on import" in out
 
     def test_check_ends_with_1_when_the_start_would_fail(self, here):
         here.write("gunicorn.conf.py", "certfile = 'cert.pem'")

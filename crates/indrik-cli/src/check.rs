@@ -25,7 +25,8 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
     if config.print_config {
         print(&render::values(&settle(launch, Some(&file))));
     }
-    rehearsal.load(&config).map_err(Failure::from)
+    rehearsal.load(&config)?;
+    Ok(())
 }
 
 /// `indrik check`: the same in words, with everything that is set and what may be unintended.
@@ -35,7 +36,10 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     print(&report::settings(&settlement));
     let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
     print(&report::suspicions(&config, &settlement, launch.cpus));
-    rehearsal.load(&config)?;
-    print(&format!("The application {} loads.\n", config.title()));
+    let loaded = rehearsal.load(&config)?;
+    if config.preload_app {
+        print(&report::preloaded(&loaded.threads, loaded.sockets));
+    }
+    print(&format!("The application {} loads: {}.\n", config.title(), loaded.interface));
     Ok(())
 }

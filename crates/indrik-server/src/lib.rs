@@ -14,3 +14,4 @@ mod zygote;
 
 pub use drive::{Outcome, run};
 pub use rehearsal::Rehearsal;
+pub use zygote::Loaded;

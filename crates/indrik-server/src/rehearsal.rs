@@ -10,7 +10,7 @@ use indrik_core::settings::{Config, ConfigFileValues, Launch};
 use indrik_core::supervise::{Failure, FailureKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::zygote::{Reply, Request, Stream, Zygote, receive_all};
+use crate::zygote::{Loaded, Reply, Request, Stream, Zygote, receive_all};
 
 /// How long the zygote may take to end when it is told to; then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -42,11 +42,11 @@ impl Rehearsal {
     ///
     /// # Errors
     /// When it cannot be loaded.
-    pub fn load(&self, config: &Config) -> Result<(), Failure> {
+    pub fn load(&self, config: &Config) -> Result<Loaded, Failure> {
         let title = config.title();
         let generation = Generation::FIRST;
         match self.ask(&Request::Check { config, generation, title, listeners: &[] })? {
-            Reply::Ready { .. } => Ok(()),
+            Reply::Checked(loaded) => Ok(loaded),
             Reply::Failed(failure) => Err(failure.into()),
             _ => Err(no_python(io::Error::other("its answer makes no sense"))),
         }

@@ -108,6 +108,18 @@ pub(crate) enum Reply {
     },
     /// It was told to leave, and does not yet.
     Stays,
+    Checked(Loaded),
+}
+
+/// An application that was loaded to be looked at.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Loaded {
+    /// `WSGI` or `ASGI`.
+    pub interface: String,
+    /// The names of threads that it started on import.
+    pub threads: Vec<String>,
+    /// How many sockets it opened on import.
+    pub sockets: usize,
 }
 
 /// A message from a worker.

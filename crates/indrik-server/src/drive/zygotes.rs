@@ -113,6 +113,8 @@ impl Drive {
                     self.feed(Event::WorkersWished { workers });
                 }
             }
+            // Only a rehearsal asks for it.
+            Reply::Checked(_) => {}
             Reply::Stays => self.feed(Event::ZygoteStays { generation }),
         }
     }
