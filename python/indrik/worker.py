@@ -39,41 +39,25 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks)
-    watcher = _watch(control, config, hooks) if config["reload"] else None
-    if hooks is None and watcher is None:
-        return _run(config, channel, control, app, None, None)
+    if hooks is None:
+        return _run(config, channel, control, app, None)
     try:
-        return _run(config, channel, control, app, hooks, watcher)
+        return _run(config, channel, control, app, hooks)
     finally:
-        if watcher is not None:
-            watcher.stop()
-        if hooks is not None:
-            hooks.worker_exit()
+        hooks.worker_exit()
 
 
-def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:
-    from indrik import reloader
-
-    return reloader.start(config, control, hooks and hooks.code_changed)
-
-
-def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, watcher: Any) -> int:
+def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> int:
     try:
-        try:
-            if hooks is not None:
-                hooks.post_fork()
-            run = _prepare(config, channel, control, app, hooks)
-        except loader.LoadError as error:
-            raise NotReady(error) from None
-        if watcher is not None:
-            watcher.refresh()
+        if hooks is not None:
+            hooks.post_fork()
+        run = _prepare(config, channel, control, app, hooks)
+    except loader.LoadError as error:
+        return _boot_failed(control, error)
+    try:
         return run()
     except NotReady as error:
-        if watcher is None:
-            return _boot_failed(control, error.failure)
-        watcher.failed(error.failure)
-        send(control, {"event": "load_failed", **describe(error.failure)})
-        return _run_wsgi(config, channel, control, watcher.page(error.failure), 0, hooks)
+        return _boot_failed(control, error.failure)
 
 
 class NotReady(Exception):
@@ -95,8 +79,6 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
         from indrik import spew
 
         spew.install()
-    if isinstance(app, loader.LoadError):
-        raise app
     if app is None:
         app = loader.load_configured(config)
     interface = loader.interface_of(app, spec)

@@ -543,10 +543,10 @@ class TestExplainAndCheck:
         assert "opened 2 sockets on import" in out
 
     def test_check_ends_with_1_when_the_start_would_fail(self, here):
-        here.write("gunicorn.conf.py", "certfile = 'cert.pem'")
+        here.write("gunicorn.conf.py", "protocol = 'uwsgi'")
         outcome = here.run("check", "main:app")
         assert outcome.code == 1
-        assert "Not supported:\n  certfile = cert.pem" in outcome.out
+        assert "Not supported:\n  protocol = uwsgi" in outcome.out
         here.write("gunicorn.conf.py", "")
         outcome = here.run("check", "main:nothing")
         assert outcome.code == 1

@@ -8,7 +8,6 @@
 mod abbreviation;
 mod arguments;
 mod check;
-mod ctl;
 mod explain;
 mod gather;
 
@@ -34,12 +33,7 @@ pub fn main(args: Vec<String>, python_executable: String) -> i32 {
 }
 
 fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
-    let mut args = args.into_iter().skip(1).peekable();
-    if args.next_if(|word| word == "ctl").is_some() {
-        print(&ctl::Ctl::parse(args)?.run()?);
-        return Ok(0);
-    }
-    let arguments = Arguments::parse(args)?;
+    let arguments = Arguments::parse(args.into_iter().skip(1))?;
     match arguments.action {
         Action::Help => print(&render::help()),
         // The form that scripts take apart for Gunicorn.

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
-pub mod control;
 pub mod drive;
 pub mod front;
 pub mod log;

@@ -126,19 +126,10 @@ pub struct Loaded {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum WorkerNote {
-    Ready {
-        interface: WireInterface,
-        capacity: usize,
-    },
+    Ready { interface: WireInterface, capacity: usize },
     BootFailed(BootFailure),
-    /// It shows why the application could not be loaded, and watches for a change.
-    LoadFailed(BootFailure),
     Stopping,
     UsedUp,
-    /// Files that it runs were changed: path and stamp of each.
-    Changed {
-        files: Vec<(String, String)>,
-    },
 }
 
 /// What kind of application a worker runs.

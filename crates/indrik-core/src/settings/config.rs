@@ -109,6 +109,13 @@ pub struct Config {
     pub sendfile: bool,
     pub tmp_upload_dir: Option<PathBuf>,
 
+    // TLS
+    pub certfile: Option<PathBuf>,
+    pub keyfile: Option<PathBuf>,
+    /// 0, 1 or 2: clients are not asked for a certificate, may show one, must show one.
+    pub cert_reqs: u8,
+    pub ca_certs: Option<PathBuf>,
+
     // Logs and names
     pub accesslog: Option<LogTarget>,
     pub access_log_format: String,
@@ -161,6 +168,11 @@ impl Config {
     pub fn title(&self) -> &str {
         let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());
         name.unwrap_or(&self.wsgi_app)
+    }
+
+    /// `https` or `http`: what clients speak to the server itself.
+    pub const fn url_scheme(&self) -> &'static str {
+        if self.certfile.is_some() { "https" } else { "http" }
     }
 }
 

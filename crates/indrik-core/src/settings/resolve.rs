@@ -44,6 +44,7 @@ pub struct Settlement {
 pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Config, Vec<Problem>> {
     let mut settlement = settle(launch, file);
     settlement.need_application();
+    settlement.check_tls();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -148,6 +149,27 @@ impl Settlement {
         }
     }
 
+    /// TLS is whole or it is not there: half of it would send in clear text what is secret.
+    fn check_tls(&mut self) {
+        let is_set = |name| self.get(name).is_some_and(|settled| settled.value != Value::Nothing);
+        let asks_clients = self.get("cert_reqs").is_some_and(|it| it.value != Value::Int(0));
+        let missing = [
+            ("keyfile", is_set("keyfile"), "certfile", "the certificate that belongs to it"),
+            ("cert_reqs", asks_clients, "ca_certs", "who may sign clients' certificates"),
+            ("ca_certs", is_set("ca_certs"), "certfile", "the server's own certificate"),
+        ]
+        .map(|(name, here, other, what)| (name, other, what, here && !is_set(other)));
+        for (name, other, what, is_missing) in missing {
+            if is_missing {
+                self.problems.push(Problem {
+                    what: format!("{name} is set, but not {other}"),
+                    place: self.get(name).map(|settled| settled.origin.to_string()),
+                    hint: Some(format!("set {other} to the file with {what}, or leave {name} out")),
+                });
+            }
+        }
+    }
+
     /// The application's directory, absolute.
     fn chdir(&mut self, launch: &Launch) -> PathBuf {
         let chdir = match self.get("chdir").map(|settled| &settled.value) {
@@ -233,6 +255,9 @@ fn make_paths_absolute(config: &mut Config, chdir: PathBuf) {
         &mut config.logconfig,
         &mut config.logconfig_json,
         &mut config.tmp_upload_dir,
+        &mut config.certfile,
+        &mut config.keyfile,
+        &mut config.ca_certs,
     ]
     .into_iter()
     .flatten()

@@ -236,7 +236,6 @@ fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
             ("worker_tmp_dir", json!("/dev/shm")),
             ("http_protocols", json!("h1,h2")),
             ("uwsgi_allow_ips", json!("::1")),
-            ("certfile", Json::Null),
             ("dirty_apps", json!([])),
             ("protocol", json!("http")),
         ]),
@@ -251,8 +250,8 @@ fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
             "http_protocols has no effect (gunicorn.conf.py",
         ]
     );
-    let refused = mistakes(&with_flags(&[("certfile", &["cert.pem"])]), None);
-    assert!(refused[0].starts_with("certfile cannot be honoured (--certfile)"), "{refused:?}");
+    let refused = mistakes(&with_flags(&[("protocol", &["uwsgi"])]), None);
+    assert!(refused[0].starts_with("protocol cannot be honoured (--protocol)"), "{refused:?}");
     assert!(resolve(&launch(), Some(&file(&[("protocol", json!("uwsgi"))]))).is_err());
 }
 
@@ -552,4 +551,14 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn half_of_what_tls_needs_is_a_mistake() {
+    let problems = mistakes(&with_flags(&[("keyfile", &["key.pem"]), ("cert_reqs", &["2"])]), None);
+    assert!(
+        problems[0].starts_with("keyfile is set, but not certfile (--keyfile)"),
+        "{problems:?}"
+    );
+    assert!(problems[1].starts_with("cert_reqs is set, but not ca_certs"), "{problems:?}");
 }

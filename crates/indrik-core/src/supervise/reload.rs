@@ -72,20 +72,15 @@ impl Supervisor {
             Phase::Serving if self.candidate.is_some() => self.reload_again = true,
             Phase::Serving => {
                 self.log(Level::Info, "Hang up: Master");
-                self.begin_candidate();
+                self.last_generation = self.last_generation.next();
+                let generation = self.last_generation;
+                self.candidate = Some(Candidate { generation, policy: None });
+                self.spawn_zygote(generation);
             }
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
                 self.log(Level::Info, "Reload ignored: the server is shutting down");
             }
         }
-    }
-
-    pub(super) fn begin_candidate(&mut self) {
-        self.totals.reloads += 1;
-        self.last_generation = self.last_generation.next();
-        let generation = self.last_generation;
-        self.candidate = Some(Candidate { generation, policy: None });
-        self.spawn_zygote(generation);
     }
 
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
@@ -254,8 +249,6 @@ impl Supervisor {
         self.retire_zygote(old);
         if std::mem::take(&mut self.reload_again) {
             self.reload();
-        } else {
-            self.changes_seen.clear();
         }
     }
 
@@ -419,7 +412,17 @@ impl Supervisor {
         }
     }
 
+    /// One block: what failed, what to do, and the traceback.
     pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
-        self.log(Level::Error, failure.told(what));
+        let mut text = format!("{what}: {}", failure.message);
+        if !failure.hint.is_empty() {
+            text.push_str("\n  hint: ");
+            text.push_str(&failure.hint);
+        }
+        if !failure.traceback.is_empty() {
+            text.push('\n');
+            text.push_str(failure.traceback.trim_end());
+        }
+        self.log(Level::Error, text);
     }
 }

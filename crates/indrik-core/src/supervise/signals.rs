@@ -68,7 +68,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn change_wanted(&mut self, wanted: u32) {
+    fn change_wanted(&mut self, wanted: u32) {
         let before = self.wanted;
         self.set_wanted(wanted);
         if self.wanted != before {

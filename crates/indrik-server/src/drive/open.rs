@@ -23,6 +23,8 @@ impl Drive {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             failure(FailureKind::Config, lines.join("\n"))
         })?;
+        crate::front::check_tls(&config)
+            .map_err(|error| failure(FailureKind::Config, error.to_string()))?;
         let config = Arc::new(config);
         if generation == Generation::FIRST && (config.check_config || config.print_config) {
             (self.check_only, self.exit) = (true, Some(0));
@@ -57,7 +59,8 @@ impl Drive {
         for address in &config.bind {
             let socket = boot::bind(address, config.backlog)
                 .map_err(|error| boot_failure(FailureKind::Bind, error))?;
-            self.shown_addresses.push(socket.shown);
+            let shown = socket.shown.replacen("http://", &format!("{}://", config.url_scheme()), 1);
+            self.shown_addresses.push(shown);
             self.listener_names.push(match socket.listener.server() {
                 (path, None) => (format!("unix:{path}"), None),
                 name => name,
@@ -74,10 +77,6 @@ impl Drive {
         let addresses = self.shown_addresses.join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
-        if config.reload {
-            self.log.write(Level::Warning, "Reloader is on. Use in development only!");
-        }
-        self.open_control(&config);
         Ok(())
     }
 
@@ -92,7 +91,6 @@ impl Drive {
         if let Err(error) = self.log.configure(&config.errorlog, config.loglevel) {
             self.log.write(Level::Error, &format!("The old log is kept: {error}"));
         }
-        self.open_control(&config);
         let first = self.configs.get(&Generation::FIRST);
         if first.is_some_and(|first| first.bind != config.bind) {
             self.log.write(
@@ -104,7 +102,6 @@ impl Drive {
 
     fn start_front(&mut self, config: &Arc<Config>) {
         raise_descriptor_limit();
-        self.note_listeners();
         let sockets = std::mem::take(&mut self.sockets);
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
         match Front::start(Arc::clone(config), sockets, log, sink) {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{Event, Failure, FileChange, Level};
+use indrik_core::supervise::{Event, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
@@ -169,19 +169,8 @@ impl Drive {
             WorkerNote::BootFailed(failure) => {
                 self.feed(Event::WorkerBootFailed { worker: id, failure: failure.into() });
             }
-            WorkerNote::LoadFailed(failure) => {
-                let what = "The application cannot be loaded; requests are answered with why";
-                let text = Failure::from(failure).told(what);
-                let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-                let pid = child.map_or_else(std::process::id, Child::pid);
-                self.log.write_about(Level::Error, pid, &text);
-            }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
-            WorkerNote::Changed { files } => {
-                let files = files.into_iter().map(|(path, stamp)| FileChange { path, stamp });
-                self.feed(Event::CodeChanged { worker: id, files: files.collect() });
-            }
         }
     }
 
@@ -189,13 +178,6 @@ impl Drive {
     /// hold its loop, and a loop that has beaten once.
     pub(super) fn watches_heartbeats(&self) -> bool {
         self.workers.values().any(|worker| worker.capacity > 1 && worker.channel.is_none())
-    }
-
-    /// Seconds since the worker last showed life, for one that promises to.
-    pub(super) fn heartbeat_age(&self, id: WorkerId) -> Option<f64> {
-        let worker = self.workers.get(&id)?;
-        let age = worker.beat_seen.elapsed().as_secs_f64();
-        (worker.beats > 0).then_some((age * 100.0).round() / 100.0)
     }
 
     pub(super) fn check_heartbeats(&mut self) {

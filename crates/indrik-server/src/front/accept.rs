@@ -215,8 +215,11 @@ async fn serve_std(open: Open, stream: Fresh, origin: Origin) {
         Fresh::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Stream::Tcp),
         Fresh::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Stream::Unix),
     };
-    match stream {
-        Ok(stream) => serve_connection(open, stream, origin).await,
-        Err(error) => open.log_lost(&error),
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(error) => return open.log_lost(&error),
+    };
+    if let Some(stream) = open.secured(stream, &origin).await {
+        serve_connection(open, stream, origin).await;
     }
 }

@@ -5,8 +5,10 @@
 //! that it answers 400 and closes; when it refuses a body, the body ends with an error. The socket also notes what the connection waits for, for the sweeper, and can put an interim
 //! response between two of hyper's writes.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,10 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use indrik_core::http1::{Broken, Screen};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use super::sweep::{Phase, Watch};
 
@@ -34,6 +38,8 @@ const INTERIM_BYTES_MAX: usize = 64 * 1024;
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
+    Tls(Box<TlsStream<Self>>),
 }
 
 /// What the socket and the request path share about a connection.
@@ -167,7 +173,7 @@ impl ClientIo {
         let mut interim = state.interim.lock();
         while interim.sent < interim.bytes.len() {
             let from = interim.sent;
-            match self.stream.poll_write(cx, &interim.bytes[from..]) {
+            match Pin::new(&mut self.stream).poll_write(cx, &interim.bytes[from..]) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(sent)) => interim.sent += sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -192,13 +198,13 @@ impl ClientIo {
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(&mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.state.has_interim.load(Ordering::Relaxed) {
             std::task::ready!(self.poll_interim(cx))?;
         }
         self.state.hyper_is_writing.store(true, Ordering::Relaxed);
-        let result = write(&mut self.stream, cx);
+        let result = write(Pin::new(&mut self.stream), cx);
         self.note_write(&result);
         result
     }
@@ -227,7 +233,7 @@ impl Read for ClientIo {
         let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
         let len = cursor.remaining().min(READ_BYTES);
         let mut buffer = ReadBuf::uninit(&mut scratch[..len]);
-        std::task::ready!(this.stream.poll_read(cx, &mut buffer))?;
+        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
         let bytes = buffer.filled();
         this.at_end = bytes.is_empty();
         if this.check(bytes).is_ok() {
@@ -289,54 +295,107 @@ impl Write for ClientIo {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state.hyper_is_writing.store(false, Ordering::Relaxed);
         if self.state.has_interim.load(Ordering::Relaxed) {
-            return self.poll_interim(cx);
+            std::task::ready!(self.poll_interim(cx))?;
         }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl Stream {
-    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
+}
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
     fn poll_write_vectored(
-        &mut self,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
+        match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
 
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// A plain socket has nothing to flush; TLS may hold records that found the socket full.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+}
 
+impl Stream {
     /// Ready when there are bytes, or the end.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            // What TLS has read ahead was given out before the connection became idle.
+            Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
+        }
+    }
+
+    /// Waits for the client's first byte and leaves it where it is.
+    pub(super) async fn first_byte(&self) -> io::Result<u8> {
+        loop {
+            poll_fn(|cx| self.poll_read_ready(cx)).await?;
+            let look = |socket: BorrowedFd<'_>| {
+                let mut byte = [0u8];
+                let (len, _) = rustix::net::recv(socket, &mut byte, RecvFlags::PEEK)?;
+                Ok((len == 1).then_some(byte[0]))
+            };
+            let looked = match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
+                Self::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            match looked {
+                Ok(Some(byte)) => return Ok(byte),
+                Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -346,7 +405,7 @@ impl Stream {
         let mut left = most;
         while left > 0 {
             let mut buffer = ReadBuf::new(&mut scratch);
-            let read = std::future::poll_fn(|cx| self.poll_read(cx, &mut buffer)).await;
+            let read = poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buffer)).await;
             match (read, buffer.filled().len()) {
                 (Ok(()), len @ 1..) => left = left.saturating_sub(len),
                 (Ok(()), 0) | (Err(_), _) => return,
@@ -363,7 +422,7 @@ impl AsyncRead for ClientIo {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.before.is_empty() {
-            return self.stream.poll_read(cx, into);
+            return Pin::new(&mut self.stream).poll_read(cx, into);
         }
         let len = self.before.len().min(into.remaining());
         into.put_slice(&self.before[..len]);
@@ -378,14 +437,14 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

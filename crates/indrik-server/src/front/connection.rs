@@ -28,7 +28,9 @@ const HEAD_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// After an answer that ends the connection: bytes of the client that are still read, so that the
 /// kernel does not reset the connection under the answer.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
-/// As above: for how long.
+/// For the whole of a TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// For how long the client is read from then.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Where a connection came from.
@@ -84,6 +86,19 @@ impl Open {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let (key, watch) = shared.connections.add();
         Self { shared: Arc::clone(shared), key, watch }
+    }
+
+    /// The connection with TLS, if the server has it. `None`: the client did not get through.
+    pub(super) async fn secured(&self, stream: Stream, origin: &Origin) -> Option<Stream> {
+        let Some(tls) = &self.shared.tls else { return Some(stream) };
+        // Boxed, or the handshake's memory would stay a part of every connection's task.
+        let handshake = Box::pin(tls.handshake(stream));
+        let secured = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await.ok().flatten();
+        if secured.is_none() {
+            let text = format!("TLS handshake failed: ip={}", origin.address);
+            self.shared.log.write(Level::Debug, &text);
+        }
+        secured
     }
 
     /// The socket could not be taken over.

@@ -23,11 +23,11 @@ mod request;
 mod response;
 mod runtime;
 mod sweep;
+mod tls;
 mod upload;
 pub mod websocket;
 mod ws_bridge;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,8 +39,9 @@ use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
 pub use listener::Listener;
-pub use pool::{Counts, Load, NewWorker};
+pub use pool::{Counts, NewWorker};
 pub use response::set_server_header;
+pub use tls::TlsError;
 
 use crate::log::Log;
 use pool::Pool;
@@ -82,6 +83,7 @@ struct Shared {
     pool: Pool,
     connections: Connections,
     access_log: Option<access_log::AccessLog>,
+    tls: Option<tls::Tls>,
     log: Arc<Log>,
     sink: EventSink,
     /// No new connections; every response closes its connection.
@@ -127,6 +129,7 @@ impl Front {
             pool: Pool::new(limits, Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),
             access_log: access_log::AccessLog::open(&config, servers)?,
+            tls: tls_files(&config).map(tls::Tls::load).transpose().map_err(io::Error::other)?,
             log,
             sink,
             draining: AtomicBool::new(false),
@@ -183,12 +186,6 @@ impl Front {
         FrontStats { connections: self.shared.connections.count(), waiting, in_flight, counts }
     }
 
-    /// What each worker has done and does.
-    #[must_use]
-    pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
-        self.shared.pool.loads()
-    }
-
     /// Opens the access log again (after a rotation).
     ///
     /// # Errors
@@ -225,6 +222,29 @@ pub fn channel_limits(config: &Config) -> ChannelLimits {
         slots: u16::try_from(slots).unwrap_or(SLOTS_MAX).min(SLOTS_MAX),
         ..Default::default()
     }
+}
+
+/// Whether the front could speak TLS with these settings.
+///
+/// # Errors
+/// When a file cannot be read, or the key does not belong to the certificate.
+pub fn check_tls(config: &Config) -> Result<(), TlsError> {
+    tls_files(config).map_or(Ok(()), |files| tls::Tls::load(files).map(drop))
+}
+
+/// Where the certificate lies, if the server speaks TLS.
+fn tls_files(config: &Config) -> Option<tls::TlsFiles> {
+    let certificate = config.certfile.clone()?;
+    Some(tls::TlsFiles {
+        key: config.keyfile.clone().unwrap_or_else(|| certificate.clone()),
+        certificate,
+        client_authorities: config.ca_certs.clone(),
+        client_certificate: match config.cert_reqs {
+            0 => tls::ClientCertificate::NotAsked,
+            1 => tls::ClientCertificate::Optional,
+            _ => tls::ClientCertificate::Required,
+        },
+    })
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -420,7 +420,7 @@ fn encode(client: &Client, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
     let target = target(parts);
     let head = RequestHead {
         version: if parts.version == Version::HTTP_10 { 10 } else { 11 },
-        secure: false,
+        secure: client.shared.tls.is_some(),
         listener: client.listener,
         client_port: client.port,
         method: parts.method.as_str().as_bytes(),

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
+use indrik_core::supervise::Level;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use super::accept::{Accepting, accept};
 use super::pool::{Delivered, NewWorker};
 use super::sweep::{SWEEP_INTERVAL, sweep};
-use super::{Listener, Shared, clock, micros};
+use super::{Listener, Shared, clock, micros, tls};
 
 /// How often overdue work is looked for while any is queued ahead.
 const FINE_TICK: Duration = Duration::from_millis(1);
@@ -49,6 +50,7 @@ impl Threads {
             handles[0].spawn(accept(shared, listener, index, threads, accepting, stopped));
         }
         handles[0].spawn(tick(Arc::clone(shared)));
+        handles[0].spawn(watch_certificate(Arc::clone(shared)));
         handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&accepting)));
         Ok(Self { handles, stop })
     }
@@ -160,6 +162,19 @@ async fn tick(shared: Arc<Shared>) {
             let _ = tokio::time::timeout(COARSE_TICK, shared.pool.queued_ahead()).await;
         }
         shared.pool.tick(clock::now());
+    }
+}
+
+/// Takes a renewed certificate into use.
+async fn watch_certificate(shared: Arc<Shared>) {
+    let Some(tls) = &shared.tls else { return };
+    loop {
+        tokio::time::sleep(tls::LOOK_INTERVAL).await;
+        match tls.look_again() {
+            Ok(false) => {}
+            Ok(true) => shared.log.write(Level::Info, "TLS: the new certificate is in use"),
+            Err(error) => shared.log.error(&format!("{error}; the old certificate stays in use")),
+        }
     }
 }
 

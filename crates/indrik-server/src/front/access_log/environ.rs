@@ -55,12 +55,13 @@ pub(super) struct Places {
     /// Host and port of each listener; a Unix socket has no port.
     servers: Vec<(String, Option<u16>)>,
     script_name: String,
+    url_scheme: &'static str,
 }
 
 impl Places {
     pub(super) fn new(config: &Config, servers: Vec<(String, Option<u16>)>) -> Self {
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_else(|_| config.root_path.clone());
-        Self { servers, script_name }
+        Self { servers, script_name, url_scheme: config.url_scheme() }
     }
 }
 
@@ -78,7 +79,7 @@ impl Seen<'_> {
     /// The variable's value; `None` when the request has none.
     pub(super) fn value(&self, variable: &Variable) -> Option<Cow<'_, str>> {
         Some(match variable {
-            Variable::UrlScheme => Cow::Borrowed("http"),
+            Variable::UrlScheme => Cow::Borrowed(self.places.url_scheme),
             Variable::RequestMethod => Cow::Borrowed(self.parts.method.as_str()),
             Variable::PathInfo => self.path_info(),
             Variable::QueryString => Cow::Borrowed(self.parts.uri.query().unwrap_or("")),
@@ -171,7 +172,7 @@ mod tests {
             .header("content-type", "text/plain");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let servers = vec![("127.0.0.1".to_owned(), Some(8000)), ("/run/app".to_owned(), None)];
-        let places = Places { servers, script_name: "/base".to_owned() };
+        let places = Places { servers, script_name: "/base".to_owned(), url_scheme: "http" };
         let (name, listener) = name.strip_prefix("unix ").map_or((name, 0), |name| (name, 1));
         let seen = Seen {
             places: &places,

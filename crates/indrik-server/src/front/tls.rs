@@ -1,0 +1,193 @@
+//! TLS: the certificate with its key, and the handshake before a connection's first request.
+//!
+//! rustls does the work. The files are looked at again every few seconds, so a renewed certificate is
+//! in use without a reload; one that cannot be read leaves the old one in use.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{RootCertStore, crypto};
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsAcceptor;
+
+use super::client_io::Stream;
+
+/// How often the files are looked at.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// First byte of a TLS connection: a record that carries a handshake (RFC 8446, 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
+/// To a client that speaks plain HTTP to a TLS port.
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 57\r\n\r\n\
+    This port speaks HTTPS; the request was sent as HTTP.\r\n\r\n";
+
+/// Whether clients must show a certificate (Gunicorn's `cert_reqs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientCertificate {
+    /// They are not asked.
+    NotAsked,
+    /// They are asked; one that they show must be valid.
+    Optional,
+    /// Without a valid one there is no connection.
+    Required,
+}
+
+/// Where the certificate lies, and what is asked of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TlsFiles {
+    /// PEM: the certificate, then those between it and the root (`certfile`).
+    pub(super) certificate: PathBuf,
+    /// PEM: its key (`keyfile`); may be the same file.
+    pub(super) key: PathBuf,
+    /// PEM: who may sign clients' certificates (`ca_certs`).
+    pub(super) client_authorities: Option<PathBuf>,
+    /// What is asked of clients.
+    pub(super) client_certificate: ClientCertificate,
+}
+
+/// Why TLS cannot be had: a file, and what is wrong with it.
+#[derive(Debug)]
+pub struct TlsError {
+    path: PathBuf,
+    problem: String,
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS: {}: {}", self.path.display(), self.problem)
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// TLS as the front's connections use it.
+pub(super) struct Tls {
+    files: TlsFiles,
+    loaded: Mutex<Loaded>,
+}
+
+struct Loaded {
+    acceptor: TlsAcceptor,
+    stamps: Stamps,
+}
+
+/// When each file was changed last, and its size.
+type Stamps = [Option<(SystemTime, u64)>; 3];
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When one cannot be read, or the key does not belong to the certificate.
+    pub(super) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let stamps = stamps(&files);
+        let loaded = Mutex::new(Loaded { acceptor: acceptor(&files)?, stamps });
+        Ok(Self { files, loaded })
+    }
+
+    /// Looks whether the files have changed, and reads them if so. True: there is a new certificate.
+    ///
+    /// # Errors
+    /// As [`Self::load`], once for each change; what was in use stays.
+    pub(super) fn look_again(&self) -> Result<bool, TlsError> {
+        let stamps = stamps(&self.files);
+        let mut loaded = self.loaded.lock();
+        if loaded.stamps == stamps {
+            return Ok(false);
+        }
+        loaded.stamps = stamps;
+        loaded.acceptor = acceptor(&self.files)?;
+        Ok(true)
+    }
+
+    /// The handshake. `None`: the client did not get through, and was told so if it can be.
+    pub(super) async fn handshake(&self, mut stream: Stream) -> Option<Stream> {
+        if stream.first_byte().await.ok()? != HANDSHAKE_RECORD {
+            let _ = stream.write_all(PLAIN_HTTP_ANSWER).await;
+            let _ = stream.shutdown().await;
+            stream.discard(PLAIN_HTTP_BYTES_MAX).await;
+            return None;
+        }
+        let acceptor = self.loaded.lock().acceptor.clone();
+        let stream = acceptor.accept(stream).await.ok()?;
+        Some(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// Bytes of a plain request that are read away behind the answer, so that it is not lost.
+const PLAIN_HTTP_BYTES_MAX: usize = 64 * 1024;
+
+fn stamps(files: &TlsFiles) -> Stamps {
+    let stamp = |path: &Path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    };
+    let authorities = files.client_authorities.as_deref().and_then(stamp);
+    [stamp(&files.certificate), stamp(&files.key), authorities]
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| fault(&files.key, &error, "a private key (not encrypted)"))?;
+    let provider = Arc::new(crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&files.certificate, &error))?;
+    let builder = match (files.client_certificate, &files.client_authorities) {
+        (ClientCertificate::NotAsked, _) => builder.with_no_client_auth(),
+        (_, None) => {
+            let problem = "cert_reqs asks clients for a certificate, but ca_certs does not say who \
+                may sign it";
+            return Err(wrong(&files.certificate, &problem));
+        }
+        (asked, Some(path)) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| wrong(path, &error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = match asked {
+                ClientCertificate::Optional => verifier.allow_unauthenticated(),
+                ClientCertificate::Required | ClientCertificate::NotAsked => verifier,
+            };
+            builder
+                .with_client_cert_verifier(verifier.build().map_err(|error| wrong(path, &error))?)
+        }
+    };
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|error| wrong(&files.certificate, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| fault(path, &error, "a certificate"))?;
+    if found.is_empty() {
+        return Err(fault(path, &pem::Error::NoItemsFound, "a certificate"));
+    }
+    Ok(found)
+}
+
+fn fault(path: &Path, error: &pem::Error, what: &str) -> TlsError {
+    match error {
+        pem::Error::Io(error) => wrong(path, &format_args!("cannot be read: {error}")),
+        pem::Error::NoItemsFound => wrong(
+            path,
+            &format_args!("has no {what} in PEM form", what = what.trim_start_matches("a ")),
+        ),
+        error => wrong(path, &format_args!("is not PEM: {error}")),
+    }
+}
+
+fn wrong(path: &Path, problem: &dyn fmt::Display) -> TlsError {
+    TlsError { path: path.to_owned(), problem: problem.to_string() }
+}

@@ -1,0 +1,201 @@
+"""TLS: the front speaks it, the application only sees the scheme."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from support.server import Server, free_port, poll
+from support.wire import Wire
+from websockets.sync.client import connect as connect_websocket
+
+
+@dataclass(frozen=True)
+class Pki:
+    """An authority, and files that it signed."""
+
+    authority: trustme.CA
+    directory: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.directory / "ca.pem"
+
+    @property
+    def certificate(self) -> Path:
+        return self.directory / "server.pem"
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "server.key"
+
+    def renew(self) -> None:
+        """A new certificate with a new key, put in place as certbot does it."""
+        issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        for path, data in ((self.key, issued.private_key_pem.bytes()), (self.certificate, chain)):
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(data)
+            os.replace(fresh, path)
+
+    def client(self, **options: bool) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if options.get("with_certificate"):
+            self.authority.issue_cert("client@example.org").configure_cert(context)
+        return context
+
+    def flags(self) -> list[str]:
+        return ["--certfile", str(self.certificate), "--keyfile", str(self.key)]
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    pki = Pki(trustme.CA(), tmp_path)
+    pki.authority.cert_pem.write_to_path(str(pki.ca))
+    pki.renew()
+    return pki
+
+
+def secure(server: Server) -> str:
+    return f"https://127.0.0.1:{server.port}"
+
+
+def wrapped(server: Server, context: ssl.SSLContext) -> ssl.SSLSocket:
+    return context.wrap_socket(server.connect(), server_hostname="localhost")
+
+
+@pytest.mark.parametrize("app", ["wsgi_app:app", "asgi_app:app"])
+def test_the_application_sees_https(start, pki, app):
+    server = start(app, *pki.flags())
+    with requests.Session() as session:
+        seen = session.get(secure(server) + "/describe", verify=str(pki.ca)).json()
+        assert "https" in (seen.get("scheme"), seen.get("wsgi.url_scheme"))
+        # The same connection again.
+        assert session.get(secure(server) + "/hello", verify=str(pki.ca)).text == "hello"
+    server.wait_for_log(rf"Listening at: https://127\.0\.0\.1:{server.port} ")
+
+
+def test_certificate_and_key_may_be_one_file(start, pki):
+    both = pki.directory / "both.pem"
+    both.write_bytes(pki.key.read_bytes() + pki.certificate.read_bytes())
+    server = start("wsgi_app:app", "--certfile", str(both))
+    assert requests.get(secure(server) + "/hello", verify=str(pki.ca), timeout=10).text == "hello"
+
+
+def test_large_bodies_pass_both_ways(start, pki):
+    server = start("asgi_app:app", *pki.flags())
+    body = os.urandom(5_000_000)
+    answer = requests.post(secure(server) + "/upload", data=body, verify=str(pki.ca), timeout=30)
+    assert str(len(body)) in answer.text
+    answer = requests.get(secure(server) + "/stream?chunks=100&size=65536", verify=str(pki.ca), timeout=30)
+    assert answer.status_code == 200
+    assert len(answer.content) > 1_000_000
+
+
+def test_websockets_pass(start, pki):
+    server = start("asgi_app:app", *pki.flags())
+    url = f"wss://localhost:{server.port}/echo"
+    with connect_websocket(url, ssl=pki.client(), sock=server.connect(), open_timeout=10) as client:
+        for size in (1, 100_000):
+            client.send("x" * size)
+            assert client.recv(10) == "x" * size
+
+
+def test_pipelined_requests_are_answered_in_order(start, pki):
+    server = start("wsgi_app:app", *pki.flags())
+    wire = Wire(wrapped(server, pki.client()), 10)
+    wire.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n" * 3)
+    assert [wire.read_answer().text for _ in range(3)] == ["hello"] * 3
+
+
+def test_a_client_that_speaks_http_is_told_so(start, connect, pki):
+    server = start("wsgi_app:app", *pki.flags())
+    wire = connect(server)
+    wire.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+    answer = wire.read_answer()
+    assert answer.status == 400
+    assert "HTTPS" in answer.text
+    wire.assert_closed()
+
+
+def test_a_client_that_says_nothing_does_not_hold_up_others(start, connect, pki):
+    server = start("wsgi_app:app", *pki.flags())
+    connect(server)
+    connect(server).send("\x16\x03\x01")
+    assert requests.get(secure(server) + "/hello", verify=str(pki.ca), timeout=10).text == "hello"
+
+
+def test_a_certificate_is_asked_of_clients_when_told(start, pki):
+    server = start("wsgi_app:app", *pki.flags(), "--ca-certs", str(pki.ca), "--cert-reqs", "2")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        # In TLS 1.3 the refusal comes with the first answer.
+        Wire(wrapped(server, pki.client()), 10).get("/hello")
+    wire = Wire(wrapped(server, pki.client(with_certificate=True)), 10)
+    assert wire.get("/hello").text == "hello"
+
+
+def test_a_renewed_certificate_is_used_without_a_reload(start, pki):
+    server = start("wsgi_app:app", *pki.flags())
+    serial = lambda: wrapped(server, pki.client()).getpeercert()["serialNumber"]  # noqa: E731
+    before = serial()
+    pki.certificate.write_text("not a certificate")
+    server.wait_for_log("the old certificate stays in use")
+    assert serial() == before
+    pki.renew()
+    server.wait_for_log("the new certificate is in use")
+    assert serial() != before
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--certfile", "missing.pem", "--keyfile", "server.key"], r"missing\.pem.*cannot be read"),
+        (["--certfile", "server.key", "--keyfile", "server.key"], r"server\.key.*no certificate"),
+        (["--certfile", "server.pem", "--keyfile", "server.pem"], r"server\.pem.*no private key"),
+        (["--certfile", "server.pem", "--keyfile", "other.key"], r"server\.pem.*"),
+        (["--certfile", "server.pem", "--keyfile", "server.key", "--cert-reqs", "2"], "ca_certs"),
+        (["--keyfile", "server.key"], "certfile"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_line_and_exit_code_1(tmp_path, pki, flags, said):
+    (tmp_path / "other.key").write_bytes(trustme.CA().issue_cert("x").private_key_pem.bytes())
+    flags = [str(tmp_path / flag) if "." in flag else flag for flag in flags]
+    server = Server("wsgi_app:app", *flags, log_directory=tmp_path / "log", bind=f"127.0.0.1:{free_port()}")
+    server.start()
+    assert server.wait_for_exit() == 1
+    server.wait_for_log(said)
+    server.assert_nothing_left()
+
+
+def test_term_lets_requests_over_tls_finish(start, pki, gate):
+    server = start("wsgi_app:app", *pki.flags())
+    wire = Wire(wrapped(server, pki.client()), 10)
+    wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
+    gate.arrived()
+    server.signal(15)
+    poll(lambda: not accepts(server), "the end of accepting")
+    gate.release()
+    assert wire.read_answer().status == 200
+    assert server.wait_for_exit() == 0
+
+
+def accepts(server: Server) -> bool:
+    try:
+        socket.create_connection(server.address, timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_scheme_headers_are_not_needed(start, pki):
+    server = start(
+        "wsgi_app:app", *pki.flags(), "--access-logfile", "-", "--access-logformat", "%({wsgi.url_scheme}e)s"
+    )
+    assert requests.get(secure(server) + "/hello", verify=str(pki.ca), timeout=10).ok
+    server.wait_for_access_line("^https$")
