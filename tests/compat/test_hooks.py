@@ -186,6 +186,7 @@ class TestOrder:
         project.config(EVERY_HOOK + "\npreload_app = True\n")
         project.write("app.py", "import recorder\nrecorder.record('import')\ndef app(environ, start): ...\n")
         server = project.start("--workers", "1")
+        wait_for(project, "post_worker_init")
         assert server.stop() == 0
         hooks = [call.hook for call in calls(project)]
         assert hooks[:4] == ["nworkers_changed", "import", "on_starting", "when_ready"]
@@ -197,6 +198,7 @@ class TestOrder:
         project.config(EVERY_HOOK)
         project.write("app.py", "import recorder\nrecorder.record('import')\ndef app(environ, start): ...\n")
         server = project.start("--workers", "1")
+        wait_for(project, "post_worker_init")
         assert server.stop() == 0
         hooks = [call.hook for call in calls(project)]
         assert hooks[3:7] == ["pre_fork", "post_fork", "import", "post_worker_init"]

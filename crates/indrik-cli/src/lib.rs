@@ -65,11 +65,15 @@ fn serve(launch: Launch) -> Result<i32, Failure> {
 fn need_application(launch: &Launch) -> Result<(), Failure> {
     let has_file =
         launch.config_request().is_some() || launch.cwd.join(gather::CONFIG_FILE).exists();
-    if has_file {
+    if has_file || launch.env.contains_key(EMBEDDED) {
         return Ok(());
     }
     indrik_core::settings::resolve(launch, None).map(drop).map_err(Failure::settings)
 }
+
+/// Names the program that embeds the server, and whose configuration Python reads; see
+/// `python/indrik/facade/_embed.py`.
+const EMBEDDED: &str = "INDRIK_EMBEDDED";
 
 /// Why the command gives up.
 struct Failure {

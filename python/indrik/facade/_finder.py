@@ -83,6 +83,11 @@ def original(module: str, name: str) -> object:
     """
     tail = module[len(OURS) :]
     if not name.startswith("__"):
+        submodule = f"{PACKAGE}{tail}.{name}"
+        if hasattr(sys.modules[module], "__path__") and _find_original(submodule) is not None:
+            # `from gunicorn.http import body` would look for it under our own name.
+            __import__(submodule)
+            return sys.modules[submodule]
         loaded = _load_original(tail)
         if loaded is not None and hasattr(loaded, name):
             value: object = getattr(loaded, name)

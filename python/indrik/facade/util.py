@@ -11,7 +11,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
-from indrik.facade._finder import original
+from indrik.facade._finder import OURS, PACKAGE, original
 
 HOP_BY_HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailers"
@@ -43,10 +43,23 @@ def load_class(uri: Any, default: str = "gunicorn.workers.sync.SyncWorker", sect
             if short not in SUPPORTED_WORKERS:
                 return _entry_point(section, short, None)
             uri = SUPPORTED_WORKERS[short]
+        if uri.startswith(PACKAGE + "."):
+            uri = _own(uri)
         module, _, name = uri.rpartition(".")
         return getattr(importlib.import_module(module), name)
     except Exception as error:
         raise RuntimeError(f"class uri {uri!r} invalid or not found: {error}") from error
+
+
+def _own(uri: str) -> str:
+    """The facade's class, also where nobody has put the finder in front of the real package."""
+    from importlib.util import find_spec
+
+    own = OURS + uri.removeprefix(PACKAGE)
+    try:
+        return own if find_spec(own.rpartition(".")[0]) else uri
+    except ModuleNotFoundError:
+        return uri
 
 
 def _entry_point(group: str, name: str, distribution: str | None) -> Any:
