@@ -8,6 +8,7 @@
 mod abbreviation;
 mod arguments;
 mod check;
+mod ctl;
 mod explain;
 mod gather;
 
@@ -33,7 +34,12 @@ pub fn main(args: Vec<String>, python_executable: String) -> i32 {
 }
 
 fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
-    let arguments = Arguments::parse(args.into_iter().skip(1))?;
+    let mut args = args.into_iter().skip(1).peekable();
+    if args.next_if(|word| word == "ctl").is_some() {
+        print(&ctl::Ctl::parse(args)?.run()?);
+        return Ok(0);
+    }
+    let arguments = Arguments::parse(args)?;
     match arguments.action {
         Action::Help => print(&render::help()),
         // The form that scripts take apart for Gunicorn.

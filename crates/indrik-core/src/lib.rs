@@ -5,6 +5,7 @@
 //! is decided here. That is what makes every decision testable without processes or waiting.
 #![forbid(unsafe_code)]
 
+pub mod control;
 pub mod dispatch;
 pub mod http1;
 pub mod ids;

@@ -18,6 +18,7 @@ mod log;
 mod options;
 mod process;
 mod text;
+mod watch;
 mod wsgi;
 
 /// The extension's Rust side allocates from mimalloc; Python's objects keep Python's allocator.
@@ -35,6 +36,8 @@ mod _native {
     use super::main;
     #[pymodule_export]
     use super::process::{fork_worker, set_process_title};
+    #[pymodule_export]
+    use super::watch::FileWatch;
     #[pymodule_export]
     use super::wsgi::{run_wsgi_sync, run_wsgi_threads};
 }

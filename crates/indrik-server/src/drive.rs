@@ -3,10 +3,11 @@
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
-//! the processes and read their messages, `hooks` tells zygotes what hooks want to
-//! know, `open` takes a configuration into use, `banner` greets.
+//! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes a
+//! configuration into use, `control` answers operators, `banner` greets.
 
 mod banner;
+mod control;
 mod effects;
 mod hooks;
 mod open;
@@ -109,6 +110,7 @@ struct Drive {
     /// The limit of descriptors this process was started with; what it starts gets the same.
     descriptors_at_start: Rlimit,
     front: Option<Front>,
+    control: control::Control,
     greeted: bool,
     heartbeats_due: Instant,
     exit: Option<i32>,
@@ -153,6 +155,7 @@ impl Drive {
             pid_file: None,
             descriptors_at_start: getrlimit(Resource::Nofile),
             front: None,
+            control: control::Control::default(),
             greeted: false,
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             exit: None,
@@ -185,6 +188,7 @@ impl Drive {
             if woken.bell {
                 self.take_front_events();
             }
+            self.take_commands(&woken);
             self.check_heartbeats();
             if self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed()) {
                 self.feed(Event::Tick);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod control;
 pub mod drive;
 pub mod front;
 pub mod log;

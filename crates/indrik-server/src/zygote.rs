@@ -126,10 +126,17 @@ pub struct Loaded {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum WorkerNote {
-    Ready { interface: WireInterface, capacity: usize },
+    Ready {
+        interface: WireInterface,
+        capacity: usize,
+    },
     BootFailed(BootFailure),
     Stopping,
     UsedUp,
+    /// Files that it runs were changed: path and stamp of each.
+    Changed {
+        files: Vec<(String, String)>,
+    },
 }
 
 /// What kind of application a worker runs.

@@ -3,7 +3,7 @@
 //! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
 //! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`,
-//! `sched` (sharing a core).
+//! `sched` (sharing a core), `watch` (files that change).
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; every block names its invariant"
@@ -18,3 +18,4 @@ pub mod process;
 pub mod sched;
 pub mod signals;
 pub mod title;
+pub mod watch;

@@ -53,3 +53,6 @@ pub const START_CRASHES_MAX: u32 = 3;
 
 /// TTIN goes no higher.
 pub const WORKERS_MAX: u32 = 1024;
+
+/// Changed files remembered during a reload, to know the same change when the next worker reports it.
+pub const CHANGES_MAX: usize = 1000;

@@ -7,9 +7,11 @@
 //!
 //! This file holds the types and the only `match` over events. One concern lies in each of the
 //! other files: `worker` (states of one worker), `pool` (wanted and had), `restart` (back-off),
-//! `reload` (generations), `shutdown` (escalation), `signals` (what a signal means), `limits`.
+//! `reload` (generations), `shutdown` (escalation), `signals` (what a signal means), `operator` (what
+//! operators ask for and see), `limits`.
 
 pub mod limits;
+mod operator;
 mod pool;
 mod reload;
 mod restart;
@@ -17,10 +19,11 @@ mod shutdown;
 mod signals;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{Generation, WorkerId};
+pub use operator::{Census, FileChange, Totals, WorkerView};
 use reload::{Candidate, Zygote};
 use restart::Restarts;
 use shutdown::Phase;
@@ -211,6 +214,20 @@ pub enum Event {
     },
     /// No request and no connection is left in the front.
     FrontIdle,
+    /// An operator wants this many workers.
+    WantWorkers(u32),
+    /// An operator wants another worker in the place of this one.
+    ReplaceWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Files that the worker runs were changed.
+    CodeChanged {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        files: Vec<FileChange>,
+    },
     /// The time [`Supervisor::poll_timeout`] named has come.
     Tick,
 }
@@ -357,6 +374,9 @@ pub struct Supervisor {
     candidate: Option<Candidate>,
     /// A reload was asked for while one was under way.
     reload_again: bool,
+    /// Changes of files that the generation in the making, or the one after it, will have read.
+    changes_seen: BTreeSet<FileChange>,
+    totals: Totals,
     last_generation: Generation,
     restarts: Restarts,
     exit_code: i32,
@@ -388,6 +408,8 @@ impl Supervisor {
             current: Generation::FIRST,
             candidate: None,
             reload_again: false,
+            changes_seen: BTreeSet::new(),
+            totals: Totals::default(),
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
             exit_code: 0,
@@ -421,6 +443,9 @@ impl Supervisor {
             }
             Event::ChannelBroken { worker } => self.channel_broken(worker),
             Event::FrontIdle => self.front_idle(),
+            Event::WantWorkers(wanted) => self.change_wanted(wanted),
+            Event::ReplaceWorker { worker } => self.replace_worker(worker),
+            Event::CodeChanged { worker, files } => self.code_changed(worker, files),
             Event::Tick => {}
         }
         self.expire_workers();
@@ -445,21 +470,8 @@ impl Supervisor {
         workers.chain(zygotes).chain(self.phase.deadline()).chain(self.next_refill()).min()
     }
 
-    /// A picture for tests and for the control interface.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        let ready = self.workers.values().filter(|worker| worker.is_ready()).count();
-        Census {
-            generation: self.current,
-            wanted: self.wanted,
-            ready: u32::try_from(ready).unwrap_or(u32::MAX),
-            processes: self.workers.len(),
-            reloading: self.candidate.is_some(),
-            serving: self.phase == Phase::Serving,
-        }
-    }
-
     fn push(&mut self, effect: Effect) {
+        self.count(&effect);
         self.effects.push_back(effect);
     }
 
@@ -470,21 +482,4 @@ impl Supervisor {
     fn log_worker(&mut self, level: Level, pid: Option<u32>, text: impl Into<String>) {
         self.push(Effect::Log(LogLine { level, pid, text: text.into() }));
     }
-}
-
-/// How many workers there are and of what generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
-    /// The generation that serves.
-    pub generation: Generation,
-    /// Workers wanted.
-    pub wanted: u32,
-    /// Workers the front may give requests.
-    pub ready: u32,
-    /// Workers whose end has not been seen, whatever their state.
-    pub processes: usize,
-    /// A new generation is being made.
-    pub reloading: bool,
-    /// Started, and not asked to stop.
-    pub serving: bool,
 }

@@ -72,15 +72,20 @@ impl Supervisor {
             Phase::Serving if self.candidate.is_some() => self.reload_again = true,
             Phase::Serving => {
                 self.log(Level::Info, "Hang up: Master");
-                self.last_generation = self.last_generation.next();
-                let generation = self.last_generation;
-                self.candidate = Some(Candidate { generation, policy: None });
-                self.spawn_zygote(generation);
+                self.begin_candidate();
             }
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
                 self.log(Level::Info, "Reload ignored: the server is shutting down");
             }
         }
+    }
+
+    pub(super) fn begin_candidate(&mut self) {
+        self.totals.reloads += 1;
+        self.last_generation = self.last_generation.next();
+        let generation = self.last_generation;
+        self.candidate = Some(Candidate { generation, policy: None });
+        self.spawn_zygote(generation);
     }
 
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
@@ -249,6 +254,8 @@ impl Supervisor {
         self.retire_zygote(old);
         if std::mem::take(&mut self.reload_again) {
             self.reload();
+        } else {
+            self.changes_seen.clear();
         }
     }
 

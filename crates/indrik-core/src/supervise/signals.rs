@@ -68,7 +68,7 @@ impl Supervisor {
         }
     }
 
-    fn change_wanted(&mut self, wanted: u32) {
+    pub(super) fn change_wanted(&mut self, wanted: u32) {
         let before = self.wanted;
         self.set_wanted(wanted);
         if self.wanted != before {

@@ -34,6 +34,14 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+impl SocketFile {
+    /// The socket file that has just been made at `path`.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        identity(path).map(|identity| Self { path: path.to_owned(), identity })
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path) == Some(self.identity) {
@@ -114,7 +122,7 @@ fn bind_unix(path: &Path, backlog: i32) -> Result<BoundSocket, BootError> {
     let shown = format!("unix:{}", path.display());
     make_room(path, &shown)?;
     let socket = listen_unix(path, backlog).map_err(|error| unix_error(&shown, &error))?;
-    let file = identity(path).map(|identity| SocketFile { path: path.to_owned(), identity });
+    let file = SocketFile::of(path);
     let listener = Listener::Unix(socket.into(), path.display().to_string());
     Ok(BoundSocket { listener, shown, file })
 }

@@ -108,6 +108,7 @@ impl Drive {
     fn stop_accepting(&mut self) {
         // The path is free for a successor at once; the queue behind the socket stays.
         self.socket_files.clear();
+        self.control.server.forget_files();
         match &self.front {
             Some(front) => front.stop_accepting(),
             None => self.pending.push_back(Event::FrontIdle),
@@ -116,6 +117,7 @@ impl Drive {
 
     fn close_now(&mut self) {
         self.socket_files.clear();
+        self.control.server.forget_files();
         self.sockets.clear();
         if let Some(front) = &self.front {
             front.close_now();

@@ -77,6 +77,7 @@ impl Drive {
         let addresses = self.shown_addresses.join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
+        self.open_control(config);
         Ok(())
     }
 
@@ -91,6 +92,7 @@ impl Drive {
         if let Err(error) = self.log.configure(&config.errorlog, config.loglevel) {
             self.log.write(Level::Error, &format!("The old log is kept: {error}"));
         }
+        self.open_control(&config);
         let first = self.configs.get(&Generation::FIRST);
         if first.is_some_and(|first| first.bind != config.bind) {
             self.log.write(
@@ -102,6 +104,7 @@ impl Drive {
 
     fn start_front(&mut self, config: &Arc<Config>) {
         raise_descriptor_limit();
+        self.note_listeners();
         let sockets = std::mem::take(&mut self.sockets);
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
         match Front::start(Arc::clone(config), sockets, log, sink) {

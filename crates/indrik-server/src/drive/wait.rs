@@ -8,6 +8,7 @@ use indrik_core::ids::{Generation, WorkerId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Drive;
+use crate::control::Token;
 
 /// Who has something to say.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub(super) struct Woken {
     pub(super) bell: bool,
     pub(super) zygotes: Vec<Generation>,
     pub(super) workers: Vec<WorkerId>,
+    pub(super) control: Vec<Token>,
 }
 
 impl Drive {
@@ -24,12 +26,14 @@ impl Drive {
         let zygotes: Vec<_> = self.zygotes.iter().collect();
         let workers: Vec<_> =
             self.workers.iter().filter(|(_, worker)| worker.control_open).collect();
-        let mut fds = Vec::with_capacity(2 + zygotes.len() + workers.len());
+        let control = self.control.server.watched();
+        let mut fds = Vec::with_capacity(2 + zygotes.len() + workers.len() + control.len());
         let mut watch = |fd| fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         watch(self.signals.as_fd());
         watch(self.bell.as_fd());
         zygotes.iter().for_each(|(_, zygote)| watch(zygote.socket.as_fd()));
         workers.iter().for_each(|(_, worker)| watch(worker.control.as_fd()));
+        fds.extend(control.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
         let timeout = self.time_to_sleep();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -43,13 +47,15 @@ impl Drive {
             bell,
             zygotes: zygotes.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
             workers: workers.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
+            control: control.iter().filter(|_| next()).map(|(token, ..)| *token).collect(),
         })
     }
 
     fn time_to_sleep(&self) -> Option<Timespec> {
         let heartbeats = self.watches_heartbeats().then_some(self.heartbeats_due);
         let machine = self.machine.poll_timeout().map(|at| self.started + at);
-        let next = [heartbeats, machine].into_iter().flatten().min()?;
+        let control = self.control.server.deadline();
+        let next = [heartbeats, machine, control].into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.
         Timespec::try_from(left + std::time::Duration::from_micros(50)).ok()

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{Event, Level};
+use indrik_core::supervise::{Event, FileChange, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
@@ -171,6 +171,10 @@ impl Drive {
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
+            WorkerNote::Changed { files } => {
+                let files = files.into_iter().map(|(path, stamp)| FileChange { path, stamp });
+                self.feed(Event::CodeChanged { worker: id, files: files.collect() });
+            }
         }
     }
 
@@ -178,6 +182,13 @@ impl Drive {
     /// hold its loop, and a loop that has beaten once.
     pub(super) fn watches_heartbeats(&self) -> bool {
         self.workers.values().any(|worker| worker.capacity > 1 && worker.channel.is_none())
+    }
+
+    /// Seconds since the worker last showed life, for one that promises to.
+    pub(super) fn heartbeat_age(&self, id: WorkerId) -> Option<f64> {
+        let worker = self.workers.get(&id)?;
+        let age = worker.beat_seen.elapsed().as_secs_f64();
+        (worker.beats > 0).then_some((age * 100.0).round() / 100.0)
     }
 
     pub(super) fn check_heartbeats(&mut self) {

@@ -28,6 +28,7 @@ mod upload;
 pub mod websocket;
 mod ws_bridge;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
 pub use listener::Listener;
-pub use pool::{Counts, NewWorker};
+pub use pool::{Counts, Load, NewWorker};
 pub use response::set_server_header;
 pub use tls::TlsError;
 
@@ -184,6 +185,12 @@ impl Front {
     pub fn stats(&self) -> FrontStats {
         let (waiting, in_flight, counts) = self.shared.pool.stats();
         FrontStats { connections: self.shared.connections.count(), waiting, in_flight, counts }
+    }
+
+    /// What each worker has done and does.
+    #[must_use]
+    pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
+        self.shared.pool.loads()
     }
 
     /// Opens the access log again (after a rotation).

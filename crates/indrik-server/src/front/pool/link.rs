@@ -10,7 +10,7 @@ use indrik_sys::packets::PacketSocket;
 
 use super::super::Interface;
 use super::super::exchange::{Event, Exchange, Place};
-use super::{NewWorker, send_file};
+use super::{Load, NewWorker, send_file};
 
 pub(super) struct Link {
     pub(super) id: WorkerId,
@@ -24,6 +24,7 @@ pub(super) struct Link {
     /// Descriptors without payload that found the ring full; at most a few per slot.
     late: Vec<Descriptor>,
     requests_left: Option<u64>,
+    served: u64,
     pub(super) draining: bool,
     pub(super) drained: bool,
     pub(super) drain_waker: Option<Waker>,
@@ -60,6 +61,7 @@ impl Link {
             free: (0..count).rev().collect(),
             late: Vec::new(),
             requests_left: (worker.requests_max != 0).then_some(worker.requests_max),
+            served: 0,
             draining: false,
             drained: false,
             drain_waker: None,
@@ -244,8 +246,13 @@ impl Link {
         started
     }
 
+    pub(super) fn load(&self) -> Load {
+        Load { served: self.served, in_flight: self.in_use() }
+    }
+
     /// Counts finished requests; true once, when the last allowed one is reached.
     pub(super) fn count_requests(&mut self, finished: u64) -> bool {
+        self.served += finished;
         let Some(left) = &mut self.requests_left else { return false };
         let used_up = *left <= finished;
         *left = left.saturating_sub(finished);

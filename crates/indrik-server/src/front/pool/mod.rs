@@ -91,6 +91,15 @@ pub struct Counts {
     pub timed_out: u64,
 }
 
+/// One worker's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Finished since it was added.
+    pub served: u64,
+    /// At the worker now, those queued ahead included.
+    pub in_flight: usize,
+}
+
 /// What became of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -315,6 +324,11 @@ impl Pool {
         let inner = self.inner.lock();
         let running = inner.links.values().map(Link::in_use).sum();
         (inner.waiting.len(), running, inner.counts)
+    }
+
+    pub(super) fn loads(&self) -> BTreeMap<WorkerId, Load> {
+        let inner = self.inner.lock();
+        inner.links.iter().map(|(id, link)| (*id, link.load())).collect()
     }
 
     // --- the io threads' side

@@ -1,0 +1,252 @@
+//! `indrik ctl`: talks to a running server.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command};
+use indrik_core::control::HELP;
+use indrik_core::settings::Problem;
+use indrik_server::control::client::{Connection, Target, Trouble};
+use serde_json::{Value as Json, json};
+
+use crate::Failure;
+
+const SOCKET: &str = "socket";
+const PID: &str = "pid";
+const JSON: &str = "json";
+const HELP_FLAG: &str = "help";
+const WORDS: &str = "words";
+
+/// What `indrik ctl` was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ctl {
+    target: Target,
+    json: bool,
+    help: bool,
+    words: Vec<String>,
+}
+
+impl Ctl {
+    /// Parses the words after `ctl`.
+    pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let matches = command().try_get_matches_from(args).map_err(|error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Failure::usage(Problem {
+                what: line.trim_start_matches("error: ").to_owned(),
+                place: None,
+                hint: Some("indrik ctl --help shows how it is used".to_owned()),
+            })
+        })?;
+        let socket = matches.get_one::<String>(SOCKET).map(|path| Target::Socket(path.into()));
+        let pid = matches.get_one::<String>(PID).map(|text| match text.parse() {
+            Ok(number) => Target::Pid(number),
+            Err(_) => Target::PidFile(PathBuf::from(text)),
+        });
+        let words = matches.get_many::<String>(WORDS).into_iter().flatten().cloned().collect();
+        Ok(Self {
+            target: socket.or(pid).unwrap_or(Target::Only),
+            json: matches.get_flag(JSON),
+            help: matches.get_flag(HELP_FLAG),
+            words,
+        })
+    }
+
+    /// Does it; the text to print.
+    pub(crate) fn run(&self) -> Result<String, Failure> {
+        if self.help {
+            return Ok(help());
+        }
+        let command = self.command();
+        let mut connection = Connection::open(&self.target).map_err(failure)?;
+        if command == "status" {
+            return self.status(&mut connection).map_err(failure);
+        }
+        let answer = connection.call(&command).map_err(failure)?;
+        // Gunicorn's shape for a command that was understood and could not be done.
+        if answer.get("success") == Some(&Json::Bool(false)) {
+            let what = answer.get("error").and_then(Json::as_str).unwrap_or("it could not be done");
+            return Err(Failure::settings(vec![Problem {
+                what: what.to_owned(),
+                place: None,
+                hint: Some("indrik ctl show workers lists the workers".to_owned()),
+            }]));
+        }
+        Ok(if self.json { pretty(&answer) } else { text(&command, &answer) })
+    }
+
+    fn command(&self) -> String {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [] => "status".to_owned(),
+            ["workers"] => "show workers".to_owned(),
+            ["stop", mode @ ..] => {
+                ["shutdown"].iter().chain(mode).copied().collect::<Vec<_>>().join(" ")
+            }
+            words => words.join(" "),
+        }
+    }
+
+    fn status(&self, connection: &mut Connection) -> Result<String, Trouble> {
+        let stats = connection.call("show stats")?;
+        let listeners = connection.call("show listeners")?;
+        let workers = connection.call("show workers")?;
+        if self.json {
+            let all = json!({
+                "stats": stats,
+                "listeners": listeners["listeners"],
+                "workers": workers["workers"],
+            });
+            return Ok(pretty(&all));
+        }
+        Ok(format!(
+            "{}\n{}\n{}",
+            pairs(&stats),
+            table(&listeners["listeners"], &LISTENER_COLUMNS),
+            table(&workers["workers"], &WORKER_COLUMNS)
+        ))
+    }
+}
+
+fn command() -> Command {
+    Command::new("indrik ctl")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .args_override_self(true)
+        .arg(Arg::new(SOCKET).short('s').long("socket").conflicts_with(PID))
+        .arg(Arg::new(PID).short('p').long("pid"))
+        .arg(Arg::new(JSON).short('j').long("json").action(ArgAction::SetTrue))
+        .arg(Arg::new(HELP_FLAG).short('h').long("help").action(ArgAction::SetTrue))
+        .arg(Arg::new(WORDS).action(ArgAction::Append).num_args(0..))
+}
+
+fn failure(trouble: Trouble) -> Failure {
+    let hint = (!trouble.hint.is_empty()).then_some(trouble.hint);
+    Failure::settings(vec![Problem { what: trouble.what, place: None, hint }])
+}
+
+const WORKER_COLUMNS: [(&str, &str); 7] = [
+    ("PID", "pid"),
+    ("AGE", "age"),
+    ("GENERATION", "generation"),
+    ("STATE", "state"),
+    ("REQUESTS", "requests"),
+    ("RUNNING", "in_flight"),
+    ("LAST BEAT (s)", "last_heartbeat"),
+];
+const LISTENER_COLUMNS: [(&str, &str); 3] =
+    [("ADDRESS", "address"), ("TYPE", "type"), ("FD", "fd")];
+
+fn help() -> String {
+    let commands = HELP.iter().map(|(command, meaning)| (*command, *meaning));
+    let ours = [
+        ("status", "Counts, sockets and workers (the default)"),
+        ("workers", "show workers"),
+        ("stop [quick]", "shutdown"),
+    ];
+    let mut text = String::from(
+        "Talk to a running server.\n\nUsage: indrik ctl [-s SOCKET | -p PID] [-j] [COMMAND]\n\n  \
+         -s, --socket SOCKET  its control socket: a path, or @NAME for an abstract one\n  \
+         -p, --pid PID        the number of its master process, or its pid file\n  \
+         -j, --json           print the answer as JSON\n\n\
+         Without -s and -p the only server of this user is meant.\n\nCommands:\n",
+    );
+    for (command, meaning) in ours.into_iter().chain(commands) {
+        text.push_str(&format!("  {command:<26}{meaning}\n"));
+    }
+    text
+}
+
+fn text(command: &str, answer: &Json) -> String {
+    match command {
+        "show workers" => table(&answer["workers"], &WORKER_COLUMNS),
+        "show all" => {
+            let master = &answer["arbiter"]["pid"];
+            format!("master {master}\n\n{}", table(&answer["web_workers"], &WORKER_COLUMNS))
+        }
+        "show listeners" => table(&answer["listeners"], &LISTENER_COLUMNS),
+        "help" => pairs(&answer["commands"]),
+        _ => pairs(answer),
+    }
+}
+
+fn pretty(answer: &Json) -> String {
+    let mut text = serde_json::to_string_pretty(answer).unwrap_or_else(|_| answer.to_string());
+    text.push('\n');
+    text
+}
+
+/// One line for each field.
+fn pairs(answer: &Json) -> String {
+    let Some(fields) = answer.as_object() else { return format!("{}\n", plain(answer)) };
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let lines = fields.iter().map(|(name, value)| format!("{name:<width$}  {}\n", plain(value)));
+    lines.collect()
+}
+
+/// One line for each item.
+fn table(items: &Json, columns: &[(&str, &str)]) -> String {
+    let items = items.as_array().map_or(&[][..], Vec::as_slice);
+    let header = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
+    let rows = items
+        .iter()
+        .map(|item| columns.iter().map(|(_, field)| plain(&item[*field])).collect::<Vec<_>>());
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => "-".to_owned(),
+        Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Ctl {
+        Ctl::parse(line.split_whitespace().map(str::to_owned))
+            .unwrap_or_else(|failure| panic!("{:?}", failure.problems))
+    }
+
+    #[test]
+    fn a_server_is_named_by_socket_number_or_pid_file() {
+        assert_eq!(parse("-s /run/x.ctl reload").target, Target::Socket("/run/x.ctl".into()));
+        assert_eq!(parse("--pid 4711").target, Target::Pid(4711));
+        assert_eq!(parse("-p /run/x.pid").target, Target::PidFile("/run/x.pid".into()));
+        assert_eq!(parse("reload").target, Target::Only);
+    }
+
+    #[test]
+    fn short_words_stand_for_commands_and_others_are_sent_as_they_are() {
+        assert_eq!(parse("").command(), "status");
+        assert_eq!(parse("workers -j").command(), "show workers");
+        assert_eq!(parse("stop quick").command(), "shutdown quick");
+        assert_eq!(parse("worker add 2").command(), "worker add 2");
+    }
+
+    #[test]
+    fn a_wrong_flag_is_wrong_usage() {
+        let Err(failure) = Ctl::parse(["--nope".to_owned()].into_iter()) else { panic!("refused") };
+        assert_eq!(failure.exit_code, 2);
+        assert!(failure.problems[0].what.contains("--nope"), "{:?}", failure.problems);
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let workers = json!([{"pid": 7, "state": "ready"}, {"pid": 4711, "state": "booting"}]);
+        let text = table(&workers, &[("PID", "pid"), ("STATE", "state"), ("X", "x")]);
+        assert_eq!(text, "PID   STATE    X\n7     ready    -\n4711  booting  -\n");
+    }
+}

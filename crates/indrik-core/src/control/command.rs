@@ -1,0 +1,251 @@
+//! The commands: Gunicorn's words for them.
+
+use serde_json::Value as Json;
+
+use crate::settings::words;
+
+/// What `help` lists: each command and what it does.
+pub const HELP: [(&str, &str); 15] = [
+    ("show all", "The master and its workers"),
+    ("show workers", "The workers and how they are"),
+    ("show dirty", "Dirty workers and apps (there are none here)"),
+    ("show config", "The settings in effect"),
+    ("show stats", "Counts since the start"),
+    ("show listeners", "The sockets the server listens on"),
+    ("worker add [N]", "N workers more (default 1)"),
+    ("worker remove [N]", "N workers fewer (default 1)"),
+    ("worker kill <PID>", "Replace one worker; it finishes its requests"),
+    ("dirty add [N]", "Not available: there are no dirty workers"),
+    ("dirty remove [N]", "Not available: there are no dirty workers"),
+    ("reload", "Start a new generation of workers (HUP)"),
+    ("reopen", "Open the log files again (USR1)"),
+    ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
+    ("help", "This list"),
+];
+
+/// A message from a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Repeated in the answer; 0 when the client gave none.
+    pub id: Json,
+    /// The command's words, the arguments at the end.
+    pub words: Vec<String>,
+}
+
+impl Request {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it is no request at all: what is wrong with it, in one line.
+    pub fn read(message: &[u8]) -> Result<Self, String> {
+        let json: Json = serde_json::from_slice(message)
+            .map_err(|error| format!("the message is not JSON: {error}"))?;
+        let fields = json.as_object().ok_or("the message is not a JSON object")?;
+        let command = fields.get("command").and_then(Json::as_str);
+        let command = command.ok_or("the message has no text under \"command\"")?;
+        let mut words = words::split(command)
+            .map_err(|words::Unfinished| "a quote in the command is not closed".to_owned())?;
+        match fields.get("args") {
+            None | Some(Json::Null) => {}
+            Some(Json::Array(arguments)) => words.extend(arguments.iter().map(word)),
+            Some(_) => return Err("\"args\" is not a list".to_owned()),
+        }
+        Ok(Self { id: fields.get("id").cloned().unwrap_or_else(|| 0.into()), words })
+    }
+}
+
+fn word(argument: &Json) -> String {
+    argument.as_str().map_or_else(|| argument.to_string(), str::to_owned)
+}
+
+/// What a client may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A look at the server.
+    Show(Show),
+    /// So many workers more.
+    AddWorkers(u32),
+    /// So many workers fewer.
+    RemoveWorkers(u32),
+    /// Replace the worker with this process number.
+    ReplaceWorker(u32),
+    /// Gunicorn's dirty workers, which do not exist here.
+    Dirty,
+    /// A new generation.
+    Reload,
+    /// Open the log files again.
+    Reopen,
+    /// The end.
+    ShutDown(Stop),
+    /// The list of commands.
+    Help,
+}
+
+/// What to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of the commands")]
+pub enum Show {
+    All,
+    Workers,
+    Dirty,
+    Config,
+    Stats,
+    Listeners,
+}
+
+/// How to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Requests are finished first.
+    Graceful,
+    /// At once.
+    Quick,
+}
+
+impl Command {
+    /// Understands the words of a request.
+    ///
+    /// # Errors
+    /// When they are no command: what is wrong and what would be right.
+    pub fn parse(words: &[String]) -> Result<Self, String> {
+        let lower: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        let words: Vec<&str> = lower.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [] => Err("Empty command".to_owned()),
+            ["show", rest @ ..] => show(rest).map(Self::Show),
+            ["worker", "add", rest @ ..] => count(rest).map(Self::AddWorkers),
+            ["worker", "remove", rest @ ..] => count(rest).map(Self::RemoveWorkers),
+            ["worker", "kill", rest @ ..] => pid(rest).map(Self::ReplaceWorker),
+            ["worker", ..] => Err("Invalid argument: say worker add, remove or kill".to_owned()),
+            ["dirty", "add" | "remove", rest @ ..] => count(rest).map(|_| Self::Dirty),
+            ["dirty", ..] => Err("Invalid argument: say dirty add or remove".to_owned()),
+            ["reload"] => Ok(Self::Reload),
+            ["reopen"] => Ok(Self::Reopen),
+            ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
+            ["help"] => Ok(Self::Help),
+            ["reload" | "reopen" | "help", ..] => {
+                Err(format!("Invalid argument: {} takes none", words[0]))
+            }
+            [first, ..] => Err(format!(
+                "Invalid argument: Unknown command: {}; help lists the commands",
+                shown(first)
+            )),
+        }
+    }
+}
+
+fn show(rest: &[&str]) -> Result<Show, String> {
+    match rest {
+        ["all"] => Ok(Show::All),
+        ["workers"] => Ok(Show::Workers),
+        ["dirty"] => Ok(Show::Dirty),
+        ["config"] => Ok(Show::Config),
+        ["stats"] => Ok(Show::Stats),
+        ["listeners"] => Ok(Show::Listeners),
+        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners"
+            .to_owned()),
+    }
+}
+
+fn count(rest: &[&str]) -> Result<u32, String> {
+    let wrong = || "Invalid argument: the number of workers must be at least 1".to_owned();
+    match rest {
+        [] => Ok(1),
+        [number] => number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+fn pid(rest: &[&str]) -> Result<u32, String> {
+    match rest {
+        [number] => number.parse().ok(),
+        _ => None,
+    }
+    .ok_or_else(|| {
+        "Invalid argument: worker kill needs the process number of a worker, from show workers"
+            .to_owned()
+    })
+}
+
+fn stop(rest: &[&str]) -> Result<Stop, String> {
+    match rest {
+        [] | ["graceful"] => Ok(Stop::Graceful),
+        ["quick"] => Ok(Stop::Quick),
+        _ => Err("Invalid argument: shutdown is graceful or quick".to_owned()),
+    }
+}
+
+/// A client's word in a message: its beginning, with nothing that moves a terminal's cursor.
+fn shown(word: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    word.chars().take(CHARS_MAX).flat_map(char::escape_default).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Command::parse(&words)
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for (command, _) in HELP {
+            let line = command.replace("[N]", "2").replace("<PID>", "4711");
+            for line in
+                [line.replace("[graceful|quick]", "quick"), line.replace("[graceful|quick]", "")]
+            {
+                assert!(parse(&line).is_ok(), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_may_stand_in_the_command_or_in_the_list() {
+        let in_command = Request::read(br#"{"id": 7, "command": "worker add 2"}"#).unwrap();
+        let in_list = Request::read(br#"{"id": 7, "command": "worker add", "args": [2]}"#).unwrap();
+        assert_eq!(in_command, in_list);
+        assert_eq!(Command::parse(&in_list.words), Ok(Command::AddWorkers(2)));
+        let words = Request::read(br#"{"command": "Worker KILL", "args": ["12"]}"#).unwrap();
+        assert_eq!(words.id, 0);
+        assert_eq!(Command::parse(&words.words), Ok(Command::ReplaceWorker(12)));
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_why() {
+        for (message, why) in [
+            (&b"nonsense"[..], "not JSON"),
+            (b"[1]", "not a JSON object"),
+            (b"{\"id\": 1}", "no text under \"command\""),
+            (b"{\"command\": 3}", "no text under \"command\""),
+            (b"{\"command\": \"show 'all\"}", "quote"),
+            (b"{\"command\": \"help\", \"args\": \"x\"}", "not a list"),
+            (b"\xff\xfe", "not JSON"),
+        ] {
+            let error = Request::read(message).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_is_answered_with_what_would_be_right() {
+        for (line, why) in [
+            ("", "Empty command"),
+            ("show", "show one of"),
+            ("show nothing", "show one of"),
+            ("worker", "add, remove or kill"),
+            ("worker add 0", "at least 1"),
+            ("worker add -1", "at least 1"),
+            ("worker add many", "at least 1"),
+            ("worker kill", "process number"),
+            ("shutdown later", "graceful or quick"),
+            ("reload now", "takes none"),
+            ("\x1b[2Jfrobnicate", "\\u{1b}[2jfrobnicate; help lists"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What operators and changed files ask for, and what operators are shown.
+
+use super::limits::CHANGES_MAX;
+use super::shutdown::Phase;
+use super::worker::State;
+use super::{Effect, Level, Supervisor};
+use crate::ids::{Generation, WorkerId};
+
+/// A file that was changed, and in which way: the same change reported twice is equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileChange {
+    /// Its path, as the application knows it.
+    pub path: String,
+    /// Its times and sizes in any form that differs when the file does.
+    pub stamp: String,
+}
+
+/// How many workers there are and of what generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// The generation that serves.
+    pub generation: Generation,
+    /// Workers wanted.
+    pub wanted: u32,
+    /// Workers the front may give requests.
+    pub ready: u32,
+    /// Workers whose end has not been seen, whatever their state.
+    pub processes: usize,
+    /// A new generation is being made.
+    pub reloading: bool,
+    /// Started, and not asked to stop.
+    pub serving: bool,
+}
+
+/// What has been done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Workers that were asked for.
+    pub spawned: u64,
+    /// Workers that were told to leave or killed.
+    pub ended: u64,
+    /// Generations begun after the first.
+    pub reloads: u64,
+}
+
+/// One worker, for showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Which; numbers go up, so it is its age as Gunicorn counts it.
+    pub id: WorkerId,
+    /// Its process, once it has one.
+    pub pid: Option<u32>,
+    /// Whose code it runs.
+    pub generation: Generation,
+    /// Its state in one word.
+    pub state: &'static str,
+    /// The application is loaded.
+    pub booted: bool,
+    /// It is ended by force.
+    pub aborted: bool,
+}
+
+impl Supervisor {
+    /// A picture for tests and for the control interface.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let ready = self.workers.values().filter(|worker| worker.is_ready()).count();
+        Census {
+            generation: self.current,
+            wanted: self.wanted,
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            processes: self.workers.len(),
+            reloading: self.candidate.is_some(),
+            serving: self.phase == Phase::Serving,
+        }
+    }
+
+    /// What has been done since the start.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Every worker whose end has not been seen, the oldest first.
+    pub fn views(&self) -> impl Iterator<Item = WorkerView> + '_ {
+        self.workers.values().map(|worker| {
+            let (state, booted, aborted) = described(worker.state);
+            let (id, pid, generation) = (worker.id, worker.pid, worker.generation);
+            WorkerView { id, pid, generation, state, booted, aborted }
+        })
+    }
+
+    /// It goes as soon as its successor is ready; one that does not serve yet goes at once.
+    pub(super) fn replace_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let pid = worker.pid;
+        match worker.state {
+            State::Ready { since, retiring: false } => {
+                worker.state = State::Ready { since, retiring: true };
+                self.log_worker(Level::Info, pid, "Replacing this worker, as asked");
+            }
+            State::Forking { .. } | State::Booting { .. } | State::Waiting => self.discard(id),
+            State::Ready { retiring: true, .. }
+            | State::Cancelled { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Dumping { .. }
+            | State::Aborting { .. }
+            | State::Killed { .. } => {}
+        }
+    }
+
+    /// Files that a worker runs were changed. Every worker reports the same change, and those of an
+    /// old generation report what their successors have read already.
+    pub(super) fn code_changed(&mut self, id: WorkerId, files: Vec<FileChange>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let is_of_interest =
+            worker.generation == self.current || self.is_candidate(worker.generation);
+        if !is_of_interest {
+            return;
+        }
+        let pid = worker.pid;
+        let new: Vec<FileChange> =
+            files.into_iter().filter(|change| !self.changes_seen.contains(change)).collect();
+        let Some(first) = new.first() else { return };
+        let others = match new.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        let text = format!("Worker reloading: {}{others} modified", first.path);
+        self.log_worker(Level::Info, pid, text);
+        if self.changes_seen.len() + new.len() > CHANGES_MAX {
+            self.changes_seen.clear();
+        }
+        self.changes_seen.extend(new.into_iter().take(CHANGES_MAX));
+        match self.phase {
+            Phase::Starting => self.reload_again = true,
+            Phase::Serving if self.candidate.is_some() => self.reload_again = true,
+            Phase::Serving => self.begin_candidate(),
+            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {}
+        }
+    }
+
+    /// Counts what an effect that is about to be given out does.
+    pub(super) fn count(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Fork { .. } => self.totals.spawned += 1,
+            Effect::ShutDownWorker { .. } => self.totals.ended += 1,
+            _ => {}
+        }
+    }
+}
+
+/// State, booted, aborted.
+fn described(state: State) -> (&'static str, bool, bool) {
+    match state {
+        State::Forking { .. } | State::Cancelled { .. } => ("forking", false, false),
+        State::Booting { .. } => ("booting", false, false),
+        State::Waiting => ("waiting", true, false),
+        State::Ready { retiring: false, .. } => ("ready", true, false),
+        State::Ready { retiring: true, .. } => ("retiring", true, false),
+        State::Draining { .. } => ("draining", true, false),
+        State::Stopping { .. } => ("stopping", true, false),
+        State::Dumping { .. } => ("stuck", true, true),
+        State::Aborting { .. } => ("aborting", true, true),
+        State::Killed { .. } => ("killed", true, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::supervise::limits::WORKERS_MAX;
+    use crate::supervise::{Event, Policy};
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    /// Performs effects as a calm system would: everything succeeds at once.
+    fn calm(machine: &mut Supervisor, log: &mut Vec<String>) {
+        while let Some(effect) = machine.poll_effect() {
+            let event = match effect {
+                Effect::SpawnZygote { generation } => {
+                    let policy = Policy { workers: 2, ..Policy::default() };
+                    Event::ZygoteReady { generation, policy }
+                }
+                Effect::Fork { worker, .. } => {
+                    let pid = u32::try_from(worker.0).unwrap() + 100;
+                    machine.handle(Event::Forked { worker, pid }, NOW);
+                    Event::WorkerReady { worker }
+                }
+                Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
+                Effect::ShutDownWorker { worker } => {
+                    let status = crate::supervise::ExitStatus::Code(0);
+                    Event::WorkerExited { worker, status }
+                }
+                Effect::RetireZygote { generation } => Event::ZygoteExited { generation },
+                Effect::Log(line) => {
+                    log.push(line.text);
+                    continue;
+                }
+                _ => continue,
+            };
+            machine.handle(event, NOW);
+        }
+    }
+
+    fn serving() -> Supervisor {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start, NOW);
+        calm(&mut machine, &mut Vec::new());
+        assert_eq!(machine.census().ready, 2);
+        machine
+    }
+
+    fn change(path: &str, stamp: &str) -> Vec<FileChange> {
+        vec![FileChange { path: path.to_owned(), stamp: stamp.to_owned() }]
+    }
+
+    #[test]
+    fn a_replaced_worker_leaves_after_its_successor_is_ready() {
+        let mut machine = serving();
+        let id = WorkerId(1);
+        machine.handle(Event::ReplaceWorker { worker: id }, NOW);
+        assert_eq!(machine.views().next().map(|view| view.state), Some("retiring"));
+        let mut log = Vec::new();
+        calm(&mut machine, &mut log);
+        let ids: Vec<u64> = machine.views().map(|view| view.id.0).collect();
+        assert_eq!(ids, [2, 3]);
+        assert_eq!(machine.totals(), Totals { spawned: 3, ended: 1, reloads: 0 });
+    }
+
+    #[test]
+    fn a_change_reported_by_every_worker_is_one_reload() {
+        let mut machine = serving();
+        for worker in [WorkerId(1), WorkerId(2)] {
+            machine.handle(Event::CodeChanged { worker, files: change("a.py", "1") }, NOW);
+        }
+        let mut log = Vec::new();
+        calm(&mut machine, &mut log);
+        assert_eq!(machine.census().generation, Generation(2));
+        assert_eq!(machine.totals().reloads, 1);
+        assert_eq!(log.iter().filter(|line| line.contains("a.py modified")).count(), 1);
+    }
+
+    #[test]
+    fn a_change_during_a_reload_is_followed_by_another_one() {
+        let mut machine = serving();
+        let first = Event::CodeChanged { worker: WorkerId(1), files: change("a.py", "1") };
+        machine.handle(first, NOW);
+        for worker in [WorkerId(1), WorkerId(2)] {
+            machine.handle(Event::CodeChanged { worker, files: change("a.py", "2") }, NOW);
+        }
+        calm(&mut machine, &mut Vec::new());
+        assert_eq!((machine.census().generation, machine.totals().reloads), (Generation(3), 2));
+        assert!(!machine.census().reloading);
+    }
+
+    #[test]
+    fn workers_of_an_old_generation_have_no_say() {
+        let mut machine = serving();
+        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
+        calm(&mut machine, &mut Vec::new());
+        machine.handle(Event::CodeChanged { worker: WorkerId(1), files: change("a.py", "1") }, NOW);
+        assert!(!machine.census().reloading);
+    }
+
+    #[test]
+    fn the_number_wanted_stays_within_its_limits() {
+        let mut machine = serving();
+        machine.handle(Event::WantWorkers(0), NOW);
+        assert_eq!(machine.census().wanted, 1);
+        machine.handle(Event::WantWorkers(u32::MAX), NOW);
+        assert_eq!(machine.census().wanted, WORKERS_MAX);
+    }
+}

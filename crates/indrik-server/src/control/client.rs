@@ -1,0 +1,196 @@
+//! The other side of the control socket: finding a running server and asking it.
+
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indrik_core::control::encode;
+use rustix::net::sockopt::socket_peercred;
+use serde_json::{Value as Json, json};
+
+use super::name;
+
+/// How long a server may take to answer: it may be busy with a configuration.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The longest answer taken: thousands of workers fit.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Which server is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one whose control socket is here; `@name` is an abstract one.
+    Socket(PathBuf),
+    /// The one with this process number.
+    Pid(u32),
+    /// The one that wrote this pid file.
+    PidFile(PathBuf),
+    /// The only one this user runs.
+    Only,
+}
+
+/// What went wrong, in one line, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What and where.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+fn trouble(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
+    Trouble { what: what.into(), hint: hint.into() }
+}
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    asked: u64,
+}
+
+impl Connection {
+    /// Finds the server and connects.
+    ///
+    /// # Errors
+    /// When there is none, or several, or it belongs to somebody else.
+    pub fn open(target: &Target) -> Result<Self, Trouble> {
+        let stream = match target {
+            Target::Socket(path) => connect_path(path)?,
+            Target::Pid(pid) => connect_pid(*pid)?,
+            Target::PidFile(path) => connect_pid(read_pid(path)?)?,
+            Target::Only => connect_pid(only_one()?)?,
+        };
+        let limit = Some(ANSWER_MAX);
+        let set = stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit));
+        set.map_err(|error| trouble(format!("cannot use the control socket: {error}"), ""))?;
+        Ok(Self { stream, asked: 0 })
+    }
+
+    /// Has the server do a command; its answer's data.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server says no.
+    pub fn call(&mut self, command: &str) -> Result<Json, Trouble> {
+        self.asked += 1;
+        let request = json!({"id": self.asked, "command": command, "args": []}).to_string();
+        let mut answer = self.exchange(request.as_bytes()).map_err(|error| {
+            trouble(
+                format!("the server did not answer: {error}"),
+                "it may have ended; its log says why",
+            )
+        })?;
+        if answer.get("status").and_then(Json::as_str) == Some("ok") {
+            return Ok(answer.get_mut("data").map_or(Json::Null, Json::take));
+        }
+        let text = answer.get("error").and_then(Json::as_str).unwrap_or("no reason given");
+        Err(trouble(text, "indrik ctl help lists the commands"))
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Json> {
+        self.stream.write_all(&encode(request))?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > ANSWER_BYTES_MAX {
+            let text = format!("an answer of {length} bytes is above the limit");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+}
+
+fn connect_path(path: &Path) -> Result<UnixStream, Trouble> {
+    let name = path.to_str().and_then(|text| text.strip_prefix('@'));
+    let stream = match name {
+        Some(name) => {
+            SocketAddr::from_abstract_name(name).and_then(|name| UnixStream::connect_addr(&name))
+        }
+        None => UnixStream::connect(path),
+    };
+    stream.map_err(|error| {
+        let what = format!("cannot connect to the control socket {}: {error}", path.display());
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run this as the server's user or as root",
+            io::ErrorKind::ConnectionRefused => "no server listens there any more; start it",
+            _ => "check control_socket in the server's settings",
+        };
+        trouble(what, hint)
+    })
+}
+
+fn connect_pid(pid: u32) -> Result<UnixStream, Trouble> {
+    let running = name::running(None).map_err(|error| no_proc(&error))?;
+    let Some((user, _)) = running.into_iter().find(|(_, found)| *found == pid) else {
+        return Err(trouble(
+            format!("process {pid} is no Indrik server with a control socket"),
+            "give the number of the master process; if its control socket is disabled, signals work",
+        ));
+    };
+    let stream = name::address(user, pid).and_then(|name| UnixStream::connect_addr(&name));
+    let stream = stream.map_err(|error| {
+        trouble(format!("cannot connect to the server {pid}: {error}"), "it may just have ended")
+    })?;
+    // Anybody may listen under that name.
+    let owner = socket_peercred(&stream).map(|peer| peer.uid);
+    let ours = rustix::process::geteuid();
+    if owner.is_ok_and(|owner| {
+        owner.as_raw() == user && (owner == ours || ours.is_root() || owner.is_root())
+    }) {
+        return Ok(stream);
+    }
+    Err(trouble(
+        format!("the control socket of process {pid} belongs to another user"),
+        "run this as the server's user or as root",
+    ))
+}
+
+fn read_pid(path: &Path) -> Result<u32, Trouble> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        trouble(
+            format!("cannot read the pid file {}: {error}", path.display()),
+            "is the server running, and is this the path of its --pid?",
+        )
+    })?;
+    text.trim().parse().map_err(|_| {
+        trouble(format!("{} holds no process number", path.display()), "name the server's pid file")
+    })
+}
+
+/// Root may mean anybody's server, everybody else their own.
+fn only_one() -> Result<u32, Trouble> {
+    let user = rustix::process::geteuid();
+    let user = (!user.is_root()).then_some(user.as_raw());
+    let running = name::running(user).map_err(|error| no_proc(&error))?;
+    match running.as_slice() {
+        [(_, pid)] => Ok(*pid),
+        [] => Err(trouble(
+            "no server of this user is running here",
+            "start one, or name its control socket with --socket PATH",
+        )),
+        several => {
+            let list: Vec<String> = several.iter().map(|(_, pid)| described(*pid)).collect();
+            Err(trouble(
+                format!("several servers are running: {}", list.join(", ")),
+                "choose one with --pid PID",
+            ))
+        }
+    }
+}
+
+/// A process's number and title.
+fn described(pid: u32) -> String {
+    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title).replace('\0', " ");
+    format!("{pid} ({})", title.trim())
+}
+
+fn no_proc(error: &io::Error) -> Trouble {
+    trouble(
+        format!("cannot look for servers in /proc: {error}"),
+        "name the control socket with --socket PATH",
+    )
+}

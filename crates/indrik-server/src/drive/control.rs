@@ -1,0 +1,323 @@
+//! The control socket's commands: what each of them reads or makes happen.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use indrik_core::control::{Command, HELP, Request, Show, Stop};
+use indrik_core::settings::{Config, ControlSocket};
+use indrik_core::supervise::{Event, Level, Signal, WorkerView};
+use serde_json::{Value as Json, json};
+
+use super::Drive;
+use super::wait::Woken;
+use crate::control::{ControlServer, Open, error, open};
+use crate::front::Listener;
+
+/// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
+const SHOWN_SETTINGS: [&str; 20] = [
+    "bind",
+    "workers",
+    "worker_class",
+    "threads",
+    "timeout",
+    "graceful_timeout",
+    "keepalive",
+    "max_requests",
+    "max_requests_jitter",
+    "worker_connections",
+    "preload_app",
+    "daemon",
+    "pidfile",
+    "proc_name",
+    "reload",
+    "dirty_workers",
+    "dirty_apps",
+    "dirty_timeout",
+    "control_socket",
+    "control_socket_disable",
+];
+
+/// The control socket as the loop holds it.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) server: ControlServer,
+    /// The path and mode that are in use or could not be had.
+    path: Option<(PathBuf, u32)>,
+    listeners: Vec<Json>,
+}
+
+/// What a command answers, and what is to happen once the answer is on its way.
+type Done = (Json, Option<Event>);
+
+impl Drive {
+    /// Opens, keeps or closes the control sockets as the settings want it. The server runs without
+    /// what cannot be had.
+    pub(super) fn open_control(&mut self, config: &Config) {
+        let path = match &config.control_socket {
+            None => {
+                self.control.server.listen_on(Vec::new());
+                self.control.path = None;
+                return;
+            }
+            Some(ControlSocket::Auto) => None,
+            Some(ControlSocket::Path(path)) => {
+                Some((config.chdir.join(path), config.control_socket_mode))
+            }
+        };
+        let old = self.control.server.take_sockets();
+        let same_path = path == self.control.path;
+        let (mut kept, mut replaced): (Vec<Open>, Vec<Open>) =
+            old.into_iter().partition(|socket| socket.checks_user || same_path);
+        if !kept.iter().any(|socket| socket.checks_user) {
+            kept.extend(self.open_or_warn(None));
+        }
+        if let Some((path, mode)) = path.as_ref().filter(|_| !same_path) {
+            // A change of the mode only: the file is the old socket's still.
+            replaced.retain(|socket| socket.shown != path.display().to_string());
+            kept.extend(self.open_or_warn(Some((path, *mode))));
+        }
+        self.control.path = path;
+        self.control.server.listen_on(kept);
+    }
+
+    fn open_or_warn(&self, path: Option<(&PathBuf, u32)>) -> Option<Open> {
+        match open(path.map(|(path, mode)| (path.as_path(), mode))) {
+            Ok(socket) => {
+                let level = if path.is_some() { Level::Info } else { Level::Debug };
+                self.log.write(level, &format!("Control socket listening at {}", socket.shown));
+                Some(socket)
+            }
+            Err(error) => {
+                let text = format!("Cannot open the control socket, going on without it: {error}");
+                self.log.write(Level::Warning, &text);
+                None
+            }
+        }
+    }
+
+    /// Notes the listening sockets, for showing, before the front takes them.
+    pub(super) fn note_listeners(&mut self) {
+        let sockets = self.shown_addresses.iter().zip(&self.sockets);
+        self.control.listeners = sockets
+            .map(|(address, socket)| {
+                json!({"address": address, "fd": socket.as_fd().as_raw_fd(), "type": family(socket)})
+            })
+            .collect();
+    }
+
+    /// Serves the clients that have something to say.
+    pub(super) fn take_commands(&mut self, woken: &Woken) {
+        let now = Instant::now();
+        self.control.server.expire(now);
+        for token in &woken.control {
+            for (client, asked) in self.control.server.ready(*token, now) {
+                match asked {
+                    Ok(request) => self.take_command(client, request, now),
+                    Err(why) => self.control.server.refuse(client, &why, now),
+                }
+            }
+        }
+    }
+
+    fn take_command(&mut self, client: u64, request: Request, now: Instant) {
+        let (answer, event) = match Command::parse(&request.words) {
+            Ok(command) => {
+                let (data, event) = self.command(command);
+                (json!({"id": request.id, "status": "ok", "data": data}), event)
+            }
+            Err(why) => (error(request.id, &why), None),
+        };
+        // First the answer: the event may be the end of this process.
+        self.control.server.answer(client, &answer, now);
+        if let Some(event) = event {
+            self.feed(event);
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Done {
+        match command {
+            Command::Show(what) => (self.show(what), None),
+            Command::AddWorkers(count) => {
+                let (previous, total) = self.resize(|wanted| wanted.saturating_add(count));
+                let added = total.saturating_sub(previous);
+                (json!({"added": added, "previous": previous, "total": total}), None)
+            }
+            Command::RemoveWorkers(count) => {
+                let (previous, total) = self.resize(|wanted| wanted.saturating_sub(count));
+                let removed = previous.saturating_sub(total);
+                (json!({"removed": removed, "previous": previous, "total": total}), None)
+            }
+            Command::ReplaceWorker(pid) => self.replace_worker(pid),
+            Command::Dirty => {
+                (json!({"success": false, "error": "Dirty arbiter not running"}), None)
+            }
+            Command::Reload => (json!({"status": "reloading"}), signal(Signal::Hup)),
+            Command::Reopen => (json!({"status": "reopening"}), signal(Signal::Usr1)),
+            Command::ShutDown(Stop::Graceful) => {
+                (json!({"status": "shutting_down", "mode": "graceful"}), signal(Signal::Term))
+            }
+            Command::ShutDown(Stop::Quick) => {
+                (json!({"status": "shutting_down", "mode": "quick"}), signal(Signal::Int))
+            }
+            Command::Help => (json!({"commands": BTreeMap::from(HELP)}), None),
+        }
+    }
+
+    /// Workers wanted before and after.
+    fn resize(&mut self, change: impl Fn(u32) -> u32) -> (u32, u32) {
+        let previous = self.machine.census().wanted;
+        self.feed(Event::WantWorkers(change(previous)));
+        (previous, self.machine.census().wanted)
+    }
+
+    fn replace_worker(&self, pid: u32) -> Done {
+        match self.machine.views().find(|view| view.pid == Some(pid)) {
+            Some(view) => {
+                let event = Event::ReplaceWorker { worker: view.id };
+                (json!({"success": true, "killed": pid}), Some(event))
+            }
+            None => {
+                let why = format!("Worker {pid} not found");
+                (json!({"success": false, "error": why}), None)
+            }
+        }
+    }
+
+    fn show(&self, what: Show) -> Json {
+        match what {
+            Show::All => self.show_all(),
+            Show::Workers => {
+                let workers = self.shown_workers();
+                json!({"count": workers.len(), "workers": workers})
+            }
+            Show::Dirty => json!({"enabled": false, "pid": null, "workers": [], "apps": []}),
+            Show::Config => self.show_config(),
+            Show::Stats => self.show_stats(),
+            Show::Listeners => {
+                let listeners = &self.control.listeners;
+                json!({"count": listeners.len(), "listeners": listeners})
+            }
+        }
+    }
+
+    fn show_all(&self) -> Json {
+        let mut workers = self.shown_workers();
+        for worker in &mut workers {
+            worker["type"] = "web".into();
+        }
+        json!({
+            "arbiter": {"pid": std::process::id(), "type": "arbiter", "role": "master"},
+            "web_worker_count": workers.len(),
+            "web_workers": workers,
+            "dirty_arbiter": null,
+            "dirty_workers": [],
+            "dirty_worker_count": 0,
+        })
+    }
+
+    /// Gunicorn's fields, and generation, state and requests of ours.
+    fn shown_workers(&self) -> Vec<Json> {
+        let loads = self.front.as_ref().map(crate::front::Front::loads).unwrap_or_default();
+        let shown = |view: WorkerView| {
+            let load = loads.get(&view.id);
+            json!({
+                "pid": view.pid,
+                "age": view.id.0,
+                "booted": view.booted,
+                "aborted": view.aborted,
+                "last_heartbeat": self.heartbeat_age(view.id),
+                "generation": view.generation.0,
+                "state": view.state,
+                "requests": load.map_or(0, |load| load.served),
+                "in_flight": load.map_or(0, |load| load.in_flight),
+            })
+        };
+        // One whose fork is under way is no process yet.
+        self.machine.views().filter(|view| view.pid.is_some()).map(shown).collect()
+    }
+
+    fn show_stats(&self) -> Json {
+        let (census, totals) = (self.machine.census(), self.machine.totals());
+        let mut stats = json!({
+            "uptime": (self.started.elapsed().as_secs_f64() * 100.0).round() / 100.0,
+            "pid": std::process::id(),
+            "workers_current": census.processes,
+            "workers_target": census.wanted,
+            "workers_spawned": totals.spawned,
+            "workers_killed": totals.ended,
+            "reloads": totals.reloads,
+            "dirty_arbiter_pid": null,
+            "generation": census.generation.0,
+            "workers_ready": census.ready,
+            "reloading": census.reloading,
+            "serving": census.serving,
+        });
+        if let Some(front) = &self.front {
+            let front = front.stats();
+            stats["connections"] = front.connections.into();
+            stats["requests_in_flight"] = front.in_flight.into();
+            stats["requests_waiting"] = front.waiting.into();
+            stats["requests_refused"] = front.counts.refused.into();
+            stats["requests_timed_out"] = front.counts.timed_out.into();
+        }
+        stats
+    }
+
+    fn show_config(&self) -> Json {
+        let current = self.configs.get(&self.machine.census().generation);
+        let Some(config) = current else { return json!({}) };
+        let all = serde_json::to_value(&**config).unwrap_or_default();
+        let shown = SHOWN_SETTINGS.iter().map(|name| {
+            let value = match *name {
+                "bind" => config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+                "dirty_workers" => 0.into(),
+                "dirty_apps" => json!([]),
+                "dirty_timeout" => 300.into(),
+                name => plain(all.get(name).cloned().unwrap_or_default()),
+            };
+            ((*name).to_owned(), value)
+        });
+        Json::Object(shown.collect())
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
+fn signal(signal: Signal) -> Option<Event> {
+    Some(Event::Signal(signal))
+}
+
+/// A whole number of seconds without the point, as users write it.
+fn plain(value: Json) -> Json {
+    const WHOLE_MAX: f64 = 1e15;
+    match value.as_f64() {
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < WHOLE_MAX => {
+            format!("{number:.0}").parse::<i64>().map_or(value, Json::from)
+        }
+        _ => value,
+    }
+}
+
+fn family(socket: &Listener) -> &'static str {
+    match socket {
+        Listener::Unix(..) => "unix",
+        Listener::Tcp(socket) => match socket.local_addr() {
+            Ok(address) if address.is_ipv6() => "tcp6",
+            _ => "tcp",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_seconds_are_shown_as_whole_numbers() {
+        assert_eq!(plain(json!(30.0)), json!(30));
+        assert_eq!(plain(json!(0.5)), json!(0.5));
+        assert_eq!(plain(json!("30.0")), json!("30.0"));
+        assert_eq!(plain(json!(null)), json!(null));
+    }
+}
