@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use indrik_core::supervise::{Effect, Event, Level, Signal, Supervisor};
+use indrik_core::ids::WorkerId;
+use indrik_core::supervise::{Effect, Event, FileChange, Level, Signal, Supervisor};
 
 use crate::os::{Faults, Os};
 
@@ -87,8 +88,35 @@ impl World {
                 let signal = harmless[self.os.random.below(harmless.len())];
                 self.signal(signal);
             }
+            if self.os.random.percent(40) {
+                self.operate();
+            }
             if self.os.random.percent(5) {
                 self.kill_all_workers();
+            }
+        }
+    }
+
+    /// An operator replaces a worker or changes their number; or files are saved, which one or two
+    /// workers report.
+    fn operate(&mut self) {
+        let workers: Vec<WorkerId> = self.machine.views().map(|view| view.id).collect();
+        if workers.is_empty() {
+            return;
+        }
+        let worker = workers[self.os.random.below(workers.len())];
+        match self.os.random.below(4) {
+            0 => self.step(Event::ReplaceWorker { worker }),
+            1 => {
+                let wanted = u32::try_from(self.os.random.below(9)).unwrap();
+                self.step(Event::WantWorkers(wanted));
+            }
+            _ => {
+                let path = format!("m{}.py", self.os.random.below(3));
+                let files = vec![FileChange { path, stamp: format!("{:?}", self.now) }];
+                self.step(Event::CodeChanged { worker, files: files.clone() });
+                let other = workers[self.os.random.below(workers.len())];
+                self.step(Event::CodeChanged { worker: other, files });
             }
         }
     }
