@@ -261,6 +261,13 @@ class Hooks:
         self.attempt("worker_int", self.worker)
         self.worker_exit()
 
+    def code_changed(self) -> None:
+        """A file of this worker was changed, so it will be followed by another one. In the thread that
+        saw it, as in Gunicorn."""
+        if self.worker._alive:
+            self.worker._alive = False
+            self.attempt("worker_int", self.worker)
+
     def abort(self) -> None:
         """SIGABRT: the worker hung."""
         self.worker._alive = False

@@ -65,6 +65,19 @@ class Reloader:
         self._of_failure = failure_files(error)
         self.refresh()
 
+    def page(self, error: LoadError) -> Callable[..., list[bytes]]:
+        """A WSGI application that answers everything with the failure, as text."""
+        parts = [error.message, error.hint, error.traceback, "It is loaded again as soon as a file changes."]
+        text = "The application could not be loaded.\n\n" + "\n\n".join(part for part in parts if part) + "\n"
+        body = text.encode("utf-8", "backslashreplace")
+
+        def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+            start_response("500 Internal Server Error", headers)
+            return [body]
+
+        return application
+
     def stop(self) -> None:
         """Ends the thread, before the interpreter ends."""
         self._stopping = True
@@ -163,17 +176,3 @@ def _thread(name: str) -> Any:
     if "eventlet.patcher" in sys.modules:
         return getattr(sys.modules["eventlet.patcher"].original("_thread"), name)
     return getattr(_thread, name)
-
-
-def failure_page(error: LoadError) -> Callable[..., list[bytes]]:
-    """A WSGI application that answers everything with the failure, as text."""
-    parts = [error.message, error.hint, error.traceback, "It is loaded again as soon as a file changes."]
-    text = "The application could not be loaded.\n\n" + "\n\n".join(part for part in parts if part) + "\n"
-    body = text.encode("utf-8", "backslashreplace")
-
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-        start_response("500 Internal Server Error", headers)
-        return [body]
-
-    return application

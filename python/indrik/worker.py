@@ -39,25 +39,41 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks)
-    if hooks is None:
-        return _run(config, channel, control, app, None)
+    watcher = _watch(control, config, hooks) if config["reload"] else None
+    if hooks is None and watcher is None:
+        return _run(config, channel, control, app, None, None)
     try:
-        return _run(config, channel, control, app, hooks)
+        return _run(config, channel, control, app, hooks, watcher)
     finally:
-        hooks.worker_exit()
-
-
-def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> int:
-    try:
+        if watcher is not None:
+            watcher.stop()
         if hooks is not None:
-            hooks.post_fork()
-        run = _prepare(config, channel, control, app, hooks)
-    except loader.LoadError as error:
-        return _boot_failed(control, error)
+            hooks.worker_exit()
+
+
+def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:
+    from indrik import reloader
+
+    return reloader.start(config, control, hooks and hooks.code_changed)
+
+
+def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, watcher: Any) -> int:
     try:
+        try:
+            if hooks is not None:
+                hooks.post_fork()
+            run = _prepare(config, channel, control, app, hooks)
+        except loader.LoadError as error:
+            raise NotReady(error) from None
+        if watcher is not None:
+            watcher.refresh()
         return run()
     except NotReady as error:
-        return _boot_failed(control, error.failure)
+        if watcher is None:
+            return _boot_failed(control, error.failure)
+        watcher.failed(error.failure)
+        send(control, {"event": "load_failed", **describe(error.failure)})
+        return _run_wsgi(config, channel, control, watcher.page(error.failure), 0, hooks)
 
 
 class NotReady(Exception):
@@ -79,6 +95,8 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
         from indrik import spew
 
         spew.install()
+    if isinstance(app, loader.LoadError):
+        raise app
     if app is None:
         app = loader.load_configured(config)
     interface = loader.interface_of(app, spec)

@@ -180,7 +180,7 @@ class Zygote:
         if self._hooks is not None:
             self._hooks.begin(config, workers_before, announce, self._tell)
         if config["preload_app"]:
-            self._app = loader.load_configured(config)
+            self._app = self._preload()
 
     def _announce(self, request: dict[str, Any]) -> None:
         """The sockets are bound."""
@@ -199,6 +199,15 @@ class Zygote:
         redirect_errors(self._config)
         if self._hooks is not None:
             self._hooks.server.log.reopen_files()
+
+    def _preload(self) -> Any:
+        """The application, or why there is none, if workers are to show that and wait for a change."""
+        try:
+            return loader.load_configured(self._config)
+        except loader.LoadError as error:
+            if self._config["reload"]:
+                return error
+            raise
 
     def _check(self, request: dict[str, Any]) -> None:
         """Loads the application the way a worker does, for commands that do not serve."""

@@ -262,7 +262,9 @@ class TestBrokenCode:
 
     @pytest.mark.indrik_only
     def test_a_start_up_that_fails_is_shown(self, app):
-        lifespan = "    if scope['type'] == 'lifespan':\n        await receive()\n        raise RuntimeError(helper.VALUE)\n"
+        lifespan = (
+            "    if scope['type'] == 'lifespan':\n        await receive()\n        raise RuntimeError(helper.VALUE)\n"
+        )
         app.write("reloaded.py", ASGI.replace("    assert", lifespan + "    assert", 1))
         app.start()
         app.shows("RuntimeError: 1", 500)

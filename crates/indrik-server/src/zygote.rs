@@ -131,6 +131,8 @@ pub(crate) enum WorkerNote {
         capacity: usize,
     },
     BootFailed(BootFailure),
+    /// It shows why the application could not be loaded, and watches for a change.
+    LoadFailed(BootFailure),
     Stopping,
     UsedUp,
     /// Files that it runs were changed: path and stamp of each.

@@ -97,6 +97,23 @@ pub struct Failure {
     pub traceback: String,
 }
 
+impl Failure {
+    /// One block for the log: what failed, what to do, and the traceback.
+    #[must_use]
+    pub fn told(&self, what: &str) -> String {
+        let mut text = format!("{what}: {}", self.message);
+        if !self.hint.is_empty() {
+            text.push_str("\n  hint: ");
+            text.push_str(&self.hint);
+        }
+        if !self.traceback.is_empty() {
+            text.push('\n');
+            text.push_str(self.traceback.trim_end());
+        }
+        text
+    }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {

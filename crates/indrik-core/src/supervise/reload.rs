@@ -419,17 +419,7 @@ impl Supervisor {
         }
     }
 
-    /// One block: what failed, what to do, and the traceback.
     pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
-        let mut text = format!("{what}: {}", failure.message);
-        if !failure.hint.is_empty() {
-            text.push_str("\n  hint: ");
-            text.push_str(&failure.hint);
-        }
-        if !failure.traceback.is_empty() {
-            text.push('\n');
-            text.push_str(failure.traceback.trim_end());
-        }
-        self.log(Level::Error, text);
+        self.log(Level::Error, failure.told(what));
     }
 }

@@ -77,6 +77,9 @@ impl Drive {
         let addresses = self.shown_addresses.join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
+        if config.reload {
+            self.log.write(Level::Warning, "Reloader is on. Use in development only!");
+        }
         self.open_control(config);
         Ok(())
     }

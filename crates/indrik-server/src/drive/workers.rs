@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{Event, FileChange, Level};
+use indrik_core::supervise::{Event, Failure, FileChange, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
@@ -168,6 +168,13 @@ impl Drive {
             }
             WorkerNote::BootFailed(failure) => {
                 self.feed(Event::WorkerBootFailed { worker: id, failure: failure.into() });
+            }
+            WorkerNote::LoadFailed(failure) => {
+                let what = "The application cannot be loaded; requests are answered with why";
+                let text = Failure::from(failure).told(what);
+                let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
+                let pid = child.map_or_else(std::process::id, Child::pid);
+                self.log.write_about(Level::Error, pid, &text);
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
