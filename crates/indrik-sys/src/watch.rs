@@ -294,7 +294,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let file = directory.path().join("app.py");
             fs::write(&file, "1").unwrap();
-            watch.update(&[file.clone()], &[]);
+            watch.update(std::slice::from_ref(&file), &[]);
             let changed = |what: &str| {
                 let changes = watch.wait(LONG).unwrap();
                 assert_eq!(paths(&changes), [file.as_path()], "{what}");
@@ -333,9 +333,9 @@ mod tests {
         watch.update(&[], &[]);
         fs::write(&module, "").unwrap();
         fs::write(&template, "").unwrap();
-        watch.update(&[module.clone()], &[]);
+        watch.update(std::slice::from_ref(&module), &[]);
         assert_eq!(watch.wait(NOW).unwrap(), []);
-        watch.update(&[module], &[template.clone()]);
+        watch.update(&[module], std::slice::from_ref(&template));
         assert_eq!(paths(&watch.wait(NOW).unwrap()), [template.as_path()]);
     }
 
@@ -347,7 +347,7 @@ mod tests {
             fs::create_dir(&there).unwrap();
             fs::write(there.join("real.py"), "1").unwrap();
             std::os::unix::fs::symlink(there.join("real.py"), &link).unwrap();
-            watch.update(&[link.clone()], &[]);
+            watch.update(std::slice::from_ref(&link), &[]);
             fs::write(there.join("real.py"), "22").unwrap();
             assert_eq!(paths(&watch.wait(LONG).unwrap()), [link.as_path()]);
         }

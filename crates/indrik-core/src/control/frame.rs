@@ -25,7 +25,7 @@ impl Frames {
     ///
     /// # Errors
     /// When its length is above the limit: nothing after it can be read any more.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
+    pub fn take_message(&mut self) -> Result<Option<Vec<u8>>, TooLong> {
         let Some((length, rest)) = self.bytes.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
@@ -65,7 +65,7 @@ mod tests {
             let mut found = Vec::new();
             for part in stream.chunks(step) {
                 frames.push(part);
-                while let Some(message) = frames.next().unwrap() {
+                while let Some(message) = frames.take_message().unwrap() {
                     found.push(message);
                 }
             }
@@ -78,9 +78,9 @@ mod tests {
     fn a_length_above_the_limit_is_refused_before_its_bytes_arrive() {
         let mut frames = Frames::default();
         frames.push(&[0xff, 0xff, 0xff]);
-        assert_eq!(frames.next(), Ok(None));
+        assert_eq!(frames.take_message(), Ok(None));
         assert!(frames.is_midway());
         frames.push(&[0xff]);
-        assert_eq!(frames.next(), Err(TooLong(u32::MAX)));
+        assert_eq!(frames.take_message(), Err(TooLong(u32::MAX)));
     }
 }

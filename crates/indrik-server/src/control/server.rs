@@ -221,7 +221,7 @@ impl Client {
         self.frames.push(&bytes[..count]);
         let mut asked = Vec::new();
         loop {
-            match self.frames.next() {
+            match self.frames.take_message() {
                 Ok(Some(message)) => {
                     let request = Request::read(&message);
                     let broken = request.is_err();
