@@ -429,6 +429,21 @@ class TestWithoutSettings:
         assert ctl(*name, "stop").returncode == 0
         assert server.wait_for_exit() == 0
 
+    def test_a_reload_and_a_stop_can_be_waited_for(self, start, tmp_path):
+        config = tmp_path / "gunicorn.conf.py"
+        config.write_text("")
+        server = start("wsgi_app:app", "--config", str(config))
+        name = ("--pid", str(server.process.pid), "--wait")
+        before = server.workers()
+        assert ctl(*name, "reload").returncode == 0
+        server.wait_for_log("Generation 2 serves")
+        config.write_text("workers = \n")
+        done = ctl(*name, "reload")
+        assert done.returncode == 1 and "the old one serves on" in done.stderr
+        assert not set(before) & set(server.workers(generation=2))
+        assert ctl(*name, "stop").returncode == 0
+        assert server.process.wait(5) == 0
+
     def test_requests_and_workers_are_counted(self, start, connect):
         server = start("wsgi_app:app", "--workers", "1")
         for _ in range(3):

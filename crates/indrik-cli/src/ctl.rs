@@ -1,6 +1,8 @@
 //! `indrik ctl`: talks to a running server.
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
 use indrik_core::control::HELP;
@@ -13,14 +15,19 @@ use crate::Failure;
 const SOCKET: &str = "socket";
 const PID: &str = "pid";
 const JSON: &str = "json";
+const WAIT: &str = "wait";
 const HELP_FLAG: &str = "help";
 const WORDS: &str = "words";
+
+/// How often a reload that is waited for is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What `indrik ctl` was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ctl {
     target: Target,
     json: bool,
+    wait: bool,
     help: bool,
     words: Vec<String>,
 }
@@ -46,6 +53,7 @@ impl Ctl {
         Ok(Self {
             target: socket.or(pid).unwrap_or(Target::Only),
             json: matches.get_flag(JSON),
+            wait: matches.get_flag(WAIT),
             help: matches.get_flag(HELP_FLAG),
             words,
         })
@@ -61,6 +69,8 @@ impl Ctl {
         if command == "status" {
             return self.status(&mut connection).map_err(failure);
         }
+        let before =
+            if self.wait { Some(connection.call("show stats").map_err(failure)?) } else { None };
         let answer = connection.call(&command).map_err(failure)?;
         // Gunicorn's shape for a command that was understood and could not be done.
         if answer.get("success") == Some(&Json::Bool(false)) {
@@ -70,6 +80,9 @@ impl Ctl {
                 place: None,
                 hint: Some("indrik ctl show workers lists the workers".to_owned()),
             }]));
+        }
+        if let Some(before) = before {
+            wait(&mut connection, &answer, &before).map_err(failure)?;
         }
         Ok(if self.json { pretty(&answer) } else { text(&command, &answer) })
     }
@@ -107,6 +120,28 @@ impl Ctl {
     }
 }
 
+/// Waits until what a command began is done: a reload, or the end of the server.
+fn wait(connection: &mut Connection, answer: &Json, before: &Json) -> Result<(), Trouble> {
+    match answer.get("status").and_then(Json::as_str) {
+        Some("shutting_down") => return connection.wait_for_end(),
+        Some("reloading") => {}
+        _ => return Ok(()),
+    }
+    loop {
+        let now = connection.call("show stats")?;
+        if now.get("generation") != before.get("generation") {
+            return Ok(());
+        }
+        if now.get("reloading") != Some(&Json::Bool(true)) {
+            return Err(Trouble {
+                what: "the new generation could not start; the old one serves on".to_owned(),
+                hint: "the server's error log says why".to_owned(),
+            });
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+}
+
 fn command() -> Command {
     Command::new("indrik ctl")
         .no_binary_name(true)
@@ -115,6 +150,7 @@ fn command() -> Command {
         .arg(Arg::new(SOCKET).short('s').long("socket").conflicts_with(PID))
         .arg(Arg::new(PID).short('p').long("pid"))
         .arg(Arg::new(JSON).short('j').long("json").action(ArgAction::SetTrue))
+        .arg(Arg::new(WAIT).short('w').long("wait").action(ArgAction::SetTrue))
         .arg(Arg::new(HELP_FLAG).short('h').long("help").action(ArgAction::SetTrue))
         .arg(Arg::new(WORDS).action(ArgAction::Append).num_args(0..))
 }
@@ -144,10 +180,11 @@ fn help() -> String {
         ("stop [quick]", "shutdown"),
     ];
     let mut text = String::from(
-        "Talk to a running server.\n\nUsage: indrik ctl [-s SOCKET | -p PID] [-j] [COMMAND]\n\n  \
+        "Talk to a running server.\n\nUsage: indrik ctl [-s SOCKET | -p PID] [-j] [-w] [COMMAND]\n\n  \
          -s, --socket SOCKET  its control socket: a path, or @NAME for an abstract one\n  \
          -p, --pid PID        the number of its master process, or its pid file\n  \
-         -j, --json           print the answer as JSON\n\n\
+         -j, --json           print the answer as JSON\n  \
+         -w, --wait           reload, stop: wait until it is done; a reload that fails is exit code 1\n\n\
          Without -s and -p the only server of this user is meant.\n\nCommands:\n",
     );
     for (command, meaning) in ours.into_iter().chain(commands) {

@@ -88,6 +88,22 @@ impl Connection {
         Err(trouble(text, "indrik ctl help lists the commands"))
     }
 
+    /// Waits until the server has ended: then it closes the connection.
+    ///
+    /// # Errors
+    /// When that cannot be waited for.
+    pub fn wait_for_end(&mut self) -> Result<(), Trouble> {
+        let waited = self.stream.set_read_timeout(None).and_then(|()| {
+            let mut nothing = Vec::new();
+            self.stream.read_to_end(&mut nothing)
+        });
+        match waited {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+            Err(error) => Err(trouble(format!("cannot wait for the server's end: {error}"), "")),
+        }
+    }
+
     fn exchange(&mut self, request: &[u8]) -> io::Result<Json> {
         self.stream.write_all(&encode(request))?;
         let mut length = [0; 4];
