@@ -179,6 +179,14 @@ class TestChanges:
             app.write(name, "N = 1\n")
         app.shows("1")
 
+    def test_worker_int_is_called_in_a_worker_whose_code_has_changed(self, app):
+        config = app.write("hooks.py", "def worker_int(worker):\n    worker.log.info('interrupted')\n")
+        server = app.start("--config", str(config), "--workers", "1")
+        app.shows("1")
+        app.write("helper.py", "VALUE = 2\n")
+        server.wait_for_log("interrupted")
+        app.shows("2")
+
     def test_a_server_that_reloads_stops_as_others_do(self, app):
         server = app.start("--workers", "2")
         app.shows("1")

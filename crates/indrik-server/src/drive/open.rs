@@ -80,7 +80,7 @@ impl Drive {
         if config.reload {
             self.log.write(Level::Warning, "Reloader is on. Use in development only!");
         }
-        self.open_control(config);
+        self.open_control(&config);
         Ok(())
     }
 
