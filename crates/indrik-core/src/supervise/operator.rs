@@ -195,7 +195,7 @@ mod tests {
                     let status = crate::supervise::ExitStatus::Code(0);
                     Event::WorkerExited { worker, status }
                 }
-                Effect::RetireZygote { generation } => Event::ZygoteExited { generation },
+                Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
                 Effect::Log(line) => {
                     log.push(line.text);
                     continue;
