@@ -42,8 +42,9 @@ class Reloader:
     def __init__(self, config: dict[str, Any], report: Callable[[list[tuple[str, str]]], None]) -> None:
         self._report = report
         self._extra = [os.path.abspath(name) for name in config["reload_extra_files"] or ()]
-        if config.get("config") and os.path.exists(config["config"]):
-            self._extra.append(os.path.abspath(config["config"]))
+        # `python:MODULE` is no file, and is watched as a module.
+        if config["config_path"] and os.path.exists(config["config_path"]):
+            self._extra.append(config["config_path"])
         self._of_failure: list[str] = []
         self._watch = _open(config["reload_engine"])
         self._running = _thread("allocate_lock")()

@@ -170,6 +170,8 @@ class Zygote:
         config = self._config = request["config"]
         self._generation = request["generation"]
         self._title = request["title"]
+        # Named from where the server was started, which is left here.
+        config["config_path"] = config["config"] and os.path.abspath(config["config"].removeprefix("file:"))
         enter(config)
         redirect_errors(config)
         # Workers inherit the handler.

@@ -290,14 +290,15 @@ class TestBrokenCode:
 
     @pytest.mark.indrik_only  # Gunicorn does not read its configuration for this.
     def test_a_changed_configuration_is_read_and_a_broken_one_leaves_the_old_generation(self, app):
-        config = app.write("gunicorn.conf.py", "raw_env = ['NAME=first']\n")
+        config = app.write("settings/gunicorn.conf.py", "raw_env = ['NAME=first']\n")
         app.write("helper.py", "import os\nVALUE = os.environ['NAME']\n")
-        server = app.start("--config", str(config))
+        # As it is named from the directory the server is started in, not from `--chdir`.
+        server = app.start("--config", os.path.relpath(config))
         app.shows("first")
-        app.write("gunicorn.conf.py", "raw_env = [\n")
+        app.write("settings/gunicorn.conf.py", "raw_env = [\n")
         server.wait_for_log("Reload failed")
         app.shows("first")
-        app.write("gunicorn.conf.py", "raw_env = ['NAME=second']\n")
+        app.write("settings/gunicorn.conf.py", "raw_env = ['NAME=second']\n")
         app.shows("second")
 
 

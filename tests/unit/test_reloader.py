@@ -58,7 +58,7 @@ class TestWatching:
     """With the real watch, waiting for its reports."""
 
     def config(self, **settings: Any) -> dict[str, Any]:
-        return {"reload_extra_files": [], "reload_engine": "auto", "config": None, **settings}
+        return {"reload_extra_files": [], "reload_engine": "auto", "config_path": None, **settings}
 
     def test_a_change_is_reported_once_and_the_next_one_again(self, tmp_path: Path):
         extra = tmp_path / "page.html"
@@ -104,7 +104,7 @@ class TestWatching:
 
 def test_the_page_shows_message_hint_and_traceback():
     error = loader.LoadError("boot", "it failed", "mend it", "Traceback …\ud800")
-    watcher = reloader.Reloader({"reload_extra_files": None, "reload_engine": "poll", "config": None}, print)
+    watcher = reloader.Reloader({"reload_extra_files": None, "reload_engine": "poll", "config_path": None}, print)
     started: list[Any] = []
     body = b"".join(watcher.page(error)({}, lambda status, headers: started.extend([status, dict(headers)])))
     assert started[0].startswith("500 ")
