@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -112,3 +113,39 @@ def test_the_page_shows_message_hint_and_traceback():
     assert started[1]["Content-Length"] == str(len(body))
     for part in ("it failed", "mend it", "Traceback"):
         assert part.encode() in body
+
+
+PATCHED = """
+import {library}
+{patch}
+import subprocess
+import sys
+sys.path.insert(0, {python!r})
+from indrik import reloader
+told = reloader._thread("allocate_lock")()
+told.acquire()
+watcher = reloader.Reloader(
+    {{"reload_extra_files": [{file!r}], "reload_engine": "auto", "config_path": None}},
+    lambda files: told.release(),
+)
+watcher.start()
+open({file!r}, "w").write("changed")
+# Holds the only thread the library knows of: nothing of it can run meanwhile.
+assert told.acquire(True, 20)
+watcher.stop()
+print("seen")
+"""
+
+
+@pytest.mark.parametrize(
+    ("library", "patch"),
+    [("gevent.monkey", "gevent.monkey.patch_all()"), ("eventlet", "eventlet.monkey_patch()")],
+)
+def test_it_runs_in_a_real_thread_when_threads_are_patched(tmp_path: Path, library: str, patch: str):
+    pytest.importorskip(library.partition(".")[0])
+    file = tmp_path / "page.html"
+    file.write_text("")
+    python = str(Path(reloader.__file__).parent.parent)
+    program = PATCHED.format(library=library, patch=patch, python=python, file=str(file))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "seen\n", done.stderr
