@@ -26,7 +26,7 @@ pub struct Census {
     pub ready: u32,
     /// Workers whose end has not been seen, whatever their state.
     pub processes: usize,
-    /// A new generation is being made.
+    /// A new generation is being made, or will be as soon as that can begin.
     pub reloading: bool,
     /// Started, and not asked to stop.
     pub serving: bool,
@@ -70,7 +70,7 @@ impl Supervisor {
             wanted: self.wanted,
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             processes: self.workers.len(),
-            reloading: self.candidate.is_some(),
+            reloading: self.candidate.is_some() || self.reload_again,
             serving: self.phase == Phase::Serving,
         }
     }
@@ -264,6 +264,19 @@ mod tests {
         calm(&mut machine, &mut Vec::new());
         machine.handle(Event::CodeChanged { worker: WorkerId(1), files: change("a.py", "1") }, NOW);
         assert!(!machine.census().reloading);
+    }
+
+    #[test]
+    fn a_reload_that_has_to_wait_for_the_start_is_told_as_one() {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start, NOW);
+        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
+        assert!(machine.census().reloading);
+        calm(&mut machine, &mut Vec::new());
+        assert_eq!(
+            (machine.census().reloading, machine.census().generation),
+            (false, Generation(2))
+        );
     }
 
     #[test]
