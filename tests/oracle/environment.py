@@ -51,7 +51,7 @@ class Environment:
         self.nginx = shutil.which(nginx)
 
     def prepare(self) -> None:
-        """Download and install whatever is not there yet."""
+        """Download and install whatever is not there yet; Indrik is taken from this checkout."""
         self.work.mkdir(parents=True, exist_ok=True)
         if not (self.venv / ".ready").exists():
             print("installing the frameworks", flush=True)
@@ -63,6 +63,10 @@ class Environment:
             self.pip("download", "--no-deps", "--no-binary", ":all:", "--dest", str(self.work), GUNICORN)
             with tarfile.open(self.work / "gunicorn-27.0.1.tar.gz") as archive:
                 archive.extractall(self.work, filter="data")
+
+        # Some tests set PYTHONPATH themselves, so Indrik must be found without it.
+        (packages,) = self.venv.glob("lib/python3*/site-packages")
+        (packages / "indrik.pth").write_text(f"{REPOSITORY / 'python'}\n")
 
     def pip(self, *arguments: str) -> None:
         command = [self.python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
@@ -76,12 +80,11 @@ class Environment:
         return [str(self.python), "-m", server]
 
     def variables(self, server: str, *paths: Path) -> dict[str, str]:
-        """The environment of servers and tests; Indrik is taken from this checkout."""
-        search = [*paths, REPOSITORY / "python"] if server == "indrik" else [*paths]
+        """The environment of servers and tests."""
         inherited = {name: value for name, value in os.environ.items() if name != "GUNICORN_CMD_ARGS"}
         return inherited | {
             "ORACLE_COMMAND": " ".join(self.command(server)),
-            "PYTHONPATH": os.pathsep.join(map(str, search)),
+            "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
