@@ -176,6 +176,7 @@ class Zygote:
         redirect_errors(config)
         # Workers inherit the handler.
         signal.signal(signal.SIGUSR1, lambda _number, _frame: self._reopen_logs())
+        let_setproctitle_look()
         _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
@@ -243,6 +244,19 @@ class Zygote:
         if hooks is not None:
             hooks.forked(pid)
         self._tell({"event": "forked", "worker": number, "pid": pid})
+
+
+def let_setproctitle_look() -> None:
+    """Lets the package ``setproctitle``, if it is there, find the memory of the arguments.
+
+    It knows that memory by the arguments in it, so it must look before a title overwrites them; later the
+    application's own calls would do nothing.
+    """
+    try:
+        from setproctitle import getproctitle
+    except ImportError:
+        return
+    getproctitle()
 
 
 def enter(config: dict[str, Any]) -> None:

@@ -140,13 +140,15 @@ def test_a_body_is_cut_at_its_content_length(server, connect):
     assert b"HTTP/1.1" not in wire.buffer
 
 
-def test_a_body_shorter_than_its_content_length_ends_the_connection(server, connect):
-    for target in ("/too-short", "/unfinished"):
-        wire = connect(server)
-        wire.send(request(target))
-        # What is known to be wrong before the first byte is sent is a 500 of ours, not half an answer.
-        assert wire.read_head().status == (200 if IS_ORACLE else 500)
-        assert not IS_ORACLE or wire.read_to_end() in (b"hello", b"")
+@pytest.mark.parametrize("target", ["/too-short", "/unfinished"])
+def test_a_body_shorter_than_its_content_length_ends_the_connection(server, connect, target):
+    wire = connect(server)
+    wire.send(request(target))
+    came = wire.read_to_end()
+    assert not came.endswith(b"hello" * 2)
+    if not IS_ORACLE:
+        # Nothing was sent yet: a 500 of ours, or nothing, is better than half an answer.
+        assert came == b"" or came.startswith(b"HTTP/1.1 500 ")
 
 
 def test_the_answer_to_head_is_framed(server, connect):

@@ -147,9 +147,7 @@ class Server:
             return [pid for pid in self.processes() if pid != self.process.pid]
         wanted = "" if generation is None else f" gen {generation} "
         return [
-            pid
-            for pid in self.processes()
-            if (title := title_of(pid)).startswith("indrik: worker") and wanted in title + " "
+            pid for pid in self.processes() if "indrik: worker" in (title := title_of(pid)) and wanted in title + " "
         ]
 
     def titles(self) -> list[str]:

@@ -130,6 +130,7 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
     let mut builder = http1::Builder::new();
     builder
         .half_close(false)
+        .keep_alive(!limits.keepalive.is_zero())
         .max_headers(limits.limit_request_fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
     let handler = service_fn(|request| serve(client, request));
