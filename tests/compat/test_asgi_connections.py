@@ -189,3 +189,11 @@ def test_connect_ends_the_connection(server, project, connect):
     wire.send(b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n" + request("/tunnelled"))
     wire.read_to_end()
     assert "called /tunnelled" not in project.words()
+
+
+def test_no_keep_alive_closes_after_each_answer_and_says_so(project, connect):
+    project.write("app.py", APP)
+    wire = connect(project.start("--workers", "1", "--keep-alive", "0", interface="asgi"))
+    answer = wire.get("/plain")
+    assert (answer.header("connection") or "").lower() == "close"
+    wire.assert_closed()
