@@ -40,6 +40,7 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     if config.preload_app {
         print(&report::preloaded(&loaded.threads, loaded.sockets));
     }
-    print(&format!("The application {} loads: {}.\n", config.title(), loaded.interface));
+    let application = config.paste.as_ref().unwrap_or(&config.wsgi_app);
+    print(&format!("The application {application} loads: {}.\n", loaded.interface));
     Ok(())
 }

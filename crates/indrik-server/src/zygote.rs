@@ -180,7 +180,7 @@ enum WireKind {
 impl From<ConfigFailure> for Failure {
     fn from(failure: ConfigFailure) -> Self {
         let place = match (&failure.file, failure.line) {
-            (Some(file), Some(line)) => format!(" ({file}, line {line})"),
+            (Some(file), Some(line)) => format!(" ({file}:{line})"),
             (Some(file), None) => format!(" ({file})"),
             (None, _) => String::new(),
         };

@@ -167,7 +167,9 @@ fn config_file(file: &ConfigFileValues) -> Layer {
 /// line), a name that the file reads is a helper, and a function only resembles hooks.
 fn misspelt_names(file: &ConfigFileValues) -> Vec<String> {
     let path = file.path.as_deref().unwrap_or("gunicorn.conf.py");
-    let notices = file.lines.iter().filter_map(|(name, line)| {
+    let mut lines: Vec<(&String, &u32)> = file.lines.iter().collect();
+    lines.sort_by_key(|(_, line)| **line);
+    let notices = lines.into_iter().filter_map(|(name, line)| {
         if Setting::find(name).is_some() || file.used.contains(name) {
             return None;
         }

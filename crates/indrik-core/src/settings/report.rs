@@ -16,6 +16,8 @@ use super::table::{SETTINGS, Setting, Status};
 const PROXY_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Workers for each CPU above which they mostly wait for each other.
 const WORKERS_PER_CPU_MAX: usize = 4;
+/// More of a value than this is not shown.
+const VALUE_CHARS_MAX: usize = 80;
 /// Fewer requests than this in a worker's life, and starting it costs more than it gains.
 const MAX_REQUESTS_SENSIBLE: u64 = 100;
 
@@ -95,8 +97,13 @@ fn section(out: &mut String, heading: &str, lines: impl Iterator<Item = String>)
 }
 
 fn line(setting: &Setting, settled: &Settled) -> String {
-    let value = settled.value.to_string();
-    let value = if value.is_empty() { "(none)" } else { &value };
+    let text = settled.value.to_string();
+    let mut value: String = text.chars().take(VALUE_CHARS_MAX).collect();
+    if value.len() < text.len() {
+        value.push('…');
+    } else if value.is_empty() {
+        value.push_str("(none)");
+    }
     format!("{} = {value}  ({})", setting.name, settled.origin)
 }
 

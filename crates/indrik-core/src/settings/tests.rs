@@ -388,8 +388,8 @@ fn names_the_file_makes_use_of_are_its_own() {
     file.used.insert("worker_timeout".to_owned());
     let notices = config(&launch(), &file).notices;
     assert_eq!(notices.len(), 2, "{notices:?}");
-    assert!(notices[0].ends_with("did you mean workers?"), "{notices:?}");
-    assert!(notices[1].ends_with("did you mean worker_connections?"), "{notices:?}");
+    assert!(notices[0].ends_with("did you mean worker_connections?"), "{notices:?}");
+    assert!(notices[1].ends_with("did you mean workers?"), "{notices:?}");
 }
 
 #[test]
