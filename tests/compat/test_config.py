@@ -363,7 +363,7 @@ class TestMistakes:
         here.write("gunicorn.conf.py", "backlog = 1\nbacklog = int('x')\n")
         outcome = here.refused()
         assert outcome.code == 1
-        assert "line 2" in outcome.err
+        assert re.search(r"gunicorn\.conf\.py\"?(, line |:)2", outcome.err)
         assert "ValueError" in outcome.err
 
     def test_no_application_is_a_mistake(self, here):
