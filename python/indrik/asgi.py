@@ -39,8 +39,9 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
     """Serves until the channel's shutdown flag is set and nothing is left to do.
 
     `on_ready` is called when the application has started up. Options beyond those of the native
-    server: `loop` ("auto", "asyncio", "uvloop"), `lifespan` ("auto", "on", "off"), and `before_start`,
-    which is called when there is a loop and before anything runs on it.
+    server: `loop` ("auto", "asyncio", "uvloop"), `lifespan` ("auto", "on", "off"), `disconnect_grace`
+    (seconds after which the coroutine of a client that has gone is cancelled; None: never), and
+    `before_start`, which is called when there is a loop and before anything runs on it.
 
     Raises `LifespanFailed` if the application cannot start, `ValueError` for a bad option and
     `RuntimeError` if the channel breaks.
@@ -102,12 +103,15 @@ def _serve_on(
             failure.append(error)
         loop.stop()
 
-    hooks = {
+    hooks: dict[str, Any] = {
         "report": report,
         "stop": stop,
         "wrap": _wrap,
         "client_gone": ClientDisconnected,
     }
+    grace = options.get("disconnect_grace")
+    if grace is not None:
+        hooks["gone"] = lambda exchange: loop.call_later(grace, exchange.give_up)
     server = _native.AsgiServer(channel, app, loop, options, hooks)
 
     def beat() -> None:
@@ -234,7 +238,7 @@ async def _wrap(app_or_awaitable: Any, *arguments: Any) -> None:
 
 def report(scope: Message | None, error: BaseException, gone: bool) -> None:
     """Logs what an application raised. That the client is gone is no fault of it."""
-    if gone and _comes_from_disconnect(error):
+    if gone and (isinstance(error, asyncio.CancelledError) or _comes_from_disconnect(error)):
         return
     what = ""
     if scope:

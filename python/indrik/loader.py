@@ -307,18 +307,69 @@ def _without_partial(app: Any) -> tuple[Any, int]:
     return app, given
 
 
-def check_class(interface: str, worker_class: str, spec: str) -> None:
-    """Raises :class:`LoadError` when the worker class cannot run this kind of application."""
-    kind = "wsgi" if interface == "wsgi" else "asgi"
-    needs = {"sync": "wsgi", "gthread": "wsgi", "asgi": "asgi"}.get(worker_class, kind)
-    if needs != kind:
-        other = "asgi" if kind == "asgi" else "sync or gthread"
+AIOHTTP_MODULE = "aiohttp.web_app"
+"""Where aiohttp's class of applications is defined."""
+
+
+def is_aiohttp(app: Any) -> bool:
+    """Whether ``app`` is an ``aiohttp.web.Application``, which has an interface of its own."""
+    return any(base.__module__ == AIOHTTP_MODULE for base in type(app).__mro__)
+
+
+def kind_for(app: Any, config: dict[str, Any]) -> tuple[str, str, list[str]]:
+    """The interface of ``app``, the kind of worker that runs it, and what is to be said about that.
+
+    Raises :class:`LoadError` when the configured worker class cannot run this kind of application.
+    """
+    spec, kind = config["paste"] or config["wsgi_app"], config["worker_class"]
+    name = config["worker_class_spec"]["name"]
+    if kind == "aiohttp":
+        _check_aiohttp(app, spec, name)
+        return "asgi", kind, []
+    if is_aiohttp(app):
+        if kind == "auto":
+            return "asgi", "aiohttp", []
         raise LoadError(
             "interface",
-            f"{spec!r} is {'an ASGI' if kind == 'asgi' else 'a WSGI'} application, "
-            f"but worker_class is {worker_class!r}",
-            f"use --worker-class {other}, or leave the option out: the kind is then detected",
+            f"{spec!r} is an aiohttp.web.Application, but worker_class is {name!r}",
+            "use --worker-class aiohttp.GunicornWebWorker, or leave the option out: the kind is then detected",
         )
+    interface = interface_of(app, spec)
+    if interface == "wsgi":
+        if kind == "asgi":
+            raise LoadError(
+                "interface",
+                f"{spec!r} is a WSGI application, but worker_class is {name!r}",
+                "use --worker-class sync or gthread, or leave the option out: the kind is then detected",
+            )
+        if kind in ("auto", "sync"):
+            kind = "gthread" if config["threads"] > 1 else "sync"
+        return interface, kind, []
+    if kind in ("gevent", "eventlet"):
+        raise LoadError(
+            "interface",
+            f"{spec!r} is an ASGI application, but worker_class is {name!r}",
+            "use --worker-class asgi, or leave the option out: the kind is then detected",
+        )
+    if kind in ("sync", "gthread"):
+        return (
+            interface,
+            "asgi",
+            [f"{spec!r} is an ASGI application: it runs as with worker_class 'asgi', not {name!r}"],
+        )
+    return interface, "asgi", []
+
+
+def _check_aiohttp(app: Any, spec: str, name: str) -> None:
+    """aiohttp's worker takes an application, or a coroutine function that makes one."""
+    if is_aiohttp(app) or (_is_coroutine_function(app) and positional_count(app) == 0):
+        return
+    raise LoadError(
+        "interface",
+        f"{spec!r} is neither an aiohttp.web.Application nor a coroutine function that returns one, "
+        f"but worker_class is {name!r}",
+        "leave worker_class out: the kind is then detected",
+    )
 
 
 def format_traceback(error: BaseException) -> str:

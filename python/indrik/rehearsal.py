@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from indrik import loader
+from indrik import classes, loader, worker
 
 THREADS_TOLD_MAX = 20
 """Of more threads than these the names are not told."""
@@ -18,20 +18,20 @@ def look(config: dict[str, Any]) -> dict[str, Any]:
     Returns what it is, and what it started on import: with preload, threads stay behind in the zygote and
     sockets are shared by all workers.
     """
+    notices = classes.settle(config)
+    worker.prepare_hub(config, forked=False)
     before = _sockets()
-    app = loader.load_configured(config)
-    spec = config["paste"] or config["wsgi_app"]
-    interface = loader.interface_of(app, spec)
-    loader.check_class(interface, config["worker_class"], spec)
+    interface, kind, remarks = loader.kind_for(loader.load_configured(config), config)
     threading = sys.modules.get("threading")
     names = []
     if threading is not None:
         names = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     return {
         "event": "checked",
-        "interface": "WSGI" if interface == "wsgi" else "ASGI",
+        "interface": "WSGI" if interface == "wsgi" else "aiohttp" if kind == "aiohttp" else "ASGI",
         "threads": names[:THREADS_TOLD_MAX],
         "sockets": len(_sockets() - before),
+        "notices": notices + remarks,
     }
 
 

@@ -23,6 +23,12 @@ else:
 EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
 
+GREENLET_KINDS = ("gevent", "eventlet")
+"""Kinds of workers that run each request on a greenlet."""
+
+PATCHERS = {"gevent.monkey", "eventlet.patcher"}
+"""Loaded where the standard library may have been patched."""
+
 
 def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int:
     """Runs one worker and answers its exit code. ``app`` is None unless it was preloaded, ``hooks``
@@ -73,7 +79,7 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
             return _boot_failed(control, error.failure)
         watcher.failed(error.failure)
         send(control, {"event": "load_failed", **describe(error.failure)})
-        return _run_wsgi(config, channel, control, watcher.page(error.failure), 0, hooks)
+        return _run_wsgi(config, channel, control, watcher.page(error.failure), "sync", hooks)
 
 
 class NotReady(Exception):
@@ -90,7 +96,7 @@ def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
 
 
 def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> Callable[[], int]:
-    spec = config["paste"] or config["wsgi_app"]
+    prepare_hub(config, forked=True)
     if config["spew"]:
         from indrik import spew
 
@@ -99,17 +105,41 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
         raise app
     if app is None:
         app = loader.load_configured(config)
-    interface = loader.interface_of(app, spec)
-    worker_class = config["worker_class"]
-    loader.check_class(interface, worker_class, spec)
-    if interface != "wsgi":
-        if interface == "asgi2":
-            app = loader.asgi3_from_asgi2(app)
-        return lambda: _run_asgi(config, channel, control, app, hooks)
-    threaded = worker_class == "gthread" or config["threads"] > 1
-    if hooks is not None:
+    interface, kind, notices = loader.kind_for(app, config)
+    config["notices"] = notices
+    if hooks is not None and interface == "wsgi":
         hooks.loaded(app)
-    return lambda: _run_wsgi(config, channel, control, app, config["threads"] if threaded else 0, hooks)
+    if kind in GREENLET_KINDS:
+        return lambda: _run_greenlets(config, channel, control, app, kind, hooks)
+    if kind in ("sync", "gthread"):
+        return lambda: _run_wsgi(config, channel, control, app, kind, hooks)
+    if kind == "aiohttp":
+        from indrik.aiohttp_app import AiohttpApplication
+
+        app = AiohttpApplication(app, config["graceful_timeout"])
+        # aiohttp decides itself what becomes of a handler whose client has gone.
+        config |= {"asgi_lifespan": "on", "asgi_disconnect_grace_period": None}
+    elif interface == "asgi2":
+        app = loader.asgi3_from_asgi2(app)
+    return lambda: _run_asgi(config, channel, control, app, kind, hooks)
+
+
+def prepare_hub(config: dict[str, Any], forked: bool) -> None:
+    """Makes the standard library cooperate, if requests are to be greenlets.
+
+    In the worker, before the application is imported; with preload that is in the zygote.
+    """
+    kind = config["worker_class"]
+    if kind not in GREENLET_KINDS and not (forked and PATCHERS & sys.modules.keys()):
+        return
+    from indrik import greenlets
+
+    # The configuration file may have patched already, and made the zygote a hub.
+    inherited = greenlets.patched() if forked else None
+    for loaded in greenlets.loaded() if forked else []:
+        greenlets.hub_of(loaded).after_fork()
+    if kind in GREENLET_KINDS and inherited != kind:
+        greenlets.hub_of(kind).patch()
 
 
 def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str, Any]:
@@ -131,9 +161,10 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
     return options
 
 
-def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, threads: int, hooks: Any) -> int:
+def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
+    threads = config["threads"] if kind == "gthread" else 0
     options = _options(config, threads > 0, hooks)
-    _say_ready(control, "wsgi", max(threads, 1), hooks)
+    _say_ready(config, control, "wsgi", kind, max(threads, 1), hooks)
     if threads:
         _native.run_wsgi_threads(channel, app, options, threads)
     else:
@@ -141,7 +172,19 @@ def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     return 0
 
 
-def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> int:
+def _run_greenlets(
+    config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any
+) -> int:
+    from indrik import greenlets
+
+    capacity = config["worker_connections"]
+    options = _options(config, True, hooks)
+    _say_ready(config, control, "wsgi", kind, capacity, hooks)
+    greenlets.serve(kind, channel, app, options, capacity)
+    return 0
+
+
+def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
     from indrik import asgi
 
     ready = False
@@ -149,9 +192,13 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     def on_ready() -> None:
         nonlocal ready
         ready = True
-        _say_ready(control, "asgi", config["worker_connections"], hooks)
+        _say_ready(config, control, "asgi", kind, config["worker_connections"], hooks)
 
-    options = _options(config, False, hooks)
+    options = _options(config, False, hooks) | {
+        "loop": config["asgi_loop"],
+        "lifespan": config["asgi_lifespan"],
+        "disconnect_grace": config["asgi_disconnect_grace_period"],
+    }
     if hooks is not None:
         # The loop is there by then, but does not run.
         options["before_start"] = lambda: hooks.loaded(app)
@@ -176,8 +223,11 @@ def _startup_failure(error: Exception) -> loader.LoadError:
     return loader.LoadError("lifespan", f"Application startup failed: {text}")
 
 
-def _say_ready(control: socket.socket, interface: str, capacity: int, hooks: Any) -> None:
-    send(control, {"event": "ready", "interface": interface, "capacity": capacity})
+def _say_ready(
+    config: dict[str, Any], control: socket.socket, interface: str, kind: str, capacity: int, hooks: Any
+) -> None:
+    message = {"event": "ready", "interface": interface, "capacity": capacity, "kind": kind}
+    send(control, message | {"notices": config.get("notices", [])})
     if hooks is not None and not hooks.worker.alive:
         # A hook decided so while the worker booted.
         send(control, {"event": "used_up"})

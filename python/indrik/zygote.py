@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-from indrik import facade, loader, worker
+from indrik import classes, facade, loader, worker
 from indrik.lean import _native
 from indrik.messages import connect, describe, receive, send
 
@@ -57,10 +57,15 @@ class Zygote:
         self._hooks: Any = None
         self._entered = False
         self._stayed = False
+        self._notices: list[str] = []
 
     def serve(self) -> None:
         """Does what it is told, until told to leave."""
         while True:
+            if worker.PATCHERS & sys.modules.keys():
+                from indrik import greenlets
+
+                greenlets.wait_readable(self._connection.fileno())
             request, fds = receive(self._connection)
             if request is None:
                 return
@@ -146,7 +151,7 @@ class Zygote:
         gc.collect()
         gc.freeze()
         workers = None if self._hooks is None else self._hooks.server.num_workers
-        self._tell({"event": "ready", "workers": workers})
+        self._tell({"event": "ready", "workers": workers, "notices": self._notices})
 
     def _boot(self, *steps: Callable[[], None]) -> bool:
         """Takes steps; a failure is told."""
@@ -180,9 +185,11 @@ class Zygote:
         _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
+        self._notices = classes.settle(config)
         if self._hooks is not None:
             self._hooks.begin(config, workers_before, announce, self._tell)
         if config["preload_app"]:
+            worker.prepare_hub(config, forked=False)
             self._app = self._preload()
 
     def _announce(self, request: dict[str, Any]) -> None:

@@ -216,10 +216,39 @@ def test_a_function_without_arguments_is_taken_for_a_factory_in_the_hint() -> No
     assert "main:create_app()" in caught.value.hint
 
 
+def wsgi(_environ: Any, _start_response: Any) -> Any: ...
+
+
+async def asgi(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+
+def judge(app: Any, kind: str, threads: int = 1) -> tuple[str, str, list[str]]:
+    name = {"name": kind, "object": False}
+    config = {"wsgi_app": "main:app", "paste": None, "threads": threads}
+    return loader.kind_for(app, config | {"worker_class": kind, "worker_class_spec": name})
+
+
+def test_the_application_decides_where_no_class_is_named() -> None:
+    assert judge(wsgi, "auto") == ("wsgi", "sync", [])
+    assert judge(wsgi, "auto", threads=4) == ("wsgi", "gthread", [])
+    assert judge(asgi, "auto") == ("asgi", "asgi", [])
+
+
+def test_a_named_class_is_kept_where_it_fits() -> None:
+    assert judge(wsgi, "gevent")[1] == "gevent"
+    assert judge(wsgi, "gthread")[1] == "gthread"
+    assert judge(asgi, "asgi")[1] == "asgi"
+
+
+def test_asgi_runs_under_the_classes_for_threads_with_a_remark() -> None:
+    for kind in ("sync", "gthread"):
+        interface, runs, notices = judge(asgi, kind)
+        assert (interface, runs) == ("asgi", "asgi")
+        assert kind in notices[0]
+
+
 def test_a_worker_class_for_the_other_interface_is_refused() -> None:
-    loader.check_class("wsgi", "auto", "main:app")
-    loader.check_class("asgi2", "asgi", "main:app")
-    for interface, worker_class in [("asgi", "sync"), ("asgi", "gthread"), ("wsgi", "asgi")]:
+    for app, kind in [(asgi, "gevent"), (asgi, "eventlet"), (wsgi, "asgi"), (wsgi, "aiohttp")]:
         with pytest.raises(LoadError) as caught:
-            loader.check_class(interface, worker_class, "main:app")
+            judge(app, kind)
         assert caught.value.kind == "interface"

@@ -25,7 +25,9 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
     if config.print_config {
         print(&render::values(&settle(launch, Some(&file))));
     }
-    rehearsal.load(&config)?;
+    for notice in rehearsal.load(&config)?.notices {
+        print_error(&format!("indrik: warning: {notice}\n"));
+    }
     Ok(())
 }
 
@@ -42,5 +44,8 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     }
     let application = config.paste.as_ref().unwrap_or(&config.wsgi_app);
     print(&format!("The application {application} loads: {}.\n", loaded.interface));
+    for notice in loaded.notices {
+        print(&format!("  {notice}\n"));
+    }
     Ok(())
 }

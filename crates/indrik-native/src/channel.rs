@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub(crate) struct Channel {
     front: Wake,
     fds: PacketSocket,
     served: AtomicU64,
+    /// Where requests are greenlets: what one calls to let the others run.
+    pause: OnceLock<Py<PyAny>>,
 }
 
 #[pymethods]
@@ -72,6 +75,7 @@ impl Channel {
             front: channel.front,
             fds: PacketSocket::from_fd(own(fd_socket)),
             served: AtomicU64::new(0),
+            pause: OnceLock::new(),
         })
     }
 
@@ -97,6 +101,32 @@ impl Channel {
     #[inline]
     pub(crate) fn count_request(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that requests are greenlets from now on, and how one lets the others run.
+    ///
+    /// # Errors
+    /// When that was said before.
+    pub(crate) fn set_pause(&self, pause: Py<PyAny>) -> PyResult<()> {
+        let already = |_| PyRuntimeError::new_err("the channel is served by a hub already");
+        self.pause.set(pause).map_err(already)
+    }
+
+    /// Whether requests are greenlets.
+    #[inline]
+    pub(crate) fn has_greenlets(&self) -> bool {
+        self.pause.get().is_some()
+    }
+
+    /// Lets other greenlets run until the response in this slot may go on, or for a while.
+    ///
+    /// # Errors
+    /// What was thrown into the greenlet meanwhile.
+    pub(crate) fn pause(&self, py: Python<'_>, slot: u16) -> PyResult<()> {
+        match self.pause.get() {
+            Some(pause) => pause.call1(py, (slot,)).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Sends a descriptor whose payload of `len` bytes `fill` writes; waits with the GIL released

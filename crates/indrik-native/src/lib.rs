@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 mod around;
 mod asgi;
 mod channel;
+mod classes;
 mod log;
 mod options;
 mod process;
@@ -33,13 +34,15 @@ mod _native {
     #[pymodule_export]
     use super::channel::Channel;
     #[pymodule_export]
+    use super::classes::worker_class_of;
+    #[pymodule_export]
     use super::main;
     #[pymodule_export]
     use super::process::{fork_worker, set_process_title};
     #[pymodule_export]
     use super::watch::FileWatch;
     #[pymodule_export]
-    use super::wsgi::{run_wsgi_sync, run_wsgi_threads};
+    use super::wsgi::{GreenServer, run_wsgi_sync, run_wsgi_threads};
 }
 
 /// Runs the `indrik` command; `argv` begins with the program's name, `python` is the interpreter

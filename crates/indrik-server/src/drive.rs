@@ -112,6 +112,8 @@ struct Drive {
     front: Option<Front>,
     control: control::Control,
     greeted: bool,
+    /// Remarks that were written.
+    told: VecDeque<String>,
     heartbeats_due: Instant,
     exit: Option<i32>,
     check_only: bool,
@@ -157,6 +159,7 @@ impl Drive {
             front: None,
             control: control::Control::default(),
             greeted: false,
+            told: VecDeque::new(),
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             exit: None,
             check_only: false,

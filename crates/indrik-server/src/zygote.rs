@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::settings::{Config, ConfigFileValues};
+use indrik_core::settings::{Config, ConfigFileValues, WorkerClass};
 use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::packets::{PacketSocket, Received};
 use indrik_sys::process::Child;
@@ -88,6 +88,9 @@ pub(crate) enum Reply {
     Ready {
         /// The number of workers that hooks have set.
         workers: Option<u32>,
+        /// Remarks for the log.
+        #[serde(default)]
+        notices: Vec<String>,
     },
     Failed(BootFailure),
     Forked {
@@ -114,12 +117,14 @@ pub(crate) enum Reply {
 /// An application that was loaded to be looked at.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Loaded {
-    /// `WSGI` or `ASGI`.
+    /// `WSGI`, `ASGI` or `aiohttp`.
     pub interface: String,
     /// The names of threads that it started on import.
     pub threads: Vec<String>,
     /// How many sockets it opened on import.
     pub sockets: usize,
+    /// Remarks about how it would run.
+    pub notices: Vec<String>,
 }
 
 /// A message from a worker.
@@ -128,7 +133,10 @@ pub struct Loaded {
 pub(crate) enum WorkerNote {
     Ready {
         interface: WireInterface,
+        kind: WorkerClass,
         capacity: usize,
+        /// Remarks for the log; every worker has the same.
+        notices: Vec<String>,
     },
     BootFailed(BootFailure),
     /// It shows why the application could not be loaded, and watches for a change.
@@ -170,6 +178,7 @@ pub(crate) struct BootFailure {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum WireKind {
+    Config,
     Import,
     Boot,
     Interface,
@@ -197,6 +206,7 @@ impl From<BootFailure> for Failure {
     fn from(failure: BootFailure) -> Self {
         Self {
             kind: match failure.kind {
+                WireKind::Config => FailureKind::Config,
                 WireKind::Import => FailureKind::Import,
                 WireKind::Boot => FailureKind::Boot,
                 WireKind::Interface => FailureKind::Interface,

@@ -43,8 +43,7 @@ pub struct Config {
     /// Why `workers` is what it is, for the start-up banner: "2, one for each CPU this process may
     /// use", "4, from --workers".
     pub workers_reason: String,
-    /// What `worker_class_spec` means. A class we do not know is `Auto` here: the zygote that
-    /// loads it knows better.
+    /// What `worker_class_spec` means, as far as its name tells.
     pub worker_class: WorkerClass,
     /// The setting `worker_class` as written.
     pub worker_class_spec: ClassSpec,
@@ -188,8 +187,33 @@ pub enum WorkerClass {
     Sync,
     /// WSGI in a pool of `threads` Python threads.
     Gthread,
+    /// WSGI, a greenlet for each request in gevent's hub.
+    Gevent,
+    /// WSGI, a greenlet for each request in eventlet's hub.
+    Eventlet,
     /// ASGI on one event loop.
     Asgi,
+    /// An `aiohttp.web` application on one event loop.
+    Aiohttp,
+    /// A class of the user's, which the zygote looks at: there it becomes one of the others.
+    Custom,
+}
+
+impl WorkerClass {
+    /// The word for it, as `worker_class` takes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Sync => "sync",
+            Self::Gthread => "gthread",
+            Self::Gevent => "gevent",
+            Self::Eventlet => "eventlet",
+            Self::Asgi => "asgi",
+            Self::Aiohttp => "aiohttp",
+            Self::Custom => "custom",
+        }
+    }
 }
 
 /// A Python class, as a setting names it.
@@ -284,12 +308,7 @@ pub enum LogLevel {
 
 impl fmt::Display for WorkerClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Sync => "sync",
-            Self::Gthread => "gthread",
-            Self::Asgi => "asgi",
-        })
+        f.write_str(self.word())
     }
 }
 

@@ -40,3 +40,4 @@ pub use resolve::{Settled, Settlement, resolve, settle};
 pub use servers::{StatsdAddress, SyslogAddress};
 pub use table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting, Status, Variable, Written};
 pub use value::{BadValue, Value};
+pub use worker_class::{Found, KnownClass, WORKER_CLASSES};

@@ -203,7 +203,9 @@ impl Settlement {
             Some(Value::Class(spec)) => Some(spec.clone()),
             _ => None,
         };
-        let kind = class.as_ref().and_then(|spec| worker_class::by_name(&spec.name));
+        let kind = class
+            .as_ref()
+            .map(|spec| worker_class::by_name(&spec.name).unwrap_or(WorkerClass::Custom));
         let values = self.values.iter().map(|(name, settled)| (*name, settled.value.to_json()));
         let computed = [
             ("chdir", Json::from("")),

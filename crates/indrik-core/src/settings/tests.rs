@@ -281,7 +281,7 @@ fn classes_and_hooks_are_known_by_name_and_kept_by_python() {
             ("dirty_post_fork", json!({ "__callable__": "dirty_post_fork" })),
         ]),
     );
-    assert_eq!(config.worker_class, WorkerClass::Auto);
+    assert_eq!(config.worker_class, WorkerClass::Custom);
     assert_eq!(
         config.worker_class_spec,
         ClassSpec { name: "mine.Worker".to_owned(), object: true }

@@ -273,10 +273,10 @@ fn server<A: std::str::FromStr<Err = AddressError>>(text: &str, hint: &str) -> R
 /// Names we do not know are the zygote's to import; one without a dot cannot be imported.
 fn class(setting: &Setting, name: &str, object: bool) -> Result<Value, BadValue> {
     let spec = ClassSpec { name: name.to_owned(), object };
-    if object || name.contains(['.', ':']) {
+    let is_worker = setting.name == "worker_class";
+    if object || name.contains(['.', ':']) && !is_worker {
         return Ok(Value::Class(spec));
     }
-    let is_worker = setting.name == "worker_class";
     if is_worker && worker_class::by_name(name).is_some() || !is_worker && name == "simple" {
         return Ok(Value::Class(spec));
     }

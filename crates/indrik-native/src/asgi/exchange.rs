@@ -154,6 +154,23 @@ impl Exchange {
             Self::send_http(slf, &message)
         }
     }
+
+    /// Cancels the coroutine of a client that has gone. One whose response is complete goes on:
+    /// what it still does is not for the client.
+    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+        let task = {
+            let state = self.state.get()?;
+            let complete = state.socket.is_none() && state.response.phase == Phase::Complete;
+            if state.finished || complete {
+                return Ok(());
+            }
+            state.task.as_ref().map(|task| task.clone_ref(py))
+        };
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cold]

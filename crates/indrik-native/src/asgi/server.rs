@@ -61,6 +61,8 @@ struct Hooks {
     stop: Py<PyAny>,
     /// `(awaitable)`: a coroutine that awaits it.
     wrap: Py<PyAny>,
+    /// `(exchange)`: its client has gone while its coroutine runs. Nobody wants to know if `None`.
+    gone: Option<Py<PyAny>>,
 }
 
 struct Core {
@@ -74,8 +76,8 @@ struct Core {
 
 #[pymethods]
 impl AsgiServer {
-    /// `options`: `listeners`, `root_path`, `state`; `hooks`: `report`, `stop`, `wrap` and
-    /// `client_gone`.
+    /// `options`: `listeners`, `root_path`, `state`; `hooks`: `report`, `stop`, `wrap`,
+    /// `client_gone` and perhaps `gone`.
     #[new]
     fn new(
         py: Python<'_>,
@@ -109,7 +111,12 @@ impl AsgiServer {
             channel,
             app,
             event_loop,
-            hooks: Hooks { report: hook("report")?, stop: hook("stop")?, wrap: hook("wrap")? },
+            hooks: Hooks {
+                report: hook("report")?,
+                stop: hook("stop")?,
+                wrap: hook("wrap")?,
+                gone: option(hooks, "gone")?,
+            },
             client_gone: hook("client_gone")?,
             empty: PyBytes::new(py, b"").unbind(),
             sent: Py::new(py, Sent)?,
@@ -333,7 +340,12 @@ impl AsgiServer {
                 _ => return Err(broken(indrik_ring::Violation::Kind)),
             }
         };
-        wake(py, waiters)
+        wake(py, waiters)?;
+        let left = matches!(descriptor.kind, Kind::Disconnect | Kind::WebSocketClosed);
+        match this.hooks.gone.as_ref().filter(|_| left) {
+            Some(gone) => gone.call1(py, (exchange,)).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The exchange that a descriptor is about; none if it has ended meanwhile.

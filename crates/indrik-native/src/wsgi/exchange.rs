@@ -13,6 +13,9 @@ use crate::text::{bytes_of, latin1_bytes};
 use crate::wsgi::head::Head;
 use crate::wsgi::response::{Phase, Response, SendError, Then};
 
+/// Stands for no slot: a pause that only its time ends.
+const NO_SLOT: u16 = u16::MAX;
+
 /// One request being answered. It is used again for the next request unless the application kept
 /// one of its functions.
 #[pyclass(frozen, module = "indrik._native")]
@@ -57,14 +60,26 @@ impl Exchange {
     }
 
     /// The state, for the thread that serves the request: waits, with the GIL released, while
-    /// another thread of the application is at it.
+    /// another thread of the application is at it. Where requests are greenlets, it may be held by
+    /// one that waits for its client: then all others run meanwhile.
     #[inline]
     pub(crate) fn wait_for_state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
         loop {
             if let Some(state) = self.state.try_lock() {
                 return state;
             }
+            self.wait_for_others(py);
+        }
+    }
+
+    #[cold]
+    fn wait_for_others(&self, py: Python<'_>) {
+        let channel = self.channel.get();
+        if !channel.has_greenlets() {
             py.detach(|| drop(self.state.lock()));
+        } else if let Err(error) = channel.pause(py, NO_SLOT) {
+            // Killed while it waits for its own end: there is nothing left to stop.
+            error.write_unraisable(py, None);
         }
     }
 

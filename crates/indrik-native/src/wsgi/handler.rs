@@ -34,6 +34,13 @@ enum Body {
     File(std::io::Result<OwnedFd>),
 }
 
+/// A request that was taken from the ring and not started: the front may still take it back.
+pub(crate) struct Unstarted {
+    pub(crate) descriptor: Descriptor,
+    head: Vec<u8>,
+    body: Body,
+}
+
 /// Takes the next request that the front did not take back; its head goes into `head`. The ring's
 /// memory is free again when it returns.
 ///
@@ -67,22 +74,63 @@ fn read_request(
     payload: &[u8],
     head: &mut Vec<u8>,
 ) -> Option<Taken> {
-    let Descriptor { slot, generation, .. } = descriptor;
     // The file comes even if the request was taken back.
-    let file = descriptor.flags.has(Flags::BODY_FILE).then(|| channel.take_fd(slot, generation));
-    if !channel.slots.start(slot, generation) {
+    let file = take_file(channel, &descriptor);
+    if !channel.slots.start(descriptor.slot, descriptor.generation) {
         return None;
     }
+    let body = read_payload(&descriptor, payload, file, head);
+    Some(Taken { descriptor, body })
+}
+
+/// The file that a request's body lies in, if it does.
+fn take_file(channel: &Channel, descriptor: &Descriptor) -> Option<std::io::Result<OwnedFd>> {
+    let Descriptor { slot, generation, flags, .. } = *descriptor;
+    flags.has(Flags::BODY_FILE).then(|| channel.take_fd(slot, generation))
+}
+
+/// Copies head and body out of the ring.
+#[inline]
+fn read_payload(
+    descriptor: &Descriptor,
+    payload: &[u8],
+    file: Option<std::io::Result<OwnedFd>>,
+    head: &mut Vec<u8>,
+) -> Body {
     let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX).min(payload.len());
     let (head_part, body_part) = payload.split_at(head_len);
     head.clear();
     head.extend_from_slice(head_part);
-    let body = match file {
+    match file {
         Some(file) => Body::File(file),
         None if body_part.is_empty() => Body::None,
         None => Body::Memory(body_part.to_vec()),
-    };
-    Some(Taken { descriptor, body })
+    }
+}
+
+impl Taken {
+    /// What the front said of it.
+    pub(crate) const fn descriptor(&self) -> Descriptor {
+        self.descriptor
+    }
+}
+
+impl Unstarted {
+    /// Copies a request out of the ring. To be called in the order of the requests, so while the
+    /// lock of the requests is held.
+    pub(crate) fn copy(channel: &Channel, descriptor: Descriptor, payload: &[u8]) -> Self {
+        let mut head = Vec::new();
+        let file = take_file(channel, &descriptor);
+        let body = read_payload(&descriptor, payload, file, &mut head);
+        Self { descriptor, head, body }
+    }
+
+    /// Starts it; returns it with its head. `None` when the front took it back.
+    pub(crate) fn start(self, channel: &Channel) -> Option<(Taken, Vec<u8>)> {
+        let Self { descriptor, head, body } = self;
+        let started = channel.slots.start(descriptor.slot, descriptor.generation);
+        started.then_some((Taken { descriptor, body }, head))
+    }
 }
 
 /// Handles requests, one at a time. Each thread has its own.

@@ -8,6 +8,7 @@ mod environ;
 mod errors;
 mod exchange;
 mod file;
+mod greenlets;
 mod handler;
 mod head;
 mod idle;
@@ -27,6 +28,7 @@ use crate::wsgi::handler::{Handler, take};
 use crate::wsgi::idle::Idle;
 use crate::wsgi::pace::Pace;
 
+pub(crate) use greenlets::GreenServer;
 pub(crate) use threads::run_wsgi_threads;
 
 /// Serves requests one at a time on this thread, until the worker is asked to leave.

@@ -383,8 +383,8 @@ impl Response {
         Descriptor::new(kind, flags, self.slot, self.generation, aux)
     }
 
-    /// Waits, with the GIL released, until the client has taken enough that `len` more bytes fit
-    /// the window.
+    /// Waits until the client has taken enough that `len` more bytes fit the window: with the GIL
+    /// released, or, where requests are greenlets, while the others run.
     fn wait_for_credit(
         &mut self,
         py: Python<'_>,
@@ -402,10 +402,17 @@ impl Response {
             if fits() {
                 return Ok(());
             }
+            let has_greenlets = channel.has_greenlets();
             let ticket = slots.credit_ticket(self.slot);
-            slots.want_credit(self.slot, CreditWait::Thread);
-            if !fits() && !slots.is_gone(self.slot) {
-                channel.flush();
+            let wait = if has_greenlets { CreditWait::Descriptor } else { CreditWait::Thread };
+            slots.want_credit(self.slot, wait);
+            if fits() || slots.is_gone(self.slot) {
+                continue;
+            }
+            channel.flush();
+            if has_greenlets {
+                channel.pause(py, self.slot)?;
+            } else {
                 channel.control.beat();
                 py.detach(|| slots.sleep_for_credit(self.slot, ticket, CREDIT_WAIT_MAX));
                 py.check_signals()?;

@@ -7,31 +7,70 @@ use indrik_core::supervise::Level;
 use super::Drive;
 use crate::front::Interface;
 
+/// Remarks of workers that are remembered, so as not to be written again.
+const TOLD_NOTICES_MAX: usize = 64;
+
 impl Drive {
     /// Written once, when the first worker is ready.
-    pub(super) fn greet(&self, generation: Generation, interface: Interface, capacity: usize) {
+    pub(super) fn greet(
+        &self,
+        generation: Generation,
+        interface: Interface,
+        class: WorkerClass,
+        capacity: usize,
+    ) {
         let Some(config) = self.configs.get(&generation) else { return };
-        let (kind, class) = names(config, interface);
-        self.log.write(Level::Info, &format!("Using worker: {class}"));
-        self.log.write(Level::Info, &text(config, kind, class, capacity, &self.shown_addresses));
+        self.log.write(Level::Info, &format!("Using worker: {}", shown_class(config, class)));
+        let text = text(config, interface, class, capacity, &self.shown_addresses);
+        self.log.write(Level::Info, &text);
     }
-}
 
-fn names(config: &Config, interface: Interface) -> (&'static str, &'static str) {
-    match interface {
-        Interface::Asgi => ("ASGI", "asgi"),
-        Interface::Wsgi if config.threads > 1 || config.worker_class == WorkerClass::Gthread => {
-            ("WSGI", "gthread")
+    /// Writes remarks that every worker and every generation may make again.
+    pub(super) fn tell_once(&mut self, notices: Vec<String>) {
+        for notice in notices {
+            if self.told.contains(&notice) {
+                continue;
+            }
+            self.log.write(Level::Warning, &notice);
+            self.told.push_back(notice);
+            if self.told.len() > TOLD_NOTICES_MAX {
+                self.told.pop_front();
+            }
         }
-        Interface::Wsgi => ("WSGI", "sync"),
     }
 }
 
-fn text(config: &Config, kind: &str, class: &str, capacity: usize, addresses: &[String]) -> String {
-    let at_once = match (class, capacity) {
-        ("sync", _) => "one request at a time each".to_owned(),
-        ("gthread", threads) => format!("{threads} threads each"),
-        (_, connections) => format!("up to {connections} requests at once each"),
+/// The class as it was asked for, which is what Gunicorn writes; what runs if nothing was.
+fn shown_class(config: &Config, class: WorkerClass) -> &str {
+    match config.worker_class {
+        WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Gthread => class.word(),
+        WorkerClass::Gevent
+        | WorkerClass::Eventlet
+        | WorkerClass::Asgi
+        | WorkerClass::Aiohttp
+        | WorkerClass::Custom => &config.worker_class_spec.name,
+    }
+}
+
+fn text(
+    config: &Config,
+    interface: Interface,
+    class: WorkerClass,
+    capacity: usize,
+    addresses: &[String],
+) -> String {
+    let kind = match (interface, class) {
+        (_, WorkerClass::Aiohttp) => "aiohttp",
+        (Interface::Asgi, _) => "ASGI",
+        (Interface::Wsgi, _) => "WSGI",
+    };
+    let at_once = match class {
+        WorkerClass::Sync => "one request at a time each".to_owned(),
+        WorkerClass::Gthread => format!("{capacity} threads each"),
+        WorkerClass::Gevent | WorkerClass::Eventlet => format!("up to {capacity} greenlets each"),
+        WorkerClass::Asgi | WorkerClass::Aiohttp | WorkerClass::Auto | WorkerClass::Custom => {
+            format!("up to {capacity} requests at once each")
+        }
     };
     format!(
         "Ready\n  Address  {}\n  App      {} ({kind})\n  Workers  {}\n  Class    {class}, {at_once}",

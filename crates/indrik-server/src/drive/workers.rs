@@ -23,6 +23,8 @@ pub(super) struct Worker {
     pub(super) child: Option<Child>,
     pub(super) control: PacketSocket,
     pub(super) control_open: bool,
+    /// What runs there, in the words of `worker_class`; known when it is ready.
+    class: WorkerClass,
     /// The front's end; given to the front when the worker is added.
     channel: Option<(FrontChannel, PacketSocket)>,
     /// The flag and the heartbeat, which stay with the supervisor.
@@ -70,6 +72,7 @@ impl Drive {
             channel: Some((front, descriptors)),
             wake,
             interface: Interface::Wsgi,
+            class: config.worker_class,
             capacity: 1,
             beats: 0,
             beat_seen: Instant::now(),
@@ -106,8 +109,8 @@ impl Drive {
     pub(super) fn add_to_front(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.beat_seen = Instant::now();
-        let (interface, capacity, generation) =
-            (worker.interface, worker.capacity, worker.generation);
+        let (interface, class, capacity, generation) =
+            (worker.interface, worker.class, worker.capacity, worker.generation);
         if let (Some((channel, fds)), Some(front), Some(config)) =
             (worker.channel.take(), &self.front, self.configs.get(&generation))
         {
@@ -121,7 +124,7 @@ impl Drive {
         }
         if !self.greeted {
             self.greeted = true;
-            self.greet(generation, interface, capacity);
+            self.greet(generation, interface, class, capacity);
         }
     }
 
@@ -156,12 +159,14 @@ impl Drive {
 
     fn take_note(&mut self, id: WorkerId, note: WorkerNote) {
         match note {
-            WorkerNote::Ready { interface, capacity } => {
+            WorkerNote::Ready { interface, kind, capacity, notices } => {
+                self.tell_once(notices);
                 if let Some(worker) = self.workers.get_mut(&id) {
                     worker.interface = match interface {
                         WireInterface::Wsgi => Interface::Wsgi,
                         WireInterface::Asgi => Interface::Asgi,
                     };
+                    worker.class = kind;
                     worker.capacity = capacity;
                 }
                 self.feed(Event::WorkerReady { worker: id });
@@ -239,10 +244,13 @@ const QUEUE_AHEAD_SLOTS: usize = 64;
 fn channel_limits(config: &Config) -> ChannelLimits {
     let default = ChannelLimits::default();
     let capacity = match config.worker_class {
-        WorkerClass::Sync => 1,
-        WorkerClass::Gthread => config.threads,
-        WorkerClass::Asgi => config.worker_connections,
-        WorkerClass::Auto => config.worker_connections.max(config.threads),
+        WorkerClass::Gevent | WorkerClass::Eventlet | WorkerClass::Asgi | WorkerClass::Aiohttp => {
+            config.worker_connections
+        }
+        // An ASGI application runs as ASGI under these too.
+        WorkerClass::Sync | WorkerClass::Gthread | WorkerClass::Auto | WorkerClass::Custom => {
+            config.worker_connections.max(config.threads)
+        }
     };
     let slots = u16::try_from(capacity + QUEUE_AHEAD_SLOTS).unwrap_or(u16::MAX);
     let slots = slots.clamp(default.slots, ChannelLimits::SLOTS_MAX);

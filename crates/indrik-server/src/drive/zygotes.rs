@@ -81,7 +81,8 @@ impl Drive {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
             Reply::Started => self.listen_and_configure(generation),
-            Reply::Ready { workers } => {
+            Reply::Ready { workers, notices } => {
+                self.tell_once(notices);
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
                     zygote.ready = true;
                 }

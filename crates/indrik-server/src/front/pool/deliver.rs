@@ -88,23 +88,22 @@ impl Link {
             return;
         };
         let done = descriptor.flags.has(Flags::DONE);
-        let event = if exchange.is_abandoned() {
-            self.discard(descriptor);
-            None
-        } else {
-            self.event(descriptor)
-        };
-        if self.interface == Interface::Wsgi
-            && let Some(bytes) = event.as_ref().and_then(counted_bytes)
-        {
-            let credit = exchange.receives(bytes, buffered);
-            let _ = self.channel.slots.response_took(slot, credit);
-        }
+        let abandoned = exchange.is_abandoned();
+        let event = if abandoned { None } else { self.event(descriptor) };
+        let counted = event.as_ref().and_then(counted_bytes);
+        let counted = counted.filter(|_| self.interface == Interface::Wsgi);
+        let credit = counted.map(|bytes| exchange.receives(bytes, buffered));
         if event.is_some() || done {
             batch.broken |= !exchange.deliver(event, done, wakers);
         }
         if descriptor.kind == Kind::RequestCredit {
             wakers.extend(exchange.take_upload_waker());
+        }
+        if abandoned {
+            self.discard(descriptor);
+        }
+        if let Some(credit) = credit {
+            self.give_credit(slot, generation, credit);
         }
         if done {
             self.free_slot(slot);
@@ -113,11 +112,11 @@ impl Link {
     }
 
     /// Nobody wants the response, but the worker must not wait for credit.
-    fn discard(&self, descriptor: &Descriptor) {
+    fn discard(&mut self, descriptor: &Descriptor) {
         if descriptor.kind == Kind::File {
             drop(self.receive_file(descriptor));
         }
-        let _ = self.channel.slots.response_took(descriptor.slot, u64::from(descriptor.len));
+        self.give_credit(descriptor.slot, descriptor.generation, u64::from(descriptor.len));
     }
 
     fn event(&self, descriptor: &Descriptor) -> Option<Event> {

@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
-use indrik_ring::{Descriptor, Flags, FrontChannel, Kind, SlotState};
+use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, SlotState};
 use indrik_sys::packets::PacketSocket;
 
 use super::super::Interface;
@@ -167,10 +167,21 @@ impl Link {
 
     /// Tells the application that its client is gone.
     pub(super) fn tell_gone(&mut self, slot: u16, generation: u32) {
-        let _ = self.channel.slots.set_gone(slot);
+        let wait = self.channel.slots.set_gone(slot);
+        let flags = Flags::NONE;
         if self.interface == Interface::Asgi {
-            let flags = Flags::NONE;
             self.control(Descriptor::new(Kind::Disconnect, flags, slot, generation, 0));
+        } else if wait == CreditWait::Descriptor {
+            self.control(Descriptor::new(Kind::Credit, flags, slot, generation, 0));
+        }
+    }
+
+    /// The client's side took `bytes` more of a response: who waits for that in an event loop or a
+    /// hub is told.
+    pub(super) fn give_credit(&mut self, slot: u16, generation: u32, bytes: u64) {
+        if self.channel.slots.response_took(slot, bytes) == CreditWait::Descriptor {
+            let flags = Flags::NONE;
+            self.control(Descriptor::new(Kind::Credit, flags, slot, generation, 0));
         }
     }
 

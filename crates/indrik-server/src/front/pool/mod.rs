@@ -15,7 +15,7 @@ use std::time::Duration;
 use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
 use indrik_core::ids::WorkerId;
 use indrik_core::spin::SpinBudget;
-use indrik_ring::{CHUNK_MAX, CreditWait, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
+use indrik_ring::{CHUNK_MAX, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
 use indrik_sys::packets::PacketSocket;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -228,10 +228,8 @@ impl Pool {
         };
         let mut inner = self.inner.lock();
         let Some(link) = inner.links.get_mut(&id) else { return };
-        if link.holds(slot, generation)
-            && link.channel.slots.response_took(slot, credit) == CreditWait::Descriptor
-        {
-            link.control(Descriptor::new(Kind::Credit, Flags::NONE, slot, generation, 0));
+        if link.holds(slot, generation) {
+            link.give_credit(slot, generation, credit);
         }
     }
 

@@ -1,0 +1,60 @@
+"""eventlet's hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import eventlet
+from eventlet import hubs
+from eventlet.event import Event
+
+
+class EventletHub:
+    """The hub of the thread that makes it."""
+
+    def patch(self) -> None:
+        """All of it, as Gunicorn's worker did."""
+        hubs.use_hub()
+        eventlet.monkey_patch()
+
+    def after_fork(self) -> None:
+        # A new one: the parent's has descriptors in common with the child's.
+        hubs.use_hub()
+
+    def watch(self, fd: int, act: Callable[[], None]) -> None:
+        hub = hubs.get_hub()
+        hub.add(hub.READ, fd, lambda _fd: act(), _ignore, _ignore)
+
+    def every(self, seconds: float, act: Callable[[], None]) -> None:
+        def again() -> None:
+            hubs.get_hub().schedule_call_global(seconds, again)
+            act()
+
+        hubs.get_hub().schedule_call_global(seconds, again)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        hubs.get_hub().schedule_call_global(0, act)
+
+    def spawn(self, work: Callable[[], None]) -> None:
+        eventlet.spawn(work)
+
+    def event(self) -> EventletEvent:
+        return EventletEvent()
+
+
+class EventletEvent:
+    """Something that happens once."""
+
+    def __init__(self) -> None:
+        self._event: Event = Event()
+
+    def wait(self, seconds: float | None) -> None:
+        self._event.wait(seconds)
+
+    def set(self) -> None:
+        if not self._event.ready():
+            self._event.send()
+
+
+def _ignore(*_: object) -> None:
+    """The descriptor is never closed while the hub watches it."""
