@@ -148,6 +148,7 @@ class Hooks:
         self.server: Any = None
         self.worker: Any = None
         self._coming: Any = None
+        self._started_threads = False
 
     # --- in the zygote ---
 
@@ -182,11 +183,11 @@ class Hooks:
 
     def on_starting(self) -> None:
         """Before the sockets are bound."""
-        self.call("on_starting", self.server)
+        self._call_and_count_threads("on_starting")
 
     def when_ready(self) -> None:
         """Before the first worker is forked."""
-        self.call("when_ready", self.server)
+        self._call_and_count_threads("when_ready")
 
     def on_reload(self) -> None:
         """In a new generation's zygote, before its first worker is forked."""
@@ -201,8 +202,8 @@ class Hooks:
         self.attempt("on_exit", self.server)
 
     def left_something_running(self) -> bool:
-        """Whether hooks started threads here, which would end with this process."""
-        return threads() > 1
+        """Whether the hooks of the start started threads, which would end with this process."""
+        return self._started_threads and threads() > 1
 
     def pre_fork(self, number: int) -> None:
         """Makes the worker's object and shows it to the hook."""
@@ -297,12 +298,19 @@ class Hooks:
             return
         try:
             function(*arguments)
-        except (Exception, SystemExit) as error:
+        except SystemExit as error:
+            raise _exit(name, error) from None
+        except Exception as error:
             place = f" ({self._places[name]})" if name in self._places else ""
             message = f"the hook {name}{place} raised {type(error).__name__}: {error}"
             # A worker has failed to boot by it, as by its application; the server has not started by it.
             kind = "hook" if self.worker is None else "boot"
             raise LoadError(kind, message, "", _traceback(error)) from None
+
+    def _call_and_count_threads(self, name: str) -> None:
+        before = threads()
+        self.call(name, self.server)
+        self._started_threads = self._started_threads or threads() > before
 
     def attempt(self, name: str, *arguments: Any) -> None:
         """Calls a hook; what it raises is logged, and life goes on."""
@@ -321,6 +329,14 @@ class Wishes:
     def want_workers(self, count: int) -> None:
         """So many workers."""
         self._tell({"event": "want_workers", "workers": max(int(count), 0)})
+
+
+def _exit(name: str, error: SystemExit) -> LoadError:
+    """A hook that calls `sys.exit`, to refuse the start with a code and perhaps a text of its own."""
+    code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    failure = LoadError("exit", f"the hook {name} called sys.exit({error.code!r})")
+    failure.code = code
+    return failure
 
 
 def threads() -> int:

@@ -38,6 +38,8 @@ class LoadError(Exception):
         self.message = message
         self.hint = hint
         self.traceback = traceback
+        self.code = 0
+        """With the kind "exit", which is of hooks: the exit code that is wanted."""
 
 
 def load_configured(config: dict[str, Any]) -> Any:

@@ -87,13 +87,14 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
         pass
 
 
-def describe(error: LoadError) -> dict[str, str]:
+def describe(error: LoadError) -> dict[str, Any]:
     """The fields of a "failed" or "boot_failed" message."""
     return {
         "kind": error.kind,
         "message": cut(error.message),
         "hint": cut(error.hint),
         "traceback": cut(error.traceback),
+        "code": error.code,
     }
 
 

@@ -60,6 +60,9 @@ def _set(cfg: Any, name: str, value: Any) -> None:
 
 def _gunicorns(name: str, value: Any) -> Any:
     """A settled value in Gunicorn's notation; None for what the configuration file holds itself."""
+    if name == "sendfile":
+        # Gunicorn's setting is None where nobody switched it off.
+        return None if value else False
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if name == "bind":

@@ -5,6 +5,7 @@ The native server makes these calls only when a configuration has such hooks.
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ class RequestHooks:
         body: Any,
     ) -> Request:
         """The object that hooks see. ``headers`` with names in upper case; ``version`` is 10 or 11."""
-        return Request.received(method, target, version, headers, peer, scheme, body)
+        return Request.received(method, target, version, headers, peer, scheme, io.BytesIO() if body is None else body)
 
     def before(self, req: Request) -> None:
         """Before the application is called. What it raises is answered as 500."""

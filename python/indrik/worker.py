@@ -92,7 +92,7 @@ class NotReady(Exception):
 
 def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
     send(control, {"event": "boot_failed", **describe(failure)})
-    return EXIT_CODES[failure.kind]
+    return failure.code if failure.kind == "exit" else EXIT_CODES[failure.kind]
 
 
 def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> Callable[[], int]:

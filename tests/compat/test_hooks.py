@@ -491,6 +491,16 @@ class TestHooksThatRaise:
         if not IS_ORACLE:
             assert f"the hook {hook} (gunicorn.conf.py:2) raised ValueError: no good" in done.stderr
 
+    @pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
+    @pytest.mark.parametrize("code", [0, 7])
+    def test_sys_exit_before_the_first_worker_ends_the_start_with_its_code(
+        self, project: Project, hook: str, code: int
+    ) -> None:
+        project.config(f"import sys\ndef {hook}(server):\n    sys.exit({code})\n")
+        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
+        assert done.code == code
+        assert "Traceback" not in done.stderr
+
     def test_pre_fork_ends_a_start(self, project: Project) -> None:
         project.config(RAISES.format(hook="pre_fork", parameters="server, worker"))
         done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
@@ -615,8 +625,13 @@ class TestLivesOn:
                     self.end_headers()
                     self.wfile.write(b"metrics")
 
+            def on_exit(server):
+                from recorder import record
+                server.metrics.shutdown()
+                record("on_exit")
+
             def when_ready(server):
-                metrics = HTTPServer(("127.0.0.1", {port}), Metrics)
+                metrics = server.metrics = HTTPServer(("127.0.0.1", {port}), Metrics)
                 threading.Thread(target=metrics.serve_forever, daemon=True).start()
 
             def post_worker_init(worker):
@@ -638,6 +653,8 @@ class TestLivesOn:
         if not IS_ORACLE:
             poll(lambda: any("kept for its threads" in title for title in server.titles()), "the kept zygote")
             assert len([title for title in server.titles() if title.startswith("indrik: zygote")]) == 2
+        assert server.stop() == 0
+        assert len(calls(project, "on_exit")) == 1
 
 
 class TestServerName:

@@ -173,6 +173,8 @@ pub(crate) struct BootFailure {
     message: String,
     hint: Option<String>,
     traceback: Option<String>,
+    #[serde(default)]
+    code: i32,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -184,6 +186,7 @@ enum WireKind {
     Interface,
     Lifespan,
     Hook,
+    Exit,
 }
 
 impl From<ConfigFailure> for Failure {
@@ -212,6 +215,7 @@ impl From<BootFailure> for Failure {
                 WireKind::Interface => FailureKind::Interface,
                 WireKind::Lifespan => FailureKind::Lifespan,
                 WireKind::Hook => FailureKind::Hook,
+                WireKind::Exit => FailureKind::Exit(failure.code),
             },
             message: failure.message,
             hint: failure.hint.unwrap_or_default(),

@@ -69,6 +69,8 @@ pub enum FailureKind {
     Hook,
     /// The hook `pre_fork` raised.
     ForkHook,
+    /// A hook called `sys.exit` with this code.
+    Exit(i32),
 }
 
 impl FailureKind {
@@ -80,6 +82,7 @@ impl FailureKind {
             Self::Boot | Self::Lifespan => 3,
             Self::Import | Self::Interface => 4,
             Self::ForkHook => 255,
+            Self::Exit(code) => code,
         }
     }
 }

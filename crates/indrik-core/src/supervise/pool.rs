@@ -145,7 +145,11 @@ impl Supervisor {
         } else if self.ever_ready {
             self.record_death(&worker, Death::Booting);
         } else {
-            self.give_up(FailureKind::ForkHook);
+            let kind = match failure.kind {
+                FailureKind::Exit(code) => FailureKind::Exit(code),
+                _ => FailureKind::ForkHook,
+            };
+            self.give_up(kind);
         }
     }
 

@@ -329,6 +329,9 @@ impl Supervisor {
         let idle = |generation: Generation| {
             !self.workers.values().any(|worker| worker.generation == generation)
         };
+        // The one that was kept has what the hooks of the start made, so it runs the hook of the end.
+        let kept = self.zygotes.iter().find(|(_, zygote)| zygote.state == ZygoteState::Kept);
+        let last_one = kept.map_or(self.current, |(generation, _)| *generation);
         let due: Vec<(Generation, bool)> = self
             .zygotes
             .iter()
@@ -342,11 +345,7 @@ impl Supervisor {
                 | ZygoteState::Killed { .. }
                 | ZygoteState::Dead { .. } => false,
             })
-            .map(|(generation, zygote)| {
-                let last =
-                    stopping && *generation == self.current && zygote.state == ZygoteState::Ready;
-                (*generation, last)
-            })
+            .map(|(generation, _)| (*generation, over && *generation == last_one))
             .collect();
         for (generation, last) in due {
             let grace = if last && self.policy.exit_hook { EXIT_HOOK_MAX } else { STOP_GRACE_MIN };
