@@ -358,15 +358,16 @@ impl Supervisor {
 
     /// It does not leave yet, for the sake of what its hooks started.
     pub(super) fn zygote_stays(&mut self, generation: Generation) {
-        let ends = !self.phase.may_start();
+        // Only the first generation is told of the start, so only its hooks can have begun something.
+        let may_stay = self.phase.may_start() && generation == Generation::FIRST;
         let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
         if !matches!(zygote.state, ZygoteState::Retiring { .. }) {
             return;
         }
-        if ends {
-            self.push(Effect::RetireZygote { generation, last: false });
-        } else {
+        if may_stay && !zygote.wanted {
             zygote.state = ZygoteState::Kept;
+        } else {
+            self.push(Effect::RetireZygote { generation, last: false });
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) struct Faults {
     pub(crate) zygote_fails: u32,
     pub(crate) zygote_dies: u32,
     pub(crate) zygote_ignores_exit: u32,
+    pub(crate) zygote_stays: u32,
     pub(crate) fork_fails: u32,
     pub(crate) fork_silent: u32,
     pub(crate) boot_fails: u32,
@@ -38,6 +39,7 @@ impl Faults {
             zygote_fails: 0,
             zygote_dies: 0,
             zygote_ignores_exit: 0,
+            zygote_stays: 0,
             fork_fails: 0,
             fork_silent: 0,
             boot_fails: 0,
@@ -60,6 +62,7 @@ impl Faults {
         Self {
             boot_slow: 40,
             worker_used_up: 70,
+            zygote_stays: 50,
             drain_never: 20,
             shutdown_ignored: 20,
             ..Self::calm()
@@ -72,6 +75,7 @@ impl Faults {
             zygote_fails: 15,
             zygote_dies: 25,
             zygote_ignores_exit: 30,
+            zygote_stays: 40,
             fork_fails: 15,
             fork_silent: 5,
             boot_fails: 15,
@@ -122,6 +126,8 @@ pub(crate) struct Os {
     ever: BTreeSet<WorkerId>,
     coming: BTreeMap<(Duration, u64), Coming>,
     counter: u64,
+    stayed: BTreeSet<(Generation, u64)>,
+    over: bool,
 }
 
 impl Os {
@@ -137,6 +143,8 @@ impl Os {
             ever: BTreeSet::new(),
             coming: BTreeMap::new(),
             counter: 0,
+            stayed: BTreeSet::new(),
+            over: false,
         }
     }
 
@@ -216,14 +224,7 @@ impl Os {
     pub(crate) fn perform(&mut self, effect: &Effect, now: Duration) {
         match effect {
             Effect::SpawnZygote { generation } => self.spawn_zygote(*generation, now),
-            Effect::RetireZygote { generation, .. } => {
-                let which = self.zygotes.get(generation).copied();
-                if let Some(which) = which
-                    && !self.random.percent(self.faults.zygote_ignores_exit)
-                {
-                    self.after(now, 1, 500, Coming::ZygoteEnds(*generation, which));
-                }
-            }
+            Effect::RetireZygote { generation, last } => self.retire(*generation, *last, now),
             Effect::KillZygote { generation } => {
                 if let Some(which) = self.zygotes.get(generation).copied() {
                     self.after(now, 0, 100, Coming::ZygoteEnds(*generation, which));
@@ -313,6 +314,25 @@ impl Os {
             self.after(now, 1, most, Coming::WorkerEnds(worker, status));
         } else {
             self.after(now, 1, most, Coming::Worker(worker, Event::WorkerReady { worker }));
+        }
+    }
+
+    /// A zygote leaves, or stays the first time it is told to.
+    fn retire(&mut self, generation: Generation, last: bool, now: Duration) {
+        let Some(which) = self.zygotes.get(&generation).copied() else { return };
+        if last {
+            assert!(self.processes.is_empty(), "the last hook comes after the last worker");
+            assert!(!std::mem::replace(&mut self.over, true), "the last hook is run once");
+        }
+        if self.random.percent(self.faults.zygote_ignores_exit) {
+            return;
+        }
+        let stays = !last && self.random.percent(self.faults.zygote_stays);
+        if stays && self.stayed.insert((generation, which)) {
+            let event = Event::ZygoteStays { generation };
+            self.after(now, 1, 500, Coming::Zygote(generation, which, event));
+        } else {
+            self.after(now, 1, 500, Coming::ZygoteEnds(generation, which));
         }
     }
 
