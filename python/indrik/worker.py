@@ -68,6 +68,7 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
         try:
             if hooks is not None:
                 hooks.post_fork()
+            _become_user(config)
             run = _prepare(config, channel, control, app, hooks)
         except loader.LoadError as error:
             raise NotReady(error) from None
@@ -80,6 +81,18 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
         watcher.failed(error.failure)
         send(control, {"event": "load_failed", **describe(error.failure)})
         return _run_wsgi(config, channel, control, watcher.page(error.failure), "sync", hooks)
+
+
+def _become_user(config: dict[str, Any]) -> None:
+    """Leaves the supervisor's user for the one that is set, before any code of the application runs."""
+    identity = config["identity"]
+    if identity is None:
+        return
+    try:
+        _native.become_user(identity["uid"], identity["gid"], identity["groups"])
+    except OSError as error:
+        message = f"cannot become user {identity['uid']}, group {identity['gid']}: {error}"
+        raise loader.LoadError("boot", message, "the supervisor needs the right to change users") from None
 
 
 class NotReady(Exception):
@@ -234,10 +247,10 @@ def _say_ready(
 
 
 def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
-    """TERM stops gracefully, QUIT and ABRT at once, USR2 shows what every thread is doing.
+    """TERM stops gracefully, INT, QUIT and ABRT at once, USR2 shows what every thread is doing.
 
-    The terminal's INT and HUP reach the whole group and are the supervisor's to answer, as are
-    the signals that mean something to it alone.
+    The terminal's HUP reaches the whole group and is the supervisor's to answer, as are the
+    signals that mean something to it alone. So is its INT, but there both mean the same.
     """
 
     def stop(_number: int, _frame: Any) -> None:
@@ -259,5 +272,6 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
     faulthandler.enable(2)
     faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGQUIT, leave(0, hooks and hooks.quit))
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, leave(0, hooks and hooks.quit))
     signal.signal(signal.SIGABRT, leave(1, hooks and hooks.abort))

@@ -195,6 +195,7 @@ class Zygote:
     def _announce(self, request: dict[str, Any]) -> None:
         """The sockets are bound."""
         self._config["listeners"] = request["listeners"]
+        self._config["identity"] = request["identity"]
         if self._hooks is None:
             return
         self._hooks.listen(request["listeners"])

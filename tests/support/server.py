@@ -48,6 +48,7 @@ class Server:
         cwd: Path | None = None,
         port: int = 0,
         say_bind: bool = True,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         """`say_bind=False`: the configuration itself binds `bind`, or `port` of 127.0.0.1."""
         self.port = port or free_port()
@@ -64,6 +65,7 @@ class Server:
                 options += ["--worker-class", "asgi"]
         self.command = [*COMMAND, *options, *arguments, *([app] if app else [])]
         self.cwd = cwd
+        self.pass_fds = pass_fds
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self.unix_path = bind.removeprefix("unix:") if bind and bind.startswith("unix:") else None
         self.clean_stop = True
@@ -97,6 +99,7 @@ class Server:
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=self.pass_fds,
         )
         assert self.process.stdout and self.process.stderr
         self.stdout = Collector(self.process.stdout, self.log_directory / "stdout.log")

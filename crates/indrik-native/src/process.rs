@@ -45,3 +45,16 @@ pub(crate) fn fork_worker(_py: Python<'_>) -> PyResult<u32> {
 pub(crate) fn set_process_title(title: &str) -> PyResult<()> {
     indrik_sys::title::set(title).map_err(|error| PyOSError::new_err(error.to_string()))
 }
+
+/// Makes this worker another user's, for good. The kernel forgets the wish to die with the parent at
+/// such a change, so it is said again.
+///
+/// # Errors
+/// `OSError` when the process may not, or its parent has ended.
+#[pyfunction]
+pub(crate) fn become_user(uid: u32, gid: u32, groups: Vec<u32>) -> PyResult<()> {
+    let parent = indrik_sys::process::parent();
+    indrik_sys::users::become_user(uid, gid, &groups)
+        .and_then(|()| indrik_sys::process::die_with_parent(parent))
+        .map_err(|error| PyOSError::new_err(error.to_string()))
+}

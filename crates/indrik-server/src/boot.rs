@@ -1,10 +1,19 @@
-//! What a start needs from the outside: listening sockets and the pid file. Every failure is one
-//! line that says what, where, and what to do.
+//! What a start needs from the outside: listening sockets, the pid file, users, what the process
+//! that started this one passed on. Every failure is one line that says what, where, and what to do.
 
+mod identity;
+mod inheritance;
 mod listen;
+mod notify;
 mod pid_file;
 
-pub use listen::{BoundSocket, SocketFile, bind};
+pub use identity::Identity;
+pub(crate) use inheritance::OWN_VARIABLES;
+pub use inheritance::{Inheritance, Partner, SystemdSocket};
+pub(crate) use listen::resolve;
+pub use listen::{BoundSocket, Manner, SocketFile, bind, take_over};
+pub use notify::ServiceManager;
+pub(crate) use notify::WATCHDOG_PID;
 pub use pid_file::PidFile;
 
 use std::fmt;
@@ -16,6 +25,8 @@ pub struct BootError {
     pub message: String,
     /// What to do about it.
     pub hint: &'static str,
+    /// Somebody else has the address; that may change.
+    pub in_use: bool,
 }
 
 impl fmt::Display for BootError {

@@ -3,20 +3,26 @@
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
-//! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes a
-//! configuration into use, `control` answers operators, `banner` greets.
+//! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
+//! a configuration into use, `listeners` holds the sockets, `upgrade` starts a successor, `service`
+//! talks to the service manager and to the terminal a daemon leaves, `control` answers operators,
+//! `banner` greets.
 
 mod banner;
 mod control;
 mod effects;
 mod hooks;
+mod listeners;
 mod open;
+mod service;
+mod upgrade;
 mod wait;
 mod workers;
 mod zygotes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -25,14 +31,18 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, Launch};
 use indrik_core::supervise::{Event, ExitStatus, Level, Signal, Supervisor};
 use indrik_sys::bell::Bell;
-use indrik_sys::process::End;
+use indrik_sys::daemon::Detached;
+use indrik_sys::process::{Child, End};
 use indrik_sys::signals::SignalStream;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
-use crate::boot::{PidFile, SocketFile};
-use crate::front::{EventSink, Front, FrontEvent, Listener};
+use crate::boot::{Identity, PidFile, ServiceManager};
+use crate::front::{EventSink, Front, FrontEvent};
 use crate::log::Log;
-use crate::zygote::{ListenerName, Zygote};
+use crate::zygote::Zygote;
+use listeners::Listeners;
+use service::Leaving;
+use upgrade::Heritage;
 use workers::Worker;
 
 /// Everything the supervisor listens to; [`Signal`] says what each means.
@@ -63,14 +73,13 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 #[must_use]
 pub fn run(launch: Launch) -> Outcome {
     let log = Arc::new(Log::new());
-    match Drive::new(launch, Arc::clone(&log)) {
-        Ok(mut drive) => {
-            let code = drive.serve();
-            if drive.check_only { Outcome::CheckOnly } else { Outcome::Exit(code) }
-        }
-        Err(error) => {
-            log.write(Level::Critical, &format!("Cannot start: {error}"));
-            Outcome::Exit(1)
+    // Before the first title is set: it is written where the arguments lie.
+    let heritage = Arc::new(Heritage::gather());
+    match serve(launch.clone(), &heritage, &log, None) {
+        Ending::Exit(code) => Outcome::Exit(code),
+        Ending::CheckOnly => Outcome::CheckOnly,
+        Ending::Detach { keep_output } => {
+            Outcome::Exit(detach(launch, &heritage, &log, keep_output))
         }
     }
 }
@@ -82,6 +91,56 @@ pub enum Outcome {
     Exit(i32),
     /// Nothing was served: the configuration file asks for `check_config` or `print_config`.
     CheckOnly,
+}
+
+/// How a supervision loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// The server has ended.
+    Exit(i32),
+    /// See [`Outcome::CheckOnly`].
+    CheckOnly,
+    /// It is to begin anew as a daemon: nothing has been opened yet.
+    Detach {
+        /// Output that goes to no terminal stays.
+        keep_output: bool,
+    },
+}
+
+fn serve(
+    launch: Launch,
+    heritage: &Arc<Heritage>,
+    log: &Arc<Log>,
+    leaving: Option<Leaving>,
+) -> Ending {
+    match Drive::new(launch, Arc::clone(heritage), Arc::clone(log), leaving) {
+        Ok(mut drive) => drive.serve(),
+        Err(error) => {
+            log.write(Level::Critical, &format!("Cannot start: {error}"));
+            Ending::Exit(1)
+        }
+    }
+}
+
+/// Goes on as a daemon; the process in the foreground waits until it serves, or has failed.
+fn detach(launch: Launch, heritage: &Arc<Heritage>, log: &Arc<Log>, keep_output: bool) -> i32 {
+    match indrik_sys::daemon::detach() {
+        Ok(Detached::Foreground(Some(code))) => code,
+        Ok(Detached::Foreground(None)) => {
+            log.error("The daemon died while it was starting; its error log may say why");
+            1
+        }
+        Ok(Detached::Daemon(word)) => {
+            match serve(launch, heritage, log, Some(Leaving { word, keep_output })) {
+                Ending::Exit(code) => indrik_sys::daemon::leave(code),
+                Ending::CheckOnly | Ending::Detach { .. } => indrik_sys::daemon::leave(1),
+            }
+        }
+        Err(error) => {
+            log.write(Level::Critical, &format!("Cannot become a daemon: {error}"));
+            1
+        }
+    }
 }
 
 struct Drive {
@@ -102,11 +161,21 @@ struct Drive {
     zygotes: BTreeMap<Generation, Zygote>,
     workers: BTreeMap<WorkerId, Worker>,
     unknown_ends: VecDeque<(u32, End)>,
-    sockets: Vec<Listener>,
-    shown_addresses: Vec<String>,
-    listener_names: Vec<ListenerName>,
-    socket_files: Vec<SocketFile>,
+    heritage: Arc<Heritage>,
+    listeners: Listeners,
     pid_file: Option<PidFile>,
+    /// Of a generation in the making, if its name changes.
+    coming_pid_file: Option<PidFile>,
+    /// Whom the workers of a generation become, if not this process's user.
+    identities: BTreeMap<Generation, Option<Identity>>,
+    manager: ServiceManager,
+    watchdog_due: Option<Instant>,
+    /// A daemon's, until it serves.
+    leaving: Option<Leaving>,
+    /// The new server beside this one.
+    successor: Option<Child>,
+    /// The old server beside this one: readable when it has ended.
+    predecessor: Option<OwnedFd>,
     /// The limit of descriptors this process was started with; what it starts gets the same.
     descriptors_at_start: Rlimit,
     front: Option<Front>,
@@ -115,12 +184,16 @@ struct Drive {
     /// Remarks that were written.
     told: VecDeque<String>,
     heartbeats_due: Instant,
-    exit: Option<i32>,
-    check_only: bool,
+    exit: Option<Ending>,
 }
 
 impl Drive {
-    fn new(launch: Launch, log: Arc<Log>) -> io::Result<Self> {
+    fn new(
+        launch: Launch,
+        heritage: Arc<Heritage>,
+        log: Arc<Log>,
+        leaving: Option<Leaving>,
+    ) -> io::Result<Self> {
         // The first title must be set while the process has one thread. Without /proc there is none.
         let _ = indrik_sys::title::set("indrik: master");
         indrik_sys::process::become_subreaper()?;
@@ -135,6 +208,7 @@ impl Drive {
             ring.ring();
         });
         let now = Instant::now();
+        let manager = ServiceManager::from_environment(heritage.partner_pid());
         Ok(Self {
             launch,
             log,
@@ -150,11 +224,16 @@ impl Drive {
             zygotes: BTreeMap::new(),
             workers: BTreeMap::new(),
             unknown_ends: VecDeque::new(),
-            sockets: Vec::new(),
-            shown_addresses: Vec::new(),
-            listener_names: Vec::new(),
-            socket_files: Vec::new(),
+            listeners: Listeners::default(),
             pid_file: None,
+            coming_pid_file: None,
+            identities: BTreeMap::new(),
+            watchdog_due: manager.watchdog().map(|pause| now + pause),
+            manager,
+            leaving,
+            successor: None,
+            predecessor: heritage.watch_partner(),
+            heritage,
             descriptors_at_start: getrlimit(Resource::Nofile),
             front: None,
             control: control::Control::default(),
@@ -162,23 +241,25 @@ impl Drive {
             told: VecDeque::new(),
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             exit: None,
-            check_only: false,
         })
     }
 
     /// The loop: wait, turn what happened into events, perform what the supervisor answers.
-    fn serve(&mut self) -> i32 {
-        self.feed(Event::Start);
+    fn serve(&mut self) -> Ending {
+        self.begin();
         loop {
-            if let Some(code) = self.exit {
-                return code;
+            if let Some(ending) = self.exit {
+                if let (Ending::Exit(code), Some(leaving)) = (ending, self.leaving.take()) {
+                    leaving.word.give(code);
+                }
+                return ending;
             }
             let woken = match self.wait() {
                 Ok(woken) => woken,
                 Err(error) => {
                     self.log
                         .write(Level::Critical, &format!("The supervision loop failed: {error}"));
-                    return 255;
+                    return Ending::Exit(255);
                 }
             };
             // Messages before ends: a worker's last words explain its exit.
@@ -192,7 +273,12 @@ impl Drive {
                 self.take_front_events();
             }
             self.take_commands(&woken);
+            if woken.predecessor {
+                self.predecessor = None;
+                self.feed(Event::PredecessorExited);
+            }
             self.check_heartbeats();
+            self.show_life();
             if self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed()) {
                 self.feed(Event::Tick);
             }
@@ -242,6 +328,8 @@ impl Drive {
                 self.take_messages_from(generation);
                 self.zygotes.remove(&generation);
                 self.feed(Event::ZygoteExited { generation });
+            } else if self.successor.as_ref().is_some_and(|child| child.pid() == pid) {
+                self.successor_ended(status_of(end));
             } else {
                 if self.unknown_ends.len() == UNKNOWN_ENDS_MAX {
                     self.unknown_ends.pop_front();
@@ -252,10 +340,7 @@ impl Drive {
     }
 
     fn worker_ended(&mut self, id: WorkerId, end: End) {
-        let status = match end {
-            End::Code(code) => ExitStatus::Code(code),
-            End::Signal(signal) => ExitStatus::Signal(signal),
-        };
+        let status = status_of(end);
         self.tell_child_exit(id, status);
         self.feed(Event::WorkerExited { worker: id, status });
         self.workers.remove(&id);
@@ -267,10 +352,22 @@ impl Drive {
             match event {
                 FrontEvent::WorkerDrained(worker) => self.feed(Event::WorkerDrained { worker }),
                 FrontEvent::WorkerUsedUp(worker) => self.feed(Event::WorkerUsedUp { worker }),
-                FrontEvent::Idle => self.feed(Event::FrontIdle),
+                FrontEvent::Idle => {
+                    // Said before the latest order, it is out of date.
+                    if self.front.as_ref().is_none_or(Front::is_idle) {
+                        self.feed(Event::FrontIdle);
+                    }
+                }
                 FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
                 FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
             }
         }
+    }
+}
+
+fn status_of(end: End) -> ExitStatus {
+    match end {
+        End::Code(code) => ExitStatus::Code(code),
+        End::Signal(signal) => ExitStatus::Signal(signal),
     }
 }

@@ -10,7 +10,7 @@ use indrik_core::settings::{Config, ConfigFileValues, Launch};
 use indrik_core::supervise::{Failure, FailureKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::zygote::{Loaded, Reply, Request, Stream, Zygote, receive_all};
+use crate::zygote::{Loaded, Reply, Request, Stream, Streams, Zygote, receive_all};
 
 /// How long the zygote may take to end when it is told to; then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +27,8 @@ impl Rehearsal {
     /// # Errors
     /// When Python cannot be started or the file is wrong.
     pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
-        let zygote = Zygote::spawn(&launch.python_executable, &launch.cwd).map_err(no_python)?;
+        let zygote = Zygote::spawn(&launch.python_executable, &launch.cwd, Streams::Same)
+            .map_err(no_python)?;
         let rehearsal = Self { zygote };
         let path = launch.config_request();
         let request = Request::ReadConfig { path: path.as_deref(), chdir: None };

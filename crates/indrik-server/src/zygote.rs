@@ -1,9 +1,9 @@
 //! Talking to a zygote and to a worker's control socket: processes, sockets, messages.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, ConfigFileValues, WorkerClass};
@@ -11,6 +11,8 @@ use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::packets::{PacketSocket, Received};
 use indrik_sys::process::Child;
 use serde::{Deserialize, Serialize};
+
+use crate::boot::{Identity, OWN_VARIABLES};
 
 /// What the interpreter runs. `-m` would put the current directory on `sys.path` before the
 /// standard library is imported, and an application's `json.py` would be taken for the real one.
@@ -25,6 +27,33 @@ pub(crate) struct Zygote {
     pub(crate) ready: bool,
     /// It takes the place of one that had been configured and died.
     pub(crate) again: bool,
+}
+
+/// Where the standard streams of a zygote, and of its workers, lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// To the same places as this process's.
+    Same,
+    /// Nowhere.
+    Nowhere,
+    /// Output to the same places, unless that is a terminal.
+    NoTerminal,
+}
+
+impl Streams {
+    fn apply(self, command: &mut Command) {
+        if self == Self::Same {
+            return;
+        }
+        let all = self == Self::Nowhere;
+        command.stdin(Stdio::null());
+        if all || io::stdout().is_terminal() {
+            command.stdout(Stdio::null());
+        }
+        if all || io::stderr().is_terminal() {
+            command.stderr(Stdio::null());
+        }
+    }
 }
 
 /// How the application sees a listening socket: host and port, or `unix:PATH` and nothing.
@@ -50,6 +79,8 @@ pub(crate) enum Request<'a> {
         title: &'a str,
         /// Where the front listens, in the order its requests refer to.
         listeners: &'a [ListenerName],
+        /// Whom the workers become.
+        identity: Option<&'a Identity>,
         /// How many workers there were before a reload; none at the start.
         workers_before: Option<u32>,
         /// Hooks are told of the start or of the reload; not again by a zygote that replaces one.
@@ -226,10 +257,14 @@ impl From<BootFailure> for Failure {
 
 impl Zygote {
     /// Starts an interpreter that waits for requests. To be called on the main thread.
-    pub(crate) fn spawn(python: &str, directory: &Path) -> io::Result<Self> {
+    pub(crate) fn spawn(python: &str, directory: &Path, streams: Streams) -> io::Result<Self> {
         let (socket, theirs) = PacketSocket::pair()?;
         let mut command = Command::new(python);
         command.arg("-c").arg(PROGRAM).current_dir(directory);
+        streams.apply(&mut command);
+        for name in OWN_VARIABLES {
+            command.env_remove(name);
+        }
         command.arg(std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
         let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))

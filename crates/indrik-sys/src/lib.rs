@@ -2,8 +2,9 @@
 //!
 //! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
-//! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`,
-//! `sched` (sharing a core), `watch` (files that change).
+//! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `users`,
+//! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`, `sched`
+//! (sharing a core), `watch` (files that change).
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; every block names its invariant"
@@ -12,10 +13,13 @@
 pub mod bell;
 pub mod clock;
 pub mod cpus;
+pub mod daemon;
 pub mod fork;
 pub mod packets;
 pub mod process;
 pub mod sched;
 pub mod signals;
+pub mod successor;
 pub mod title;
+pub mod users;
 pub mod watch;

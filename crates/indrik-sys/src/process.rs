@@ -84,6 +84,32 @@ pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child
     Child::open(child.id())
 }
 
+/// Takes over a descriptor that this process inherited under a known number for itself alone: the
+/// number is free afterwards.
+///
+/// # Errors
+/// When nothing is open under the number.
+pub fn inherited_alone(number: i32) -> io::Result<OwnedFd> {
+    let copy = inherited(number)?;
+    // SAFETY: the number is open, and whoever passed it meant it for this process's one taker.
+    unsafe { libc::close(number) };
+    Ok(copy)
+}
+
+/// The number of the process that started this one.
+#[must_use]
+pub fn parent() -> u32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
+}
+
+/// A process that is watched, not owned: readable when it has ended.
+///
+/// # Errors
+/// When there is no such process.
+pub fn watch(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(to_pid(pid)?, PidfdFlags::empty())?)
+}
+
 /// Asks the kernel to kill this process when its parent dies, and fails if the parent is not (or
 /// no longer) the one given.
 ///

@@ -89,6 +89,11 @@ impl Dispatch {
         Self { limits, workers: BTreeMap::new(), queue: Queue::default(), ahead: 0, uses: 0 }
     }
 
+    /// Goes on with other limits; what waits already keeps its deadline.
+    pub fn set_limits(&mut self, limits: DispatchLimits) {
+        self.limits = limits;
+    }
+
     /// A worker is ready for `capacity` requests at once; its ring has room for `slots`. Ask
     /// [`Self::next`] afterwards.
     pub fn worker_up(&mut self, id: WorkerId, capacity: usize, slots: usize) {

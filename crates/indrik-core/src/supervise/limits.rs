@@ -56,3 +56,9 @@ pub const WORKERS_MAX: u32 = 1024;
 
 /// Changed files remembered during a reload, to know the same change when the next worker reports it.
 pub const CHANGES_MAX: usize = 1000;
+
+/// How often an address that is taken is tried, as in Gunicorn.
+pub const LISTEN_TRIES_MAX: u32 = 5;
+
+/// Between two tries to open an address that is taken, as in Gunicorn.
+pub const LISTEN_PAUSE: Duration = Duration::from_secs(1);

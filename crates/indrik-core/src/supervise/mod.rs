@@ -7,16 +7,20 @@
 //!
 //! This file holds the types and the only `match` over events. One concern lies in each of the
 //! other files: `worker` (states of one worker), `pool` (wanted and had), `restart` (back-off),
-//! `reload` (generations), `shutdown` (escalation), `signals` (what a signal means), `operator` (what
-//! operators ask for and see), `limits`.
+//! `listen` (a zygote's way to its first worker), `reload` (generations), `shutdown` (escalation),
+//! `signals` (what a signal means), `pause` (a server without workers), `upgrade` (a new program
+//! beside the old one), `operator` (what operators ask for and see), `limits`.
 
 pub mod limits;
+mod listen;
 mod operator;
+mod pause;
 mod pool;
 mod reload;
 mod restart;
 mod shutdown;
 mod signals;
+mod upgrade;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,10 +28,12 @@ use std::time::Duration;
 
 use crate::ids::{Generation, WorkerId};
 pub use operator::{Census, FileChange, Totals, WorkerView};
+use pause::Pause;
 use reload::{Candidate, Zygote};
 use restart::Restarts;
 use shutdown::Phase;
 pub use signals::Signal;
+use upgrade::Upgrade;
 use worker::Worker;
 
 /// Monotonic time since some moment the shell chose.
@@ -40,13 +46,20 @@ pub struct Policy {
     pub workers: u32,
     /// How long requests may go on after the end of their worker or of the server was decided.
     pub graceful_timeout: Duration,
+    /// Nobody's terminal is attached, so WINCH is a command.
+    pub daemon: bool,
     /// The last zygote has a hook to run before it leaves.
     pub exit_hook: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { workers: 1, graceful_timeout: Duration::from_secs(30), exit_hook: false }
+        Self {
+            workers: 1,
+            graceful_timeout: Duration::from_secs(30),
+            daemon: false,
+            exit_hook: false,
+        }
     }
 }
 
@@ -130,9 +143,31 @@ pub enum ExitStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The server is to start. The first event, once.
-    Start,
+    Start {
+        /// It was started by a running server, to take its place (USR2).
+        successor: bool,
+    },
     /// The supervisor received a signal.
     Signal(Signal),
+    /// The zygote has read its configuration, and the settings are valid.
+    ConfigRead {
+        /// Which.
+        generation: Generation,
+    },
+    /// The addresses of the generation's settings are open.
+    Listening {
+        /// Which.
+        generation: Generation,
+    },
+    /// An address of the generation's settings could not be opened.
+    ListenFailed {
+        /// Which.
+        generation: Generation,
+        /// Why.
+        failure: Failure,
+        /// Somebody else has it, who may be about to leave.
+        in_use: bool,
+    },
     /// The zygote has read its configuration, the sockets are bound, and it can fork workers.
     ZygoteReady {
         /// Which.
@@ -248,6 +283,23 @@ pub enum Event {
         /// What.
         files: Vec<FileChange>,
     },
+    /// The process that is to take this one's place runs.
+    SuccessorStarted {
+        /// Its process.
+        pid: u32,
+    },
+    /// The process that was to take this one's place could not be started.
+    SuccessorFailed {
+        /// The system's reason.
+        message: String,
+    },
+    /// The process that was to take this one's place ended.
+    SuccessorExited {
+        /// How.
+        status: ExitStatus,
+    },
+    /// The server whose place this one was started to take has ended.
+    PredecessorExited,
     /// The time [`Supervisor::poll_timeout`] named has come.
     Tick,
 }
@@ -256,8 +308,25 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an effect must be performed"]
 pub enum Effect {
-    /// Start a zygote for the generation, or start it again. Answer: `ZygoteReady`, `ZygoteFailed`, `ZygoteExited`.
+    /// Start a zygote for the generation, or start it again. Answer: `ConfigRead` (`ZygoteReady` if its settings are
+    /// known), `ZygoteFailed`, `ZygoteExited`.
     SpawnZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// Open what the generation's settings need and is not open yet, as the operator sees it from
+    /// outside: addresses, pid file. Answer: `Listening` or `ListenFailed`.
+    Listen {
+        /// Which.
+        generation: Generation,
+    },
+    /// Give the zygote its settings. Answer: `ZygoteReady` or `ZygoteFailed`.
+    Configure {
+        /// Which.
+        generation: Generation,
+    },
+    /// The generation will not take over: close what was opened for it alone.
+    Forget {
         /// Which.
         generation: Generation,
     },
@@ -328,12 +397,41 @@ pub enum Effect {
     StopAccepting,
     /// The front drops everything at once.
     CloseNow,
+    /// The front leaves new connections in the kernel's queue and finishes what it has. Answer: `FrontIdle`.
+    PauseAccepting,
+    /// The front takes new connections again.
+    ResumeAccepting,
+    /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or `SuccessorFailed`.
+    StartSuccessor,
+    /// This process is the server now: its pid file and title lose what told it from the old one.
+    Promote,
+    /// Tell the service manager.
+    Notify(Notice),
     /// Reopen the log files.
     ReopenLogs,
     /// Write a line to the error log.
     Log(LogLine),
     /// Nothing is left to do: end the process with this code. The last effect.
     Exit(i32),
+}
+
+/// What the service manager (systemd) is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Requests are answered.
+    Ready {
+        /// By so many workers.
+        workers: u32,
+    },
+    /// A new generation is being made; `Ready` follows, whether it takes over or not.
+    Reloading,
+    /// The end has begun.
+    Stopping,
+    /// The end of this process has begun, and another one is the server.
+    HandedOver {
+        /// Its process.
+        to: u32,
+    },
 }
 
 /// The signals the supervisor sends to workers.
@@ -397,6 +495,10 @@ pub struct Supervisor {
     /// Changes of files that the generation in the making, or the one after it, will have read.
     changes_seen: BTreeSet<FileChange>,
     totals: Totals,
+    pause: Pause,
+    upgrade: Upgrade,
+    /// The service manager has been told that the server is ready.
+    announced: bool,
     last_generation: Generation,
     restarts: Restarts,
     exit_code: i32,
@@ -430,6 +532,9 @@ impl Supervisor {
             reload_again: false,
             changes_seen: BTreeSet::new(),
             totals: Totals::default(),
+            pause: Pause::No,
+            upgrade: Upgrade::None,
+            announced: false,
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
             exit_code: 0,
@@ -442,8 +547,13 @@ impl Supervisor {
     pub fn handle(&mut self, event: Event, now: Now) {
         self.now = self.now.max(now);
         match event {
-            Event::Start => self.spawn_zygote(Generation::FIRST),
+            Event::Start { successor } => self.start(successor),
             Event::Signal(signal) => self.signal_received(signal),
+            Event::ConfigRead { generation } => self.config_read(generation),
+            Event::Listening { generation } => self.listening(generation),
+            Event::ListenFailed { generation, failure, in_use } => {
+                self.listen_failed(generation, &failure, in_use);
+            }
             Event::ZygoteReady { generation, policy } => self.zygote_ready(generation, policy),
             Event::ZygoteFailed { generation, failure } => self.zygote_failed(generation, &failure),
             Event::ZygoteStays { generation } => self.zygote_stays(generation),
@@ -466,12 +576,18 @@ impl Supervisor {
             Event::WantWorkers(wanted) => self.change_wanted(wanted),
             Event::ReplaceWorker { worker } => self.replace_worker(worker),
             Event::CodeChanged { worker, files } => self.code_changed(worker, files),
+            Event::SuccessorStarted { pid } => self.successor_started(pid),
+            Event::SuccessorFailed { message } => self.successor_failed(&message),
+            Event::SuccessorExited { status } => self.successor_exited(status),
+            Event::PredecessorExited => self.predecessor_exited(),
             Event::Tick => {}
         }
         self.expire_workers();
         self.expire_zygotes();
         self.expire_phase();
+        self.expire_pause();
         self.reconcile();
+        self.announce();
         self.retire_idle_zygotes();
         self.finish_if_empty();
     }
@@ -487,7 +603,46 @@ impl Supervisor {
     pub fn poll_timeout(&self) -> Option<Now> {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
-        workers.chain(zygotes).chain(self.phase.deadline()).chain(self.next_refill()).min()
+        let phases = self.phase.deadline().into_iter().chain(self.pause.deadline());
+        workers.chain(zygotes).chain(phases).chain(self.next_refill()).min()
+    }
+
+    fn start(&mut self, successor: bool) {
+        if successor {
+            self.upgrade = Upgrade::Successor;
+        }
+        self.spawn_zygote(Generation::FIRST);
+    }
+
+    /// Says once that the server is ready: every place has a worker that takes requests, or one that
+    /// has failed and is waited for no longer.
+    fn announce(&mut self) {
+        if self.announced || self.phase != Phase::Serving {
+            return;
+        }
+        let has_ready = |slot: u32| {
+            let is = |worker: &Worker| worker.slot == slot && worker.is_ready();
+            self.workers.values().any(is)
+        };
+        let settled =
+            (0..self.wanted).all(|slot| has_ready(slot) || self.restarts.failures(slot) > 0);
+        if settled {
+            self.announced = true;
+            self.notify_ready();
+        }
+    }
+
+    /// Says, again, that the server serves.
+    fn notify_ready(&mut self) {
+        let workers = self.census().ready;
+        self.notify(Notice::Ready { workers });
+    }
+
+    /// While another process is the service's main one, it speaks.
+    fn notify(&mut self, notice: Notice) {
+        if self.upgrade != Upgrade::Successor {
+            self.push(Effect::Notify(notice));
+        }
     }
 
     fn push(&mut self, effect: Effect) {

@@ -1,6 +1,7 @@
 //! What operators and changed files ask for, and what operators are shown.
 
 use super::limits::CHANGES_MAX;
+use super::pause::Pause;
 use super::shutdown::Phase;
 use super::worker::State;
 use super::{Effect, Level, Supervisor};
@@ -30,6 +31,8 @@ pub struct Census {
     pub reloading: bool,
     /// Started, and not asked to stop.
     pub serving: bool,
+    /// The front was told to leave new connections where they are.
+    pub paused: bool,
 }
 
 /// What has been done since the start.
@@ -72,6 +75,7 @@ impl Supervisor {
             processes: self.workers.len(),
             reloading: self.candidate.is_some() || self.reload_again,
             serving: self.phase == Phase::Serving,
+            paused: self.pause != Pause::No,
         }
     }
 
@@ -208,7 +212,7 @@ mod tests {
 
     fn serving() -> Supervisor {
         let mut machine = Supervisor::new();
-        machine.handle(Event::Start, NOW);
+        machine.handle(Event::Start { successor: false }, NOW);
         calm(&mut machine, &mut Vec::new());
         assert_eq!(machine.census().ready, 2);
         machine
@@ -269,7 +273,7 @@ mod tests {
     #[test]
     fn a_reload_that_has_to_wait_for_the_start_is_told_as_one() {
         let mut machine = Supervisor::new();
-        machine.handle(Event::Start, NOW);
+        machine.handle(Event::Start { successor: false }, NOW);
         machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
         assert!(machine.census().reloading);
         calm(&mut machine, &mut Vec::new());

@@ -11,7 +11,7 @@ use super::limits::{
 use super::restart::{Restarts, backoff};
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Failure, FailureKind, Level, Now, Policy, Supervisor};
+use super::{Effect, Failure, FailureKind, Level, Notice, Now, Policy, Supervisor};
 use crate::ids::{Generation, WorkerId};
 
 /// Where a zygote stands.
@@ -19,6 +19,8 @@ use crate::ids::{Generation, WorkerId};
 pub(super) enum ZygoteState {
     /// Its interpreter starts, reads the configuration, imports the application (preload).
     Starting { until: Now },
+    /// An address it needs is taken: the next try.
+    Waiting { retry: Now },
     /// It can fork.
     Ready,
     /// It was told to leave.
@@ -34,13 +36,15 @@ pub(super) enum ZygoteState {
 /// The zygote of one generation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Zygote {
-    state: ZygoteState,
+    pub(super) state: ZygoteState,
     /// Deaths and failed starts in a row.
     failures: u32,
     /// It is the zygote of a generation that is wanted: start it again when it dies.
     wanted: bool,
     /// It has been ready once: a restart does not reset the number of workers.
     been_ready: bool,
+    /// How often an address it needs was found taken.
+    pub(super) listen_failures: u32,
 }
 
 impl Zygote {
@@ -50,7 +54,7 @@ impl Zygote {
             ZygoteState::Starting { until }
             | ZygoteState::Retiring { until }
             | ZygoteState::Killed { until } => Some(until),
-            ZygoteState::Dead { retry } => Some(retry),
+            ZygoteState::Dead { retry } | ZygoteState::Waiting { retry } => Some(retry),
             ZygoteState::Ready | ZygoteState::Kept => None,
         }
     }
@@ -71,7 +75,8 @@ impl Supervisor {
             Phase::Starting => self.reload_again = true,
             Phase::Serving if self.candidate.is_some() => self.reload_again = true,
             Phase::Serving => {
-                self.log(Level::Info, "Hang up: Master");
+                let name = self.master_name();
+                self.log(Level::Info, format!("Hang up: {name}"));
                 self.begin_candidate();
             }
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
@@ -82,6 +87,7 @@ impl Supervisor {
 
     pub(super) fn begin_candidate(&mut self) {
         self.totals.reloads += 1;
+        self.notify(Notice::Reloading);
         self.last_generation = self.last_generation.next();
         let generation = self.last_generation;
         self.candidate = Some(Candidate { generation, policy: None });
@@ -103,6 +109,7 @@ impl Supervisor {
             failures: 0,
             wanted: true,
             been_ready: false,
+            listen_failures: 0,
         });
         zygote.state = state;
         self.push(Effect::SpawnZygote { generation });
@@ -149,7 +156,10 @@ impl Supervisor {
     pub(super) fn zygote_exited(&mut self, generation: Generation) {
         let now = self.now;
         let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
-        let unasked = matches!(zygote.state, ZygoteState::Starting { .. } | ZygoteState::Ready);
+        let unasked = matches!(
+            zygote.state,
+            ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } | ZygoteState::Ready
+        );
         if unasked {
             zygote.failures = zygote.failures.saturating_add(1);
         }
@@ -252,6 +262,8 @@ impl Supervisor {
             if worker.is_ready() { self.drain(id) } else { self.discard(id) }
         }
         self.retire_zygote(old);
+        self.resume();
+        self.notify_ready();
         if std::mem::take(&mut self.reload_again) {
             self.reload();
         } else {
@@ -271,6 +283,7 @@ impl Supervisor {
             ),
         );
         self.discard_generation(generation);
+        self.notify_ready();
         if std::mem::take(&mut self.reload_again) {
             self.reload();
         }
@@ -294,6 +307,7 @@ impl Supervisor {
         for id in ids {
             self.discard(id);
         }
+        self.push(Effect::Forget { generation });
         self.retire_zygote(generation);
     }
 
@@ -304,7 +318,7 @@ impl Supervisor {
         let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
         zygote.wanted = false;
         match zygote.state {
-            ZygoteState::Starting { .. } => {
+            ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } => {
                 zygote.state = ZygoteState::Retiring { until };
                 self.push(Effect::RetireZygote { generation, last: false });
             }
@@ -341,6 +355,7 @@ impl Supervisor {
                 ZygoteState::Ready => idle(**generation),
                 ZygoteState::Kept => over,
                 ZygoteState::Starting { .. }
+                | ZygoteState::Waiting { .. }
                 | ZygoteState::Retiring { .. }
                 | ZygoteState::Killed { .. }
                 | ZygoteState::Dead { .. } => false,
@@ -415,6 +430,7 @@ impl Supervisor {
             }
             ZygoteState::Killed { .. } => self.zygote_exited(generation),
             ZygoteState::Dead { .. } => self.spawn_zygote(generation),
+            ZygoteState::Waiting { .. } => self.listen_again(generation),
             ZygoteState::Ready | ZygoteState::Kept => {}
         }
     }

@@ -1,8 +1,10 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
 use super::limits::{QUICK_GRACE, STOP_GRACE_MIN};
+use super::pause::Pause;
+use super::upgrade::Upgrade;
 use super::worker::State;
-use super::{Effect, FailureKind, KillSignal, Level, Now, Supervisor};
+use super::{Effect, FailureKind, KillSignal, Level, Notice, Now, Supervisor};
 use crate::ids::{Generation, WorkerId};
 
 /// Where the server stands.
@@ -43,8 +45,11 @@ impl Supervisor {
     /// TERM: finish what was accepted, then leave. The second one does not wait.
     pub(super) fn shut_down_gracefully(&mut self) {
         match self.phase {
+            // The workers have gone: there is nobody to finish anything.
+            Phase::Serving if self.pause == Pause::Empty => self.shut_down_quickly(),
             Phase::Serving => {
                 self.cancel_reload();
+                self.say_goodbye();
                 self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
                 self.push(Effect::StopAccepting);
             }
@@ -61,6 +66,9 @@ impl Supervisor {
         match self.phase {
             Phase::Starting | Phase::Serving | Phase::Draining { .. } => {
                 self.cancel_reload();
+                if self.phase == Phase::Serving {
+                    self.say_goodbye();
+                }
                 self.push(Effect::CloseNow);
                 self.quit_workers();
             }
@@ -68,6 +76,13 @@ impl Supervisor {
             Phase::Stopping { quick: true } => self.kill_all(),
             Phase::Done => {}
         }
+    }
+
+    fn say_goodbye(&mut self) {
+        self.notify(match self.upgrade {
+            Upgrade::Predecessor { successor } => Notice::HandedOver { to: successor },
+            Upgrade::None | Upgrade::Starting | Upgrade::Successor => Notice::Stopping,
+        });
     }
 
     /// The server could not start: everything ends, with Gunicorn's exit code.
@@ -83,6 +98,8 @@ impl Supervisor {
     pub(super) fn front_idle(&mut self) {
         if matches!(self.phase, Phase::Draining { .. }) {
             self.stop_workers();
+        } else {
+            self.emptied();
         }
     }
 
@@ -191,7 +208,8 @@ impl Supervisor {
 
     pub(super) fn say_farewell(&mut self) {
         if !std::mem::replace(&mut self.said_farewell, true) {
-            self.log(Level::Info, "Shutting down: Master");
+            let name = self.master_name();
+            self.log(Level::Info, format!("Shutting down: {name}"));
         }
     }
 

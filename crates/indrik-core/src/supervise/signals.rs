@@ -1,6 +1,7 @@
 //! What each signal to the supervisor means: Gunicorn's meanings.
 
 use super::limits::WORKERS_MAX;
+use super::pause::Pause;
 use super::shutdown::Phase;
 use super::{Effect, Level, Supervisor};
 
@@ -21,9 +22,9 @@ pub enum Signal {
     Ttou,
     /// Reopen the log files.
     Usr1,
-    /// Gunicorn: replace the binary. Not needed here: HUP starts a fresh interpreter.
+    /// Start the program anew beside this one, with the same sockets.
     Usr2,
-    /// Gunicorn: stop the workers of a daemon.
+    /// Stop the workers of a daemon.
     Winch,
 }
 
@@ -47,9 +48,9 @@ impl Signal {
 
 impl Supervisor {
     pub(super) fn signal_received(&mut self, signal: Signal) {
-        if signal == Signal::Winch {
+        if signal == Signal::Winch && !self.policy.daemon {
             // Every resize of a terminal sends it; it means nothing to a server in the foreground.
-            self.log(Level::Debug, "Ignoring signal: winch");
+            self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
             return;
         }
         self.log(Level::Info, format!("Handling signal: {}", signal.name()));
@@ -57,14 +58,25 @@ impl Supervisor {
             Signal::Hup => self.reload(),
             Signal::Int | Signal::Quit => self.shut_down_quickly(),
             Signal::Term => self.shut_down_gracefully(),
-            Signal::Ttin => self.change_wanted(self.wanted.saturating_add(1)),
-            Signal::Ttou => self.change_wanted(self.wanted.saturating_sub(1)),
+            Signal::Ttin => self.one_more(),
+            Signal::Ttou => self.one_less(),
             Signal::Usr1 => self.push(Effect::ReopenLogs),
-            Signal::Usr2 => self.log(
-                Level::Warning,
-                "SIGUSR2 does nothing: send HUP, which starts a fresh interpreter and new workers",
-            ),
-            Signal::Winch => {}
+            Signal::Usr2 => self.start_successor(),
+            Signal::Winch => self.pause(),
+        }
+    }
+
+    /// A server without workers gets its first one back.
+    fn one_more(&mut self) {
+        self.change_wanted(match self.pause {
+            Pause::No => self.wanted.saturating_add(1),
+            Pause::Emptying { .. } | Pause::Empty => 1,
+        });
+    }
+
+    fn one_less(&mut self) {
+        if self.wanted > 1 {
+            self.change_wanted(self.wanted - 1);
         }
     }
 
@@ -76,9 +88,11 @@ impl Supervisor {
         }
     }
 
+    /// Wanting workers is wanting to serve.
     pub(super) fn set_wanted(&mut self, wanted: u32) {
         if matches!(self.phase, Phase::Starting | Phase::Serving) {
             self.wanted = wanted.clamp(1, WORKERS_MAX);
+            self.resume();
         }
     }
 }

@@ -10,7 +10,7 @@ mod world;
 
 use std::time::Duration;
 
-use indrik_core::supervise::{FailureKind, Signal};
+use indrik_core::supervise::{FailureKind, Notice, Signal};
 
 use os::Faults;
 use world::World;
@@ -31,7 +31,9 @@ fn whatever_breaks_the_server_recovers_when_it_stops_breaking_and_ends_when_told
         world.os.faults = Faults::calm();
         // A hanging fork is noticed after a minute, the longest back-off is half a minute.
         world.run(seconds(400));
+        world.revive();
         world.assert_full();
+        assert!(matches!(world.os.told, Some(Notice::Ready { .. })), "seed {seed}");
         world.end(Signal::Term, 0);
     }
 }
@@ -182,6 +184,113 @@ fn ttin_and_ttou_change_the_number_of_workers_down_to_one() {
     world.run(seconds(60));
     assert_eq!(world.machine.census().ready, 1);
     world.end(Signal::Term, 0);
+}
+
+#[test]
+fn a_paused_daemon_takes_no_connections_and_serves_again_when_it_is_told_to() {
+    for seed in 0..SEEDS {
+        for back in [Signal::Ttin, Signal::Hup] {
+            let mut world = World::new(seed, Faults::calm());
+            world.os.daemon = true;
+            world.start_and_wait_until_full();
+            world.signal(Signal::Winch);
+            assert!(world.os.paused, "seed {seed}");
+            let wait = world.os.random.milliseconds(0, 90_000);
+            world.run(wait);
+            world.signal(back);
+            world.run(seconds(200));
+            world.assert_full();
+            let expected = if back == Signal::Ttin { 1 } else { world.os.workers };
+            assert_eq!(world.machine.census().wanted, expected, "seed {seed}");
+            assert!(!world.os.paused, "seed {seed}");
+            world.signal(Signal::Winch);
+            world.run(seconds(90));
+            assert_eq!(world.machine.census().processes, 0, "seed {seed}");
+            world.end(Signal::Term, 0);
+        }
+    }
+}
+
+#[test]
+fn winch_means_nothing_to_a_server_in_the_foreground() {
+    let mut world = World::new(1, Faults::calm());
+    world.os.daemon = false;
+    world.start_and_wait_until_full();
+    world.promise_full = true;
+    world.signal(Signal::Winch);
+    world.run(seconds(90));
+    world.assert_full();
+}
+
+#[test]
+fn a_successor_that_fails_leaves_the_old_server_as_it_was() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.daemon = true;
+        world.os.faults.successor_fails = 30;
+        world.start_and_wait_until_full();
+        for _ in 0..5 {
+            world.signal(Signal::Usr2);
+            world.signal(Signal::Usr2);
+            let wait = world.os.random.milliseconds(0, 60_000);
+            world.run(wait);
+            if world.os.successor.is_some() && world.os.random.percent(50) {
+                world.signal(Signal::Winch);
+                world.run(wait);
+            }
+            world.end_successor();
+            world.run(seconds(60));
+            world.assert_full();
+            assert_eq!(world.machine.census().wanted, world.os.workers, "seed {seed}");
+        }
+        world.end(Signal::Term, 0);
+        assert_eq!(world.os.told, Some(Notice::Stopping), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
+    for seed in 0..SEEDS {
+        let mut old = World::new(seed, Faults::calm());
+        old.start_and_wait_until_full();
+        old.signal(Signal::Usr2);
+        old.run(seconds(10));
+        let to = old.os.successor.unwrap();
+        let signal = [Signal::Term, Signal::Quit][old.os.random.below(2)];
+        old.end(signal, 0);
+        assert_eq!(old.os.told, Some(Notice::HandedOver { to }), "seed {seed}");
+
+        let mut new = World::new(seed, Faults::calm());
+        new.start_as_successor();
+        new.signal(Signal::Usr2);
+        assert_eq!(new.os.successor, None, "seed {seed}: a successor's successor");
+        new.run(seconds(60));
+        new.assert_full();
+        assert!(matches!(new.os.told, Some(Notice::Ready { .. })), "seed {seed}");
+        new.signal(Signal::Usr2);
+        new.run(seconds(1));
+        assert!(new.os.successor.is_some(), "seed {seed}");
+        new.end(Signal::Term, 0);
+    }
+}
+
+#[test]
+fn an_address_that_stays_taken_ends_the_start_after_five_tries() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.faults.address_taken = 100;
+        world.start();
+        world.run(seconds(30));
+        assert_eq!(world.exit, Some(1), "seed {seed}");
+        let mut world = World::new(seed, Faults::calm());
+        world.os.faults.address_taken = 100;
+        world.start();
+        world.run(seconds(5));
+        world.os.faults.address_taken = 0;
+        world.signal(Signal::Term);
+        world.run(seconds(10));
+        assert_eq!(world.exit.map(|code| code == 0 || code == 1), Some(true), "seed {seed}");
+    }
 }
 
 #[test]

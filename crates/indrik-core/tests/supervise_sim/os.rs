@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Effect, Event, ExitStatus, Failure, FailureKind, KillSignal, Policy};
+use indrik_core::supervise::{
+    Effect, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
+};
 
 use crate::random::Random;
 
@@ -28,6 +30,9 @@ pub(crate) struct Faults {
     pub(crate) shutdown_ignored: u32,
     pub(crate) signal_ignored: u32,
     pub(crate) front_never_idle: u32,
+    pub(crate) address_taken: u32,
+    pub(crate) successor_fails: u32,
+    pub(crate) successor_dies: u32,
     /// Everything that loads the application fails so.
     pub(crate) always_fails: Option<FailureKind>,
 }
@@ -53,6 +58,9 @@ impl Faults {
             shutdown_ignored: 0,
             signal_ignored: 0,
             front_never_idle: 0,
+            address_taken: 0,
+            successor_fails: 0,
+            successor_dies: 0,
             always_fails: None,
         }
     }
@@ -89,6 +97,9 @@ impl Faults {
             shutdown_ignored: 30,
             signal_ignored: 30,
             front_never_idle: 40,
+            address_taken: 30,
+            successor_fails: 30,
+            successor_dies: 60,
             always_fails: None,
         }
     }
@@ -114,6 +125,8 @@ pub(crate) enum Coming {
     Worker(WorkerId, Event),
     WorkerEnds(WorkerId, ExitStatus),
     Front(Event),
+    Successor(u32, Event),
+    Predecessor(Event),
 }
 
 pub(crate) struct Os {
@@ -124,6 +137,17 @@ pub(crate) struct Os {
     zygotes: BTreeMap<Generation, u64>,
     pub(crate) processes: BTreeMap<WorkerId, Process>,
     ever: BTreeSet<WorkerId>,
+    /// Generations whose settings are known.
+    configured: BTreeSet<Generation>,
+    /// Generations for which something was opened.
+    pub(crate) prepared: BTreeSet<Generation>,
+    /// The front leaves connections to the kernel.
+    pub(crate) paused: bool,
+    /// A new server beside this one.
+    pub(crate) successor: Option<u32>,
+    pub(crate) daemon: bool,
+    /// What the service manager was told last.
+    pub(crate) told: Option<Notice>,
     coming: BTreeMap<(Duration, u64), Coming>,
     counter: u64,
     stayed: BTreeSet<(Generation, u64)>,
@@ -141,6 +165,12 @@ impl Os {
             zygotes: BTreeMap::new(),
             processes: BTreeMap::new(),
             ever: BTreeSet::new(),
+            configured: BTreeSet::new(),
+            prepared: BTreeSet::new(),
+            paused: false,
+            successor: None,
+            daemon: seed.is_multiple_of(2),
+            told: None,
             coming: BTreeMap::new(),
             counter: 0,
             stayed: BTreeSet::new(),
@@ -203,7 +233,16 @@ impl Os {
                 self.processes.remove(&worker)?;
                 Some(Event::WorkerExited { worker, status })
             }
-            Coming::Front(event) => Some(event),
+            Coming::Front(event) | Coming::Predecessor(event) => Some(event),
+            Coming::Successor(pid, event) => {
+                if self.successor != Some(pid) {
+                    return None;
+                }
+                if matches!(event, Event::SuccessorExited { .. }) {
+                    self.successor = None;
+                }
+                Some(event)
+            }
         }
     }
 
@@ -243,18 +282,69 @@ impl Os {
                 }
             }
             Effect::Kill { worker, signal } => self.kill(*worker, *signal, now),
-            Effect::StopAccepting => {
-                if !self.random.percent(self.faults.front_never_idle) {
-                    self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
-                }
+            Effect::Listen { generation } => self.listen(*generation, now),
+            Effect::Configure { generation } => self.configure(*generation, now),
+            Effect::Forget { generation } => {
+                self.prepared.remove(generation);
             }
-            Effect::Adopt { .. }
-            | Effect::CloseNow
+            Effect::Adopt { generation } => {
+                assert!(self.prepared.remove(generation), "{generation} opened nothing");
+            }
+            Effect::ResumeAccepting => {
+                assert!(self.paused, "resumed without a pause");
+                self.paused = false;
+            }
+            Effect::PauseAccepting => {
+                assert!(!self.paused, "paused twice");
+                self.paused = true;
+                self.empty_the_front(now);
+            }
+            Effect::StartSuccessor => self.start_successor(now),
+            Effect::Notify(notice) => self.told = Some(*notice),
+            Effect::StopAccepting => self.empty_the_front(now),
+            Effect::CloseNow
             | Effect::ReopenLogs
+            | Effect::Promote
             | Effect::WorkersChanged { .. }
             | Effect::Log(_)
             | Effect::Exit(_) => {}
         }
+    }
+
+    fn empty_the_front(&mut self, now: Duration) {
+        if !self.random.percent(self.faults.front_never_idle) {
+            self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
+        }
+    }
+
+    fn start_successor(&mut self, now: Duration) {
+        assert_eq!(self.successor, None, "a second successor");
+        self.counter += 1;
+        let pid = u32::try_from(self.counter).unwrap();
+        self.successor = Some(pid);
+        if self.random.percent(self.faults.successor_fails) {
+            let event = Event::SuccessorFailed { message: "no such file".into() };
+            self.successor = None;
+            return self.after(now, 0, 0, Coming::Predecessor(event));
+        }
+        self.after(now, 0, 0, Coming::Successor(pid, Event::SuccessorStarted { pid }));
+        if self.random.percent(self.faults.successor_dies) {
+            self.end_successor(now, 30_000);
+        }
+    }
+
+    /// The new server goes away within so many milliseconds.
+    pub(crate) fn end_successor(&mut self, now: Duration, most: u64) {
+        if let Some(pid) = self.successor {
+            let status = [ExitStatus::Code(0), ExitStatus::Code(3), ExitStatus::Signal(9)];
+            let status = status[self.random.below(3)];
+            self.after(now, 1, most, Coming::Successor(pid, Event::SuccessorExited { status }));
+        }
+    }
+
+    /// The old server goes away within half a minute.
+    pub(crate) fn end_predecessor(&mut self, now: Duration) {
+        self.after(now, 1, 30_000, Coming::Predecessor(Event::PredecessorExited));
     }
 
     fn spawn_zygote(&mut self, generation: Generation, now: Duration) {
@@ -262,23 +352,56 @@ impl Os {
         let which = self.counter;
         let before = self.zygotes.insert(generation, which);
         assert_eq!(before, None, "two zygotes of generation {generation}");
-        let policy = Policy { workers: self.workers, ..Policy::default() };
-        let failing = self.faults.always_fails.filter(|kind| {
-            matches!(kind, FailureKind::Config | FailureKind::Bind) || self.random.percent(30)
-        });
-        if let Some(kind) = failing {
+        if self.configured.contains(&generation) {
+            self.configure(generation, now);
+        } else if let Some(kind) =
+            self.faults.always_fails.filter(|kind| *kind == FailureKind::Config)
+        {
             let event = Event::ZygoteFailed { generation, failure: failure(kind) };
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
-        } else if self.random.percent(self.faults.zygote_fails) {
-            let event = Event::ZygoteFailed { generation, failure: failure(FailureKind::Boot) };
-            self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         } else {
-            let event = Event::ZygoteReady { generation, policy };
+            let event = Event::ConfigRead { generation };
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         }
         if self.random.percent(self.faults.zygote_dies) {
             self.after(now, 1, 60_000, Coming::ZygoteEnds(generation, which));
         }
+    }
+
+    /// As in the real shell, the answer comes at once.
+    fn listen(&mut self, generation: Generation, now: Duration) {
+        let Some(which) = self.zygotes.get(&generation).copied() else { return };
+        assert!(!self.configured.contains(&generation), "{generation} is opened twice");
+        let in_use = self.random.percent(self.faults.address_taken);
+        let never = self.faults.always_fails == Some(FailureKind::Bind);
+        let event = if in_use || never {
+            let failure = failure(FailureKind::Bind);
+            Event::ListenFailed { generation, failure, in_use: in_use || self.random.percent(50) }
+        } else {
+            self.configured.insert(generation);
+            self.prepared.insert(generation);
+            Event::Listening { generation }
+        };
+        self.after(now, 0, 0, Coming::Zygote(generation, which, event));
+    }
+
+    fn configure(&mut self, generation: Generation, now: Duration) {
+        let Some(which) = self.zygotes.get(&generation).copied() else { return };
+        let policy = Policy {
+            workers: self.workers,
+            graceful_timeout: Duration::from_secs(30),
+            daemon: self.daemon,
+            ..Policy::default()
+        };
+        let failing = self.faults.always_fails.filter(|_| self.random.percent(30));
+        let event = if let Some(kind) = failing {
+            Event::ZygoteFailed { generation, failure: failure(kind) }
+        } else if self.random.percent(self.faults.zygote_fails) {
+            Event::ZygoteFailed { generation, failure: failure(FailureKind::Boot) }
+        } else {
+            Event::ZygoteReady { generation, policy }
+        };
+        self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
     }
 
     fn fork(&mut self, worker: WorkerId, generation: Generation, now: Duration) {

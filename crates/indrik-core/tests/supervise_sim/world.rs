@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) promise_full: bool,
     steps_at_this_moment: u32,
     may_end: bool,
+    promoted: bool,
 }
 
 impl World {
@@ -37,11 +38,18 @@ impl World {
             promise_full: false,
             steps_at_this_moment: 0,
             may_end: true,
+            promoted: false,
         }
     }
 
     pub(crate) fn start(&mut self) {
-        self.step(Event::Start);
+        self.step(Event::Start { successor: false });
+    }
+
+    /// Starts as the new server beside an old one, which leaves some time later.
+    pub(crate) fn start_as_successor(&mut self) {
+        self.step(Event::Start { successor: true });
+        self.os.end_predecessor(self.now);
     }
 
     pub(crate) fn start_and_wait_until_full(&mut self) {
@@ -82,8 +90,15 @@ impl World {
         while self.now < end && self.exit.is_none() {
             let wait = self.os.random.milliseconds(0, 20_000);
             self.run(wait.min(end - self.now));
-            let harmless =
-                [Signal::Hup, Signal::Hup, Signal::Ttin, Signal::Ttou, Signal::Usr1, Signal::Winch];
+            let harmless = [
+                Signal::Hup,
+                Signal::Hup,
+                Signal::Ttin,
+                Signal::Ttou,
+                Signal::Usr1,
+                Signal::Usr2,
+                Signal::Winch,
+            ];
             for _ in 0..self.os.random.below(4) {
                 let signal = harmless[self.os.random.below(harmless.len())];
                 self.signal(signal);
@@ -119,6 +134,20 @@ impl World {
                 self.step(Event::CodeChanged { worker: other, files });
             }
         }
+    }
+
+    /// Brings back what signals took away: a paused daemon serves again, with the workers of its
+    /// settings, after a reload.
+    pub(crate) fn revive(&mut self) {
+        while self.machine.census().paused && self.exit.is_none() {
+            self.signal(Signal::Hup);
+            self.run(Duration::from_secs(100));
+        }
+    }
+
+    /// The new server beside this one goes away.
+    pub(crate) fn end_successor(&mut self) {
+        self.os.end_successor(self.now, 1);
     }
 
     pub(crate) fn kill_all_workers(&mut self) {
@@ -158,6 +187,10 @@ impl World {
             self.os.perform(&effect, self.now);
             match effect {
                 Effect::Exit(code) => self.exit = Some(code),
+                Effect::Promote => {
+                    assert!(!self.promoted, "seed {}: promoted twice", self.seed);
+                    self.promoted = true;
+                }
                 Effect::Log(line) => assert!(
                     !(line.level == Level::Critical && line.text.contains("survives SIGKILL")),
                     "seed {}: {}",
@@ -184,6 +217,18 @@ impl World {
         assert!(
             released <= census.processes,
             "seed {}: a worker is forgotten: {:?}",
+            self.seed,
+            self.machine
+        );
+        assert!(
+            self.os.prepared.len() <= usize::from(census.reloading || !census.serving),
+            "seed {}: what was opened for a generation is forgotten: {:?}",
+            self.seed,
+            self.machine
+        );
+        assert!(
+            self.os.paused == census.paused || !census.serving,
+            "seed {}: the front was not told: {:?}",
             self.seed,
             self.machine
         );

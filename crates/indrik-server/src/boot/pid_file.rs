@@ -29,13 +29,25 @@ impl PidFile {
                     path.display()
                 ),
                 hint: "stop that process, or remove the file if it is another program",
+                in_use: false,
             });
         }
         write(path, pid).map_err(|error| BootError {
             message: format!("cannot write the pid file {}: {error}", path.display()),
             hint: "check that its directory exists and is writable, or leave --pid out",
+            in_use: false,
         })?;
         Ok(Self { path: path.to_owned(), pid })
+    }
+
+    /// Goes on under another name, whose owner has ended.
+    ///
+    /// # Errors
+    /// As [`PidFile::create`]; then nothing has changed.
+    pub fn rename(&mut self, path: &Path) -> Result<(), BootError> {
+        // The old file goes with the old value.
+        *self = Self::create(path)?;
+        Ok(())
     }
 
     /// Where it lies.
@@ -92,6 +104,17 @@ mod tests {
         assert!(error.message.contains("Already running on PID 1"), "{error}");
         std::fs::write(&path, "4194305\n").unwrap();
         assert!(PidFile::create(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_can_go_on_under_another_name_and_the_old_one_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (old, new) = (directory.path().join("a.pid.2"), directory.path().join("a.pid"));
+        let mut file = PidFile::create(&old).unwrap();
+        file.rename(&new).unwrap();
+        assert_eq!((read(&old), read(&new)), (None, Some(std::process::id())));
+        drop(file);
+        assert!(!new.exists());
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Drive {
     ) {
         let Some(config) = self.configs.get(&generation) else { return };
         self.log.write(Level::Info, &format!("Using worker: {}", shown_class(config, class)));
-        let text = text(config, interface, class, capacity, &self.shown_addresses);
+        let text = text(config, interface, class, capacity, &self.shown_addresses());
         self.log.write(Level::Info, &text);
     }
 

@@ -99,8 +99,9 @@ impl Drive {
 
     /// Notes the listening sockets, for showing, before the front takes them.
     pub(super) fn note_listeners(&mut self) {
-        let sockets = self.shown_addresses.iter().zip(&self.sockets);
-        self.control.listeners = sockets
+        self.control.listeners = self
+            .listeners
+            .each()
             .map(|(address, socket)| {
                 json!({"address": address, "fd": socket.as_fd().as_raw_fd(), "type": family(socket)})
             })

@@ -4,14 +4,17 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
 use rustix::process::{Pid, Resource, prlimit};
 
-use super::Drive;
+use super::{Drive, Ending};
 use crate::front::Front;
-use crate::zygote::{Request, Zygote};
+use crate::zygote::{Request, Streams, Zygote};
 
 impl Drive {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::SpawnZygote { generation } => self.spawn_zygote(generation),
+            Effect::Listen { generation } => self.listen(generation),
+            Effect::Configure { generation } => self.configure(generation),
+            Effect::Forget { generation } => self.forget(generation),
             Effect::RetireZygote { generation, last } => self.retire_zygote(generation, last),
             Effect::KillZygote { generation } => self.kill_zygote(generation),
             Effect::WorkersChanged { generation, workers } => {
@@ -35,14 +38,31 @@ impl Drive {
             Effect::Kill { worker, signal } => self.signal_worker(worker, signal),
             Effect::StopAccepting => self.stop_accepting(),
             Effect::CloseNow => self.close_now(),
+            Effect::PauseAccepting => match &self.front {
+                Some(front) => front.pause_accepting(),
+                None => self.pending.push_back(Event::FrontIdle),
+            },
+            Effect::ResumeAccepting => {
+                if let Some(front) = &self.front {
+                    front.resume_accepting();
+                }
+            }
+            Effect::StartSuccessor => self.start_successor(),
+            Effect::Promote => self.promote(),
+            Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),
             Effect::Log(line) => self.write(&line),
-            Effect::Exit(code) => self.exit = Some(code),
+            Effect::Exit(code) => self.exit = Some(Ending::Exit(code)),
         }
     }
 
     fn spawn_zygote(&mut self, generation: Generation) {
-        match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd) {
+        let streams = match &self.leaving {
+            None => Streams::Same,
+            Some(leaving) if leaving.keep_output => Streams::NoTerminal,
+            Some(_) => Streams::Nowhere,
+        };
+        match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd, streams) {
             Ok(mut zygote) => {
                 zygote.again = self.configs.contains_key(&generation);
                 self.restore_descriptor_limit(zygote.child.pid());
@@ -107,8 +127,8 @@ impl Drive {
 
     fn stop_accepting(&mut self) {
         // The path is free for a successor at once; the queue behind the socket stays.
-        self.socket_files.clear();
         self.control.server.forget_files();
+        self.listeners.close(self.has_neighbour());
         match &self.front {
             Some(front) => front.stop_accepting(),
             None => self.pending.push_back(Event::FrontIdle),
@@ -116,9 +136,8 @@ impl Drive {
     }
 
     fn close_now(&mut self) {
-        self.socket_files.clear();
         self.control.server.forget_files();
-        self.sockets.clear();
+        self.listeners.close(self.has_neighbour());
         if let Some(front) = &self.front {
             front.close_now();
         }
@@ -131,6 +150,7 @@ impl Drive {
                 self.log.write(Level::Error, &error.to_string());
             }
         }
+        self.give_logs(self.machine.census().generation);
         // Their standard error is the error log, if that is a file.
         let zygotes = self.zygotes.values().filter(|zygote| zygote.ready);
         let workers = self.workers.values().filter_map(|worker| worker.child.as_ref());

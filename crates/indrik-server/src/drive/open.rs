@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
-use indrik_core::settings::{Config, ConfigFileValues, Launch, TextFile, resolve};
+use indrik_core::settings::{Config, ConfigFileValues, Launch, LogTarget, TextFile, resolve};
 use indrik_core::supervise::{Event, Failure, FailureKind, Level};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::Drive;
-use crate::boot::{self, PidFile};
-use crate::front::Front;
+use super::{Drive, Ending};
+use crate::boot::{BootError, Identity, Manner, PidFile};
+use crate::front::{Front, Listening};
 
 impl Drive {
-    /// Settles the settings of a generation; for the first one, opens what the server needs.
+    /// Settles the settings of a generation; for the first one, enters the place the server runs in.
     pub(super) fn take_config(
         &mut self,
         generation: Generation,
@@ -27,88 +27,228 @@ impl Drive {
             .map_err(|error| failure(FailureKind::Config, error.to_string()))?;
         let config = Arc::new(config);
         if generation == Generation::FIRST && (config.check_config || config.print_config) {
-            (self.check_only, self.exit) = (true, Some(0));
-        } else if generation == Generation::FIRST {
-            self.open(&config)?;
+            self.exit = Some(Ending::CheckOnly);
+            return Ok(());
+        }
+        let identity =
+            Identity::of(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
+        if self.must_detach(generation, &config) {
+            let keep_output = config.enable_stdio_inheritance;
+            self.exit = Some(Ending::Detach { keep_output });
+            return Ok(());
+        }
+        self.identities.insert(generation, identity);
+        self.configs.insert(generation, Arc::clone(&config));
+        if generation == Generation::FIRST {
+            self.enter(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
         }
-        self.configs.insert(generation, config);
         Ok(())
     }
 
-    fn open(&mut self, config: &Config) -> Result<(), Failure> {
+    fn enter(&mut self, config: &Config) -> Result<(), Failure> {
         let fail = |error: &dyn std::fmt::Display| failure(FailureKind::Config, error.to_string());
         std::env::set_current_dir(&config.chdir).map_err(|error| {
             fail(&format!("cannot change to the directory {}: {error}", config.chdir.display()))
         })?;
         self.log.configure(&config.errorlog, config.loglevel).map_err(|error| fail(&error))?;
-        let _ = indrik_sys::title::set(&format!("indrik: master [{}]", config.title()));
+        self.give_logs(Generation::FIRST);
+        self.show_title(config);
         self.log.write(Level::Info, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
         for notice in &config.notices {
             self.log.write(Level::Warning, notice);
         }
+        if config.daemon && self.manager.is_there() {
+            let text = "daemon is set, but a service manager waits for this process: \
+                        leave it out with Type=notify";
+            self.log.write(Level::Warning, text);
+        }
+        self.pid_file = self.make_pid_file(config)?;
         Ok(())
     }
 
-    /// Binds the sockets, at the start.
-    pub(super) fn listen(&mut self, generation: Generation) -> Result<(), Failure> {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return Ok(()) };
-        if generation != Generation::FIRST || !self.listener_names.is_empty() {
+    fn make_pid_file(&self, config: &Config) -> Result<Option<PidFile>, Failure> {
+        let create = |path: std::path::PathBuf| PidFile::create(&path);
+        let file = self.pid_path(config).map(create).transpose();
+        file.map_err(|error| boot_failure(FailureKind::Config, error))
+    }
+
+    /// Opens what a generation needs, while an older one serves.
+    pub(super) fn listen(&mut self, generation: Generation) {
+        let event = match self.try_listen(generation) {
+            Ok(()) => Event::Listening { generation },
+            Err((failure, in_use)) => Event::ListenFailed { generation, failure, in_use },
+        };
+        self.pending.push_back(event);
+    }
+
+    fn try_listen(&mut self, generation: Generation) -> Result<(), (Failure, bool)> {
+        let Some(config) = self.configs.get(&generation).cloned() else { return Ok(()) };
+        let identity = self.identities.get(&generation).and_then(Option::as_ref);
+        let manner = Manner {
+            backlog: config.backlog,
+            umask: config.umask,
+            owner: identity.map(|identity| (identity.uid, identity.gid)),
+            reuse_port: config.reuse_port,
+        };
+        let fail = |error: BootError| {
+            let in_use = error.in_use;
+            (boot_failure(FailureKind::Bind, error), in_use)
+        };
+        if generation == Generation::FIRST {
+            let heritage = Arc::clone(&self.heritage);
+            self.listeners
+                .open_first(&config.bind, &heritage.inheritance, &manner)
+                .map_err(fail)?;
+            self.say_where();
+            if config.reload {
+                self.log.write(Level::Warning, "Reloader is on. Use in development only!");
+            }
+            self.open_control(&config);
             return Ok(());
         }
-        for address in &config.bind {
-            let socket = boot::bind(address, config.backlog)
-                .map_err(|error| boot_failure(FailureKind::Bind, error))?;
-            let shown = socket.shown.replacen("http://", &format!("{}://", config.url_scheme()), 1);
-            self.shown_addresses.push(shown);
-            self.listener_names.push(match socket.listener.server() {
-                (path, None) => (format!("unix:{path}"), None),
-                name => name,
-            });
-            self.socket_files.extend(socket.file);
-            self.sockets.push(socket.listener);
+        self.can_write_log(&config).map_err(|failure| (failure, false))?;
+        self.listeners.prepare(&config.bind, &manner).map_err(fail)?;
+        let same_file =
+            self.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
+        if !same_file {
+            let file = self.make_pid_file(&config);
+            if file.is_err() {
+                self.listeners.forget();
+            }
+            self.coming_pid_file = file.map_err(|failure| (failure, false))?;
         }
-        // After the sockets: a second server fails on them first and never touches the file.
-        if let Some(path) = &config.pidfile {
-            let file =
-                PidFile::create(path).map_err(|error| boot_failure(FailureKind::Config, error))?;
-            self.pid_file = Some(file);
-        }
-        let addresses = self.shown_addresses.join(",");
+        Ok(())
+    }
+
+    /// Whether a new error log can be opened: if not, the reload fails, and not the log.
+    fn can_write_log(&self, config: &Config) -> Result<(), Failure> {
+        let LogTarget::File(path) = &config.errorlog else { return Ok(()) };
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.map(drop).map_err(|error| {
+            let text = format!("cannot open the log file {}: {error}", path.display());
+            failure(FailureKind::Config, text)
+        })
+    }
+
+    fn say_where(&self) {
+        let addresses = self.shown_addresses().join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
-        if config.reload {
-            self.log.write(Level::Warning, "Reloader is on. Use in development only!");
+        let systemd = &self.heritage.inheritance.systemd;
+        if !systemd.is_empty() {
+            let names: Vec<&str> = systemd.iter().map(|socket| socket.name.as_str()).collect();
+            let text = format!(
+                "The sockets are those of the service manager ({}); bind has no effect",
+                names.join(", ")
+            );
+            self.log.write(Level::Info, &text);
         }
-        self.open_control(&config);
-        Ok(())
+    }
+
+    /// Where the server listens, as users write it.
+    pub(super) fn shown_addresses(&self) -> Vec<String> {
+        let first = self.configs.get(&Generation::FIRST);
+        let scheme = first.map_or("http", |config| config.url_scheme());
+        let shown = self.listeners.shown().into_iter();
+        shown.map(|address| address.replacen("http://", &format!("{scheme}://"), 1)).collect()
+    }
+
+    /// What only a start can change.
+    fn warn_of_unchanged(&self, config: &Config) {
+        let Some(first) = self.configs.get(&Generation::FIRST) else { return };
+        let fixed = [
+            ("certfile", first.certfile == config.certfile),
+            ("keyfile", first.keyfile == config.keyfile),
+            ("ca_certs", first.ca_certs == config.ca_certs),
+            ("cert_reqs", first.cert_reqs == config.cert_reqs),
+            ("io_threads", first.io_threads == config.io_threads),
+            ("reuse_port", first.reuse_port == config.reuse_port),
+        ];
+        for (name, _) in fixed.iter().filter(|(_, same)| !same) {
+            let text =
+                format!("{name} changed: it takes effect at the next start or upgrade (USR2)");
+            self.log.write(Level::Warning, &text);
+        }
+    }
+
+    /// A generation in the making is given up.
+    pub(super) fn forget(&mut self, _generation: Generation) {
+        self.listeners.forget();
+        self.coming_pid_file = None;
     }
 
     /// A generation takes over: its settings are the server's from now on.
     pub(super) fn adopt(&mut self, generation: Generation) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let (open, close) = match self.listeners.adopt(&config.bind, config.backlog) {
+            Ok(change) => change,
+            Err(error) => {
+                self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
+                return;
+            }
+        };
         // Older generations' settings are needed as long as they have workers to be watched.
         if generation == Generation::FIRST {
-            return self.start_front(&config);
+            return self.start_front(&config, open);
         }
-        let _ = indrik_sys::title::set(&format!("indrik: master [{}]", config.title()));
+        self.show_title(&config);
+        self.warn_of_unchanged(&config);
         if let Err(error) = self.log.configure(&config.errorlog, config.loglevel) {
             self.log.write(Level::Error, &format!("The old log is kept: {error}"));
         }
+        if !(open.is_empty() && close.is_empty()) {
+            self.say_where();
+        }
+        let servers = self.listeners.servers();
+        let front = self.front.as_ref();
+        let taken =
+            front.map(|front| front.reconfigure(Arc::clone(&config), servers, open, &close));
+        if let Some(Err(error)) = taken {
+            self.log.write(Level::Error, &format!("The old access log is kept: {error}"));
+        }
+        self.note_listeners();
         self.open_control(&config);
-        let first = self.configs.get(&Generation::FIRST);
-        if first.is_some_and(|first| first.bind != config.bind) {
-            self.log.write(
-                Level::Warning,
-                "The bind addresses changed: they take effect at the next start, not at a reload",
-            );
+        self.change_pid_file(&config);
+        self.give_logs(generation);
+    }
+
+    fn change_pid_file(&mut self, config: &Config) {
+        if let Some(file) = self.coming_pid_file.take() {
+            self.pid_file = Some(file);
+        } else if config.pidfile.is_none() {
+            self.pid_file = None;
         }
     }
 
-    fn start_front(&mut self, config: &Arc<Config>) {
+    /// Workers open the logs again by themselves (USR1), as the user they run as.
+    pub(super) fn give_logs(&self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation) else { return };
+        let Some(Some(identity)) = self.identities.get(&generation) else { return };
+        let files = [Some(&config.errorlog), config.accesslog.as_ref()];
+        for target in files.into_iter().flatten() {
+            let LogTarget::File(path) = target else { continue };
+            // Made now if need be: who opens it later may not be allowed to.
+            let made = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            let given = made.and_then(|file| match file.metadata()?.is_file() {
+                true => indrik_sys::users::give(path, identity.uid, identity.gid),
+                // A pipe or a terminal under a file's name is somebody else's.
+                false => Ok(()),
+            });
+            if let Err(error) = given {
+                let text = format!(
+                    "cannot give the log file {} to user {}: {error}",
+                    path.display(),
+                    identity.uid
+                );
+                self.log.write(Level::Warning, &text);
+            }
+        }
+    }
+
+    fn start_front(&mut self, config: &Arc<Config>, sockets: Vec<Listening>) {
         raise_descriptor_limit();
         self.note_listeners();
-        let sockets = std::mem::take(&mut self.sockets);
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
         match Front::start(Arc::clone(config), sockets, log, sink) {
             Ok(front) => self.front = Some(front),
@@ -144,6 +284,6 @@ fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message, hint: String::new(), traceback: String::new() }
 }
 
-fn boot_failure(kind: FailureKind, error: boot::BootError) -> Failure {
+fn boot_failure(kind: FailureKind, error: BootError) -> Failure {
     Failure { kind, message: error.message, hint: error.hint.to_owned(), traceback: String::new() }
 }

@@ -15,6 +15,7 @@ use crate::control::Token;
 pub(super) struct Woken {
     pub(super) signals: bool,
     pub(super) bell: bool,
+    pub(super) predecessor: bool,
     pub(super) zygotes: Vec<Generation>,
     pub(super) workers: Vec<WorkerId>,
     pub(super) control: Vec<Token>,
@@ -27,10 +28,11 @@ impl Drive {
         let workers: Vec<_> =
             self.workers.iter().filter(|(_, worker)| worker.control_open).collect();
         let control = self.control.server.watched();
-        let mut fds = Vec::with_capacity(2 + zygotes.len() + workers.len() + control.len());
+        let mut fds = Vec::with_capacity(3 + zygotes.len() + workers.len() + control.len());
         let mut watch = |fd| fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         watch(self.signals.as_fd());
         watch(self.bell.as_fd());
+        self.predecessor.iter().for_each(|fd| watch(fd.as_fd()));
         zygotes.iter().for_each(|(_, zygote)| watch(zygote.socket.as_fd()));
         workers.iter().for_each(|(_, worker)| watch(worker.control.as_fd()));
         fds.extend(control.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
@@ -42,9 +44,11 @@ impl Drive {
         let mut spoke = fds.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || spoke.next().unwrap_or(false);
         let (signals, bell) = (next(), next());
+        let predecessor = self.predecessor.is_some() && next();
         Ok(Woken {
             signals,
             bell,
+            predecessor,
             zygotes: zygotes.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
             workers: workers.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
             control: control.iter().filter(|_| next()).map(|(token, ..)| *token).collect(),
@@ -55,7 +59,7 @@ impl Drive {
         let heartbeats = self.watches_heartbeats().then_some(self.heartbeats_due);
         let machine = self.machine.poll_timeout().map(|at| self.started + at);
         let control = self.control.server.deadline();
-        let next = [heartbeats, machine, control].into_iter().flatten().min()?;
+        let next = [heartbeats, machine, control, self.watchdog_due].into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.
         Timespec::try_from(left + std::time::Duration::from_micros(50)).ok()

@@ -37,13 +37,15 @@ impl Drive {
 
     pub(super) fn configure(&mut self, generation: Generation) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let listeners = self.listener_names.clone();
+        let listeners = self.listeners.names().to_vec();
+        let identity = self.identities.get(&generation).cloned().flatten();
         let first = generation == Generation::FIRST;
         let request = Request::Configure {
             config: &config,
             generation,
             title: config.title(),
             listeners: &listeners,
+            identity: identity.as_ref(),
             workers_before: (!first).then(|| self.machine.census().wanted),
             // What the first one's hooks started has ended with it, so they start it again.
             announce: first || self.zygotes.get(&generation).is_some_and(|zygote| !zygote.again),
@@ -80,7 +82,7 @@ impl Drive {
             Reply::ConfigFailed(failure) => {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
-            Reply::Started => self.listen_and_configure(generation),
+            Reply::Started => self.feed(Event::ConfigRead { generation }),
             Reply::Ready { workers, notices } => {
                 self.tell_once(notices);
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
@@ -91,6 +93,7 @@ impl Drive {
                     workers: workers
                         .unwrap_or_else(|| u32::try_from(config.workers).unwrap_or(u32::MAX)),
                     graceful_timeout: config.graceful_timeout,
+                    daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
                 };
                 self.feed(Event::ZygoteReady { generation, policy });
@@ -120,7 +123,7 @@ impl Drive {
         }
     }
 
-    /// The configuration file's values are here: settle all settings, and go on with the zygote.
+    /// The configuration file's values are here: settle all settings.
     fn config_read(&mut self, generation: Generation, values: &ConfigFileValues) {
         if self.configs.contains_key(&generation) {
             return self.configure(generation);
@@ -129,7 +132,7 @@ impl Drive {
         if let Err(failure) = self.take_config(generation, values) {
             return self.feed(Event::ZygoteFailed { generation, failure });
         }
-        if self.check_only {
+        if self.exit.is_some() {
             return;
         }
         let waits = ["on_starting", "nworkers_changed"];
@@ -138,13 +141,6 @@ impl Drive {
         {
             return self.tell_starting(generation);
         }
-        self.listen_and_configure(generation);
-    }
-
-    fn listen_and_configure(&mut self, generation: Generation) {
-        if let Err(failure) = self.listen(generation) {
-            return self.feed(Event::ZygoteFailed { generation, failure });
-        }
-        self.configure(generation);
+        self.feed(Event::ConfigRead { generation });
     }
 }

@@ -2,16 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::SockFilter;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::client_io::Stream;
 use super::connection::{Open, Origin, serve_connection};
+use super::doors::{Door, Order};
 use super::{Listener, Shared};
 
 /// Pause after the system refused a connection for want of something (file descriptors).
@@ -29,9 +29,6 @@ const NO_NEW_CONNECTIONS: [SockFilter; 4] = [
     SockFilter::new(0x06, 0, 0, 65535), // return all: pass
 ];
 
-/// The listening sockets that are still accepted from.
-pub(super) type Accepting = Arc<AtomicUsize>;
-
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -43,14 +40,12 @@ pub(super) async fn accept(
     listener: Listener,
     index: u16,
     threads: Arc<[Handle]>,
-    accepting: Accepting,
-    mut stop: watch::Receiver<bool>,
+    mut door: Door,
 ) {
     let socket = match open(listener) {
         Ok(socket) => socket,
         Err(error) => {
             shared.log.error(&format!("Cannot accept from a listening socket: {error}"));
-            accepting.fetch_sub(1, Ordering::SeqCst);
             return;
         }
     };
@@ -61,10 +56,20 @@ pub(super) async fn accept(
         turn += 1;
     };
     let mut complained = false;
-    loop {
+    let last = loop {
         let accepted = tokio::select! {
             accepted = socket.accept(index) => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            order = door.other_than(Order::Accept) => match order {
+                Order::Accept => continue,
+                Order::Pause => {
+                    door.has_done(Order::Pause);
+                    match door.other_than(Order::Pause).await {
+                        Order::Accept | Order::Pause => continue,
+                        last @ (Order::Finish | Order::Leave) => break last,
+                    }
+                }
+                last @ (Order::Finish | Order::Leave) => break last,
+            },
         };
         match accepted {
             Ok((stream, origin)) => {
@@ -79,24 +84,30 @@ pub(super) async fn accept(
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
         }
+    };
+    if last == Order::Finish {
+        let alone = !door.shared.load(Ordering::SeqCst);
+        if let Err(error) = take_the_rest(socket, index, alone, give) {
+            shared.log.error(&format!("Cannot take the last connections: {error}"));
+        }
     }
-    if let Err(error) = take_the_rest(socket, index, give) {
-        shared.log.error(&format!("Cannot take the last connections: {error}"));
-    }
-    accepting.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Ends accepting: what the kernel has accepted for us is served, and it accepts no more.
+/// Ends accepting: what the kernel has accepted for us is served. If nobody else has the socket, the
+/// kernel accepts no more; otherwise what comes later is the other one's.
 ///
 /// Not through the runtime: that knows only what `epoll` has told it, and the last connections may
 /// have come in the same moment as the word to stop.
 fn take_the_rest(
     socket: Socket,
     index: u16,
+    alone: bool,
     mut give: impl FnMut(Fresh, Origin),
 ) -> io::Result<()> {
     let socket = socket.into_closing()?;
-    socket.close_queue()?;
+    if alone {
+        socket.close_queue()?;
+    }
     for _ in 0..LAST_ACCEPTS_MAX {
         match socket.accept(index) {
             Ok((stream, origin)) => give(stream, origin),

@@ -126,12 +126,15 @@ enum Left {
 }
 
 async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
-    let limits = &client.shared.config;
+    let (headers_max, keep_alive) = {
+        let limits = client.shared.config();
+        (limits.limit_request_fields, !limits.keepalive.is_zero())
+    };
     let mut builder = http1::Builder::new();
     builder
         .half_close(false)
-        .keep_alive(!limits.keepalive.is_zero())
-        .max_headers(limits.limit_request_fields.saturating_add(1))
+        .keep_alive(keep_alive)
+        .max_headers(headers_max.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
     let handler = service_fn(|request| serve(client, request));
     let mut connection = Box::pin(builder.serve_connection(io, handler));

@@ -5,6 +5,19 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// A listening socket as the front is given it.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket.
+    pub socket: Listener,
+    /// What its requests are marked with; never used for another one.
+    pub number: u16,
+    /// Another process accepts from the same socket: its queue is not ours to close.
+    pub shared: Arc<AtomicBool>,
+}
 
 /// A bound, listening socket. What is bound where is `boot`'s business.
 #[derive(Debug)]

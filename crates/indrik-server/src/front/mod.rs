@@ -16,6 +16,7 @@ mod check;
 mod client_io;
 mod clock;
 mod connection;
+mod doors;
 mod exchange;
 mod listener;
 mod pool;
@@ -34,17 +35,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::WorkerId;
 use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
-pub use listener::Listener;
+pub use listener::{Listener, Listening};
 pub use pool::{Counts, Load, NewWorker};
 pub use response::set_server_header;
 pub use tls::TlsError;
 
 use crate::log::Log;
+use doors::{Doors, Order};
 use pool::Pool;
 use sweep::Connections;
 
@@ -80,10 +83,11 @@ pub type EventSink = Arc<dyn Fn(FrontEvent) + Send + Sync>;
 
 /// What all parts of the front share.
 struct Shared {
-    config: Arc<Config>,
+    /// Replaced by a reload; see [`Shared::config`].
+    config: ArcSwap<Config>,
     pool: Pool,
     connections: Connections,
-    access_log: Option<access_log::AccessLog>,
+    access_log: ArcSwapOption<access_log::AccessLog>,
     tls: Option<tls::Tls>,
     log: Arc<Log>,
     sink: EventSink,
@@ -115,27 +119,23 @@ impl Front {
     /// When a thread, a file descriptor or the access log cannot be had.
     pub fn start(
         config: Arc<Config>,
-        listeners: Vec<Listener>,
+        listeners: Vec<Listening>,
         log: Arc<Log>,
         sink: EventSink,
     ) -> io::Result<Self> {
         let wake_at_once = indrik_sys::cpus::available() > 1;
-        let limits = DispatchLimits {
-            queue_requests_max: config.queue_requests_max,
-            queue_timeout_us: micros(config.queue_timeout),
-            ..DispatchLimits::default()
-        };
-        let servers = listeners.iter().map(Listener::server).collect();
+        let servers = listeners.iter().map(|listening| listening.socket.server()).collect();
+        let access_log = access_log::AccessLog::open(&config, servers)?;
         let shared = Arc::new(Shared {
-            pool: Pool::new(limits, Arc::clone(&sink), wake_at_once),
+            pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),
-            access_log: access_log::AccessLog::open(&config, servers)?,
+            access_log: ArcSwapOption::new(access_log.map(Arc::new)),
             tls: tls_files(&config).map(tls::Tls::load).transpose().map_err(io::Error::other)?,
             log,
             sink,
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
-            config,
+            config: ArcSwap::new(config),
         });
         let runtime = runtime::Threads::start(&shared, listeners)?;
         Ok(Self { shared, runtime })
@@ -168,16 +168,66 @@ impl Front {
     /// Stops accepting after what the kernel has accepted is taken; every response closes its
     /// connection. [`FrontEvent::Idle`] follows when nothing is left.
     pub fn stop_accepting(&self) {
+        self.drain(Order::Finish);
+    }
+
+    /// Leaves new connections in the kernel's queue; every response closes its connection.
+    /// [`FrontEvent::Idle`] follows when nothing is left.
+    pub fn pause_accepting(&self) {
+        self.drain(Order::Pause);
+    }
+
+    fn drain(&self, order: Order) {
+        self.runtime.tell_doors(order);
+        self.shared.idle_told.store(false, Ordering::SeqCst);
         self.shared.draining.store(true, Ordering::SeqCst);
-        self.runtime.stop_accepting();
         self.shared.connections.drain();
+    }
+
+    /// Takes connections again, after [`Front::pause_accepting`].
+    pub fn resume_accepting(&self) {
+        self.shared.draining.store(false, Ordering::SeqCst);
+        self.runtime.tell_doors(Order::Accept);
     }
 
     /// Closes everything at once.
     pub fn close_now(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        self.runtime.stop_accepting();
+        self.runtime.tell_doors(Order::Leave);
         self.shared.connections.close_all();
+    }
+
+    /// Whether nothing is left and nothing comes in, as [`FrontEvent::Idle`] said: other orders may
+    /// have been given since.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.is_draining()
+            && self.runtime.doors_are_quiet()
+            && self.shared.connections.count() == 0
+            && self.shared.pool.is_idle()
+    }
+
+    /// Goes on with the settings of a new generation: its limits and timeouts hold for requests that
+    /// begin from now on, `open` is accepted from, and the sockets numbered `close` no longer.
+    ///
+    /// `servers`: host and port of every socket there has been, by number.
+    ///
+    /// # Errors
+    /// When the access log cannot be opened: then the old one is written on.
+    pub fn reconfigure(
+        &self,
+        config: Arc<Config>,
+        servers: Vec<(String, Option<u16>)>,
+        open: Vec<Listening>,
+        close: &[u16],
+    ) -> io::Result<()> {
+        self.shared.pool.set_limits(dispatch_limits(&config));
+        self.shared.config.store(Arc::clone(&config));
+        self.runtime.open_doors(&self.shared, open);
+        close.iter().for_each(|number| self.runtime.close_door(*number));
+        let access_log = access_log::AccessLog::open(&config, servers)?;
+        self.shared.access_log.store(access_log.map(Arc::new));
+        Ok(())
     }
 
     /// A look at the work.
@@ -198,19 +248,31 @@ impl Front {
     /// # Errors
     /// When the file cannot be opened; the old one stays in use.
     pub fn reopen_logs(&self) -> io::Result<()> {
-        self.shared.access_log.as_ref().map_or(Ok(()), access_log::AccessLog::reopen)
+        self.shared.access_log.load().as_ref().map_or(Ok(()), |log| log.reopen())
     }
 }
 
 impl Shared {
+    /// The settings as they are now. To be held for a moment only, not while something is waited
+    /// for: a reload replaces them.
+    fn config(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.config.load()
+    }
+
+    /// The settings as they are now, to be held as long as something takes that should not change its rules
+    /// on the way.
+    fn config_for_long(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// While draining: says once that nothing is left.
-    fn tell_if_idle(&self, accepting: usize) {
+    fn tell_if_idle(&self, doors: &Doors) {
         let idle = self.is_draining()
-            && accepting == 0
+            && doors.are_quiet()
             && self.connections.count() == 0
             && self.pool.is_idle();
         if idle && !self.idle_told.swap(true, Ordering::SeqCst) {
@@ -252,6 +314,14 @@ fn tls_files(config: &Config) -> Option<tls::TlsFiles> {
             _ => tls::ClientCertificate::Required,
         },
     })
+}
+
+fn dispatch_limits(config: &Config) -> DispatchLimits {
+    DispatchLimits {
+        queue_requests_max: config.queue_requests_max,
+        queue_timeout_us: micros(config.queue_timeout),
+        ..DispatchLimits::default()
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -47,7 +47,8 @@ pub(super) struct Client {
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
 pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving {
     client.watch.begin();
-    let log = client.shared.access_log.as_ref();
+    let access_log = client.shared.access_log.load();
+    let log = access_log.as_ref();
     let arrived = if log.is_some() { clock::now() } else { clock::coarse() };
     let (parts, body) = request.into_parts();
     let entry = log.map(|log| log.entry(client, &parts, arrived));
@@ -62,9 +63,9 @@ fn begin(
     body: Incoming,
     arrived: Micros,
 ) -> Result<Wait, Refusal> {
-    let config = &client.shared.config;
-    let seen = check::head(config, &parts)?;
-    check::body_size(config, body.size_hint().exact())?;
+    let config = client.shared.config();
+    let seen = check::head(&config, &parts)?;
+    check::body_size(&config, body.size_hint().exact())?;
     if seen.upgrade || !body.is_end_stream() {
         return Ok(Wait::Later(Box::pin(serve_later(Arc::clone(client), parts, body, arrived))));
     }
@@ -290,7 +291,7 @@ impl Call {
                 }
                 Event::TimedOut => {
                     let shown = self.exchange.outgoing.shown();
-                    let limit = self.client.shared.config.timeout.as_secs();
+                    let limit = self.client.shared.config().timeout.as_secs();
                     self.client.shared.log.error(&format!(
                         "Request timed out after {limit} s: {shown} (client {})",
                         self.client.address
@@ -475,7 +476,8 @@ fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
 impl Shared {
     /// What the workers run.
     async fn interface(&self) -> Result<Interface, Refusal> {
-        let interface = self.pool.interface(self.config.queue_timeout).await;
+        let limit = self.config().queue_timeout;
+        let interface = self.pool.interface(limit).await;
         let message = "no worker was ready in time";
         interface.ok_or_else(|| Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
     }

@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::Duration;
@@ -14,12 +13,12 @@ use indrik_core::supervise::Level;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::watch;
 
-use super::accept::{Accepting, accept};
+use super::accept::accept;
+use super::doors::{Doors, Order};
 use super::pool::{Delivered, NewWorker};
 use super::sweep::{SWEEP_INTERVAL, sweep};
-use super::{Listener, Shared, clock, micros, tls};
+use super::{Listening, Shared, clock, micros, tls};
 
 /// How often overdue work is looked for while any is queued ahead.
 const FINE_TICK: Duration = Duration::from_millis(1);
@@ -31,32 +30,44 @@ const BLOCKING_THREADS_MAX: usize = 16;
 /// The running threads.
 pub(super) struct Threads {
     handles: Arc<[Handle]>,
-    stop: watch::Sender<bool>,
+    doors: Arc<Doors>,
 }
 
 impl Threads {
-    pub(super) fn start(shared: &Arc<Shared>, listeners: Vec<Listener>) -> io::Result<Self> {
-        let count = shared.config.io_threads.max(1);
+    pub(super) fn start(shared: &Arc<Shared>, listeners: Vec<Listening>) -> io::Result<Self> {
+        let count = shared.config().io_threads.max(1);
         let mut handles = Vec::with_capacity(count);
         for index in 0..count {
             handles.push(start_thread(shared, index, count)?);
         }
         let handles: Arc<[Handle]> = handles.into();
-        let (stop, stopped) = watch::channel(false);
-        let accepting = Arc::new(AtomicUsize::new(listeners.len()));
-        for (index, listener) in (0u16..).zip(listeners) {
-            let (shared, threads) = (Arc::clone(shared), Arc::clone(&handles));
-            let (accepting, stopped) = (Arc::clone(&accepting), stopped.clone());
-            handles[0].spawn(accept(shared, listener, index, threads, accepting, stopped));
-        }
-        handles[0].spawn(tick(Arc::clone(shared)));
-        handles[0].spawn(watch_certificate(Arc::clone(shared)));
-        handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&accepting)));
-        Ok(Self { handles, stop })
+        let doors = Arc::new(Doors::default());
+        let threads = Self { handles, doors };
+        threads.open_doors(shared, listeners);
+        threads.handles[0].spawn(tick(Arc::clone(shared)));
+        threads.handles[0].spawn(watch_certificate(Arc::clone(shared)));
+        threads.handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&threads.doors)));
+        Ok(threads)
     }
 
-    pub(super) fn stop_accepting(&self) {
-        let _ = self.stop.send(true);
+    pub(super) fn open_doors(&self, shared: &Arc<Shared>, listeners: Vec<Listening>) {
+        for Listening { socket, number, shared: with_others } in listeners {
+            let door = self.doors.open(number, with_others);
+            let (shared, threads) = (Arc::clone(shared), Arc::clone(&self.handles));
+            self.handles[0].spawn(accept(shared, socket, number, threads, door));
+        }
+    }
+
+    pub(super) fn close_door(&self, number: u16) {
+        self.doors.tell(number, Order::Finish);
+    }
+
+    pub(super) fn tell_doors(&self, order: Order) {
+        self.doors.tell_all(order);
+    }
+
+    pub(super) fn doors_are_quiet(&self) -> bool {
+        self.doors.are_quiet()
     }
 
     /// Adds a worker, and takes what it sends on the thread that its number falls to.
@@ -179,15 +190,15 @@ async fn watch_certificate(shared: Arc<Shared>) {
 }
 
 /// The timeouts of connections and requests, and the end of draining.
-async fn watch_time(shared: Arc<Shared>, accepting: Accepting) {
-    let timeout = micros(shared.config.timeout);
+async fn watch_time(shared: Arc<Shared>, doors: Arc<Doors>) {
     loop {
         let pause = if shared.is_draining() { COARSE_TICK } else { SWEEP_INTERVAL };
         tokio::time::sleep(pause).await;
         sweep(&shared);
+        let timeout = micros(shared.config().timeout);
         if timeout != 0 {
             shared.pool.check_timeouts(timeout, clock::now());
         }
-        shared.tell_if_idle(accepting.load(Ordering::SeqCst));
+        shared.tell_if_idle(&doors);
     }
 }

@@ -179,7 +179,7 @@ impl Connections {
 /// One look at all connections.
 pub(super) fn sweep(shared: &Shared) {
     let now = clock::now();
-    let config = &shared.config;
+    let config = shared.config();
     let idle =
         if shared.is_draining() { config.keepalive.min(DRAIN_IDLE) } else { config.keepalive };
     shared.connections.each(|watch| {

@@ -53,9 +53,10 @@ pub(super) async fn receive(
         return Ok(Upload::Stream(Box::new(body)));
     }
     let mut store = Store::Memory(BytesMut::new());
+    let config = shared.config_for_long();
     let mut reader = Reader::new(shared, body);
     while let Some(bytes) = reader.next().await? {
-        store = store.add(bytes, &shared.config).await.map_err(|error| {
+        store = store.add(bytes, &config).await.map_err(|error| {
             shared.log.error(&format!("a request body could not be stored: {error}"));
             Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
         })?;
@@ -76,7 +77,7 @@ struct Reader {
 
 impl Reader {
     fn new(shared: &Shared, body: Incoming) -> Self {
-        let config = &shared.config;
+        let config = shared.config();
         let bytes_max = if config.body_size_max == 0 { u64::MAX } else { config.body_size_max };
         Self { body, pause_max: config.body_read_timeout, bytes_max, bytes: 0 }
     }

@@ -92,11 +92,14 @@ fn accept(
 /// Runs the session to its end; `first` is what was read behind the request.
 pub(super) async fn run(client: &Client, upgrade: Upgrade, mut io: ClientIo, first: Bytes) {
     let Upgrade { call, deflate } = upgrade;
-    let config = &client.shared.config;
+    let (message_max, write_timeout) = {
+        let config = client.shared.config();
+        (config.websocket_max_message_size, config.write_timeout)
+    };
     io.stop_screening();
     client.watch.begin();
-    let connection = Connection::new(config.websocket_max_message_size, deflate);
-    let limits = SessionLimits { write_timeout: config.write_timeout, ..Default::default() };
+    let connection = Connection::new(message_max, deflate);
+    let limits = SessionLimits { write_timeout, ..Default::default() };
     let bridge = Bridge {
         exchange: Arc::clone(call.exchange()),
         shared: Arc::clone(&client.shared),

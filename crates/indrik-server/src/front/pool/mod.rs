@@ -133,6 +133,11 @@ impl Pool {
         }
     }
 
+    /// Other limits, from the next request on.
+    pub(super) fn set_limits(&self, limits: DispatchLimits) {
+        self.inner.lock().dispatch.set_limits(limits);
+    }
+
     /// Runs `act` under the lock, then wakes whom it made ready.
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = self.inner.lock();

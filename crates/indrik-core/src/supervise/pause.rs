@@ -1,0 +1,70 @@
+//! A server without workers: what WINCH makes of a daemon, so that a new program beside it (USR2) can
+//! be tried out and the old one brought back.
+//!
+//! New connections stay in the kernel's queue, where the other program finds them. What the front
+//! has is finished first; then the workers go.
+
+use super::shutdown::Phase;
+use super::{Effect, Level, Now, Supervisor};
+
+/// Whether the front takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The normal state.
+    No,
+    /// It takes none, and finishes what it has.
+    Emptying { until: Now },
+    /// It has none, and no worker is wanted.
+    Empty,
+}
+
+impl Pause {
+    pub(super) fn deadline(self) -> Option<Now> {
+        match self {
+            Self::Emptying { until } => Some(until),
+            Self::No | Self::Empty => None,
+        }
+    }
+}
+
+impl Supervisor {
+    /// WINCH.
+    pub(super) fn pause(&mut self) {
+        if self.phase != Phase::Serving || self.pause != Pause::No {
+            return;
+        }
+        self.log(Level::Info, "graceful stop of workers");
+        if self.candidate.is_some() {
+            self.cancel_reload();
+            self.notify_ready();
+        }
+        self.pause = Pause::Emptying { until: self.now + self.policy.graceful_timeout };
+        self.push(Effect::PauseAccepting);
+    }
+
+    /// Whatever brings workers back brings the connections back too.
+    pub(super) fn resume(&mut self) {
+        if std::mem::replace(&mut self.pause, Pause::No) != Pause::No {
+            self.push(Effect::ResumeAccepting);
+        }
+    }
+
+    pub(super) fn emptied(&mut self) {
+        if matches!(self.pause, Pause::Emptying { .. }) {
+            self.pause = Pause::Empty;
+            self.wanted = 0;
+            self.push(Effect::WorkersChanged { generation: self.current, workers: 0 });
+        }
+    }
+
+    pub(super) fn expire_pause(&mut self) {
+        if self.pause.deadline().is_some_and(|at| at <= self.now) {
+            if self.phase != Phase::Serving {
+                // What is left is the shutdown's to wait for.
+                self.pause = Pause::No;
+                return;
+            }
+            self.emptied();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the process that started this one passed on: listening sockets of the service manager, or of a
+//! running server that this one is to replace.
+
+use std::env;
+
+/// The number of a service manager's first descriptor.
+const FIRST_FD: i32 = 3;
+/// Sockets that are taken at most.
+const SOCKETS_MAX: i32 = 1024;
+
+/// Variables that are for this process alone: not for workers, nor for a successor.
+pub(crate) const OWN_VARIABLES: [&str; 5] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "GUNICORN_PID", "GUNICORN_FD"];
+
+/// One socket of the service manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemdSocket {
+    /// Its number.
+    pub fd: i32,
+    /// Its name in the unit file, or `unknown`.
+    pub name: String,
+}
+
+/// The running server that this one is to replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partner {
+    /// Its process.
+    pub pid: u32,
+    /// Its listening sockets.
+    pub fds: Vec<i32>,
+}
+
+/// What was passed on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inheritance {
+    /// Empty without socket activation.
+    pub systemd: Vec<SystemdSocket>,
+    /// Set when this process was started by USR2.
+    pub partner: Option<Partner>,
+}
+
+impl Inheritance {
+    /// What this process's environment says.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::read(std::process::id(), |name| env::var(name).ok())
+    }
+
+    fn read(own_pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let number = |name: &str| variable(name)?.trim().parse::<u32>().ok();
+        let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(own_pid));
+        let count = count.map_or(0, |count| i32::try_from(count).unwrap_or(0).min(SOCKETS_MAX));
+        let names = variable("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let systemd = (0..count)
+            .map(|at| SystemdSocket {
+                fd: FIRST_FD + at,
+                name: names.next().unwrap_or("unknown").to_owned(),
+            })
+            .collect();
+        let partner = number("GUNICORN_PID").map(|pid| {
+            let fds = variable("GUNICORN_FD").unwrap_or_default();
+            Partner { pid, fds: fds.split(',').filter_map(|fd| fd.trim().parse().ok()).collect() }
+        });
+        Self { systemd, partner }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Inheritance {
+        Inheritance::read(7, |name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn sockets_of_the_service_manager_are_ours_only_if_it_meant_this_process() {
+        let meant = read(&[("LISTEN_PID", "7"), ("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "web:")]);
+        assert_eq!(meant.systemd.len(), 2);
+        assert_eq!(meant.systemd[0], SystemdSocket { fd: 3, name: "web".into() });
+        assert_eq!(meant.systemd[1].name, "unknown");
+        assert_eq!(read(&[("LISTEN_PID", "8"), ("LISTEN_FDS", "2")]), Inheritance::default());
+        assert_eq!(read(&[("LISTEN_FDS", "2")]), Inheritance::default());
+    }
+
+    #[test]
+    fn a_partner_is_named_with_its_sockets() {
+        let partner = read(&[("GUNICORN_PID", "5"), ("GUNICORN_FD", "5,6")]).partner;
+        assert_eq!(partner, Some(Partner { pid: 5, fds: vec![5, 6] }));
+        assert_eq!(read(&[]).partner, None);
+    }
+}

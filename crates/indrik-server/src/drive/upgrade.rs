@@ -1,0 +1,165 @@
+//! A new server beside this one (USR2), and being that new server: Gunicorn's protocol, so that either
+//! of the two may be Gunicorn.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::{env, io};
+
+use indrik_core::ids::Generation;
+use indrik_core::settings::Config;
+use indrik_core::supervise::{Event, ExitStatus, Level};
+use indrik_sys::process::{self, Child};
+use indrik_sys::successor::{self, Program};
+
+use super::Drive;
+use crate::boot::{Inheritance, OWN_VARIABLES, WATCHDOG_PID};
+
+/// Appended to the pid file's name and to the title while an old server lives.
+const SUFFIX: &str = ".2";
+
+/// What this process was started with.
+#[derive(Debug)]
+pub(super) struct Heritage {
+    /// The command line, the interpreter first.
+    arguments: Vec<OsString>,
+    pub(super) inheritance: Inheritance,
+}
+
+impl Heritage {
+    pub(super) fn gather() -> Self {
+        let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+        let line = line.strip_suffix(b"\0").unwrap_or(&line);
+        let arguments = line.split(|byte| *byte == 0);
+        Self {
+            arguments: arguments.map(|word| OsStr::from_bytes(word).to_owned()).collect(),
+            inheritance: Inheritance::from_environment(),
+        }
+    }
+
+    /// The server that this one is to replace.
+    pub(super) fn partner_pid(&self) -> Option<u32> {
+        self.inheritance.partner.as_ref().map(|partner| partner.pid)
+    }
+
+    /// Readable when that server has ended; nothing if it is gone already, or is not our parent.
+    pub(super) fn watch_partner(&self) -> Option<OwnedFd> {
+        let pid = self.partner_pid()?;
+        let watch = process::watch(pid).ok()?;
+        (process::parent() == pid).then_some(watch)
+    }
+}
+
+impl Drive {
+    /// The first event.
+    pub(super) fn begin(&mut self) {
+        let successor = self.heritage.partner_pid().is_some();
+        self.feed(Event::Start { successor });
+        if successor && self.predecessor.is_none() {
+            self.feed(Event::PredecessorExited);
+        }
+    }
+
+    /// Another server has the same sockets.
+    pub(super) fn has_neighbour(&self) -> bool {
+        self.successor.is_some() || self.predecessor.is_some()
+    }
+
+    pub(super) fn start_successor(&mut self) {
+        // Before it can accept anything: what it finds in the queues is not ours to refuse.
+        self.listeners.share(true);
+        match self.spawn_successor() {
+            Ok(child) => {
+                let pid = child.pid();
+                self.successor = Some(child);
+                self.pending.push_back(Event::SuccessorStarted { pid });
+            }
+            Err(error) => {
+                self.listeners.share(false);
+                self.pending.push_back(Event::SuccessorFailed { message: error.to_string() });
+            }
+        }
+    }
+
+    fn spawn_successor(&self) -> io::Result<Child> {
+        if self.heritage.arguments.len() < 2 {
+            return Err(io::Error::other("this process's command line cannot be read from /proc"));
+        }
+        let descriptors = self.listeners.descriptors();
+        let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
+        let mut environment: Vec<(OsString, OsString)> =
+            env::vars_os().filter(|(name, _)| !is_own(name)).collect();
+        let mut set = |name: &str, value: String| environment.push((name.into(), value.into()));
+        set("GUNICORN_PID", std::process::id().to_string());
+        let systemd = &self.heritage.inheritance.systemd;
+        let descriptors = if systemd.is_empty() {
+            let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
+            set("GUNICORN_FD", numbers.join(","));
+            descriptors
+        } else {
+            let names: Vec<&str> = systemd.iter().map(|socket| socket.name.as_str()).collect();
+            set("LISTEN_FDS", systemd.len().to_string());
+            set("LISTEN_FDNAMES", names.join(":"));
+            // Their first numbers are still open.
+            systemd.iter().map(|socket| socket.fd).collect()
+        };
+        let mut pid_variables = Vec::new();
+        if !systemd.is_empty() {
+            pid_variables.push("LISTEN_PID");
+        }
+        if env::var_os(WATCHDOG_PID).is_some() {
+            pid_variables.push(WATCHDOG_PID);
+        }
+        successor::start(&Program {
+            file: &self.launch.python_executable,
+            arguments: self.heritage.arguments.clone(),
+            environment,
+            pid_variables: &pid_variables,
+            directory: &self.launch.cwd,
+            descriptors,
+        })
+    }
+
+    pub(super) fn successor_ended(&mut self, status: ExitStatus) {
+        self.successor = None;
+        self.listeners.share(false);
+        self.feed(Event::SuccessorExited { status });
+    }
+
+    /// The old server has gone.
+    pub(super) fn promote(&mut self) {
+        self.listeners.inherit();
+        let generation = self.machine.census().generation;
+        let Some(config) = self.configs.get(&generation).cloned() else { return };
+        self.show_title(&config);
+        // Its path may have been the old one's until now.
+        self.open_control(&config);
+        let Some(file) = &mut self.pid_file else { return };
+        if let Some(path) = &config.pidfile
+            && let Err(error) = file.rename(path)
+        {
+            self.log.write(Level::Error, &format!("{error}; {} stays", file.path().display()));
+        }
+    }
+
+    pub(super) fn show_title(&self, config: &Config) {
+        let suffix = if self.predecessor.is_some() { SUFFIX } else { "" };
+        let _ = indrik_sys::title::set(&format!("indrik: master [{}{suffix}]", config.title()));
+    }
+
+    /// Where the pid file of these settings lies.
+    pub(super) fn pid_path(&self, config: &Config) -> Option<std::path::PathBuf> {
+        let mut name = config.pidfile.clone()?.into_os_string();
+        if self.predecessor.is_some() {
+            name.push(SUFFIX);
+        }
+        Some(name.into())
+    }
+
+    /// For a generation that has not opened anything: is this start to become a daemon first?
+    pub(super) fn must_detach(&self, generation: Generation, config: &Config) -> bool {
+        // A successor has no terminal any more: the old server left it.
+        let successor = self.heritage.partner_pid().is_some();
+        generation == Generation::FIRST && config.daemon && self.leaving.is_none() && !successor
+    }
+}
