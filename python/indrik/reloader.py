@@ -116,7 +116,11 @@ def module_files(modules: Iterable[Any]) -> list[str]:
     """The source files of modules; of a compiled one the source it was made from, if that is there."""
     files = []
     for module in tuple(modules):
-        name = getattr(module, "__file__", None)
+        try:
+            # Looked up beside the module's own ways: some modules import themselves when asked.
+            name = object.__getattribute__(module, "__dict__").get("__file__")
+        except AttributeError:
+            continue
         if not isinstance(name, str) or not name:
             continue
         if name.endswith((".pyc", ".pyo")) and os.path.exists(name[:-1]):

@@ -38,6 +38,15 @@ class TestFiles:
         wanted = ["/x/plain.py", str(source), str(compiled), os.path.abspath("y.py")]
         assert reloader.module_files(modules) == wanted
 
+    def test_modules_that_load_when_they_are_touched_are_not_touched(self):
+        class Lazy(ModuleType):
+            def __getattribute__(self, name: str) -> Any:
+                raise ImportError(f"{name} was asked for")
+
+        lazy = Lazy("lazy")
+        object.__getattribute__(lazy, "__dict__")["__file__"] = "/x/lazy.py"
+        assert reloader.module_files([lazy, object()]) == ["/x/lazy.py"]
+
     def test_a_syntax_error_points_to_its_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "outer_module.py").write_text("import broken_module\n")
         (tmp_path / "broken_module.py").write_text("def (\n")
