@@ -413,6 +413,27 @@ class TestWithoutSettings:
         assert done.returncode == 1 and "several servers are running" in done.stderr
         assert all(number in done.stderr for number in numbers)
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+    def test_somebody_elses_commands_are_not_heard(self, start):
+        server = start("wsgi_app:app", "--workers", "1")
+        user, namespace = os.geteuid(), os.stat("/proc/self/ns/pid").st_ino
+        name = f"\0indrik/{user}/{namespace}/{server.process.pid}"
+        with Raw(name) as raw:
+            assert raw.call("show stats")["status"] == "ok"
+        child = os.fork()
+        if child == 0:
+            answered = 1
+            try:
+                os.setuid(65534)
+                with Raw(name) as raw:
+                    raw.call("shutdown quick")
+            except (EOFError, OSError):
+                answered = 0
+            finally:
+                os._exit(answered)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert server.process.poll() is None
+
     def test_a_process_that_is_no_server_is_named(self):
         done = ctl("--pid", str(os.getpid()), "reload")
         assert done.returncode == 1
