@@ -252,6 +252,20 @@ class TestLife:
         third.close()
         assert [wire.read_answer().text for wire in held] == ["held"] * 3
 
+    def test_hooks_around_requests_are_called_with_the_class_s_worker(self, kind, start, connect, tmp_path):
+        (tmp_path / "conf.py").write_text(HOOKS)
+        server = start("green_app:app", "-k", kind, "-w", "1", "-c", str(tmp_path / "conf.py"))
+        assert get(connect, server, "/").text == "hello"
+        server.wait_for_log(f"PRE / {kind.title()}Worker")
+        server.wait_for_log("POST / 200 OK")
+
+    def test_a_thread_of_a_master_s_hook_runs_when_the_configuration_file_has_patched(self, kind, start, tmp_path):
+        patch = {"gevent": "from gevent import monkey\nmonkey.patch_all()\n"}
+        patch["eventlet"] = "import eventlet\neventlet.monkey_patch()\n"
+        (tmp_path / "conf.py").write_text(patch[kind] + THREAD)
+        server = start("green_app:app", "-k", kind, "-w", "1", "-c", str(tmp_path / "conf.py"))
+        server.wait_for_log("the thread runs")
+
     def test_flask_runs(self, kind, start, connect):
         server = start("class_flask:app", "-k", kind, "-w", "1")
         assert get(connect, server, "/?name=flask").text == "hello flask"
@@ -439,6 +453,32 @@ def matches(pattern: str, line: str) -> bool:
 
     return re.search(pattern, line) is not None
 
+
+HOOKS = """
+import sys
+
+def say(text):
+    sys.stderr.write(text + "\\n")
+    sys.stderr.flush()
+
+def pre_request(worker, req):
+    say(f"PRE {req.path} {type(worker).__name__}")
+
+def post_request(worker, req, environ, resp):
+    say(f"POST {req.path} {resp.status}")
+"""
+
+THREAD = """
+import sys, threading
+
+def later():
+    threading.Event().wait(0.05)
+    sys.stderr.write("the thread runs\\n")
+    sys.stderr.flush()
+
+def when_ready(server):
+    threading.Thread(target=later, daemon=True).start()
+"""
 
 HIDING = """
 import importlib.abc, sys

@@ -104,9 +104,9 @@ class TestMistakes:
 
     @pytest.mark.indrik_only
     def test_the_wrong_interface_is_said_in_one_line(self, fails):
-        code, log = fails("asgi_app:app", "--worker-class", "sync")
+        code, log = fails("wsgi_app:app", "--worker-class", "asgi")
         assert code in (1, 3, 4)
-        assert re.search("(?i)asgi", log)
+        assert re.search("(?i)wsgi", log)
 
     @pytest.mark.indrik_only
     def test_no_application_at_all_is_explained(self, tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
-import eventlet
-from eventlet import hubs
-from eventlet.event import Event
+with warnings.catch_warnings():
+    # Every worker would say that the library is deprecated; whoever chose it knows.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    import eventlet
+    from eventlet import hubs
+    from eventlet.event import Event
 
 
 class EventletHub:
