@@ -227,6 +227,37 @@ def when_ready(server):
         if not IS_ORACLE:
             assert "ERROR" not in server.log()
 
+    def test_an_upgrade_calls_pre_exec_before_the_new_server_begins(self, project: Project) -> None:
+        project.config(
+            TELL
+            + """
+def pre_exec(server):
+    tell("pre_exec", workers=server.num_workers)
+
+def on_starting(server):
+    tell("on_starting")
+
+def when_ready(server):
+    tell("when_ready")
+"""
+        )
+        server = project.start("--workers", "1", "--pid", "server.pid")
+        server.signal(signal.SIGUSR2)
+        wait_for(project, "when_ready", count=2)
+        new = int((project.directory / "server.pid.2").read_text())
+        assert [call.hook for call in calls(project)] == [
+            "on_starting",
+            "when_ready",
+            "pre_exec",
+            "on_starting",
+            "when_ready",
+        ]
+        if not IS_ORACLE:
+            assert calls(project, "pre_exec")[0].pid == master(project)
+        os.kill(new, signal.SIGTERM)
+        poll(lambda: not (project.directory / "server.pid.2").exists(), "the end of the new server")
+        assert get(server) == 200
+
 
 class TestObjects:
     def test_server_and_worker_carry_what_configurations_use(self, project: Project) -> None:

@@ -174,6 +174,8 @@ struct Drive {
     leaving: Option<Leaving>,
     /// The new server beside this one.
     successor: Option<Child>,
+    /// The zygote that runs `pre_exec`; the successor is started when it answers.
+    in_pre_exec: Option<Generation>,
     /// The old server beside this one: readable when it has ended.
     predecessor: Option<OwnedFd>,
     /// The limit of descriptors this process was started with; what it starts gets the same.
@@ -232,6 +234,7 @@ impl Drive {
             manager,
             leaving,
             successor: None,
+            in_pre_exec: None,
             predecessor: heritage.watch_partner(),
             heritage,
             descriptors_at_start: getrlimit(Resource::Nofile),
@@ -288,6 +291,11 @@ impl Drive {
     /// Hands an event to the supervisor and performs everything that follows from it.
     fn feed(&mut self, event: Event) {
         self.pending.push_back(event);
+        self.settle();
+    }
+
+    /// Hands on the events that performing something has left behind.
+    fn settle(&mut self) {
         while let Some(event) = self.pending.pop_front() {
             self.machine.handle(event, self.started.elapsed());
             while let Some(effect) = self.machine.poll_effect() {
@@ -327,6 +335,7 @@ impl Drive {
             } else if let Some(generation) = self.zygote_with(pid) {
                 self.take_messages_from(generation);
                 self.zygotes.remove(&generation);
+                self.pre_exec_done(generation);
                 self.feed(Event::ZygoteExited { generation });
             } else if self.successor.as_ref().is_some_and(|child| child.pid() == pid) {
                 self.successor_ended(status_of(end));

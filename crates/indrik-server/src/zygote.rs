@@ -103,6 +103,8 @@ pub(crate) enum Request<'a> {
     WorkersChanged {
         workers: u32,
     },
+    /// Run the hook. Answer: `HookDone`.
+    PreExec,
     Exit {
         /// The server ends with this zygote.
         last: bool,
@@ -140,6 +142,7 @@ pub(crate) enum Reply {
     WantWorkers {
         workers: u32,
     },
+    HookDone,
     /// It was told to leave, and does not yet.
     Stays,
     Checked(Loaded),

@@ -47,7 +47,7 @@ impl Drive {
                     front.resume_accepting();
                 }
             }
-            Effect::StartSuccessor => self.start_successor(),
+            Effect::StartSuccessor => self.run_pre_exec(),
             Effect::Promote => self.promote(),
             Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),

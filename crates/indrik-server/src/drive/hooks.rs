@@ -56,6 +56,28 @@ impl Drive {
         }
     }
 
+    /// Lets `pre_exec` run, if it is set; its answer, or the end of its zygote, starts the successor.
+    pub(super) fn run_pre_exec(&mut self) {
+        let generation = self.machine.census().generation;
+        let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.ready);
+        if self.has_hook(generation, "pre_exec")
+            && let Some(zygote) = zygote
+            && zygote.send(&Request::PreExec, &[]).is_ok()
+        {
+            self.in_pre_exec = Some(generation);
+        } else {
+            self.start_successor();
+        }
+    }
+
+    pub(super) fn pre_exec_done(&mut self, generation: Generation) {
+        if self.in_pre_exec == Some(generation) {
+            self.in_pre_exec = None;
+            self.start_successor();
+            self.settle();
+        }
+    }
+
     fn note(&self, sent: std::io::Result<()>) {
         if let Err(error) = sent {
             self.log.write(Level::Error, &format!("A hook is not told: {error}"));

@@ -119,6 +119,7 @@ impl Drive {
             }
             // Only a rehearsal asks for it.
             Reply::Checked(_) => {}
+            Reply::HookDone => self.pre_exec_done(generation),
             Reply::Stays => self.feed(Event::ZygoteStays { generation }),
         }
     }
