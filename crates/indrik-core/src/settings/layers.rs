@@ -141,12 +141,10 @@ fn own_variables(env: &BTreeMap<String, String>) -> Layer {
 /// A list in a variable is written as words, quoted as in a shell where they hold spaces. Text
 /// with an open quote stays one word: the value's own parser then says what is wrong with it.
 fn variable_text(setting: &Setting, text: &str) -> Raw {
-    match setting.kind {
-        Kind::Pairs | Kind::Addresses => {
-            Raw::Texts(words::split(text).unwrap_or_else(|_| vec![text.to_owned()]))
-        }
-        _ => Raw::Texts(vec![text.to_owned()]),
+    if setting.kind.is_list() && setting.separator.is_none() {
+        return Raw::Texts(words::split(text).unwrap_or_else(|_| vec![text.to_owned()]));
     }
+    Raw::Texts(vec![text.to_owned()])
 }
 
 /// The Python file's names that are settings. Any other name is the file's own business.

@@ -291,16 +291,19 @@ const REFERENCE_HEAD: &str = "\
 
 Every setting can be given in several places. Later ones in this list win:
 
-1. the default, in whose place `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` stand;
+1. the default, in whose place `PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS` and `SENDFILE` stand
+   when they are set;
 2. `indrik.toml` in the directory Indrik is started in: `name = value`;
 3. the Python configuration file, `gunicorn.conf.py` or the one named by `--config`: `name = value`.
    The first lines of the log warn of names that look misspelt;
-4. the environment: `GUNICORN_CMD_ARGS` (read like a command line), then `INDRIK_<NAME>`. Addresses and `NAME=VALUE` pairs in a variable are separated by
-   spaces, with quotes as in a shell. An empty variable counts as not set;
+4. the environment: `GUNICORN_CMD_ARGS` (read like a command line), then `INDRIK_<NAME>`. The entries
+   of a list in a variable are separated by spaces, with quotes as in a shell, unless the setting says
+   commas. An empty variable counts as not set;
 5. the command line. A long flag may be shortened as long as only one setting fits.
 
 A list replaces the list of a weaker source. Every wrong value is reported, all at once, with its
-place. `indrik explain NAME` prints a setting's value and where it comes from.
+place. `indrik explain NAME` prints a setting's value and where it comes from; `indrik check` tells what
+has no effect and what may be unintended.
 
 Numbers may be written `0x1000` as in Python. Units of sizes are powers of 1024.
 ";

@@ -155,6 +155,8 @@ fn port_means_all_interfaces_and_an_empty_variable_means_nothing() {
     assert_eq!(bind(&[("PORT", "5000")]), ["0.0.0.0:5000".parse().unwrap()]);
     assert_eq!(bind(&[("PORT", "")]), ["127.0.0.1:8000".parse().unwrap()]);
     assert_eq!(bind(&[("INDRIK_BIND", ":1 [::1]:2")]).len(), 2);
+    let files = with_env(&[("INDRIK_RELOAD_EXTRA_FILES", "a 'b c'")]);
+    assert_eq!(config(&files, &file(&[])).reload_extra_files, ["a", "b c"]);
 }
 
 #[test]
