@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.family import Family
 from support.server import APPS, COMMAND, IS_ORACLE, Server, poll
 
 pytest.importorskip("gunicorn", reason="its client, gunicornc, is needed")
@@ -380,6 +381,51 @@ class TestSocket:
         server = start("wsgi_app:app", "--config", str(config))
         assert connect(server).get("/hello").status == 200
         assert ctl("--pid", str(server.process.pid)).returncode == 1
+
+
+class TestUpgrade:
+    """USR2: two servers with the same settings, so with the same path."""
+
+    @pytest.fixture
+    def family(self, project) -> Iterator[Family]:
+        family = Family(project)
+        yield family
+        family.kill()
+
+    def begin(self, project, family: Family, path: Path) -> tuple[Server, int]:
+        project.config("workers = 1\npidfile = 'pid'\n")
+        project.write("app.py", "def app(environ, start_response):\n    start_response('200 OK', [])\n    return []\n")
+        server: Server = project.start("--control-socket", str(path))
+        server.clean_stop = False
+        poll(path.exists, "the control socket")
+        server.signal(signal.SIGUSR2)
+        new = family.pid_in("pid.2")
+        poll(lambda: answering(path) == new, "the new server at the control socket", 20)
+        return server, new
+
+    def test_the_new_server_takes_the_path_and_keeps_it(self, project, family, path):
+        server, new = self.begin(project, family, path)
+        server.signal(signal.SIGTERM)
+        assert server.wait_for_exit() == 0
+        server.wait_for_log("Master has been promoted.")
+        if not IS_ORACLE:  # Gunicorn's old server removes it.
+            assert answering(path) == new
+        os.kill(new, signal.SIGTERM)
+        family.all_gone()
+        poll(lambda: not path.exists(), "the end of the socket")
+
+    @pytest.mark.indrik_only  # Gunicorn's old server cannot be controlled any more.
+    def test_the_old_server_has_it_again_when_the_new_one_leaves(self, project, family, path):
+        server, new = self.begin(project, family, path)
+        os.kill(new, signal.SIGTERM)
+        family.gone(new)
+        poll(lambda: answering(path) == server.process.pid, "the old server at the control socket")
+
+
+def answering(path: Path) -> int | None:
+    """Which server is at the control socket."""
+    done = gunicornc(path, "show stats", "--json")
+    return int(json.loads(done.stdout)["pid"]) if done.returncode == 0 else None
 
 
 def ctl(*arguments: str) -> subprocess.CompletedProcess[str]:

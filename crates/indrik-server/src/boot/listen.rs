@@ -56,6 +56,12 @@ impl SocketFile {
         identity(path).map(|identity| Self { path: path.to_owned(), identity })
     }
 
+    /// The path still leads to it, and not to what somebody else has put there.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
+
     /// Leaves the file to another process.
     pub fn leave(self) {
         std::mem::forget(self);
@@ -64,7 +70,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path) == Some(self.identity) {
+        if self.is_in_place() {
             let _ = std::fs::remove_file(&self.path);
         }
     }

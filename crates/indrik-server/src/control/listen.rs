@@ -29,6 +29,13 @@ pub(crate) struct Open {
     pub(crate) checks_user: bool,
 }
 
+impl Open {
+    /// Clients find it under its address.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_none_or(SocketFile::is_in_place)
+    }
+}
+
 /// Opens the socket at `path` with these permissions, or this process's abstract one.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ const SHOWN_SETTINGS: [&str; 20] = [
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) server: ControlServer,
-    /// The path and mode that are in use or could not be had.
+    /// The path and mode asked for.
     path: Option<(PathBuf, u32)>,
     listeners: Vec<Json>,
 }
@@ -66,16 +66,16 @@ impl Drive {
                 Some((config.chdir.join(path), config.control_socket_mode))
             }
         };
-        let old = self.control.server.take_sockets();
         let same_path = path == self.control.path;
-        let (mut kept, mut replaced): (Vec<Open>, Vec<Open>) =
-            old.into_iter().partition(|socket| socket.checks_user || same_path);
+        let mut kept = self.control.server.take_sockets();
+        // One whose file is gone or somebody else's, a successor's, is none any more.
+        kept.retain(|socket| socket.checks_user || (same_path && socket.is_in_place()));
         if !kept.iter().any(|socket| socket.checks_user) {
             kept.extend(self.open_or_warn(None));
         }
-        if let Some((path, mode)) = path.as_ref().filter(|_| !same_path) {
-            // A change of the mode only: the file is the old socket's still.
-            replaced.retain(|socket| socket.shown != path.display().to_string());
+        if let Some((path, mode)) = &path
+            && kept.iter().all(|socket| socket.checks_user)
+        {
             kept.extend(self.open_or_warn(Some((path, *mode))));
         }
         self.control.path = path;

@@ -123,6 +123,11 @@ impl Drive {
     pub(super) fn successor_ended(&mut self, status: ExitStatus) {
         self.successor = None;
         self.listeners.share(false);
+        // The successor took over its path, and has removed it.
+        let generation = self.machine.census().generation;
+        if let Some(config) = self.configs.get(&generation).cloned() {
+            self.open_control(&config);
+        }
         self.feed(Event::SuccessorExited { status });
     }
 
