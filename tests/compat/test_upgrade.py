@@ -108,10 +108,12 @@ def test_a_second_usr2_is_ignored_by_both(upgrade, family):
 
 
 def test_a_new_one_that_cannot_start_leaves_the_old_one_as_it_was(upgrade, family, project):
+    before = set(family.children(upgrade.old))
     project.write("app.py", "def app(:\n")
     upgrade.server.signal(signal.SIGUSR2)
     upgrade.server.wait_for_log("SyntaxError")
-    poll(lambda: not (project.directory / "pid.2").exists() and len(family.workers(upgrade.old)) == 1, "its end", 20)
+    poll(lambda: set(family.children(upgrade.old)) == before, "its end", 20)
+    assert not (project.directory / "pid.2").exists()
     assert upgrade.answers() == {"old"}
     upgrade.begin()
     upgrade.end_old()
