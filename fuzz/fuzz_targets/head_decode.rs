@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(head) = RequestHead::decode(bytes) {
-        let len = request_len(head.method, head.target, head.client, headers_len(head.headers));
+        let len = request_len(&head, headers_len(head.headers));
         let mut out = vec![0; len];
         let count = u16::try_from(head.headers.count()).expect("a u16 on the wire");
         assert_eq!(encode_request(&mut out, &head, count, head.headers), len);

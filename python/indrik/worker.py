@@ -164,7 +164,7 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
         "root_path": config["root_path"],
         "sendfile": config["sendfile"],
         # Where Gunicorn's users put the prefix their proxy strips.
-        "script_name": os.environ.get("SCRIPT_NAME", config["root_path"]),
+        "script_name": os.environ.get("SCRIPT_NAME", ""),
         "timeout": config["timeout"],
         "graceful_timeout": config["graceful_timeout"],
         "hooks": None if hooks is None else hooks.requests(),

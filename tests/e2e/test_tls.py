@@ -199,3 +199,22 @@ def test_scheme_headers_are_not_needed(start, pki):
     )
     assert requests.get(secure(server) + "/hello", verify=str(pki.ca), timeout=10).ok
     server.wait_for_access_line("^https$")
+
+
+@pytest.mark.parametrize("header", [b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n", b""])
+def test_a_proxy_header_comes_before_the_handshake(start, pki: Pki, header):
+    """As the PROXY protocol says, and as balancers that pass TLS through send it."""
+    server = start("wsgi_app:app", *pki.flags(), "--proxy-protocol", "auto")
+    connection = server.connect()
+    connection.sendall(header)
+    with Wire(pki.client().wrap_socket(connection, server_hostname="localhost")) as wire:
+        environ = wire.get("/describe").body
+    assert (b'"REMOTE_ADDR": "192.0.2.1"' in environ) == bool(header)
+    assert b'"wsgi.url_scheme": "https"' in environ
+
+
+def test_a_trusted_proxy_may_say_that_its_client_came_without_tls(start, pki: Pki):
+    server = start("wsgi_app:app", *pki.flags())
+    with Wire(wrapped(server, pki.client())) as wire:
+        assert b'"wsgi.url_scheme": "http"' in wire.get("/describe", "X-Forwarded-Proto: http").body
+        assert b'"wsgi.url_scheme": "https"' in wire.get("/describe").body

@@ -8,7 +8,7 @@
 
 use core::fmt;
 
-const REQUEST_FIXED: usize = 20;
+const REQUEST_FIXED: usize = 28;
 const RESPONSE_FIXED: usize = 8;
 const HEADER_FIXED: usize = 8;
 
@@ -29,6 +29,11 @@ pub struct RequestHead<'a> {
     pub target: &'a [u8],
     /// The client's address as text; empty when the peer is a Unix socket.
     pub client: &'a [u8],
+    /// The prefix that a trusted proxy names (SCRIPT_NAME); empty when there is none.
+    pub prefix: &'a [u8],
+    /// What a PROXY header said beside the client: protocol, then perhaps the address and port that the
+    /// client connected to, with spaces between them. Empty without such a header.
+    pub proxied: &'a [u8],
     /// The fields, names in lower case, in the order they were sent.
     pub headers: Headers<'a>,
 }
@@ -100,10 +105,12 @@ pub fn headers_len<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> u
     headers.map(|(name, value)| HEADER_FIXED + name.len() + value.len()).sum()
 }
 
-/// Bytes that a request's head takes; `headers` is what [`headers_len`] gives.
+/// Bytes that a request's head takes; `headers` is what [`headers_len`] gives for the fields, as
+/// `head.headers` is not looked at.
 #[must_use]
-pub const fn request_len(method: &[u8], target: &[u8], client: &[u8], headers: usize) -> usize {
-    REQUEST_FIXED + method.len() + target.len() + client.len() + headers
+pub const fn request_len(head: &RequestHead<'_>, headers: usize) -> usize {
+    let strings = head.method.len() + head.target.len() + head.client.len();
+    REQUEST_FIXED + strings + head.prefix.len() + head.proxied.len() + headers
 }
 
 /// Bytes that a response's head takes; `headers` is what [`headers_len`] gives.
@@ -129,9 +136,13 @@ pub fn encode_request<'a>(
     out.u32(head.method.len());
     out.u32(head.target.len());
     out.u32(head.client.len());
+    out.u32(head.prefix.len());
+    out.u32(head.proxied.len());
     out.put(head.method);
     out.put(head.target);
     out.put(head.client);
+    out.put(head.prefix);
+    out.put(head.proxied);
     out.headers(headers);
     out.at
 }
@@ -180,11 +191,19 @@ impl<'a> RequestHead<'a> {
         let client_port = input.u16()?;
         let count = input.u16()?;
         let (method, target, client) = (input.u32()?, input.u32()?, input.u32()?);
-        let method = input.take(method)?;
-        let target = input.take(target)?;
-        let client = input.take(client)?;
-        let headers = input.headers(count)?;
-        Ok(Self { version, secure, listener, client_port, method, target, client, headers })
+        let (prefix, proxied) = (input.u32()?, input.u32()?);
+        Ok(Self {
+            version,
+            secure,
+            listener,
+            client_port,
+            method: input.take(method)?,
+            target: input.take(target)?,
+            client: input.take(client)?,
+            prefix: input.take(prefix)?,
+            proxied: input.take(proxied)?,
+            headers: input.headers(count)?,
+        })
     }
 }
 

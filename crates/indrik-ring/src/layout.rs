@@ -7,7 +7,7 @@ use crate::slot::SlotCell;
 use crate::sync::{AtomicU32, AtomicU64};
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 const PAGE: usize = 4096;
 
 /// The sizes of a channel; they never change after it was made.

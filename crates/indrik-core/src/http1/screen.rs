@@ -11,13 +11,31 @@ use std::fmt;
 
 use super::chunked::Chunks;
 
-/// Bytes of one head that are looked at before it is too large in any case.
-const HEAD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one head that are looked at before it is too large in any case; what a worker's channel
+/// takes whatever the settings allow.
+pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
+
+/// How large the parts of a head may be, counted as Gunicorn does.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the request line without its line end.
+    pub line: usize,
+    /// Field lines.
+    pub fields: usize,
+    /// Bytes of a field line with its line end.
+    pub field: usize,
+}
+
+impl Limits {
+    /// None but what the channel takes.
+    pub const NONE: Self = Self { line: usize::MAX, fields: usize::MAX, field: usize::MAX };
+}
 
 /// Follows the framing of one connection's requests.
 #[derive(Debug)]
 pub struct Screen {
     state: State,
+    limits: Limits,
     /// A head that came in pieces.
     partial: Vec<u8>,
     requests: u64,
@@ -53,6 +71,9 @@ pub enum Broken {
     FoldedField,
     RequestLine,
     FieldName,
+    RequestLineTooLong,
+    TooManyFields,
+    FieldTooLarge,
     HeadTooLarge,
     ContentLength,
     ContentLengthTwice,
@@ -64,16 +85,44 @@ pub enum Broken {
     Trailer,
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Broken {
+    /// The status that says it.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::RequestLineTooLong => 414,
+            Self::TooManyFields | Self::FieldTooLarge | Self::HeadTooLarge => 431,
+            Self::BareLineFeed
+            | Self::BareCarriageReturn
+            | Self::EmptyLine
+            | Self::FoldedField
+            | Self::RequestLine
+            | Self::FieldName
+            | Self::ContentLength
+            | Self::ContentLengthTwice
+            | Self::LengthAndEncoding
+            | Self::TransferEncoding
+            | Self::ChunkSize
+            | Self::ChunkExtension
+            | Self::ChunkEnd
+            | Self::Trailer => 400,
+        }
+    }
+
+    /// What was wrong, in words.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
             Self::BareLineFeed => "a line ends with a bare LF",
             Self::BareCarriageReturn => "a CR without LF",
             Self::EmptyLine => "an empty line where a request line belongs",
             Self::FoldedField => "a folded field line",
             Self::RequestLine => "malformed request line",
             Self::FieldName => "malformed field name",
-            Self::HeadTooLarge => "the head is too large",
+            Self::RequestLineTooLong => "the request line is too long",
+            Self::TooManyFields => "too many header fields",
+            Self::FieldTooLarge => "a header field is too large",
+            Self::HeadTooLarge => "the header fields together are too large",
             Self::ContentLength => "Content-Length is not a plain number",
             Self::ContentLengthTwice => "more than one Content-Length",
             Self::LengthAndEncoding => "Content-Length beside Transfer-Encoding",
@@ -82,7 +131,13 @@ impl fmt::Display for Broken {
             Self::ChunkExtension => "malformed chunk extension",
             Self::ChunkEnd => "a chunk does not end where its size says",
             Self::Trailer => "malformed or forbidden trailer",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
     }
 }
 
@@ -97,16 +152,17 @@ enum Framing {
 
 impl Default for Screen {
     fn default() -> Self {
-        Self::new()
+        Self::new(Limits::NONE)
     }
 }
 
 impl Screen {
     /// At the start of a connection.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(limits: Limits) -> Self {
         Self {
             state: State::Start { empty_line_seen: false },
+            limits,
             partial: Vec::new(),
             requests: 0,
             accepted: 0,
@@ -125,14 +181,28 @@ impl Screen {
                 Ok(used) => at += used,
                 Err(broken) => {
                     self.accepted = at;
-                    self.broken_in_body = matches!(self.state, State::Chunked(_));
-                    self.state = State::Broken(broken);
-                    self.partial = Vec::new();
-                    return Err(broken);
+                    return Err(self.refuse(broken));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes the bytes up to the end of what is being read (a head, a body), at least one; says how
+    /// many.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(super) fn read_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        self.step(bytes).map_err(|broken| self.refuse(broken))
+    }
+
+    /// From here on everything is refused.
+    pub(super) fn refuse(&mut self, broken: Broken) -> Broken {
+        self.broken_in_body = matches!(self.state, State::Chunked(_));
+        self.state = State::Broken(broken);
+        self.partial = Vec::new();
+        broken
     }
 
     /// After a refusal: how many bytes of that read stand in front of the message (or the part of
@@ -215,6 +285,11 @@ impl Screen {
         }
     }
 
+    /// Whether the next bytes belong to a body, or to no message of HTTP.
+    pub(super) const fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Body { .. } | State::Chunked(_) | State::Opaque)
+    }
+
     fn next_message(&mut self) {
         self.state = State::Start { empty_line_seen: false };
     }
@@ -224,6 +299,7 @@ impl Screen {
             let Some(len) = head_len(bytes) else {
                 check_line_ends(bytes, None)?;
                 self.partial.extend_from_slice(bytes);
+                check_unfinished(&self.partial, &self.limits)?;
                 return Ok(bytes.len());
             };
             self.head_done(&bytes[..len])?;
@@ -241,9 +317,7 @@ impl Screen {
         let from = before.saturating_sub(3);
         let Some(len) = head_len(&self.partial[from..]) else {
             check_line_ends(bytes, last)?;
-            if self.partial.len() > HEAD_BYTES_MAX {
-                return Err(Broken::HeadTooLarge);
-            }
+            check_unfinished(&self.partial, &self.limits)?;
             return Ok(bytes.len());
         };
         let mut head = std::mem::take(&mut self.partial);
@@ -254,7 +328,7 @@ impl Screen {
 
     fn head_done(&mut self, head: &[u8]) -> Result<(), Broken> {
         self.requests += 1;
-        self.state = match check_head(head)? {
+        self.state = match check_head(head, &self.limits)? {
             Framing::None | Framing::Length(0) => State::Start { empty_line_seen: false },
             Framing::Length(left) => State::Body { left },
             Framing::Chunked => State::Chunked(Chunks::new()),
@@ -264,7 +338,7 @@ impl Screen {
 }
 
 /// Bytes up to and with the empty line that ends a head.
-fn head_len(bytes: &[u8]) -> Option<usize> {
+pub(super) fn head_len(bytes: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         let at = from + memchr::memchr(b'\n', &bytes[from..])?;
@@ -276,7 +350,7 @@ fn head_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Every LF has a CR before it; `before` is the byte in front of `bytes`.
-fn check_line_ends(bytes: &[u8], before: Option<u8>) -> Result<(), Broken> {
+pub(super) fn check_line_ends(bytes: &[u8], before: Option<u8>) -> Result<(), Broken> {
     for at in memchr::memchr_iter(b'\n', bytes) {
         let previous = if at == 0 { before } else { Some(bytes[at - 1]) };
         if previous != Some(b'\r') {
@@ -286,12 +360,32 @@ fn check_line_ends(bytes: &[u8], before: Option<u8>) -> Result<(), Broken> {
     Ok(())
 }
 
-fn check_head(head: &[u8]) -> Result<Framing, Broken> {
+/// The limits of a head whose end is not here yet.
+pub(super) fn check_unfinished(head: &[u8], limits: &Limits) -> Result<(), Broken> {
+    if head.len() > HEAD_BYTES_MAX {
+        return Err(Broken::HeadTooLarge);
+    }
+    // The line's own end may be the last two bytes.
+    let over = head.len() > limits.line.saturating_add(2);
+    if over && memchr::memchr(b'\n', &head[..limits.line + 2]).is_none() {
+        return Err(Broken::RequestLineTooLong);
+    }
+    Ok(())
+}
+
+fn check_head(head: &[u8], limits: &Limits) -> Result<Framing, Broken> {
     let mut lines = Lines(head);
     let request_line = lines.next().ok_or(Broken::RequestLine)??;
     if request_line.is_empty() {
         return Err(Broken::EmptyLine);
     }
+    if request_line.len() > limits.line {
+        return Err(Broken::RequestLineTooLong);
+    }
+    if head.len() > HEAD_BYTES_MAX {
+        return Err(Broken::HeadTooLarge);
+    }
+    let mut fields_left = limits.fields;
     let mut length = None;
     let mut codings = Codings::default();
     for line in lines {
@@ -299,8 +393,12 @@ fn check_head(head: &[u8]) -> Result<Framing, Broken> {
         if line.is_empty() {
             break;
         }
+        fields_left = fields_left.checked_sub(1).ok_or(Broken::TooManyFields)?;
         if line[0] == b' ' || line[0] == b'\t' {
             return Err(Broken::FoldedField);
+        }
+        if line.len() + 2 > limits.field {
+            return Err(Broken::FieldTooLarge);
         }
         let colon = memchr::memchr(b':', line).ok_or(Broken::FieldName)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
@@ -359,7 +457,7 @@ impl Codings {
 }
 
 /// The lines of a head without their line ends; checks that a line end is CR LF.
-struct Lines<'a>(&'a [u8]);
+pub(super) struct Lines<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
     type Item = Result<&'a [u8], Broken>;
@@ -388,7 +486,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> Result<Screen, Broken> {
-        let mut screen = Screen::new();
+        let mut screen = Screen::default();
         screen.read(bytes)?;
         Ok(screen)
     }
@@ -411,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_body_may_come_with_the_end_of_its_head() {
-        let mut screen = Screen::new();
+        let mut screen = Screen::default();
         screen.read(b"POST / HTTP/1.1\r\n").expect("a request line");
         screen.read(b"Content-Length: 3\r\n\r\na\nb").expect("a body with a line feed");
         assert!(screen.is_between_requests());
@@ -421,7 +519,7 @@ mod tests {
     fn a_second_empty_line_is_refused_wherever_it_is_cut() {
         let request = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n";
         for cut in 1..request.len() {
-            let mut screen = Screen::new();
+            let mut screen = Screen::default();
             let (first, rest) = request.split_at(cut);
             let verdict = screen.read(first).and_then(|()| screen.read(rest));
             assert_eq!(verdict, Err(Broken::EmptyLine), "cut after {cut} bytes");
@@ -430,15 +528,54 @@ mod tests {
 
     #[test]
     fn what_stands_in_front_of_a_refused_message_is_told_from_it() {
-        let mut screen = Screen::new();
+        let mut screen = Screen::default();
         screen.read(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhe").expect("half a body");
         assert_eq!(screen.read(b"llo\n\nG"), Err(Broken::BareLineFeed));
         assert_eq!((screen.accepted(), screen.is_broken_in_body()), (3, false));
 
-        let mut screen = Screen::new();
+        let mut screen = Screen::default();
         let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(screen.read(&[&head[..], b"nonsense"].concat()), Err(Broken::ChunkSize));
         assert_eq!((screen.accepted(), screen.is_broken_in_body()), (head.len(), true));
+    }
+
+    #[test]
+    fn the_limits_are_counted_as_gunicorn_counts_them() {
+        let verdict = |limits, request: &str, step| {
+            let mut screen = Screen::new(limits);
+            request.as_bytes().chunks(step).try_for_each(|part| screen.read(part)).err()
+        };
+        for (limits, request, broken) in [
+            (Limits { line: 14, ..Limits::NONE }, "GET / HTTP/1.1\r\n\r\n", None),
+            (
+                Limits { line: 13, ..Limits::NONE },
+                "GET / HTTP/1.1\r\n\r\n",
+                Some(Broken::RequestLineTooLong),
+            ),
+            (Limits { line: 13, ..Limits::NONE }, "GET / HTTP/1.12", None),
+            (
+                Limits { line: 13, ..Limits::NONE },
+                "GET / HTTP/1.123",
+                Some(Broken::RequestLineTooLong),
+            ),
+            (Limits { fields: 2, ..Limits::NONE }, "G / HTTP/1.1\r\nA:1\r\nB:2\r\n\r\n", None),
+            (
+                Limits { fields: 1, ..Limits::NONE },
+                "G / HTTP/1.1\r\nA:1\r\nB:2\r\n\r\n",
+                Some(Broken::TooManyFields),
+            ),
+            (Limits { field: 7, ..Limits::NONE }, "G / HTTP/1.1\r\nA:  2\r\n\r\n", None),
+            (
+                Limits { field: 6, ..Limits::NONE },
+                "G / HTTP/1.1\r\nA:  2\r\n\r\n",
+                Some(Broken::FieldTooLarge),
+            ),
+        ] {
+            for step in 1..=request.len() {
+                let got = verdict(limits, request, step);
+                assert_eq!(got, broken, "{limits:?} {request:?} in steps of {step}");
+            }
+        }
     }
 
     #[test]
@@ -489,7 +626,7 @@ mod tests {
         ) {
             let bytes = parts.concat().into_bytes();
             let whole = read(&bytes);
-            let mut screen = Screen::new();
+            let mut screen = Screen::default();
             let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
             let mut verdict = Ok(());
             while !rest.is_empty() && verdict.is_ok() {

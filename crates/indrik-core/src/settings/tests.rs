@@ -321,7 +321,7 @@ fn zero_and_too_much_mean_the_cap_where_gunicorn_caps() {
         &with_flags(&[("limit_request_line", &["0"]), ("limit_request_fields", &["99999"])]),
         &file(&[]),
     );
-    assert_eq!((config.limit_request_line, config.limit_request_fields), (65536, 32768));
+    assert_eq!((config.limit_request_line, config.limit_request_fields), (65536, 16384));
 }
 
 #[test]

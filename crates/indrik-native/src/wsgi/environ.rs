@@ -1,13 +1,10 @@
 //! The environ of a request (PEP 3333), copied from a template.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use indrik_ring::RequestHead;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::log::{self, Level};
 use crate::options::{Listener, Options};
 use crate::text::{check, interned, latin1_str};
 use crate::wsgi::errors::ErrorStream;
@@ -16,9 +13,6 @@ use crate::wsgi::head::format_decimal;
 use crate::wsgi::input::Input;
 use crate::wsgi::names::{Names, environ_key, joiner};
 use crate::wsgi::path::split_target;
-
-/// Whether the line about dropped headers was written.
-static UNDERSCORE_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// The interned keys that every request sets.
 struct Keys {
@@ -34,6 +28,7 @@ struct Keys {
     scheme: Py<PyAny>,
     input: Py<PyAny>,
     early_hints: Py<PyAny>,
+    script_name: Py<PyAny>,
 }
 
 /// What all requests of one listener have in common.
@@ -86,8 +81,9 @@ impl Environs {
                 scheme: key("wsgi.url_scheme"),
                 input: key("wsgi.input"),
                 early_hints: key("wsgi.early_hints"),
+                script_name: key("SCRIPT_NAME"),
             },
-            script_name: options.script_name.clone().into_bytes(),
+            script_name: trim_slashes(options.script_name.as_bytes()).to_vec(),
             remote_addr: Vec::new(),
             number: 0,
         })
@@ -116,8 +112,13 @@ impl Environs {
             let copy = ffi::PyDict_Copy(template.dict.as_ptr());
             Bound::from_owned_ptr_or_err(py, copy)?.cast_into_unchecked::<PyDict>()
         };
-        if !self.set_target(py, &environ, head.target)? {
+        let prefix = trim_slashes(head.prefix);
+        let prefix = if prefix.is_empty() { &self.script_name[..] } else { prefix };
+        if !self.set_target(py, &environ, head.target, prefix)? {
             return Ok(Err(OutsidePrefix));
+        }
+        if !head.prefix.is_empty() {
+            set(&environ, &self.keys.script_name, &latin1_str(py, prefix)?)?;
         }
         self.set_line(py, &environ, head)?;
         set(&environ, &self.keys.early_hints, early_hints)?;
@@ -130,12 +131,16 @@ impl Environs {
         if is_unix {
             self.set_server_from_host(py, &environ)?;
         }
+        if !head.proxied.is_empty() {
+            set_proxied(&environ, head.proxied)?;
+        }
         Ok(Ok(environ))
     }
 
-    /// The prefix under which the application is mounted.
-    pub(crate) fn script_name(&self) -> String {
-        String::from_utf8_lossy(&self.script_name).into_owned()
+    /// The prefix under which the application is mounted for a request.
+    pub(crate) fn script_name(&self, head: &RequestHead<'_>) -> String {
+        let prefix = if head.prefix.is_empty() { &self.script_name } else { head.prefix };
+        String::from_utf8_lossy(prefix).into_owned()
     }
 
     /// Puts the client's address into the templates: behind a proxy it is always the same.
@@ -156,12 +161,13 @@ impl Environs {
         py: Python<'_>,
         environ: &Bound<'_, PyDict>,
         raw: &[u8],
+        prefix: &[u8],
     ) -> PyResult<bool> {
         let target = split_target(raw);
-        let Some(path) = target.path.strip_prefix(self.script_name.as_slice()) else {
+        let Some(path) = target.path.strip_prefix(prefix) else {
             return Ok(false);
         };
-        if !self.script_name.is_empty() && !matches!(path.first(), None | Some(b'/')) {
+        if !prefix.is_empty() && !matches!(path.first(), None | Some(b'/')) {
             return Ok(false);
         }
         let raw_uri = latin1_str(py, raw)?;
@@ -216,8 +222,7 @@ impl Environs {
         value: &[u8],
     ) -> PyResult<()> {
         if name.contains(&b'_') {
-            tell_dropped(name);
-            return Ok(());
+            return self.set_underscored(py, environ, name, value);
         }
         let number = self.number;
         if let Some(known) = self.names.get(py, name) {
@@ -234,6 +239,30 @@ impl Environs {
             return append(py, environ, &key, name, value);
         }
         environ.set_item(key, latin1_str(py, value)?)
+    }
+
+    /// A name with underscores, which the settings let pass: it shares its key with the name that has
+    /// hyphens, and is joined with that.
+    #[cold]
+    fn set_underscored(
+        &mut self,
+        py: Python<'_>,
+        environ: &Bound<'_, PyDict>,
+        name: &[u8],
+        value: &[u8],
+    ) -> PyResult<()> {
+        let hyphens: Vec<u8> =
+            name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+        // The only names whose key has no HTTP_ in front, but not with underscores.
+        if matches!(&hyphens[..], b"content-type" | b"content-length") {
+            let key = format!("HTTP_{}", String::from_utf8_lossy(name).to_ascii_uppercase());
+            let key = interned(py, &key);
+            return match environ.contains(&key)? {
+                true => append(py, environ, &key, name, value),
+                false => environ.set_item(key, latin1_str(py, value)?),
+            };
+        }
+        self.set_header(py, environ, &hyphens, value)
     }
 
     /// On a Unix socket only the client can say under which name it reached us.
@@ -268,7 +297,7 @@ impl Template {
         put("wsgi.file_wrapper", py.get_type::<FileWrapper>().into_any())?;
         put("wsgi.early_hints", py.None().into_bound(py))?;
         put("SERVER_SOFTWARE", text(&options.server_software))?;
-        put("SCRIPT_NAME", text(&options.script_name))?;
+        put("SCRIPT_NAME", text(options.script_name.trim_end_matches('/')))?;
         let is_unix = listener.port.is_none();
         let name = listener.host.strip_prefix("unix:").unwrap_or(&listener.host);
         put("SERVER_NAME", text(name))?;
@@ -323,17 +352,20 @@ fn append(
     environ.set_item(key, old.add(latin1_str(py, &added)?)?)
 }
 
-/// Headers with an underscore could pose as others: `X_Real_IP` and `X-Real-IP` have one key.
+/// What a PROXY header said: `PROXY_PROTOCOL`, `PROXY_ADDR` and `PROXY_PORT`.
 #[cold]
-fn tell_dropped(name: &[u8]) {
-    if !UNDERSCORE_TOLD.swap(true, Ordering::Relaxed) {
-        let name = String::from_utf8_lossy(name);
-        let text = format!(
-            "Dropping the request header {name:?}: a name with an underscore could pose as one \
-             with a hyphen; send it with hyphens (said once per worker)"
-        );
-        log::line(Level::Warning, &text);
+fn set_proxied(environ: &Bound<'_, PyDict>, proxied: &[u8]) -> PyResult<()> {
+    let words = proxied.split(|byte| *byte == b' ');
+    for (key, word) in ["PROXY_PROTOCOL", "PROXY_ADDR", "PROXY_PORT"].into_iter().zip(words) {
+        environ.set_item(interned(environ.py(), key), latin1_str(environ.py(), word)?)?;
     }
+    Ok(())
+}
+
+/// A prefix ends without a slash, as the path that follows begins with one.
+fn trim_slashes(prefix: &[u8]) -> &[u8] {
+    let slashes = prefix.iter().rev().take_while(|byte| **byte == b'/').count();
+    &prefix[..prefix.len() - slashes]
 }
 
 /// Splits `host[:port]`; the brackets of an IPv6 address stay.

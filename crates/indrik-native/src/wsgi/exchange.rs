@@ -7,9 +7,10 @@ use pyo3::exceptions::{
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::channel::Channel;
-use crate::text::{bytes_of, latin1_bytes};
+use crate::text::{bytes_of, latin1_bytes, latin1_str};
 use crate::wsgi::head::Head;
 use crate::wsgi::response::{Phase, Response, SendError, Then};
 
@@ -182,23 +183,20 @@ impl Exchange {
         })
     }
 
-    /// What `wsgi.early_hints` does: sends a 103 response, if the client understands that.
+    /// What `wsgi.early_hints` does: sends a 103 response, if the client understands that and the
+    /// response has not begun.
     ///
     /// # Errors
     /// `ValueError` and `TypeError` naming what is wrong.
     pub(crate) fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
         let state = self.state()?;
-        if !matches!(state.response.phase, Phase::Waiting | Phase::Ready) {
-            return Err(PyRuntimeError::new_err(
-                "early_hints() must be called before the response begins",
-            ));
-        }
-        if !state.response.takes_interim {
+        let in_time = matches!(state.response.phase, Phase::Waiting | Phase::Ready);
+        if !in_time || !state.response.takes_interim {
             return Ok(());
         }
         let mut head = Head::default();
         head.begin_interim(103);
-        read_fields(&mut head, headers).map_err(|refusal| match refusal {
+        read_fields(&mut head, &as_text(headers)?).map_err(|refusal| match refusal {
             Refusal::Said(message) => PyValueError::new_err(message),
             Refusal::Raised(error) => error,
         })?;
@@ -207,6 +205,20 @@ impl Exchange {
         channel.flush();
         Ok(())
     }
+}
+
+/// Hints may be of bytes as well.
+fn as_text<'py>(headers: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let text = |item: Bound<'py, PyAny>| match item.cast::<PyBytes>() {
+        Ok(bytes) => latin1_str(item.py(), bytes.as_bytes()),
+        Err(_) => Ok(item),
+    };
+    let list = PyList::empty(headers.py());
+    for pair in headers.try_iter()? {
+        let (name, value) = pair?.extract()?;
+        list.append((text(name)?, text(value)?))?;
+    }
+    Ok(list.into_any())
 }
 
 /// Why a head was refused.

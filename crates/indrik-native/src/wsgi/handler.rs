@@ -231,7 +231,7 @@ impl Handler {
         }
         let hints = self.callables.early_hints.bind(py);
         let Ok(environ) = self.environs.build(py, head, input, hints)? else {
-            return Err(outside_prefix(&self.environs));
+            return Err(outside_prefix(&self.environs, head));
         };
         if let Some(told) = told {
             told.environ = Some(environ.clone().unbind());
@@ -434,9 +434,9 @@ fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 #[cold]
-fn outside_prefix(environs: &Environs) -> SendError {
+fn outside_prefix(environs: &Environs, head: &RequestHead<'_>) -> SendError {
     SendError::Python(PyValueError::new_err(format!(
         "the path of the request does not begin with SCRIPT_NAME {:?}",
-        environs.script_name()
+        environs.script_name(head)
     )))
 }

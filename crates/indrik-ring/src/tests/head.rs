@@ -74,15 +74,17 @@ proptest! {
     fn a_request_head_comes_back_as_it_was(
         (version, secure, listener, client_port) in any::<(u8, bool, u16, u16)>(),
         (method, target, client) in (bytes(16), bytes(64), bytes(20)),
+        (prefix, proxied) in (bytes(16), bytes(24)),
         (fields, body) in (fields(), bytes(32)),
     ) {
         let headers = headers_len(borrowed(&fields));
-        let len = request_len(&method, &target, &client, headers);
-        let mut out = vec![0; len];
         let head = RequestHead {
             version, secure, listener, client_port,
-            method: &method, target: &target, client: &client, headers: Headers::default(),
+            method: &method, target: &target, client: &client, prefix: &prefix,
+            proxied: &proxied, headers: Headers::default(),
         };
+        let len = request_len(&head, headers);
+        let mut out = vec![0; len];
         let count = u16::try_from(fields.len()).unwrap();
         prop_assert_eq!(encode_request(&mut out, &head, count, borrowed(&fields)), len);
         // A body behind the head does not matter, a cut anywhere does.

@@ -212,12 +212,12 @@ fn tcp(
 ) -> io::Result<(Fresh, Origin)> {
     // Answers are written whole; waiting to fill a segment would only delay them.
     let _ = stream.set_nodelay(true);
-    let address = peer.ip().to_canonical().to_string();
-    Ok((Fresh::Tcp(stream), Origin { listener: index, address, port: peer.port() }))
+    let ip = Some(peer.ip().to_canonical());
+    Ok((Fresh::Tcp(stream), Origin { listener: index, ip, port: peer.port() }))
 }
 
 const fn unix_origin(index: u16) -> Origin {
-    Origin { listener: index, address: String::new(), port: 0 }
+    Origin { listener: index, ip: None, port: 0 }
 }
 
 /// Runs on the connection's thread.
@@ -230,7 +230,8 @@ async fn serve_std(open: Open, stream: Fresh, origin: Origin) {
         Ok(stream) => stream,
         Err(error) => return open.log_lost(&error),
     };
+    let Some((stream, proxied)) = open.read_preamble(stream, &origin).await else { return };
     if let Some(stream) = open.secured(stream, &origin).await {
-        serve_connection(open, stream, origin).await;
+        serve_connection(open, stream, origin, proxied).await;
     }
 }

@@ -16,6 +16,7 @@ use indrik_core::settings::{Config, LogTarget};
 use parking_lot::Mutex;
 
 use super::clock;
+use super::forwarding::{Via, shown_client};
 use super::request::{Client, target};
 use super::response::Body;
 use environ::{Places, Seen, Variable};
@@ -98,10 +99,15 @@ impl AccessLog {
         copy.uri = parts.uri.clone();
         copy.version = parts.version;
         copy.headers = parts.headers.clone();
+        let via = Via::of(parts);
+        if let Some(via) = via {
+            copy.extensions.insert(via.clone());
+        }
+        let (address, port) = shown_client(client, via);
         Box::new(Entry {
             log: Arc::clone(&self.0),
-            client: client.address.clone(),
-            port: client.port,
+            client: address.into_owned(),
+            port,
             listener: client.listener,
             parts: copy,
             arrived,

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use indrik_core::supervise::Level;
 
+use super::request::Client;
 use super::response::Body;
 
 /// Seconds after which a client that was refused may try again.
@@ -31,15 +33,17 @@ impl Refusal {
         Self { status, message, close: false }
     }
 
+    /// Says in the log, as Gunicorn does, that a request was invalid.
+    pub(super) fn log(self, client: &Client) {
+        if self.status.is_client_error() {
+            let text = format!("Invalid request from ip={}: {}", client.address, self.message);
+            client.shared.log.write(Level::Warning, &text);
+        }
+    }
+
     /// The answer: a small page, as Gunicorn gives.
     pub(super) fn into_response(self) -> Response<Body> {
-        let reason = self.status.canonical_reason().unwrap_or("Error");
-        let page = format!(
-            "<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n    \
-             <h1><p>{reason}</p></h1>\n    {}\n  </body>\n</html>\n",
-            self.message
-        );
-        let mut response = Response::new(Body::full(Bytes::from(page)));
+        let mut response = Response::new(Body::full(Bytes::from(self.page())));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
@@ -50,5 +54,31 @@ impl Refusal {
             headers.insert(RETRY_AFTER, RETRY_AFTER_S);
         }
         response
+    }
+
+    /// The same, for what never became a request of hyper's.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        let page = self.page();
+        format!(
+            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n\
+             Content-Length: {}\r\n\r\n{page}",
+            self.status.as_u16(),
+            self.reason(),
+            page.len()
+        )
+        .into_bytes()
+    }
+
+    fn reason(self) -> &'static str {
+        self.status.canonical_reason().unwrap_or("Error")
+    }
+
+    fn page(self) -> String {
+        let reason = self.reason();
+        format!(
+            "<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n    \
+             <h1><p>{reason}</p></h1>\n    {}\n  </body>\n</html>\n",
+            self.message
+        )
     }
 }

@@ -6,14 +6,9 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use indrik_core::settings::Config;
 
 use super::answer::Refusal;
-use super::request::target;
+use super::policy::Policy;
+use super::request::{Client, target};
 
-/// Bytes that a head may have in the channel whatever the settings allow.
-const HEAD_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of the request line beside method and target: two spaces, the version.
-const LINE_REST_BYTES: usize = 10;
-/// The largest `limit_request_line`; also what 0 (no limit) means.
-const LINE_BYTES_MAX: usize = 65_536;
 /// Gunicorn's rule for the length of a method.
 const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
 
@@ -24,12 +19,16 @@ pub(super) struct Seen {
     expect: bool,
     content_type: bool,
     transfer_encoding: bool,
+    /// Something a proxy says, or a name with an underscore.
+    way: bool,
 }
 
-/// Checks a request's head.
-pub(super) fn head(config: &Config, parts: &Parts) -> Result<Seen, Refusal> {
-    let seen = limits(config, parts)?;
-    method(&parts.method)?;
+/// Checks a request's head; its sizes have been checked by the screen. Notes what the request says
+/// of its way in the extensions.
+pub(super) fn head(client: &Client, parts: &mut Parts) -> Result<Seen, Refusal> {
+    let policy = &client.policy;
+    let seen = look(client, &parts.headers);
+    method(policy, &parts.method)?;
     request_target(parts)?;
     host(parts)?;
     if seen.expect {
@@ -40,6 +39,9 @@ pub(super) fn head(config: &Config, parts: &Parts) -> Result<Seen, Refusal> {
     }
     if seen.transfer_encoding {
         transfer_codings(&parts.headers)?;
+    }
+    if seen.way {
+        policy.forwarding.take(client, parts)?;
     }
     Ok(seen)
 }
@@ -54,53 +56,34 @@ pub(super) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal
     }
 }
 
-/// Checks the sizes, and notes on the way which fields are there.
-fn limits(config: &Config, parts: &Parts) -> Result<Seen, Refusal> {
-    let line = parts.method.as_str().len() + target(parts).len() + LINE_REST_BYTES;
-    let line_max = match config.limit_request_line {
-        0 => LINE_BYTES_MAX,
-        limit => limit.min(LINE_BYTES_MAX),
-    };
-    if line > line_max {
-        return Err(Refusal::bad(StatusCode::URI_TOO_LONG, "the request line is too long"));
-    }
-    if parts.headers.len() > config.limit_request_fields {
-        return Err(too_large("too many header fields"));
-    }
-    let mut total = line;
+/// Which fields are there.
+fn look(client: &Client, headers: &HeaderMap) -> Seen {
+    let forwarding = &client.policy.forwarding;
     let mut seen = Seen::default();
-    for (name, value) in &parts.headers {
+    for name in headers.keys() {
         seen.upgrade |= name == UPGRADE;
         seen.expect |= name == EXPECT;
         seen.content_type |= name == CONTENT_TYPE;
         seen.transfer_encoding |= name == TRANSFER_ENCODING;
-        // ": " and CR LF count, as in Gunicorn.
-        let size = name.as_str().len() + value.len() + 4;
-        if config.limit_request_field_size != 0 && size > config.limit_request_field_size {
-            return Err(too_large("a header field is too large"));
-        }
-        total += size;
+        seen.way |= memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
+            || (client.trusted && forwarding.is_of_interest(name));
     }
-    if total > HEAD_BYTES_MAX {
-        return Err(too_large("the header fields together are too large"));
-    }
-    Ok(seen)
-}
-
-const fn too_large(message: &'static str) -> Refusal {
-    Refusal::bad(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+    seen
 }
 
 const fn bad(message: &'static str) -> Refusal {
     Refusal::bad(StatusCode::BAD_REQUEST, message)
 }
 
-fn method(method: &Method) -> Result<(), Refusal> {
+fn method(policy: &Policy, method: &Method) -> Result<(), Refusal> {
     if method == Method::CONNECT {
         // A 2xx to it would turn the connection into a tunnel (RFC 9110 section 9.3.6).
         return Err(Refusal::bad(StatusCode::NOT_IMPLEMENTED, "this server is no proxy"));
     }
     let name = method.as_str();
+    if policy.permits_any_method {
+        return Ok(());
+    }
     let conventional = METHOD_BYTES.contains(&name.len())
         && !name.bytes().any(|byte| byte.is_ascii_lowercase() || byte == b'#');
     if conventional { Ok(()) } else { Err(bad("the method is not a conventional one")) }

@@ -1,9 +1,10 @@
 //! A client's socket as hyper reads and writes it.
 //!
 //! Every byte that comes in is shown to the framing screen before hyper sees it. When the screen
-//! refuses a head, hyper is given what came before it and then a byte that is valid in no head, so
-//! that it answers 400 and closes; when it refuses a body, the body ends with an error. The socket also notes what the connection waits for, for the sweeper, and can put an interim
-//! response between two of hyper's writes.
+//! refuses a head, hyper is given what came before it and then nothing any more; when that is
+//! answered, the connection answers the refusal itself. When the screen refuses a body, the body
+//! ends with an error. The socket also notes what the connection waits for, for the sweeper, and
+//! can put an interim response between two of hyper's writes.
 
 use std::future::poll_fn;
 use std::io;
@@ -16,18 +17,16 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use indrik_core::http1::{Broken, Screen};
+use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use super::policy::Policy;
 use super::sweep::{Phase, Watch};
 
-/// Valid in no place of a head; hyper answers it with 400. The line ends belong to it: hyper does
-/// not look at a head that came in pieces before it sees the end of one.
-const POISON: &[u8] = b"\0\r\n\r\n";
 /// A response up to this size is written in one piece.
 const JOIN_BYTES_MAX: usize = 512;
 /// Bytes of interim responses that may wait for the socket.
@@ -40,6 +39,8 @@ pub(super) enum Stream {
     Unix(UnixStream),
     /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
     Tls(Box<TlsStream<Self>>),
+    /// One of the first two, and bytes of it that were read ahead.
+    Ahead(Box<(Bytes, Self)>),
 }
 
 /// What the socket and the request path share about a connection.
@@ -50,6 +51,8 @@ pub(super) struct IoState {
     has_interim: AtomicBool,
     /// Hyper has written something that it has not flushed: nothing may come in between.
     hyper_is_writing: AtomicBool,
+    /// The screen has refused a head: hyper reads nothing any more.
+    is_refused: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +81,11 @@ impl IoState {
     pub(super) fn broken(&self) -> Option<Broken> {
         self.interim.lock().broken
     }
+
+    /// Whether a head was refused and nothing of hyper's is on its way out any more.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused.load(Ordering::Relaxed) && !self.hyper_is_writing.load(Ordering::Relaxed)
+    }
 }
 
 /// A client's socket.
@@ -85,7 +93,9 @@ impl IoState {
 pub(super) struct ClientIo {
     stream: Stream,
     screen: Screen,
-    /// Bytes that were read before and come first.
+    /// Brings heads that a setting permits into their strict form first.
+    rewriter: Option<Box<Rewriter>>,
+    /// Bytes that were read and screened before and come first.
     before: Bytes,
     watch: Arc<Watch>,
     state: Arc<IoState>,
@@ -95,9 +105,17 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(stream: Stream, watch: Arc<Watch>, state: Arc<IoState>) -> Self {
-        let screen = Screen::new();
-        Self { stream, screen, before: Bytes::new(), watch, state, broken: false, at_end: false }
+    pub(super) fn new(
+        stream: Stream,
+        policy: &Policy,
+        watch: Arc<Watch>,
+        state: Arc<IoState>,
+    ) -> Self {
+        let screen = Screen::new(policy.limits);
+        let rewriter = (!policy.permits.is_nothing())
+            .then(|| Box::new(Rewriter::new(policy.permits, policy.limits)));
+        let before = Bytes::new();
+        Self { stream, screen, rewriter, before, watch, state, broken: false, at_end: false }
     }
 
     /// Puts bytes back in front. They have been screened.
@@ -111,7 +129,11 @@ impl ClientIo {
 
     /// Whether the client's bytes so far end between two requests.
     pub(super) fn is_between_requests(&self) -> bool {
-        self.before.is_empty() && self.screen.is_between_requests()
+        self.before.is_empty() && self.screen.is_between_requests() && !self.is_holding()
+    }
+
+    fn is_holding(&self) -> bool {
+        self.rewriter.as_ref().is_some_and(|rewriter| rewriter.is_holding())
     }
 
     /// From here on the bytes are not HTTP.
@@ -129,15 +151,49 @@ impl ClientIo {
         self.stream.discard(most).await;
     }
 
+    /// Writes an answer of our own behind everything that hyper wrote.
+    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, bytes)).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes = &bytes[sent..];
+        }
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await
+    }
+
     /// The socket.
     pub(super) fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    fn check(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let result = self.screen.read(bytes);
-        match result {
-            Ok(()) if self.screen.is_in_head() => {
+    /// Takes bytes of the client that were read elsewhere, before anything else.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        let passed = self.pass(bytes).map_or_else(|passed| passed, Bytes::copy_from_slice);
+        self.before = passed;
+    }
+
+    /// Shows the screen what came in. `Ok`: all of it passes as it is; else what passes of it.
+    fn pass<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Bytes> {
+        if let Some(rewriter) = &mut self.rewriter {
+            let mut passed = Vec::new();
+            let verdict = rewriter.read(&mut self.screen, bytes, &mut passed);
+            self.note(verdict);
+            return Err(passed.into());
+        }
+        let verdict = self.screen.read(bytes);
+        self.note(verdict);
+        match verdict {
+            Ok(()) => Ok(bytes),
+            // What belongs to the requests in front of the broken one is served.
+            Err(_) => Err(Bytes::copy_from_slice(&bytes[..self.screen.accepted()])),
+        }
+    }
+
+    fn note(&mut self, verdict: Result<(), Broken>) {
+        match verdict {
+            Ok(()) if self.screen.is_in_head() || self.is_holding() => {
                 if self.watch.phase() != Phase::Head {
                     self.watch.set(Phase::Head);
                 }
@@ -146,9 +202,11 @@ impl ClientIo {
             Err(broken) => {
                 self.broken = true;
                 self.state.interim.lock().broken = Some(broken);
+                if !self.screen.is_broken_in_body() {
+                    self.state.is_refused.store(true, Ordering::Relaxed);
+                }
             }
         }
-        result
     }
 
     /// Gives hyper bytes that were read before.
@@ -159,12 +217,14 @@ impl ClientIo {
     }
 
     /// How the stream ends for hyper after a refusal. A body must not only stop: no byte that could
-    /// be put behind what hyper has of it fails in every place of a chunked one.
-    fn end_of_broken(&self) -> io::Result<()> {
+    /// be put behind what hyper has of it fails in every place of a chunked one. After a refused
+    /// head nothing comes; the connection sees it when hyper has nothing left to do.
+    fn end_of_broken(&self) -> Poll<io::Result<()>> {
         if self.screen.is_broken_in_body() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken"));
+            let error = io::Error::new(io::ErrorKind::InvalidData, "the body's framing is broken");
+            return Poll::Ready(Err(error));
         }
-        Ok(())
+        Poll::Pending
     }
 
     /// Sends interim responses that wait.
@@ -222,7 +282,7 @@ impl Read for ClientIo {
             return Poll::Ready(Ok(()));
         }
         if this.broken {
-            return Poll::Ready(this.end_of_broken());
+            return this.end_of_broken();
         }
         // An interim response goes out even while hyper only reads.
         if this.state.has_interim.load(Ordering::Relaxed)
@@ -233,26 +293,30 @@ impl Read for ClientIo {
         let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
         let len = cursor.remaining().min(READ_BYTES);
         let mut buffer = ReadBuf::uninit(&mut scratch[..len]);
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
-        let bytes = buffer.filled();
-        this.at_end = bytes.is_empty();
-        if this.check(bytes).is_ok() {
-            cursor.put_slice(bytes);
-            return Poll::Ready(Ok(()));
+        loop {
+            buffer.clear();
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            this.at_end = bytes.is_empty();
+            match this.pass(bytes) {
+                Ok(bytes) => {
+                    cursor.put_slice(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(passed) => this.before = passed,
+            }
+            if !this.before.is_empty() {
+                this.give_before(&mut cursor);
+                return Poll::Ready(Ok(()));
+            }
+            if this.broken {
+                return this.end_of_broken();
+            }
+            if this.at_end {
+                return Poll::Ready(Ok(()));
+            }
+            // All of it is held; hyper would take an empty read for the end.
         }
-        // What belongs to the requests in front of the broken one is served.
-        cursor.put_slice(&bytes[..this.screen.accepted()]);
-        if !this.screen.is_broken_in_body() {
-            this.before = Bytes::from_static(POISON);
-        }
-        if this.screen.accepted() > 0 {
-            return Poll::Ready(Ok(()));
-        }
-        if this.before.is_empty() {
-            return Poll::Ready(this.end_of_broken());
-        }
-        this.give_before(&mut cursor);
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -315,6 +379,12 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Ahead(ahead) if ahead.0.is_empty() => Pin::new(&mut ahead.1).poll_read(cx, into),
+            Self::Ahead(ahead) => {
+                let len = ahead.0.len().min(into.remaining());
+                into.put_slice(&ahead.0.split_to(len));
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -329,6 +399,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write(cx, bytes),
         }
     }
 
@@ -341,6 +412,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write_vectored(cx, parts),
         }
     }
 
@@ -353,6 +425,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_flush(cx),
         }
     }
 
@@ -361,6 +434,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_shutdown(cx),
         }
     }
 }
@@ -373,22 +447,31 @@ impl Stream {
             Self::Unix(stream) => stream.poll_read_ready(cx),
             // What TLS has read ahead was given out before the connection became idle.
             Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
+            Self::Ahead(ahead) if ahead.0.is_empty() => ahead.1.poll_read_ready(cx),
+            Self::Ahead(_) => Poll::Ready(Ok(())),
         }
     }
 
     /// Waits for the client's first byte and leaves it where it is.
     pub(super) async fn first_byte(&self) -> io::Result<u8> {
+        let socket = match self {
+            Self::Ahead(ahead) => match ahead.0.first() {
+                Some(byte) => return Ok(*byte),
+                None => &ahead.1,
+            },
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => self,
+        };
         loop {
-            poll_fn(|cx| self.poll_read_ready(cx)).await?;
+            poll_fn(|cx| socket.poll_read_ready(cx)).await?;
             let look = |socket: BorrowedFd<'_>| {
                 let mut byte = [0u8];
                 let (len, _) = rustix::net::recv(socket, &mut byte, RecvFlags::PEEK)?;
                 Ok((len == 1).then_some(byte[0]))
             };
-            let looked = match self {
+            let looked = match socket {
                 Self::Tcp(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
                 Self::Unix(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
-                Self::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
+                Self::Tls(_) | Self::Ahead(_) => return Err(io::ErrorKind::Unsupported.into()),
             };
             match looked {
                 Ok(Some(byte)) => return Ok(byte),

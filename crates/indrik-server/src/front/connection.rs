@@ -5,19 +5,27 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
+use indrik_core::http1::Broken;
+use indrik_core::proxy::Header;
 use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
+use super::answer::Refusal;
 use super::client_io::{ClientIo, IoState, Stream};
+use super::forwarding::{describe, is_in};
+use super::policy::Policy;
+use super::preamble::{self, Preamble};
 use super::request::{Client, serve};
 use super::response::Body;
 use super::sweep::{Order, Phase, Watch};
@@ -36,24 +44,30 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Where a connection came from.
 pub(super) struct Origin {
     pub(super) listener: u16,
-    pub(super) address: String,
+    /// `None` for a Unix socket.
+    pub(super) ip: Option<IpAddr>,
     pub(super) port: u16,
 }
 
+/// What came before HTTP: a PROXY header, and bytes that were read behind it.
+#[derive(Default)]
+pub(super) struct Proxied {
+    header: Option<Header>,
+    first: Bytes,
+}
+
 /// Serves a connection to its end.
-pub(super) async fn serve_connection(open: Open, stream: Stream, origin: Origin) {
+pub(super) async fn serve_connection(
+    open: Open,
+    stream: Stream,
+    origin: Origin,
+    proxied: Option<Proxied>,
+) {
     let (shared, watch) = (Arc::clone(&open.shared), Arc::clone(&open.watch));
     let state = Arc::new(IoState::default());
-    let mut io = ClientIo::new(stream, Arc::clone(&watch), Arc::clone(&state));
-    let client = Arc::new(Client {
-        shared,
-        listener: origin.listener,
-        address: origin.address,
-        port: origin.port,
-        io: state,
-        watch,
-        upgrade: Mutex::new(None),
-    });
+    let policy = shared.policy.load_full();
+    let mut io = ClientIo::new(stream, &policy, Arc::clone(&watch), Arc::clone(&state));
+    let client = Arc::new(client(shared, policy, &origin, (state, &watch), proxied, &mut io));
     loop {
         match drive(&client, io).await {
             Left::Parked(parked) => match wait_for_bytes(&client.watch, &parked).await {
@@ -67,11 +81,51 @@ pub(super) async fn serve_connection(open: Open, stream: Stream, origin: Origin)
                 }
                 return;
             }
+            Left::Refused(io, broken) => return Box::pin(refuse(io, broken)).await,
             // Boxed: its buffer would otherwise be part of every connection's task.
             Left::Ended(io) => return Box::pin(linger(io)).await,
             Left::Lost => return,
         }
     }
+}
+
+/// The connection as the request path sees it.
+fn client(
+    shared: Arc<Shared>,
+    policy: Arc<Policy>,
+    origin: &Origin,
+    (state, watch): (Arc<IoState>, &Arc<Watch>),
+    proxied: Option<Proxied>,
+    io: &mut ClientIo,
+) -> Client {
+    let (mut ip, mut port, mut description) = (origin.ip, origin.port, String::new());
+    if let Some(proxied) = proxied {
+        watch.set(Phase::Idle);
+        io.take(&proxied.first);
+        if let Some(header) = proxied.header {
+            description = describe(&header);
+            if let Some(ends) = header.ends {
+                (ip, port) = (Some(ends.source.ip().to_canonical()), ends.source.port());
+            }
+        }
+    }
+    Client {
+        trusted: policy.forwarding.trusts(origin.ip),
+        policy,
+        shared,
+        listener: origin.listener,
+        ip,
+        address: shown(ip),
+        port,
+        proxied: description,
+        io: state,
+        watch: Arc::clone(watch),
+        upgrade: Mutex::new(None),
+    }
+}
+
+fn shown(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(String::new, |ip| ip.to_string())
 }
 
 /// A connection's place in the list, from the moment it is accepted until it is over, however that
@@ -88,6 +142,38 @@ impl Open {
         Self { shared: Arc::clone(shared), key, watch }
     }
 
+    /// The PROXY header, if the server reads them: it comes before everything, TLS included. `None`:
+    /// the connection is over.
+    pub(super) async fn read_preamble(
+        &self,
+        mut stream: Stream,
+        origin: &Origin,
+    ) -> Option<(Stream, Option<Proxied>)> {
+        let policy = self.shared.policy.load();
+        let Some((accepts, peers)) = &policy.forwarding.proxy_protocol else {
+            return Some((stream, None));
+        };
+        let (accepts, may_send) = (*accepts, origin.ip.is_none_or(|ip| is_in(peers, ip)));
+        drop(policy);
+        let read = preamble::read(&mut stream, &self.watch, accepts, may_send);
+        // Boxed, as is the rest: most servers have none of it.
+        match Box::pin(read).await {
+            Preamble::Http(header, first) if self.shared.tls.is_some() => {
+                let stream = Stream::Ahead(Box::new((first, stream)));
+                Some((stream, Some(Proxied { header, first: Bytes::new() })))
+            }
+            Preamble::Http(header, first) => Some((stream, Some(Proxied { header, first }))),
+            Preamble::Refused(refusal) => {
+                log_invalid(&self.shared, &shown(origin.ip), refusal.message);
+                let (policy, watch) = (self.shared.policy.load_full(), Arc::clone(&self.watch));
+                let io = ClientIo::new(stream, &policy, watch, Arc::default());
+                Box::pin(refuse(io, refusal)).await;
+                None
+            }
+            Preamble::Lost => None,
+        }
+    }
+
     /// The connection with TLS, if the server has it. `None`: the client did not get through.
     pub(super) async fn secured(&self, stream: Stream, origin: &Origin) -> Option<Stream> {
         let Some(tls) = &self.shared.tls else { return Some(stream) };
@@ -95,7 +181,7 @@ impl Open {
         let handshake = Box::pin(tls.handshake(stream));
         let secured = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await.ok().flatten();
         if secured.is_none() {
-            let text = format!("TLS handshake failed: ip={}", origin.address);
+            let text = format!("TLS handshake failed: ip={}", shown(origin.ip));
             self.shared.log.write(Level::Debug, &text);
         }
         secured
@@ -119,6 +205,8 @@ enum Left {
     Parked(ClientIo),
     /// It is a WebSocket from here on.
     Upgraded(ClientIo, Bytes),
+    /// Everything is answered and written but the head that was refused.
+    Refused(ClientIo, Refusal),
     /// Everything is answered and written.
     Ended(ClientIo),
     /// The client is gone, or was cut off.
@@ -126,19 +214,16 @@ enum Left {
 }
 
 async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
-    let (headers_max, keep_alive) = {
-        let limits = client.shared.config();
-        (limits.limit_request_fields, !limits.keepalive.is_zero())
-    };
+    let keep_alive = !client.shared.config().keepalive.is_zero();
     let mut builder = http1::Builder::new();
     builder
         .half_close(false)
         .keep_alive(keep_alive)
-        .max_headers(headers_max.saturating_add(1))
+        .max_headers(client.policy.limits.fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
     let handler = service_fn(|request| serve(client, request));
     let mut connection = Box::pin(builder.serve_connection(io, handler));
-    let ended = poll_fn(|cx| poll_drive(&client.watch, connection.as_mut(), cx)).await;
+    let ended = poll_fn(|cx| poll_drive(client, connection.as_mut(), cx)).await;
     // hyper's type can be moved again: it is `Unpin`, and done.
     let parts = (*Pin::into_inner(connection)).into_parts();
     match ended {
@@ -147,25 +232,35 @@ async fn drive(client: &Arc<Client>, io: ClientIo) -> Left {
             Left::Upgraded(parts.io, parts.read_buf)
         }
         Ended::Closed(Ok(())) => Left::Ended(parts.io),
+        Ended::Refused(broken) => {
+            log_invalid(&client.shared, &client.address, broken.message());
+            let status = StatusCode::from_u16(broken.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            Left::Refused(parts.io, Refusal::bad(status, broken.message()))
+        }
         // A message that cannot be parsed has been answered; the client may still be writing.
         Ended::Closed(Err(error)) if error.is_parse() => {
             let why = client.io.broken().map_or_else(|| error.to_string(), |why| why.to_string());
-            let text = format!("Invalid request from ip={}: {why}", client.address);
-            client.shared.log.write(Level::Warning, &text);
+            log_invalid(&client.shared, &client.address, &why);
             Left::Ended(parts.io)
         }
         Ended::Closed(Err(_)) | Ended::CutOff => Left::Lost,
     }
 }
 
+fn log_invalid(shared: &Shared, address: &str, why: &str) {
+    shared.log.write(Level::Warning, &format!("Invalid request from ip={address}: {why}"));
+}
+
 enum Ended {
     Parked,
+    /// The screen has refused a head, and there is nothing else left to do.
+    Refused(Broken),
     Closed(hyper::Result<()>),
     CutOff,
 }
 
 fn poll_drive<S>(
-    watch: &Watch,
+    client: &Client,
     mut connection: Pin<&mut http1::Connection<ClientIo, S>>,
     cx: &mut Context<'_>,
 ) -> Poll<Ended>
@@ -173,6 +268,7 @@ where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
     S::Future: Unpin,
 {
+    let watch = &client.watch;
     match watch.poll_order(cx) {
         Order::None => {}
         Order::Close => return Poll::Ready(Ended::CutOff),
@@ -180,7 +276,15 @@ where
         Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
         Order::Park => {}
     }
-    connection.poll_without_shutdown(cx).map(Ended::Closed)
+    let poll = connection.poll_without_shutdown(cx).map(Ended::Closed);
+    if poll.is_pending()
+        && client.io.is_refused()
+        && !watch.is_in_flight()
+        && let Some(broken) = client.io.broken()
+    {
+        return Poll::Ready(Ended::Refused(broken));
+    }
+    poll
 }
 
 fn unread(mut io: ClientIo, bytes: Bytes) -> ClientIo {
@@ -208,6 +312,14 @@ async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
         })
     })
     .await
+}
+
+/// Answers what the screen refused, and closes.
+async fn refuse(mut io: ClientIo, refusal: Refusal) {
+    let page = refusal.into_bytes();
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER, io.write_all(&page)).await {
+        linger(io).await;
+    }
 }
 
 /// Closes our direction, and reads a little of what the client still sends: closing with unread

@@ -18,8 +18,11 @@ mod clock;
 mod connection;
 mod doors;
 mod exchange;
+mod forwarding;
 mod listener;
+mod policy;
 mod pool;
+mod preamble;
 mod request;
 mod response;
 mod runtime;
@@ -48,6 +51,7 @@ pub use tls::TlsError;
 
 use crate::log::Log;
 use doors::{Doors, Order};
+use policy::Policy;
 use pool::Pool;
 use sweep::Connections;
 
@@ -85,6 +89,7 @@ pub type EventSink = Arc<dyn Fn(FrontEvent) + Send + Sync>;
 struct Shared {
     /// Replaced by a reload; see [`Shared::config`].
     config: ArcSwap<Config>,
+    policy: ArcSwap<Policy>,
     pool: Pool,
     connections: Connections,
     access_log: ArcSwapOption<access_log::AccessLog>,
@@ -135,6 +140,7 @@ impl Front {
             sink,
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
+            policy: ArcSwap::from_pointee(Policy::new(&config)),
             config: ArcSwap::new(config),
         });
         let runtime = runtime::Threads::start(&shared, listeners)?;
@@ -222,6 +228,7 @@ impl Front {
         close: &[u16],
     ) -> io::Result<()> {
         self.shared.pool.set_limits(dispatch_limits(&config));
+        self.shared.policy.store(Arc::new(Policy::new(&config)));
         self.shared.config.store(Arc::clone(&config));
         self.runtime.open_doors(&self.shared, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));

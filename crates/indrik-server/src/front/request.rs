@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,8 +19,11 @@ use parking_lot::Mutex;
 
 use super::access_log::Entry;
 use super::answer::Refusal;
+use super::check::Seen;
 use super::client_io::IoState;
 use super::exchange::{Event, Exchange, Outgoing};
+use super::forwarding::{Via, shown_client};
+use super::policy::Policy;
 use super::pool::Submitted;
 use super::response::{self, Body, FilePart, Stream};
 use super::sweep::Watch;
@@ -35,9 +39,17 @@ pub(super) struct Client {
     pub(super) shared: Arc<Shared>,
     /// Which listener it came in by.
     pub(super) listener: u16,
-    /// Its address; empty for a Unix socket.
+    /// Its address, a PROXY header's where there is one; `None` for a Unix socket.
+    pub(super) ip: Option<IpAddr>,
+    /// The same as text; empty for a Unix socket.
     pub(super) address: String,
     pub(super) port: u16,
+    /// What a PROXY header said beside that; empty without one.
+    pub(super) proxied: String,
+    /// What the settings were when it began.
+    pub(super) policy: Arc<Policy>,
+    /// Whether the peer is a proxy that may say what its clients are.
+    pub(super) trusted: bool,
     pub(super) io: Arc<IoState>,
     pub(super) watch: Arc<Watch>,
     /// What the connection becomes after a 101.
@@ -50,23 +62,29 @@ pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving
     let access_log = client.shared.access_log.load();
     let log = access_log.as_ref();
     let arrived = if log.is_some() { clock::now() } else { clock::coarse() };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let checked = check::head(client, &mut parts);
     let entry = log.map(|log| log.entry(client, &parts, arrived));
-    let wait = begin(client, parts, body, arrived).unwrap_or_else(Wait::Refused);
+    let wait = match checked.and_then(|seen| begin(client, seen, parts, body, arrived)) {
+        Ok(wait) => wait,
+        Err(refusal) => {
+            refusal.log(client);
+            Wait::Refused(refusal)
+        }
+    };
     Serving { client: Arc::clone(client), entry, wait }
 }
 
-/// Checks a request and gives it to the pool, if its body is here.
+/// Gives a checked request to the pool, if its body is here.
 fn begin(
     client: &Arc<Client>,
+    seen: Seen,
     parts: Parts,
     body: Incoming,
     arrived: Micros,
 ) -> Result<Wait, Refusal> {
-    let config = client.shared.config();
-    let seen = check::head(&config, &parts)?;
-    check::body_size(&config, body.size_hint().exact())?;
     if seen.upgrade || !body.is_end_stream() {
+        check::body_size(&client.shared.config(), body.size_hint().exact())?;
         return Ok(Wait::Later(Box::pin(serve_later(Arc::clone(client), parts, body, arrived))));
     }
     let mut call = Call::new(client, parts, Upload::Inline(Bytes::new()), Flags::NONE);
@@ -418,19 +436,21 @@ impl Drop for Call {
 /// What the worker is sent: the head, and the body if it is here. Its own copy, so that hyper has
 /// its buffer back while the application works.
 fn encode(client: &Client, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
-    let target = target(parts);
+    let (target, via) = (target(parts), Via::of(parts));
+    let (address, port) = shown_client(client, via);
     let head = RequestHead {
         version: if parts.version == Version::HTTP_10 { 10 } else { 11 },
-        secure: client.shared.tls.is_some(),
+        secure: via.and_then(|via| via.secure).unwrap_or_else(|| client.shared.tls.is_some()),
         listener: client.listener,
-        client_port: client.port,
+        client_port: port,
         method: parts.method.as_str().as_bytes(),
         target: target.as_bytes(),
-        client: client.address.as_bytes(),
+        client: address.as_bytes(),
+        prefix: via.map_or(&[], |via| &via.prefix),
+        proxied: client.proxied.as_bytes(),
         headers: Headers::default(),
     };
-    let fields_len = indrik_ring::headers_len(fields(parts));
-    let len = indrik_ring::request_len(head.method, head.target, head.client, fields_len);
+    let len = indrik_ring::request_len(&head, indrik_ring::headers_len(fields(parts)));
     let mut payload = vec![0; len + body.len()];
     let count = u16::try_from(parts.headers.len()).unwrap_or(u16::MAX);
     indrik_ring::encode_request(&mut payload[..len], &head, count, fields(parts));

@@ -78,6 +78,11 @@ impl Watch {
         }
     }
 
+    /// Whether a request is being served.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// The socket takes bytes again.
     pub(super) fn written(&self) {
         let busy = self.in_flight.load(Ordering::Relaxed);

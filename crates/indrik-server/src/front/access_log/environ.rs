@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use indrik_core::settings::Config;
 
+use super::super::forwarding::Via;
 use super::super::request::target;
 
 /// A variable of the environ.
@@ -60,7 +61,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(config: &Config, servers: Vec<(String, Option<u16>)>) -> Self {
-        let script_name = std::env::var("SCRIPT_NAME").unwrap_or_else(|_| config.root_path.clone());
+        let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         Self { servers, script_name, url_scheme: config.url_scheme() }
     }
 }
@@ -79,7 +80,11 @@ impl Seen<'_> {
     /// The variable's value; `None` when the request has none.
     pub(super) fn value(&self, variable: &Variable) -> Option<Cow<'_, str>> {
         Some(match variable {
-            Variable::UrlScheme => Cow::Borrowed(self.places.url_scheme),
+            Variable::UrlScheme => Cow::Borrowed(match self.via().and_then(|via| via.secure) {
+                Some(true) => "https",
+                Some(false) => "http",
+                None => self.places.url_scheme,
+            }),
             Variable::RequestMethod => Cow::Borrowed(self.parts.method.as_str()),
             Variable::PathInfo => self.path_info(),
             Variable::QueryString => Cow::Borrowed(self.parts.uri.query().unwrap_or("")),
@@ -90,14 +95,25 @@ impl Seen<'_> {
             Variable::RemotePort => Cow::Owned(self.port.to_string()),
             Variable::ServerName => self.server().0,
             Variable::ServerPort => self.server().1,
-            Variable::ScriptName => Cow::Borrowed(self.places.script_name.as_str()),
+            Variable::ScriptName => self.script_name(),
             Variable::Header(name) => joined(&self.parts.headers, name)?,
         })
     }
 
     fn path_info(&self) -> Cow<'_, str> {
         let path = self.parts.uri.path();
-        percent_decoded(path.strip_prefix(self.places.script_name.as_str()).unwrap_or(path))
+        percent_decoded(path.strip_prefix(&*self.script_name()).unwrap_or(path))
+    }
+
+    fn via(&self) -> Option<&Via> {
+        Via::of(self.parts)
+    }
+
+    fn script_name(&self) -> Cow<'_, str> {
+        match self.via().map(|via| via.prefix.as_slice()) {
+            None | Some([]) => Cow::Borrowed(self.places.script_name.as_str()),
+            Some(prefix) => String::from_utf8_lossy(prefix),
+        }
     }
 
     fn server(&self) -> (Cow<'_, str>, Cow<'_, str>) {

@@ -1,0 +1,82 @@
+//! What may come before the first request of a connection: a PROXY header.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::StatusCode;
+use indrik_core::proxy::{Accepts, Found, Header, read_header};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::answer::Refusal;
+use super::client_io::Stream;
+use super::sweep::{Order, Phase, Watch};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 1024;
+
+/// How a connection begins.
+pub(super) enum Preamble {
+    /// With the PROXY header, if there is one; the bytes behind it were read too.
+    Http(Option<Header>, Bytes),
+    /// With something that is refused.
+    Refused(Refusal),
+    /// Not at all.
+    Lost,
+}
+
+/// Reads a PROXY header, if there is one. The sweeper ends it when that takes longer than a
+/// request's head may.
+pub(super) async fn read(
+    stream: &mut Stream,
+    watch: &Watch,
+    accepts: Accepts,
+    may_send: bool,
+) -> Preamble {
+    let mut bytes = Vec::new();
+    loop {
+        if !read_some(stream, watch, &mut bytes).await {
+            return Preamble::Lost;
+        }
+        match read_header(&bytes, accepts) {
+            // What the bytes are will be known in a moment.
+            Ok(Found::Incomplete) => {
+                if watch.phase() != Phase::Head {
+                    watch.set(Phase::Head);
+                }
+            }
+            Ok(Found::Absent) => return Preamble::Http(None, bytes.into()),
+            Ok(Found::Header { .. }) | Err(_) if !may_send => {
+                let message = "this peer may not send a PROXY header";
+                return Preamble::Refused(Refusal::bad(StatusCode::FORBIDDEN, message));
+            }
+            Ok(Found::Header { len, header }) => {
+                return Preamble::Http(Some(header), Bytes::from(bytes).slice(len..));
+            }
+            Err(malformed) => {
+                let message = malformed.message();
+                return Preamble::Refused(Refusal::bad(StatusCode::BAD_REQUEST, message));
+            }
+        }
+    }
+}
+
+/// False: the client or the sweeper has closed.
+async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
+    let mut scratch = [0; READ_BYTES];
+    let len = poll_fn(|cx| {
+        if watch.poll_order(cx) == Order::Close {
+            return Poll::Ready(0);
+        }
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => Poll::Ready(buffer.filled().len()),
+            Poll::Ready(Err(_)) => Poll::Ready(0),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+    bytes.extend_from_slice(&scratch[..len]);
+    len > 0
+}
