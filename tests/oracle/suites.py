@@ -73,7 +73,7 @@ def blackbox(server: str, environment: Environment, directory: Path) -> Iterator
 
 @contextmanager
 def compliance(server: str, environment: Environment, directory: Path) -> Iterator[list[str]]:
-    """`asgi_compliance`: one server in clear text, one with TLS where there is TLS, nginx before the first."""
+    """`asgi_compliance`: one server in clear text, one with TLS, nginx before the first."""
     shutil.copytree(environment.sources() / "tests" / "docker" / "asgi_compliance", directory)
     plain, tls, proxy, proxy_tls = free_ports(4)
     urls = {"gunicorn_http": f"http://127.0.0.1:{plain}"}
@@ -87,11 +87,10 @@ def compliance(server: str, environment: Environment, directory: Path) -> Iterat
 
         begin([*start, "--bind", f"127.0.0.1:{plain}"], plain)
         certificate(directory / "certs")
-        if server == "gunicorn":
-            files = ["--certfile", "certs/server.crt", "--keyfile", "certs/server.key", "--http-protocols", "h2,h1"]
-            start[-1] += "-tls"
-            begin([*start, *files, "--bind", f"127.0.0.1:{tls}"], tls)
-            urls["gunicorn_https"] = f"https://127.0.0.1:{tls}"
+        files = ["--certfile", "certs/server.crt", "--keyfile", "certs/server.key", "--http-protocols", "h2,h1"]
+        start[-1] += "-tls"
+        begin([*start, *files, "--bind", f"127.0.0.1:{tls}"], tls)
+        urls["gunicorn_https"] = f"https://127.0.0.1:{tls}"
         if environment.nginx:
             nginx_configuration(directory, plain, proxy, proxy_tls)
             begin([environment.nginx, "-p", str(directory), "-c", "nginx-local.conf", "-g", "daemon off;"], proxy)
