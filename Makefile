@@ -8,6 +8,7 @@ PYTHON ?= python3
 APP ?= fastapi_app:app
 BIND ?= 127.0.0.1:8000
 PYTEST_ARGS ?=
+SUITES_ARGS ?=
 PYTHONS ?= python3.10 python3.12 python3.13
 
 VENV := $(CURDIR)/.venv
@@ -21,7 +22,7 @@ NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproj
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
 HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help serve build test test-rust test-loom test-python test-pythons test-oracle check check-rust check-python format bench
+.PHONY: help serve build test test-rust test-loom test-python test-pythons test-oracle test-suites check check-rust check-python format bench
 
 help:
 	@echo 'make serve [APP=flask_app:app] [BIND=127.0.0.1:8000]   build, install, serve an example'
@@ -29,6 +30,7 @@ help:
 	@echo 'make test     every test: Rust, loom, Python end to end'
 	@echo 'make test-pythons [PYTHONS="python3.10 ..."]   build and try the wheel with other Pythons'
 	@echo 'make test-oracle   the compatibility tests, against Gunicorn itself'
+	@echo "make test-suites   Gunicorn's own test suites, against both (downloads them)"
 	@echo 'make check    format, lints, types, tidy'
 	@echo 'make format   let the formatters mend what they can'
 	@echo 'make bench    measure against the peers; results in bench/results'
@@ -117,6 +119,10 @@ test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 test-oracle: $(VENV)/.tests $(VENV)/.examples
 	@echo '== compatibility tests against Gunicorn'
 	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS)
+
+# Its own environment and downloads lie in target/oracle. nginx, if there is one, serves the proxy tests.
+test-suites: $(VENV)/.built
+	$(BIN)/python tests/oracle/run_suites.py $(SUITES_ARGS)
 
 test-pythons: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	tests/pythons.sh $(PROFILE) $(PYTHONS)
