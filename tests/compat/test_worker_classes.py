@@ -431,6 +431,22 @@ class TestAsgiSettings:
             server = start("class_asgi_app:app", "-w", "1", "--asgi-loop", name, interface="asgi")
             assert seen(connect, server, "/")["loop"] == name
 
+    @pytest.mark.indrik_only
+    def test_worker_connections_bounds_what_runs_at_once(self, start, connect):
+        """Gunicorn stores the setting and does not use it."""
+        server = start("class_asgi_app:app", "-w", "1", "--worker-connections", "1")
+        stuck, late = connect(server), connect(server)
+        stuck.send("GET /stuck HTTP/1.1\r\nHost: test\r\n\r\n")
+        late.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert not select.select([late.socket], [], [], 0.5)[0]
+        stuck.socket.close()
+        assert json.loads(late.read_answer().body)["cancelled"] == 1
+
+    def test_a_lifespan_that_is_required_and_not_known_stops_the_start(self):
+        code, log = fails("class_no_lifespan:app", "-k", "asgi", "--asgi-lifespan", "on")
+        assert code == 3
+        assert "startup failed" in log
+
     def test_the_lifespan_is_switched_off(self, start, connect):
         server = start("class_asgi_app:app", "-w", "1", "--asgi-lifespan", "off", interface="asgi")
         assert seen(connect, server, "/")["lifespan"] is False
@@ -492,7 +508,8 @@ sys.meta_path.insert(0, Hidden())
 
 def fails(app: str, *arguments: str) -> tuple[int, str]:
     """Starts a server that cannot; its exit code and what it wrote."""
-    command = [*COMMAND, "--bind", "127.0.0.1:0", "--chdir", str(APPS), "-w", "1", *arguments, app]
+    own = ["--no-control-socket"] if IS_ORACLE else []
+    command = [*COMMAND, *own, "--bind", "127.0.0.1:0", "--chdir", str(APPS), "-w", "1", *arguments, app]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=os.environ
     )
