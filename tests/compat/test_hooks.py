@@ -1,116 +1,16 @@
-"""Hooks: which process calls them, in which order, with what; and what a hook that raises does."""
+"""Hooks: which process calls them, in which order, and with what."""
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
-from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import pytest
+from support.hooks import EVERY_HOOK, TELL, answer, calls, get, master, wait_for
 from support.project import Project
-from support.server import IS_ORACLE, Server, free_port, poll
-from support.wire import Answer, Wire
-
-TELL = """
-import os
-from recorder import record
-
-def tell(hook, **facts):
-    record(hook, {"ppid": os.getppid(), **facts})
-"""
-EVERY_HOOK = (
-    TELL
-    + """
-def nworkers_changed(server, new_value, old_value):
-    tell("nworkers_changed", new=new_value, old=old_value)
-
-def on_starting(server):
-    tell("on_starting", server=server.pid, bind=server.cfg.bind, workers=server.num_workers)
-    server.colour = "red"
-
-def when_ready(server):
-    tell("when_ready", colour=server.colour, listeners=[str(item) for item in server.LISTENERS])
-    server.log.info("the %s is ready", "server")
-
-def pre_fork(server, worker):
-    tell("pre_fork", age=worker.age, pid=worker.pid, booted=worker.booted)
-    worker.tag = f"tag {worker.age}"
-
-def post_fork(server, worker):
-    tell("post_fork", age=worker.age, own=worker.pid == os.getpid(), tag=worker.tag, server=server.pid)
-    worker.log.info("worker %s", worker.age)
-
-def post_worker_init(worker):
-    tell("post_worker_init", age=worker.age, app=callable(worker.wsgi), alive=worker.alive)
-
-def pre_request(worker, req):
-    tell("pre_request", age=worker.age, method=req.method, uri=req.uri, path=req.path, query=req.query,
-         version=req.version, headers=req.headers, peer=req.peer_addr[0], scheme=req.scheme)
-    req.seen = True
-
-def post_request(worker, req, environ, resp):
-    tell("post_request", seen=req.seen, nr=worker.nr, status=resp.status, headers=resp.headers, sent=resp.sent,
-         path=environ.get("PATH_INFO"))
-
-def worker_int(worker):
-    tell("worker_int", age=worker.age, alive=worker.alive)
-
-def worker_abort(worker):
-    tell("worker_abort", age=worker.age)
-
-def worker_exit(server, worker):
-    tell("worker_exit", age=worker.age, nr=worker.nr, server=server.pid)
-
-def child_exit(server, worker):
-    tell("child_exit", age=worker.age, pid=worker.pid, tag=worker.tag, known=worker.pid in server.WORKERS)
-
-def on_reload(server):
-    tell("on_reload", workers=server.num_workers)
-
-def on_exit(server):
-    tell("on_exit", colour=getattr(server, "colour", None))
-"""
-)
-
-
-class Call(NamedTuple):
-    """One hook that was called."""
-
-    pid: int
-    hook: str
-    facts: dict[str, Any]
-
-
-def calls(project: Project, *hooks: str) -> list[Call]:
-    """The hooks called so far (or those of them)."""
-    found = [Call(pid, *split(words)) for pid, words in project.recorded()]
-    return [call for call in found if not hooks or call.hook in hooks]
-
-
-def split(words: str) -> tuple[str, dict[str, Any]]:
-    hook, _, facts = words.partition(" ")
-    return hook, ast.literal_eval(facts) if facts else {}
-
-
-def wait_for(project: Project, hook: str, count: int = 1, seconds: float = 20.0) -> None:
-    """Wait until the hook has been called so often."""
-    poll(lambda: len(calls(project, hook)) >= count, f"{count} calls of {hook} in {project.records}", seconds)
-
-
-def get(server: Server, path: str = "/") -> int:
-    return answer(server, path).status
-
-
-def answer(server: Server, path: str = "/") -> Answer:
-    with Wire(server.connect()) as wire:
-        return wire.get(path, "Connection: close")
-
-
-def master(project: Project) -> int:
-    """The process that stands for the master in hooks."""
-    return calls(project, "when_ready")[0].pid
+from support.server import IS_ORACLE, free_port, poll
+from support.wire import Wire
 
 
 class TestOrder:
@@ -403,8 +303,16 @@ def child_exit(server, worker):
 
 
 class TestWorkers:
-    @pytest.mark.parametrize("kind", [["--threads", "4"], ["--worker-class", "gthread"]])
-    def test_threads_call_the_same_hooks(self, project: Project, kind: list[str]) -> None:
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            ["--threads", "4"],
+            ["--worker-class", "gthread"],
+            ["--worker-class", "gevent"],
+            pytest.param(["--worker-class", "eventlet"], marks=pytest.mark.indrik_only),
+        ],
+    )
+    def test_threads_and_greenlets_call_the_same_hooks(self, project: Project, kind: list[str]) -> None:
         project.config(EVERY_HOOK)
         server = project.start("--workers", "1", *kind)
         assert get(server, "/1") == get(server, "/2") == 200
@@ -473,12 +381,12 @@ class TestWorkers:
         project.write(
             "app.py",
             """
-            import time
+            import select
 
             def app(environ, start_response):
                 if environ["PATH_INFO"] == "/hang":
                     while True:
-                        time.sleep(0.01)
+                        select.select([], [], [], 0.01)
                 start_response("200 OK", [("Content-Length", "0")])
                 return []
             """,
@@ -503,143 +411,6 @@ class TestWorkers:
             assert get(server) == 200
         wait_for(project, "child_exit")
         assert calls(project, "worker_exit")[0].facts["nr"] == 3
-
-
-RAISES = """
-def {hook}({parameters}):
-    raise ValueError("no good")
-"""
-
-
-class TestHooksThatRaise:
-    @pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
-    def test_before_the_first_worker_the_start_fails_with_the_traceback(self, project: Project, hook: str) -> None:
-        project.config(RAISES.format(hook=hook, parameters="server"))
-        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
-        assert done.code == 1
-        assert "ValueError: no good" in done.stderr
-        assert 'raise ValueError("no good")' in done.stderr
-        if not IS_ORACLE:
-            assert f"the hook {hook} (gunicorn.conf.py:2) raised ValueError: no good" in done.stderr
-
-    @pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
-    @pytest.mark.parametrize("code", [0, 7])
-    def test_sys_exit_before_the_first_worker_ends_the_start_with_its_code(
-        self, project: Project, hook: str, code: int
-    ) -> None:
-        project.config(f"import sys\ndef {hook}(server):\n    sys.exit({code})\n")
-        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
-        assert done.code == code
-        assert "Traceback" not in done.stderr
-
-    def test_pre_fork_ends_a_start(self, project: Project) -> None:
-        project.config(RAISES.format(hook="pre_fork", parameters="server, worker"))
-        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
-        assert done.code == 255
-        assert "ValueError: no good" in done.stderr
-
-    @pytest.mark.parametrize("hook", ["post_fork", "post_worker_init"])
-    def test_while_a_worker_boots_the_start_fails_with_code_3(self, project: Project, hook: str) -> None:
-        parameters = "server, worker" if hook == "post_fork" else "worker"
-        project.config(RAISES.format(hook=hook, parameters=parameters))
-        done = project.run("--bind", f"127.0.0.1:{free_port()}", "--workers", "1", "app:app")
-        assert done.code == 3
-        assert "ValueError: no good" in done.stderr
-
-    def test_pre_request_is_answered_with_500_and_post_request_is_still_called(self, project: Project) -> None:
-        project.config(
-            TELL
-            + """
-def pre_request(worker, req):
-    if req.path == "/bad":
-        raise ValueError("no good")
-
-def post_request(worker, req, environ, resp):
-    tell("post_request", path=req.path, environ=bool(environ), resp=resp is not None)
-"""
-        )
-        server = project.start("--workers", "1")
-        assert get(server, "/bad") == 500
-        assert get(server, "/good") == 200
-        server.wait_for_log("ValueError: no good")
-        wait_for(project, "post_request", count=2)
-        facts = [call.facts for call in calls(project)]
-        assert [(each["path"], each["environ"], each["resp"]) for each in facts] == [
-            ("/bad", False, False),
-            ("/good", True, True),
-        ]
-
-    def test_post_request_is_logged_and_the_answer_stands(self, project: Project) -> None:
-        project.config(RAISES.format(hook="post_request", parameters="worker, req, environ, resp"))
-        server = project.start("--workers", "1")
-        assert get(server) == 200
-        server.wait_for_log("Exception in post_request hook")
-        server.wait_for_log("ValueError: no good")
-        assert get(server) == 200
-
-    def test_worker_exit_is_logged_and_the_worker_still_ends(self, project: Project) -> None:
-        project.config(RAISES.format(hook="worker_exit", parameters="server, worker"))
-        server = project.start("--workers", "1")
-        assert server.stop() == 0
-        server.wait_for_log("ValueError: no good")
-
-    @pytest.mark.indrik_only
-    @pytest.mark.parametrize(
-        ("hook", "parameters"),
-        [("child_exit", "server, worker"), ("on_exit", "server"), ("nworkers_changed", "server, new, old")],
-    )
-    def test_later_master_hooks_are_logged_and_the_server_goes_on(
-        self, project: Project, hook: str, parameters: str
-    ) -> None:
-        body = "    if old is None:\n        return\n" if hook == "nworkers_changed" else ""
-        project.config(f"def {hook}({parameters}):\n{body}    raise ValueError('no good')\n")
-        server = project.start("--workers", "1")
-        (worker,) = server.workers()
-        os.kill(worker, signal.SIGKILL)
-        server.signal(signal.SIGTTIN)
-        poll(lambda: len(server.workers()) == 2, "two workers")
-        assert get(server) == 200
-        assert server.stop() == 0
-        server.wait_for_log(f"The hook {hook} .*raised ValueError: no good")
-
-    @pytest.mark.indrik_only
-    def test_on_reload_keeps_the_old_workers(self, project: Project) -> None:
-        project.config(RAISES.format(hook="on_reload", parameters="server"))
-        server = project.start("--workers", "1")
-        before = server.workers()
-        server.signal(signal.SIGHUP)
-        server.wait_for_log("the hook on_reload .*raised ValueError: no good")
-        server.wait_for_log("is given up")
-        assert get(server) == 200
-        assert server.workers() == before
-
-
-class TestMistakes:
-    @pytest.mark.parametrize(
-        ("line", "wanted"),
-        [
-            ("def post_fork(worker): pass", "post_fork: must have 2 parameters (server, worker), but post_fork has 1"),
-            ("def when_ready(): pass", "when_ready: must have 1 parameter (server), but when_ready has 0"),
-            ("post_request = lambda worker: None", "post_request: must have 2 or 3 or 4 parameters"),
-            ("on_exit = 'nothing.here'", "on_exit: cannot be used: No module named 'nothing'"),
-            ("on_exit = 12", "on_exit: cannot be used: Value is not callable: 12"),
-        ],
-    )
-    def test_a_hook_that_cannot_be_called_ends_the_start_naming_file_and_line(
-        self, project: Project, line: str, wanted: str
-    ) -> None:
-        project.config(f"workers = 1\n{line}\n")
-        done = project.run("--bind", f"127.0.0.1:{free_port()}", "app:app")
-        assert done.code == 1
-        if not IS_ORACLE:
-            assert wanted in done.stderr
-            assert "(gunicorn.conf.py:2)" in done.stderr
-            assert "Traceback" not in done.stderr
-
-    @pytest.mark.indrik_only
-    def test_a_hook_that_is_none_is_no_hook(self, project: Project) -> None:
-        project.config("post_fork = None\n")
-        assert get(project.start("--workers", "1")) == 200
 
 
 class TestLivesOn:
