@@ -7,14 +7,11 @@ around it, and logs what applications raise.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from indrik import _native
+from indrik import _native, logs
 
 Message = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
@@ -194,7 +191,7 @@ class Lifespan:
             else:
                 self._started.set_result(None)
         elif error is not None and not self._failed:
-            _log_error("Exception in 'lifespan' protocol", error)
+            logs.write("ERROR", "Exception in 'lifespan' protocol", error)
         if not self._stopped.done():
             self._stopped.set_result(None)
 
@@ -218,7 +215,7 @@ class Lifespan:
             self._stopped.set_result(None)
         elif kind == "lifespan.shutdown.failed" and self._may_stop():
             text = message.get("message", "") or "the application gave no reason"
-            _log(f"Application shutdown failed: {text}")
+            logs.write("ERROR", f"Application shutdown failed: {text}")
             self._stopped.set_result(None)
         else:
             self._foreign = not kind.startswith("lifespan.")
@@ -243,7 +240,7 @@ def report(scope: Message | None, error: BaseException, gone: bool) -> None:
     what = ""
     if scope:
         what = f" ({scope.get('method', 'WEBSOCKET')} {scope.get('path', '')})"
-    _log_error(f"Exception in ASGI application{what}", error)
+    logs.write("ERROR", f"Exception in ASGI application{what}", error)
 
 
 def _comes_from_disconnect(error: BaseException | None) -> bool:
@@ -261,17 +258,6 @@ def _comes_from_disconnect(error: BaseException | None) -> bool:
 
 def _text_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-
-
-def _log_error(text: str, error: BaseException) -> None:
-    _log(f"{text}\n{_text_of(error).rstrip()}")
-
-
-def _log(text: str) -> None:
-    now = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    # One write, so that lines of several workers do not mix.
-    sys.stderr.write(f"[{now}] [{os.getpid()}] [ERROR] {text}\n")
-    sys.stderr.flush()
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:

@@ -33,6 +33,13 @@ def read(path: str | None, program: str | None) -> tuple[dict[str, Any], Any]:
     return {**found, **_changes(), "hooks": _names(hooks)}, hooks
 
 
+def without_hooks() -> Any:
+    """For a configuration without hooks whose logs a Python logger writes: it has the same objects."""
+    from indrik.hooks import Hooks
+
+    return Hooks({}, config_file.latest(), {})
+
+
 def _hooks(values: dict[str, Any], path: str | None, lines: dict[str, int], program: Any) -> tuple[Any, list[Any]]:
     if program is None and all(values.get(name) is None for name in HOOKS):
         return None, []

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from indrik import facade, mirror
+from indrik import facade, logs, mirror
 from indrik.facade import util
 from indrik.facade._settings import HOOKS
 from indrik.facade.arbiter import Arbiter
@@ -167,7 +167,7 @@ class Hooks:
         app = self._program or App(cfg)
         app.cfg = cfg
         server = self.server = Arbiter(app)
-        server.log = mirror.logger(cfg)
+        server.log = logs.logger(cfg)
         # Programs signal the arbiter by it; the zygote's parent is the supervisor.
         server.pid = os.getppid()
         server.worker_class = mirror.worker_class(config)
@@ -282,12 +282,12 @@ class Hooks:
 
     def requests(self) -> Any:
         """What is called around requests, or None if nothing is."""
-        pre, post = self.found.get("pre_request"), self.found.get("post_request")
-        if pre is None and post is None:
+        pre, post, access = self.found.get("pre_request"), self.found.get("post_request"), logs.access()
+        if pre is None and post is None and access is None:
             return None
         from indrik.request_hooks import RequestHooks
 
-        return RequestHooks(self.worker, pre, post)
+        return RequestHooks(self.worker, pre, post, access)
 
     # --- calling ---
 

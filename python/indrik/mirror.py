@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from indrik.facade import util
 from indrik.facade.config import Config
-from indrik.facade.glogging import Logger
 
 KINDS = {
     "sync": "gunicorn.workers.sync.SyncWorker",
@@ -45,6 +43,8 @@ def config(values: dict[str, Any], hooks: dict[str, Callable[..., Any]], settled
             value = _gunicorns(name, settled[name])
             if value is not None:
                 _set(cfg, name, value)
+    # Not one of Gunicorn's settings, but its logger looks at it.
+    cfg.log_format = settled.get("log_format", "text")
     if "worker_class" not in values and settled.get("worker_class") in KINDS:
         _set(cfg, "worker_class", settled["worker_class"])
     return cfg
@@ -98,15 +98,6 @@ def _server(name: str, item: dict[str, Any]) -> str:
     host = f"[{item['host']}]" if ":" in item["host"] else item["host"]
     scheme = f"{item['kind']}://" if name == "syslog_addr" else ""
     return f"{scheme}{host}:{item['port']}"
-
-
-def logger(cfg: Any) -> Any:
-    """The logger that hooks use; the plain one if the configured one cannot be made."""
-    try:
-        return cfg.logger_class(cfg)
-    except Exception as error:
-        sys.stderr.write(f"the logger_class cannot be used, the default one is: {error}\n")
-        return Logger(cfg)
 
 
 def worker_class(settled: dict[str, Any]) -> Any:

@@ -1,6 +1,6 @@
-"""What is called around requests: ``pre_request``, ``post_request``.
+"""What is called around requests: ``pre_request``, ``post_request``, and a Python logger's access log.
 
-The native server makes these calls only when a configuration has such hooks.
+The native server makes these calls only when a configuration asks for one of them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from indrik.facade.http.message import Request
@@ -19,10 +20,11 @@ Hook = Callable[..., Any]
 class RequestHooks:
     """The hooks around requests of one worker. Called from any of its threads."""
 
-    def __init__(self, worker: Any, pre: Hook | None, post: Hook | None) -> None:
+    def __init__(self, worker: Any, pre: Hook | None, post: Hook | None, access: Hook | None) -> None:
         self._worker = worker
         self._pre = pre
         self._post = post
+        self._access = access
         self._numbers = itertools.count(1)
 
     def request(
@@ -56,19 +58,15 @@ class RequestHooks:
     ) -> None:
         """After the application has returned. ``status`` is None when there is no response, which is
         also how an application that raised before it began one is told."""
-        if self._post is None:
-            return
-        resp = None
-        if environ is not None:
-            resp = Response(req)
-            resp.status = status
-            resp.headers = headers or []
-            resp.response_length = length
-            resp.sent = sent
-            resp.headers_sent = headers_sent
-            if status is not None:
-                resp.status_code = int(status[:3]) if isinstance(status, str) else int(status)
-        self._call_post(req, {} if environ is None else environ, resp)
+        if self._access is not None:
+            failed = status is None
+            line = _response(
+                req, "500 Internal Server Error" if failed else status, headers, length, sent, headers_sent
+            )
+            self._write(line, req, _environ(req) if environ is None else environ, seconds)
+        if self._post is not None:
+            made = None if environ is None else _response(req, status, headers, length, sent, headers_sent)
+            self._call_post(req, {} if environ is None else environ, made)
 
     def after_asgi(
         self,
@@ -81,9 +79,14 @@ class RequestHooks:
         seconds: float,
     ) -> None:
         """The same for ASGI, with an environ that has what the access log names."""
-        if self._post is None:
-            return
         self.after(req, _environ(req), 500 if status is None else status, headers, length, sent, headers_sent, seconds)
+
+    def _write(self, resp: Response, req: Request, environ: dict[str, Any], seconds: float) -> None:
+        assert self._access is not None
+        try:
+            self._access(resp, req, environ, timedelta(seconds=seconds))
+        except Exception:
+            self._worker.log.exception("Exception while the access log was written")
 
     def _call_post(self, req: Request, environ: dict[str, Any], resp: Response | None) -> None:
         assert self._post is not None
@@ -91,6 +94,25 @@ class RequestHooks:
             self._post(self._worker, req, environ, resp)
         except Exception:
             self._worker.log.exception("Exception in post_request hook")
+
+
+def _response(
+    req: Request,
+    status: Any,
+    headers: list[tuple[str, str]] | None,
+    length: int | None,
+    sent: int,
+    headers_sent: bool,
+) -> Response:
+    resp = Response(req)
+    resp.status = status
+    resp.headers = headers or []
+    resp.response_length = length
+    resp.sent = sent
+    resp.headers_sent = headers_sent
+    if status is not None:
+        resp.status_code = int(status[:3]) if isinstance(status, str) else int(status)
+    return resp
 
 
 def _environ(req: Request) -> dict[str, Any]:

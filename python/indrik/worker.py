@@ -6,7 +6,7 @@ import faulthandler
 import os
 import sys
 
-from indrik import facade, loader
+from indrik import facade, loader, logs
 from indrik.lean import _native
 from indrik.messages import connect, describe, send
 
@@ -41,6 +41,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     if not control.recv(64):
         return 0
     _native.set_process_title(title)
+    logs.enter_worker(lambda message: send(control, message))
     channel = _native.Channel(memory, request_wake, response_wake, descriptors)
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
@@ -269,8 +270,8 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
 
     # Written by a C handler, so it works while the interpreter is stuck in an extension. By number,
     # because the application may replace sys.stderr. First, because it takes SIGABRT as well.
-    faulthandler.enable(2)
-    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True, chain=False)
+    faulthandler.enable(logs.fd())
+    faulthandler.register(signal.SIGUSR2, file=logs.fd(), all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, stop)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, leave(0, hooks and hooks.quit))

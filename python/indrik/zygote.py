@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-from indrik import classes, facade, loader, worker
+from indrik import classes, facade, loader, logs, worker
 from indrik.lean import _native
 from indrik.messages import connect, describe, receive, send
 
@@ -78,6 +78,10 @@ class Zygote:
                 self._configure(request)
             elif op == "check":
                 self._check(request)
+            elif op == "log":
+                logs.take(request)
+            elif op == "metric":
+                logs.take_metric(request)
             elif op == "fork":
                 self._fork(request["worker"], fds)
             elif op == "child_exit":
@@ -178,16 +182,22 @@ class Zygote:
         # Named from where the server was started, which is left here.
         config["config_path"] = config["config"] and os.path.abspath(config["config"].removeprefix("file:"))
         enter(config)
-        redirect_errors(config)
+        logs.begin(config)
         # Workers inherit the handler.
-        signal.signal(signal.SIGUSR1, lambda _number, _frame: self._reopen_logs())
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: logs.reopen())
         let_setproctitle_look()
         _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
         self._notices = classes.settle(config)
+        if self._hooks is None and logs.in_python(config):
+            from indrik import configuration
+
+            self._hooks = configuration.without_hooks()
         if self._hooks is not None:
             self._hooks.begin(config, workers_before, announce, self._tell)
+            if logs.in_python(config):
+                self._tell({"event": "logs_ready"})
         if config["preload_app"]:
             worker.prepare_hub(config, forked=False)
             self._app = self._preload()
@@ -205,11 +215,6 @@ class Zygote:
             self._hooks.when_ready()
         else:
             self._hooks.on_reload()
-
-    def _reopen_logs(self) -> None:
-        redirect_errors(self._config)
-        if self._hooks is not None:
-            self._hooks.server.log.reopen_files()
 
     def _preload(self) -> Any:
         """The application, or why there is none, if workers are to show that and wait for a change."""
@@ -275,16 +280,6 @@ def enter(config: dict[str, Any]) -> None:
     cwd = os.getcwd()
     wanted = [*(os.path.abspath(path) for path in config["pythonpath"]), cwd]
     sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
-
-
-def redirect_errors(config: dict[str, Any]) -> None:
-    """Makes the error log standard error, if it is a file; also opens it anew after a rotation."""
-    log = config["errorlog"]
-    if log["kind"] != "file":
-        return
-    fd = os.open(log["path"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    os.dup2(fd, 2)
-    os.close(fd)
 
 
 def _close(fds: list[int]) -> None:

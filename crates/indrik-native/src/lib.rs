@@ -36,6 +36,8 @@ mod _native {
     #[pymodule_export]
     use super::classes::worker_class_of;
     #[pymodule_export]
+    use super::log::{set_log, write_log};
+    #[pymodule_export]
     use super::main;
     #[pymodule_export]
     use super::process::{become_user, fork_worker, set_process_title};

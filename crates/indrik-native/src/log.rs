@@ -1,34 +1,103 @@
-//! Lines of the worker in the error log, in Gunicorn's form.
+//! Lines of the worker in the error log: in Gunicorn's form, as JSON, or handed to a Python logger.
 
-use std::ffi::CStr;
-use std::io::Write;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::SystemTime;
 
+use indrik_core::logs::entry;
+pub(crate) use indrik_core::supervise::Level;
+use indrik_sys::clock;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// How bad it is.
-#[derive(Clone, Copy)]
-pub(crate) enum Level {
-    /// Something is odd, and was put right.
-    Warning,
-    /// A request failed.
-    Error,
+/// The error log's descriptor: standard error until [`set_log`] says otherwise.
+static TARGET: AtomicI32 = AtomicI32::new(2);
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+/// `sink(level, message, exception)`: the Python logger that writes, if one does.
+static SINK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
+
+/// Says where the error log is: a descriptor that stays open as long as the process lives, whether
+/// its entries are JSON, and what takes them instead.
+#[pyfunction]
+#[pyo3(signature = (fd, as_json=false, sink=None))]
+pub(crate) fn set_log(fd: RawFd, as_json: bool, sink: Option<Py<PyAny>>) -> PyResult<()> {
+    if fd < 0 {
+        return Err(PyValueError::new_err(format!("{fd} is no file descriptor")));
+    }
+    TARGET.store(fd, Ordering::Relaxed);
+    AS_JSON.store(as_json, Ordering::Relaxed);
+    *SINK.lock() = sink;
+    Ok(())
 }
 
-/// Writes `[time] [pid] [LEVEL] message` to standard error, which is the error log.
+/// Writes an entry of a level ("ERROR") as the settings say, without a Python logger.
+#[pyfunction]
+pub(crate) fn write_log(py: Python<'_>, level: &str, text: &str) -> PyResult<()> {
+    let levels = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical];
+    let level = levels.into_iter().find(|known| known.name() == level);
+    let level = level.ok_or_else(|| PyValueError::new_err("no such level"))?;
+    // The log may be a pipe whose reader is slow.
+    py.detach(|| write_entry(level, text));
+    Ok(())
+}
+
+/// Writes an entry.
 pub(crate) fn line(level: Level, message: &str) {
-    let level = match level {
-        Level::Warning => "WARNING",
-        Level::Error => "ERROR",
-    };
-    let text = format!("[{}] [{}] [{level}] {message}\n", now(), std::process::id());
-    // One write, so that lines of several workers do not mix. Nobody could be told of a failure.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let has_sink = SINK.lock().is_some();
+    if !has_sink || !Python::attach(|py| hand_over(py, level, message, None)) {
+        write_entry(level, message);
+    }
 }
 
-/// Writes a line and the exception's traceback below it.
+/// Writes an entry and the exception's traceback below it.
 pub(crate) fn exception(py: Python<'_>, message: &str, error: &PyErr) {
+    if hand_over(py, Level::Error, message, Some(error)) {
+        return;
+    }
     let traceback = format_exception(py, error).unwrap_or_else(|_| error.to_string());
-    line(Level::Error, &format!("{message}\n{}", traceback.trim_end()));
+    write_entry(Level::Error, &format!("{message}\n{}", traceback.trim_end()));
+}
+
+/// Writes bytes to the error log as they are: what the application writes for it.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn write_bytes(mut bytes: &[u8]) -> std::io::Result<()> {
+    // SAFETY: the descriptor is standard error, or one that `set_log`'s caller keeps open.
+    let target = unsafe { BorrowedFd::borrow_raw(TARGET.load(Ordering::Relaxed)) };
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(target, bytes))?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Gives an entry to the Python logger. False: there is none, or it failed.
+fn hand_over(py: Python<'_>, level: Level, message: &str, error: Option<&PyErr>) -> bool {
+    let sink = SINK.lock().as_ref().map(|sink| sink.clone_ref(py));
+    let Some(sink) = sink else { return false };
+    let raised = error.map(|error| {
+        let value = error.value(py).clone();
+        // Before Python 3.12 the traceback need not be attached to the exception yet.
+        if let Some(traceback) = error.traceback(py) {
+            let _ = value.setattr("__traceback__", traceback);
+        }
+        value
+    });
+    sink.call1(py, (level.name(), message, raised)).is_ok()
+}
+
+fn write_entry(level: Level, text: &str) {
+    let (now, pid) = (SystemTime::now(), std::process::id());
+    let time = clock::local(now);
+    let entry = if AS_JSON.load(Ordering::Relaxed) {
+        entry::object(&time.iso(clock::millis(now)), level, pid, text)
+    } else {
+        entry::line(&time.plain(), level, pid, text)
+    };
+    // One write, so that entries of several workers do not mix. Nobody could be told of a failure.
+    let _ = write_bytes(&entry);
 }
 
 /// The text that Python would print for an exception.
@@ -40,20 +109,4 @@ pub(crate) fn format_exception(py: Python<'_>, error: &PyErr) -> PyResult<String
     let parts = (error.get_type(py), error.value(py), error.traceback(py));
     let lines = py.import("traceback")?.call_method1("format_exception", parts)?;
     Ok(lines.extract::<Vec<String>>()?.concat())
-}
-
-/// The local time, as `2026-01-31 12:00:00 +0000`.
-fn now() -> String {
-    let mut text = [0u8; 64];
-    // SAFETY: every pointer is to a live local of the type the call wants; strftime ends what it
-    // writes with a zero byte and writes at most the length given.
-    unsafe {
-        let seconds = libc::time(std::ptr::null_mut());
-        let mut parts: libc::tm = std::mem::zeroed();
-        libc::localtime_r(&raw const seconds, &raw mut parts);
-        let format = c"%Y-%m-%d %H:%M:%S %z";
-        libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), &raw const parts);
-    }
-    CStr::from_bytes_until_nul(&text)
-        .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
 }

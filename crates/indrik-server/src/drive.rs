@@ -4,15 +4,16 @@
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
 //! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
-//! a configuration into use, `listeners` holds the sockets, `upgrade` starts a successor, `service`
-//! talks to the service manager and to the terminal a daemon leaves, `control` answers operators,
-//! `banner` greets.
+//! a configuration into use, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
+//! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
+//! answers operators, `banner` greets.
 
 mod banner;
 mod control;
 mod effects;
 mod hooks;
 mod listeners;
+mod logs;
 mod open;
 mod service;
 mod upgrade;
@@ -41,6 +42,7 @@ use crate::front::{EventSink, Front, FrontEvent};
 use crate::log::Log;
 use crate::zygote::Zygote;
 use listeners::Listeners;
+use logs::Metrics;
 use service::Leaving;
 use upgrade::Heritage;
 use workers::Worker;
@@ -185,6 +187,9 @@ struct Drive {
     greeted: bool,
     /// Remarks that were written.
     told: VecDeque<String>,
+    /// The generation whose Python logger writes the logs, if one does.
+    logging: Option<Generation>,
+    metrics: Metrics,
     heartbeats_due: Instant,
     exit: Option<Ending>,
 }
@@ -242,6 +247,8 @@ impl Drive {
             control: control::Control::default(),
             greeted: false,
             told: VecDeque::new(),
+            logging: None,
+            metrics: Metrics::default(),
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             exit: None,
         })
@@ -251,7 +258,10 @@ impl Drive {
     fn serve(&mut self) -> Ending {
         self.begin();
         loop {
+            self.count_workers();
+            self.pass_entries_on();
             if let Some(ending) = self.exit {
+                self.log.close();
                 if let (Ending::Exit(code), Some(leaving)) = (ending, self.leaving.take()) {
                     leaving.word.give(code);
                 }
@@ -262,6 +272,7 @@ impl Drive {
                 Err(error) => {
                     self.log
                         .write(Level::Critical, &format!("The supervision loop failed: {error}"));
+                    self.log.close();
                     return Ending::Exit(255);
                 }
             };
@@ -282,6 +293,7 @@ impl Drive {
             }
             self.check_heartbeats();
             self.show_life();
+            self.measure_backlog();
             if self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed()) {
                 self.feed(Event::Tick);
             }

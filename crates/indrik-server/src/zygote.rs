@@ -27,6 +27,8 @@ pub(crate) struct Zygote {
     pub(crate) ready: bool,
     /// It takes the place of one that had been configured and died.
     pub(crate) again: bool,
+    /// It has a Python logger that is to write the logs.
+    pub(crate) logs: bool,
 }
 
 /// Where the standard streams of a zygote, and of its workers, lead.
@@ -105,6 +107,21 @@ pub(crate) enum Request<'a> {
     },
     /// Run the hook. Answer: `HookDone`.
     PreExec,
+    /// An entry for its Python logger.
+    Log {
+        level: &'static str,
+        /// The process it is about.
+        pid: u32,
+        /// Seconds since the epoch.
+        time: f64,
+        text: &'a str,
+    },
+    /// A number for its Python logger to send to statsd.
+    Metric {
+        name: &'a str,
+        kind: &'a str,
+        value: u64,
+    },
     Exit {
         /// The server ends with this zygote.
         last: bool,
@@ -118,6 +135,8 @@ pub(crate) enum Reply {
     Config(ConfigFileValues),
     ConfigFailed(ConfigFailure),
     Started,
+    /// It has a Python logger, which is to write the logs.
+    LogsReady,
     Ready {
         /// The number of workers that hooks have set.
         workers: Option<u32>,
@@ -175,6 +194,12 @@ pub(crate) enum WorkerNote {
     BootFailed(BootFailure),
     /// It shows why the application could not be loaded, and watches for a change.
     LoadFailed(BootFailure),
+    /// It has written an entry; this is the copy for syslog and statsd.
+    Logged {
+        level: String,
+        text: String,
+        exception: bool,
+    },
     Stopping,
     UsedUp,
     /// Files that it runs were changed: path and stamp of each.
@@ -272,7 +297,7 @@ impl Zygote {
         let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
-        Ok(Self { child, socket, ready: false, again: false })
+        Ok(Self { child, socket, ready: false, again: false, logs: false })
     }
 
     /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.

@@ -21,6 +21,53 @@ pub struct LocalTime {
     pub offset_minutes: i32,
 }
 
+impl LocalTime {
+    /// `2026-11-21 13:00:00 +0100`, as in the error log.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let (sign, hours, minutes) = self.offset();
+        format!("{} {} {sign}{hours:02}{minutes:02}", self.date(), self.time())
+    }
+
+    /// `2026-11-21T13:00:00.123+01:00`, as in JSON.
+    #[must_use]
+    pub fn iso(&self, millis: u32) -> String {
+        let (sign, hours, minutes) = self.offset();
+        format!("{}T{}.{millis:03}{sign}{hours:02}:{minutes:02}", self.date(), self.time())
+    }
+
+    /// `21/Nov/2026:13:00:00 +0100`, the common log format.
+    #[must_use]
+    pub fn common(&self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let month = usize::try_from(self.month).unwrap_or(1).clamp(1, MONTHS.len());
+        let (sign, hours, minutes) = self.offset();
+        let (day, month, year) = (self.day, MONTHS[month - 1], self.year);
+        format!("{day:02}/{month}/{year:04}:{} {sign}{hours:02}{minutes:02}", self.time())
+    }
+
+    fn date(&self) -> String {
+        format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+
+    fn time(&self) -> String {
+        format!("{:02}:{:02}:{:02}", self.hour, self.minute, self.second)
+    }
+
+    /// Sign, hours and minutes.
+    const fn offset(&self) -> (char, u32, u32) {
+        let minutes = self.offset_minutes.unsigned_abs();
+        (if self.offset_minutes < 0 { '-' } else { '+' }, minutes / 60, minutes % 60)
+    }
+}
+
+/// Milliseconds since the last full second.
+#[must_use]
+pub fn millis(moment: SystemTime) -> u32 {
+    moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis())
+}
+
 /// The local time at `moment`. Where the system cannot tell, it is the epoch.
 #[must_use]
 pub fn local(moment: SystemTime) -> LocalTime {
@@ -45,6 +92,22 @@ pub fn local(moment: SystemTime) -> LocalTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_written_in_three_ways() {
+        let time = LocalTime {
+            year: 2026,
+            month: 2,
+            day: 3,
+            hour: 4,
+            minute: 5,
+            second: 6,
+            offset_minutes: -210,
+        };
+        assert_eq!(time.plain(), "2026-02-03 04:05:06 -0330");
+        assert_eq!(time.iso(7), "2026-02-03T04:05:06.007-03:30");
+        assert_eq!(time.common(), "03/Feb/2026:04:05:06 -0330");
+    }
 
     #[test]
     fn a_known_moment_is_the_right_day() {

@@ -1,18 +1,34 @@
-"""The logger that hooks call, that configuration files subclass, and that writes Gunicorn's format."""
+"""The logger that hooks call, that configuration files subclass, and that writes Gunicorn's format.
+
+With the default settings nothing of this is loaded: Indrik writes its logs itself. With a
+``logger_class`` or one of the ``logconfig`` settings, an object of this class writes them, the error
+log in the zygote and in the workers, the access log in the workers.
+"""
 
 from __future__ import annotations
 
+import configparser
 import logging
 import logging.config
+import logging.handlers
 import os
+import sys
+import threading
 import time
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
+from indrik.facade import util
 from indrik.facade._finder import original
 
 ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
+
+SYSLOG_FACILITIES = dict(logging.handlers.SysLogHandler.facility_names)
+"""Facilities by name."""
+SYSLOG_SEND_SECONDS = 1.0
+"""How long a syslog server may take to read a message over a stream."""
 
 CONFIG_DEFAULTS: dict[str, Any] = {
     "version": 1,
@@ -38,7 +54,9 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     },
     "formatters": {"generic": {"format": ERROR_FORMAT, "datefmt": DATE_FORMAT, "class": "logging.Formatter"}},
 }
-"""What ``logconfig_dict`` and ``logconfig_json`` are laid over."""
+"""What ``logconfig_dict`` and ``logconfig_json`` are laid over, one top-level key at a time."""
+
+_CONFIG_ERRORS = (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError, configparser.Error)
 
 
 class SafeAtoms(dict[str, Any]):
@@ -51,6 +69,54 @@ class SafeAtoms(dict[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         return self.get(key.lower() if key.startswith("{") else key, "-")
+
+
+def loggers() -> list[logging.Logger]:
+    """Every logger but the root."""
+    return [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+
+
+def parse_syslog_address(addr: str) -> tuple[Any, Any]:
+    """``udp://``, ``tcp://`` or ``unix://`` as the kind of socket and what the handler calls an address."""
+    import socket
+
+    scheme, _, rest = addr.partition("://")
+    if scheme == "unix":
+        path, _, kind = rest.partition("#")
+        return {"dgram": socket.SOCK_DGRAM, "stream": socket.SOCK_STREAM}.get(kind), path
+    if scheme not in ("udp", "tcp"):
+        raise RuntimeError("invalid syslog address")
+    host, port = rest, ""
+    if rest.startswith("["):
+        host, _, port = rest[1:].partition("]")
+        port = port.removeprefix(":")
+    elif ":" in rest:
+        host, _, port = rest.partition(":")
+    if port and not port.isdigit():
+        raise RuntimeError(f"{port!r} is not a valid port number.")
+    stream_or_not = socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM
+    return stream_or_not, (host.lower() or "localhost", int(port or 514))
+
+
+class JSONFormatter(logging.Formatter):
+    """An object in each line, with the fields of Indrik's own error log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        import json
+        from datetime import datetime
+
+        message, _, details = super().format(record).partition("\n")
+        fields = {
+            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
+            "log": "error",
+            "level": record.levelname,
+            "pid": record.process,
+            "message": message,
+        }
+        if details:
+            fields["details"] = details
+        return json.dumps(fields)
 
 
 class Logger:
@@ -68,7 +134,7 @@ class Logger:
     datefmt = DATE_FORMAT
     access_fmt = "%(message)s"
     syslog_fmt = "[%(process)d] %(message)s"
-    atoms_wrapper_class = SafeAtoms
+    atoms_wrapper_class: Any = SafeAtoms
 
     def __init__(self, cfg: Any) -> None:
         self.error_log = logging.getLogger("gunicorn.error")
@@ -78,26 +144,52 @@ class Logger:
         self.error_handlers: list[logging.Handler] = []
         self.access_handlers: list[logging.Handler] = []
         self.logfile: Any = None
+        self.lock = threading.Lock()
         self.cfg = cfg
         self.setup(cfg)
 
     def setup(self, cfg: Any) -> None:
-        """Takes the settings into use; also called again after a reload."""
+        """Takes the settings into use; raises ``RuntimeError`` for a logging configuration that is wrong."""
         self.cfg = cfg
+        self._access_log_enabled = self._wants_access_log()
         self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
         self.error_log.setLevel(self.loglevel)
         self.access_log.setLevel(logging.INFO)
-        self._set_handler(self.error_log, cfg.errorlog, logging.Formatter(self.error_fmt, self.datefmt))
+        self._capture_output()
+        self._set_handler(self.error_log, cfg.errorlog, self._error_formatter())
+        if cfg.accesslog is not None:
+            self._set_handler(self.access_log, cfg.accesslog, fmt=logging.Formatter(self.access_fmt), stream=sys.stdout)
+        if cfg.syslog:
+            self._set_syslog_handler(self.error_log, cfg, self.syslog_fmt, "error")
+            if not cfg.disable_redirect_access_to_syslog:
+                self._set_syslog_handler(self.access_log, cfg, self.syslog_fmt, "access")
+        try:
+            self._configure_logging(cfg)
+        except _CONFIG_ERRORS as error:
+            cause = f": {error.__cause__}" if error.__cause__ else ""
+            raise RuntimeError(f"{error}{cause}") from error
 
-    def _set_handler(self, log: logging.Logger, output: str | None, fmt: logging.Formatter, stream: Any = None) -> None:
-        for old in [handler for handler in log.handlers if getattr(handler, "_gunicorn", False)]:
-            log.removeHandler(old)
-        if output is None:
-            return
-        handler: Any = logging.StreamHandler(stream) if output == "-" else logging.FileHandler(output)
-        handler.setFormatter(fmt)
-        handler._gunicorn = True
-        log.addHandler(handler)
+    def _error_formatter(self) -> logging.Formatter:
+        if getattr(self.cfg, "log_format", "text") == "json" and self.error_fmt == ERROR_FORMAT:
+            return JSONFormatter()
+        return logging.Formatter(self.error_fmt, self.datefmt)
+
+    def _configure_logging(self, cfg: Any) -> None:
+        """The first of ``logconfig_dict``, ``logconfig_json`` and ``logconfig`` that is set."""
+        if cfg.logconfig_dict:
+            logging.config.dictConfig({**CONFIG_DEFAULTS, **cfg.logconfig_dict})
+        elif cfg.logconfig_json:
+            import json
+
+            with open(cfg.logconfig_json, encoding="utf-8") as file:
+                logging.config.dictConfig({**CONFIG_DEFAULTS, **json.load(file)})
+        elif cfg.logconfig:
+            if not os.path.exists(cfg.logconfig):
+                raise RuntimeError(f"Error: log config '{cfg.logconfig}' not found")
+            places = {"__file__": cfg.logconfig, "here": os.path.dirname(cfg.logconfig)}
+            logging.config.fileConfig(
+                cfg.logconfig, defaults={**CONFIG_DEFAULTS, **places}, disable_existing_loggers=False
+            )
 
     def critical(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Writes to the error log."""
@@ -132,6 +224,10 @@ class Logger:
     @property
     def access_log_enabled(self) -> bool:
         """Whether an access log is wanted."""
+        # A subclass may have its own `setup`.
+        return bool(getattr(self, "_access_log_enabled", None) or self._wants_access_log())
+
+    def _wants_access_log(self) -> bool:
         cfg = self.cfg
         return bool(
             cfg.accesslog
@@ -158,7 +254,7 @@ class Logger:
             "U": environ.get("PATH_INFO"),
             "q": environ.get("QUERY_STRING"),
             "H": environ.get("SERVER_PROTOCOL"),
-            "b": str(sent) if sent else "-" if sent is None else "0",
+            "b": "-" if sent is None else str(sent),
             "B": sent,
             "f": environ.get("HTTP_REFERER", "-"),
             "a": environ.get("HTTP_USER_AGENT", "-"),
@@ -194,6 +290,7 @@ class Logger:
 
     def reopen_files(self) -> None:
         """Opens log files anew, after somebody has moved them away."""
+        self._capture_output()
         for handler in _file_handlers():
             handler.acquire()
             try:
@@ -204,7 +301,65 @@ class Logger:
                 handler.release()
 
     def close_on_exec(self) -> None:
-        """Makes log files not outlive an exec; Python opens them so."""
+        """Makes log files not outlive an exec."""
+        for handler in _file_handlers():
+            if handler.stream:
+                os.set_inheritable(handler.stream.fileno(), False)
+
+    def _capture_output(self) -> None:
+        """What the application prints goes to the error log, if that is a file and the settings say so."""
+        if not self.cfg.capture_output or self.cfg.errorlog in ("-", None):
+            return
+        for stream in sys.stdout, sys.stderr:
+            stream.flush()
+        with self.lock:
+            if self.logfile is not None:
+                self.logfile.close()
+            self.logfile = open(self.cfg.errorlog, "a+")  # noqa: SIM115
+            for number in 1, 2:
+                os.dup2(self.logfile.fileno(), number)
+
+    def _get_gunicorn_handler(self, log: logging.Logger) -> logging.Handler | None:
+        return next((handler for handler in log.handlers if getattr(handler, "_gunicorn", False)), None)
+
+    def _set_handler(self, log: logging.Logger, output: str | None, fmt: logging.Formatter, stream: Any = None) -> None:
+        """Replaces the handlers of an earlier :meth:`setup`; those of the application stay."""
+        for old in [handler for handler in log.handlers if getattr(handler, "_gunicorn", False)]:
+            log.removeHandler(old)
+        if output is None:
+            return
+        handler: Any
+        if output == "-":
+            handler = logging.StreamHandler(stream)
+        else:
+            util.check_is_writable(output)
+            handler = logging.FileHandler(output)
+            try:
+                # Workers that run as this user open it as well.
+                os.chown(handler.baseFilename, self.cfg.user, self.cfg.group)
+            except OSError:
+                # It is not ours, as /dev/null.
+                pass
+        handler.setFormatter(fmt)
+        handler._gunicorn = True
+        log.addHandler(handler)
+
+    def _set_syslog_handler(self, log: logging.Logger, cfg: Any, fmt: str, name: str) -> None:
+        """A server that cannot be reached is complained of, and done without."""
+        prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
+        facility = SYSLOG_FACILITIES.get(cfg.syslog_facility.lower())
+        if facility is None:
+            raise RuntimeError("unknown facility name")
+        kind, address = parse_syslog_address(cfg.syslog_addr)
+        try:
+            handler: Any = logging.handlers.SysLogHandler(address=address, facility=facility, socktype=kind)
+            handler.socket.settimeout(SYSLOG_SEND_SECONDS)
+        except OSError as error:
+            self.warning("Cannot reach the syslog server at %s: %s", cfg.syslog_addr, error)
+            return
+        handler.setFormatter(logging.Formatter(f"gunicorn.{prefix}.{name}: ".replace("%", "%%") + fmt))
+        handler._gunicorn = True
+        log.addHandler(handler)
 
     def _get_user(self, environ: dict[str, Any]) -> str | None:
         kind, _, value = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -219,10 +374,11 @@ class Logger:
             return None
 
 
-def _file_handlers() -> list[logging.FileHandler]:
-    names = list(logging.root.manager.loggerDict)
-    found = [handler for name in names for handler in logging.getLogger(name).handlers]
-    return [handler for handler in [*logging.root.handlers, *found] if isinstance(handler, logging.FileHandler)]
+def _file_handlers() -> Iterator[logging.FileHandler]:
+    for log in [logging.root, *loggers()]:
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                yield handler
 
 
 def __getattr__(name: str) -> object:

@@ -173,6 +173,17 @@ impl Config {
     pub const fn url_scheme(&self) -> &'static str {
         if self.certfile.is_some() { "https" } else { "http" }
     }
+
+    /// Whether a Python logger writes the logs, in the workers and in the zygote.
+    pub fn logs_in_python(&self) -> bool {
+        let ours = ["gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd", "simple"];
+        let class = &self.logger_class;
+        class.object
+            || !ours.contains(&class.name.as_str())
+            || self.logconfig.is_some()
+            || !self.logconfig_dict.is_empty()
+            || self.logconfig_json.is_some()
+    }
 }
 
 /// How a worker runs the application.

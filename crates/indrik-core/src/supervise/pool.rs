@@ -72,7 +72,26 @@ impl Supervisor {
         ready.sort_unstable();
         let surplus = ready.len().saturating_sub(self.wanted as usize);
         for (_, id) in ready.into_iter().take(surplus) {
+            let place = self.workers.get(&id).map(|worker| worker.slot);
             self.drain(id);
+            if let Some(place) = place.filter(|place| *place < self.wanted) {
+                self.move_up(place);
+            }
+        }
+    }
+
+    /// The place became free because there are too many workers: one whose place is not wanted any
+    /// more takes it, or it would be filled again.
+    fn move_up(&mut self, place: u32) {
+        let (current, wanted) = (self.current, self.wanted);
+        if self.taken_slots(current).contains(&place) {
+            return;
+        }
+        let beyond = self.workers.values_mut().find(|worker| {
+            worker.generation == current && worker.holds_slot() && worker.slot >= wanted
+        });
+        if let Some(worker) = beyond {
+            worker.slot = place;
         }
     }
 
@@ -292,7 +311,9 @@ impl Supervisor {
                 (Level::Warning, format!("Worker (pid:{pid}) was sent signal {signal}!"))
             }
         };
-        self.log_worker(level, None, text);
+        // A worker that ends well says so itself, as far as the reader of the log can tell.
+        let about = (status == ExitStatus::Code(0)).then_some(pid);
+        self.log_worker(level, about, text);
     }
 
     pub(super) fn worker_used_up(&mut self, id: WorkerId) {

@@ -178,6 +178,11 @@ fn ttin_and_ttou_change_the_number_of_workers_down_to_one() {
     world.signal(Signal::Ttin);
     world.run(seconds(60));
     assert_eq!(world.machine.census().ready, wanted + 1);
+    let before: Vec<_> = world.os.processes.keys().copied().collect();
+    world.signal(Signal::Ttou);
+    world.run(seconds(60));
+    let after: Vec<_> = world.os.processes.keys().copied().collect();
+    assert_eq!(after, before[1..], "only the oldest goes, nobody is replaced");
     for _ in 0..wanted + 5 {
         world.signal(Signal::Ttou);
     }

@@ -1,11 +1,11 @@
 //! `wsgi.errors`: what the application writes for the error log.
 
-use std::io::Write;
-
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// A text stream over standard error. Nothing is kept back, so lines of several workers do not mix
+use crate::log;
+
+/// A text stream over the error log. Nothing is kept back, so lines of several workers do not mix
 /// and nothing is lost when a worker dies.
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct ErrorStream;
@@ -16,8 +16,8 @@ impl ErrorStream {
     fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
         let encoded = text.call_method1("encode", ("utf-8", "backslashreplace"))?;
         let bytes: Vec<u8> = encoded.extract()?;
-        // Standard error may be a pipe whose reader is slow.
-        py.detach(|| std::io::stderr().write_all(&bytes))?;
+        // The log may be a pipe whose reader is slow.
+        py.detach(|| log::write_bytes(&bytes))?;
         text.len()
     }
 

@@ -369,7 +369,8 @@ impl Handler {
         error: SendError,
     ) -> PyResult<()> {
         let channel = self.channel.get();
-        let what = format!("Error handling request {}", String::from_utf8_lossy(head.target));
+        let shown = |bytes| String::from_utf8_lossy(bytes);
+        let what = format!("Error handling request {} {}", shown(head.method), shown(head.target));
         let mut state = self.exchange.get().wait_for_state(py);
         let refusal = state.refusal.take();
         let response = &mut state.response;

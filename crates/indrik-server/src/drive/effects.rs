@@ -5,7 +5,6 @@ use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Le
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::{Drive, Ending};
-use crate::front::Front;
 use crate::zygote::{Request, Streams, Zygote};
 
 impl Drive {
@@ -90,6 +89,7 @@ impl Drive {
             // Gunicorn's last hook finds it gone.
             self.pid_file = None;
         }
+        self.end_python_logs(generation);
         if let Some(zygote) = self.zygotes.get(&generation)
             && let Err(error) = zygote.send(&Request::Exit { last }, &[])
         {
@@ -144,14 +144,11 @@ impl Drive {
     }
 
     fn reopen_logs(&self) {
-        let access = self.front.as_ref().map_or(Ok(()), Front::reopen_logs);
-        for result in [self.log.reopen(), access] {
-            if let Err(error) = result {
-                self.log.write(Level::Error, &error.to_string());
-            }
+        if let Err(error) = self.log.reopen() {
+            self.log.error(&error.to_string());
         }
         self.give_logs(self.machine.census().generation);
-        // Their standard error is the error log, if that is a file.
+        // They write to the error log themselves.
         let zygotes = self.zygotes.values().filter(|zygote| zygote.ready);
         let workers = self.workers.values().filter_map(|worker| worker.child.as_ref());
         for child in zygotes.map(|zygote| &zygote.child).chain(workers) {

@@ -13,8 +13,10 @@ impl Drive {
         self.hooks.get(&generation).is_some_and(|hooks| hooks.iter().any(|hook| hook == name))
     }
 
+    /// Whether the zygote holds more of its configuration file than settings: hooks, or a logger.
     pub(super) fn has_hooks(&self, generation: Generation) -> bool {
         self.hooks.get(&generation).is_some_and(|hooks| !hooks.is_empty())
+            || self.has_python_logs(generation)
     }
 
     /// Lets the hooks run that come before the sockets are bound. Answer: `Started`.

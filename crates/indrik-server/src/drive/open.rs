@@ -51,7 +51,7 @@ impl Drive {
         std::env::set_current_dir(&config.chdir).map_err(|error| {
             fail(&format!("cannot change to the directory {}: {error}", config.chdir.display()))
         })?;
-        self.log.configure(&config.errorlog, config.loglevel).map_err(|error| fail(&error))?;
+        self.open_logs(config).map_err(|error| fail(&error))?;
         self.give_logs(Generation::FIRST);
         self.show_title(config);
         self.log.write(Level::Info, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
@@ -107,7 +107,7 @@ impl Drive {
             self.open_control(&config);
             return Ok(());
         }
-        self.can_write_log(&config).map_err(|failure| (failure, false))?;
+        can_write_logs(&config).map_err(|failure| (failure, false))?;
         self.listeners.prepare(&config.bind, &manner).map_err(fail)?;
         let same_file =
             self.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
@@ -119,16 +119,6 @@ impl Drive {
             self.coming_pid_file = file.map_err(|failure| (failure, false))?;
         }
         Ok(())
-    }
-
-    /// Whether a new error log can be opened: if not, the reload fails, and not the log.
-    fn can_write_log(&self, config: &Config) -> Result<(), Failure> {
-        let LogTarget::File(path) = &config.errorlog else { return Ok(()) };
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        opened.map(drop).map_err(|error| {
-            let text = format!("cannot open the log file {}: {error}", path.display());
-            failure(FailureKind::Config, text)
-        })
     }
 
     fn say_where(&self) {
@@ -194,18 +184,16 @@ impl Drive {
         }
         self.show_title(&config);
         self.warn_of_unchanged(&config);
-        if let Err(error) = self.log.configure(&config.errorlog, config.loglevel) {
-            self.log.write(Level::Error, &format!("The old log is kept: {error}"));
+        self.move_python_logs(generation);
+        if let Err(error) = self.open_logs(&config) {
+            self.log.write(Level::Error, &format!("The old logs are kept: {error}"));
         }
         if !(open.is_empty() && close.is_empty()) {
             self.say_where();
         }
         let servers = self.listeners.servers();
-        let front = self.front.as_ref();
-        let taken =
-            front.map(|front| front.reconfigure(Arc::clone(&config), servers, open, &close));
-        if let Some(Err(error)) = taken {
-            self.log.write(Level::Error, &format!("The old access log is kept: {error}"));
+        if let Some(front) = &self.front {
+            front.reconfigure(Arc::clone(&config), &servers, open, &close);
         }
         self.note_listeners();
         self.open_control(&config);
@@ -266,6 +254,19 @@ fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where this is not allowed, the limit stands as it is, and accepting says when it is reached.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Whether new logs can be opened: if not, the reload fails, and not the logs.
+fn can_write_logs(config: &Config) -> Result<(), Failure> {
+    for target in [Some(&config.errorlog), config.accesslog.as_ref()].into_iter().flatten() {
+        let LogTarget::File(path) = target else { continue };
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|error| {
+            let text = format!("cannot open the log file {}: {error}", path.display());
+            failure(FailureKind::Config, text)
+        })?;
+    }
+    Ok(())
 }
 
 /// The launch with `indrik.toml` as it is now.

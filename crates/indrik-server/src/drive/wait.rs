@@ -59,7 +59,8 @@ impl Drive {
         let heartbeats = self.watches_heartbeats().then_some(self.heartbeats_due);
         let machine = self.machine.poll_timeout().map(|at| self.started + at);
         let control = self.control.server.deadline();
-        let next = [heartbeats, machine, control, self.watchdog_due].into_iter().flatten().min()?;
+        let moments = [heartbeats, machine, control, self.watchdog_due, self.backlog_due()];
+        let next = moments.into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.
         Timespec::try_from(left + std::time::Duration::from_micros(50)).ok()

@@ -111,11 +111,12 @@ impl Drive {
         worker.beat_seen = Instant::now();
         let (interface, class, capacity, generation) =
             (worker.interface, worker.class, worker.capacity, worker.generation);
+        let pid = worker.child.as_ref().map_or(0, Child::pid);
         if let (Some((channel, fds)), Some(front), Some(config)) =
             (worker.channel.take(), &self.front, self.configs.get(&generation))
         {
             let requests_max = requests_max(config);
-            let worker = NewWorker { channel, fds, interface, capacity, requests_max };
+            let worker = NewWorker { pid, channel, fds, interface, capacity, requests_max };
             if let Err(error) = front.add_worker(id, worker) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
@@ -180,6 +181,10 @@ impl Drive {
                 let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
                 let pid = child.map_or_else(std::process::id, Child::pid);
                 self.log.write_about(Level::Error, pid, &text);
+            }
+            WorkerNote::Logged { level, text, exception } => {
+                let pid = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
+                self.log.copy(&level, pid.map_or(0, Child::pid), &text, exception);
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),

@@ -83,6 +83,7 @@ impl Drive {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
             Reply::Started => self.feed(Event::ConfigRead { generation }),
+            Reply::LogsReady => self.python_logs_ready(generation),
             Reply::Ready { workers, notices } => {
                 self.tell_once(notices);
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
@@ -138,7 +139,8 @@ impl Drive {
         }
         let waits = ["on_starting", "nworkers_changed"];
         if generation == Generation::FIRST
-            && waits.iter().any(|hook| self.has_hook(generation, hook))
+            && (waits.iter().any(|hook| self.has_hook(generation, hook))
+                || self.has_python_logs(generation))
         {
             return self.tell_starting(generation);
         }

@@ -20,17 +20,19 @@ pub(super) struct Refusal {
     /// Whether the connection must be closed: the next request's start is not certain, or the body
     /// was not read.
     pub(super) close: bool,
+    /// The worker's process that failed; 0: the front refuses by itself.
+    pub(super) worker_pid: u32,
 }
 
 impl Refusal {
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: true }
+        Self { status, message, close: true, worker_pid: 0 }
     }
 
     /// The request could not be served; the connection stays.
     pub(super) const fn failed(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: false }
+        Self { status, message, close: false, worker_pid: 0 }
     }
 
     /// Says in the log, as Gunicorn does, that a request was invalid.
@@ -43,7 +45,8 @@ impl Refusal {
 
     /// The answer: a small page, as Gunicorn gives.
     pub(super) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::full(Bytes::from(self.page())));
+        let body = Body::full(Bytes::from(self.page())).answered_by(self.worker_pid);
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

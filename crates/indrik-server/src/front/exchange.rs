@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -188,6 +189,8 @@ impl Inbox {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
+    /// The process of the worker that has it or had it last; for the access log.
+    worker_pid: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -202,7 +205,7 @@ impl Exchange {
             abandoned: false,
             ahead: None,
         });
-        Arc::new(Self { outgoing, state })
+        Arc::new(Self { outgoing, worker_pid: AtomicU32::new(0), state })
     }
 
     // --- the connection's side
@@ -234,6 +237,11 @@ impl Exchange {
     /// Where it is.
     pub(super) fn place(&self) -> Place {
         self.state.lock().place
+    }
+
+    /// The process of the worker that has it or had it last.
+    pub(super) fn worker_pid(&self) -> u32 {
+        self.worker_pid.load(Ordering::Relaxed)
     }
 
     /// When it arrived.
@@ -290,7 +298,8 @@ impl Exchange {
     }
 
     /// It is at a worker from now on.
-    pub(super) fn set_at_worker(&self, arrived: Micros, place: Place) {
+    pub(super) fn set_at_worker(&self, arrived: Micros, place: Place, pid: u32) {
+        self.worker_pid.store(pid, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.arrived = arrived;
         state.place = place;

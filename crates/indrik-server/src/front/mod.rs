@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::WorkerId;
 use indrik_core::settings::Config;
@@ -92,8 +92,8 @@ struct Shared {
     policy: ArcSwap<Policy>,
     pool: Pool,
     connections: Connections,
-    access_log: ArcSwapOption<access_log::AccessLog>,
     tls: Option<tls::Tls>,
+    access_log: access_log::AccessLog,
     log: Arc<Log>,
     sink: EventSink,
     /// No new connections; every response closes its connection.
@@ -121,7 +121,7 @@ impl Front {
     /// Starts the io threads; they accept at once, and requests wait until a worker is added.
     ///
     /// # Errors
-    /// When a thread, a file descriptor or the access log cannot be had.
+    /// When a thread or a file descriptor cannot be had.
     pub fn start(
         config: Arc<Config>,
         listeners: Vec<Listening>,
@@ -129,13 +129,12 @@ impl Front {
         sink: EventSink,
     ) -> io::Result<Self> {
         let wake_at_once = indrik_sys::cpus::available() > 1;
-        let servers = listeners.iter().map(|listening| listening.socket.server()).collect();
-        let access_log = access_log::AccessLog::open(&config, servers)?;
+        let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
         let shared = Arc::new(Shared {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),
-            access_log: ArcSwapOption::new(access_log.map(Arc::new)),
             tls: tls_files(&config).map(tls::Tls::load).transpose().map_err(io::Error::other)?,
+            access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),
             log,
             sink,
             draining: AtomicBool::new(false),
@@ -216,25 +215,21 @@ impl Front {
     /// Goes on with the settings of a new generation: its limits and timeouts hold for requests that
     /// begin from now on, `open` is accepted from, and the sockets numbered `close` no longer.
     ///
-    /// `servers`: host and port of every socket there has been, by number.
-    ///
-    /// # Errors
-    /// When the access log cannot be opened: then the old one is written on.
+    /// `servers`: host and port of every socket there has been, by number. The access log is what the
+    /// log has open.
     pub fn reconfigure(
         &self,
         config: Arc<Config>,
-        servers: Vec<(String, Option<u16>)>,
+        servers: &[(String, Option<u16>)],
         open: Vec<Listening>,
         close: &[u16],
-    ) -> io::Result<()> {
+    ) {
         self.shared.pool.set_limits(dispatch_limits(&config));
         self.shared.policy.store(Arc::new(Policy::new(&config)));
         self.shared.config.store(Arc::clone(&config));
         self.runtime.open_doors(&self.shared, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));
-        let access_log = access_log::AccessLog::open(&config, servers)?;
-        self.shared.access_log.store(access_log.map(Arc::new));
-        Ok(())
+        self.shared.access_log.configure(&config, &self.shared.log.outlets(), servers);
     }
 
     /// A look at the work.
@@ -248,14 +243,6 @@ impl Front {
     #[must_use]
     pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
         self.shared.pool.loads()
-    }
-
-    /// Opens the access log again (after a rotation).
-    ///
-    /// # Errors
-    /// When the file cannot be opened; the old one stays in use.
-    pub fn reopen_logs(&self) -> io::Result<()> {
-        self.shared.access_log.load().as_ref().map_or(Ok(()), |log| log.reopen())
     }
 }
 

@@ -59,12 +59,12 @@ pub(super) struct Client {
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
 pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving {
     client.watch.begin();
-    let access_log = client.shared.access_log.load();
-    let log = access_log.as_ref();
-    let arrived = if log.is_some() { clock::now() } else { clock::coarse() };
+    let log = &client.shared.access_log;
+    let is_logged = log.is_on();
+    let arrived = if is_logged { clock::now() } else { clock::coarse() };
     let (mut parts, body) = request.into_parts();
     let checked = check::head(client, &mut parts);
-    let entry = log.map(|log| log.entry(client, &parts, arrived));
+    let entry = if is_logged { log.entry(client, &parts, arrived) } else { None };
     let wait = match checked.and_then(|seen| begin(client, seen, parts, body, arrived)) {
         Ok(wait) => wait,
         Err(refusal) => {
@@ -325,7 +325,8 @@ impl Call {
                     // An application that miscounts has lost track of the connection: close it.
                     let close = short;
                     let status = StatusCode::INTERNAL_SERVER_ERROR;
-                    return Err(Refusal { close, ..Refusal::failed(status, "") });
+                    let worker_pid = self.exchange.worker_pid();
+                    return Err(Refusal { close, worker_pid, ..Refusal::failed(status, "") });
                 }
                 Event::Done => {
                     let shown = self.exchange.outgoing.shown();
@@ -372,6 +373,7 @@ impl Call {
             let pump = self.pump.take();
             Body::stream(Stream::new(&self.client.shared, &self.exchange, first, pump))
         };
+        let body = body.answered_by(self.exchange.worker_pid());
         let closes = self.closes() || flags.has(Flags::CLOSE);
         let map = std::mem::take(&mut self.spare_map);
         let response = response::head(payload, head_len, body, closes, map);

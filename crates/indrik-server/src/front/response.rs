@@ -41,6 +41,8 @@ pub fn set_server_header(text: Option<&str>) {
 /// The body of a response.
 pub(super) struct Body {
     kind: BodyKind,
+    /// The process that answers; 0: the front does.
+    worker_pid: u32,
     /// What happens when it is over; absent for answers that nobody waits behind.
     end: Option<End>,
 }
@@ -84,12 +86,23 @@ pub(super) struct Invalid(pub(super) String);
 impl Body {
     /// A body that is all there.
     pub(super) const fn full(bytes: Bytes) -> Self {
-        Self { kind: BodyKind::Full(Some(bytes)), end: None }
+        Self { kind: BodyKind::Full(Some(bytes)), worker_pid: 0, end: None }
     }
 
     /// A body whose rest comes as events.
     pub(super) fn stream(stream: Stream) -> Self {
-        Self { kind: BodyKind::Stream(Box::new(stream)), end: None }
+        Self { kind: BodyKind::Stream(Box::new(stream)), worker_pid: 0, end: None }
+    }
+
+    /// Notes which process it comes from.
+    pub(super) const fn answered_by(mut self, pid: u32) -> Self {
+        self.worker_pid = pid;
+        self
+    }
+
+    /// The process it comes from; 0: the front itself.
+    pub(super) const fn worker_pid(&self) -> u32 {
+        self.worker_pid
     }
 
     /// Notes what to do when it is over.

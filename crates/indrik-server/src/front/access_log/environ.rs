@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, Version};
 use indrik_core::settings::Config;
 
 use super::super::forwarding::Via;
@@ -70,91 +70,103 @@ impl Places {
 pub(super) struct Seen<'a> {
     pub(super) places: &'a Places,
     pub(super) parts: &'a Parts,
-    pub(super) protocol: &'static str,
     pub(super) listener: u16,
     pub(super) client: &'a str,
     pub(super) port: u16,
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
     /// The variable's value; `None` when the request has none.
-    pub(super) fn value(&self, variable: &Variable) -> Option<Cow<'_, str>> {
+    pub(super) fn value(&self, variable: &Variable) -> Option<Cow<'a, [u8]>> {
+        let parts: &'a Parts = self.parts;
+        let text = |text: &'a str| Cow::Borrowed(text.as_bytes());
         Some(match variable {
-            Variable::UrlScheme => Cow::Borrowed(match self.via().and_then(|via| via.secure) {
+            Variable::UrlScheme => text(match self.via().and_then(|via| via.secure) {
                 Some(true) => "https",
                 Some(false) => "http",
                 None => self.places.url_scheme,
             }),
-            Variable::RequestMethod => Cow::Borrowed(self.parts.method.as_str()),
+            Variable::RequestMethod => text(parts.method.as_str()),
             Variable::PathInfo => self.path_info(),
-            Variable::QueryString => Cow::Borrowed(self.parts.uri.query().unwrap_or("")),
-            Variable::RawUri => target(self.parts),
-            Variable::ServerProtocol => Cow::Borrowed(self.protocol),
-            Variable::RemoteAddr => Cow::Borrowed(self.client),
+            Variable::QueryString => text(parts.uri.query().unwrap_or("")),
+            Variable::RawUri => match target(parts) {
+                Cow::Borrowed(target) => text(target),
+                Cow::Owned(target) => Cow::Owned(target.into_bytes()),
+            },
+            Variable::ServerProtocol => text(self.protocol()),
+            Variable::RemoteAddr => text(self.client),
             Variable::RemotePort if self.port == 0 => return None,
-            Variable::RemotePort => Cow::Owned(self.port.to_string()),
+            Variable::RemotePort => Cow::Owned(self.port.to_string().into_bytes()),
             Variable::ServerName => self.server().0,
             Variable::ServerPort => self.server().1,
-            Variable::ScriptName => self.script_name(),
-            Variable::Header(name) => joined(&self.parts.headers, name)?,
+            Variable::ScriptName => Cow::Borrowed(self.script_name()),
+            Variable::Header(name) => joined(&parts.headers, name)?,
         })
     }
 
-    fn path_info(&self) -> Cow<'_, str> {
-        let path = self.parts.uri.path();
-        percent_decoded(path.strip_prefix(&*self.script_name()).unwrap_or(path))
-    }
-
-    fn via(&self) -> Option<&Via> {
-        Via::of(self.parts)
-    }
-
-    fn script_name(&self) -> Cow<'_, str> {
-        match self.via().map(|via| via.prefix.as_slice()) {
-            None | Some([]) => Cow::Borrowed(self.places.script_name.as_str()),
-            Some(prefix) => String::from_utf8_lossy(prefix),
+    pub(super) fn protocol(&self) -> &'static str {
+        match self.parts.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
         }
     }
 
-    fn server(&self) -> (Cow<'_, str>, Cow<'_, str>) {
+    fn path_info(&self) -> Cow<'a, [u8]> {
+        let path = self.parts.uri.path();
+        let prefix = std::str::from_utf8(self.script_name()).unwrap_or("");
+        percent_decoded(path.strip_prefix(prefix).unwrap_or(path))
+    }
+
+    fn via(&self) -> Option<&'a Via> {
+        Via::of(self.parts)
+    }
+
+    fn script_name(&self) -> &'a [u8] {
+        match self.via().map(|via| via.prefix.as_slice()) {
+            None | Some([]) => self.places.script_name.as_bytes(),
+            Some(prefix) => prefix,
+        }
+    }
+
+    fn server(&self) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
+        let text = |text: &'a str| Cow::Borrowed(text.as_bytes());
         let host = self.parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
         match (self.places.servers.get(usize::from(self.listener)), host) {
             (Some((name, Some(port))), _) => {
-                (Cow::Borrowed(name.as_str()), Cow::Owned(port.to_string()))
+                (text(name.as_str()), Cow::Owned(port.to_string().into_bytes()))
             }
             // On a Unix socket only the client can say under which name it reached us.
-            (_, Some(host)) => {
-                let (name, port) = match host.rsplit_once(':') {
-                    Some((name, port)) if !port.contains(']') => (name, port),
-                    _ => (host, "80"),
-                };
-                (Cow::Borrowed(name), Cow::Borrowed(port))
-            }
-            (Some((name, None)), None) => (Cow::Borrowed(name.as_str()), Cow::Borrowed("")),
-            (None, None) => (Cow::Borrowed(""), Cow::Borrowed("")),
+            (_, Some(host)) => match host.rsplit_once(':') {
+                Some((name, port)) if !port.contains(']') => (text(name), text(port)),
+                _ => (text(host), text("80")),
+            },
+            (Some((name, None)), None) => (text(name.as_str()), text("")),
+            (None, None) => (text(""), text("")),
         }
     }
 }
 
-/// The bytes of a path as the latin-1 characters that WSGI makes of them.
-fn percent_decoded(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') {
-        return Cow::Borrowed(path);
-    }
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+/// The bytes that a path stands for.
+fn percent_decoded(path: &str) -> Cow<'_, [u8]> {
     let bytes = path.as_bytes();
-    let mut decoded = String::with_capacity(path.len());
+    if !bytes.contains(&b'%') {
+        return Cow::Borrowed(bytes);
+    }
+    let digit = |at: usize| {
+        let digit = char::from(*bytes.get(at)?).to_digit(16)?;
+        u8::try_from(digit).ok()
+    };
+    let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        let pair =
-            (byte == b'%').then(|| Some((digit(bytes.get(at + 1))?, digit(bytes.get(at + 2))?)));
-        match pair.flatten().and_then(|(high, low)| char::from_u32(high << 4 | low)) {
-            Some(character) => {
-                decoded.push(character);
+        match (byte == b'%').then(|| Some(digit(at + 1)? << 4 | digit(at + 2)?)).flatten() {
+            Some(byte) => {
+                decoded.push(byte);
                 at += 3;
             }
             None => {
-                decoded.push(char::from(byte));
+                decoded.push(byte);
                 at += 1;
             }
         }
@@ -163,13 +175,13 @@ fn percent_decoded(path: &str) -> Cow<'_, str> {
 }
 
 /// A header's values, joined as in the environ.
-fn joined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+fn joined<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, [u8]>> {
     let mut values = headers.get_all(name).iter();
-    let first = String::from_utf8_lossy(values.next()?.as_bytes());
-    let joiner = if name == "cookie" { "; " } else { "," };
+    let first = Cow::Borrowed(values.next()?.as_bytes());
+    let joiner: &[u8] = if name == "cookie" { b"; " } else { b"," };
     Some(values.fold(first, |mut all, value| {
-        all.to_mut().push_str(joiner);
-        all.to_mut().push_str(&String::from_utf8_lossy(value.as_bytes()));
+        all.to_mut().extend_from_slice(joiner);
+        all.to_mut().extend_from_slice(value.as_bytes());
         all
     }))
 }
@@ -190,15 +202,10 @@ mod tests {
         let servers = vec![("127.0.0.1".to_owned(), Some(8000)), ("/run/app".to_owned(), None)];
         let places = Places { servers, script_name: "/base".to_owned(), url_scheme: "http" };
         let (name, listener) = name.strip_prefix("unix ").map_or((name, 0), |name| (name, 1));
-        let seen = Seen {
-            places: &places,
-            parts: &parts,
-            protocol: "HTTP/1.1",
-            listener,
-            client: "10.0.0.1",
-            port: 5000,
-        };
-        seen.value(&Variable::named(name)?).map(Cow::into_owned)
+        let seen =
+            Seen { places: &places, parts: &parts, listener, client: "10.0.0.1", port: 5000 };
+        let value = seen.value(&Variable::named(name)?)?;
+        Some(String::from_utf8_lossy(&value).into_owned())
     }
 
     #[test]

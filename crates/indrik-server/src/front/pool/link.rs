@@ -14,6 +14,7 @@ use super::{Load, NewWorker, send_file};
 
 pub(super) struct Link {
     pub(super) id: WorkerId,
+    pid: u32,
     pub(super) channel: FrontChannel,
     pub(super) fds: PacketSocket,
     pub(super) interface: Interface,
@@ -53,6 +54,7 @@ impl Link {
         let count = worker.channel.slots.count();
         Self {
             id,
+            pid: worker.pid,
             channel: worker.channel,
             fds: worker.fds,
             interface: worker.interface,
@@ -124,7 +126,8 @@ impl Link {
             seen_running: false,
             stuck: false,
         };
-        exchange.set_at_worker(arrived, Place::Worker { id: self.id, slot, generation });
+        let place = Place::Worker { id: self.id, slot, generation };
+        exchange.set_at_worker(arrived, place, self.pid);
         Push::Done
     }
 

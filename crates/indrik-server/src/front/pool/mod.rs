@@ -39,6 +39,8 @@ const BATCH_DESCRIPTORS_MAX: usize = 512;
 
 /// A worker that is ready for requests.
 pub struct NewWorker {
+    /// Its process.
+    pub pid: u32,
     /// The front's end of its channel.
     pub channel: FrontChannel,
     /// Where file descriptors travel beside the channel.

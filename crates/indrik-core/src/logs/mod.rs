@@ -1,0 +1,14 @@
+//! What log lines look like: the access log's format, escaping, JSON, and the wire forms of syslog
+//! and statsd. Bytes in, bytes out; who writes them is the shell's business.
+
+pub mod access_format;
+pub mod entry;
+pub mod escape;
+pub mod exclude;
+pub mod json;
+mod json_format;
+pub mod metric;
+pub mod syslog;
+
+#[cfg(test)]
+mod tests;

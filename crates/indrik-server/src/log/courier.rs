@@ -1,0 +1,344 @@
+//! Messages to another process (syslog, statsd): a thread of its own sends them, so that one that
+//! is slow, full or gone costs the server nothing but the messages.
+
+use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indrik_core::logs::syslog::Kind;
+use parking_lot::Mutex;
+
+/// Messages that wait to be sent. More are lost, and counted.
+const QUEUE_MESSAGES_MAX: usize = 4_096;
+/// How long making a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How long the other side may take to read a message.
+const SEND_MAX: Duration = Duration::from_secs(1);
+/// Pause after the other side could not be reached.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// At the end of the server: how long the last messages may take.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// Where messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Udp(String, u16),
+    Tcp(String, u16),
+    Unix(PathBuf, Option<Kind>),
+}
+
+/// Told when the other side cannot be reached, and when it can again.
+pub(crate) type Complain = Box<dyn Fn(&str) + Send>;
+
+/// The sending end.
+pub(crate) struct Courier {
+    state: Mutex<State>,
+}
+
+enum State {
+    /// The thread is started by the first message: until then the process may still fork.
+    Idle(Option<Box<Route>>),
+    Running {
+        queue: SyncSender<Parcel>,
+        ended: Receiver<()>,
+        lost: u64,
+    },
+    Closed,
+}
+
+/// What the thread needs to know.
+struct Route {
+    what: &'static str,
+    destination: Destination,
+    complain: Complain,
+}
+
+/// What is queued: messages that belong together, and how many were lost before them.
+struct Parcel {
+    messages: Vec<Vec<u8>>,
+    lost_before: u64,
+}
+
+impl Courier {
+    /// A courier for `what` ("syslog").
+    pub(crate) fn new(what: &'static str, destination: Destination, complain: Complain) -> Self {
+        let route = Box::new(Route { what, destination, complain });
+        Self { state: Mutex::new(State::Idle(Some(route))) }
+    }
+
+    /// Sends messages; never waits.
+    pub(crate) fn send(&self, messages: Vec<Vec<u8>>) {
+        let mut state = self.state.lock();
+        if let State::Idle(route) = &mut *state {
+            *state = route.take().and_then(start).unwrap_or(State::Closed);
+        }
+        let State::Running { queue, lost, .. } = &mut *state else { return };
+        match queue.try_send(Parcel { messages, lost_before: *lost }) {
+            Ok(()) => *lost = 0,
+            Err(_) => *lost += 1,
+        }
+    }
+
+    /// Waits a little for what is queued, and ends the thread.
+    pub(crate) fn close(&self) {
+        let state = std::mem::replace(&mut *self.state.lock(), State::Closed);
+        if let State::Running { queue, ended, .. } = state {
+            drop(queue);
+            let _ = ended.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+/// Starts the thread; a process that cannot have one loses the messages.
+fn start(route: Box<Route>) -> Option<State> {
+    let (queue, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
+    let (tell, ended) = mpsc::channel();
+    let name = format!("indrik-{}", route.what);
+    let run = move || {
+        carry(&route, &receiver);
+        drop(tell);
+    };
+    thread::Builder::new().name(name).spawn(run).ok()?;
+    Some(State::Running { queue, ended, lost: 0 })
+}
+
+/// The thread's work.
+fn carry(route: &Route, queue: &Receiver<Parcel>) {
+    let mut way = Way { connection: None, next_try: Instant::now(), down: false, lost: 0 };
+    for parcel in queue {
+        way.lost += parcel.lost_before;
+        for message in parcel.messages {
+            way.send(route, &message);
+        }
+    }
+}
+
+/// The state of the connection.
+struct Way {
+    connection: Option<Connection>,
+    next_try: Instant,
+    /// That it is down has been said.
+    down: bool,
+    lost: u64,
+}
+
+impl Way {
+    fn send(&mut self, route: &Route, message: &[u8]) {
+        // Twice, because the other side may have been started anew since the last message.
+        for _ in 0..2 {
+            if self.connection.is_none() && !self.connect(route) {
+                break;
+            }
+            match self.connection.as_mut().map(|connection| connection.send(message)) {
+                Some(Ok(())) => return,
+                Some(Err(Failure::Message)) => break,
+                Some(Err(Failure::Connection)) | None => self.connection = None,
+            }
+        }
+        self.lost += 1;
+    }
+
+    fn connect(&mut self, route: &Route) -> bool {
+        if Instant::now() < self.next_try {
+            return false;
+        }
+        let (what, to) = (route.what, &route.destination);
+        match Connection::open(to) {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                if std::mem::take(&mut self.down) {
+                    let lost = std::mem::take(&mut self.lost);
+                    (route.complain)(&format!(
+                        "The {what} server at {to} can be reached again; {lost} messages were lost"
+                    ));
+                }
+                true
+            }
+            Err(error) => {
+                self.next_try = Instant::now() + RETRY_PAUSE;
+                if !std::mem::replace(&mut self.down, true) {
+                    (route.complain)(&format!(
+                        "Cannot reach the {what} server at {to}: {error}; messages to it are lost until it can be reached"
+                    ));
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Why a message was not sent.
+enum Failure {
+    /// Another connection would not help: it is too large, or the reader is slow.
+    Message,
+    /// The other side is gone, or has a part of the message.
+    Connection,
+}
+
+enum Connection {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+    Datagram(UnixDatagram),
+    Stream(UnixStream),
+}
+
+impl Connection {
+    fn open(to: &Destination) -> io::Result<Self> {
+        match to {
+            Destination::Udp(host, port) => udp(host, *port).map(Self::Udp),
+            Destination::Tcp(host, port) => tcp(host, *port).map(Self::Tcp),
+            Destination::Unix(path, Some(Kind::Datagram)) => datagram(path).map(Self::Datagram),
+            Destination::Unix(path, Some(Kind::Stream)) => stream(path).map(Self::Stream),
+            Destination::Unix(path, None) => {
+                datagram(path).map(Self::Datagram).or_else(|_| stream(path).map(Self::Stream))
+            }
+        }
+    }
+
+    fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Udp(socket) => match socket.send(message) {
+                // The answer to an earlier datagram: its port was closed. This one was not sent.
+                Err(_) => socket.send(message).map(drop).map_err(|_| Failure::Message),
+                Ok(_) => Ok(()),
+            },
+            Self::Datagram(socket) => socket.send(message).map(drop).map_err(|error| {
+                use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotConnected};
+                let gone = [ConnectionRefused, ConnectionReset, NotConnected];
+                if gone.contains(&error.kind()) { Failure::Connection } else { Failure::Message }
+            }),
+            Self::Tcp(socket) => socket.write_all(message).map_err(|_| Failure::Connection),
+            Self::Stream(socket) => socket.write_all(message).map_err(|_| Failure::Connection),
+        }
+    }
+}
+
+fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
+    first_that_works(host, port, |address| {
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(address)?;
+        socket.set_write_timeout(Some(SEND_MAX))?;
+        Ok(socket)
+    })
+}
+
+fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    first_that_works(host, port, |address| {
+        let socket = TcpStream::connect_timeout(&address, CONNECT_MAX)?;
+        socket.set_write_timeout(Some(SEND_MAX))?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    })
+}
+
+fn first_that_works<T>(
+    host: &str,
+    port: u16,
+    open: impl Fn(std::net::SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match open(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn datagram(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    socket.set_write_timeout(Some(SEND_MAX))?;
+    Ok(socket)
+}
+
+fn stream(path: &Path) -> io::Result<UnixStream> {
+    let socket = UnixStream::connect(path)?;
+    socket.set_write_timeout(Some(SEND_MAX))?;
+    Ok(socket)
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Udp(host, port) => write!(f, "udp://{host}:{port}"),
+            Self::Tcp(host, port) => write!(f, "tcp://{host}:{port}"),
+            Self::Unix(path, _) => write!(f, "unix://{}", path.display()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn courier(destination: Destination) -> (Courier, Receiver<String>) {
+        let (say, said) = channel();
+        let complain = Box::new(move |text: &str| drop(say.send(text.to_owned())));
+        (Courier::new("test", destination, complain), said)
+    }
+
+    #[test]
+    fn messages_reach_a_datagram_socket_in_order() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let (courier, _said) = courier(Destination::Udp("127.0.0.1".into(), port));
+        courier.send(vec![b"one".to_vec(), b"two".to_vec()]);
+        courier.send(vec![b"three".to_vec()]);
+        let mut buffer = [0; 16];
+        for expected in [&b"one"[..], b"two", b"three"] {
+            let read = socket.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..read], expected);
+        }
+    }
+
+    #[test]
+    fn a_destination_that_is_gone_is_complained_of_once_and_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (courier, said) = courier(Destination::Unix(path.clone(), None));
+        courier.send(vec![b"lost".to_vec()]);
+        assert!(said.recv().unwrap().starts_with("Cannot reach the test server at unix:///"));
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let mut buffer = [0; 16];
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let read = loop {
+            courier.send(vec![b"found".to_vec()]);
+            if let Ok(read) = socket.recv(&mut buffer) {
+                break read;
+            }
+        };
+        assert_eq!(&buffer[..read], b"found");
+        assert!(said.recv().unwrap().contains("can be reached again; "));
+    }
+
+    #[test]
+    fn closing_sends_what_is_queued() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let (courier, _said) = courier(Destination::Unix(path, None));
+        courier.send(vec![b"last".to_vec()]);
+        courier.close();
+        socket.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 16];
+        let read = socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"last");
+        courier.send(vec![b"nothing".to_vec()]);
+        assert!(socket.recv(&mut buffer).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! The logs: Gunicorn's lines or JSON, to files, standard streams and syslog, counted by statsd, or
+//! handed to Python where a Python logger writes them.
+//!
+//! `entry` is what an entry of the error log looks like, `output` a file or stream, `courier` the
+//! way to another process, `outlets` all that one configuration opens. The access log's lines are
+//! made in the front.
+
+mod courier;
+mod entry;
+mod outlets;
+mod output;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use indrik_core::logs::metric::Value;
+use indrik_core::settings::Config;
+use indrik_core::supervise::Level;
+use indrik_sys::bell::Bell;
+use parking_lot::Mutex;
+
+pub(crate) use entry::Entry;
+pub(crate) use outlets::{Outlets, Statsd, Syslog};
+pub(crate) use output::Output;
+
+/// Entries that wait for the Python logger. More are written here, so that none is lost.
+const HELD_ENTRIES_MAX: usize = 1_000;
+
+/// Where entries go and which are written. Shared by all threads of the supervisor.
+pub struct Log {
+    state: Mutex<State>,
+}
+
+struct State {
+    outlets: Outlets,
+    /// Entries for the Python logger, while it is to write them.
+    held: Option<VecDeque<Entry>>,
+    bell: Option<Arc<Bell>>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Log {
+    /// A log to standard error, for the time before the settings are known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { state: Mutex::new(State { outlets: Outlets::new(), held: None, bell: None }) }
+    }
+
+    /// Goes on as `config` says. With a Python logger, entries are held from now on; `bell` is rung
+    /// for each, to be taken by [`Self::take_held`].
+    ///
+    /// # Errors
+    /// When a file cannot be opened; then nothing changes.
+    pub(crate) fn configure(&self, config: &Config, bell: &Arc<Bell>) -> io::Result<()> {
+        let outlets = Outlets::open(config)?;
+        let in_python = outlets.in_python;
+        let mut state = self.state.lock();
+        if !in_python {
+            flush(&mut state, &outlets);
+        }
+        state.held = in_python.then(|| state.held.take().unwrap_or_default());
+        state.bell = Some(Arc::clone(bell));
+        // What the old ones have on its way is sent by their threads, which then end.
+        state.outlets = outlets;
+        Ok(())
+    }
+
+    /// What is open now.
+    pub(crate) fn outlets(&self) -> Outlets {
+        self.state.lock().outlets.clone()
+    }
+
+    /// Opens the files anew, after somebody has moved them away.
+    ///
+    /// # Errors
+    /// When one cannot be opened; then the old one is written on.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.outlets().reopen()
+    }
+
+    /// Writes one entry of level `ERROR` about this process.
+    pub fn error(&self, text: &str) {
+        self.write(Level::Error, text);
+    }
+
+    /// Writes one entry about this process.
+    pub fn write(&self, level: Level, text: &str) {
+        self.write_about(level, std::process::id(), text);
+    }
+
+    /// Writes one entry about the process `pid`. An entry that cannot be written is lost: there is
+    /// nowhere to say so.
+    pub fn write_about(&self, level: Level, pid: u32, text: &str) {
+        let entry = Entry::now(level, pid, text);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        match &mut state.held {
+            Some(held) if held.len() < HELD_ENTRIES_MAX => {
+                held.push_back(entry);
+                if let Some(bell) = &state.bell {
+                    bell.ring();
+                }
+            }
+            Some(_) | None => state.outlets.write(&entry),
+        }
+    }
+
+    /// What a worker has written to the error log itself goes to syslog and is counted as well.
+    pub(crate) fn copy(&self, level: &str, pid: u32, text: &str, exception: bool) {
+        let levels = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical];
+        let level = levels.into_iter().find(|known| known.name() == level);
+        let entry = Entry::now(level.unwrap_or(Level::Error), pid, text);
+        self.state.lock().outlets.copy(&entry, exception);
+    }
+
+    /// Sends a metric, if there is somewhere to send it.
+    pub(crate) fn metric(&self, name: &str, value: Value) {
+        if let Some(statsd) = &self.state.lock().outlets.statsd {
+            statsd.send(name, value);
+        }
+    }
+
+    /// The oldest entry that waits for the Python logger.
+    pub(crate) fn take_held(&self) -> Option<Entry> {
+        self.state.lock().held.as_mut()?.pop_front()
+    }
+
+    /// Writes an entry here, although a Python logger should.
+    pub(crate) fn write_here(&self, entry: &Entry) {
+        self.state.lock().outlets.write(entry);
+    }
+
+    /// There is no Python logger any more: what it did not get is written here.
+    pub(crate) fn stop_holding(&self) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let outlets = state.outlets.clone();
+        flush(state, &outlets);
+        state.held = None;
+    }
+
+    /// The end: sends what is on its way.
+    pub(crate) fn close(&self) {
+        self.stop_holding();
+        self.outlets().close();
+    }
+}
+
+fn flush(state: &mut State, outlets: &Outlets) {
+    for entry in state.held.iter_mut().flat_map(|held| held.drain(..)) {
+        outlets.write(&entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_looks_like_gunicorns() {
+        let entry = Entry::now(Level::Info, 42, "Booting worker with pid: 42\u{1b}");
+        let line = String::from_utf8(entry.format(false)).unwrap();
+        let (stamp, rest) = line.split_at(27);
+        assert!(stamp.starts_with("[20") && stamp.ends_with(']'), "{line}");
+        assert_eq!(rest, " [42] [INFO] Booting worker with pid: 42\\x1b\n");
+    }
+
+    #[test]
+    fn an_entry_in_json_is_one_line() {
+        let entry = Entry {
+            at: SystemTime::UNIX_EPOCH,
+            level: Level::Error,
+            pid: 7,
+            text: "it \"failed\"\nTraceback:\n  x".to_owned(),
+        };
+        let line = String::from_utf8(entry.format(true)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(json["time"].as_str().unwrap().contains(".000"));
+        assert_eq!((&json["level"], &json["pid"]), (&"ERROR".into(), &7.into()));
+        assert_eq!(json["message"], "it \"failed\"");
+        assert_eq!(json["details"], "Traceback:\n  x");
+    }
+}
