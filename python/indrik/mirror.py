@@ -22,6 +22,10 @@ _COMMAS = ("pythonpath", "forwarded_allow_ips", "proxy_allow_ips", "forwarder_he
 """Settings that Gunicorn wants as one text."""
 
 
+_OBJECTS = ("logconfig_dict",)
+"""Settings that only a configuration can make, and that may hold what is no plain data."""
+
+
 def defaults() -> Any:
     """A ``Config`` as Gunicorn makes it."""
     return Config(prog="gunicorn")
@@ -39,6 +43,8 @@ def config(values: dict[str, Any], hooks: dict[str, Callable[..., Any]], settled
             continue
         if values.get(name) is not None:
             _set(cfg, name, values[name])
+            if name in _OBJECTS:
+                continue
         if name in settled and settled[name] is not None and name != "worker_class":
             value = _gunicorns(name, settled[name])
             if value is not None:
