@@ -47,12 +47,13 @@ class Reloader:
             self._extra.append(config["config_path"])
         self._of_failure: list[str] = []
         self._watch = _open(config["reload_engine"])
-        self._running = _thread("allocate_lock")()
+        self._running: Any = None
         self._stopping = False
 
     def start(self) -> None:
         """Begins to watch what is imported so far."""
         self.refresh()
+        self._running = _thread("allocate_lock")()
         self._running.acquire()
         _thread("start_new_thread")(self._run, ())
 
@@ -64,7 +65,10 @@ class Reloader:
     def failed(self, error: LoadError) -> None:
         """The application could not be loaded: what might mend it is watched too."""
         self._of_failure = failure_files(error)
-        self.refresh()
+        if self._running is None:
+            self.start()
+        else:
+            self.refresh()
 
     def page(self, error: LoadError) -> Callable[..., list[bytes]]:
         """A WSGI application that answers everything with the failure, as text."""
@@ -83,7 +87,8 @@ class Reloader:
         """Ends the thread, before the interpreter ends."""
         self._stopping = True
         self._watch.stop()
-        self._running.acquire(True, STOP_SECONDS_MAX)
+        if self._running is not None:
+            self._running.acquire(True, STOP_SECONDS_MAX)
 
     def _run(self) -> None:
         try:
@@ -99,17 +104,16 @@ class Reloader:
             self._running.release()
 
 
-def start(config: dict[str, Any], control: socket.socket, changed: Callable[[], None] | None = None) -> Reloader:
-    """Watches from now on. ``changed`` is called in the watching thread after a change was told."""
+def of_worker(config: dict[str, Any], control: socket.socket, changed: Callable[[], None] | None = None) -> Reloader:
+    """One that tells the supervisor, when it is started. ``changed`` is called after that, in the
+    watching thread."""
 
     def report(files: list[tuple[str, str]]) -> None:
         send(control, {"event": "changed", "files": [list(file) for file in files]})
         if changed is not None:
             changed()
 
-    reloader = Reloader(config, report)
-    reloader.start()
-    return reloader
+    return Reloader(config, report)
 
 
 def module_files(modules: Iterable[Any]) -> list[str]:

@@ -61,7 +61,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
 def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:
     from indrik import reloader
 
-    return reloader.start(config, control, hooks and hooks.code_changed)
+    return reloader.of_worker(config, control, hooks and hooks.code_changed)
 
 
 def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, watcher: Any) -> int:
@@ -70,6 +70,9 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
             if hooks is not None:
                 hooks.post_fork()
             _become_user(config)
+            if watcher is not None:
+                # Not sooner: its thread must not keep the rights that are given up here.
+                watcher.start()
             run = _prepare(config, channel, control, app, hooks)
         except loader.LoadError as error:
             raise NotReady(error) from None

@@ -228,6 +228,15 @@ class TestUsers:
             assert wire.get("/").status == 200
 
     @pytest.mark.indrik_only
+    def test_no_thread_keeps_the_rights_that_are_given_up(self, open_project):
+        """With `--reload` there is one besides the application's."""
+        server = open_project.start("--user", "nobody", "--workers", "1", "--reload")
+        (worker,) = server.workers()
+        threads = lambda: [int(name) for name in os.listdir(f"/proc/{worker}/task")]  # noqa: E731
+        poll(lambda: len(threads()) > 1 and ids_of(worker, "Uid")[1] == NOBODY, "the thread that watches files")
+        assert {number for thread in threads() for number in ids_of(thread, "Uid")} == {NOBODY}
+
+    @pytest.mark.indrik_only
     def test_root_s_groups_are_left_behind(self, open_project):
         server = open_project.start("--user", "nobody", "--group", "nogroup", "--workers", "1")
         assert ids_of(server.workers()[0], "Groups") == [NOGROUP]

@@ -92,6 +92,24 @@ class TestChanges:
         app.write("helper.py", "VALUE = 3\n")
         app.shows("3")
 
+    @pytest.mark.parametrize("worker", ["gthread", "gevent", "eventlet", "asgi"])
+    def test_every_kind_of_worker_is_reloaded_and_shows_what_is_broken(self, app, worker):
+        if worker in ("gevent", "eventlet"):
+            pytest.importorskip(worker)
+        if IS_ORACLE and worker == "eventlet":
+            pytest.skip("Gunicorn does not have it any more")
+        app.write("reloaded.py", ASGI if worker == "asgi" else WSGI)
+        app.start("--worker-class", worker, "--workers", "1")
+        app.shows("1")
+        app.write("helper.py", "VALUE = 2\n")
+        app.shows("2")
+        app.write("helper.py", "VALUE = = 3\n")
+        app.shows("helper.py", 500)
+        if IS_ORACLE and worker == "asgi":
+            return  # Its worker does not watch the file that is broken.
+        app.write("helper.py", "VALUE = 4\n")
+        app.shows("4")
+
     def test_it_is_said_that_this_is_for_development(self, app):
         server = app.start()
         server.wait_for_log(r"\[WARNING\] Reloader is on\. Use in development only!")
