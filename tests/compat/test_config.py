@@ -241,6 +241,9 @@ class TestValues:
         [
             ("backlog = '0x10'", "backlog", "16"),
             ("backlog = '16'", "backlog", "16"),
+            ("backlog = '1_000'", "backlog", "1000"),
+            ("raw_env = ''", "raw_env", "[]"),
+            ("reload_extra_files = False", "reload_extra_files", "[]"),
             ("keepalive = True", "keepalive", "1"),
             ("preload_app = 'true'", "preload_app", "True"),
             ("preload_app = ' False '", "preload_app", "False"),
@@ -433,6 +436,12 @@ class TestLookingWithoutServing:
         outcome = here.run("main:app")
         assert outcome.code == 0
         assert outcome.settings["backlog"] == "7"
+
+    @pytest.mark.parametrize("name", ["user", "group"])
+    def test_a_user_or_group_nobody_knows_is_named(self, here, name):
+        outcome = here.run("--check-config", f"--{name}", "no-such-name", "main:app")
+        assert outcome.code == 1
+        assert f"No such {name}: 'no-such-name'" in outcome.err
 
     def test_print_config_prints_every_setting_sorted_and_in_columns(self, here):
         outcome = here.run("--print-config", "main:app")

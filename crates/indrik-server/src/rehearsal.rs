@@ -10,6 +10,7 @@ use indrik_core::settings::{Config, ConfigFileValues, Launch};
 use indrik_core::supervise::{Failure, FailureKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::boot::Identity;
 use crate::zygote::{Loaded, Reply, Request, Stream, Streams, Zygote, receive_all};
 
 /// How long the zygote may take to end when it is told to; then it is killed.
@@ -42,8 +43,14 @@ impl Rehearsal {
     /// Loads the application as a worker would.
     ///
     /// # Errors
-    /// When it cannot be loaded.
+    /// When it cannot be loaded, or the workers are to become somebody who does not exist.
     pub fn load(&self, config: &Config) -> Result<Loaded, Failure> {
+        Identity::look_up(config).map_err(|error| Failure {
+            kind: FailureKind::Config,
+            message: error.message,
+            hint: error.hint.to_owned(),
+            traceback: String::new(),
+        })?;
         let title = config.title();
         let generation = Generation::FIRST;
         match self.ask(&Request::Check { config, generation, title, listeners: &[] })? {

@@ -1,5 +1,6 @@
 //! Numbers with and without units: `4`, `0x1000`, `64KiB`, `1.5`, `500ms`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Why a text is no quantity.
@@ -38,6 +39,8 @@ pub(super) fn parse_int(text: &str) -> Result<i64, QuantityError> {
         Some(rest) => (true, rest),
         None => (false, text),
     };
+    let without_marks = without_underscores(digits)?;
+    let digits = without_marks.as_ref();
     let prefixed = |prefix: &str, radix: u32| {
         let head = digits.get(..2)?;
         head.eq_ignore_ascii_case(prefix).then(|| (&digits[2..], radix))
@@ -51,6 +54,20 @@ pub(super) fn parse_int(text: &str) -> Result<i64, QuantityError> {
     }
     let number = i64::from_str_radix(digits, radix).map_err(|_| QuantityError::NotANumber)?;
     Ok(if negative { -number } else { number })
+}
+
+/// `1_000` is 1000, as in Python: one underscore between two digits means nothing.
+fn without_underscores(digits: &str) -> Result<Cow<'_, str>, QuantityError> {
+    if !digits.contains('_') {
+        return Ok(Cow::Borrowed(digits));
+    }
+    let is_digit = |char: char| char.is_ascii_hexdigit();
+    let is_sound = |part: &str| part.starts_with(is_digit) && part.ends_with(is_digit);
+    if digits.split('_').all(is_sound) {
+        Ok(Cow::Owned(digits.replace('_', "")))
+    } else {
+        Err(QuantityError::NotANumber)
+    }
 }
 
 /// Bytes: a whole number, or a decimal one with a unit.
@@ -124,11 +141,12 @@ mod tests {
         assert_eq!(parse_int("0o20"), Ok(16));
         assert_eq!(parse_int("0B10000"), Ok(16));
         assert_eq!(parse_int("-3"), Ok(-3));
+        assert_eq!(parse_int("1_000"), Ok(1000));
     }
 
     #[test]
     fn what_only_looks_like_a_whole_number_is_refused() {
-        for text in ["", "-", "+3", "0x", "0x-1", "--3", "1_000", "30.7", "9223372036854775808"] {
+        for text in ["", "-", "+3", "0x", "0x-1", "--3", "_1", "1__0", "1_", "0_x1", "30.7"] {
             assert_eq!(parse_int(text), Err(QuantityError::NotANumber), "{text}");
         }
     }

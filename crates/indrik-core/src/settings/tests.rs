@@ -221,6 +221,11 @@ fn gunicorns_readings_of_python_values_are_kept() {
             ("pythonpath", json!("a, b")),
             ("pidfile", Json::Null),
             ("errorlog", Json::Null),
+            ("loglevel", json!("")),
+            ("raw_env", json!("")),
+            ("reload_extra_files", json!(false)),
+            ("http2_cleartext", json!(false)),
+            ("backlog", json!("1_000")),
         ]),
     );
     assert_eq!(config.keepalive, Duration::from_secs(1));
@@ -228,6 +233,9 @@ fn gunicorns_readings_of_python_values_are_kept() {
     assert_eq!(config.bind, ["localhost:8000".parse().unwrap()]);
     assert_eq!(config.pythonpath, ["a", "b"]);
     assert_eq!((config.pidfile, config.errorlog), (None, LogTarget::Stderr));
+    assert_eq!((config.loglevel, config.backlog), (LogLevel::Info, 1000));
+    assert!(config.raw_env.is_empty() && config.reload_extra_files.is_empty());
+    assert!(config.notices.is_empty(), "{:?}", config.notices);
 }
 
 #[test]

@@ -126,6 +126,8 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
         Kind::Path => Ok(Value::Text(text.to_owned())),
         Kind::Duration => duration(setting, quantity::parse_duration(text), text),
         Kind::Size => size(setting, quantity::parse_size(text), text),
+        // As an empty variable of the environment leaves it behind.
+        Kind::Choice | Kind::Syslog if text.is_empty() => Ok(Value::Nothing),
         Kind::Choice => choice(setting, text),
         Kind::Class => class(setting, text, false),
         Kind::Log => Ok(log(setting, text)),
@@ -151,6 +153,9 @@ fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
         (Kind::Bool, Json::Bool(truth)) => Ok(Value::Bool(*truth)),
         (kind, Json::Bool(truth)) if is_number(kind) => {
             parse_text(setting, if *truth { "1" } else { "0" })
+        }
+        (kind, Json::Bool(false)) if kind.is_list() && kind != Kind::Addresses => {
+            parse_list(setting, &[])
         }
         (Kind::Choice, Json::Bool(truth)) => choice(setting, &truth.to_string()),
         (Kind::Mode, Json::Number(number)) => mode_number(number.as_i64(), &number.to_string()),
@@ -214,7 +219,8 @@ fn texts(items: &[Json]) -> Result<Vec<String>, BadValue> {
 fn parse_list(setting: &Setting, texts: &[String]) -> Result<Value, BadValue> {
     match setting.kind {
         Kind::Pairs => {
-            texts.iter().map(|text| pair(text)).collect::<Result<_, _>>().map(Value::Pairs)
+            let texts = texts.iter().filter(|text| !text.trim().is_empty());
+            texts.map(|text| pair(text)).collect::<Result<_, _>>().map(Value::Pairs)
         }
         Kind::Addresses => addresses(texts),
         Kind::Networks => networks(&split(texts, setting.separator)),

@@ -18,6 +18,17 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Whether the settings name a user and a group that exist: all that can be told without being
+    /// root.
+    ///
+    /// # Errors
+    /// When there is no such user or group.
+    pub fn look_up(config: &Config) -> Result<(), BootError> {
+        config.user.as_deref().map(find_user).transpose()?;
+        config.group.as_deref().map(find_group).transpose()?;
+        Ok(())
+    }
+
     /// Whom the settings name; `None` when that is who this process is.
     ///
     /// # Errors
