@@ -62,7 +62,11 @@ def logger(cfg: Any) -> Any:
     global _logger
     if _logger is None:
         try:
-            _logger = cfg.logger_class(cfg)
+            made = cfg.logger_class
+            # As Gunicorn lets a logger prepare itself.
+            if hasattr(made, "install"):
+                made.install()
+            _logger = made(cfg)
         except (Exception, SystemExit) as error:
             raise _wrong(error) from error
         _native.set_log(_log_fd, _config.get("log_format") == "json", _sink())

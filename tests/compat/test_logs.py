@@ -161,7 +161,7 @@ def test_the_pid_of_an_entry_is_that_of_the_process_it_is_about(logged):
 
 
 def test_a_worker_that_hangs_is_named(project):
-    project.write("app.py", "import time\ndef app(environ, start_response):\n    time.sleep(60)\n")
+    project.write("app.py", "import threading\ndef app(environ, start_response):\n    threading.Event().wait()\n")
     server = project.start("--workers", "1", "--timeout", "1")
     (worker,) = server.workers()
     wire = Wire(server.connect())
