@@ -94,7 +94,7 @@ serve: $(VENV)/.release $(VENV)/.examples
 
 # --- checking -------------------------------------------------------------------------------------
 
-test: test-rust test-loom test-python test-oracle
+test: test-rust test-loom test-python
 
 test-rust: $(VENV)/.created
 	@echo '== Rust tests'
@@ -115,10 +115,12 @@ test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
-# The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt.
+# The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
+# more: a signal that Gunicorn loses while it boots is its own.
 test-oracle: $(VENV)/.tests $(VENV)/.examples
 	@echo '== compatibility tests against Gunicorn'
-	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS)
+	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS) || \
+	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS) --last-failed
 
 # Its own environment and downloads lie in target/oracle. nginx, if there is one, serves the proxy tests.
 test-suites: $(VENV)/.built

@@ -5,6 +5,8 @@ What Gunicorn pins inside its process (`test_asgi_keepalive_background`, `test_a
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from support.project import Project
 from support.server import IS_ORACLE, Server
@@ -126,8 +128,9 @@ def test_a_body_of_which_only_a_part_came_is_never_read_as_a_request(server, pro
     wire.send(request("/early", "Content-Length: 60", method="POST") + b"hello")
     if IS_ORACLE:  # it does not wait for the rest before it calls the application
         assert wire.read_answer().status == 200
-    wire.send(request("/smuggled"))
-    wire.half_close()
+    with suppress(OSError):  # it may be closed already
+        wire.send(request("/smuggled"))
+        wire.half_close()
     assert b"200" not in wire.read_to_end()
     assert "called /smuggled" not in project.words()
 
