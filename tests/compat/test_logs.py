@@ -418,6 +418,31 @@ def test_both_logs_are_json(logged):
 
 
 @pytest.mark.indrik_only
+def test_what_hooks_log_is_json_too(logged):
+    import json
+
+    logged.config("""
+        log_format = "json"
+        workers = 1
+
+        def post_fork(server, worker):
+            worker.log.info("forked as %s", worker.age)
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                worker.log.exception("went wrong")
+    """)
+    server = logged.start()
+    (worker,) = server.workers()
+    server.wait_for_log("went wrong")
+    entries = [json.loads(line) for line in server.stderr.lines]
+    (forked,) = [entry for entry in entries if entry["message"].startswith("forked as ")]
+    assert (forked["pid"], forked["level"], forked["log"]) == (worker, "INFO", "error")
+    (wrong,) = [entry for entry in entries if entry["message"] == "went wrong"]
+    assert wrong["details"].endswith("ZeroDivisionError: division by zero")
+
+
+@pytest.mark.indrik_only
 def test_json_is_valid_whatever_a_client_sends(logged):
     import json
 

@@ -425,6 +425,33 @@ def test_a_configuration_may_change_at_hup(logged):
     wait_for(logged.directory / "new.txt", "Shutting down: Master")
 
 
+@pytest.mark.parametrize("worker_class", ["gthread", "gevent"])
+def test_threads_and_greenlets_write_their_lines(logged, worker_class):
+    logged.config(FILES + f"workers = 1\nthreads = 4\nworker_class = {worker_class!r}\n")
+    server = logged.start()
+    (worker,) = server.workers()
+    wires = [Wire(server.connect()) for _ in range(8)]
+    for number, wire in enumerate(wires):
+        wire.send(f"GET /number/{number} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+    for wire in wires:
+        assert wire.read_answer().status == 200
+    path = logged.directory / "access.txt"
+    poll(lambda: path.exists() and path.read_text().count("\n") >= 8, "eight lines")
+    lines = re.findall(r'(?m)^(\d+) INFO gunicorn.access: .*"GET /number/(\d+) HTTP', path.read_text())
+    assert sorted(lines) == sorted((str(worker), str(number)) for number in range(8))
+
+
+@pytest.mark.indrik_only
+def test_paths_are_left_out_of_a_python_log_as_well(logged):
+    logged.config(FILES + "workers = 1\naccess_log_exclude = ['/health', '/static/*']\n")
+    server = logged.start()
+    for target in ("/health?x", "/static/a/b", "/healthz", "/last"):
+        get(server, target)
+    path = logged.directory / "access.txt"
+    wait_for(path, '"GET /last ')
+    assert re.findall(r'"GET (\S+) HTTP', path.read_text()) == ["/healthz", "/last"]
+
+
 @pytest.mark.parametrize("interface", ["wsgi", "asgi"])
 def test_every_request_has_one_line(logged, interface):
     logged.config(FILES + f"workers = {1 if os.cpu_count() == 1 else 2}\n")
