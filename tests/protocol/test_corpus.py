@@ -81,7 +81,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Results
 def send_all(settings: str, directory: Path) -> dict[str, Results]:
     """Start a server with these settings and send it all their cases."""
     config = directory / "gunicorn.conf.py"
-    config.write_text("".join(f"{key} = {value!r}\n" for key, value in json.loads(settings).items()))
+    values = {key: as_written(value) for key, value in json.loads(settings).items()}
+    config.write_text("".join(f"{key} = {value!r}\n" for key, value in values.items()))
     # Gunicorn needs a thread for each request that is not complete.
     options = ["--worker-class", "gthread", "--threads", "400" if IS_ORACLE else "4", "--workers", "1"]
     log_directory = directory / "log"
@@ -98,6 +99,11 @@ def send_all(settings: str, directory: Path) -> dict[str, Results]:
     for (name, at), held in cuts.items():
         found[name].cuts[at] = held.outcome()
     return found
+
+
+def as_written(value: Any) -> Any:
+    """A list as a configuration file has it."""
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def wait_until_served(server: Server) -> None:
