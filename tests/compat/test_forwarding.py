@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from support.configured import configured as configured
-from support.server import IS_ORACLE, free_port
+from support.server import IS_ORACLE, free_port, poll
 from support.wire import Wire
 
 
@@ -80,6 +81,21 @@ class TestScheme:
         server = start("wsgi_app:app", "--access-logfile", "-", "--access-logformat", "seen %({wsgi.url_scheme}e)s")
         seen(connect(server), "X-Forwarded-Proto: https")
         server.wait_for_access_line("^seen https$")
+
+
+def test_a_reload_changes_who_is_believed(start, connect, tmp_path):
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text("threads = 2\nforwarded_allow_ips = '10.0.0.1'\n")
+    server = start("wsgi_app:app", "-c", str(config))
+    assert scheme(connect(server), "X-Forwarded-Proto: https") == "http"
+    config.write_text("threads = 2\nforwarded_allow_ips = '127.0.0.1'\n")
+    server.signal(signal.SIGHUP)
+
+    def is_believed() -> bool:
+        with Wire(server.connect()) as wire:
+            return scheme(wire, "X-Forwarded-Proto: https", "Connection: close") == "https"
+
+    poll(is_believed, "the new settings", 20)
 
 
 class TestScriptName:

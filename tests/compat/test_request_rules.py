@@ -145,6 +145,12 @@ class TestUnderscores:
         environ = seen(connect(configured()), "X_A: forged", "X-A: true")
         assert environ["HTTP_X_A"] == "true"
 
+    @pytest.mark.parametrize("header_map, kept", [("drop", False), ("dangerous", True)])
+    def test_the_same_holds_for_asgi(self, configured, connect, header_map, kept):
+        server = configured(app="asgi_app:app", interface="asgi", worker_class="asgi", threads=1, header_map=header_map)
+        names = [name for name, _ in seen(connect(server), "X_A: forged", "X-A: true")["headers"]]
+        assert ("x_a" in names, "x-a" in names) == (kept, True)
+
     @pytest.mark.indrik_only
     def test_dropping_is_logged_once_for_each_name(self, start, connect):
         server = start("wsgi_app:app")
