@@ -27,6 +27,10 @@ KWARGS_HONOURED = {"loop": "asgi_loop", "lifespan": "asgi_lifespan", "root_path"
 KWARGS_MOOT = {"http", "ws", "app", "interface"}
 """What of it makes no difference: the front speaks HTTP and WebSocket itself."""
 
+Row = tuple[str, str, str, bool, bool]
+"""What the table says of a class: kind, remark, event loop, whether it cancels the coroutine of a client
+that has gone, and whether it takes the client's address from X-Forwarded-For."""
+
 _LOOPS = ("auto", "asyncio", "uvloop")
 _LIFESPANS = ("auto", "on", "off")
 _FROM_OBJECT = frozenset(vars(object)) - {"__init__", "__new__"}
@@ -57,7 +61,7 @@ def settle(config: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _settle_custom(config: dict[str, Any], name: str, notes: list[str]) -> tuple[str, str, str, bool]:
+def _settle_custom(config: dict[str, Any], name: str, notes: list[str]) -> Row:
     given = _class_of(config, name)
     base, row = _nearest(given, name)
     kind = row[0]
@@ -72,15 +76,20 @@ def _settle_custom(config: dict[str, Any], name: str, notes: list[str]) -> tuple
             f"worker_class {name!r}: its own {', '.join(overridden)} {'is' if len(overridden) == 1 else 'are'} not "
             "run; what must happen in each worker belongs into the hooks post_fork or post_worker_init"
         )
+    if row[4] and config["real_ip_header"] == "off":
+        notes.append(
+            f"worker_class {name!r}: Uvicorn takes the client's address from X-Forwarded-For of trusted proxies; "
+            "set real_ip_header = 'x-forwarded-for' for the same here"
+        )
     kwargs = getattr(given, "CONFIG_KWARGS", None)
     if isinstance(kwargs, dict) and kind == "asgi":
         _settle_kwargs(config, name, kwargs, notes)
     return row
 
 
-def _settle_loop(config: dict[str, Any], row: tuple[str, str, str, bool]) -> None:
+def _settle_loop(config: dict[str, Any], row: Row) -> None:
     """What the class of that name does without being told."""
-    _, _, loop, cancels = row
+    _, _, loop, cancels, _ = row
     if loop and config["asgi_loop"] == "auto":
         config["asgi_loop"] = loop
     if not cancels:
@@ -159,7 +168,7 @@ def _entry_point(name: str) -> Any:
     raise LoadError("config", f"worker_class {name!r}: {package!r} has no worker class {wanted!r}", _hint())
 
 
-def _nearest(given: type, name: str) -> tuple[type, tuple[str, str, str, bool]]:
+def _nearest(given: type, name: str) -> tuple[type, Row]:
     """The first of its bases that the table knows, with its row."""
     for base in given.__mro__:
         # What a class of Gunicorn's is derived from here is our stand-in for it.

@@ -32,6 +32,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         "lifespan": state["started"],
         "root_path": scope["root_path"],
         "cancelled": state["cancelled"],
+        "client": scope["client"][0],
+        "scheme": scope["scheme"],
     }
     body = json.dumps(found).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

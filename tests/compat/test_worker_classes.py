@@ -409,11 +409,18 @@ class TestInterfaces:
         assert found["loop"] == loop
         assert found["lifespan"] is True
 
+    def test_uvicorn_s_classes_see_the_client_behind_a_trusted_proxy(self, start, connect):
+        server = start("class_asgi_app:app", "-k", "uvicorn.workers.UvicornWorker", "-w", "1")
+        answer = connect(server).get("/", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https")
+        found = json.loads(answer.body)
+        assert (found["client"], found["scheme"]) == ("203.0.113.7", "https")
+
     def test_a_subclass_of_uvicorn_s_has_its_config_kwargs_honoured(self, start, connect):
         server = start("class_asgi_app:app", "-k", "class_uvicorn.OwnWorker", "-w", "1")
         found = seen(connect, server, "/")
         assert (found["loop"], found["lifespan"], found["root_path"]) == ("asyncio", False, "/mounted")
         server.wait_for_log("ws_ping_interval=5 has no effect")
+        server.wait_for_log("set real_ip_header")
 
     def test_fastapi_runs_under_uvicorn_s_class(self, start, connect):
         server = start("class_fastapi:app", "-k", "uvicorn.workers.UvicornWorker", "-w", "1")

@@ -17,6 +17,9 @@ use super::worker_class;
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
 
+/// The choice of `real_ip_header` that Uvicorn's worker classes stand for.
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// One setting's value, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
@@ -80,6 +83,7 @@ pub fn settle(launch: &Launch, file: Option<&ConfigFileValues>) -> Settlement {
     for entry in gathered.layers.into_iter().flat_map(|layer| layer.entries) {
         settlement.put(entry);
     }
+    settlement.follow_class();
     settlement.tell_what_has_no_effect();
     settlement
 }
@@ -93,6 +97,20 @@ impl Settlement {
     fn put_default(&mut self, setting: &'static Setting) {
         let value = value::default(setting).expect("tested: every default is valid");
         self.values.insert(setting.name, Settled { value, origin: Origin::Default });
+    }
+
+    /// What a worker class of that name does unless a setting says otherwise.
+    fn follow_class(&mut self) {
+        let sees = match self.get("worker_class").map(|settled| &settled.value) {
+            Some(Value::Class(spec)) => worker_class::sees_through_proxies(&spec.name),
+            _ => false,
+        };
+        if let Some(settled) = self.values.get_mut("real_ip_header")
+            && sees
+            && settled.origin == Origin::Default
+        {
+            settled.value = Value::Text(X_FORWARDED_FOR.to_owned());
+        }
     }
 
     /// `None` in a file brings the default back, under the file's name.

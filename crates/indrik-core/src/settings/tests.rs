@@ -303,6 +303,15 @@ fn classes_and_hooks_are_known_by_name_and_kept_by_python() {
 }
 
 #[test]
+fn uvicorn_s_classes_see_through_proxies_unless_told_otherwise() {
+    let real_ip = |flags: &[(&str, &[&str])]| config(&with_flags(flags), &file(&[])).real_ip_header;
+    let class: (&str, &[&str]) = ("worker_class", &["uvicorn.workers.UvicornWorker"]);
+    assert_eq!(real_ip(&[class]), RealIpHeader::XForwardedFor);
+    assert_eq!(real_ip(&[class, ("real_ip_header", &["off"])]), RealIpHeader::Off);
+    assert_eq!(real_ip(&[("worker_class", &["asgi"])]), RealIpHeader::Off);
+}
+
+#[test]
 fn permissions_are_octal_as_text_and_as_they_are_as_numbers() {
     let umask = |value: Json| config(&launch(), &file(&[("umask", value)])).umask;
     assert_eq!(umask(json!("022")), 0o22);

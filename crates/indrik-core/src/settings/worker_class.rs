@@ -18,6 +18,9 @@ pub struct KnownClass {
     pub event_loop: &'static str,
     /// Whether the class of that name cancels the coroutine of a client that has gone.
     pub cancels: bool,
+    /// Whether the class of that name takes the client's address from `X-Forwarded-For`, if a
+    /// trusted proxy sent that.
+    pub sees_through_proxies: bool,
 }
 
 const NO_TORNADO: &str = "Tornado's server is not run: a WSGI application runs as with the class \
@@ -54,7 +57,8 @@ pub static WORKER_CLASSES: &[KnownClass] = &[
         ],
         WorkerClass::Asgi,
     )
-    .on(""),
+    .on("")
+    .behind_proxies(),
     row(
         &[
             "uvicorn.workers.UvicornH11Worker",
@@ -63,7 +67,8 @@ pub static WORKER_CLASSES: &[KnownClass] = &[
         ],
         WorkerClass::Asgi,
     )
-    .on("asyncio"),
+    .on("asyncio")
+    .behind_proxies(),
     row(
         &["aiohttp", "aiohttp.GunicornWebWorker", "aiohttp.worker.GunicornWebWorker"],
         WorkerClass::Aiohttp,
@@ -77,12 +82,16 @@ pub static WORKER_CLASSES: &[KnownClass] = &[
 ];
 
 const fn row(names: &'static [&'static str], kind: WorkerClass) -> KnownClass {
-    KnownClass { names, kind, note: "", event_loop: "", cancels: true }
+    KnownClass { names, kind, note: "", event_loop: "", cancels: true, sees_through_proxies: false }
 }
 
 impl KnownClass {
     const fn noting(self, note: &'static str) -> Self {
         Self { note, ..self }
+    }
+
+    const fn behind_proxies(self) -> Self {
+        Self { sees_through_proxies: true, ..self }
     }
 
     /// Another project's worker class: its choice of a loop, and it never cancels.
@@ -124,6 +133,11 @@ pub(super) fn by_name(name: &str) -> Option<WorkerClass> {
         Found::Custom => Some(WorkerClass::Custom),
         Found::Unknown(_) => None,
     }
+}
+
+/// Whether the class of that name takes the client's address from `X-Forwarded-For` by itself.
+pub(super) fn sees_through_proxies(name: &str) -> bool {
+    matches!(KnownClass::find(name), Found::Known(row) if row.sees_through_proxies)
 }
 
 /// The names without dots, for messages.
