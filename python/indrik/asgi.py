@@ -17,7 +17,9 @@ Message = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
 
 #: Seconds between two signs of life of the loop.
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS_MAX = 1.0
+#: As many fall into a `timeout` that is so short that one a second would be few.
+HEARTBEATS_IN_TIMEOUT = 4
 #: Seconds that the application's tasks get to end after they were cancelled at the exit.
 CANCEL_SECONDS_MAX = 5.0
 LOOPS = ("auto", "asyncio", "uvloop")
@@ -111,9 +113,12 @@ def _serve_on(
         hooks["gone"] = lambda exchange: loop.call_later(grace, exchange.give_up)
     server = _native.AsgiServer(channel, app, loop, options, hooks)
 
+    timeout = options.get("timeout") or HEARTBEAT_SECONDS_MAX * HEARTBEATS_IN_TIMEOUT
+    beat_seconds = min(HEARTBEAT_SECONDS_MAX, timeout / HEARTBEATS_IN_TIMEOUT)
+
     def beat() -> None:
         channel.heartbeat()
-        loop.call_later(HEARTBEAT_SECONDS, beat)
+        loop.call_later(beat_seconds, beat)
 
     beat()
     loop.add_reader(server.fileno(), server.on_wake)

@@ -48,8 +48,10 @@ if TYPE_CHECKING:
             """It has happened."""
 
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS_MAX = 1.0
 """Between two signs of life of the hub. It shows none while a request blocks it."""
+HEARTBEATS_IN_TIMEOUT = 4
+"""As many fall into a `timeout` that is so short that one a second would be few."""
 PAUSE_SECONDS_MAX = 1.0
 """A response that waits for its client looks again by itself after this time."""
 BATCH_REQUESTS_MAX = 64
@@ -123,6 +125,8 @@ class Loop:
 
         self._hub = hub
         self._channel = channel
+        timeout = options["timeout"] or HEARTBEAT_SECONDS_MAX * HEARTBEATS_IN_TIMEOUT
+        self._beat_seconds = min(HEARTBEAT_SECONDS_MAX, timeout / HEARTBEATS_IN_TIMEOUT)
         self._waiting: dict[int, Event] = {}
         self._over = hub.event()
         self._failure: BaseException | None = None
@@ -131,7 +135,7 @@ class Loop:
     def run(self) -> None:
         """Serves; to be called on the main greenlet."""
         self._channel.heartbeat()
-        self._hub.every(HEARTBEAT_SECONDS, self._channel.heartbeat)
+        self._hub.every(self._beat_seconds, self._channel.heartbeat)
         self._hub.watch(self._server.fileno(), self._on_wake)
         self._hub.soon(self._turn)
         self._over.wait(None)
