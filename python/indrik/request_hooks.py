@@ -6,13 +6,13 @@ The native server makes these calls only when a configuration asks for one of th
 from __future__ import annotations
 
 import io
-import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from indrik.facade.http.message import Request
 from indrik.facade.http.wsgi import Response
+from indrik.facade.util import unquote_to_wsgi_str
 
 Hook = Callable[..., Any]
 
@@ -25,7 +25,6 @@ class RequestHooks:
         self._pre = pre
         self._post = post
         self._access = access
-        self._numbers = itertools.count(1)
 
     def request(
         self,
@@ -40,10 +39,18 @@ class RequestHooks:
         """The object that hooks see. ``headers`` with names in upper case; ``version`` is 10 or 11."""
         return Request.received(method, target, version, headers, peer, scheme, io.BytesIO() if body is None else body)
 
-    def before(self, req: Request) -> None:
-        """Before the application is called. What it raises is answered as 500."""
-        if self._pre is not None:
-            self._pre(self._worker, req)
+    def before(self, req: Request) -> bool:
+        """Before the application is called; whether the hook has changed the request. What it raises is
+        answered as 500."""
+        if self._pre is None:
+            return False
+        seen = _contents(req)
+        self._pre(self._worker, req)
+        return _contents(req) != seen
+
+    def change(self, req: Request, environ: dict[str, Any]) -> None:
+        """Puts the changes of the hook into the environ."""
+        change_environ(req, environ)
 
     def after(
         self,
@@ -113,6 +120,30 @@ def _response(
     if status is not None:
         resp.status_code = int(status[:3]) if isinstance(status, str) else int(status)
     return resp
+
+
+def _contents(req: Request) -> tuple[Any, ...]:
+    """What the environ is made of."""
+    return req.method, req.uri, req.path, req.query, req.scheme, tuple(req.headers)
+
+
+def change_environ(req: Request, environ: dict[str, Any]) -> None:
+    """Makes an environ say what the request now says."""
+    environ["REQUEST_METHOD"] = req.method
+    environ["RAW_URI"] = req.uri
+    environ["QUERY_STRING"] = req.query
+    environ["wsgi.url_scheme"] = req.scheme
+    environ["PATH_INFO"] = unquote_to_wsgi_str(req.path).removeprefix(environ.get("SCRIPT_NAME", ""))
+    for name in [name for name in environ if name.startswith("HTTP_")]:
+        del environ[name]
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        environ.pop(name, None)
+    for name, value in req.headers:
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        joiner = "; " if key == "HTTP_COOKIE" else ","
+        environ[key] = f"{environ[key]}{joiner}{value}" if key in environ else value
 
 
 def _environ(req: Request) -> dict[str, Any]:

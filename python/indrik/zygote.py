@@ -38,11 +38,17 @@ _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIG
 def main(fd: int) -> None:
     """Serves the supervisor on the inherited socket until it says so or has gone."""
     # A terminal or a service manager signals the whole group; when to leave is the supervisor's word.
+    # Handled, not ignored: a program that a hook or the application starts would inherit that.
     for name in _IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+        signal.signal(getattr(signal, name), _do_nothing)
+        signal.siginterrupt(getattr(signal, name), False)
     os.set_inheritable(fd, False)
     facade.install()
     Zygote(connect(fd)).serve()
+
+
+def _do_nothing(_number: int, _frame: Any) -> None:
+    return
 
 
 class Zygote:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -215,6 +216,35 @@ class TestObjects:
             "ppid": 0, "seen": True, "nr": 1, "status": "201 Made", "sent": 5, "path": "/a b",
             "headers": [("Content-Length", "5"), ("X-One", "1")],
         }  # fmt: skip
+
+    def test_pre_request_may_change_the_request(self, project: Project) -> None:
+        project.config(
+            """
+def pre_request(worker, req):
+    if req.path.startswith("/shop/"):
+        req.path = req.path[len("/shop"):]
+        req.headers = [pair for pair in req.headers if pair[0] != "X-SECRET"]
+        req.headers.append(("X-ADDED", "yes"))
+        req.query = "changed=1"
+"""
+        )
+        project.write(
+            "app.py",
+            """
+            def app(environ, start_response):
+                names = ["PATH_INFO", "QUERY_STRING", "HTTP_X_SECRET", "HTTP_X_ADDED", "HTTP_X_OTHER", "CONTENT_LENGTH"]
+                body = " ".join(environ.get(name, "-") for name in names).encode()
+                start_response("200 OK", [("Content-Length", str(len(body)))])
+                return [body]
+            """,
+        )
+        server = project.start("--workers", "1")
+        headers = ("X-Secret: 1", "X-Other: 2", "Connection: close")
+        with Wire(server.connect()) as wire:
+            answer = wire.get("/shop/a%20b", *headers, method="POST", body=b"four")
+            assert answer.text == "/a b changed=1 - yes 2 4"
+        with Wire(server.connect()) as wire:
+            assert wire.get("/other?b=c", *headers).text == "/other b=c 1 - 2 -"
 
     @pytest.mark.parametrize("count", [2, 3, 4])
     def test_post_request_may_have_two_three_or_four_parameters(self, project: Project, count: int) -> None:
@@ -457,6 +487,23 @@ class TestLivesOn:
             assert len([title for title in server.titles() if title.startswith("indrik: zygote")]) == 2
         assert server.stop() == 0
         assert len(calls(project, "on_exit")) == 1
+
+    def test_a_program_that_a_hook_starts_can_be_ended_by_signals(self, project: Project) -> None:
+        project.config(
+            """
+            import subprocess
+            from recorder import record
+
+            def when_ready(server):
+                helper = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+                server.helper = helper
+                record(f"helper {helper.pid}")
+            """
+        )
+        project.start("--workers", "1")
+        (pid,) = [int(words.split()[1]) for words in project.words() if words.startswith("helper")]
+        os.kill(pid, signal.SIGTERM)
+        poll(lambda: not Path(f"/proc/{pid}/exe").exists(), "the end of the helper")
 
 
 class TestServerName:

@@ -65,12 +65,20 @@ impl Watched {
         Ok(Self { hooks: hooks.clone_ref(py), request, began: Instant::now() })
     }
 
-    /// `pre_request`.
+    /// `pre_request`; whether it has changed the request.
     ///
     /// # Errors
     /// What the hook raises.
-    pub(crate) fn before(&self, py: Python<'_>) -> PyResult<()> {
-        self.hooks.call_method1(py, "before", (&self.request,)).map(drop)
+    pub(crate) fn before(&self, py: Python<'_>) -> PyResult<bool> {
+        self.hooks.call_method1(py, "before", (&self.request,))?.is_truthy(py)
+    }
+
+    /// Puts what the hook has changed into the environ.
+    ///
+    /// # Errors
+    /// When what it left cannot be put there.
+    pub(crate) fn change(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
+        self.hooks.call_method1(py, "change", (&self.request, environ)).map(drop)
     }
 
     /// `post_request`, and the access log. `environ` is `None` when none was made.

@@ -192,7 +192,7 @@ impl Exchange {
         // Not held while the hook runs: it is the application's code.
         let watched = self.state.get()?.watched.take();
         let Some(watched) = watched else { return Ok(()) };
-        let result = watched.before(py);
+        let result = watched.before(py).map(drop);
         self.state.get()?.watched = Some(watched);
         result
     }

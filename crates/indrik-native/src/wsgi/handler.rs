@@ -152,6 +152,8 @@ pub(crate) struct Handler {
 struct Told {
     watched: Watched,
     environ: Option<Py<PyDict>>,
+    /// The hook before the application has changed the request.
+    changed: bool,
 }
 
 impl Handler {
@@ -227,13 +229,17 @@ impl Handler {
         if let Some(hooks) = &self.hooks {
             let body = input.as_ref().map(|input| input.as_any());
             let watched = Watched::new(py, hooks, head, body)?;
-            told.insert(Told { watched, environ: None }).watched.before(py)?;
+            let told = told.insert(Told { watched, environ: None, changed: false });
+            told.changed = told.watched.before(py)?;
         }
         let hints = self.callables.early_hints.bind(py);
         let Ok(environ) = self.environs.build(py, head, input, hints)? else {
             return Err(outside_prefix(&self.environs, head));
         };
         if let Some(told) = told {
+            if told.changed {
+                told.watched.change(py, &environ)?;
+            }
             told.environ = Some(environ.clone().unbind());
         }
         let result = {
