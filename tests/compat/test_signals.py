@@ -47,8 +47,8 @@ def test_every_signal_that_is_acted_on_is_named_in_the_log(project):
 
 def test_ttou_never_takes_the_last_worker(project):
     server = project.start("--workers", "1")
-    for _ in range(3):
-        server.signal(signal.SIGTTOU)
+    server.signal(signal.SIGTTOU)
+    server.wait_for_log("Handling signal: ttou")
     server.signal(signal.SIGTTIN)
     poll(lambda: len(server.workers()) == 2, "the second worker")
     assert answer(server)

@@ -39,6 +39,8 @@ class Upgrade:
         self.server: Server = project.start(*arguments, **options)
         self.server.clean_stop = False
         self.old = self.server.process.pid
+        # Gunicorn's worker may be there and not have read the application yet.
+        assert self.answers(1) == {"old"}
 
     def begin(self, text: str = "new") -> int:
         self.project.write("app.py", APP.format(text=text))
@@ -119,6 +121,19 @@ def test_a_new_one_that_cannot_start_leaves_the_old_one_as_it_was(upgrade, famil
     upgrade.end_old()
     upgrade.server.wait_for_log("Master has been promoted.")
     assert upgrade.answers() == {"new"}
+
+
+def test_an_old_one_that_is_killed_is_replaced_at_once(upgrade, family, project):
+    new = upgrade.begin()
+    upgrade.server.signal(signal.SIGKILL)
+    upgrade.server.process.wait()
+    poll(lambda: (project.directory / "pid").read_text() == f"{new}\n", "the promotion", 20)
+    if IS_ORACLE:
+        # Its workers look for their parent now and then.
+        poll(lambda: upgrade.answers() == {"new"}, "the end of the old workers", 40)
+    assert upgrade.answers() == {"new"}
+    os.kill(new, signal.SIGTERM)
+    family.all_gone()
 
 
 @pytest.mark.indrik_only
@@ -236,11 +251,11 @@ def test_the_other_one_may_be_gunicorn(project, family, old_one):
     server.command = [sys.executable, str(launcher), *server.command[len(COMMAND) :]]
     server.environment |= project.environment
     server.start()
-    poll(lambda: (project.directory / "pid").exists() and family.children(server.process.pid), "the server", 20)
+    poll(lambda: (project.directory / "pid").exists() and family.workers(server.process.pid), "a worker", 20)
+    assert get(server) == old_one
     other = {"gunicorn": "indrik", "indrik": "gunicorn"}[old_one]
     kind.write_text(other)
     project.write("app.py", APP.format(text=other))
-    poll(lambda: family.workers(server.process.pid), "a worker", 20)
     server.signal(signal.SIGUSR2)
     new = family.pid_in("pid.2")
     server.wait_for_log("Booting worker with pid.*", 20)

@@ -1,9 +1,13 @@
 //! The pid file: says where the supervisor is, and keeps a second one from starting beside it.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::BootError;
+
+/// The file's permissions: Gunicorn's.
+const MODE: u32 = 0o644;
 
 /// Written at start, removed when dropped.
 #[derive(Debug)]
@@ -76,9 +80,12 @@ fn write(path: &Path, pid: u32) -> io::Result<()> {
     name.push(format!(".{pid}.tmp"));
     let draft = PathBuf::from(name);
     std::fs::write(&draft, format!("{pid}\n"))?;
-    std::fs::rename(&draft, path).inspect_err(|_| {
-        let _ = std::fs::remove_file(&draft);
-    })
+    // Whoever wants to signal the server may read it, whatever the umask says.
+    std::fs::set_permissions(&draft, PermissionsExt::from_mode(MODE))
+        .and_then(|()| std::fs::rename(&draft, path))
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&draft);
+        })
 }
 
 #[cfg(test)]

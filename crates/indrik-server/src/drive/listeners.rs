@@ -91,7 +91,9 @@ impl Listeners {
             let bound = boot::bind(&BindAddress::Fd { fd: socket.fd }, manner)?;
             self.add(bound, None, Source::Given)?;
         }
-        if let Some(partner) = inheritance.partner.as_ref().filter(|_| !self.given) {
+        // A server whose workers bind for themselves (Gunicorn's reuse_port) passes none.
+        let partner = inheritance.partner.as_ref().filter(|partner| !partner.fds.is_empty());
+        if let Some(partner) = partner.filter(|_| !self.given) {
             for fd in &partner.fds {
                 let bound = boot::take_over(*fd)?;
                 let address = bind.iter().find(|address| is_at(&bound.listener, address));
