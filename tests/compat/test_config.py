@@ -451,6 +451,12 @@ class TestLookingWithoutServing:
         assert names == sorted(names)
         assert len(names) >= 120
 
+    def test_print_config_shows_what_defaults_come_to(self, here):
+        settings = here.printed()
+        assert settings["chdir"] == str(here.path)
+        assert settings["default_proc_name"] == "main:app"
+        assert int(settings["workers"]) >= 1
+
     def test_print_config_loads_the_application_too(self, here):
         here.write("main.py", "1 / 0")
         outcome = here.run("--print-config", "main:app")

@@ -23,7 +23,7 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
         print_error(&format!("indrik: warning: {notice}\n"));
     }
     if config.print_config {
-        print(&render::values(&settle(launch, Some(&file))));
+        print(&render::values(&settle(launch, Some(&file)), &config));
     }
     for notice in rehearsal.load(&config)?.notices {
         print_error(&format!("indrik: warning: {notice}\n"));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::config::Config;
 use super::problem::Problem;
 use super::python;
 use super::resolve::{Settled, Settlement};
@@ -77,15 +78,21 @@ fn explained(setting: &Setting, settled: &Settled) -> String {
     out
 }
 
-/// What `--print-config` prints: a line for each setting, in Gunicorn's form.
-pub fn values(settlement: &Settlement) -> String {
+/// What `--print-config` prints: a line for each setting, in Gunicorn's form. What a default depends
+/// on is settled: the number of workers, the directory, the name.
+pub fn values(settlement: &Settlement, config: &Config) -> String {
     let mut settings: Vec<&Setting> = SETTINGS.iter().collect();
     settings.sort_by_key(|setting| setting.name);
     let width = settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
     let mut out = String::new();
     for setting in settings {
         if let Some(settled) = settlement.get(setting.name) {
-            let value = python::shown(&settled.value);
+            let value = match setting.name {
+                "workers" => config.workers.to_string(),
+                "chdir" => config.chdir.display().to_string(),
+                "default_proc_name" => config.default_proc_name.clone().unwrap_or_default(),
+                _ => python::shown(&settled.value),
+            };
             push(&mut out, format_args!("{:width$} = {value}\n", setting.name));
         }
     }
