@@ -42,6 +42,25 @@ class TestFolding:
         assert ask(connect(configured(permit_obsolete_folding=True)), name).status == 400
 
 
+@pytest.mark.indrik_only
+@pytest.mark.parametrize("folding", [False, True])
+def test_a_frame_right_behind_a_handshake_is_not_lost(configured, connect, folding):
+    """A head is held while folding is permitted; what follows a handshake is no head."""
+    server = configured(
+        app="asgi_app:app",
+        interface="asgi",
+        worker_class="asgi",
+        threads=1,
+        permit_obsolete_folding=folding,
+    )
+    handshake = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    handshake += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    wire = connect(server)
+    wire.send(handshake.encode() + b"\x81\x85\0\0\0\0hello")
+    assert wire.read_head().status == 101
+    assert wire.read_exactly(7) == b"\x81\x05hello"
+
+
 class TestSpaceBeforeColon:
     def test_it_is_a_400(self, configured, connect):
         assert ask(connect(configured()), "X-A : one").status == 400

@@ -34,6 +34,17 @@ class TestSlowClients:
         left = wire.read_to_end()
         assert left == b"" or left.startswith(b"HTTP/1.1 408 ")
 
+    def test_the_head_of_the_next_request_has_time_while_one_is_served(self, start, connect, gate: Gate):
+        server = start("wsgi_app:app", "--threads", "2", "--workers", "1", "--header-read-timeout", "1")
+        half = "GET /hello HTTP/1.1\r\nHost: t\r\nX-Slow: "
+        served, waiting = connect(server), connect(server)
+        served.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n{half}")
+        gate.arrived()
+        waiting.send(half)
+        assert waiting.read_to_end() == b""
+        gate.release()
+        assert served.read_answer().status == 200
+
     def test_a_client_that_says_nothing_is_cut_off(self, wire):
         left = wire.read_to_end()
         assert left == b"" or left.startswith(b"HTTP/1.1 408 ")

@@ -55,6 +55,12 @@ impl Rewriter {
         !self.held.is_empty()
     }
 
+    /// What is held, for whoever reads the connection from here on.
+    #[must_use]
+    pub fn into_held(self) -> Vec<u8> {
+        self.held
+    }
+
     /// Takes the next bytes from the client, shows the screen what becomes of them, and adds what
     /// it lets pass to `out`.
     ///

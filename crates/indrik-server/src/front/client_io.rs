@@ -139,6 +139,10 @@ impl ClientIo {
     /// From here on the bytes are not HTTP.
     pub(super) fn stop_screening(&mut self) {
         self.screen.stop();
+        if let Some(rewriter) = self.rewriter.take() {
+            let held = rewriter.into_held();
+            self.before = [&self.before[..], &held].concat().into();
+        }
     }
 
     /// Whether the client has closed its direction.
@@ -194,7 +198,8 @@ impl ClientIo {
     fn note(&mut self, verdict: Result<(), Broken>) {
         match verdict {
             Ok(()) if self.screen.is_in_head() || self.is_holding() => {
-                if self.watch.phase() != Phase::Head {
+                // While a request is served, what comes behind it has time.
+                if self.watch.phase() != Phase::Head && !self.watch.is_in_flight() {
                     self.watch.set(Phase::Head);
                 }
             }
