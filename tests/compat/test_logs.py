@@ -251,6 +251,37 @@ def test_usr1_opens_all_files_anew(logged):
     assert "/raise" not in access.with_suffix(".old").read_text()
 
 
+def test_a_reload_takes_other_logs(logged):
+    logged.config("errorlog = 'one.log'\naccesslog = 'a.log'\nworkers = 1\n")
+    server = logged.start()
+    old = server.workers()
+    get(server, "/one")
+    wait_for(logged.directory / "a.log", "/one")
+    logged.config("errorlog = 'two.log'\naccesslog = 'b.log'\naccess_log_format = 'NEW %(r)s'\nworkers = 1\n")
+    server.signal(signal.SIGHUP)
+    poll(lambda: len(server.workers()) == 1 and server.workers() != old, "a new worker")
+    get(server, "/two")
+    get(server, "/raise")
+    wait_for(logged.directory / "b.log", "^NEW GET /two HTTP/1.1$")
+    wait_for(logged.directory / "two.log", "Error handling request GET /raise")
+    assert server.stop() == 0
+    wait_for(logged.directory / "two.log", "Shutting down: Master")
+    assert "/two" not in (logged.directory / "a.log").read_text()
+
+
+@pytest.mark.indrik_only
+def test_a_reload_that_cannot_open_its_log_keeps_the_old_ones(logged):
+    logged.config("errorlog = 'one.log'\naccesslog = 'a.log'\nworkers = 1\n")
+    server = logged.start()
+    (worker,) = server.workers()
+    logged.config("errorlog = 'one.log'\naccesslog = 'missing/b.log'\nworkers = 1\n")
+    server.signal(signal.SIGHUP)
+    wait_for(logged.directory / "one.log", r"\[ERROR\] .*missing/b\.log")
+    get(server, "/still")
+    wait_for(logged.directory / "a.log", "/still")
+    assert server.workers() == [worker]
+
+
 @pytest.mark.parametrize("flag", ["--error-logfile", "--access-logfile"])
 def test_a_log_file_that_cannot_be_written_ends_the_start_with_one_error(logged, flag):
     done = logged.run(flag, "missing/dir/x.log", "--bind", "127.0.0.1:0", "app:app")

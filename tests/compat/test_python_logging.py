@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.project import Project
-from support.server import IS_ORACLE, Server, poll
+from support.server import IS_ORACLE, Server, poll, title_of
 from support.wire import Wire
 
 APP = """
@@ -423,6 +423,52 @@ def test_a_configuration_may_change_at_hup(logged):
     wait_for(logged.directory / "newaccess.txt", "/new")
     assert server.stop() == 0
     wait_for(logged.directory / "new.txt", "Shutting down: Master")
+
+
+@pytest.mark.indrik_only
+def test_a_reload_may_give_the_logs_to_python_and_take_them_back(logged):
+    def reload(config: str) -> None:
+        old = server.workers()
+        logged.config(config)
+        server.signal(signal.SIGHUP)
+        poll(lambda: len(server.workers()) == 1 and server.workers() != old, "a new worker")
+
+    plain = "accesslog = 'plain.txt'\nerrorlog = 'plainerror.txt'\nworkers = 1\n"
+    logged.config(plain)
+    server = logged.start()
+    reload(FILES + plain)
+    get(server, "/python")
+    wait_for(logged.directory / "access.txt", "INFO gunicorn.access: .*/python")
+    server.signal(signal.SIGTTIN)
+    wait_for(logged.directory / "error.txt", "INFO gunicorn.error: Handling signal: ttin")
+    poll(lambda: len(server.workers()) == 2, "two workers")
+    server.signal(signal.SIGTTOU)
+    poll(lambda: len(server.workers()) == 1, "one worker")
+    reload(plain)
+    get(server, "/plain")
+    wait_for(logged.directory / "plain.txt", "/plain")
+    assert server.stop() == 0
+    wait_for(logged.directory / "plainerror.txt", "Shutting down: Master")
+    assert "/plain" not in (logged.directory / "access.txt").read_text()
+
+
+@pytest.mark.indrik_only
+def test_no_entry_is_lost_when_the_process_with_the_logger_dies(logged):
+    logged.config(FILES + "workers = 1\n")
+    server = logged.start()
+    error = logged.directory / "error.txt"
+    wait_for(error, "Booting worker")
+    (zygote,) = [pid for pid in server.processes() if title_of(pid).startswith("indrik: zygote")]
+    os.kill(zygote, signal.SIGKILL)
+    server.wait_for_log(r"\[ERROR\] The zygote of generation 1 died; its workers go on, a new one is started$")
+    again = lambda: [pid for pid in server.processes() if title_of(pid).startswith("indrik: zygote gen")]  # noqa: E731
+    poll(lambda: again() and zygote not in again(), "a new zygote")
+    server.signal(signal.SIGTTIN)
+    poll(lambda: len(server.workers()) == 2, "two workers")
+    everything = lambda: error.read_text() + server.log()  # noqa: E731
+    poll(lambda: "Handling signal: ttin" in everything(), "the entry")
+    server.signal(signal.SIGTTOU)
+    wait_for(error, "Handling signal: ttou$")
 
 
 @pytest.mark.parametrize("worker_class", ["gthread", "gevent"])

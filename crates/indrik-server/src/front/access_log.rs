@@ -12,8 +12,8 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
 use indrik_core::dispatch::Micros;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
 use indrik_core::logs::exclude::Exclude;
@@ -124,7 +124,10 @@ impl AccessLog {
         };
         if let Some(lines) = &entry.log.lines {
             entry.is_excluded = lines.exclude.covers(parts.uri.path());
-            lines.begin(client, parts, &mut entry.early);
+            let (address, port) = shown_client(client, Via::of(parts));
+            let (places, listener) = (&lines.places, client.listener);
+            let seen = Seen { places, parts, listener, client: &address, port };
+            lines.begin(&seen, &mut entry.early);
         }
         Some(Box::new(entry))
     }
@@ -141,21 +144,17 @@ impl Inner {
         let lines = wants_lines.then(|| {
             let form = if outlets.as_json { Form::Json } else { Form::Text };
             let places = Places::new(config, servers.to_vec());
-            Lines::new(config, form, places, output, syslog)
+            let exclude = Exclude::new(&config.access_log_exclude);
+            let lines = Lines::new(&config.access_log_format, form, places);
+            Lines { exclude, output, syslog, ..lines }
         });
         Some(Self { lines, statsd })
     }
 }
 
 impl Lines {
-    fn new(
-        config: &Config,
-        form: Form,
-        places: Places,
-        output: Option<Arc<Output>>,
-        syslog: Option<Arc<Syslog>>,
-    ) -> Self {
-        let mut format = Format::parse(&config.access_log_format);
+    fn new(format: &str, form: Form, places: Places) -> Self {
+        let mut format = Format::parse(format);
         if form == Form::Json {
             format = format.to_json();
         }
@@ -170,18 +169,15 @@ impl Lines {
             wants_response_headers: late.iter().any(is_header),
             late,
             format: format.0,
-            exclude: Exclude::new(&config.access_log_exclude),
+            exclude: Exclude::default(),
             places,
-            output,
-            syslog,
+            output: None,
+            syslog: None,
         }
     }
 
     /// Writes what the request brought.
-    fn begin(&self, client: &Client, parts: &Parts, early: &mut Vec<u8>) {
-        let (address, port) = shown_client(client, Via::of(parts));
-        let listener = client.listener;
-        let seen = Seen { places: &self.places, parts, listener, client: &address, port };
+    fn begin(&self, seen: &Seen<'_>, early: &mut Vec<u8>) {
         early.reserve(256);
         for part in &self.format {
             match part {
@@ -189,7 +185,7 @@ impl Lines {
                 Part::Atom(atom, _) if atom.is_late() => early.push(HOLE),
                 Part::Atom(atom, padding) => {
                     let start = early.len();
-                    render::early(&seen, atom, self.form, early);
+                    render::early(seen, atom, self.form, early);
                     if let Some(padding) = padding {
                         padding.apply(early, start);
                     }
@@ -199,10 +195,10 @@ impl Lines {
     }
 
     /// Writes the headers of the response that the format wants.
-    fn take_headers(&self, response: &Response<Body>, into: &mut Vec<u8>) {
+    fn take_headers(&self, headers: &HeaderMap, into: &mut Vec<u8>) {
         for (atom, _) in &self.late {
             if let Atom::ResponseHeader(name) = atom {
-                render::header(response.headers(), name, self.form, into);
+                render::header(headers, name, self.form, into);
                 into.push(HOLE);
             }
         }
@@ -218,7 +214,7 @@ impl Entry {
         if let Some(lines) = &log.lines
             && lines.wants_response_headers
         {
-            lines.take_headers(response, &mut self.response_headers);
+            lines.take_headers(response.headers(), &mut self.response_headers);
         }
         self
     }
@@ -290,4 +286,93 @@ impl Entry {
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use indrik_core::logs::escape;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A request's line, from what a client and an application may send.
+    fn line(format: &str, form: Form, from_client: &[u8], from_application: &[u8]) -> Vec<u8> {
+        let lines = Lines::new(format, form, Places::default());
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).ok();
+        let request = http::Request::builder().uri("/a%0Ab%22?c=%00").method("GET").body(());
+        let (mut parts, ()) = request.expect("a request").into_parts();
+        if let Some(value) = value(from_client) {
+            for name in ["user-agent", "referer", "x-id", "authorization"] {
+                parts.headers.insert(name, value.clone());
+            }
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(value) = value(from_application) {
+            headers.insert("x-out", value);
+        }
+        let (mut early, mut response_headers) = (Vec::new(), Vec::new());
+        let places = &lines.places;
+        let seen = Seen { places, parts: &parts, listener: 0, client: "10.0.0.1", port: 5000 };
+        lines.begin(&seen, &mut early);
+        lines.take_headers(&headers, &mut response_headers);
+        let entry = Entry {
+            log: Arc::new(Inner { lines: None, statsd: None }),
+            early,
+            response_headers,
+            is_excluded: false,
+            arrived: 0,
+            status: 200,
+            bytes: 5,
+            pid: 42,
+        };
+        let mut line = Vec::new();
+        entry.put_together(&lines, 1_234_567, &mut line);
+        line
+    }
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        // Heavy on what is dangerous.
+        let byte = prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(b'\t'), 0x80u8..];
+        prop::collection::vec(byte, 0..24)
+    }
+
+    const ATOMS: &str = "%(h)s %(u)s %(t)s %(r)s %(s)s %(m)s %(U)s %(q)s %(H)s %(b)s %(f)s %(a)s %(T)s \
+        %(D)s %(L)s %(p)s %({x-id}i)s %({x-out}o)s %({x-none}o)s %({http_x_id}e)s %(l)s";
+
+    #[test]
+    fn values_of_the_request_and_of_its_end_come_in_the_order_of_the_format() {
+        let format = "%(s)s %(a)s %({x-out}o)s%({x-none}o)s %(D)s|%(L)s %(m)s %(p)s";
+        let line = line(format, Form::Text, b"agent", b"out");
+        assert_eq!(line, b"200 agent out- 1234567|1.234567 GET <42>\n");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_breaks_a_line(client in bytes(), application in bytes()) {
+            let line = line(ATOMS, Form::Text, &client, &application);
+            let text = String::from_utf8(line).expect("UTF-8");
+            let inner = text.strip_suffix('\n').expect("an end");
+            prop_assert!(!inner.chars().any(escape::is_active));
+        }
+
+        #[test]
+        fn json_is_valid_whatever_is_sent(client in bytes(), application in bytes()) {
+            let line = line(ATOMS, Form::Json, &client, &application);
+            prop_assert!(line.iter().filter(|byte| **byte == b'\n').count() == 1);
+            let json: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+            prop_assert_eq!(json["status"].as_u64(), Some(200));
+            prop_assert_eq!(json["path"].as_str(), Some("/a\nb\""));
+            let sent = String::from_utf8_lossy(&client).into_owned();
+            if HeaderValue::from_bytes(&client).is_ok() {
+                prop_assert_eq!(json["user_agent"].as_str(), Some(sent.as_str()));
+            }
+        }
+
+        #[test]
+        fn any_format_gives_one_line(format in "[%(){}a-zA-Z0-9. -]{0,40}", client in bytes()) {
+            let line = line(&format, Form::Text, &client, b"x");
+            prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        }
+    }
 }
