@@ -151,12 +151,17 @@ pub fn reap() -> Option<(u32, End)> {
     }
 }
 
-/// Whether a process with this number exists.
+/// Whether a process with this number runs. One that has ended and waits to be reaped does not.
 #[must_use]
 pub fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = to_pid(pid) else { return false };
+    let Ok(number) = to_pid(pid) else { return false };
     // Not being allowed to signal it means that it is there.
-    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    if matches!(rustix::process::test_kill_process(number), Err(rustix::io::Errno::SRCH)) {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes().first().copied());
+    !matches!(state, Some(Some(b'Z' | b'X')))
 }
 
 /// Takes over a descriptor that this process inherited under a known number.
@@ -192,6 +197,16 @@ mod tests {
     fn this_process_is_alive_and_number_zero_is_not() {
         assert!(is_alive(std::process::id()));
         assert!(!is_alive(0));
+    }
+
+    #[test]
+    fn a_child_that_has_ended_is_not_alive_before_it_is_reaped() {
+        let (_read_end, write_end) = io::pipe().unwrap();
+        let child = spawn(&mut Command::new("true"), write_end.as_fd()).unwrap();
+        let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).unwrap();
+        assert!(!is_alive(child.pid()));
+        assert_eq!(reap(), Some((child.pid(), End::Code(0))));
     }
 
     #[test]
