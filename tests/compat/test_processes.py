@@ -530,7 +530,7 @@ class TestMistakes:
             (["--group", "no-such-group"], r"No such group: 'no-such-group'"),
             (["--pid", "/nonexistent/pid"], r"cannot write the pid file /nonexistent/pid: No such file"),
             (["--pid", "/proc/pid"], r"cannot write the pid file /proc/pid: "),
-            (["--error-logfile", "/nonexistent/log"], r"cannot open the log file /nonexistent/log"),
+            (["--error-logfile", "/nonexistent/log"], r"cannot open the error log /nonexistent/log"),
             (["--chdir", "/nonexistent"], r"/nonexistent"),
             (["--bind", "unix:/nonexistent/socket"], r"cannot listen on unix:/nonexistent/socket: No such file"),
             (["--bind", "192.0.2.1:80"], r"cannot listen on 192.0.2.1:80: it is not an address of this machine"),
