@@ -143,6 +143,7 @@ def when_ready(server):
 """
         )
         server = project.start("--workers", "1", "--pid", "server.pid")
+        assert get(server) == 200
         server.signal(signal.SIGUSR2)
         wait_for(project, "when_ready", count=2)
         new = int((project.directory / "server.pid.2").read_text())
