@@ -250,7 +250,7 @@ class TestLifespan:
         assert wire.get("/state").text == "from lifespan 1 absent"
         assert wire.get("/state").text == "from lifespan 2 absent"
 
-    def test_startup_and_shutdown_run_once_per_worker(self, start, tmp_path):
+    def test_startup_and_shutdown_run_once_per_worker(self, start, connect, tmp_path):
         path = tmp_path / "marks"
         server = start(
             "asgi_app:app",
@@ -260,6 +260,8 @@ class TestLifespan:
             environment={"TEST_MARKS": str(path)},
         )
         poll(lambda: len(marks(path)) == 2, "two startups")
+        # One that has not begun to serve is stopped at once, without the lifespan's end.
+        assert connect(server).get("/hello").status == 200
         assert server.stop() == 0
         started = {line.split()[1] for line in marks(path) if line.startswith("startup")}
         stopped = {line.split()[1] for line in marks(path) if line.startswith("shutdown")}
