@@ -35,7 +35,7 @@ nap = time.sleep
 
 
 def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    handler = ROUTES[environ["PATH_INFO"]]
+    handler: Callable[..., Iterable[bytes]] = ROUTES[environ["PATH_INFO"]]
     arguments = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
     return handler(environ, start_response, **arguments)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 
@@ -99,11 +100,12 @@ class Running:
                 command, cwd=cwd, env=variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + START_SECONDS
+        pause = threading.Event()
         while not connectable(port):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise SystemExit(f"{' '.join(command)} did not start:\n{self.log.read_text()[-4000:]}")
-            time.sleep(POLL_SECONDS)
+            pause.wait(POLL_SECONDS)
 
     def stop(self) -> None:
         if self.process.poll() is None:

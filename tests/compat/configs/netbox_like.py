@@ -1,3 +1,5 @@
+"""The file that comes with the product: an address and numbers."""
+
 # The bind address and port
 bind = "127.0.0.1:8001"
 
