@@ -35,7 +35,7 @@ nap = time.sleep
 
 
 def app(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    handler: Callable[..., Iterable[bytes]] = ROUTES[environ["PATH_INFO"]]
+    handler = ROUTES[environ["PATH_INFO"]]
     arguments = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
     return handler(environ, start_response, **arguments)
 
@@ -204,7 +204,7 @@ def hold(_environ: Environ, start_response: Any, port: str) -> Iterable[bytes]:
     return plain(start_response, "held")
 
 
-ROUTES = {
+ROUTES: dict[str, Callable[..., Iterable[bytes]]] = {
     "/": hello,
     "/describe": describe,
     "/crowd": crowd,
