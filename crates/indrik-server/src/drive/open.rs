@@ -262,7 +262,7 @@ fn can_write_logs(config: &Config) -> Result<(), Failure> {
         let LogTarget::File(path) = target else { continue };
         let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
         opened.map_err(|error| {
-            let text = format!("cannot open the log file {}: {error}", path.display());
+            let text = format!("cannot open the error log {}: {error}", path.display());
             failure(FailureKind::Config, text)
         })?;
     }
