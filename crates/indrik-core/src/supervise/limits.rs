@@ -23,6 +23,10 @@ pub const QUICK_GRACE: Duration = Duration::from_secs(2);
 /// graceful timeout is used up.
 pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
 
+/// How long a worker that is not ready yet may take to leave: its application's shutdown has this
+/// time if it has started up, and an import that still goes on is cut off.
+pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(5);
+
 /// How long the hook `on_exit` may take, which runs when everything else is over.
 pub const EXIT_HOOK_MAX: Duration = Duration::from_secs(30);
 

@@ -3,7 +3,11 @@
 //! The rule is replacement before removal: a worker that must go keeps serving until the workers
 //! that stay are as many as wanted.
 
-use super::limits::{BOOT_DELAY, FORKS_IN_FLIGHT_MAX, START_CRASHES_MAX, STOP_GRACE_MIN};
+use std::borrow::Cow;
+
+use super::limits::{
+    BOOT_DELAY, BOOT_STOP_GRACE, FORKS_IN_FLIGHT_MAX, START_CRASHES_MAX, STOP_GRACE_MIN,
+};
 use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
@@ -307,8 +311,13 @@ impl Supervisor {
                 Level::Error,
                 format!("Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?"),
             ),
+            // We sent it, to one that had not yet made up its mind about signals.
+            ExitStatus::Signal(3) if matches!(worker.state, State::Aborting { .. }) => {
+                (Level::Info, format!("Worker exiting (pid: {pid})"))
+            }
             ExitStatus::Signal(signal) => {
-                (Level::Warning, format!("Worker (pid:{pid}) was sent signal {signal}!"))
+                let name = signal_name(signal);
+                (Level::Warning, format!("Worker (pid:{pid}) was sent {name}!"))
             }
         };
         // A worker that ends well says so itself, as far as the reader of the log can tell.
@@ -381,12 +390,14 @@ impl Supervisor {
     /// Ends a worker that has not served, in whatever way its state asks for. One with a process
     /// may have opened what its exit hooks close, so it is told to leave once it has booted.
     pub(super) fn discard(&mut self, id: WorkerId) {
-        let leaving_until = self.stop_deadline();
+        let until = self.stop_deadline().min(self.now + BOOT_STOP_GRACE);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         match worker.state {
             State::Forking { until } => worker.state = State::Cancelled { until },
+            // It has no request. If it has started up it needs only to shut down again; if it still
+            // imports, nobody waits for that.
             State::Booting { .. } | State::Waiting => {
-                worker.state = State::Stopping { until: leaving_until };
+                worker.state = State::Stopping { until };
                 self.push(Effect::ShutDownWorker { worker: id });
             }
             State::Cancelled { .. }
@@ -464,4 +475,28 @@ impl Supervisor {
         worker.aborting(now);
         self.push(Effect::Kill { worker: id, signal: KillSignal::Abort });
     }
+}
+
+/// What people look for in a log: Linux' name of a signal that ends processes.
+fn signal_name(number: i32) -> Cow<'static, str> {
+    Cow::Borrowed(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        other => return Cow::Owned(format!("signal {other}")),
+    })
 }
