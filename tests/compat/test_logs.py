@@ -259,7 +259,7 @@ def test_a_reload_takes_other_logs(logged):
     wait_for(logged.directory / "a.log", "/one")
     logged.config("errorlog = 'two.log'\naccesslog = 'b.log'\naccess_log_format = 'NEW %(r)s'\nworkers = 1\n")
     server.signal(signal.SIGHUP)
-    poll(lambda: len(server.workers()) == 1 and server.workers() != old, "a new worker")
+    poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
     get(server, "/two")
     get(server, "/raise")
     wait_for(logged.directory / "b.log", "^NEW GET /two HTTP/1.1$")

@@ -418,7 +418,7 @@ def test_a_configuration_may_change_at_hup(logged):
     old = server.workers()
     logged.config(FILES.replace("error.txt", "new.txt").replace("access.txt", "newaccess.txt") + "workers = 1\n")
     server.signal(signal.SIGHUP)
-    poll(lambda: server.workers() and server.workers() != old and len(server.workers()) == 1, "a new worker")
+    poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
     get(server, "/new")
     wait_for(logged.directory / "newaccess.txt", "/new")
     assert server.stop() == 0
@@ -431,7 +431,7 @@ def test_a_reload_may_give_the_logs_to_python_and_take_them_back(logged):
         old = server.workers()
         logged.config(config)
         server.signal(signal.SIGHUP)
-        poll(lambda: len(server.workers()) == 1 and server.workers() != old, "a new worker")
+        poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
 
     plain = "accesslog = 'plain.txt'\nerrorlog = 'plainerror.txt'\nworkers = 1\n"
     logged.config(plain)
