@@ -144,6 +144,7 @@ where
         heard_at: now,
         pinged: false,
         written_at: now,
+        unflushed: false,
         now,
         timer: Box::pin(sleep_until(now)),
         messages_received: 0,
@@ -200,6 +201,8 @@ struct Session<S, A> {
     pinged: bool,
     /// When the socket last took bytes, or had none to take.
     written_at: Instant,
+    /// The socket was given bytes and has not said that they are on their way.
+    unflushed: bool,
     /// The time of this turn.
     now: Instant,
     timer: Pin<Box<Sleep>>,
@@ -283,10 +286,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             self.connection.fill_output();
             if self.connection.output().is_empty() {
                 self.written_at = self.now;
-                if progress {
-                    // A layer that buffers (TLS) goes on by itself with the next write or read,
-                    // where an error would show too.
-                    let _ = Pin::new(&mut self.socket).poll_flush(cx);
+                // A layer that buffers (TLS) may hold the end of it while the socket is full; it
+                // is asked until it has let go. An error shows with the next write or read too.
+                if self.unflushed {
+                    self.unflushed = Pin::new(&mut self.socket).poll_flush(cx).is_pending();
                 }
                 return progress;
             }
@@ -296,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
                     self.connection.advance_output(len);
                     self.bytes_sent += len as u64;
                     self.written_at = self.now;
-                    progress = true;
+                    (progress, self.unflushed) = (true, true);
                     if len >= OUTPUT_TARGET_BYTES {
                         return true;
                     }

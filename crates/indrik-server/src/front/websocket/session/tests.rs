@@ -269,3 +269,21 @@ async fn bytes_read_behind_the_request_are_the_first_frames() {
     let _ = tokio::time::timeout(Duration::from_secs(1), session).await;
     assert_eq!(fake.delivered(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_layer_holds_back_while_the_socket_is_full_goes_out_when_there_is_room() {
+    let fake = Fake::with_room(9);
+    let (mut peer, socket) = duplex(16);
+    // Takes everything at once and passes it on when it is flushed, as TLS may.
+    let holding = tokio::io::BufWriter::with_capacity(4096, socket);
+    let connection = Connection::new(100, None);
+    let session = run(holding, connection, b"", fake.clone(), SessionLimits::default());
+    let session = tokio::spawn(session);
+    let text = "x".repeat(100);
+    fake.command(Command::Send(Message::text(&text)));
+    settle().await;
+    let wanted = [b"\x81\x64", text.as_bytes()].concat();
+    let came = tokio::time::timeout(Duration::from_secs(1), expect(&mut peer, &wanted));
+    came.await.expect("nothing is held back for ever");
+    session.abort();
+}
