@@ -450,7 +450,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
-            // What TLS has read ahead was given out before the connection became idle.
+            // TLS may have read a request together with the end of the handshake.
+            Self::Tls(stream) if !stream.get_ref().1.wants_read() => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
             Self::Ahead(ahead) if ahead.0.is_empty() => ahead.1.poll_read_ready(cx),
             Self::Ahead(_) => Poll::Ready(Ok(())),
