@@ -1,0 +1,172 @@
+//! What comes out: everything the supervisor can ask the shell to do.
+
+use crate::ids::{Generation, WorkerId};
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an effect must be performed"]
+pub enum Effect {
+    /// Start a zygote for the generation, or start it again. Answer: `ConfigRead` (`ZygoteReady` if its settings are
+    /// known), `ZygoteFailed`, `ZygoteExited`.
+    SpawnZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// Open what the generation's settings need and is not open yet, as the operator sees it from
+    /// outside: addresses, pid file. Answer: `Listening` or `ListenFailed`.
+    Listen {
+        /// Which.
+        generation: Generation,
+    },
+    /// Give the zygote its settings. Answer: `ZygoteReady` or `ZygoteFailed`.
+    Configure {
+        /// Which.
+        generation: Generation,
+    },
+    /// The generation will not take over: close what was opened for it alone.
+    Forget {
+        /// Which.
+        generation: Generation,
+    },
+    /// Tell the zygote to leave. Answer: `ZygoteExited`, or `ZygoteStays` the first time.
+    RetireZygote {
+        /// Which.
+        generation: Generation,
+        /// The server ends, and this zygote stood for it: it runs the last hook.
+        last: bool,
+    },
+    /// SIGKILL for a zygote that does not leave.
+    KillZygote {
+        /// Which.
+        generation: Generation,
+    },
+    /// From now on this generation's configuration is the server's.
+    Adopt {
+        /// Which.
+        generation: Generation,
+    },
+    /// Tell the zygote of this generation that another number of workers is wanted.
+    WorkersChanged {
+        /// The zygote to tell.
+        generation: Generation,
+        /// How many.
+        workers: u32,
+    },
+    /// Ask the zygote for a worker. Answer: `Forked`, `ForkFailed` or `ForkRefused`.
+    Fork {
+        /// The new worker.
+        worker: WorkerId,
+        /// The zygote to ask.
+        generation: Generation,
+    },
+    /// Let a forked worker go on; until then it waits, so no worker runs that is not known.
+    Release {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front may give the worker requests.
+    AddToFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front gives the worker nothing more. Answer: `WorkerDrained`.
+    DrainInFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker is dead: the front recovers what it held.
+    WorkerGone {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Set the worker's shutdown flag and wake it.
+    ShutDownWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Send the worker a signal.
+    Kill {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        signal: KillSignal,
+    },
+    /// The front takes no new connections, but finishes what was accepted, the kernel's queue included. Answer: `FrontIdle`.
+    StopAccepting,
+    /// The front drops everything at once.
+    CloseNow,
+    /// The front leaves new connections in the kernel's queue and finishes what it has. Answer: `FrontIdle`.
+    PauseAccepting,
+    /// The front takes new connections again.
+    ResumeAccepting,
+    /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or `SuccessorFailed`.
+    StartSuccessor,
+    /// This process is the server now: its pid file and title lose what told it from the old one.
+    Promote,
+    /// Tell the service manager.
+    Notify(Notice),
+    /// Reopen the log files.
+    ReopenLogs,
+    /// Write a line to the error log.
+    Log(LogLine),
+    /// Nothing is left to do: end the process with this code. The last effect.
+    Exit(i32),
+}
+
+/// What the service manager (systemd) is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Requests are answered.
+    Ready {
+        /// By so many workers.
+        workers: u32,
+    },
+    /// A new generation is being made; `Ready` follows, whether it takes over or not.
+    Reloading,
+    /// The end has begun.
+    Stopping,
+    /// The end of this process has begun, and another one is the server.
+    HandedOver {
+        /// Its process.
+        to: u32,
+    },
+}
+
+/// The signals the supervisor sends to workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillSignal {
+    /// SIGUSR2: write the tracebacks of all threads.
+    DumpTraceback,
+    /// SIGABRT: run the abort handler and exit.
+    Abort,
+    /// SIGQUIT: exit at once.
+    Quit,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something to look at some day.
+    Warning,
+    /// Something failed.
+    Error,
+    /// Somebody should get up.
+    Critical,
+}
+
+/// One line (or a block, for a traceback) for the error log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How grave.
+    pub level: Level,
+    /// The process it is about, if not the supervisor's own.
+    pub pid: Option<u32>,
+    /// The text, without a line end.
+    pub text: String,
+}

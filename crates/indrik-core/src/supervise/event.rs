@@ -1,0 +1,271 @@
+//! What goes in: everything the supervisor can hear of, and the settings it decides by.
+
+use std::time::Duration;
+
+use super::{FileChange, Signal};
+use crate::ids::{Generation, WorkerId};
+
+/// The settings the supervisor decides by. They belong to a generation: a reload may change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Workers wanted, at least 1.
+    pub workers: u32,
+    /// How long requests may go on after the end of their worker or of the server was decided.
+    pub graceful_timeout: Duration,
+    /// Nobody's terminal is attached, so WINCH is a command.
+    pub daemon: bool,
+    /// The last zygote has a hook to run before it leaves.
+    pub exit_hook: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            graceful_timeout: Duration::from_secs(30),
+            daemon: false,
+            exit_hook: false,
+        }
+    }
+}
+
+/// Why a zygote or a worker did not get ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The configuration is wrong.
+    Config,
+    /// An address could not be bound.
+    Bind,
+    /// The application was not found: no such module or attribute, or not callable.
+    Import,
+    /// The application is neither WSGI nor ASGI, or not what the worker class needs.
+    Interface,
+    /// An exception while booting.
+    Boot,
+    /// The application's lifespan startup failed.
+    Lifespan,
+    /// A hook of the configuration raised before the server was ready.
+    Hook,
+    /// The hook `pre_fork` raised.
+    ForkHook,
+    /// A hook called `sys.exit` with this code.
+    Exit(i32),
+}
+
+impl FailureKind {
+    /// The exit code of a server that could not start for this reason: Gunicorn's codes.
+    #[must_use]
+    pub const fn exit_code(self) -> i32 {
+        match self {
+            Self::Config | Self::Bind | Self::Hook => 1,
+            Self::Boot | Self::Lifespan => 3,
+            Self::Import | Self::Interface => 4,
+            Self::ForkHook => 255,
+            Self::Exit(code) => code,
+        }
+    }
+}
+
+/// A failure to get ready, with what to tell the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Decides the exit code.
+    pub kind: FailureKind,
+    /// What failed and where, one line.
+    pub message: String,
+    /// What to do about it, one line, or empty.
+    pub hint: String,
+    /// Python's traceback, or empty.
+    pub traceback: String,
+}
+
+impl Failure {
+    /// One block for the log: what failed, what to do, and the traceback.
+    #[must_use]
+    pub fn told(&self, what: &str) -> String {
+        let mut text = format!("{what}: {}", self.message);
+        if !self.hint.is_empty() {
+            text.push_str("\n  hint: ");
+            text.push_str(&self.hint);
+        }
+        if !self.traceback.is_empty() {
+            text.push('\n');
+            text.push_str(self.traceback.trim_end());
+        }
+        text
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server is to start. The first event, once.
+    Start {
+        /// It was started by a running server, to take its place (USR2).
+        successor: bool,
+    },
+    /// The supervisor received a signal.
+    Signal(Signal),
+    /// The zygote has read its configuration, and the settings are valid.
+    ConfigRead {
+        /// Which.
+        generation: Generation,
+    },
+    /// The addresses of the generation's settings are open.
+    Listening {
+        /// Which.
+        generation: Generation,
+    },
+    /// An address of the generation's settings could not be opened.
+    ListenFailed {
+        /// Which.
+        generation: Generation,
+        /// Why.
+        failure: Failure,
+        /// Somebody else has it, who may be about to leave.
+        in_use: bool,
+    },
+    /// The zygote has read its configuration, the sockets are bound, and it can fork workers.
+    ZygoteReady {
+        /// Which.
+        generation: Generation,
+        /// The settings of its configuration.
+        policy: Policy,
+    },
+    /// The zygote could not get ready. It is told to leave.
+    ZygoteFailed {
+        /// Which.
+        generation: Generation,
+        /// Why.
+        failure: Failure,
+    },
+    /// The zygote was told to leave and stays: threads that its hooks started still run.
+    ZygoteStays {
+        /// Which.
+        generation: Generation,
+    },
+    /// The zygote's process ended.
+    ZygoteExited {
+        /// Which.
+        generation: Generation,
+    },
+    /// The zygote made the worker.
+    Forked {
+        /// Which.
+        worker: WorkerId,
+        /// Its process.
+        pid: u32,
+    },
+    /// The zygote could not make the worker.
+    ForkFailed {
+        /// Which.
+        worker: WorkerId,
+        /// The system's reason.
+        message: String,
+    },
+    /// The zygote did not make the worker, because a hook raised.
+    ForkRefused {
+        /// Which.
+        worker: WorkerId,
+        /// What the hook raised.
+        failure: Failure,
+    },
+    /// A hook wants another number of workers.
+    WorkersWished {
+        /// How many.
+        workers: u32,
+    },
+    /// The worker has the application loaded and waits for requests.
+    WorkerReady {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker could not load the application. Its exit follows.
+    WorkerBootFailed {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The worker began to stop of its own accord (it was sent SIGTERM from outside).
+    WorkerStopping {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker's process ended.
+    WorkerExited {
+        /// Which.
+        worker: WorkerId,
+        /// How.
+        status: ExitStatus,
+    },
+    /// The front has nothing left in the worker.
+    WorkerDrained {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker has served as many requests as one may.
+    WorkerUsedUp {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A request in the worker has run longer than `timeout`.
+    RequestStuck {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker's main thread has shown no life for longer than `timeout`.
+    HeartbeatStale {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker wrote what cannot be into its channel.
+    ChannelBroken {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// No request and no connection is left in the front.
+    FrontIdle,
+    /// An operator wants this many workers.
+    WantWorkers(u32),
+    /// An operator wants another worker in the place of this one.
+    ReplaceWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Files that the worker runs were changed.
+    CodeChanged {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        files: Vec<FileChange>,
+    },
+    /// The process that is to take this one's place runs.
+    SuccessorStarted {
+        /// Its process.
+        pid: u32,
+    },
+    /// The process that was to take this one's place could not be started.
+    SuccessorFailed {
+        /// The system's reason.
+        message: String,
+    },
+    /// The process that was to take this one's place ended.
+    SuccessorExited {
+        /// How.
+        status: ExitStatus,
+    },
+    /// The server whose place this one was started to take has ended.
+    PredecessorExited,
+    /// The time [`Supervisor::poll_timeout`] named has come.
+    Tick,
+}
