@@ -43,6 +43,8 @@ pub struct DispatchLimits {
     pub queue_ahead_requests_max: usize,
     /// A worker that has finished nothing for this long loses what is queued ahead, microseconds.
     pub reclaim_after_us: Micros,
+    /// The same where no other worker would take it sooner: in the central queue it has its deadline.
+    pub reclaim_alone_after_us: Micros,
 }
 
 impl Default for DispatchLimits {
@@ -54,6 +56,7 @@ impl Default for DispatchLimits {
             queue_ahead_alone_us: 4_000,
             queue_ahead_requests_max: 64,
             reclaim_after_us: 1_000,
+            reclaim_alone_after_us: 100_000,
         }
     }
 }
@@ -186,14 +189,17 @@ impl Dispatch {
         self.ahead != 0
     }
 
-    /// A worker that turned slow while requests are queued ahead at it and another worker will take
-    /// them sooner (it is free, or makes progress), with how many: they are to be reclaimed. It is
+    /// A worker that turned slow while requests are queued ahead at it, with how many: they are to be
+    /// reclaimed. Soon, when another worker will take them sooner (it is free, or makes progress);
+    /// else when they should rather wait in the central queue, where they have their deadline. It is
     /// taken as slow until it proves otherwise, and reported once per stall.
     pub fn overdue(&mut self, now: Micros) -> Option<(WorkerId, usize)> {
-        let after = self.limits.reclaim_after_us;
-        if self.ahead == 0 || !self.workers.values().any(|worker| worker.moves(now, after)) {
+        if self.ahead == 0 {
             return None;
         }
+        let (soon, alone) = (self.limits.reclaim_after_us, self.limits.reclaim_alone_after_us);
+        let moves = self.workers.values().any(|worker| worker.moves(now, soon));
+        let after = if moves { soon } else { alone };
         let mut workers = self.workers.iter_mut();
         let (id, worker) = workers.find(|(_, worker)| worker.is_overdue(now, after))?;
         worker.turn_slow(after);

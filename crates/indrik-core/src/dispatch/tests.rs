@@ -106,6 +106,26 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
 }
 
 #[test]
+fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadline() {
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    let mut now = 0;
+    teach(&mut dispatch, FAST, 50, &mut now);
+    for n in 1..4 {
+        assert_eq!(dispatch.arrive(RequestId(n), now), Placement::Worker(FAST));
+    }
+    assert_eq!(dispatch.overdue(now + 99_999), None);
+    assert_eq!(dispatch.overdue(now + 100_000), Some((FAST, 2)));
+    for n in [3, 2] {
+        dispatch.reclaimed(FAST);
+        dispatch.wait_again(RequestId(n), now);
+    }
+    assert_eq!(dispatch.next(now + 100_001), None, "it is slow: nothing is queued ahead at it");
+    assert_eq!(dispatch.expired(now + 30_000_001), Some(RequestId(2)));
+    dispatch.finished(FAST, 1, now + 30_000_002);
+    assert_eq!(dispatch.next(now + 30_000_002), Some((RequestId(3), FAST)));
+}
+
+#[test]
 fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
     let limits =
         DispatchLimits { queue_requests_max: 2, queue_timeout_us: 100, ..Default::default() };
