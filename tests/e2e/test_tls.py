@@ -131,6 +131,15 @@ def test_a_client_that_says_nothing_does_not_hold_up_others(start, connect, pki)
     assert requests.get(secure(server) + "/hello", verify=str(pki.ca), timeout=10).text == "hello"
 
 
+def test_a_client_that_says_nothing_does_not_hold_up_the_end(start, connect, pki):
+    server = start("wsgi_app:app", *pki.flags())
+    # Less than a handshake may take.
+    silent = connect(server, 5)
+    server.signal(15)
+    silent.assert_closed()
+    assert server.wait_for_exit() == 0
+
+
 def test_a_certificate_is_asked_of_clients_when_told(start, pki):
     server = start("wsgi_app:app", *pki.flags(), "--ca-certs", str(pki.ca), "--cert-reqs", "2")
     with pytest.raises((ssl.SSLError, ConnectionError)):

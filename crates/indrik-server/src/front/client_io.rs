@@ -9,7 +9,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,8 +18,7 @@ use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
-use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -245,6 +243,7 @@ impl ClientIo {
                 Poll::Pending => return Poll::Pending,
             }
         }
+        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         interim.bytes.clear();
         interim.sent = 0;
         state.has_interim.store(false, Ordering::Relaxed);
@@ -455,36 +454,6 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
             Self::Ahead(ahead) if ahead.0.is_empty() => ahead.1.poll_read_ready(cx),
             Self::Ahead(_) => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Waits for the client's first byte and leaves it where it is.
-    pub(super) async fn first_byte(&self) -> io::Result<u8> {
-        let socket = match self {
-            Self::Ahead(ahead) => match ahead.0.first() {
-                Some(byte) => return Ok(*byte),
-                None => &ahead.1,
-            },
-            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => self,
-        };
-        loop {
-            poll_fn(|cx| socket.poll_read_ready(cx)).await?;
-            let look = |socket: BorrowedFd<'_>| {
-                let mut byte = [0u8];
-                let (len, _) = rustix::net::recv(socket, &mut byte, RecvFlags::PEEK)?;
-                Ok((len == 1).then_some(byte[0]))
-            };
-            let looked = match socket {
-                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
-                Self::Unix(stream) => stream.try_io(Interest::READABLE, || look(stream.as_fd())),
-                Self::Tls(_) | Self::Ahead(_) => return Err(io::ErrorKind::Unsupported.into()),
-            };
-            match looked {
-                Ok(Some(byte)) => return Ok(byte),
-                Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
         }
     }
 

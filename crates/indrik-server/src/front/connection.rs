@@ -29,6 +29,7 @@ use super::preamble::{self, Preamble};
 use super::request::{Client, serve};
 use super::response::Body;
 use super::sweep::{Order, Phase, Watch};
+use super::tls::Begun;
 use super::{Shared, ws_bridge};
 
 /// Bytes of a head that hyper buffers before it answers 431 by itself.
@@ -164,10 +165,7 @@ impl Open {
             }
             Preamble::Http(header, first) => Some((stream, Some(Proxied { header, first }))),
             Preamble::Refused(refusal) => {
-                log_invalid(&self.shared, &shown(origin.ip), refusal.message);
-                let (policy, watch) = (self.shared.policy.load_full(), Arc::clone(&self.watch));
-                let io = ClientIo::new(stream, &policy, watch, Arc::default());
-                Box::pin(refuse(io, refusal)).await;
+                self.refuse(stream, origin, refusal).await;
                 None
             }
             Preamble::Lost => None,
@@ -178,13 +176,28 @@ impl Open {
     pub(super) async fn secured(&self, stream: Stream, origin: &Origin) -> Option<Stream> {
         let Some(tls) = &self.shared.tls else { return Some(stream) };
         // Boxed, or the handshake's memory would stay a part of every connection's task.
-        let handshake = Box::pin(tls.handshake(stream));
-        let secured = tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await.ok().flatten();
-        if secured.is_none() {
-            let text = format!("TLS handshake failed: ip={}", shown(origin.ip));
-            self.shared.log.write(Level::Debug, &text);
+        let begin = Box::pin(tls.begin(stream, &self.watch));
+        match tokio::time::timeout(HANDSHAKE_LIMIT, begin).await {
+            Ok(Begun::Secured(stream)) => Some(stream),
+            Ok(Begun::Plain(stream)) => {
+                let message = "this port speaks HTTPS; the request was sent as HTTP";
+                self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
+                None
+            }
+            Ok(Begun::Lost) | Err(_) => {
+                let text = format!("TLS handshake failed: ip={}", shown(origin.ip));
+                self.shared.log.write(Level::Debug, &text);
+                None
+            }
         }
-        secured
+    }
+
+    /// Answers a connection that never came to a request, and closes it.
+    async fn refuse(&self, stream: Stream, origin: &Origin, refusal: Refusal) {
+        log_invalid(&self.shared, &shown(origin.ip), refusal.message);
+        let (policy, watch) = (self.shared.policy.load_full(), Arc::clone(&self.watch));
+        let io = ClientIo::new(stream, &policy, watch, Arc::default());
+        Box::pin(refuse(io, refusal)).await;
     }
 
     /// The socket could not be taken over.

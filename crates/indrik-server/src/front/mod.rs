@@ -92,7 +92,7 @@ struct Shared {
     policy: ArcSwap<Policy>,
     pool: Pool,
     connections: Connections,
-    tls: Option<tls::Tls>,
+    tls: Option<Arc<tls::Tls>>,
     access_log: access_log::AccessLog,
     log: Arc<Log>,
     sink: EventSink,
@@ -133,7 +133,7 @@ impl Front {
         let shared = Arc::new(Shared {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), wake_at_once),
             connections: Connections::default(),
-            tls: tls_files(&config).map(tls::Tls::load).transpose().map_err(io::Error::other)?,
+            tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),
             log,
             sink,
@@ -292,7 +292,11 @@ pub fn channel_limits(config: &Config) -> ChannelLimits {
 /// # Errors
 /// When a file cannot be read, or the key does not belong to the certificate.
 pub fn check_tls(config: &Config) -> Result<(), TlsError> {
-    tls_files(config).map_or(Ok(()), |files| tls::Tls::load(files).map(drop))
+    load_tls(config).map(drop)
+}
+
+fn load_tls(config: &Config) -> Result<Option<tls::Tls>, TlsError> {
+    tls_files(config).map(tls::Tls::load).transpose()
 }
 
 /// Where the certificate lies, if the server speaks TLS.

@@ -62,12 +62,14 @@ pub(super) async fn read(
     }
 }
 
-/// False: the client or the sweeper has closed.
-async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
+/// False: the client or the sweeper has closed, or the server stops and nothing has come yet.
+pub(super) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
     let mut scratch = [0; READ_BYTES];
     let len = poll_fn(|cx| {
-        if watch.poll_order(cx) == Order::Close {
-            return Poll::Ready(0);
+        match watch.poll_order(cx) {
+            Order::Close => return Poll::Ready(0),
+            Order::Finish if bytes.is_empty() => return Poll::Ready(0),
+            Order::None | Order::Park | Order::Finish => {}
         }
         let mut buffer = ReadBuf::new(&mut scratch);
         match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {

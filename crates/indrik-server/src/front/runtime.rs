@@ -178,10 +178,15 @@ async fn tick(shared: Arc<Shared>) {
 
 /// Takes a renewed certificate into use.
 async fn watch_certificate(shared: Arc<Shared>) {
-    let Some(tls) = &shared.tls else { return };
+    let Some(tls) = shared.tls.clone() else { return };
     loop {
         tokio::time::sleep(tls::LOOK_INTERVAL).await;
-        match tls.look_again() {
+        let tls = Arc::clone(&tls);
+        // A disk, perhaps a remote one: nobody's requests wait for it.
+        let Ok(looked) = tokio::task::spawn_blocking(move || tls.look_again()).await else {
+            return;
+        };
+        match looked {
             Ok(false) => {}
             Ok(true) => shared.log.write(Level::Info, "TLS: the new certificate is in use"),
             Err(error) => shared.log.error(&format!("{error}; the old certificate stays in use")),

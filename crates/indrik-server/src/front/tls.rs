@@ -13,20 +13,16 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
-use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
 
 use super::client_io::Stream;
+use super::preamble::read_some;
+use super::sweep::Watch;
 
 /// How often the files are looked at.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// First byte of a TLS connection: a record that carries a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// To a client that speaks plain HTTP to a TLS port.
-const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
-    Content-Type: text/plain\r\nContent-Length: 57\r\n\r\n\
-    This port speaks HTTPS; the request was sent as HTTP.\r\n\r\n";
-
 /// Whether clients must show a certificate (Gunicorn's `cert_reqs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientCertificate {
@@ -92,36 +88,48 @@ impl Tls {
     }
 
     /// Looks whether the files have changed, and reads them if so. True: there is a new certificate.
+    /// Blocks as long as the disk takes.
     ///
     /// # Errors
     /// As [`Self::load`], once for each change; what was in use stays.
     pub(super) fn look_again(&self) -> Result<bool, TlsError> {
         let stamps = stamps(&self.files);
-        let mut loaded = self.loaded.lock();
-        if loaded.stamps == stamps {
+        if std::mem::replace(&mut self.loaded.lock().stamps, stamps) == stamps {
             return Ok(false);
         }
-        loaded.stamps = stamps;
-        loaded.acceptor = acceptor(&self.files)?;
+        let acceptor = acceptor(&self.files)?;
+        self.loaded.lock().acceptor = acceptor;
         Ok(true)
     }
 
-    /// The handshake. `None`: the client did not get through, and was told so if it can be.
-    pub(super) async fn handshake(&self, mut stream: Stream) -> Option<Stream> {
-        if stream.first_byte().await.ok()? != HANDSHAKE_RECORD {
-            let _ = stream.write_all(PLAIN_HTTP_ANSWER).await;
-            let _ = stream.shutdown().await;
-            stream.discard(PLAIN_HTTP_BYTES_MAX).await;
-            return None;
+    /// The handshake, from the client's first byte on.
+    pub(super) async fn begin(&self, mut stream: Stream, watch: &Watch) -> Begun {
+        let mut first = Vec::new();
+        if !read_some(&mut stream, watch, &mut first).await {
+            return Begun::Lost;
+        }
+        let is_handshake = first.first() == Some(&HANDSHAKE_RECORD);
+        let stream = Stream::Ahead(Box::new((first.into(), stream)));
+        if !is_handshake {
+            return Begun::Plain(stream);
         }
         let acceptor = self.loaded.lock().acceptor.clone();
-        let stream = acceptor.accept(stream).await.ok()?;
-        Some(Stream::Tls(Box::new(stream)))
+        match acceptor.accept(stream).await {
+            Ok(stream) => Begun::Secured(Stream::Tls(Box::new(stream))),
+            Err(_) => Begun::Lost,
+        }
     }
 }
 
-/// Bytes of a plain request that are read away behind the answer, so that it is not lost.
-const PLAIN_HTTP_BYTES_MAX: usize = 64 * 1024;
+/// How a connection to a TLS port begins.
+pub(super) enum Begun {
+    /// With a handshake; what comes now is encrypted.
+    Secured(Stream),
+    /// With something else: most likely plain HTTP.
+    Plain(Stream),
+    /// Not at all, or the handshake failed.
+    Lost,
+}
 
 fn stamps(files: &TlsFiles) -> Stamps {
     let stamp = |path: &Path| {
@@ -135,7 +143,7 @@ fn stamps(files: &TlsFiles) -> Stamps {
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| fault(&files.key, &error, "a private key (not encrypted)"))?;
+        .map_err(|error| fault(&files.key, &error, "private key (not encrypted)"))?;
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -170,9 +178,9 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| fault(path, &error, "a certificate"))?;
+        .map_err(|error| fault(path, &error, "certificate"))?;
     if found.is_empty() {
-        return Err(fault(path, &pem::Error::NoItemsFound, "a certificate"));
+        return Err(fault(path, &pem::Error::NoItemsFound, "certificate"));
     }
     Ok(found)
 }
