@@ -92,7 +92,7 @@ fn write_entry(level: Level, text: &str) {
     let (now, pid) = (SystemTime::now(), std::process::id());
     let time = clock::local(now);
     let entry = if AS_JSON.load(Ordering::Relaxed) {
-        entry::object(&time.iso(clock::millis(now)), level, pid, text)
+        entry::object(&time.iso(clock::millis(now)), level, pid, text, &[])
     } else {
         entry::line(&time.plain(), level, pid, text)
     };

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, Launch};
-use indrik_core::supervise::{Event, ExitStatus, Level, Signal, Supervisor};
+use indrik_core::supervise::{Event, Exit, ExitStatus, Level, Signal, Supervisor};
 use indrik_sys::bell::Bell;
 use indrik_sys::daemon::Detached;
 use indrik_sys::process::{Child, End};
@@ -363,7 +363,10 @@ impl Drive {
     fn worker_ended(&mut self, id: WorkerId, end: End) {
         let status = status_of(end);
         self.tell_child_exit(id, status);
-        self.feed(Event::WorkerExited { worker: id, status });
+        let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
+        let requests = requests.map_or(0, |load| load.served);
+        let exit = Exit { status, oom: None, requests };
+        self.feed(Event::WorkerExited { worker: id, exit });
         self.workers.remove(&id);
     }
 

@@ -1,5 +1,7 @@
 //! What an entry of the error log looks like: Gunicorn's line, or a JSON object.
 
+use std::time::Duration;
+
 use super::escape;
 use super::json::Object;
 use crate::supervise::Level;
@@ -18,6 +20,38 @@ impl Level {
     }
 }
 
+/// What an entry says, for machines: names and values.
+pub type Fields = Vec<(&'static str, FieldValue)>;
+
+/// A field's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldValue {
+    /// A word or a text.
+    Text(String),
+    /// A count.
+    Number(u64),
+    /// A time, told in seconds.
+    Seconds(Duration),
+}
+
+impl From<String> for FieldValue {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for FieldValue {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<Duration> for FieldValue {
+    fn from(time: Duration) -> Self {
+        Self::Seconds(time)
+    }
+}
+
 /// `[time] [pid] [LEVEL] text`, with its line end. The text may have several lines.
 #[must_use]
 pub fn line(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
@@ -31,7 +65,13 @@ pub fn line(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
 /// A JSON object, with its line end. A traceback, or whatever else follows the first line of the
 /// text, is a field of its own.
 #[must_use]
-pub fn object(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
+pub fn object(
+    time: &str,
+    level: Level,
+    pid: u32,
+    text: &str,
+    fields: &[(&'static str, FieldValue)],
+) -> Vec<u8> {
     let mut line = Vec::with_capacity(text.len() + 128);
     let (message, details) = match text.split_once('\n') {
         Some((message, details)) => (message, Some(details)),
@@ -45,6 +85,15 @@ pub fn object(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
     object.text("message", message.as_bytes());
     if let Some(details) = details {
         object.text("details", details.as_bytes());
+    }
+    for (name, value) in fields {
+        match value {
+            FieldValue::Text(text) => object.text(name, text.as_bytes()),
+            FieldValue::Number(number) => object.number(name, *number),
+            FieldValue::Seconds(time) => {
+                object.raw(name, format!("{:.3}", time.as_secs_f64()).as_bytes());
+            }
+        }
     }
     object.end();
     line.push(b'\n');

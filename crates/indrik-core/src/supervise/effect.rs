@@ -1,6 +1,8 @@
 //! What comes out: everything the supervisor can ask the shell to do.
 
+use super::Tally;
 use crate::ids::{Generation, WorkerId};
+pub use crate::logs::entry::{FieldValue, Fields};
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,8 @@ pub enum Effect {
     Notify(Notice),
     /// Reopen the log files.
     ReopenLogs,
+    /// A worker started or ended: the metrics are told.
+    Count(Tally),
     /// Write a line to the error log.
     Log(LogLine),
     /// Nothing is left to do: end the process with this code. The last effect.
@@ -169,4 +173,6 @@ pub struct LogLine {
     pub pid: Option<u32>,
     /// The text, without a line end.
     pub text: String,
+    /// What the text says, for machines: shown where the log has fields (JSON).
+    pub fields: Fields,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FileChange, Signal};
+use super::{EndReason, Exit, FileChange, Signal};
 use crate::ids::{Generation, WorkerId};
 
 /// The settings the supervisor decides by. They belong to a generation: a reload may change them.
@@ -206,7 +206,7 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
         /// How.
-        status: ExitStatus,
+        exit: Exit,
     },
     /// The front has nothing left in the worker.
     WorkerDrained {
@@ -217,6 +217,13 @@ pub enum Event {
     WorkerUsedUp {
         /// Which.
         worker: WorkerId,
+    },
+    /// The worker was measured, and is too old or too big.
+    WorkerShouldGo {
+        /// Which.
+        worker: WorkerId,
+        /// Why; it goes after its successor is ready, and at once if that cannot wait.
+        reason: EndReason,
     },
     /// A request in the worker has run longer than `timeout`.
     RequestStuck {

@@ -7,17 +7,21 @@
 //!
 //! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
 //! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
-//! had), `restart` (back-off), `listen` (a zygote's way to its first worker), `reload` (generations),
+//! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
+//! end), `restart` (back-off), `listen` (a zygote's way to its first worker), `reload` (generations),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
 //! `upgrade` (a new program beside the old one), `operator` (what operators ask for and see), `limits`.
 
 mod effect;
 mod event;
+mod exit;
+mod leave;
 pub mod limits;
 mod listen;
 mod operator;
 mod pause;
 mod pool;
+mod reason;
 mod reload;
 mod restart;
 mod shutdown;
@@ -29,10 +33,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{Generation, WorkerId};
-pub use effect::{Effect, KillSignal, Level, LogLine, Notice};
+pub use effect::{Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
 pub use event::{Event, ExitStatus, Failure, FailureKind, Policy};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use pause::Pause;
+pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
 use reload::{Candidate, Zygote};
 use restart::Restarts;
 use shutdown::Phase;
@@ -65,6 +70,7 @@ pub struct Supervisor {
     /// Changes of files that the generation in the making, or the one after it, will have read.
     changes_seen: BTreeSet<FileChange>,
     totals: Totals,
+    accounts: Accounts,
     pause: Pause,
     upgrade: Upgrade,
     /// The service manager has been told that the server is ready.
@@ -102,6 +108,7 @@ impl Supervisor {
             reload_again: false,
             changes_seen: BTreeSet::new(),
             totals: Totals::default(),
+            accounts: Accounts::default(),
             pause: Pause::No,
             upgrade: Upgrade::None,
             announced: false,
@@ -135,11 +142,12 @@ impl Supervisor {
             Event::WorkerReady { worker } => self.worker_ready(worker),
             Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
             Event::WorkerStopping { worker } => self.worker_stopping(worker),
-            Event::WorkerExited { worker, status } => self.worker_exited(worker, status),
+            Event::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Event::WorkerDrained { worker } => self.worker_drained(worker),
-            Event::WorkerUsedUp { worker } => self.worker_used_up(worker),
+            Event::WorkerUsedUp { worker } => self.retire(worker, EndReason::MaxRequests),
+            Event::WorkerShouldGo { worker, reason } => self.worker_should_go(worker, reason),
             Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
-                self.worker_stuck(worker);
+                self.stuck(worker, EndReason::Timeout);
             }
             Event::ChannelBroken { worker } => self.channel_broken(worker),
             Event::FrontIdle => self.front_idle(),
@@ -221,10 +229,20 @@ impl Supervisor {
     }
 
     fn log(&mut self, level: Level, text: impl Into<String>) {
-        self.push(Effect::Log(LogLine { level, pid: None, text: text.into() }));
+        self.log_with(level, None, text, Fields::new());
     }
 
     fn log_worker(&mut self, level: Level, pid: Option<u32>, text: impl Into<String>) {
-        self.push(Effect::Log(LogLine { level, pid, text: text.into() }));
+        self.log_with(level, pid, text, Fields::new());
+    }
+
+    fn log_with(
+        &mut self,
+        level: Level,
+        pid: Option<u32>,
+        text: impl Into<String>,
+        fields: Fields,
+    ) {
+        self.push(Effect::Log(LogLine { level, pid, text: text.into(), fields }));
     }
 }

@@ -1,10 +1,12 @@
 //! What operators and changed files ask for, and what operators are shown.
 
+use std::time::Duration;
+
 use super::limits::CHANGES_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
 use super::worker::State;
-use super::{Effect, Level, Supervisor};
+use super::{Accounts, Effect, EndReason, Level, StartReason, Supervisor};
 use crate::ids::{Generation, WorkerId};
 
 /// A file that was changed, and in which way: the same change reported twice is equal.
@@ -61,6 +63,14 @@ pub struct WorkerView {
     pub booted: bool,
     /// It is ended by force.
     pub aborted: bool,
+    /// Its place among the workers wanted, from 1.
+    pub place: u32,
+    /// Why it was started.
+    pub start: StartReason,
+    /// Why it is to end, once that is decided.
+    pub end: Option<EndReason>,
+    /// How long ago it was asked for.
+    pub lived: Duration,
 }
 
 impl Supervisor {
@@ -85,25 +95,39 @@ impl Supervisor {
         self.totals
     }
 
+    /// Starts and ends of workers, by reason.
+    #[must_use]
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// Every worker whose end has not been seen, the oldest first.
     pub fn views(&self) -> impl Iterator<Item = WorkerView> + '_ {
         self.workers.values().map(|worker| {
             let (state, booted, aborted) = described(worker.state);
-            let (id, pid, generation) = (worker.id, worker.pid, worker.generation);
-            WorkerView { id, pid, generation, state, booted, aborted }
+            WorkerView {
+                id: worker.id,
+                pid: worker.pid,
+                generation: worker.generation,
+                place: worker.slot + 1,
+                state,
+                booted,
+                aborted,
+                start: worker.start,
+                end: worker.end,
+                lived: self.now.saturating_sub(worker.born),
+            }
         })
     }
 
     /// It goes as soon as its successor is ready; one that does not serve yet goes at once.
     pub(super) fn replace_worker(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let pid = worker.pid;
+        let Some(worker) = self.workers.get(&id) else { return };
         match worker.state {
-            State::Ready { since, retiring: false } => {
-                worker.state = State::Ready { since, retiring: true };
-                self.log_worker(Level::Info, pid, "Replacing this worker, as asked");
+            State::Ready { retiring: false, .. } => self.retire(id, EndReason::Replaced),
+            State::Forking { .. } | State::Booting { .. } | State::Waiting => {
+                self.discard(id, EndReason::Replaced);
             }
-            State::Forking { .. } | State::Booting { .. } | State::Waiting => self.discard(id),
             State::Ready { retiring: true, .. }
             | State::Cancelled { .. }
             | State::Draining { .. }
@@ -150,6 +174,7 @@ impl Supervisor {
         match effect {
             Effect::Fork { .. } => self.totals.spawned += 1,
             Effect::ShutDownWorker { .. } => self.totals.ended += 1,
+            Effect::Count(tally) => self.accounts.enter(*tally),
             _ => {}
         }
     }
@@ -173,8 +198,6 @@ fn described(state: State) -> (&'static str, bool, bool) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::supervise::limits::WORKERS_MAX;
     use crate::supervise::{Event, Policy};
@@ -197,7 +220,7 @@ mod tests {
                 Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
                 Effect::ShutDownWorker { worker } => {
                     let status = crate::supervise::ExitStatus::Code(0);
-                    Event::WorkerExited { worker, status }
+                    Event::WorkerExited { worker, exit: status.into() }
                 }
                 Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
                 Effect::Log(line) => {

@@ -5,7 +5,7 @@
 //! has is finished first; then the workers go.
 
 use super::shutdown::Phase;
-use super::{Effect, Level, Now, Supervisor};
+use super::{Effect, EndReason, Level, Now, Supervisor};
 
 /// Whether the front takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Supervisor {
         }
         self.log(Level::Info, "graceful stop of workers");
         if self.candidate.is_some() {
-            self.cancel_reload();
+            self.cancel_reload(EndReason::Pause);
             self.notify_ready();
         }
         self.pause = Pause::Emptying { until: self.now + self.policy.graceful_timeout };

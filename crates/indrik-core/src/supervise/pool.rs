@@ -3,15 +3,13 @@
 //! The rule is replacement before removal: a worker that must go keeps serving until the workers
 //! that stay are as many as wanted.
 
-use std::borrow::Cow;
-
-use super::limits::{
-    BOOT_DELAY, BOOT_STOP_GRACE, FORKS_IN_FLIGHT_MAX, START_CRASHES_MAX, STOP_GRACE_MIN,
-};
+use super::limits::{FORKS_IN_FLIGHT_MAX, STOP_GRACE_MIN};
+use super::pause::Pause;
+use super::reason::{EndReason, StartReason, Tally};
 use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, ExitStatus, Failure, FailureKind, KillSignal, Level, Now, Supervisor};
+use super::{Effect, Failure, FailureKind, Level, Now, Supervisor};
 use crate::ids::{Generation, WorkerId};
 
 impl Supervisor {
@@ -60,7 +58,12 @@ impl Supervisor {
             .take(FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation)))
             .collect();
         for slot in due {
-            self.fork(generation, slot);
+            let start = match self.restarts.take_vacancy(slot) {
+                Some(end) => StartReason::Respawn(end),
+                None if self.announced => StartReason::Scale,
+                None => StartReason::Boot,
+            };
+            self.fork(generation, slot, start);
         }
     }
 
@@ -77,7 +80,8 @@ impl Supervisor {
         let surplus = ready.len().saturating_sub(self.wanted as usize);
         for (_, id) in ready.into_iter().take(surplus) {
             let place = self.workers.get(&id).map(|worker| worker.slot);
-            self.drain(id);
+            let fewer = if self.pause == Pause::No { EndReason::Scale } else { EndReason::Pause };
+            self.drain(id, fewer);
             if let Some(place) = place.filter(|place| *place < self.wanted) {
                 self.move_up(place);
             }
@@ -95,14 +99,16 @@ impl Supervisor {
             worker.generation == current && worker.holds_slot() && worker.slot >= wanted
         });
         if let Some(worker) = beyond {
+            let _ = self.restarts.take_vacancy(place);
             worker.slot = place;
         }
     }
 
-    pub(super) fn fork(&mut self, generation: Generation, slot: u32) {
+    pub(super) fn fork(&mut self, generation: Generation, slot: u32, start: StartReason) {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
-        self.workers.insert(id, Worker::new(id, generation, slot, self.now));
+        self.workers.insert(id, Worker::new(id, generation, slot, start, self.now));
+        self.push(Effect::Count(Tally::Start(start)));
         self.push(Effect::Fork { worker: id, generation });
     }
 
@@ -128,10 +134,16 @@ impl Supervisor {
     pub(super) fn forked(&mut self, id: WorkerId, pid: u32) {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        let generation = worker.generation;
         match worker.state {
             State::Forking { .. } => {
                 worker.booting(pid, now);
-                self.log_worker(Level::Info, Some(pid), format!("Booting worker with pid: {pid}"));
+                let (start, fields) = (worker.start, worker.fields(&worker.start.word()));
+                let text = format!("Booting worker with pid: {pid}");
+                self.log_with(Level::Info, Some(pid), text, fields.clone());
+                let text =
+                    format!("Worker {id} (pid:{pid}) of generation {generation} started: {start}");
+                self.log_with(Level::Info, None, text, fields);
                 self.push(Effect::Release { worker: id });
             }
             State::Cancelled { .. } => {
@@ -151,22 +163,24 @@ impl Supervisor {
 
     pub(super) fn fork_failed(&mut self, id: WorkerId, message: &str) {
         let Some(worker) = self.workers.remove(&id) else { return };
+        self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log(Level::Error, format!("Cannot fork worker {id}: {message}"));
         if self.is_candidate(worker.generation) {
             self.abandon_reload(&format!("worker {id} could not be forked"));
         } else {
-            self.record_death(&worker, Death::Booting);
+            self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         }
     }
 
     /// A hook raised instead of letting the worker be made.
     pub(super) fn fork_refused(&mut self, id: WorkerId, failure: &Failure) {
         let Some(worker) = self.workers.remove(&id) else { return };
+        self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log_failure("Cannot fork a worker", failure);
         if self.is_candidate(worker.generation) {
             self.abandon_reload("a worker could not be forked");
         } else if self.ever_ready {
-            self.record_death(&worker, Death::Booting);
+            self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         } else {
             let kind = match failure.kind {
                 FailureKind::Exit(code) => FailureKind::Exit(code),
@@ -209,6 +223,7 @@ impl Supervisor {
         worker.state = State::Stopping { until };
         worker.explained = true;
         let worker = worker.clone();
+        self.decide(id, EndReason::BootFailed);
         if !self.ever_ready {
             self.log_failure("Worker failed to boot", failure);
             self.give_up(failure.kind);
@@ -217,286 +232,7 @@ impl Supervisor {
             self.abandon_reload("a worker failed to boot");
         } else {
             self.log_failure("Worker failed to boot", failure);
-            self.record_death(&worker, Death::Booting);
+            self.record_death(&worker, Death::Booting, EndReason::BootFailed);
         }
     }
-
-    pub(super) fn worker_stopping(&mut self, id: WorkerId) {
-        let until = self.now + self.policy.graceful_timeout;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        if worker.is_ready() || matches!(worker.state, State::Draining { .. }) {
-            worker.state = State::Stopping { until };
-            self.push(Effect::DrainInFront { worker: id });
-        }
-    }
-
-    pub(super) fn worker_exited(&mut self, id: WorkerId, status: ExitStatus) {
-        let Some(worker) = self.workers.remove(&id) else { return };
-        if worker.in_front {
-            self.push(Effect::WorkerGone { worker: id });
-        }
-        self.log_exit(&worker, status);
-        match worker.state {
-            State::Booting { .. } | State::Waiting | State::Forking { .. } => {
-                self.died_before_service(&worker, status);
-            }
-            State::Ready { since, retiring: false } => {
-                self.record_death(&worker, Death::Ready(self.now.saturating_sub(since)));
-            }
-            // These were on their way out, and their places are filled already.
-            State::Ready { retiring: true, .. }
-            | State::Cancelled { .. }
-            | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
-        }
-    }
-
-    fn died_before_service(&mut self, worker: &Worker, status: ExitStatus) {
-        if self.is_candidate(worker.generation) {
-            self.abandon_reload(&format!("worker {} died while booting", worker.id));
-            return;
-        }
-        if !self.ever_ready {
-            self.start_crashes += 1;
-            let hopeless = match status {
-                ExitStatus::Code(_) => true,
-                ExitStatus::Signal(_) => self.start_crashes >= START_CRASHES_MAX,
-            };
-            if hopeless {
-                self.log(
-                    Level::Critical,
-                    "Worker failed to boot: it ended before the application was loaded",
-                );
-                return self.give_up(FailureKind::Boot);
-            }
-        }
-        self.record_death(worker, Death::Booting);
-    }
-
-    fn record_death(&mut self, worker: &Worker, death: Death) {
-        if worker.generation != self.current {
-            return;
-        }
-        let delay = self.restarts.died(worker.slot, death, self.now);
-        if delay >= BOOT_DELAY {
-            let failures = self.restarts.failures(worker.slot);
-            self.log(
-                Level::Warning,
-                format!(
-                    "Worker place {} failed {failures} times in a row; next try in {} s",
-                    worker.slot + 1,
-                    delay.as_secs()
-                ),
-            );
-        }
-    }
-
-    fn log_exit(&mut self, worker: &Worker, status: ExitStatus) {
-        let Some(pid) = worker.pid else { return };
-        let (level, text) = match status {
-            ExitStatus::Code(0) => (Level::Info, format!("Worker exiting (pid: {pid})")),
-            ExitStatus::Code(code) if worker.explained => {
-                (Level::Debug, format!("Worker (pid:{pid}) exited with code {code}."))
-            }
-            ExitStatus::Code(code) => {
-                (Level::Error, format!("Worker (pid:{pid}) exited with code {code}."))
-            }
-            ExitStatus::Signal(9) if matches!(worker.state, State::Killed { .. }) => {
-                (Level::Warning, format!("Worker (pid:{pid}) was killed."))
-            }
-            ExitStatus::Signal(9) => (
-                Level::Error,
-                format!("Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?"),
-            ),
-            // We sent it, to one that had not yet made up its mind about signals.
-            ExitStatus::Signal(3) if matches!(worker.state, State::Aborting { .. }) => {
-                (Level::Info, format!("Worker exiting (pid: {pid})"))
-            }
-            ExitStatus::Signal(signal) => {
-                let name = signal_name(signal);
-                (Level::Warning, format!("Worker (pid:{pid}) was sent {name}!"))
-            }
-        };
-        // A worker that ends well says so itself, as far as the reader of the log can tell.
-        let about = (status == ExitStatus::Code(0)).then_some(pid);
-        self.log_worker(level, about, text);
-    }
-
-    pub(super) fn worker_used_up(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        if let State::Ready { since, retiring: false } = worker.state {
-            worker.state = State::Ready { since, retiring: true };
-            let pid = worker.pid;
-            self.log_worker(Level::Info, pid, "Autorestarting worker after current request.");
-        }
-    }
-
-    pub(super) fn worker_drained(&mut self, id: WorkerId) {
-        let until = self.stop_deadline();
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        if matches!(worker.state, State::Draining { .. }) {
-            worker.state = State::Stopping { until };
-            self.push(Effect::ShutDownWorker { worker: id });
-        }
-    }
-
-    /// The kill ladder's first step; its place is free at once, so its successor starts now.
-    pub(super) fn worker_stuck(&mut self, id: WorkerId) {
-        let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let in_service = worker.is_ready()
-            || matches!(worker.state, State::Draining { .. } | State::Stopping { .. });
-        if !in_service {
-            return;
-        }
-        let was_ready = worker.is_ready();
-        let pid = worker.pid.unwrap_or(0);
-        worker.dumping(now);
-        self.log(Level::Critical, format!("WORKER TIMEOUT (pid:{pid})"));
-        if was_ready {
-            self.push(Effect::DrainInFront { worker: id });
-        }
-        self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
-    }
-
-    /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
-    pub(super) fn channel_broken(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
-            let pid = worker.pid.unwrap_or(0);
-            self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
-            self.kill(id);
-        }
-    }
-
-    /// No more requests for a ready worker; the flag follows when it is empty.
-    pub(super) fn drain(&mut self, id: WorkerId) {
-        let until = self.now + self.policy.graceful_timeout;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.state = State::Draining { until };
-        self.push(Effect::DrainInFront { worker: id });
-    }
-
-    pub(super) fn kill(&mut self, id: WorkerId) {
-        let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.killed(now);
-        self.push(Effect::Kill { worker: id, signal: KillSignal::Kill });
-    }
-
-    /// Ends a worker that has not served, in whatever way its state asks for. One with a process
-    /// may have opened what its exit hooks close, so it is told to leave once it has booted.
-    pub(super) fn discard(&mut self, id: WorkerId) {
-        let until = self.stop_deadline().min(self.now + BOOT_STOP_GRACE);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        match worker.state {
-            State::Forking { until } => worker.state = State::Cancelled { until },
-            // It has no request. If it has started up it needs only to shut down again; if it still
-            // imports, nobody waits for that.
-            State::Booting { .. } | State::Waiting => {
-                worker.state = State::Stopping { until };
-                self.push(Effect::ShutDownWorker { worker: id });
-            }
-            State::Cancelled { .. }
-            | State::Ready { .. }
-            | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
-        }
-    }
-
-    /// Takes the next step with every worker whose state has lasted too long.
-    pub(super) fn expire_workers(&mut self) {
-        let now = self.now;
-        let due: Vec<WorkerId> = self
-            .workers
-            .values()
-            .filter(|worker| worker.deadline().is_some_and(|at| at <= now))
-            .map(|worker| worker.id)
-            .collect();
-        for id in due {
-            self.expire_worker(id);
-        }
-    }
-
-    fn expire_worker(&mut self, id: WorkerId) {
-        let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let (pid, in_front) = (worker.pid.unwrap_or(0), worker.in_front);
-        match worker.state {
-            State::Forking { .. } | State::Cancelled { .. } => {
-                let generation = worker.generation;
-                self.zygote_silent(generation);
-            }
-            State::Booting { .. } => {
-                self.log(
-                    Level::Error,
-                    format!("Worker (pid:{pid}) boots for too long; killing it"),
-                );
-                let worker = self.workers[&id].clone();
-                self.kill(id);
-                self.died_before_service(&worker, ExitStatus::Code(1));
-            }
-            State::Draining { .. } | State::Stopping { .. } => {
-                self.log(
-                    Level::Warning,
-                    format!("Worker (pid:{pid}) did not finish within the graceful timeout"),
-                );
-                self.abort(id);
-            }
-            State::Dumping { .. } => self.abort(id),
-            State::Aborting { .. } => self.kill(id),
-            State::Killed { .. } => {
-                self.log(
-                    Level::Critical,
-                    format!("Worker (pid:{pid}) survives SIGKILL; forgotten"),
-                );
-                if in_front {
-                    self.push(Effect::WorkerGone { worker: id });
-                }
-                self.workers.remove(&id);
-            }
-            State::Waiting | State::Ready { .. } => {}
-        }
-        debug_assert!(
-            self.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),
-            "an expired state must be left"
-        );
-    }
-
-    pub(super) fn abort(&mut self, id: WorkerId) {
-        let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.aborting(now);
-        self.push(Effect::Kill { worker: id, signal: KillSignal::Abort });
-    }
-}
-
-/// What people look for in a log: Linux' name of a signal that ends processes.
-fn signal_name(number: i32) -> Cow<'static, str> {
-    Cow::Borrowed(match number {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        5 => "SIGTRAP",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        10 => "SIGUSR1",
-        11 => "SIGSEGV",
-        12 => "SIGUSR2",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        24 => "SIGXCPU",
-        25 => "SIGXFSZ",
-        31 => "SIGSYS",
-        other => return Cow::Owned(format!("signal {other}")),
-    })
 }

@@ -8,6 +8,7 @@ use super::limits::{
     BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX,
     STOP_GRACE_MIN,
 };
+use super::reason::{EndReason, StartReason};
 use super::restart::{Restarts, backoff};
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
@@ -194,7 +195,19 @@ impl Supervisor {
             worker.generation == generation
                 && matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
         };
-        self.workers.retain(|_, worker| !unforked(worker));
+        let current = self.current;
+        let lost: Vec<Worker> = self
+            .workers
+            .extract_if(.., |_, worker| unforked(worker))
+            .map(|(_, worker)| worker)
+            .collect();
+        for worker in lost {
+            let reason = worker.end.unwrap_or(EndReason::ZygoteLost);
+            if worker.generation == current && worker.end.is_none() {
+                self.restarts.vacate(worker.slot, reason);
+            }
+            self.account_end(reason);
+        }
     }
 
     /// It owes an answer to a fork request for too long.
@@ -226,7 +239,7 @@ impl Supervisor {
         let due: Vec<u32> =
             (0..policy.workers).filter(|slot| !taken.contains(slot)).take(in_flight_room).collect();
         for slot in due {
-            self.fork(generation, slot);
+            self.fork(generation, slot, StartReason::Reload);
         }
     }
 
@@ -259,7 +272,11 @@ impl Supervisor {
             if worker.generation == generation {
                 continue;
             }
-            if worker.is_ready() { self.drain(id) } else { self.discard(id) }
+            if worker.is_ready() {
+                self.drain(id, EndReason::Reload);
+            } else {
+                self.discard(id, EndReason::Reload);
+            }
         }
         self.retire_zygote(old);
         self.resume();
@@ -282,22 +299,22 @@ impl Supervisor {
                 self.current
             ),
         );
-        self.discard_generation(generation);
+        self.discard_generation(generation, EndReason::Rollback);
         self.notify_ready();
         if std::mem::take(&mut self.reload_again) {
             self.reload();
         }
     }
 
-    /// Ends the candidate without a word, because the server ends.
-    pub(super) fn cancel_reload(&mut self) {
+    /// Ends the candidate without a word, because the server ends or pauses.
+    pub(super) fn cancel_reload(&mut self, reason: EndReason) {
         self.reload_again = false;
         if let Some(candidate) = self.candidate.take() {
-            self.discard_generation(candidate.generation);
+            self.discard_generation(candidate.generation, reason);
         }
     }
 
-    fn discard_generation(&mut self, generation: Generation) {
+    fn discard_generation(&mut self, generation: Generation, reason: EndReason) {
         let ids: Vec<WorkerId> = self
             .workers
             .values()
@@ -305,7 +322,7 @@ impl Supervisor {
             .map(|worker| worker.id)
             .collect();
         for id in ids {
-            self.discard(id);
+            self.discard(id, reason);
         }
         self.push(Effect::Forget { generation });
         self.retire_zygote(generation);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Now;
 use super::limits::{BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, YOUNG_AGE};
+use super::{EndReason, Now};
 
 /// How a worker's life ended, as far as its successor's start is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Death {
 struct Place {
     failures: u32,
     not_before: Now,
+    /// Why its last worker went, until the next one is started.
+    vacancy: Option<EndReason>,
 }
 
 /// The back-off of one generation's places.
@@ -48,6 +50,16 @@ impl Restarts {
         };
         place.not_before = now + delay;
         delay
+    }
+
+    /// The worker at `slot` goes, or has gone, for this reason.
+    pub(super) fn vacate(&mut self, slot: u32, reason: EndReason) {
+        self.places.entry(slot).or_default().vacancy = Some(reason);
+    }
+
+    /// The place gets a worker: why its last one went, if it had one.
+    pub(super) fn take_vacancy(&mut self, slot: u32) -> Option<EndReason> {
+        self.places.get_mut(&slot)?.vacancy.take()
     }
 
     /// When the place may be filled.

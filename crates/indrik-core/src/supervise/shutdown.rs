@@ -2,6 +2,7 @@
 
 use super::limits::{QUICK_GRACE, STOP_GRACE_MIN};
 use super::pause::Pause;
+use super::reason::EndReason;
 use super::upgrade::Upgrade;
 use super::worker::State;
 use super::{Effect, FailureKind, KillSignal, Level, Notice, Now, Supervisor};
@@ -48,7 +49,7 @@ impl Supervisor {
             // The workers have gone: there is nobody to finish anything.
             Phase::Serving if self.pause == Pause::Empty => self.shut_down_quickly(),
             Phase::Serving => {
-                self.cancel_reload();
+                self.cancel_reload(EndReason::ShutDown);
                 self.say_goodbye();
                 self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
                 self.push(Effect::StopAccepting);
@@ -65,7 +66,7 @@ impl Supervisor {
     pub(super) fn shut_down_quickly(&mut self) {
         match self.phase {
             Phase::Starting | Phase::Serving | Phase::Draining { .. } => {
-                self.cancel_reload();
+                self.cancel_reload(EndReason::ShutDown);
                 if self.phase == Phase::Serving {
                     self.say_goodbye();
                 }
@@ -136,6 +137,7 @@ impl Supervisor {
             match worker.state {
                 State::Ready { .. } | State::Draining { .. } => {
                     worker.state = State::Stopping { until };
+                    self.decide(id, EndReason::ShutDown);
                     self.push(Effect::ShutDownWorker { worker: id });
                 }
                 State::Stopping { until: earlier } => {
@@ -148,7 +150,7 @@ impl Supervisor {
                 | State::Waiting
                 | State::Dumping { .. }
                 | State::Aborting { .. }
-                | State::Killed { .. } => self.discard(id),
+                | State::Killed { .. } => self.discard(id, EndReason::ShutDown),
             }
         }
         self.retire_zygotes();
@@ -167,12 +169,13 @@ impl Supervisor {
                 | State::Waiting
                 | State::Dumping { .. } => {
                     worker.state = State::Aborting { until };
+                    self.decide(id, EndReason::ShutDown);
                     self.push(Effect::Kill { worker: id, signal: KillSignal::Quit });
                 }
                 State::Forking { .. }
                 | State::Cancelled { .. }
                 | State::Aborting { .. }
-                | State::Killed { .. } => self.discard(id),
+                | State::Killed { .. } => self.discard(id, EndReason::ShutDown),
             }
         }
         self.retire_zygotes();
@@ -182,7 +185,9 @@ impl Supervisor {
         for id in self.all_workers() {
             let Some(worker) = self.workers.get(&id) else { continue };
             match worker.state {
-                State::Forking { .. } | State::Cancelled { .. } => self.discard(id),
+                State::Forking { .. } | State::Cancelled { .. } => {
+                    self.discard(id, EndReason::ShutDown)
+                }
                 State::Killed { .. } => {}
                 State::Booting { .. }
                 | State::Waiting
@@ -190,7 +195,10 @@ impl Supervisor {
                 | State::Draining { .. }
                 | State::Stopping { .. }
                 | State::Dumping { .. }
-                | State::Aborting { .. } => self.kill(id),
+                | State::Aborting { .. } => {
+                    self.decide(id, EndReason::ShutDown);
+                    self.kill(id);
+                }
             }
         }
         self.kill_zygotes();

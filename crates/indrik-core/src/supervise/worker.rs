@@ -1,7 +1,9 @@
 //! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
 
-use super::Now;
+use super::effect::Fields;
 use super::limits::{ABORT_GRACE, BOOT_MAX, DUMP_GRACE, FORK_MAX, KILL_MAX};
+use super::reason::{EndReason, Exit, StartReason};
+use super::{ExitStatus, Now};
 use crate::ids::{Generation, WorkerId};
 
 /// Where a worker stands. Every state but `Ready` and `Waiting` has a limit.
@@ -37,6 +39,11 @@ pub(super) struct Worker {
     /// Its place among the workers wanted; the back-off of repeated deaths is kept per place.
     pub(super) slot: u32,
     pub(super) pid: Option<u32>,
+    /// When it was asked for.
+    pub(super) born: Now,
+    pub(super) start: StartReason,
+    /// Why it ends, once that is decided.
+    pub(super) end: Option<EndReason>,
     /// The front knows it and must be told of its end.
     pub(super) in_front: bool,
     /// Why it ends has been logged.
@@ -46,9 +53,53 @@ pub(super) struct Worker {
 
 impl Worker {
     /// A worker that the zygote of `generation` is asked for now.
-    pub(super) fn new(id: WorkerId, generation: Generation, slot: u32, now: Now) -> Self {
-        let state = State::Forking { until: now + FORK_MAX };
-        Self { id, generation, slot, pid: None, in_front: false, explained: false, state }
+    pub(super) fn new(
+        id: WorkerId,
+        generation: Generation,
+        slot: u32,
+        start: StartReason,
+        now: Now,
+    ) -> Self {
+        Self {
+            id,
+            generation,
+            slot,
+            pid: None,
+            born: now,
+            start,
+            end: None,
+            in_front: false,
+            explained: false,
+            state: State::Forking { until: now + FORK_MAX },
+        }
+    }
+
+    /// Why it ended: as decided, unless something else was faster.
+    pub(super) fn reason_of(&self, exit: Exit) -> EndReason {
+        let being_killed = matches!(
+            self.state,
+            State::Cancelled { .. }
+                | State::Dumping { .. }
+                | State::Aborting { .. }
+                | State::Killed { .. }
+        );
+        match (self.end, exit.status) {
+            (Some(_), ExitStatus::Signal(_)) if !being_killed && !self.explained => {
+                EndReason::of_death(exit)
+            }
+            (Some(reason), _) => reason,
+            (None, _) => EndReason::of_death(exit),
+        }
+    }
+
+    /// What a log entry about it says in fields.
+    pub(super) fn fields(&self, reason: &str) -> Fields {
+        vec![
+            ("worker", self.id.0.into()),
+            ("generation", self.generation.0.into()),
+            ("place", u64::from(self.slot + 1).into()),
+            ("reason", reason.to_owned().into()),
+        ]
     }
 
     /// On its way to being ready.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{
-    Effect, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
+    Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
 };
 
 use crate::random::Random;
@@ -25,6 +25,7 @@ pub(crate) struct Faults {
     pub(crate) worker_dies: u32,
     pub(crate) worker_stuck: u32,
     pub(crate) worker_used_up: u32,
+    pub(crate) worker_should_go: u32,
     pub(crate) worker_stops_itself: u32,
     pub(crate) drain_never: u32,
     pub(crate) shutdown_ignored: u32,
@@ -53,6 +54,7 @@ impl Faults {
             worker_dies: 0,
             worker_stuck: 0,
             worker_used_up: 0,
+            worker_should_go: 0,
             worker_stops_itself: 0,
             drain_never: 0,
             shutdown_ignored: 0,
@@ -69,7 +71,8 @@ impl Faults {
     pub(crate) fn busy() -> Self {
         Self {
             boot_slow: 40,
-            worker_used_up: 70,
+            worker_used_up: 50,
+            worker_should_go: 50,
             zygote_stays: 50,
             drain_never: 20,
             shutdown_ignored: 20,
@@ -92,6 +95,7 @@ impl Faults {
             worker_dies: 40,
             worker_stuck: 25,
             worker_used_up: 30,
+            worker_should_go: 20,
             worker_stops_itself: 15,
             drain_never: 25,
             shutdown_ignored: 30,
@@ -231,7 +235,7 @@ impl Os {
             Coming::Worker(worker, event) => self.processes.contains_key(&worker).then_some(event),
             Coming::WorkerEnds(worker, status) => {
                 self.processes.remove(&worker)?;
-                Some(Event::WorkerExited { worker, status })
+                Some(Event::WorkerExited { worker, exit: status.into() })
             }
             Coming::Front(event) | Coming::Predecessor(event) => Some(event),
             Coming::Successor(pid, event) => {
@@ -306,6 +310,7 @@ impl Os {
             | Effect::ReopenLogs
             | Effect::Promote
             | Effect::WorkersChanged { .. }
+            | Effect::Count(_)
             | Effect::Log(_)
             | Effect::Exit(_) => {}
         }
@@ -464,7 +469,13 @@ impl Os {
             assert!(!process.in_front, "{worker} is added twice");
             process.in_front = true;
         }
+        let reasons = [EndReason::Age, EndReason::Memory, EndReason::Refork];
+        let reason = reasons[self.random.below(reasons.len())];
         let fates = [
+            (
+                self.faults.worker_should_go,
+                Coming::Worker(worker, Event::WorkerShouldGo { worker, reason }),
+            ),
             (self.faults.worker_used_up, Coming::Worker(worker, Event::WorkerUsedUp { worker })),
             (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestStuck { worker })),
             (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),

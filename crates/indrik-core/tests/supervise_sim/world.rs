@@ -242,6 +242,15 @@ impl World {
                 self.machine
             );
         }
+        let accounts = self.machine.accounts();
+        let (started, ended) =
+            (accounts.starts.values().sum::<u64>(), accounts.ends.values().sum::<u64>());
+        assert_eq!(
+            started - ended,
+            census.processes as u64,
+            "seed {}: the accounts do not add up: {accounts:?}",
+            self.seed
+        );
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
             assert!(self.may_end, "seed {}: it ended without being told", self.seed);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop};
 use indrik_core::settings::{Config, ControlSocket};
-use indrik_core::supervise::{Event, Level, Signal, WorkerView};
+use indrik_core::supervise::{EndReason, Event, Level, Signal, WorkerView};
 use serde_json::{Value as Json, json};
 
 use super::Drive;
@@ -231,6 +231,10 @@ impl Drive {
                 "last_heartbeat": self.heartbeat_age(view.id),
                 "generation": view.generation.0,
                 "state": view.state,
+                "place": view.place,
+                "started_for": view.start.word(),
+                "ends_for": view.end.map(EndReason::word),
+                "uptime_s": hundredths(view.lived),
                 "requests": load.map_or(0, |load| load.served),
                 "in_flight": load.map_or(0, |load| load.in_flight),
             })
@@ -242,7 +246,7 @@ impl Drive {
     fn show_stats(&self) -> Json {
         let (census, totals) = (self.machine.census(), self.machine.totals());
         let mut stats = json!({
-            "uptime": (self.started.elapsed().as_secs_f64() * 100.0).round() / 100.0,
+            "uptime": hundredths(self.started.elapsed()),
             "pid": std::process::id(),
             "workers_current": census.processes,
             "workers_target": census.wanted,
@@ -254,6 +258,8 @@ impl Drive {
             "workers_ready": census.ready,
             "reloading": census.reloading,
             "serving": census.serving,
+            "starts": self.machine.accounts().starts_by_word(),
+            "ends": self.machine.accounts().ends_by_word(),
         });
         if let Some(front) = &self.front {
             let front = front.stats();
@@ -287,6 +293,11 @@ impl Drive {
 #[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
 fn signal(signal: Signal) -> Option<Event> {
     Some(Event::Signal(signal))
+}
+
+/// Seconds, as people want to read them.
+fn hundredths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100.0).round() / 100.0
 }
 
 /// A whole number of seconds without the point, as users write it.

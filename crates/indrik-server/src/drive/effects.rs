@@ -5,6 +5,7 @@ use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Le
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::{Drive, Ending};
+use crate::log::Entry;
 use crate::zygote::{Request, Streams, Zygote};
 
 impl Drive {
@@ -50,7 +51,8 @@ impl Drive {
             Effect::Promote => self.promote(),
             Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),
-            Effect::Log(line) => self.write(&line),
+            Effect::Count(tally) => self.count(tally),
+            Effect::Log(line) => self.write(line),
             Effect::Exit(code) => self.exit = Some(Ending::Exit(code)),
         }
     }
@@ -159,9 +161,10 @@ impl Drive {
         }
     }
 
-    fn write(&self, line: &LogLine) {
+    fn write(&self, line: LogLine) {
         let pid = line.pid.unwrap_or_else(std::process::id);
-        self.log.write_about(line.level, pid, &line.text);
+        let entry = Entry::now(line.level, pid, &line.text);
+        self.log.write_entry(Entry { fields: line.fields, ..entry });
     }
 
     /// Says that a generation cannot begin.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use indrik_core::ids::Generation;
 use indrik_core::logs::metric::Value;
 use indrik_core::settings::Config;
-use indrik_core::supervise::Level;
+use indrik_core::supervise::{Level, Tally};
 
 use super::Drive;
 use crate::log::Entry;
@@ -114,10 +114,15 @@ impl Drive {
         self.metrics.backlog_due.filter(|_| self.front.is_some())
     }
 
+    /// Tells the metrics that a worker has started or ended.
+    pub(super) fn count(&self, tally: Tally) {
+        self.send_metric(&tally.metric(), "counter", Value::Count(1));
+    }
+
     fn send_metric(&self, name: &str, kind: &str, value: Value) {
         let zygote = self.logging.and_then(|generation| self.zygotes.get(&generation));
         match (zygote, value) {
-            (Some(zygote), Value::Gauge(value) | Value::Sample(value)) => {
+            (Some(zygote), Value::Gauge(value) | Value::Sample(value) | Value::Count(value)) => {
                 // One that does not read loses a number.
                 let _ = zygote.send(&Request::Metric { name, kind, value }, &[]);
             }

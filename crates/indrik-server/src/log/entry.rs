@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use indrik_core::logs::entry;
+use indrik_core::logs::entry::{self, Fields};
 use indrik_core::supervise::Level;
 use indrik_sys::clock;
 
@@ -14,18 +14,21 @@ pub(crate) struct Entry {
     /// The process it is about.
     pub(crate) pid: u32,
     pub(crate) text: String,
+    /// Shown where entries have fields.
+    pub(crate) fields: Fields,
 }
 
 impl Entry {
     pub(crate) fn now(level: Level, pid: u32, text: &str) -> Self {
-        Self { at: SystemTime::now(), level, pid, text: text.to_owned() }
+        Self { at: SystemTime::now(), level, pid, text: text.to_owned(), fields: Fields::new() }
     }
 
     /// The entry as it stands in the log, with its line end.
     pub(crate) fn format(&self, as_json: bool) -> Vec<u8> {
         let time = clock::local(self.at);
         if as_json {
-            entry::object(&time.iso(clock::millis(self.at)), self.level, self.pid, &self.text)
+            let stamp = time.iso(clock::millis(self.at));
+            entry::object(&stamp, self.level, self.pid, &self.text, &self.fields)
         } else {
             entry::line(&time.plain(), self.level, self.pid, &self.text)
         }

@@ -97,7 +97,11 @@ impl Log {
     /// Writes one entry about the process `pid`. An entry that cannot be written is lost: there is
     /// nowhere to say so.
     pub fn write_about(&self, level: Level, pid: u32, text: &str) {
-        let entry = Entry::now(level, pid, text);
+        self.write_entry(Entry::now(level, pid, text));
+    }
+
+    /// Writes one entry.
+    pub(crate) fn write_entry(&self, entry: Entry) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         match &mut state.held {
@@ -180,6 +184,11 @@ mod tests {
             level: Level::Error,
             pid: 7,
             text: "it \"failed\"\nTraceback:\n  x".to_owned(),
+            fields: vec![
+                ("reason", "crash:SIGSEGV".to_owned().into()),
+                ("requests", 3.into()),
+                ("uptime_s", std::time::Duration::from_millis(12_345).into()),
+            ],
         };
         let line = String::from_utf8(entry.format(true)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -188,5 +197,7 @@ mod tests {
         assert_eq!((&json["level"], &json["pid"]), (&"ERROR".into(), &7.into()));
         assert_eq!(json["message"], "it \"failed\"");
         assert_eq!(json["details"], "Traceback:\n  x");
+        assert_eq!(json["reason"], "crash:SIGSEGV");
+        assert_eq!((&json["requests"], &json["uptime_s"]), (&3.into(), &12.345.into()));
     }
 }

@@ -1,0 +1,144 @@
+//! Ends of workers that were seen: what they mean for their places, and what is said and counted.
+
+use super::limits::{BOOT_DELAY, START_CRASHES_MAX};
+use super::reason::{EndReason, Exit, Tally, signal_name};
+use super::restart::Death;
+use super::worker::{State, Worker};
+use super::{Effect, ExitStatus, FailureKind, Level, Supervisor};
+use crate::ids::WorkerId;
+
+impl Supervisor {
+    pub(super) fn worker_exited(&mut self, id: WorkerId, exit: Exit) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        if worker.in_front {
+            self.push(Effect::WorkerGone { worker: id });
+        }
+        let reason = worker.reason_of(exit);
+        self.log_exit(&worker, exit, reason);
+        self.account_end(reason);
+        match worker.state {
+            State::Booting { .. } | State::Waiting | State::Forking { .. } => {
+                self.died_before_service(&worker, exit.status, reason);
+            }
+            State::Ready { since, retiring: false } => {
+                let death = Death::Ready(self.now.saturating_sub(since));
+                self.record_death(&worker, death, reason);
+            }
+            // These were on their way out, and their places are filled already.
+            State::Ready { retiring: true, .. }
+            | State::Cancelled { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Dumping { .. }
+            | State::Aborting { .. }
+            | State::Killed { .. } => {}
+        }
+    }
+
+    /// Every worker that was asked for comes here once, when it has been taken off the list.
+    pub(super) fn account_end(&mut self, reason: EndReason) {
+        self.push(Effect::Count(Tally::End(reason)));
+    }
+
+    pub(super) fn died_before_service(
+        &mut self,
+        worker: &Worker,
+        status: ExitStatus,
+        reason: EndReason,
+    ) {
+        if self.is_candidate(worker.generation) {
+            self.abandon_reload(&format!("worker {} died while booting", worker.id));
+            return;
+        }
+        if !self.ever_ready {
+            self.start_crashes += 1;
+            let hopeless = match status {
+                ExitStatus::Code(_) => true,
+                ExitStatus::Signal(_) => self.start_crashes >= START_CRASHES_MAX,
+            };
+            if hopeless {
+                self.log(
+                    Level::Critical,
+                    "Worker failed to boot: it ended before the application was loaded",
+                );
+                return self.give_up(FailureKind::Boot);
+            }
+        }
+        self.record_death(worker, Death::Booting, reason);
+    }
+
+    /// A worker died that had its place: when the place is filled again depends on how often that
+    /// happened to it.
+    pub(super) fn record_death(&mut self, worker: &Worker, death: Death, reason: EndReason) {
+        if worker.generation != self.current {
+            return;
+        }
+        let delay = self.restarts.died(worker.slot, death, self.now);
+        self.restarts.vacate(worker.slot, reason);
+        if delay >= BOOT_DELAY {
+            let failures = self.restarts.failures(worker.slot);
+            self.log(
+                Level::Warning,
+                format!(
+                    "Worker place {} failed {failures} times in a row; next try in {} s",
+                    worker.slot + 1,
+                    delay.as_secs()
+                ),
+            );
+        }
+    }
+
+    /// Gunicorn's line, and one of ours with the reason; both have it as a field too.
+    fn log_exit(&mut self, worker: &Worker, exit: Exit, reason: EndReason) {
+        let Some(pid) = worker.pid else { return };
+        let (level, text) = told(worker, exit, pid);
+        let uptime = self.now.saturating_sub(worker.born);
+        let mut fields = worker.fields(&reason.word());
+        fields.push(("uptime_s", uptime.into()));
+        fields.push(("requests", exit.requests.into()));
+        // A worker that ends well says so itself, as far as the reader of the log can tell.
+        let about = (exit.status == ExitStatus::Code(0)).then_some(pid);
+        self.log_with(level, about, text, fields.clone());
+        let text = format!(
+            "Worker {} (pid:{pid}) of generation {} ended: {reason}; it lived {:.1} s and finished {} requests",
+            worker.id,
+            worker.generation,
+            uptime.as_secs_f64(),
+            exit.requests
+        );
+        self.log_with(Level::Info, None, text, fields);
+    }
+}
+
+/// A worker's end in Gunicorn's words.
+fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
+    match exit.status {
+        ExitStatus::Code(0) => (Level::Info, format!("Worker exiting (pid: {pid})")),
+        ExitStatus::Code(code) if worker.explained => {
+            (Level::Debug, format!("Worker (pid:{pid}) exited with code {code}."))
+        }
+        ExitStatus::Code(code) => {
+            (Level::Error, format!("Worker (pid:{pid}) exited with code {code}."))
+        }
+        ExitStatus::Signal(9) if matches!(worker.state, State::Killed { .. }) => {
+            (Level::Warning, format!("Worker (pid:{pid}) was killed."))
+        }
+        ExitStatus::Signal(9) => {
+            let why = match exit.oom {
+                Some(true) => " It used more memory than there is: the kernel's OOM killer did it",
+                // Gunicorn's guess, where the kernel cannot be asked.
+                None => " Perhaps out of memory?",
+                Some(false) => "",
+            };
+            (Level::Error, format!("Worker (pid:{pid}) was sent SIGKILL!{why}"))
+        }
+        // We sent it, to one that had not yet made up its mind about signals.
+        ExitStatus::Signal(3) if matches!(worker.state, State::Aborting { .. }) => {
+            (Level::Info, format!("Worker exiting (pid: {pid})"))
+        }
+        ExitStatus::Signal(signal) => {
+            let name = signal_name(signal);
+            (Level::Warning, format!("Worker (pid:{pid}) was sent {name}!"))
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! How workers are made to leave: after their successor is ready, after what they have, or by force.
+//!
+//! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
+
+use super::limits::BOOT_STOP_GRACE;
+use super::reason::EndReason;
+use super::shutdown::Phase;
+use super::worker::{State, Worker};
+use super::{Effect, ExitStatus, KillSignal, Level, Supervisor};
+use crate::ids::WorkerId;
+
+impl Supervisor {
+    /// Notes why a worker is to end. The worker that follows in its place is started for that.
+    pub(super) fn decide(&mut self, id: WorkerId, reason: EndReason) {
+        let current = self.current;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.end.is_some() {
+            return;
+        }
+        worker.end = Some(reason);
+        if worker.generation == current {
+            self.restarts.vacate(worker.slot, reason);
+        }
+    }
+
+    /// It goes as soon as its successor is ready, and serves until then. One that is not ready is
+    /// left alone.
+    pub(super) fn retire(&mut self, id: WorkerId, reason: EndReason) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if let State::Ready { since, retiring: false } = worker.state {
+            worker.state = State::Ready { since, retiring: true };
+            let pid = worker.pid;
+            self.decide(id, reason);
+            self.log_worker(Level::Info, pid, reason.announcement());
+        }
+    }
+
+    /// Somebody who measures workers wants this one replaced.
+    pub(super) fn worker_should_go(&mut self, id: WorkerId, reason: EndReason) {
+        match reason {
+            EndReason::MemoryHard | EndReason::Timeout | EndReason::Deadlock => {
+                self.stuck(id, reason);
+            }
+            other => self.retire(id, other),
+        }
+    }
+
+    pub(super) fn worker_stopping(&mut self, id: WorkerId) {
+        let until = self.now + self.policy.graceful_timeout;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if worker.is_ready() || matches!(worker.state, State::Draining { .. }) {
+            worker.state = State::Stopping { until };
+            self.decide(
+                id,
+                match self.phase {
+                    Phase::Starting | Phase::Serving => EndReason::Outside,
+                    Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
+                        EndReason::ShutDown
+                    }
+                },
+            );
+            self.push(Effect::DrainInFront { worker: id });
+        }
+    }
+
+    pub(super) fn worker_drained(&mut self, id: WorkerId) {
+        let until = self.stop_deadline();
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if matches!(worker.state, State::Draining { .. }) {
+            worker.state = State::Stopping { until };
+            self.push(Effect::ShutDownWorker { worker: id });
+        }
+    }
+
+    /// The kill ladder's first step; its place is free at once, so its successor starts now.
+    pub(super) fn stuck(&mut self, id: WorkerId, reason: EndReason) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let in_service = worker.is_ready()
+            || matches!(worker.state, State::Draining { .. } | State::Stopping { .. });
+        if !in_service {
+            return;
+        }
+        let was_ready = worker.is_ready();
+        let pid = worker.pid.unwrap_or(0);
+        worker.dumping(now);
+        self.decide(id, reason);
+        let text = match reason {
+            EndReason::MemoryHard => format!("WORKER OUT OF ITS MEMORY (pid:{pid})"),
+            EndReason::Deadlock => format!("WORKER DEADLOCK (pid:{pid})"),
+            _ => format!("WORKER TIMEOUT (pid:{pid})"),
+        };
+        self.log(Level::Critical, text);
+        if was_ready {
+            self.push(Effect::DrainInFront { worker: id });
+        }
+        self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
+    }
+
+    /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
+    pub(super) fn channel_broken(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
+            let pid = worker.pid.unwrap_or(0);
+            self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
+            self.decide(id, EndReason::ChannelBroken);
+            self.kill(id);
+        }
+    }
+
+    /// No more requests for a ready worker; the flag follows when it is empty.
+    pub(super) fn drain(&mut self, id: WorkerId, reason: EndReason) {
+        let until = self.now + self.policy.graceful_timeout;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.state = State::Draining { until };
+        self.decide(id, reason);
+        self.push(Effect::DrainInFront { worker: id });
+    }
+
+    /// SIGKILL. Why has been decided.
+    pub(super) fn kill(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.killed(now);
+        self.push(Effect::Kill { worker: id, signal: KillSignal::Kill });
+    }
+
+    /// Ends a worker that has not served, in whatever way its state asks for. One with a process
+    /// may have opened what its exit hooks close, so it is told to leave once it has booted.
+    pub(super) fn discard(&mut self, id: WorkerId, reason: EndReason) {
+        let until = self.stop_deadline().min(self.now + BOOT_STOP_GRACE);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        match worker.state {
+            State::Forking { until } => {
+                worker.state = State::Cancelled { until };
+                self.decide(id, reason);
+            }
+            // It has no request. If it has started up it needs only to shut down again; if it still
+            // imports, nobody waits for that.
+            State::Booting { .. } | State::Waiting => {
+                worker.state = State::Stopping { until };
+                self.decide(id, reason);
+                self.push(Effect::ShutDownWorker { worker: id });
+            }
+            State::Cancelled { .. }
+            | State::Ready { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Dumping { .. }
+            | State::Aborting { .. }
+            | State::Killed { .. } => {}
+        }
+    }
+
+    /// Takes the next step with every worker whose state has lasted too long.
+    pub(super) fn expire_workers(&mut self) {
+        let now = self.now;
+        let due: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.deadline().is_some_and(|at| at <= now))
+            .map(|worker| worker.id)
+            .collect();
+        for id in due {
+            self.expire_worker(id);
+        }
+    }
+
+    fn expire_worker(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let (pid, in_front) = (worker.pid.unwrap_or(0), worker.in_front);
+        match worker.state {
+            State::Forking { .. } | State::Cancelled { .. } => {
+                let generation = worker.generation;
+                self.zygote_silent(generation);
+            }
+            State::Booting { .. } => {
+                let worker = worker.clone();
+                self.log(
+                    Level::Error,
+                    format!("Worker (pid:{pid}) boots for too long; killing it"),
+                );
+                self.decide(id, EndReason::BootTimeout);
+                self.kill(id);
+                let status = ExitStatus::Code(1);
+                self.died_before_service(&worker, status, EndReason::BootTimeout);
+            }
+            State::Draining { .. } | State::Stopping { .. } => {
+                self.log(
+                    Level::Warning,
+                    format!("Worker (pid:{pid}) did not finish within the graceful timeout"),
+                );
+                self.abort(id);
+            }
+            State::Dumping { .. } => self.abort(id),
+            State::Aborting { .. } => self.kill(id),
+            State::Killed { .. } => {
+                self.log(
+                    Level::Critical,
+                    format!("Worker (pid:{pid}) survives SIGKILL; forgotten"),
+                );
+                if in_front {
+                    self.push(Effect::WorkerGone { worker: id });
+                }
+                if let Some(worker) = self.workers.remove(&id) {
+                    self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
+                }
+            }
+            State::Waiting | State::Ready { .. } => {}
+        }
+        debug_assert!(
+            self.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),
+            "an expired state must be left"
+        );
+    }
+
+    /// SIGABRT. Why has been decided.
+    pub(super) fn abort(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.aborting(now);
+        self.push(Effect::Kill { worker: id, signal: KillSignal::Abort });
+    }
+}

@@ -1,0 +1,305 @@
+//! Why workers start and end: one word each, for the log, the counters and the control interface.
+//!
+//! A worker's end is decided once: the first decision stands, however the process then leaves. Only
+//! a death that nobody asked for (a crash, the kernel's OOM killer) takes the place of a decision.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::ExitStatus;
+
+/// Why a worker was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StartReason {
+    /// The server started.
+    Boot,
+    /// A new generation.
+    Reload,
+    /// More workers are wanted than before.
+    Scale,
+    /// In the place of a worker that ended, or will when this one is ready, for this reason.
+    Respawn(EndReason),
+}
+
+/// Why a worker ended, or is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndReason {
+    /// A new generation took over.
+    Reload,
+    /// Its generation was given up: it did not get ready, or did not stand.
+    Rollback,
+    /// Fewer workers are wanted than before.
+    Scale,
+    /// The server was paused (WINCH).
+    Pause,
+    /// The server ends.
+    ShutDown,
+    /// It has served as many requests as one may.
+    MaxRequests,
+    /// It is as old as one may get.
+    Age,
+    /// It uses more memory than one should.
+    Memory,
+    /// It uses more memory than one can be let have.
+    MemoryHard,
+    /// An operator wanted another one in its place.
+    Replaced,
+    /// A new zygote is made from a warmed worker.
+    Refork,
+    /// A request ran for too long, or its loop showed no life.
+    Timeout,
+    /// No thread of it got Python's lock any more.
+    Deadlock,
+    /// It wrote what cannot be into its channel.
+    ChannelBroken,
+    /// Somebody outside told it to leave (SIGTERM, SIGINT).
+    Outside,
+    /// The zygote could not make it.
+    ForkFailed,
+    /// The zygote died before it had made it.
+    ZygoteLost,
+    /// The application could not be loaded.
+    BootFailed,
+    /// It was not ready in time.
+    BootTimeout,
+    /// The kernel killed it for memory.
+    Oom,
+    /// It was ended by a signal that we did not send.
+    Crash(i32),
+    /// It exited of its own accord with this code.
+    Exit(i32),
+}
+
+impl StartReason {
+    /// The reason in one word: that of the end it answers, for a respawn.
+    #[must_use]
+    pub fn word(self) -> Cow<'static, str> {
+        match self {
+            Self::Boot => Cow::Borrowed("boot"),
+            Self::Reload => Cow::Borrowed("reload"),
+            Self::Scale => Cow::Borrowed("scale"),
+            Self::Respawn(end) => end.word(),
+        }
+    }
+}
+
+impl EndReason {
+    /// The reason in one word. The words are stable: people count by them.
+    #[must_use]
+    pub fn word(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Reload => "reload",
+            Self::Rollback => "rollback",
+            Self::Scale => "scale",
+            Self::Pause => "pause",
+            Self::ShutDown => "shutdown",
+            Self::MaxRequests => "max_requests",
+            Self::Age => "age",
+            Self::Memory => "memory",
+            Self::MemoryHard => "memory_hard",
+            Self::Replaced => "replaced",
+            Self::Refork => "refork",
+            Self::Timeout => "timeout",
+            Self::Deadlock => "deadlock",
+            Self::ChannelBroken => "channel_broken",
+            Self::Outside => "outside",
+            Self::ForkFailed => "fork_failed",
+            Self::ZygoteLost => "zygote_lost",
+            Self::BootFailed => "boot_failed",
+            Self::BootTimeout => "boot_timeout",
+            Self::Oom => "oom",
+            Self::Crash(signal) => return Cow::Owned(format!("crash:{}", signal_name(signal))),
+            Self::Exit(code) => return Cow::Owned(format!("exit:{code}")),
+        })
+    }
+
+    /// What is said of a worker that is to go for this reason as soon as its successor is ready.
+    pub(super) const fn announcement(self) -> &'static str {
+        match self {
+            Self::MaxRequests => "Autorestarting worker after current request.",
+            Self::Replaced => "Replacing this worker, as asked",
+            Self::Age => "Replacing this worker: it is as old as one may get",
+            Self::Memory | Self::MemoryHard => "Replacing this worker: it uses too much memory",
+            Self::Refork => "Replacing this worker by one of the warmed zygote",
+            Self::Reload
+            | Self::Rollback
+            | Self::Scale
+            | Self::Pause
+            | Self::ShutDown
+            | Self::Timeout
+            | Self::Deadlock
+            | Self::ChannelBroken
+            | Self::Outside
+            | Self::ForkFailed
+            | Self::ZygoteLost
+            | Self::BootFailed
+            | Self::BootTimeout
+            | Self::Oom
+            | Self::Crash(_)
+            | Self::Exit(_) => "Replacing this worker",
+        }
+    }
+
+    /// Why a worker ended that nobody had told to.
+    pub(super) const fn of_death(exit: Exit) -> Self {
+        match (exit.status, exit.oom) {
+            (ExitStatus::Signal(9), Some(true)) => Self::Oom,
+            (ExitStatus::Signal(signal), _) => Self::Crash(signal),
+            (ExitStatus::Code(code), _) => Self::Exit(code),
+        }
+    }
+}
+
+impl fmt::Display for StartReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.word())
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.word())
+    }
+}
+
+/// What is known of a process that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// How.
+    pub status: ExitStatus,
+    /// Whether the kernel's OOM killer did it; `None` if the kernel cannot be asked.
+    pub oom: Option<bool>,
+    /// Requests it has finished.
+    pub requests: u64,
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Self { status, oom: None, requests: 0 }
+    }
+}
+
+/// How many workers started and ended, by reason. What started and has not ended is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Starts.
+    pub starts: BTreeMap<StartReason, u64>,
+    /// Ends.
+    pub ends: BTreeMap<EndReason, u64>,
+}
+
+impl Accounts {
+    /// Takes an entry in.
+    pub(super) fn enter(&mut self, tally: Tally) {
+        match tally {
+            Tally::Start(reason) => *self.starts.entry(reason).or_default() += 1,
+            Tally::End(reason) => *self.ends.entry(reason).or_default() += 1,
+        }
+    }
+
+    /// Starts by the reason's word.
+    #[must_use]
+    pub fn starts_by_word(&self) -> BTreeMap<String, u64> {
+        by_word(self.starts.iter().map(|(reason, count)| (reason.word(), *count)))
+    }
+
+    /// Ends by the reason's word.
+    #[must_use]
+    pub fn ends_by_word(&self) -> BTreeMap<String, u64> {
+        by_word(self.ends.iter().map(|(reason, count)| (reason.word(), *count)))
+    }
+}
+
+/// Reasons may share a word: a worker that more are wanted for, and the successor of one that
+/// fewer were wanted for.
+fn by_word(entries: impl Iterator<Item = (Cow<'static, str>, u64)>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (word, count) in entries {
+        *sums.entry(word.into_owned()).or_default() += count;
+    }
+    sums
+}
+
+/// One entry of the accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tally {
+    /// A worker was asked for.
+    Start(StartReason),
+    /// A worker's end was seen.
+    End(EndReason),
+}
+
+impl Tally {
+    /// The name of the metric that counts it. A colon would end the name on the wire.
+    #[must_use]
+    pub fn metric(self) -> String {
+        let (what, word) = match self {
+            Self::Start(reason) => ("starts", reason.word()),
+            Self::End(reason) => ("ends", reason.word()),
+        };
+        format!("indrik.worker.{what}.{}", word.replace([':', ' '], "_"))
+    }
+}
+
+/// What people look for in a log: Linux' name of a signal that ends processes.
+pub(super) fn signal_name(number: i32) -> Cow<'static, str> {
+    Cow::Borrowed(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        other => return Cow::Owned(format!("signal {other}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_named_by_its_signal_and_only_sigkill_can_be_the_kernels_for_memory() {
+        let exit = |status, oom| Exit { status, oom, requests: 0 };
+        let word = |status, oom| EndReason::of_death(exit(status, oom)).word().into_owned();
+        assert_eq!(word(ExitStatus::Signal(11), None), "crash:SIGSEGV");
+        assert_eq!(word(ExitStatus::Signal(9), None), "crash:SIGKILL");
+        assert_eq!(word(ExitStatus::Signal(9), Some(false)), "crash:SIGKILL");
+        assert_eq!(word(ExitStatus::Signal(9), Some(true)), "oom");
+        assert_eq!(word(ExitStatus::Signal(11), Some(true)), "crash:SIGSEGV");
+        assert_eq!(word(ExitStatus::Code(0), None), "exit:0");
+    }
+
+    #[test]
+    fn the_name_of_a_metric_has_no_sign_of_the_wire_in_it() {
+        let tally = Tally::End(EndReason::Crash(11));
+        assert_eq!(tally.metric(), "indrik.worker.ends.crash_SIGSEGV");
+        let tally = Tally::End(EndReason::Crash(40));
+        assert_eq!(tally.metric(), "indrik.worker.ends.crash_signal_40");
+        let tally = Tally::Start(StartReason::Respawn(EndReason::MaxRequests));
+        assert_eq!(tally.metric(), "indrik.worker.starts.max_requests");
+    }
+
+    #[test]
+    fn reasons_with_one_word_are_counted_together() {
+        let mut accounts = Accounts::default();
+        accounts.enter(Tally::Start(StartReason::Scale));
+        accounts.enter(Tally::Start(StartReason::Respawn(EndReason::Scale)));
+        accounts.enter(Tally::End(EndReason::Scale));
+        assert_eq!(accounts.starts_by_word(), BTreeMap::from([("scale".to_owned(), 2)]));
+        assert_eq!(accounts.ends_by_word(), BTreeMap::from([("scale".to_owned(), 1)]));
+    }
+}
