@@ -146,6 +146,7 @@ fn kind(row: &Row) -> &'static str {
         "syslog" => "Syslog",
         "list" => "List",
         "networks" => "Networks",
+        "rlimits" => "Rlimits",
         "pairs" => "Pairs",
         "addresses" => "Addresses",
         "texts" => "Texts",

@@ -9,6 +9,7 @@ pub mod control;
 pub mod dispatch;
 pub mod http1;
 pub mod ids;
+pub mod limits;
 pub mod logs;
 pub mod proxy;
 pub mod settings;

@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use super::address::BindAddress;
 use super::network::Network;
+use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
 
 /// Every setting, resolved and valid.
@@ -150,6 +151,18 @@ pub struct Config {
     pub group: Option<String>,
     pub initgroups: bool,
     pub umask: u32,
+
+    // What workers may take of the machine
+    pub worker_rlimits: Vec<WorkerRlimit>,
+    /// `None`: the server's own.
+    pub worker_nice: Option<i32>,
+    /// `None`: somewhat above the server's own.
+    pub worker_oom_score_adj: Option<i32>,
+    pub worker_no_new_privs: bool,
+    pub worker_memory_high: u64,
+    pub worker_memory_max: u64,
+    pub worker_cpu_weight: u32,
+    pub worker_cgroup_required: bool,
 
     // Control
     /// `None`: no control socket, also when `control_socket_disable` is set.

@@ -217,6 +217,7 @@ fn type_text(setting: &Setting) -> String {
         }
         Kind::List => "list of texts".to_owned(),
         Kind::Networks => "list of addresses and networks".to_owned(),
+        Kind::Rlimits => "list of `NAME=SOFT[:HARD]`".to_owned(),
         Kind::Pairs => "list of `NAME=VALUE`".to_owned(),
         Kind::Addresses => "list of addresses".to_owned(),
         Kind::Texts => "table of texts (files only)".to_owned(),

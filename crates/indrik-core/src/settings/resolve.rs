@@ -48,6 +48,7 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     let mut settlement = settle(launch, file);
     settlement.need_application();
     settlement.check_tls();
+    settlement.check_memory();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -185,6 +186,22 @@ impl Settlement {
                     hint: Some(format!("set {other} to the file with {what}, or leave {name} out")),
                 });
             }
+        }
+    }
+
+    /// A worker is slowed down before it is killed, or the first limit says nothing.
+    fn check_memory(&mut self) {
+        let size = |name| match self.get(name).map(|settled| &settled.value) {
+            Some(Value::Size(bytes)) => *bytes,
+            _ => 0,
+        };
+        let (high, max) = (size("worker_memory_high"), size("worker_memory_max"));
+        if max > 0 && high > max {
+            self.problems.push(Problem {
+                what: "worker_memory_high is above worker_memory_max".to_owned(),
+                place: self.get("worker_memory_high").map(|settled| settled.origin.to_string()),
+                hint: Some("set it below, or leave it out".to_owned()),
+            });
         }
     }
 

@@ -84,6 +84,8 @@ pub enum Kind {
     List,
     /// Several addresses and networks of clients, or `*`.
     Networks,
+    /// Several limits of a process: `NAME=SOFT[:HARD]`.
+    Rlimits,
     /// Several `NAME=VALUE`.
     Pairs,
     /// Several addresses to listen on.
@@ -151,7 +153,10 @@ include!(concat!(env!("OUT_DIR"), "/settings_table.rs"));
 impl Kind {
     /// Whether a flag may be given several times, each adding a value.
     pub fn is_list(self) -> bool {
-        matches!(self, Self::List | Self::Networks | Self::Pairs | Self::Addresses)
+        matches!(
+            self,
+            Self::List | Self::Networks | Self::Rlimits | Self::Pairs | Self::Addresses
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use super::config::{ClassSpec, LogTarget};
 use super::layers::Raw;
 use super::network::Network;
 use super::quantity::{self, QuantityError};
+use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
 use super::suggest;
 use super::table::{Kind, Setting, Written};
@@ -48,6 +49,8 @@ pub enum Value {
     List(Vec<String>),
     /// Several networks.
     Networks(Vec<Network>),
+    /// Limits of a process.
+    Rlimits(Vec<WorkerRlimit>),
     /// Several `NAME=VALUE`.
     Pairs(Vec<(String, String)>),
     /// Addresses to listen on.
@@ -134,7 +137,7 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
         Kind::StatsD if text.is_empty() => Ok(Value::Nothing),
         Kind::StatsD => server(text, STATSD_HINT).map(Value::StatsD),
         Kind::Syslog => server(text, SYSLOG_HINT).map(Value::Syslog),
-        Kind::List | Kind::Networks | Kind::Pairs | Kind::Addresses => {
+        Kind::List | Kind::Networks | Kind::Rlimits | Kind::Pairs | Kind::Addresses => {
             parse_list(setting, &[text.to_owned()])
         }
         Kind::Texts | Kind::Dict => {
@@ -224,6 +227,7 @@ fn parse_list(setting: &Setting, texts: &[String]) -> Result<Value, BadValue> {
         }
         Kind::Addresses => addresses(texts),
         Kind::Networks => networks(&split(texts, setting.separator)),
+        Kind::Rlimits => rlimits(&split(texts, setting.separator)),
         _ => chosen(setting, split(texts, setting.separator)),
     }
 }
@@ -264,6 +268,24 @@ fn networks(texts: &[String]) -> Result<Value, BadValue> {
         })
     };
     texts.iter().map(one).collect::<Result<_, _>>().map(Value::Networks)
+}
+
+/// A resource has one limit: with two of them, one would be meant and the other would hold.
+fn rlimits(texts: &[String]) -> Result<Value, BadValue> {
+    let hint = || Some("write nofile=4096, as=2GiB, core=0 or nofile=1024:4096".to_owned());
+    let mut limits: Vec<WorkerRlimit> = Vec::new();
+    for text in texts {
+        let limit: WorkerRlimit = text.parse().map_err(|reason| BadValue {
+            what: format!("{} is not a limit: {reason}", shown_text(text)),
+            hint: hint(),
+        })?;
+        if limits.iter().any(|other| other.resource == limit.resource) {
+            let what = format!("has two limits for {}", limit.resource.name());
+            return Err(BadValue { what, hint: hint() });
+        }
+        limits.push(limit);
+    }
+    Ok(Value::Rlimits(limits))
 }
 
 const STATSD_HINT: &str = "write localhost:8125 or unix:///run/statsd.sock";
@@ -466,7 +488,7 @@ fn wrong_type(kind: Kind, json: &Json) -> BadValue {
         }
         Kind::Duration => ("a time", "write seconds as a number, or text such as '500ms'"),
         Kind::Size => ("a size", "write bytes as a whole number, or text such as '16MiB'"),
-        Kind::List | Kind::Networks | Kind::Pairs | Kind::Addresses => {
+        Kind::List | Kind::Networks | Kind::Rlimits | Kind::Pairs | Kind::Addresses => {
             ("a list of texts", "write ['…', '…']")
         }
         Kind::Texts | Kind::Dict => ("a table", "write {'name': value}"),
@@ -516,6 +538,7 @@ impl Value {
             Self::Syslog(address) => serializable(address),
             Self::List(items) => serializable(items),
             Self::Networks(networks) => serializable(networks),
+            Self::Rlimits(limits) => serializable(limits),
             Self::Pairs(pairs) => serializable(pairs),
             Self::Addresses(addresses) => serializable(addresses),
             Self::Texts(table) => serializable(table),
@@ -548,6 +571,10 @@ impl fmt::Display for Value {
             Self::List(items) => f.write_str(&items.join(", ")),
             Self::Networks(networks) => {
                 let texts = networks.iter().map(ToString::to_string);
+                f.write_str(&texts.collect::<Vec<_>>().join(", "))
+            }
+            Self::Rlimits(limits) => {
+                let texts = limits.iter().map(ToString::to_string);
                 f.write_str(&texts.collect::<Vec<_>>().join(", "))
             }
             Self::Pairs(pairs) => {
