@@ -67,6 +67,8 @@ def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:
 def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, watcher: Any) -> int:
     try:
         try:
+            if config["worker_no_new_privs"]:
+                _gain_no_rights()
             if hooks is not None:
                 hooks.post_fork()
             _become_user(config)
@@ -85,6 +87,14 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
         watcher.failed(error.failure)
         send(control, {"event": "load_failed", **describe(error.failure)})
         return _run_wsgi(config, channel, control, watcher.page(error.failure), "sync", hooks)
+
+
+def _gain_no_rights() -> None:
+    """First of all: it holds for this thread and for those that it starts."""
+    try:
+        _native.gain_no_rights()
+    except OSError as error:
+        raise loader.LoadError("boot", f"cannot set no_new_privs: {error}", "leave worker_no_new_privs out") from None
 
 
 def _become_user(config: dict[str, Any]) -> None:

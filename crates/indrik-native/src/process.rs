@@ -46,6 +46,15 @@ pub(crate) fn set_process_title(title: &str) -> PyResult<()> {
     indrik_sys::title::set(title).map_err(|error| PyOSError::new_err(error.to_string()))
 }
 
+/// Makes this worker, and all it starts, unable to gain rights by running a program.
+///
+/// # Errors
+/// `OSError` when the system forbids it.
+#[pyfunction]
+pub(crate) fn gain_no_rights() -> PyResult<()> {
+    indrik_sys::limits::gain_no_rights().map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
 /// Makes this worker another user's, for good. The kernel forgets the wish to die with the parent at
 /// such a change, so it is said again.
 ///

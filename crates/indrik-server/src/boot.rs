@@ -1,12 +1,14 @@
-//! What a start needs from the outside: listening sockets, the pid file, users, what the process
+//! What a start needs from the outside: listening sockets, the pid file, users, control groups, what the process
 //! that started this one passed on. Every failure is one line that says what, where, and what to do.
 
+mod groups;
 mod identity;
 mod inheritance;
 mod listen;
 mod notify;
 mod pid_file;
 
+pub use groups::Groups;
 pub use identity::Identity;
 pub(crate) use inheritance::OWN_VARIABLES;
 pub use inheritance::{Inheritance, Partner, SystemdSocket};

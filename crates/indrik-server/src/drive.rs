@@ -4,11 +4,12 @@
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
 //! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
-//! a configuration into use, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
+//! a configuration into use, `confine` what workers may take, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
 //! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
 //! answers operators, `banner` greets.
 
 mod banner;
+mod confine;
 mod control;
 mod effects;
 mod hooks;
@@ -41,6 +42,7 @@ use crate::boot::{Identity, PidFile, ServiceManager};
 use crate::front::{EventSink, Front, FrontEvent};
 use crate::log::Log;
 use crate::zygote::Zygote;
+use confine::Confinement;
 use listeners::Listeners;
 use logs::Metrics;
 use service::Leaving;
@@ -170,6 +172,7 @@ struct Drive {
     coming_pid_file: Option<PidFile>,
     /// Whom the workers of a generation become, if not this process's user.
     identities: BTreeMap<Generation, Option<Identity>>,
+    confinement: Confinement,
     manager: ServiceManager,
     watchdog_due: Option<Instant>,
     /// A daemon's, until it serves.
@@ -235,6 +238,7 @@ impl Drive {
             pid_file: None,
             coming_pid_file: None,
             identities: BTreeMap::new(),
+            confinement: Confinement::default(),
             watchdog_due: manager.watchdog().map(|pause| now + pause),
             manager,
             leaving,
@@ -367,7 +371,10 @@ impl Drive {
         let requests = requests.map_or(0, |load| load.served);
         let exit = Exit { status, oom: None, requests };
         self.feed(Event::WorkerExited { worker: id, exit });
-        self.workers.remove(&id);
+        let pid = self.workers.remove(&id).and_then(|worker| worker.child).map(|child| child.pid());
+        if let Some(pid) = pid {
+            self.release_group(pid);
+        }
     }
 
     fn take_front_events(&mut self) {

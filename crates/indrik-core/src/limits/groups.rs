@@ -126,7 +126,8 @@ impl std::error::Error for NoGroup {}
 /// # Errors
 /// When there is none to be seen.
 pub fn own_group(cgroup: &str, mountinfo: &str) -> Result<PathBuf, NoGroup> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::")).ok_or(NoGroup::NoVersion2)?;
+    let path =
+        cgroup.lines().find_map(|line| line.strip_prefix("0::")).ok_or(NoGroup::NoVersion2)?;
     let (root, point) = mountinfo.lines().find_map(version_2_mount).ok_or(NoGroup::NotMounted)?;
     let below = Path::new(path).strip_prefix(&root).map_err(|_| NoGroup::Outside)?;
     if below.components().any(|part| part.as_os_str() == "..") {
@@ -276,6 +277,9 @@ mod tests {
 
     #[test]
     fn processes_that_are_each_others_parents_are_strangers() {
-        assert_eq!(told_apart("3\n", 7, |pid| Some(if pid == 3 { 4 } else { 3 })), (vec![], vec![3]));
+        assert_eq!(
+            told_apart("3\n", 7, |pid| Some(if pid == 3 { 4 } else { 3 })),
+            (vec![], vec![3])
+        );
     }
 }

@@ -25,9 +25,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Networks(networks) => {
             list(&networks.iter().map(ToString::to_string).collect::<Vec<_>>())
         }
-        Value::Rlimits(limits) => {
-            list(&limits.iter().map(ToString::to_string).collect::<Vec<_>>())
-        }
+        Value::Rlimits(limits) => list(&limits.iter().map(ToString::to_string).collect::<Vec<_>>()),
         Value::Texts(table) => {
             let table: BTreeMap<String, Json> =
                 table.iter().map(|(key, value)| (key.clone(), Json::from(value.clone()))).collect();

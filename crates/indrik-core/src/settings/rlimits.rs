@@ -230,7 +230,10 @@ mod tests {
     #[test]
     fn one_number_is_both_limits_and_two_are_soft_and_hard() {
         let both = limit("nofile=4096");
-        assert_eq!((both.resource, both.soft, both.hard), (Resource::Nofile, Some(4096), Some(4096)));
+        assert_eq!(
+            (both.resource, both.soft, both.hard),
+            (Resource::Nofile, Some(4096), Some(4096))
+        );
         let two = limit("nofile = 1024 : 4096");
         assert_eq!((two.soft, two.hard), (Some(1024), Some(4096)));
     }
@@ -249,7 +252,10 @@ mod tests {
         assert_eq!(error("nofiles=3"), "no limit has that name; did you mean nofile?");
         assert!(error("zzzzzz=3").contains("there are as, core, cpu"));
         assert_eq!(error("nofile=1G"), "'1G' is not a whole number or unlimited");
-        assert_eq!(error("cpu=500ms"), "'500ms' is not whole seconds, a time such as 10m, or unlimited");
+        assert_eq!(
+            error("cpu=500ms"),
+            "'500ms' is not whole seconds, a time such as 10m, or unlimited"
+        );
         assert_eq!(error("as=-5"), "'-5' is not bytes, a size such as 2GiB, or unlimited");
         assert_eq!(error("as=0"), "with 0 no worker could run");
         assert_eq!(error("nofile=4096:1024"), "the soft limit is above the hard one");

@@ -153,10 +153,7 @@ include!(concat!(env!("OUT_DIR"), "/settings_table.rs"));
 impl Kind {
     /// Whether a flag may be given several times, each adding a value.
     pub fn is_list(self) -> bool {
-        matches!(
-            self,
-            Self::List | Self::Networks | Self::Rlimits | Self::Pairs | Self::Addresses
-        )
+        matches!(self, Self::List | Self::Networks | Self::Rlimits | Self::Pairs | Self::Addresses)
     }
 }
 

@@ -7,6 +7,7 @@ use indrik_core::settings::{Config, ConfigFileValues, Launch, LogTarget, TextFil
 use indrik_core::supervise::{Event, Failure, FailureKind, Level};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::confine::check_limits;
 use super::{Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
@@ -32,6 +33,7 @@ impl Drive {
         }
         let identity =
             Identity::of(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
+        check_limits(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
         if self.must_detach(generation, &config) {
             let keep_output = config.enable_stdio_inheritance;
             self.exit = Some(Ending::Detach { keep_output });
@@ -43,7 +45,7 @@ impl Drive {
             self.enter(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
         }
-        Ok(())
+        self.prepare_groups(&config)
     }
 
     fn enter(&mut self, config: &Config) -> Result<(), Failure> {
@@ -285,6 +287,6 @@ fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message, hint: String::new(), traceback: String::new() }
 }
 
-fn boot_failure(kind: FailureKind, error: BootError) -> Failure {
+pub(super) fn boot_failure(kind: FailureKind, error: BootError) -> Failure {
     Failure { kind, message: error.message, hint: error.hint.to_owned(), traceback: String::new() }
 }

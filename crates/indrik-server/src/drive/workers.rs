@@ -88,6 +88,8 @@ impl Drive {
         match (end, Child::open(pid)) {
             (None, Ok(child)) => {
                 worker.child = Some(child);
+                let generation = worker.generation;
+                self.confine(generation, pid);
                 self.feed(Event::Forked { worker: id, pid });
             }
             (end, _) => {

@@ -37,6 +37,7 @@ impl Drive {
 
     pub(super) fn configure(&mut self, generation: Generation) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        self.expose_zygote(generation);
         let listeners = self.listeners.names().to_vec();
         let identity = self.identities.get(&generation).cloned().flatten();
         let first = generation == Generation::FIRST;
