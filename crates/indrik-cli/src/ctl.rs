@@ -160,11 +160,13 @@ fn failure(trouble: Trouble) -> Failure {
     Failure::settings(vec![Problem { what: trouble.what, place: None, hint }])
 }
 
-const WORKER_COLUMNS: [(&str, &str); 7] = [
+const WORKER_COLUMNS: [(&str, &str); 9] = [
     ("PID", "pid"),
     ("AGE", "age"),
     ("GENERATION", "generation"),
     ("STATE", "state"),
+    ("STARTED FOR", "started_for"),
+    ("UPTIME (s)", "uptime_s"),
     ("REQUESTS", "requests"),
     ("RUNNING", "in_flight"),
     ("LAST BEAT (s)", "last_heartbeat"),
@@ -198,7 +200,9 @@ fn text(command: &str, answer: &Json) -> String {
         "show workers" => table(&answer["workers"], &WORKER_COLUMNS),
         "show all" => {
             let master = &answer["arbiter"]["pid"];
-            format!("master {master}\n\n{}", table(&answer["web_workers"], &WORKER_COLUMNS))
+            let health = plain(&answer["health"]);
+            let workers = table(&answer["web_workers"], &WORKER_COLUMNS);
+            format!("master {master}\nhealth {health}\n\n{workers}")
         }
         "show listeners" => table(&answer["listeners"], &LISTENER_COLUMNS),
         "help" => pairs(&answer["commands"]),
@@ -243,6 +247,10 @@ fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),
+        Json::Object(fields) => {
+            let shown = fields.iter().map(|(name, value)| format!("{name} {}", plain(value)));
+            shown.collect::<Vec<_>>().join(", ")
+        }
         Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }

@@ -56,6 +56,8 @@ pub struct Config {
     pub timeout: Duration,
     #[serde(with = "seconds")]
     pub graceful_timeout: Duration,
+    #[serde(with = "seconds")]
+    pub max_boot_time: Duration,
     pub asgi_loop: String,
     pub asgi_lifespan: String,
     #[serde(with = "seconds")]

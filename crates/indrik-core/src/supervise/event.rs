@@ -119,6 +119,8 @@ pub enum Event {
     ConfigRead {
         /// Which.
         generation: Generation,
+        /// How long it and each of its workers may boot.
+        boot_max: Duration,
     },
     /// The addresses of the generation's settings are open.
     Listening {

@@ -21,7 +21,8 @@ impl Supervisor {
                 self.died_before_service(&worker, exit.status, reason);
             }
             State::Ready { since, retiring: false } => {
-                let death = Death::Ready(self.now.saturating_sub(since));
+                let age = self.now.saturating_sub(since);
+                let death = Death::Ready { age, requests: exit.requests };
                 self.record_death(&worker, death, reason);
             }
             // These were on their way out, and their places are filled already.
@@ -75,7 +76,11 @@ impl Supervisor {
         }
         let delay = self.restarts.died(worker.slot, death, self.now);
         self.restarts.vacate(worker.slot, reason);
-        if delay >= BOOT_DELAY {
+        if reason != EndReason::BootFailed {
+            self.last_failure = reason.to_string();
+        }
+        self.tell_breaker(worker, death, reason);
+        if delay >= BOOT_DELAY && !self.breaker.is_open() {
             let failures = self.restarts.failures(worker.slot);
             self.log(
                 Level::Warning,

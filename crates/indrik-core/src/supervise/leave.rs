@@ -177,9 +177,13 @@ impl Supervisor {
             }
             State::Booting { .. } => {
                 let worker = worker.clone();
+                let seconds = self.boot_max(worker.generation).as_secs();
                 self.log(
                     Level::Error,
-                    format!("Worker (pid:{pid}) boots for too long; killing it"),
+                    format!(
+                        "Worker (pid:{pid}) was not ready within {seconds} s; killing it \
+                         (max_boot_time says how long it may take)"
+                    ),
                 );
                 self.decide(id, EndReason::BootTimeout);
                 self.kill(id);

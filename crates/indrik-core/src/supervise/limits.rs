@@ -6,8 +6,8 @@ use std::time::Duration;
 /// silence means that a hook hangs in it: it is killed and started anew.
 pub const FORK_MAX: Duration = Duration::from_secs(60);
 
-/// How long a worker or a zygote may boot. Models of many gigabytes load in minutes; half an hour
-/// is a deadlock.
+/// How long a zygote may take until it has read its configuration; then the setting `max_boot_time`
+/// counts.
 pub const BOOT_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Between the request for tracebacks and SIGABRT, so that the dump is written first.
@@ -47,6 +47,18 @@ pub const CRASH_DELAY_MAX: Duration = Duration::from_secs(1);
 pub const BOOT_DELAY: Duration = Duration::from_secs(1);
 /// See [`BOOT_DELAY`].
 pub const BOOT_DELAY_MAX: Duration = Duration::from_secs(30);
+
+/// So many failures of workers in a row open the breaker, if they are more than one for each place.
+pub const BREAKER_FAILURES: u32 = 5;
+
+/// First and longest pause between two trials of an open breaker.
+pub const BREAKER_PAUSE: Duration = Duration::from_secs(10);
+/// See [`BREAKER_PAUSE`].
+pub const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// A worker that has finished so many requests was of use, however young it died: what killed it is
+/// rather in a request than in the code all workers run first.
+pub const USEFUL_REQUESTS: u64 = 10;
 
 /// Fork requests one zygote may have unanswered; keeps its socket's buffer and the file
 /// descriptors in flight small.

@@ -1,14 +1,21 @@
 //! A zygote's way from the reading of its configuration to its first worker: the addresses it needs
 //! are opened before the application is imported, and one that is taken is tried again for a while.
 
-use super::limits::{BOOT_MAX, LISTEN_PAUSE, LISTEN_TRIES_MAX};
+use std::time::Duration;
+
+use super::limits::{LISTEN_PAUSE, LISTEN_TRIES_MAX};
 use super::reload::ZygoteState;
 use super::{Effect, Failure, Level, Supervisor};
 use crate::ids::Generation;
 
 impl Supervisor {
-    pub(super) fn config_read(&mut self, generation: Generation) {
+    pub(super) fn config_read(&mut self, generation: Generation, boot_max: Duration) {
         if self.zygote_starts(generation) {
+            let until = self.now + boot_max;
+            if let Some(zygote) = self.zygotes.get_mut(&generation) {
+                zygote.boot_max = boot_max;
+                zygote.state = ZygoteState::Starting { until };
+            }
             self.push(Effect::Listen { generation });
         }
     }
@@ -44,9 +51,9 @@ impl Supervisor {
     }
 
     pub(super) fn listen_again(&mut self, generation: Generation) {
-        let until = self.now + BOOT_MAX;
+        let now = self.now;
         if let Some(zygote) = self.zygotes.get_mut(&generation) {
-            zygote.state = ZygoteState::Starting { until };
+            zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
             self.push(Effect::Listen { generation });
         }
     }

@@ -8,13 +8,15 @@
 //! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
 //! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
 //! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
-//! end), `restart` (back-off), `listen` (a zygote's way to its first worker), `reload` (generations),
+//! end), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is), `listen` (a zygote's way to its first worker), `reload` (generations),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
 //! `upgrade` (a new program beside the old one), `operator` (what operators ask for and see), `limits`.
 
+mod breaker;
 mod effect;
 mod event;
 mod exit;
+mod health;
 mod leave;
 pub mod limits;
 mod listen;
@@ -33,8 +35,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{Generation, WorkerId};
+use breaker::Breaker;
 pub use effect::{Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
 pub use event::{Event, ExitStatus, Failure, FailureKind, Policy};
+pub use health::{Health, HealthState};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
@@ -77,6 +81,9 @@ pub struct Supervisor {
     announced: bool,
     last_generation: Generation,
     restarts: Restarts,
+    breaker: Breaker,
+    /// How the last worker failed that had its place.
+    last_failure: String,
     exit_code: i32,
     /// The end has been logged.
     said_farewell: bool,
@@ -114,6 +121,8 @@ impl Supervisor {
             announced: false,
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
+            breaker: Breaker::default(),
+            last_failure: String::new(),
             exit_code: 0,
             said_farewell: false,
             effects: VecDeque::new(),
@@ -126,7 +135,7 @@ impl Supervisor {
         match event {
             Event::Start { successor } => self.start(successor),
             Event::Signal(signal) => self.signal_received(signal),
-            Event::ConfigRead { generation } => self.config_read(generation),
+            Event::ConfigRead { generation, boot_max } => self.config_read(generation, boot_max),
             Event::Listening { generation } => self.listening(generation),
             Event::ListenFailed { generation, failure, in_use } => {
                 self.listen_failed(generation, &failure, in_use);
@@ -164,6 +173,7 @@ impl Supervisor {
         self.expire_zygotes();
         self.expire_phase();
         self.expire_pause();
+        self.judge_trial();
         self.reconcile();
         self.announce();
         self.retire_idle_zygotes();
@@ -182,7 +192,8 @@ impl Supervisor {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
         let phases = self.phase.deadline().into_iter().chain(self.pause.deadline());
-        workers.chain(zygotes).chain(phases).chain(self.next_refill()).min()
+        let refills = self.next_refill().into_iter().chain(self.breaker_deadline());
+        workers.chain(zygotes).chain(phases).chain(refills).min()
     }
 
     fn start(&mut self, successor: bool) {
@@ -202,8 +213,8 @@ impl Supervisor {
             let is = |worker: &Worker| worker.slot == slot && worker.is_ready();
             self.workers.values().any(is)
         };
-        let settled =
-            (0..self.wanted).all(|slot| has_ready(slot) || self.restarts.failures(slot) > 0);
+        let has_failed = |slot: u32| self.restarts.failures(slot) > 0 || self.breaker.is_open();
+        let settled = (0..self.wanted).all(|slot| has_ready(slot) || has_failed(slot));
         if settled {
             self.announced = true;
             self.notify_ready();

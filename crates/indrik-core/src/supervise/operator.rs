@@ -1,12 +1,10 @@
 //! What operators and changed files ask for, and what operators are shown.
 
-use std::time::Duration;
-
 use super::limits::CHANGES_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
 use super::worker::State;
-use super::{Accounts, Effect, EndReason, Level, StartReason, Supervisor};
+use super::{Accounts, Effect, EndReason, Level, Now, StartReason, Supervisor};
 use crate::ids::{Generation, WorkerId};
 
 /// A file that was changed, and in which way: the same change reported twice is equal.
@@ -69,8 +67,8 @@ pub struct WorkerView {
     pub start: StartReason,
     /// Why it is to end, once that is decided.
     pub end: Option<EndReason>,
-    /// How long ago it was asked for.
-    pub lived: Duration,
+    /// When it was asked for.
+    pub born: Now,
 }
 
 impl Supervisor {
@@ -115,7 +113,7 @@ impl Supervisor {
                 aborted,
                 start: worker.start,
                 end: worker.end,
-                lived: self.now.saturating_sub(worker.born),
+                born: worker.born,
             }
         })
     }
@@ -198,6 +196,8 @@ fn described(state: State) -> (&'static str, bool, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::supervise::limits::WORKERS_MAX;
     use crate::supervise::{Event, Policy};

@@ -35,11 +35,12 @@ impl Supervisor {
             return None;
         }
         let taken = self.taken_slots(self.current);
-        (0..self.wanted)
-            .filter(|slot| !taken.contains(slot))
-            .map(|slot| self.restarts.not_before(slot))
-            .filter(|at| *at > self.now)
-            .min()
+        let empty = (0..self.wanted).filter(|slot| !taken.contains(slot));
+        if self.breaker.is_open() {
+            let at = empty.map(|slot| self.trial_due(slot)).min();
+            return at.flatten().filter(|at| *at > self.now);
+        }
+        empty.map(|slot| self.restarts.not_before(slot)).filter(|at| *at > self.now).min()
     }
 
     fn fill_current(&mut self) {
@@ -53,7 +54,8 @@ impl Supervisor {
         let alive = self.count_of(generation, |worker| worker.is_ready() || worker.is_coming());
         let room = (self.wanted + surge_workers_max).saturating_sub(alive);
         let due: Vec<u32> = (0..self.wanted)
-            .filter(|slot| !taken.contains(slot) && self.restarts.not_before(*slot) <= self.now)
+            .filter(|slot| !taken.contains(slot) && self.may_fill(*slot))
+            .take(self.fill_room())
             .take(room as usize)
             .take(FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation)))
             .collect();
@@ -109,6 +111,9 @@ impl Supervisor {
         self.next_worker += 1;
         self.workers.insert(id, Worker::new(id, generation, slot, start, self.now));
         self.push(Effect::Count(Tally::Start(start)));
+        if generation == self.current {
+            self.note_trial(id);
+        }
         self.push(Effect::Fork { worker: id, generation });
     }
 
@@ -132,12 +137,14 @@ impl Supervisor {
     }
 
     pub(super) fn forked(&mut self, id: WorkerId, pid: u32) {
-        let now = self.now;
+        let Some(generation) = self.workers.get(&id).map(|worker| worker.generation) else {
+            return;
+        };
+        let until = self.now + self.boot_max(generation);
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        let generation = worker.generation;
         match worker.state {
             State::Forking { .. } => {
-                worker.booting(pid, now);
+                worker.booting(pid, until);
                 let (start, fields) = (worker.start, worker.fields(&worker.start.word()));
                 let text = format!("Booting worker with pid: {pid}");
                 self.log_with(Level::Info, Some(pid), text, fields.clone());
@@ -232,6 +239,7 @@ impl Supervisor {
             self.abandon_reload("a worker failed to boot");
         } else {
             self.log_failure("Worker failed to boot", failure);
+            self.last_failure = format!("{}: {}", EndReason::BootFailed, failure.message);
             self.record_death(&worker, Death::Booting, EndReason::BootFailed);
         }
     }

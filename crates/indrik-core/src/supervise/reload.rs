@@ -4,6 +4,9 @@
 //! front hears of any of them and before one old worker is drained. Whatever fails on the way, the
 //! old generation keeps serving.
 
+use std::time::Duration;
+
+use super::breaker::Breaker;
 use super::limits::{
     BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX,
     STOP_GRACE_MIN,
@@ -44,11 +47,18 @@ pub(super) struct Zygote {
     wanted: bool,
     /// It has been ready once: a restart does not reset the number of workers.
     been_ready: bool,
+    /// How long it and each of its workers may boot, once the setting is known.
+    pub(super) boot_max: Duration,
     /// How often an address it needs was found taken.
     pub(super) listen_failures: u32,
 }
 
 impl Zygote {
+    /// It died or could not start, the last time it was started.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The moment its state has lasted long enough, if the state has a limit.
     pub(super) fn deadline(&self) -> Option<Now> {
         match self.state {
@@ -103,16 +113,22 @@ impl Supervisor {
         self.zygotes.get(&generation).is_some_and(|zygote| zygote.state == ZygoteState::Ready)
     }
 
+    /// How long workers of the generation may boot.
+    pub(super) fn boot_max(&self, generation: Generation) -> Duration {
+        self.zygotes.get(&generation).map_or(BOOT_MAX, |zygote| zygote.boot_max)
+    }
+
     pub(super) fn spawn_zygote(&mut self, generation: Generation) {
-        let state = ZygoteState::Starting { until: self.now + BOOT_MAX };
+        let now = self.now;
         let zygote = self.zygotes.entry(generation).or_insert(Zygote {
-            state,
+            state: ZygoteState::Starting { until: now + BOOT_MAX },
+            boot_max: BOOT_MAX,
             failures: 0,
             wanted: true,
             been_ready: false,
             listen_failures: 0,
         });
-        zygote.state = state;
+        zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
         self.push(Effect::SpawnZygote { generation });
     }
 
@@ -249,6 +265,8 @@ impl Supervisor {
         self.policy = policy;
         self.wanted = policy.workers;
         self.restarts = Restarts::default();
+        self.breaker = Breaker::default();
+        self.last_failure.clear();
         self.log(
             Level::Info,
             format!(
@@ -432,10 +450,12 @@ impl Supervisor {
         let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
         match zygote.state {
             ZygoteState::Starting { .. } => {
+                let seconds = zygote.boot_max.as_secs();
                 let failure = Failure {
                     kind: FailureKind::Boot,
-                    message: format!("the zygote was not ready within {} s", BOOT_MAX.as_secs()),
-                    hint: "look for a deadlock or an endless wait in the module's top-level code"
+                    message: format!("the zygote was not ready within {seconds} s"),
+                    hint: "look for a deadlock or an endless wait in the module's top-level code; \
+                           if it really needs longer, raise max_boot_time"
                         .into(),
                     traceback: String::new(),
                 };

@@ -11,8 +11,13 @@ use super::{EndReason, Now};
 pub(super) enum Death {
     /// It never became ready.
     Booting,
-    /// It had been ready for so long.
-    Ready(Duration),
+    /// It had been ready.
+    Ready {
+        /// For so long.
+        age: Duration,
+        /// Requests it had finished.
+        requests: u64,
+    },
 }
 
 /// The failures in a row of one place, and when it may be filled again.
@@ -35,11 +40,11 @@ impl Restarts {
     pub(super) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
         let place = self.places.entry(slot).or_default();
         let delay = match death {
-            Death::Ready(age) if age >= YOUNG_AGE => {
+            Death::Ready { age, .. } if age >= YOUNG_AGE => {
                 place.failures = 0;
                 Duration::ZERO
             }
-            Death::Ready(_) => {
+            Death::Ready { .. } => {
                 place.failures = place.failures.saturating_add(1);
                 backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY_MAX)
             }
@@ -60,6 +65,14 @@ impl Restarts {
     /// The place gets a worker: why its last one went, if it had one.
     pub(super) fn take_vacancy(&mut self, slot: u32) -> Option<EndReason> {
         self.places.get_mut(&slot)?.vacancy.take()
+    }
+
+    /// What failed works again: nothing is waited for.
+    pub(super) fn forgive(&mut self) {
+        for place in self.places.values_mut() {
+            place.failures = 0;
+            place.not_before = Now::ZERO;
+        }
     }
 
     /// When the place may be filled.
@@ -89,7 +102,7 @@ mod tests {
     #[test]
     fn the_first_early_death_is_repaired_at_once_and_the_next_ones_ever_later() {
         let mut restarts = Restarts::default();
-        let young = Death::Ready(Duration::from_secs(1));
+        let young = Death::Ready { age: Duration::from_secs(1), requests: 0 };
         let now = Duration::from_secs(100);
         assert_eq!(restarts.died(0, young, now), Duration::ZERO);
         assert_eq!(restarts.died(0, young, now), CRASH_DELAY);
@@ -107,7 +120,10 @@ mod tests {
         let now = Duration::from_secs(100);
         let _ = restarts.died(3, Death::Booting, now);
         assert_eq!(restarts.failures(3), 1);
-        assert_eq!(restarts.died(3, Death::Ready(YOUNG_AGE), now), Duration::ZERO);
+        assert_eq!(
+            restarts.died(3, Death::Ready { age: YOUNG_AGE, requests: 0 }, now),
+            Duration::ZERO
+        );
         assert_eq!(restarts.failures(3), 0);
     }
 

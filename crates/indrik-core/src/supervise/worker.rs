@@ -1,7 +1,7 @@
 //! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
 
 use super::effect::Fields;
-use super::limits::{ABORT_GRACE, BOOT_MAX, DUMP_GRACE, FORK_MAX, KILL_MAX};
+use super::limits::{ABORT_GRACE, DUMP_GRACE, FORK_MAX, KILL_MAX};
 use super::reason::{EndReason, Exit, StartReason};
 use super::{ExitStatus, Now};
 use crate::ids::{Generation, WorkerId};
@@ -138,9 +138,9 @@ impl Worker {
     }
 
     /// The zygote made it.
-    pub(super) fn booting(&mut self, pid: u32, now: Now) {
+    pub(super) fn booting(&mut self, pid: u32, until: Now) {
         self.pid = Some(pid);
-        self.state = State::Booting { until: now + BOOT_MAX };
+        self.state = State::Booting { until };
     }
 
     /// It was asked for its tracebacks.

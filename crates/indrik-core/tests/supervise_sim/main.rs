@@ -10,7 +10,7 @@ mod world;
 
 use std::time::Duration;
 
-use indrik_core::supervise::{FailureKind, Notice, Signal};
+use indrik_core::supervise::{FailureKind, HealthState, Notice, Signal};
 
 use os::Faults;
 use world::World;
@@ -311,6 +311,31 @@ fn a_clock_that_jumps_neither_loses_workers_nor_hangs() {
         }
         world.run(seconds(300));
         world.assert_full();
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
+fn workers_that_keep_failing_leave_the_others_in_peace_and_come_back_when_the_cause_is_gone() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.workers += 1;
+        world.start_and_wait_until_full();
+        world.os.faults.boot_fails = 50;
+        world.os.faults.boot_crash = 100;
+        let healthy = world.os.workers - 1;
+        world.kill_one_worker();
+        world.run(seconds(1_000));
+        assert!(world.os.serving() >= healthy, "seed {seed}");
+        let health = world.machine.health();
+        assert_eq!((health.state, health.ready), (HealthState::Degraded, true), "seed {seed}");
+        let before = world.started();
+        world.run(seconds(3_600));
+        assert!(world.started() - before <= 75, "seed {seed}: {}", world.started() - before);
+        world.os.faults = Faults::calm();
+        world.run(seconds(100));
+        world.assert_full();
+        assert_eq!(world.machine.health().state, HealthState::Ready, "seed {seed}");
         world.end(Signal::Term, 0);
     }
 }

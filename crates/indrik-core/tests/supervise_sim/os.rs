@@ -22,6 +22,8 @@ pub(crate) struct Faults {
     pub(crate) boot_fails: u32,
     pub(crate) boot_crash: u32,
     pub(crate) boot_slow: u32,
+    /// The setting `max_boot_time`.
+    pub(crate) boot_max: Duration,
     pub(crate) worker_dies: u32,
     pub(crate) worker_stuck: u32,
     pub(crate) worker_used_up: u32,
@@ -51,6 +53,7 @@ impl Faults {
             boot_fails: 0,
             boot_crash: 0,
             boot_slow: 0,
+            boot_max: Duration::from_secs(1_800),
             worker_dies: 0,
             worker_stuck: 0,
             worker_used_up: 0,
@@ -92,6 +95,7 @@ impl Faults {
             boot_fails: 15,
             boot_crash: 15,
             boot_slow: 20,
+            boot_max: Duration::from_secs(40),
             worker_dies: 40,
             worker_stuck: 25,
             worker_used_up: 30,
@@ -256,6 +260,12 @@ impl Os {
         self.coming.insert((at, self.counter), coming);
     }
 
+    pub(crate) fn kill_one_worker(&mut self, now: Duration) {
+        let ids: Vec<WorkerId> = self.processes.keys().copied().collect();
+        let victim = ids[self.random.below(ids.len())];
+        self.after(now, 0, 0, Coming::WorkerEnds(victim, ExitStatus::Signal(9)));
+    }
+
     pub(crate) fn kill_all_workers(&mut self, now: Duration) {
         let ids: Vec<WorkerId> = self.processes.keys().copied().collect();
         for id in ids {
@@ -365,7 +375,7 @@ impl Os {
             let event = Event::ZygoteFailed { generation, failure: failure(kind) };
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         } else {
-            let event = Event::ConfigRead { generation };
+            let event = Event::ConfigRead { generation, boot_max: self.faults.boot_max };
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         }
         if self.random.percent(self.faults.zygote_dies) {

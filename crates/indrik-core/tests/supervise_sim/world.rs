@@ -150,6 +150,15 @@ impl World {
         self.os.end_successor(self.now, 1);
     }
 
+    pub(crate) fn kill_one_worker(&mut self) {
+        self.os.kill_one_worker(self.now);
+    }
+
+    /// Workers that were asked for since the start.
+    pub(crate) fn started(&self) -> u64 {
+        self.machine.accounts().starts.values().sum()
+    }
+
     pub(crate) fn kill_all_workers(&mut self) {
         self.os.kill_all_workers(self.now);
     }
@@ -242,6 +251,13 @@ impl World {
                 self.machine
             );
         }
+        let health = self.machine.health();
+        assert!(
+            !health.ready || self.os.serving() > 0,
+            "seed {}: it calls itself ready, and nobody serves: {:?}",
+            self.seed,
+            self.machine
+        );
         let accounts = self.machine.accounts();
         let (started, ended) =
             (accounts.starts.values().sum::<u64>(), accounts.ends.values().sum::<u64>());

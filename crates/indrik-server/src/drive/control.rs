@@ -203,6 +203,11 @@ impl Drive {
         }
     }
 
+    fn shown_health(&self) -> Json {
+        let health = self.machine.health();
+        json!({"state": health.state.word(), "ready": health.ready, "why": health.why})
+    }
+
     fn show_all(&self) -> Json {
         let mut workers = self.shown_workers();
         for worker in &mut workers {
@@ -215,6 +220,7 @@ impl Drive {
             "dirty_arbiter": null,
             "dirty_workers": [],
             "dirty_worker_count": 0,
+            "health": self.shown_health(),
         })
     }
 
@@ -234,7 +240,7 @@ impl Drive {
                 "place": view.place,
                 "started_for": view.start.word(),
                 "ends_for": view.end.map(EndReason::word),
-                "uptime_s": hundredths(view.lived),
+                "uptime_s": hundredths(self.started.elapsed().saturating_sub(view.born)),
                 "requests": load.map_or(0, |load| load.served),
                 "in_flight": load.map_or(0, |load| load.in_flight),
             })
@@ -258,6 +264,7 @@ impl Drive {
             "workers_ready": census.ready,
             "reloading": census.reloading,
             "serving": census.serving,
+            "health": self.shown_health(),
             "starts": self.machine.accounts().starts_by_word(),
             "ends": self.machine.accounts().ends_by_word(),
         });

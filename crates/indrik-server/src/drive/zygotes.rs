@@ -83,7 +83,7 @@ impl Drive {
             Reply::ConfigFailed(failure) => {
                 self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
             }
-            Reply::Started => self.feed(Event::ConfigRead { generation }),
+            Reply::Started => self.tell_config_read(generation),
             Reply::LogsReady => self.python_logs_ready(generation),
             Reply::Ready { workers, notices } => {
                 self.tell_once(notices);
@@ -145,6 +145,12 @@ impl Drive {
         {
             return self.tell_starting(generation);
         }
-        self.feed(Event::ConfigRead { generation });
+        self.tell_config_read(generation);
+    }
+
+    fn tell_config_read(&mut self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation) else { return };
+        let boot_max = config.max_boot_time;
+        self.feed(Event::ConfigRead { generation, boot_max });
     }
 }

@@ -1,0 +1,436 @@
+//! The breaker: workers that keep failing before they were of use are not started for ever.
+//!
+//! Places back off one by one (`restart`). When failure follows failure all the same, the cause is
+//! the code or what it needs, and more tries only take the machine from the workers that serve. Then
+//! the breaker opens: places stay empty but for one trial at a time, with growing pauses. A trial
+//! that succeeds closes it, and every place is filled at once. It holds nothing back while no worker
+//! is ready, but that there is one trial at a time: a server that serves nobody has nothing to spare.
+
+use std::time::Duration;
+
+use super::limits::{
+    BREAKER_FAILURES, BREAKER_PAUSE, BREAKER_PAUSE_MAX, USEFUL_REQUESTS, YOUNG_AGE,
+};
+use super::restart::Death;
+use super::worker::{State, Worker};
+use super::{EndReason, Level, Now, Supervisor};
+use crate::ids::WorkerId;
+
+/// See the module's text. One for the generation that serves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Breaker {
+    /// Failures in a row, over all places.
+    streak: u32,
+    /// When the first of them happened.
+    since: Now,
+    open: Option<Open>,
+}
+
+/// The breaker while it is open.
+#[derive(Clone, Debug)]
+struct Open {
+    /// The next trial, while there are workers that serve.
+    retry: Now,
+    pause: Duration,
+    /// Being ready proves nothing: the last one died after it.
+    must_live: bool,
+    trial: Option<WorkerId>,
+}
+
+impl Breaker {
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes in a failure; answers whether it opened the breaker.
+    fn failed(&mut self, failure: Failing, now: Now) -> bool {
+        if self.streak == 0 {
+            self.since = now;
+        }
+        self.streak = self.streak.saturating_add(1);
+        if let Some(open) = &mut self.open {
+            open.must_live |= failure.was_ready;
+            if open.trial == Some(failure.worker) {
+                open.trial = None;
+                open.pause = open.pause.saturating_mul(2).min(BREAKER_PAUSE_MAX);
+                open.retry = now + open.pause;
+            }
+            return false;
+        }
+        // All workers failing once is one event, and so is one worker failing.
+        let repeated = self.streak >= failure.wanted.saturating_mul(2)
+            || failure.in_its_place >= BREAKER_FAILURES;
+        if self.streak < BREAKER_FAILURES || !repeated {
+            return false;
+        }
+        self.open = Some(Open {
+            retry: now + BREAKER_PAUSE,
+            pause: BREAKER_PAUSE,
+            must_live: failure.was_ready,
+            trial: None,
+        });
+        true
+    }
+}
+
+/// A worker's failure, as far as the breaker cares.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    worker: WorkerId,
+    /// It died after it had become ready.
+    was_ready: bool,
+    /// Failures in a row of its place.
+    in_its_place: u32,
+    /// Workers wanted.
+    wanted: u32,
+}
+
+impl Supervisor {
+    /// A worker died that had its place. Those killed from outside say nothing about the code.
+    pub(super) fn tell_breaker(&mut self, worker: &Worker, death: Death, reason: EndReason) {
+        let counts = match death {
+            Death::Ready { age, requests } => age < YOUNG_AGE && requests < USEFUL_REQUESTS,
+            Death::Booting => true,
+        };
+        if !counts || reason == EndReason::Crash(9) {
+            return;
+        }
+        if self.has_proven_worker() {
+            self.breaker.streak = 0;
+        }
+        let failing = Failing {
+            worker: worker.id,
+            was_ready: matches!(death, Death::Ready { .. }),
+            in_its_place: self.restarts.failures(worker.slot),
+            wanted: self.wanted,
+        };
+        if self.breaker.failed(failing, self.now) {
+            let census = self.census();
+            self.log(
+                Level::Critical,
+                format!(
+                    "Workers keep failing: {} in a row, the last one by {reason}. {} of {} workers \
+                     serve on; one is tried now and then, first in {} s. Look for the errors above; \
+                     when a worker succeeds, all places are filled again",
+                    self.breaker.streak,
+                    census.ready,
+                    census.wanted,
+                    BREAKER_PAUSE.as_secs()
+                ),
+            );
+        } else if let Some(open) = &self.breaker.open
+            && open.trial.is_none()
+        {
+            let seconds = open.retry.saturating_sub(self.now).as_secs();
+            let text = format!("Workers still fail ({reason}); next try in {seconds} s");
+            self.log(Level::Warning, text);
+        }
+    }
+
+    /// A worker that was started after the failures began does well.
+    fn has_proven_worker(&self) -> bool {
+        let proven = |worker: &Worker| match worker.state {
+            State::Ready { since, .. } => {
+                worker.generation == self.current
+                    && since >= self.breaker.since
+                    && self.now.saturating_sub(since) >= YOUNG_AGE
+            }
+            _ => false,
+        };
+        self.breaker.streak > 0 && self.workers.values().any(proven)
+    }
+
+    /// The trial, while it has not failed.
+    fn trial(&self) -> Option<&Worker> {
+        let trial = self.breaker.open.as_ref()?.trial?;
+        self.workers.get(&trial).filter(|worker| worker.holds_slot())
+    }
+
+    /// How many empty places may be filled at once.
+    pub(super) fn fill_room(&self) -> usize {
+        if self.breaker.is_open() { 1 } else { usize::MAX }
+    }
+
+    /// Whether the empty place may be filled now.
+    pub(super) fn may_fill(&self, slot: u32) -> bool {
+        if self.breaker.is_open() {
+            self.trial_due(slot).is_some_and(|at| at <= self.now)
+        } else {
+            self.restarts.not_before(slot) <= self.now
+        }
+    }
+
+    /// When the empty place may have the next trial, if the breaker is open and none is under way.
+    pub(super) fn trial_due(&self, slot: u32) -> Option<Now> {
+        let open = self.breaker.open.as_ref()?;
+        let is_coming = |worker: &Worker| worker.generation == self.current && worker.is_coming();
+        if self.trial().is_some() || self.workers.values().any(is_coming) {
+            return None;
+        }
+        let not_before = self.restarts.not_before(slot);
+        let serves = self.count_of(self.current, Worker::is_ready) > 0;
+        Some(if serves { not_before.max(open.retry) } else { not_before })
+    }
+
+    /// A worker was started: with the breaker open, it is the trial.
+    pub(super) fn note_trial(&mut self, id: WorkerId) {
+        if let Some(open) = &mut self.breaker.open {
+            open.trial = Some(id);
+        }
+    }
+
+    /// When the trial has lived long enough.
+    pub(super) fn breaker_deadline(&self) -> Option<Now> {
+        match self.trial()?.state {
+            State::Ready { since, .. } => Some(since + YOUNG_AGE),
+            _ => None,
+        }
+    }
+
+    /// Closes the breaker when the trial has succeeded.
+    pub(super) fn judge_trial(&mut self) {
+        let Some(open) = &self.breaker.open else { return };
+        let succeeded = match self.trial().map(|worker| worker.state) {
+            Some(State::Ready { since, .. }) => {
+                !open.must_live || self.now.saturating_sub(since) >= YOUNG_AGE
+            }
+            Some(_) | None => false,
+        };
+        if succeeded {
+            self.breaker = Breaker::default();
+            self.restarts.forgive();
+            self.log(Level::Warning, "Workers no longer fail: every place is filled again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::supervise::{
+        Effect, Event, ExitStatus, Failure, FailureKind, HealthState, Policy, Signal,
+    };
+
+    const WORKERS: u32 = 4;
+
+    /// A system on which everything succeeds at once, but for what the test breaks.
+    struct System {
+        machine: Supervisor,
+        now: Now,
+        /// The application cannot be loaded.
+        broken: bool,
+        /// Workers end so, this long after they became ready.
+        crash: Option<(Duration, ExitStatus)>,
+        /// Requests they finish before.
+        requests: u64,
+        due: BTreeMap<(Now, WorkerId), ExitStatus>,
+        started: Vec<Now>,
+        critical: Vec<String>,
+    }
+
+    impl System {
+        /// A server that has served for an hour.
+        fn serving() -> Self {
+            let mut system = Self {
+                machine: Supervisor::new(),
+                now: Duration::from_secs(1),
+                broken: false,
+                crash: None,
+                requests: 0,
+                due: BTreeMap::new(),
+                started: Vec::new(),
+                critical: Vec::new(),
+            };
+            system.event(Event::Start { successor: false });
+            system.run(3_600);
+            assert_eq!(system.machine.census().ready, WORKERS);
+            system.started.clear();
+            system
+        }
+
+        fn event(&mut self, event: Event) {
+            self.machine.handle(event, self.now);
+            while let Some(effect) = self.machine.poll_effect() {
+                self.perform(effect);
+            }
+        }
+
+        fn perform(&mut self, effect: Effect) {
+            let answer = match effect {
+                Effect::SpawnZygote { generation } => {
+                    let policy = Policy { workers: WORKERS, ..Policy::default() };
+                    Event::ZygoteReady { generation, policy }
+                }
+                Effect::Fork { worker, .. } => {
+                    self.started.push(self.now);
+                    Event::Forked { worker, pid: u32::try_from(worker.0).unwrap() }
+                }
+                Effect::Release { worker } if self.broken => {
+                    let failure = Failure {
+                        kind: FailureKind::Boot,
+                        message: "no module named shop".into(),
+                        hint: String::new(),
+                        traceback: String::new(),
+                    };
+                    self.due.insert((self.now, worker), ExitStatus::Code(3));
+                    Event::WorkerBootFailed { worker, failure }
+                }
+                Effect::Release { worker } => Event::WorkerReady { worker },
+                Effect::AddToFront { worker } => {
+                    if let Some((after, status)) = self.crash {
+                        self.due.insert((self.now + after, worker), status);
+                    }
+                    return;
+                }
+                Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
+                Effect::ShutDownWorker { worker } => {
+                    self.due.insert((self.now, worker), ExitStatus::Code(0));
+                    return;
+                }
+                Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
+                Effect::Log(line) => {
+                    if line.level == Level::Critical {
+                        self.critical.push(line.text);
+                    }
+                    return;
+                }
+                _ => return,
+            };
+            self.event(answer);
+        }
+
+        fn run(&mut self, seconds: u64) {
+            let end = self.now + Duration::from_secs(seconds);
+            loop {
+                let exit = self.due.keys().next().copied();
+                let timer = self.machine.poll_timeout();
+                let at = [exit.map(|(at, _)| at), timer].into_iter().flatten().min();
+                let Some(at) = at.filter(|at| *at <= end) else { break };
+                self.now = self.now.max(at);
+                match exit.filter(|(at, _)| *at <= self.now) {
+                    Some(key) => {
+                        let status = self.due.remove(&key).unwrap();
+                        self.exit(key.1, status);
+                    }
+                    None => self.event(Event::Tick),
+                }
+            }
+            self.now = end;
+        }
+
+        fn exit(&mut self, worker: WorkerId, status: ExitStatus) {
+            let exit = crate::supervise::Exit { status, oom: None, requests: self.requests };
+            self.event(Event::WorkerExited { worker, exit });
+        }
+
+        fn oldest(&self) -> WorkerId {
+            self.machine.views().next().unwrap().id
+        }
+    }
+
+    const SEGFAULT: Option<(Duration, ExitStatus)> =
+        Some((Duration::from_millis(100), ExitStatus::Signal(11)));
+
+    #[test]
+    fn an_application_that_stopped_loading_is_tried_now_and_then_and_picked_up_when_mended() {
+        let mut system = System::serving();
+        system.broken = true;
+        for _ in 0..2 {
+            let worker = system.oldest();
+            system.exit(worker, ExitStatus::Signal(11));
+        }
+        system.run(3_600);
+        let health = system.machine.health();
+        assert_eq!((health.state, health.ready), (HealthState::Degraded, true));
+        assert!(health.why.starts_with("2 of 4 workers are ready"), "{}", health.why);
+        assert!(health.why.contains("no module named shop"), "{}", health.why);
+        assert_eq!(system.critical.len(), 1, "{:?}", system.critical);
+        let tries = system.started.len();
+        assert!((50..80).contains(&tries), "{tries} tries in an hour");
+        system.broken = false;
+        system.run(BREAKER_PAUSE_MAX.as_secs());
+        assert_eq!(system.machine.census().ready, WORKERS);
+        assert_eq!(system.machine.health().state, HealthState::Ready);
+    }
+
+    #[test]
+    fn workers_that_crash_early_leave_the_old_ones_serving_and_are_tried_one_at_a_time() {
+        let mut system = System::serving();
+        system.crash = SEGFAULT;
+        let worker = system.oldest();
+        system.exit(worker, ExitStatus::Signal(11));
+        system.run(60);
+        assert_eq!(system.machine.census().ready, WORKERS - 1);
+        assert_eq!(system.critical.len(), 1, "{:?}", system.critical);
+        system.started.clear();
+        system.run(3_600);
+        assert!(system.started.len() <= 61, "{} tries in an hour", system.started.len());
+        system.crash = None;
+        system.run(BREAKER_PAUSE_MAX.as_secs() + YOUNG_AGE.as_secs());
+        assert_eq!(system.machine.health().state, HealthState::Ready);
+    }
+
+    #[test]
+    fn with_nobody_left_to_serve_the_trials_go_on_as_fast_as_a_place_backs_off() {
+        let mut system = System::serving();
+        system.crash = SEGFAULT;
+        for _ in 0..WORKERS {
+            let worker = system.oldest();
+            system.exit(worker, ExitStatus::Signal(11));
+        }
+        system.run(60);
+        assert_eq!(system.critical.len(), 1, "{:?}", system.critical);
+        system.started.clear();
+        system.run(60);
+        let tries = system.started.len();
+        assert!((30..=600).contains(&tries), "{tries} tries in a minute");
+        system.crash = None;
+        system.run(2 * YOUNG_AGE.as_secs());
+        assert_eq!(system.machine.census().ready, WORKERS);
+    }
+
+    #[test]
+    fn workers_that_somebody_kills_or_that_were_of_use_do_not_open_it() {
+        for (signal, requests) in [(9, 0), (11, USEFUL_REQUESTS)] {
+            let mut system = System::serving();
+            system.crash = Some((Duration::from_millis(100), ExitStatus::Signal(signal)));
+            system.requests = requests;
+            let worker = system.oldest();
+            system.exit(worker, ExitStatus::Signal(signal));
+            system.run(600);
+            assert!(!system.machine.breaker.is_open(), "signal {signal}");
+            assert!(system.started.len() > 500, "{}", system.started.len());
+        }
+    }
+
+    #[test]
+    fn every_worker_failing_once_is_one_event_and_no_row_of_failures() {
+        let mut system = System::serving();
+        system.event(Event::WantWorkers(20));
+        system.run(1);
+        for _ in 0..20 {
+            let worker = system.oldest();
+            system.machine.workers.get_mut(&worker).unwrap().state =
+                State::Ready { since: system.now, retiring: false };
+            system.exit(worker, ExitStatus::Signal(11));
+        }
+        system.run(60);
+        assert_eq!((system.machine.census().ready, system.critical.len()), (20, 0));
+    }
+
+    #[test]
+    fn a_new_generation_begins_with_a_closed_breaker() {
+        let mut system = System::serving();
+        system.broken = true;
+        let worker = system.oldest();
+        system.exit(worker, ExitStatus::Signal(11));
+        system.run(600);
+        assert!(system.machine.breaker.is_open());
+        system.broken = false;
+        system.event(Event::Signal(Signal::Hup));
+        assert!(!system.machine.breaker.is_open());
+        assert_eq!(system.machine.health().state, HealthState::Ready);
+    }
+}

@@ -1,0 +1,99 @@
+//! How the server is, in one word for probes and operators, with the reason when it is not well.
+
+use super::pause::Pause;
+use super::shutdown::Phase;
+use super::{Supervisor, Worker};
+
+/// How the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// In one word.
+    pub state: HealthState,
+    /// Requests should be sent to it.
+    pub ready: bool,
+    /// What is wrong, one line; empty unless it is degraded.
+    pub why: String,
+}
+
+/// How the server is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthState {
+    /// Not every worker has got ready, or failed, yet.
+    Starting,
+    /// Everything is as wanted.
+    Ready,
+    /// It serves, with less than is wanted: workers failed.
+    Degraded,
+    /// It takes no connections for now (WINCH).
+    Paused,
+    /// It finishes what it has, and ends.
+    Draining,
+    /// It ends.
+    Stopping,
+}
+
+impl HealthState {
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Supervisor {
+    /// How the server is now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let trouble = self.trouble();
+        let state = match self.phase {
+            Phase::Starting => HealthState::Starting,
+            Phase::Draining { .. } => HealthState::Draining,
+            Phase::Stopping { .. } | Phase::Done => HealthState::Stopping,
+            Phase::Serving if self.pause != Pause::No => HealthState::Paused,
+            Phase::Serving if trouble.is_some() => HealthState::Degraded,
+            Phase::Serving if !self.announced => HealthState::Starting,
+            Phase::Serving => HealthState::Ready,
+        };
+        let serves = matches!(state, HealthState::Ready | HealthState::Degraded);
+        let ready = serves && self.announced && self.workers.values().any(Worker::is_ready);
+        let why = trouble.filter(|_| state == HealthState::Degraded).unwrap_or_default();
+        Health { state, ready, why }
+    }
+
+    /// Why there is less than is wanted, if that is because something failed.
+    fn trouble(&self) -> Option<String> {
+        let census = self.census();
+        let is_served = |slot: u32| {
+            let serves = |worker: &Worker| worker.slot == slot && worker.is_ready();
+            self.workers.values().any(serves)
+        };
+        let has_failed = |slot: u32| self.restarts.failures(slot) > 0 && !is_served(slot);
+        let lacks = census.ready < census.wanted
+            && (self.breaker.is_open() || census.ready == 0 || (0..self.wanted).any(has_failed));
+        if lacks {
+            let mut why = format!("{} of {} workers are ready", census.ready, census.wanted);
+            if !self.last_failure.is_empty() {
+                why.push_str(", last failure: ");
+                why.push_str(&self.last_failure);
+            }
+            if self.breaker.is_open() {
+                why.push_str("; workers keep failing and are tried one at a time");
+            }
+            return Some(why);
+        }
+        let zygote = self.zygotes.get(&self.current);
+        let is_lost =
+            zygote.is_some_and(|zygote| zygote.has_failed()) && !self.can_fork(self.current);
+        is_lost.then(|| {
+            let generation = self.current;
+            format!("the zygote of generation {generation} failed; it is started again, until then no worker is replaced")
+        })
+    }
+}
