@@ -9,6 +9,9 @@ APP ?= fastapi_app:app
 BIND ?= 127.0.0.1:8000
 PYTEST_ARGS ?=
 SUITES_ARGS ?=
+CHAOS ?= bounded
+CHAOS_ARGS ?=
+SEED ?=
 PYTHONS ?= python3.10 python3.12 python3.13
 
 VENV := $(CURDIR)/.venv
@@ -22,7 +25,7 @@ NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproj
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
 HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help serve build test test-rust test-loom test-python test-pythons test-oracle test-suites check check-rust check-python format bench
+.PHONY: help serve build test test-rust test-loom test-python test-pythons test-oracle test-suites check check-rust check-python format bench chaos simulate
 
 help:
 	@echo 'make serve [APP=flask_app:app] [BIND=127.0.0.1:8000]   build, install, serve an example'
@@ -33,6 +36,8 @@ help:
 	@echo "make test-suites   Gunicorn's own test suites, against both (downloads them)"
 	@echo 'make check    format, lints, types, tidy'
 	@echo 'make format   let the formatters mend what they can'
+	@echo 'make chaos    faults under load, about five minutes (CHAOS=full: the whole bars, most of an hour)'
+	@echo 'make simulate [SEED=n]   the simulations, or one seed of them again'
 	@echo 'make bench    measure against the peers; results in bench/results'
 
 # --- the virtual environment; each stamp says what is installed -----------------------------------
@@ -160,3 +165,11 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.release
 	$(BIN)/python bench/run.py
+
+# Reloads, deaths, stuck requests, upgrades and stops under a load that checks every answer: bench/chaos/README.md.
+chaos: $(VENV)/.built $(VENV)/.examples
+	$(BIN)/python bench/chaos/run.py $(if $(filter full,$(CHAOS)),--full) $(CHAOS_ARGS)
+
+# The simulations of supervisor and dispatcher. A seed that failed is named in the failure; it replays exactly.
+simulate: $(VENV)/.created
+	$(if $(SEED),INDRIK_SIM_SEED=$(SEED)) cargo test --package indrik-core --profile $(PROFILE) --locked --test '*_sim'

@@ -79,6 +79,14 @@ def pss_bytes(pid: int) -> int:
     return 0
 
 
+def rss_bytes(pid: int) -> int:
+    """Resident memory, shared pages counted whole. 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def tree_pss_bytes(root: int) -> int:
     return sum(pss_bytes(s.pid) for s in tree(root))
 
