@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from support import server as server_module
 from support.gate import Gate
+from support.pki import Pki
 from support.server import COMMAND, IS_ORACLE, Server
 from support.wire import Wire
 
@@ -78,6 +80,14 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     gate = Gate(tmp_path / "gate")
     yield gate
     gate.close()
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    pki = Pki(trustme.CA(), tmp_path)
+    pki.authority.cert_pem.write_to_path(str(pki.ca))
+    pki.renew()
+    return pki
 
 
 @pytest.fixture

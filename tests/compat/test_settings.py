@@ -33,12 +33,6 @@ EXAMPLES = {
     "do_handshake_on_connect": "True",
     "ciphers": "'HIGH'",
     "ssl_context": "lambda config, default: default()",
-    "http_protocols": "'h1,h2'",
-    "http2_cleartext": "'upgrade'",
-    "http2_max_concurrent_streams": "7",
-    "http2_initial_window_size": "70000",
-    "http2_max_frame_size": "20000",
-    "http2_max_header_list_size": "7",
     "dirty_apps": "['app:Dirty']",
     "dirty_workers": "2",
     "dirty_timeout": "7",
@@ -103,6 +97,14 @@ EFFECTS: dict[str, dict[str, str]] = {
     "e2e/test_access_log.py": {
         "accesslog": "test_it_can_be_a_file",
         "access_log_format": "test_every_atom",
+    },
+    "e2e/test_http2.py": {
+        "http_protocols": "test_the_version_that_the_server_likes_best_is_agreed_on",
+        "http2_cleartext": "test_a_trusted_proxy_may_begin_with_http2_without_tls_and_with_nothing_else",
+        "http2_max_concurrent_streams": "test_the_settings_of_http2_are_announced",
+        "http2_initial_window_size": "test_the_settings_of_http2_are_announced",
+        "http2_max_frame_size": "test_the_settings_of_http2_are_announced",
+        "http2_max_header_list_size": "test_the_settings_of_http2_are_announced",
     },
     "compat/test_hooks.py": {
         "nworkers_changed": "test_a_life_from_start_to_term",

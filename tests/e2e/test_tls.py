@@ -5,61 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
 import trustme
+from support.pki import Pki
 from support.server import Server, free_port, poll
 from support.wire import Wire
 from websockets.sync.client import connect as connect_websocket
-
-
-@dataclass(frozen=True)
-class Pki:
-    """An authority, and files that it signed."""
-
-    authority: trustme.CA
-    directory: Path
-
-    @property
-    def ca(self) -> Path:
-        return self.directory / "ca.pem"
-
-    @property
-    def certificate(self) -> Path:
-        return self.directory / "server.pem"
-
-    @property
-    def key(self) -> Path:
-        return self.directory / "server.key"
-
-    def renew(self) -> None:
-        """A new certificate with a new key, put in place as certbot does it."""
-        issued = self.authority.issue_cert("localhost", "127.0.0.1")
-        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
-        for path, data in ((self.key, issued.private_key_pem.bytes()), (self.certificate, chain)):
-            fresh = path.with_suffix(".new")
-            fresh.write_bytes(data)
-            os.replace(fresh, path)
-
-    def client(self, **options: bool) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self.ca))
-        if options.get("with_certificate"):
-            self.authority.issue_cert("client@example.org").configure_cert(context)
-        return context
-
-    def flags(self) -> list[str]:
-        return ["--certfile", str(self.certificate), "--keyfile", str(self.key)]
-
-
-@pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    pki = Pki(trustme.CA(), tmp_path)
-    pki.authority.cert_pem.write_to_path(str(pki.ca))
-    pki.renew()
-    return pki
 
 
 def secure(server: Server) -> str:

@@ -118,6 +118,14 @@ pub struct Config {
     pub cert_reqs: u8,
     pub ca_certs: Option<PathBuf>,
 
+    // HTTP/2
+    pub http_protocols: Vec<String>,
+    pub http2_cleartext: Http2Cleartext,
+    pub http2_max_concurrent_streams: u32,
+    pub http2_initial_window_size: u32,
+    pub http2_max_frame_size: u32,
+    pub http2_max_header_list_size: u32,
+
     // Logs and names
     pub accesslog: Option<LogTarget>,
     pub access_log_format: String,
@@ -182,6 +190,11 @@ impl Config {
     pub fn title(&self) -> &str {
         let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());
         name.unwrap_or(&self.wsgi_app)
+    }
+
+    /// HTTP/2 is among what is spoken.
+    pub fn speaks_http2(&self) -> bool {
+        self.http_protocols.iter().any(|name| name == "h2")
     }
 
     /// `https` or `http`: what clients speak to the server itself.
@@ -296,6 +309,20 @@ pub enum ProxyProtocol {
     V2,
     /// Either.
     Auto,
+}
+
+/// How HTTP/2 begins on a connection without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Http2Cleartext {
+    /// Not at all.
+    Off,
+    /// A trusted peer begins with it, and with nothing else.
+    PriorKnowledge,
+    /// By an upgrade from HTTP/1.1, which RFC 9113 has taken back: HTTP/1.1 goes on.
+    Upgrade,
+    /// A trusted peer may begin with it.
+    Both,
 }
 
 /// How logs are written.

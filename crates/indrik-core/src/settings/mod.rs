@@ -30,8 +30,8 @@ mod tests;
 
 pub use address::{AddressError, BindAddress};
 pub use config::{
-    ClassSpec, Config, ControlSocket, HeaderMap, LogFormat, LogLevel, LogTarget, ProxyProtocol,
-    RealIpHeader, WorkerClass,
+    ClassSpec, Config, ControlSocket, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogTarget,
+    ProxyProtocol, RealIpHeader, WorkerClass,
 };
 pub use launch::{ConfigFileValues, Launch, TextFile};
 pub use layers::{Entry, Layer, Origin, Raw};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::BindAddress;
-use super::config::{Config, ControlSocket, LogTarget, ProxyProtocol, WorkerClass};
+use super::config::{Config, ControlSocket, Http2Cleartext, LogTarget, ProxyProtocol, WorkerClass};
 use super::layers::Origin;
 use super::network::Network;
 use super::resolve::{Settled, Settlement};
@@ -205,6 +205,7 @@ impl Suspects<'_> {
             ("dogstatsd_tags", config.statsd_host.is_some(), "statsd_host"),
             ("enable_backlog_metric", config.statsd_host.is_some(), "statsd_host"),
             ("enable_stdio_inheritance", config.daemon, "daemon"),
+            ("http2_cleartext", config.speaks_http2(), "h2 in http_protocols"),
             ("initgroups", config.user.is_some(), "user"),
             ("max_requests_jitter", config.max_requests > 0, "max_requests"),
             ("proxy_allow_ips", config.proxy_protocol != ProxyProtocol::Off, "proxy_protocol"),
@@ -224,6 +225,16 @@ impl Suspects<'_> {
 
     fn trust(&self, found: &mut Vec<String>) {
         let config = self.config;
+        if config.speaks_http2()
+            && config.certfile.is_none()
+            && config.http2_cleartext == Http2Cleartext::Off
+        {
+            found.push(
+                "http_protocols has h2, but without TLS (certfile) clients cannot ask for it; \
+                 behind a proxy that speaks it, set http2_cleartext"
+                    .into(),
+            );
+        }
         let is_open = config.bind.iter().any(is_reachable);
         let everyone = |networks: &[Network]| networks.contains(&Network::Everyone);
         if is_open && everyone(&config.forwarded_allow_ips) {

@@ -244,7 +244,7 @@ fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
         &launch(),
         &file(&[
             ("worker_tmp_dir", json!("/dev/shm")),
-            ("http_protocols", json!("h1,h2")),
+            ("ciphers", json!("HIGH")),
             ("uwsgi_allow_ips", json!("::1")),
             ("dirty_apps", json!([])),
             ("protocol", json!("http")),
@@ -257,7 +257,7 @@ fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
         [
             "worker_tmp_dir has no effect (gunicorn.conf.py",
             "uwsgi_allow_ips has no effect (gunicorn.conf.py",
-            "http_protocols has no effect (gunicorn.conf.py",
+            "ciphers has no effect (gunicorn.conf.py",
         ]
     );
     let refused = mistakes(&with_flags(&[("protocol", &["uwsgi"])]), None);

@@ -152,6 +152,10 @@ impl Drive {
         let fixed = [
             ("certfile", first.certfile == config.certfile),
             ("keyfile", first.keyfile == config.keyfile),
+            (
+                "http_protocols",
+                first.http_protocols == config.http_protocols || first.certfile.is_none(),
+            ),
             ("ca_certs", first.ca_certs == config.ca_certs),
             ("cert_reqs", first.cert_reqs == config.cert_reqs),
             ("io_threads", first.io_threads == config.io_threads),

@@ -230,8 +230,9 @@ async fn serve_std(open: Open, stream: Fresh, origin: Origin) {
         Ok(stream) => stream,
         Err(error) => return open.log_lost(&error),
     };
-    let Some((stream, proxied)) = open.read_preamble(stream, &origin).await else { return };
-    if let Some(stream) = open.secured(stream, &origin).await {
+    let Some((stream, mut proxied)) = open.read_preamble(stream, &origin).await else { return };
+    let Some(stream) = open.secured(stream, &origin).await else { return };
+    if let Some(stream) = open.version(stream, &origin, &mut proxied).await {
         serve_connection(open, stream, origin, proxied).await;
     }
 }

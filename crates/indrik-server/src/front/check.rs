@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use indrik_core::settings::Config;
 
 use super::answer::Refusal;
+use super::http2;
 use super::policy::Policy;
 use super::request::{Client, target};
 
@@ -27,6 +28,9 @@ pub(super) struct Seen {
 /// of its way in the extensions.
 pub(super) fn head(client: &Client, parts: &mut Parts) -> Result<Seen, Refusal> {
     let policy = &client.policy;
+    if parts.version == Version::HTTP_2 {
+        http2::take_head(&policy.limits, parts)?;
+    }
     let seen = look(client, &parts.headers);
     method(policy, &parts.method)?;
     request_target(parts)?;
@@ -104,12 +108,12 @@ fn request_target(parts: &Parts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// RFC 9112 section 3.2: one Host field in every HTTP/1.1 request, with a host and perhaps a port.
+/// RFC 9112 section 3.2: one Host field in every request since HTTP/1.1, with a host and perhaps a port.
 fn host(parts: &Parts) -> Result<(), Refusal> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     match (first, second) {
-        (None, _) if parts.version == Version::HTTP_11 => Err(bad("the Host header is missing")),
+        (None, _) if parts.version >= Version::HTTP_11 => Err(bad("the Host header is missing")),
         (None, _) => Ok(()),
         (Some(_), Some(_)) => Err(bad("more than one Host header")),
         (Some(host), None) if is_host(host.as_bytes()) => Ok(()),

@@ -444,6 +444,11 @@ impl AsyncWrite for Stream {
 }
 
 impl Stream {
+    /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
+    pub(super) fn agreed_on_http2(&self) -> bool {
+        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+
     /// Ready when there are bytes, or the end.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

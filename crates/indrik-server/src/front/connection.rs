@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use super::answer::Refusal;
 use super::client_io::{ClientIo, IoState, Stream};
 use super::forwarding::{describe, is_in};
+use super::http2::{self, Beginning};
 use super::policy::Policy;
 use super::preamble::{self, Preamble};
 use super::request::{Client, serve};
@@ -41,6 +42,14 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// For how long the client is read from then.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// The version of HTTP on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// 1.0 or 1.1: each request says which.
+    Http1,
+    Http2,
+}
 
 /// Where a connection came from.
 pub(super) struct Origin {
@@ -60,7 +69,7 @@ pub(super) struct Proxied {
 /// Serves a connection to its end.
 pub(super) async fn serve_connection(
     open: Open,
-    stream: Stream,
+    (stream, spoken): (Stream, Spoken),
     origin: Origin,
     proxied: Option<Proxied>,
 ) {
@@ -68,7 +77,14 @@ pub(super) async fn serve_connection(
     let state = Arc::new(IoState::default());
     let policy = shared.policy.load_full();
     let mut io = ClientIo::new(stream, &policy, Arc::clone(&watch), Arc::clone(&state));
+    if spoken == Spoken::Http2 {
+        io.stop_screening();
+    }
     let client = Arc::new(client(shared, policy, &origin, (state, &watch), proxied, &mut io));
+    if spoken == Spoken::Http2 {
+        // Boxed: it is large, and most connections have none of it.
+        return Box::pin(http2::drive(&client, io)).await;
+    }
     loop {
         match drive(&client, io).await {
             Left::Parked(parked) => match wait_for_bytes(&client.watch, &parked).await {
@@ -189,6 +205,41 @@ impl Open {
                 self.shared.log.write(Level::Debug, &text);
                 None
             }
+        }
+    }
+
+    /// Which version of HTTP the client speaks: by what TLS agreed on, or by its first bytes where the
+    /// settings let it begin with HTTP/2. `None`: the connection is over.
+    pub(super) async fn version(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        proxied: &mut Option<Proxied>,
+    ) -> Option<(Stream, Spoken)> {
+        if self.shared.tls.is_some() {
+            let spoken = if stream.agreed_on_http2() { Spoken::Http2 } else { Spoken::Http1 };
+            return Some((stream, spoken));
+        }
+        let policy = self.shared.policy.load_full();
+        let trusted = policy.forwarding.trusts(origin.ip);
+        if !policy.http2.looks(trusted) {
+            return Some((stream, Spoken::Http1));
+        }
+        let stream = match proxied {
+            Some(proxied) if !proxied.first.is_empty() => {
+                Stream::Ahead(Box::new((std::mem::take(&mut proxied.first), stream)))
+            }
+            _ => stream,
+        };
+        match Box::pin(policy.http2.look(stream, &self.watch)).await {
+            Beginning::Http2(stream) => Some((stream, Spoken::Http2)),
+            Beginning::Other(stream) => Some((stream, Spoken::Http1)),
+            Beginning::Refused(stream) => {
+                let message = "this port speaks HTTP/2; the connection began with something else";
+                self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
+                None
+            }
+            Beginning::Lost => None,
         }
     }
 

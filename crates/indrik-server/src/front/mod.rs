@@ -1,8 +1,8 @@
 //! The front: owns every connection, from accept to the last byte of the answer.
 //!
 //! The way of a request, in order: `accept` takes the connection; `connection` drives hyper over
-//! `client_io`, which shows every byte to the framing screen first; `request` is the request path
-//! itself, to be read top to bottom (checks, body, dispatch, response); `pool` gives it to a worker
+//! `client_io`, which shows every byte to the framing screen first, or `http2` does so where that is
+//! spoken; `request` is the request path itself, to be read top to bottom (checks, body, dispatch, response); `pool` gives it to a worker
 //! and brings the events back; `response` turns them into what hyper sends.
 //!
 //! Threads: each of the `io_threads` runs one single-threaded tokio runtime. A connection stays on
@@ -19,6 +19,7 @@ mod connection;
 mod doors;
 mod exchange;
 mod forwarding;
+mod http2;
 mod listener;
 mod policy;
 mod pool;
@@ -311,7 +312,16 @@ fn tls_files(config: &Config) -> Option<tls::TlsFiles> {
             1 => tls::ClientCertificate::Optional,
             _ => tls::ClientCertificate::Required,
         },
+        protocols: config.http_protocols.iter().map(|name| alpn_name(name)).collect(),
     })
+}
+
+/// The registered name of a version of HTTP (RFC 7301, RFC 9113) from its name in `http_protocols`.
+fn alpn_name(name: &str) -> Vec<u8> {
+    match name {
+        "h2" => b"h2".to_vec(),
+        _ => b"http/1.1".to_vec(),
+    }
 }
 
 fn dispatch_limits(config: &Config) -> DispatchLimits {

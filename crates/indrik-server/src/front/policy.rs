@@ -5,6 +5,7 @@ use indrik_core::http1::{Limits, Permits};
 use indrik_core::settings::Config;
 
 use super::forwarding::Forwarding;
+use super::http2::Http2Policy;
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -20,6 +21,7 @@ pub(super) struct Policy {
     /// Methods that are not conventional are served as well.
     pub(super) permits_any_method: bool,
     pub(super) forwarding: Forwarding,
+    pub(super) http2: Http2Policy,
 }
 
 impl Policy {
@@ -41,6 +43,7 @@ impl Policy {
             },
             permits_any_method: config.permit_unconventional_http_method,
             forwarding: Forwarding::new(config),
+            http2: Http2Policy::new(config),
         }
     }
 }

@@ -165,6 +165,15 @@ impl Wait {
     }
 }
 
+/// In HTTP/2 a request may be given up while the connection goes on.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !matches!(self.wait, Wait::Over) {
+            self.client.watch.end();
+        }
+    }
+}
+
 impl Serving {
     /// The last things that every answer gets.
     fn finish(&mut self, answer: Answer) -> Response<Body> {
@@ -233,7 +242,8 @@ impl Call {
             stream,
             pump: None,
             is_idempotent: is_idempotent(&parts.method),
-            takes_interim: parts.version >= Version::HTTP_11,
+            // hyper has no way to send one in HTTP/2.
+            takes_interim: parts.version == Version::HTTP_11,
             odd_coding,
             replays: 0,
             first: None,
@@ -441,7 +451,11 @@ fn encode(client: &Client, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
     let (target, via) = (target(parts), Via::of(parts));
     let (address, port) = shown_client(client, via);
     let head = RequestHead {
-        version: if parts.version == Version::HTTP_10 { 10 } else { 11 },
+        version: match parts.version {
+            Version::HTTP_10 => 10,
+            Version::HTTP_2 => 20,
+            _ => 11,
+        },
         secure: via.and_then(|via| via.secure).unwrap_or_else(|| client.shared.tls.is_some()),
         listener: client.listener,
         client_port: port,

@@ -4,7 +4,7 @@
 //! waits for and since when; one sweeper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub(super) struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
     order: AtomicU8,
-    /// A request is being served.
-    in_flight: AtomicBool,
+    /// Requests being served: more than one in HTTP/2 only. Written by the connection's thread alone.
+    in_flight: AtomicU32,
     /// The connection's task; the same for its whole life.
     task: OnceLock<Waker>,
 }
@@ -66,26 +66,31 @@ pub(super) struct Watch {
 impl Watch {
     /// A request begins.
     pub(super) fn begin(&self) {
-        self.in_flight.store(true, Ordering::Relaxed);
+        self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
         self.set(Phase::Busy);
     }
 
     /// A request is over, but for what the socket has not taken yet.
     pub(super) fn end(&self) {
-        self.in_flight.store(false, Ordering::Relaxed);
-        if self.phase() == Phase::Busy {
+        let others = self.in_flight().saturating_sub(1);
+        self.in_flight.store(others, Ordering::Relaxed);
+        if others == 0 && self.phase() == Phase::Busy {
             self.set(Phase::Idle);
         }
     }
 
     /// Whether a request is being served.
     pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight() != 0
+    }
+
+    fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
     /// The socket takes bytes again.
     pub(super) fn written(&self) {
-        let busy = self.in_flight.load(Ordering::Relaxed);
+        let busy = self.is_in_flight();
         self.set(if busy { Phase::Busy } else { Phase::Idle });
     }
 

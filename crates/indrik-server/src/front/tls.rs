@@ -45,6 +45,8 @@ pub(super) struct TlsFiles {
     pub(super) client_authorities: Option<PathBuf>,
     /// What is asked of clients.
     pub(super) client_certificate: ClientCertificate,
+    /// The versions of HTTP, the best liked first, by their names in ALPN.
+    pub(super) protocols: Vec<Vec<u8>>,
 }
 
 /// Why TLS cannot be had: a file, and what is wrong with it.
@@ -171,7 +173,7 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     };
     let mut config =
         builder.with_single_cert(chain, key).map_err(|error| wrong(&files.certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols.clone_from(&files.protocols);
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
