@@ -4,9 +4,9 @@
     python3 bench/preload.py --kind arrays      one of them
     python3 bench/preload.py --set refork_after_requests=2000
 
-Two bars: the PSS of zygote and 8 workers after 10,000 requests is at most 1.25 times that of zygote and one worker, and
-from `worker add 7` until 8 workers are ready it takes at most 150 ms (the median of several tries). Objects of Python are
-measured and shown, but no bar: their reference counts are written when they are read. One line of JSON for each kind.
+Two bars: the PSS of zygote and 8 workers after 10,000 requests is at most 1.25 times that of zygote and one worker;
+from `worker add 7` until 8 workers are ready it takes at most 150 ms (the median of several tries). Objects of Python
+are measured and shown, but no bar: their reference counts are written when they are read. One line of JSON per kind.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 arrays    buffers of numbers, as NumPy, array.array and bytes hold them: reading writes nothing
 objects   a dict of records, each a dict of str, int, float and a list: reading counts references, which writes
 
-Each request reads `READS` places of it, spread by the request's own number, so that 10,000 requests have read everywhere.
+Each request reads `READS` places of it by chance, so that 10,000 requests have read everywhere.
 """
 
 from __future__ import annotations

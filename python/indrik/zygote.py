@@ -44,7 +44,10 @@ def main(fd: int) -> None:
         signal.siginterrupt(getattr(signal, name), False)
     os.set_inheritable(fd, False)
     facade.install()
-    Zygote(connect(fd)).serve()
+    # The listing's own descriptor is closed again, and its number is the next one given out.
+    descriptors = {name for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
+    before = descriptors, set(os.listdir("/proc/self/task"))
+    Zygote(connect(fd), before).serve()
 
 
 def _do_nothing(_number: int, _frame: Any) -> None:
@@ -54,8 +57,10 @@ def _do_nothing(_number: int, _frame: Any) -> None:
 class Zygote:
     """One generation: its configuration and, with preload, its application."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, before: tuple[set[str], set[str]]) -> None:
+        """``before``: the descriptors and threads that were there before any code of the user's ran."""
         self._connection = connection
+        self._before = before
         self._config: dict[str, Any] = {}
         self._generation = 0
         self._title = ""
@@ -207,6 +212,18 @@ class Zygote:
         if config["preload_app"]:
             worker.prepare_hub(config, forked=False)
             self._app = self._preload()
+            if config["fork_safety"] != "off":
+                self._notices += self._check_fork_safety()
+
+    def _check_fork_safety(self) -> list[str]:
+        """Says what the application has left open; the code for that is not kept."""
+        import indrik
+        from indrik import fork_safety
+
+        try:
+            return fork_safety.check(self._before, self._config["fork_safety"])
+        finally:
+            del sys.modules[fork_safety.__name__], indrik.fork_safety
 
     def _announce(self, request: dict[str, Any]) -> None:
         """The sockets are bound."""

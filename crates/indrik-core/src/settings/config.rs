@@ -28,6 +28,7 @@ pub struct Config {
     pub pythonpath: Vec<String>,
     pub raw_env: Vec<(String, String)>,
     pub preload_app: bool,
+    pub fork_safety: String,
     pub paste: Option<String>,
     pub raw_paste_global_conf: Vec<String>,
 

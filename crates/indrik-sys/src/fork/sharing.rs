@@ -206,6 +206,8 @@ fn thread_pointer() -> *mut u8 {
 fn thread_pointer() -> *mut u8 {
     let pointer: *mut u8;
     // SAFETY: reads a register.
-    unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem)) };
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, preserves_flags, nomem))
+    };
     pointer
 }
