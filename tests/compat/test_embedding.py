@@ -102,7 +102,7 @@ def test_a_reload_keeps_it_serving(project: Project, run: Run) -> None:
     poll(lambda: len(server.workers()) == 2, "two workers")
     before = server.workers()
     server.signal(signal.SIGHUP)
-    poll(lambda: len(server.workers()) == 2 and not set(before) & set(server.workers()), "new workers", 20)
+    server.wait_for_new_workers(before, 2)
     assert get(server).text.startswith("hello")
 
 
@@ -113,7 +113,7 @@ def test_a_reload_takes_new_code_of_the_program(project: Project, run: Run) -> N
     before = server.workers()
     project.write("standalone.py", STANDALONE.replace('make("hello")', 'make("goodbye")'))
     server.signal(signal.SIGHUP)
-    poll(lambda: server.workers() and not set(before) & set(server.workers()), "new workers", 20)
+    server.wait_for_new_workers(before)
     assert get(server).text.startswith("goodbye")
 
 

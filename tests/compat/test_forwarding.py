@@ -6,6 +6,7 @@ import json
 import signal
 
 import pytest
+from support.configured import ASGI
 from support.configured import configured as configured
 from support.server import IS_ORACLE, free_port, poll
 from support.wire import Wire
@@ -73,7 +74,7 @@ class TestScheme:
         assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("test", "443")
 
     def test_asgi_sees_it(self, configured, connect):
-        wire = connect(configured(app="asgi_app:app", interface="asgi", worker_class="asgi", threads=1))
+        wire = connect(configured(**ASGI))
         assert seen(wire, "X-Forwarded-Proto: https")["scheme"] == "https"
         assert seen(wire)["scheme"] == "http"
 
@@ -202,13 +203,7 @@ class TestRealClient:
         assert self.client(wire)[0] == "127.0.0.1"
 
     def test_asgi_sees_it(self, configured, connect):
-        server = configured(
-            app="asgi_app:app",
-            interface="asgi",
-            worker_class="asgi",
-            threads=1,
-            real_ip_header="x-forwarded-for",
-        )
+        server = configured(**ASGI, real_ip_header="x-forwarded-for")
         scope = seen(connect(server), "X-Forwarded-For: 192.0.2.1:77")
         assert scope["client"] == ["192.0.2.1", 77]
 

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 from support.hooks import EVERY_HOOK, TELL, answer, calls, get, master, wait_for
-from support.project import Project
+from support.project import SOFTWARE_APP, Project
 from support.server import IS_ORACLE, free_port, poll
 from support.wire import Wire
 
@@ -528,15 +528,7 @@ class TestServerName:
         self, project: Project, change: str, header: str | None, software: str | None
     ) -> None:
         project.config(change)
-        project.write(
-            "app.py",
-            """
-            def app(environ, start_response):
-                body = environ["SERVER_SOFTWARE"].encode()
-                start_response("200 OK", [("Content-Length", str(len(body)))])
-                return [body]
-            """,
-        )
+        project.write("app.py", SOFTWARE_APP)
         server = project.start("--workers", "1")
         response = answer(server)
         assert response.header("server") == header

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from support.logs import get, wait_for
 from support.project import Project
 from support.server import IS_ORACLE, Server, poll
 from support.wire import Wire
@@ -42,24 +43,6 @@ def logged(project: Project) -> Project:
     """A project whose application has a path for each thing that reaches a log."""
     project.write("app.py", APP)
     return project
-
-
-def get(server: Server, target: str, *headers: str) -> int:
-    with Wire(server.connect()) as wire:
-        return wire.get(target, *headers).status
-
-
-def wait_for(path: Path, pattern: str) -> re.Match[str]:
-    """Wait until a file has a line that matches."""
-    found: list[re.Match[str]] = []
-
-    def look() -> bool:
-        text = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
-        found.extend(match for line in text.splitlines() if (match := re.search(pattern, line)))
-        return bool(found)
-
-    poll(look, f"{pattern!r} in {path}")
-    return found[0]
 
 
 def entries(server: Server) -> list[tuple[str, str]]:
@@ -130,7 +113,7 @@ def test_a_whole_life_is_told_in_gunicorns_words(logged):
     poll(lambda: len(server.workers()) == 2, "two workers")
     old = set(server.workers())
     server.signal(signal.SIGHUP)
-    poll(lambda: len(server.workers()) == 2 and not old & set(server.workers()), "two new workers")
+    server.wait_for_new_workers(old, 2)
     for pid in old:
         server.wait_for_log(rf"\[{pid}\] \[INFO\] Worker exiting \(pid: {pid}\)$")
     assert server.stop() == 0
@@ -259,7 +242,7 @@ def test_a_reload_takes_other_logs(logged):
     wait_for(logged.directory / "a.log", "/one")
     logged.config("errorlog = 'two.log'\naccesslog = 'b.log'\naccess_log_format = 'NEW %(r)s'\nworkers = 1\n")
     server.signal(signal.SIGHUP)
-    poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
+    server.wait_for_new_workers(old, 1)
     get(server, "/two")
     get(server, "/raise")
     wait_for(logged.directory / "b.log", "^NEW GET /two HTTP/1.1$")

@@ -7,6 +7,7 @@ import json
 import struct
 
 import pytest
+from support.configured import ASGI
 from support.configured import configured as configured
 from support.server import IS_ORACLE
 from support.wire import Wire
@@ -230,7 +231,7 @@ def test_the_client_in_the_header_is_where_the_way_of_a_request_begins(configure
 
 
 def test_asgi_sees_the_client(configured, connect):
-    server = configured(app="asgi_app:app", interface="asgi", worker_class="asgi", threads=1, proxy_protocol="auto")
+    server = configured(**ASGI, proxy_protocol="auto")
     wire = connect(server)
     wire.send(V2 + REQUEST)
     assert described(wire)["client"] == ["192.0.2.1", 56324]

@@ -13,25 +13,13 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from support.project import Project
+from support.project import ASGI_APP, SOFTWARE_APP, Project
 from support.server import IS_ORACLE, TESTS, Server, free_port, poll, title_of
 from support.wire import Wire
 
 CONFIGS = TESTS / "compat" / "configs"
 RECORD_ALL_HOOKS = "\nimport recorder as _recorder\n_recorder.record_all_hooks(globals())\n"
 MASTER_HOOKS = {"nworkers_changed", "on_starting", "when_ready", "pre_fork", "child_exit", "on_reload", "on_exit"}
-ASGI_APP = """
-import os
-
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        for answer in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{answer}.complete"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
-    await send({"type": "http.response.body", "body": b"hello"})
-"""
 PROMETHEUS_APP = """
 from prometheus_client import Counter, Gauge
 
@@ -350,15 +338,7 @@ class TestLogs:
 
 class TestGunicornsNames:
     def test_the_server_header_can_be_changed(self, project):
-        project.write(
-            "app.py",
-            """
-            def app(environ, start_response):
-                body = environ["SERVER_SOFTWARE"].encode()
-                start_response("200 OK", [("Content-Length", str(len(body)))])
-                return [body]
-            """,
-        )
+        project.write("app.py", SOFTWARE_APP)
         answer = get(BY_NAME["hide_server"].start(project))
         assert answer.header("server") == "shop"
         assert answer.text == "shop/1"
@@ -443,7 +423,7 @@ class TestProcesses:
         for _ in range(3):
             assert get(server).status == 200
         server.wait_for_log("worker 1 goes after 3 requests")
-        poll(lambda: server.workers() not in ([], [first]) and first not in server.workers(), "another worker")
+        server.wait_for_new_workers([first])
         project.wait_for_records("post_worker_init", "post_worker_init", "child_exit")
         assert get(server).status == 200
         first_hooks = hooks_of_workers(project)[0]

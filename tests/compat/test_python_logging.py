@@ -6,11 +6,11 @@ import json
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
-from support.project import Project
-from support.server import IS_ORACLE, Server, poll, title_of
+from support.logs import get, wait_for
+from support.project import ASGI_APP, Project
+from support.server import IS_ORACLE, poll, title_of
 from support.wire import Wire
 
 APP = """
@@ -25,19 +25,6 @@ def app(environ, start_response):
     environ["app.user"] = "ada"
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
     return [b"hello"]
-"""
-ASGI_APP = """
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        for answer in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{answer}.complete"})
-        return
-    if scope["path"] == "/raise":
-        raise ValueError("on purpose")
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"hello"})
 """
 FILES = """
 logconfig_dict = {
@@ -59,24 +46,6 @@ logconfig_dict = {
 def logged(project: Project) -> Project:
     project.write("app.py", APP)
     return project
-
-
-def get(server: Server, target: str, *headers: str) -> int:
-    with Wire(server.connect()) as wire:
-        return wire.get(target, *headers).status
-
-
-def wait_for(path: Path, pattern: str) -> re.Match[str]:
-    """Wait until a file has a line that matches."""
-    found: list[re.Match[str]] = []
-
-    def look() -> bool:
-        text = path.read_text() if path.exists() else ""
-        found.extend(match for line in text.splitlines() if (match := re.search(pattern, line)))
-        return bool(found)
-
-    poll(look, f"{pattern!r} in {path}")
-    return found[0]
 
 
 # --- logger_class ---
@@ -418,7 +387,7 @@ def test_a_configuration_may_change_at_hup(logged):
     old = server.workers()
     logged.config(FILES.replace("error.txt", "new.txt").replace("access.txt", "newaccess.txt") + "workers = 1\n")
     server.signal(signal.SIGHUP)
-    poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
+    server.wait_for_new_workers(old, 1)
     get(server, "/new")
     wait_for(logged.directory / "newaccess.txt", "/new")
     assert server.stop() == 0
@@ -431,7 +400,7 @@ def test_a_reload_may_give_the_logs_to_python_and_take_them_back(logged):
         old = server.workers()
         logged.config(config)
         server.signal(signal.SIGHUP)
-        poll(lambda: len(now := server.workers()) == 1 and now != old, "a new worker")
+        server.wait_for_new_workers(old, 1)
 
     plain = "accesslog = 'plain.txt'\nerrorlog = 'plainerror.txt'\nworkers = 1\n"
     logged.config(plain)

@@ -136,7 +136,7 @@ class TestChanges:
         app.shows("1")
         before = set(server.workers())
         app.write("helper.py", "VALUE = 2\n")
-        poll(lambda: len(server.workers()) == 3 and not before & set(server.workers()), "three other workers", 20)
+        server.wait_for_new_workers(before, 3)
         app.shows("2")
 
     @pytest.mark.indrik_only  # In Gunicorn every worker looks for itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.configured import ASGI
 from support.configured import configured as configured
 from support.server import IS_ORACLE
 
@@ -46,13 +47,7 @@ class TestFolding:
 @pytest.mark.parametrize("folding", [False, True])
 def test_a_frame_right_behind_a_handshake_is_not_lost(configured, connect, folding):
     """A head is held while folding is permitted; what follows a handshake is no head."""
-    server = configured(
-        app="asgi_app:app",
-        interface="asgi",
-        worker_class="asgi",
-        threads=1,
-        permit_obsolete_folding=folding,
-    )
+    server = configured(**ASGI, permit_obsolete_folding=folding)
     handshake = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     handshake += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     wire = connect(server)
@@ -166,7 +161,7 @@ class TestUnderscores:
 
     @pytest.mark.parametrize("header_map, kept", [("drop", False), ("dangerous", True)])
     def test_the_same_holds_for_asgi(self, configured, connect, header_map, kept):
-        server = configured(app="asgi_app:app", interface="asgi", worker_class="asgi", threads=1, header_map=header_map)
+        server = configured(**ASGI, header_map=header_map)
         names = [name for name, _ in seen(connect(server), "X_A: forged", "X-A: true")["headers"]]
         assert ("x_a" in names, "x-a" in names) == (kept, True)
 

@@ -62,7 +62,7 @@ class TestReload:
         poll(lambda: len(server.workers()) == 2, "the second worker")
         before = set(server.workers())
         server.signal(signal.SIGHUP)
-        poll(lambda: len(server.workers()) == 1 and not before & set(server.workers()), "one new worker", 20)
+        server.wait_for_new_workers(before, 1)
 
     def test_settings_that_changed_take_effect(self, project):
         project.config("workers = 1\nraw_env = ['COLOUR=green']\n")
@@ -204,7 +204,7 @@ class TestReload:
         project.config("workers = 1\nerrorlog = 'new.log'\naccesslog = 'new-access.log'\n")
         before = server.workers()
         server.signal(signal.SIGHUP)
-        poll(lambda: server.workers() and not set(before) & set(server.workers()), "the new worker", 20)
+        server.wait_for_new_workers(before)
         answer(server, "/after-the-reload")
         access = project.directory / "new-access.log"
         poll(lambda: access.exists() and "/after-the-reload" in access.read_text(), "the new access log")
@@ -274,7 +274,7 @@ class TestWorkers:
         server = project.start("--workers", "1")
         (before,) = server.workers()
         os.kill(before, getattr(signal, f"SIG{name}"))
-        poll(lambda: server.workers() and before not in server.workers(), "another worker", 20)
+        server.wait_for_new_workers([before])
         assert answer(server)
         assert server.process.poll() is None
 

@@ -71,7 +71,7 @@ class TestTerm:
             wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
             gate.arrived()
         server.signal(signal.SIGTERM)
-        poll(lambda: not accepts(server), "the end of accepting")
+        poll(lambda: not server.accepts(), "the end of accepting")
         gate.release(3)
         for wire in wires:
             assert wire.read_answer().status == 200
@@ -101,7 +101,7 @@ class TestTerm:
         for wire in wires[1:]:
             wire.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
         server.signal(signal.SIGTERM)
-        poll(lambda: not accepts(server), "the end of accepting")
+        poll(lambda: not server.accepts(), "the end of accepting")
         gate.release()
         assert [wire.read_answer().status for wire in wires] == [200] * 10
         assert server.wait_for_exit() == 0
@@ -113,7 +113,7 @@ class TestTerm:
         wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
         gate.arrived()
         server.signal(signal.SIGTERM)
-        poll(lambda: not accepts(server), "the end of accepting")
+        poll(lambda: not server.accepts(), "the end of accepting")
         gate.release()
         assert wire.read_answer().header("connection") == "close"
         wire.assert_closed()
@@ -148,7 +148,7 @@ def test_sys_exit_in_a_request_replaces_the_worker_and_loses_no_request(start, c
         other.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
     assert leaving.read_answer().status == 500
     assert [other.read_answer().text for other in others] == ["hello"] * 20
-    poll(lambda: server.workers() and server.workers() != before, "another worker")
+    server.wait_for_new_workers(before)
     assert connect(server).get("/hello").text == "hello"
 
 
@@ -323,14 +323,6 @@ def test_the_title_shows_the_generation_after_a_reload(start):
     poll(lambda: not server.workers(generation=1), "the end of generation 1", 20)
     assert "indrik: zygote gen 2 [wsgi_app:app]" in server.titles()
     poll(lambda: "indrik: zygote gen 1 [wsgi_app:app]" not in server.titles(), "the old zygote")
-
-
-def accepts(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except OSError:
-        return False
-    return True
 
 
 def alive_others(server: Server, victims: list[int]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 
 import pytest
@@ -141,18 +140,10 @@ def test_term_lets_requests_over_tls_finish(start, pki, gate):
     wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
     gate.arrived()
     server.signal(15)
-    poll(lambda: not accepts(server), "the end of accepting")
+    poll(lambda: not server.accepts(), "the end of accepting")
     gate.release()
     assert wire.read_answer().status == 200
     assert server.wait_for_exit() == 0
-
-
-def accepts(server: Server) -> bool:
-    try:
-        socket.create_connection(server.address, timeout=10).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_scheme_headers_are_not_needed(start, pki):

@@ -11,6 +11,8 @@ import pytest
 from .server import Server
 
 Configured = Callable[..., Server]
+# `configured(**ASGI, name=value)`: the same for the ASGI application.
+ASGI: dict[str, Any] = {"app": "asgi_app:app", "interface": "asgi", "worker_class": "asgi", "threads": 1}
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,29 @@ application = app
 """
 
 
+# Answers what the environ says the server is.
+SOFTWARE_APP = """
+def app(environ, start_response):
+    body = environ["SERVER_SOFTWARE"].encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+# Answers "hello"; raises for /raise.
+ASGI_APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for answer in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{answer}.complete"})
+        return
+    if scope["path"] == "/raise":
+        raise ValueError("on purpose")
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"5")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"hello"})
+"""
+
+
 class Finished(NamedTuple):
     """What a command that ended by itself left."""
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import IO
 
@@ -108,7 +108,7 @@ class Server:
 
     def wait_until_up(self) -> None:
         """Wait until the address accepts connections and a worker is ready to answer."""
-        poll(lambda: self._gone() or self._connectable(), "the server's address", START_SECONDS)
+        poll(lambda: self._gone() or self.accepts(), "the server's address", START_SECONDS)
         poll(lambda: self._gone() or bool(self.workers()), "a worker", START_SECONDS)
         if self.process.poll() is not None:
             raise AssertionError(f"{shlex.join(self.command)} ended with {self.process.returncode}:\n{self.log_tail()}")
@@ -153,6 +153,16 @@ class Server:
             pid for pid in self.processes() if "indrik: worker" in (title := title_of(pid)) and wanted in title + " "
         ]
 
+    def wait_for_new_workers(self, old: Collection[int], count: int = 0, seconds: float = 20.0) -> None:
+        """Wait until all workers are others than these: `count` of them, or at least one."""
+
+        def new() -> bool:
+            # One look: a worker may come or go before the next one.
+            now = self.workers()
+            return bool(now) and count in (0, len(now)) and not set(old) & set(now)
+
+        poll(new, f"{count or 'some'} workers other than {sorted(old)}", seconds)
+
     def titles(self) -> list[str]:
         return [title_of(pid) for pid in self.processes()]
 
@@ -183,7 +193,8 @@ class Server:
     def _gone(self) -> bool:
         return self.process.poll() is not None
 
-    def _connectable(self) -> bool:
+    def accepts(self) -> bool:
+        """Whether the address takes a connection now."""
         try:
             self.connect().close()
         except OSError:
