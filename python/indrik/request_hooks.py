@@ -5,7 +5,6 @@ The native server makes these calls only when a configuration asks for one of th
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -26,18 +25,8 @@ class RequestHooks:
         self._post = post
         self._access = access
 
-    def request(
-        self,
-        method: str,
-        target: str,
-        version: int,
-        headers: list[tuple[str, str]],
-        peer: tuple[str, int] | str,
-        scheme: str,
-        body: Any,
-    ) -> Request:
-        """The object that hooks see. ``headers`` with names in upper case; ``version`` is 10 or 11."""
-        return Request.received(method, target, version, headers, peer, scheme, io.BytesIO() if body is None else body)
+    request = staticmethod(Request.received)
+    """The object that hooks see."""
 
     def before(self, req: Request) -> bool:
         """Before the application is called; whether the hook has changed the request. What it raises is

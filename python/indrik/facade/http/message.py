@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from indrik.facade._finder import original
@@ -66,7 +67,8 @@ class Request(Message):
         scheme: str,
         body: Any,
     ) -> Request:
-        """From what the front read; names of headers come in upper case, ``version`` is 10 or 11."""
+        """From what the front read; names of headers come in upper case, ``version`` is 10 or 11; ``body`` is
+        None if there is none."""
         request = cls()
         request.method = method
         request.uri = target
@@ -75,7 +77,7 @@ class Request(Message):
         request.headers = headers
         request.peer_addr = request.remote_addr = peer
         request.scheme = scheme
-        request.body = body
+        request.body = io.BytesIO() if body is None else body
         return request
 
 
