@@ -126,7 +126,7 @@ impl Environs {
             set(&environ, &self.keys.input, &input.into_any())?;
         }
         for (name, value) in head.headers {
-            self.set_header(py, &environ, name, value)?;
+            self.set_header(&environ, name, value)?;
         }
         if is_unix {
             self.set_server_from_host(py, &environ)?;
@@ -216,14 +216,14 @@ impl Environs {
     #[inline]
     fn set_header(
         &mut self,
-        py: Python<'_>,
         environ: &Bound<'_, PyDict>,
         name: &[u8],
         value: &[u8],
     ) -> PyResult<()> {
         if name.contains(&b'_') {
-            return self.set_underscored(py, environ, name, value);
+            return self.set_underscored(environ, name, value);
         }
+        let py = environ.py();
         let number = self.number;
         if let Some(known) = self.names.get(py, name) {
             if known.seen != number {
@@ -232,11 +232,11 @@ impl Environs {
                 return set(environ, &known.key, &value);
             }
             let key = known.key.clone_ref(py);
-            return append(py, environ, key.bind(py), name, value);
+            return append(environ, key.bind(py), name, value);
         }
         let key = interned_once(py, name)?;
         if environ.contains(&key)? {
-            return append(py, environ, &key, name, value);
+            return append(environ, &key, name, value);
         }
         environ.set_item(key, latin1_str(py, value)?)
     }
@@ -246,11 +246,11 @@ impl Environs {
     #[cold]
     fn set_underscored(
         &mut self,
-        py: Python<'_>,
         environ: &Bound<'_, PyDict>,
         name: &[u8],
         value: &[u8],
     ) -> PyResult<()> {
+        let py = environ.py();
         let hyphens: Vec<u8> =
             name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
         // The only names whose key has no HTTP_ in front, but not with underscores.
@@ -258,11 +258,11 @@ impl Environs {
             let key = format!("HTTP_{}", String::from_utf8_lossy(name).to_ascii_uppercase());
             let key = interned(py, &key);
             return match environ.contains(&key)? {
-                true => append(py, environ, &key, name, value),
+                true => append(environ, &key, name, value),
                 false => environ.set_item(key, latin1_str(py, value)?),
             };
         }
-        self.set_header(py, environ, &hyphens, value)
+        self.set_header(environ, &hyphens, value)
     }
 
     /// On a Unix socket only the client can say under which name it reached us.
@@ -341,12 +341,12 @@ fn interned_once<'py>(py: Python<'py>, name: &[u8]) -> PyResult<Bound<'py, PyAny
 /// Joins a repeated header with what is there.
 #[cold]
 fn append(
-    py: Python<'_>,
     environ: &Bound<'_, PyDict>,
     key: &Bound<'_, PyAny>,
     name: &[u8],
     value: &[u8],
 ) -> PyResult<()> {
+    let py = environ.py();
     let old = environ.get_item(key)?.unwrap_or(latin1_str(py, b"")?);
     let added = [joiner(name), value].concat();
     environ.set_item(key, old.add(latin1_str(py, &added)?)?)
