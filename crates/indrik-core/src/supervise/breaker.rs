@@ -89,10 +89,13 @@ impl Supervisor {
     /// A worker died that had its place. Those killed from outside say nothing about the code.
     pub(super) fn tell_breaker(&mut self, worker: &Worker, death: Death, reason: EndReason) {
         let counts = match death {
-            Death::Ready { age, requests } => age < YOUNG_AGE && requests < USEFUL_REQUESTS,
+            Death::Ready { age, requests } => {
+                age < YOUNG_AGE && requests < USEFUL_REQUESTS && reason != EndReason::Crash(9)
+            }
             Death::Booting => true,
+            Death::Killed => false,
         };
-        if !counts || reason == EndReason::Crash(9) {
+        if !counts {
             return;
         }
         if self.has_proven_worker() {

@@ -18,7 +18,7 @@ impl Supervisor {
         self.account_end(reason);
         match worker.state {
             State::Booting { .. } | State::Waiting | State::Forking { .. } => {
-                self.died_before_service(&worker, exit.status, reason);
+                self.died_before_service(&worker, exit, reason);
             }
             State::Ready { since, retiring: false } => {
                 let age = self.now.saturating_sub(since);
@@ -41,19 +41,14 @@ impl Supervisor {
         self.push(Effect::Count(Tally::End(reason)));
     }
 
-    pub(super) fn died_before_service(
-        &mut self,
-        worker: &Worker,
-        status: ExitStatus,
-        reason: EndReason,
-    ) {
+    pub(super) fn died_before_service(&mut self, worker: &Worker, exit: Exit, reason: EndReason) {
         if self.is_candidate(worker.generation) {
             self.abandon_reload(&format!("worker {} died while booting", worker.id));
             return;
         }
         if !self.ever_ready {
             self.start_crashes += 1;
-            let hopeless = match status {
+            let hopeless = match exit.status {
                 ExitStatus::Code(_) => true,
                 ExitStatus::Signal(_) => self.start_crashes >= START_CRASHES_MAX,
             };
@@ -65,7 +60,8 @@ impl Supervisor {
                 return self.give_up(FailureKind::Boot);
             }
         }
-        self.record_death(worker, Death::Booting, reason);
+        let death = if exit.is_from_outside() { Death::Killed } else { Death::Booting };
+        self.record_death(worker, death, reason);
     }
 
     /// A worker died that had its place: when the place is filled again depends on how often that

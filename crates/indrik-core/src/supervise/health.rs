@@ -75,9 +75,9 @@ impl Supervisor {
             self.workers.values().any(serves)
         };
         let has_failed = |slot: u32| self.restarts.failures(slot) > 0 && !is_served(slot);
-        let lacks = census.ready < census.wanted
-            && (self.breaker.is_open() || census.ready == 0 || (0..self.wanted).any(has_failed));
-        if lacks {
+        let lacks =
+            census.ready < census.wanted && (census.ready == 0 || (0..self.wanted).any(has_failed));
+        if lacks || self.breaker.is_open() {
             let mut why = format!("{} of {} workers are ready", census.ready, census.wanted);
             if !self.last_failure.is_empty() {
                 why.push_str(", last failure: ");

@@ -2,8 +2,9 @@
 //!
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
-use super::limits::BOOT_STOP_GRACE;
+use super::limits::{BOOT_STOP_GRACE, USEFUL_REQUESTS};
 use super::reason::EndReason;
+use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
 use super::{Effect, ExitStatus, KillSignal, Level, Supervisor};
@@ -83,8 +84,10 @@ impl Supervisor {
         }
         let was_ready = worker.is_ready();
         let pid = worker.pid.unwrap_or(0);
+        let before = worker.clone();
         worker.dumping(now);
         self.decide(id, reason);
+        self.back_off_if_young(&before);
         let text = match reason {
             EndReason::MemoryHard => format!("WORKER OUT OF ITS MEMORY (pid:{pid})"),
             EndReason::Deadlock => format!("WORKER DEADLOCK (pid:{pid})"),
@@ -99,12 +102,24 @@ impl Supervisor {
 
     /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
     pub(super) fn channel_broken(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.workers.get(&id).cloned() else { return };
         if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
             let pid = worker.pid.unwrap_or(0);
             self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
             self.decide(id, EndReason::ChannelBroken);
+            self.back_off_if_young(&worker);
             self.kill(id);
+        }
+    }
+
+    /// A worker that had to be ended by force soon after it became ready is as good as crashed.
+    fn back_off_if_young(&mut self, worker: &Worker) {
+        if let State::Ready { since, retiring: false } = worker.state
+            && worker.generation == self.current
+        {
+            let age = self.now.saturating_sub(since);
+            let death = Death::Ready { age, requests: USEFUL_REQUESTS };
+            let _ = self.restarts.died(worker.slot, death, self.now);
         }
     }
 
@@ -187,8 +202,8 @@ impl Supervisor {
                 );
                 self.decide(id, EndReason::BootTimeout);
                 self.kill(id);
-                let status = ExitStatus::Code(1);
-                self.died_before_service(&worker, status, EndReason::BootTimeout);
+                let exit = ExitStatus::Code(1).into();
+                self.died_before_service(&worker, exit, EndReason::BootTimeout);
             }
             State::Draining { .. } | State::Stopping { .. } => {
                 self.log(

@@ -63,3 +63,55 @@ impl Supervisor {
         zygote.is_some_and(|zygote| matches!(zygote.state, ZygoteState::Starting { .. }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::WorkerId;
+    use crate::supervise::{EndReason, Event, Policy};
+
+    /// A machine whose first zygote has read its configuration.
+    fn configured(boot_max: u64) -> Supervisor {
+        let mut machine = Supervisor::new();
+        let generation = Generation::FIRST;
+        let boot_max = Duration::from_secs(boot_max);
+        machine.handle(Event::Start { successor: false }, Duration::from_secs(1));
+        machine.handle(Event::ConfigRead { generation, boot_max }, Duration::from_secs(1));
+        machine.handle(Event::Listening { generation }, Duration::from_secs(1));
+        machine
+    }
+
+    fn logged(machine: &mut Supervisor) -> String {
+        std::iter::from_fn(|| machine.poll_effect())
+            .filter_map(|effect| match effect {
+                Effect::Log(line) => Some(line.text + "\n"),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_zygote_has_the_time_of_the_setting_once_its_configuration_is_read() {
+        let mut machine = configured(7);
+        machine.handle(Event::Tick, Duration::from_secs(7));
+        assert_eq!(logged(&mut machine), "");
+        machine.handle(Event::Tick, Duration::from_secs(8));
+        assert!(logged(&mut machine).contains("the zygote was not ready within 7 s"));
+    }
+
+    #[test]
+    fn a_worker_has_the_time_of_the_setting_to_get_ready() {
+        let mut machine = configured(7);
+        let (generation, policy) = (Generation::FIRST, Policy { workers: 2, ..Policy::default() });
+        let at = Duration::from_secs(2);
+        machine.handle(Event::ZygoteReady { generation, policy }, at);
+        for worker in [WorkerId(1), WorkerId(2)] {
+            machine.handle(Event::Forked { worker, pid: 4711 }, at);
+        }
+        machine.handle(Event::WorkerReady { worker: WorkerId(1) }, at);
+        machine.handle(Event::Tick, Duration::from_secs(9));
+        assert!(logged(&mut machine).contains("was not ready within 7 s"));
+        let ends: Vec<_> = machine.views().map(|view| view.end).collect();
+        assert_eq!(ends, [None, Some(EndReason::BootTimeout)]);
+    }
+}

@@ -174,6 +174,13 @@ pub struct Exit {
     pub requests: u64,
 }
 
+impl Exit {
+    /// Somebody killed it, and it was not the kernel for memory.
+    pub(super) fn is_from_outside(self) -> bool {
+        self.status == ExitStatus::Signal(9) && self.oom == Some(false)
+    }
+}
+
 impl From<ExitStatus> for Exit {
     fn from(status: ExitStatus) -> Self {
         Self { status, oom: None, requests: 0 }

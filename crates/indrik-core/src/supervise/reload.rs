@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::breaker::Breaker;
 use super::limits::{
     BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX,
-    STOP_GRACE_MIN,
+    STOP_GRACE_MIN, YOUNG_AGE,
 };
 use super::reason::{EndReason, StartReason};
 use super::restart::{Restarts, backoff};
@@ -43,6 +43,8 @@ pub(super) struct Zygote {
     pub(super) state: ZygoteState,
     /// Deaths and failed starts in a row.
     failures: u32,
+    /// When it became ready the last time.
+    ready_since: Now,
     /// It is the zygote of a generation that is wanted: start it again when it dies.
     wanted: bool,
     /// It has been ready once: a restart does not reset the number of workers.
@@ -124,6 +126,7 @@ impl Supervisor {
             state: ZygoteState::Starting { until: now + BOOT_MAX },
             boot_max: BOOT_MAX,
             failures: 0,
+            ready_since: now,
             wanted: true,
             been_ready: false,
             listen_failures: 0,
@@ -138,6 +141,7 @@ impl Supervisor {
             return;
         }
         zygote.state = ZygoteState::Ready;
+        zygote.ready_since = self.now;
         let first_time = !std::mem::replace(&mut zygote.been_ready, true);
         let policy = Policy { workers: policy.workers.max(1), ..policy };
         if let Some(candidate) = &mut self.candidate
@@ -177,6 +181,10 @@ impl Supervisor {
             zygote.state,
             ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } | ZygoteState::Ready
         );
+        if zygote.state == ZygoteState::Ready && now.saturating_sub(zygote.ready_since) >= YOUNG_AGE
+        {
+            zygote.failures = 0;
+        }
         if unasked {
             zygote.failures = zygote.failures.saturating_add(1);
         }

@@ -11,6 +11,8 @@ use super::{EndReason, Now};
 pub(super) enum Death {
     /// It never became ready.
     Booting,
+    /// It was killed from outside before it became ready, which says nothing about it.
+    Killed,
     /// It had been ready.
     Ready {
         /// For so long.
@@ -44,7 +46,7 @@ impl Restarts {
                 place.failures = 0;
                 Duration::ZERO
             }
-            Death::Ready { .. } => {
+            Death::Ready { .. } | Death::Killed => {
                 place.failures = place.failures.saturating_add(1);
                 backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY_MAX)
             }
@@ -125,6 +127,15 @@ mod tests {
             Duration::ZERO
         );
         assert_eq!(restarts.failures(3), 0);
+    }
+
+    #[test]
+    fn a_worker_killed_while_it_boots_is_replaced_as_one_that_was_ready() {
+        let mut restarts = Restarts::default();
+        assert_eq!(restarts.died(0, Death::Killed, Now::ZERO), Duration::ZERO);
+        for _ in 0..20 {
+            assert!(restarts.died(0, Death::Killed, Now::ZERO) <= CRASH_DELAY_MAX);
+        }
     }
 
     #[test]
