@@ -484,8 +484,9 @@ class TestLivesOn:
                 assert answer.read() == b"metrics"
             assert get(server) == 200
         if not IS_ORACLE:
-            poll(lambda: any("kept for its threads" in title for title in server.titles()), "the kept zygote")
-            assert len([title for title in server.titles() if title.startswith("indrik: zygote")]) == 2
+            zygotes = lambda: [title for title in server.titles() if title.startswith("indrik: zygote")]  # noqa: E731
+            poll(lambda: len(zygotes()) == 2, "the end of the second zygote")
+            assert any("kept for its threads" in title for title in zygotes())
         assert server.stop() == 0
         assert len(calls(project, "on_exit")) == 1
 
