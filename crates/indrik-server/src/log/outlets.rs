@@ -10,7 +10,7 @@ use indrik_core::supervise::Level;
 
 use super::courier::{Courier, Destination};
 use super::entry::Entry;
-use super::output::Output;
+use super::output::{Complaints, Output};
 
 /// The outlets of one configuration.
 #[derive(Clone, Debug)]
@@ -48,9 +48,11 @@ impl Outlets {
     pub(crate) fn open(config: &Config) -> io::Result<Self> {
         let as_json = config.log_format == LogFormat::Json;
         let in_python = config.logs_in_python();
-        let error = Arc::new(Output::open("error log", &config.errorlog)?);
+        let complaints = Complaints { to: None, as_json };
+        let error = Arc::new(Output::open("error log", &config.errorlog, complaints)?);
+        let complaints = Complaints { to: Some(Arc::clone(&error)), as_json };
         let access = match &config.accesslog {
-            Some(target) => Some(Arc::new(Output::open("access log", target)?)),
+            Some(target) => Some(Arc::new(Output::open("access log", target, complaints)?)),
             None => None,
         };
         let complain = |to: &Arc<Output>| {
@@ -118,6 +120,9 @@ impl Outlets {
 
     /// Sends what is on its way.
     pub(crate) fn close(&self) {
+        for output in [Some(&self.error), self.access.as_ref()].into_iter().flatten() {
+            output.close();
+        }
         for syslog in [&self.error_syslog, &self.access_syslog].into_iter().flatten() {
             syslog.courier.close();
         }
