@@ -15,7 +15,8 @@ import sys
 import tokenize
 import traceback
 from collections.abc import Iterator
-from types import FunctionType, MethodType, ModuleType, TracebackType
+from importlib.machinery import SourcelessFileLoader
+from types import CodeType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
 DEFAULT_NAME = "gunicorn.conf.py"
@@ -97,10 +98,14 @@ def data(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def execute(shown: str, path: str) -> tuple[ModuleType, str]:
-    """Runs a file; nothing is cached, so that a reload sees every change. Returns it and its text."""
+    """Runs a file; nothing is cached, so that a reload sees every change. Returns it and its text, which a
+    compiled one does not have."""
     try:
-        with tokenize.open(path) as file:
-            source = file.read()
+        if path.endswith(".pyc"):
+            source, code = "", _compiled(shown, path)
+        else:
+            with tokenize.open(path) as file:
+                source, code = file.read(), None
     except FileNotFoundError:
         raise ConfigFileError(f"the configuration file {shown!r} does not exist", shown) from None
     except OSError as error:
@@ -111,10 +116,19 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
     module.__file__ = path
     sys.modules[MODULE_NAME] = module
     try:
-        exec(compile(source, path, "exec"), vars(module))
+        exec(code or compile(source, path, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         raise _failed(error, shown, path) from error
     return module, source
+
+
+def _compiled(shown: str, path: str) -> CodeType:
+    try:
+        code = SourcelessFileLoader(MODULE_NAME, path).get_code(MODULE_NAME)
+    except (ImportError, EOFError, ValueError, TypeError) as error:
+        raise ConfigFileError(f"the configuration file was not compiled by this Python: {error}", shown) from None
+    assert code is not None
+    return code
 
 
 def _import(shown: str) -> tuple[ModuleType, str]:

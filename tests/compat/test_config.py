@@ -6,6 +6,7 @@ Most of it is asked through `--print-config`, which both servers have, in a dire
 from __future__ import annotations
 
 import os
+import py_compile
 import re
 import subprocess
 from dataclasses import dataclass
@@ -104,6 +105,18 @@ class TestWhichFile:
         settings = here.printed("-c", name)
         assert settings["backlog"] == "21"
         assert settings["keepalive"] != "12"
+
+    def test_the_file_may_be_a_compiled_one(self, here):
+        here.write("plain.py", "backlog = 21")
+        py_compile.compile(here.path / "plain.py", cfile=here.path / "compiled.pyc", doraise=True)
+        assert here.printed("-c", "compiled.pyc")["backlog"] == "21"
+
+    @pytest.mark.indrik_only
+    def test_a_file_that_is_not_what_it_is_called_is_named(self, here):
+        (here.path / "compiled.pyc").write_bytes(b"nothing of the kind")
+        done = here.refused("-c", "compiled.pyc")
+        assert done.code == 1
+        assert "the configuration file was not compiled by this Python" in done.err
 
     def test_a_module_may_be_dotted_and_lies_beside_the_application(self, here):
         here.write("conf/__init__.py", "")
