@@ -29,6 +29,7 @@ _log_fd = 2
 _config: dict[str, Any] = {}
 _logger: Any = None
 _tell: Callable[[dict[str, Any]], None] | None = None
+_saw: Callable[[BaseException], None] | None = None
 
 
 def begin(config: dict[str, Any]) -> None:
@@ -83,9 +84,30 @@ def enter_worker(tell: Callable[[dict[str, Any]], None]) -> None:
 
 def _sink() -> Callable[[str, str, BaseException | None], None] | None:
     """What the native module gives its entries to, if it does not write them itself."""
+    return _writer() if _saw is None else _show_and_write
+
+
+def _writer() -> Callable[[str, str, BaseException | None], None] | None:
     if in_python(_config) and _logger is not None:
         return _take
     return None if _tell is None else _copy
+
+
+def watch_errors(saw: Callable[[BaseException], None] | None) -> None:
+    """``saw`` is given the exception of each entry that has one, from now on."""
+    global _saw
+    _saw = saw
+    _native.set_log(_log_fd, _config.get("log_format") == "json", _sink())
+
+
+def _show_and_write(level: str, text: str, error: BaseException | None) -> None:
+    if error is not None and _saw is not None:
+        _saw(error)
+    writer = _writer()
+    if writer is None:
+        _native.write_log(level, _with_traceback(text, error))
+    else:
+        writer(level, text, error)
 
 
 def _copy(level: str, text: str, error: BaseException | None) -> None:

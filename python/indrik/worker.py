@@ -191,7 +191,7 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
 def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
     threads = config["threads"] if kind == "gthread" else 0
     options = _options(config, threads > 0, hooks)
-    _say_ready(config, control, "wsgi", kind, max(threads, 1), hooks)
+    _say_ready(config, channel, control, "wsgi", kind, max(threads, 1), hooks)
     if threads:
         _native.run_wsgi_threads(channel, app, options, threads)
     else:
@@ -206,7 +206,7 @@ def _run_greenlets(
 
     capacity = config["worker_connections"]
     options = _options(config, True, hooks)
-    _say_ready(config, control, "wsgi", kind, capacity, hooks)
+    _say_ready(config, channel, control, "wsgi", kind, capacity, hooks)
     greenlets.serve(kind, channel, app, options, capacity)
     return 0
 
@@ -219,7 +219,7 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
     def on_ready() -> None:
         nonlocal ready
         ready = True
-        _say_ready(config, control, "asgi", kind, config["worker_connections"], hooks)
+        _say_ready(config, channel, control, "asgi", kind, config["worker_connections"], hooks)
 
     options = _options(config, False, hooks) | {
         "loop": config["asgi_loop"],
@@ -251,8 +251,18 @@ def _startup_failure(error: Exception) -> loader.LoadError:
 
 
 def _say_ready(
-    config: dict[str, Any], control: socket.socket, interface: str, kind: str, capacity: int, hooks: Any
+    config: dict[str, Any],
+    channel: Any,
+    control: socket.socket,
+    interface: str,
+    kind: str,
+    capacity: int,
+    hooks: Any,
 ) -> None:
+    if config["warmup"]:
+        from indrik import warmup
+
+        warmup.watch(len(config["warmup"]), channel.served, control)
     message = {"event": "ready", "interface": interface, "capacity": capacity, "kind": kind}
     send(control, message | {"notices": config.get("notices", [])})
     if hooks is not None and not hooks.worker.alive:

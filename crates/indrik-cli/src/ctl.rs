@@ -1,8 +1,6 @@
 //! `indrik ctl`: talks to a running server.
 
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command};
 use indrik_core::control::HELP;
@@ -10,17 +8,15 @@ use indrik_core::settings::Problem;
 use indrik_server::control::client::{Connection, Target, Trouble};
 use serde_json::{Value as Json, json};
 
-use crate::Failure;
+use crate::{Failure, reload};
 
 const SOCKET: &str = "socket";
 const PID: &str = "pid";
 const JSON: &str = "json";
 const WAIT: &str = "wait";
+const NO_WAIT: &str = "no-wait";
 const HELP_FLAG: &str = "help";
 const WORDS: &str = "words";
-
-/// How often a reload that is waited for is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What `indrik ctl` was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +24,8 @@ pub(crate) struct Ctl {
     target: Target,
     json: bool,
     wait: bool,
-    help: bool,
+    no_wait: bool,
+    pub(crate) help: bool,
     words: Vec<String>,
 }
 
@@ -54,6 +51,7 @@ impl Ctl {
             target: socket.or(pid).unwrap_or(Target::Only),
             json: matches.get_flag(JSON),
             wait: matches.get_flag(WAIT),
+            no_wait: matches.get_flag(NO_WAIT),
             help: matches.get_flag(HELP_FLAG),
             words,
         })
@@ -69,8 +67,10 @@ impl Ctl {
         if command == "status" {
             return self.status(&mut connection).map_err(failure);
         }
-        let before =
-            if self.wait { Some(connection.call("show stats").map_err(failure)?) } else { None };
+        if command == "reload" && !self.no_wait {
+            let answer = connection.call_patiently("reload wait").map_err(failure)?;
+            return reload::outcome(&answer, self.json);
+        }
         let answer = connection.call(&command).map_err(failure)?;
         // Gunicorn's shape for a command that was understood and could not be done.
         if answer.get("success") == Some(&Json::Bool(false)) {
@@ -81,8 +81,9 @@ impl Ctl {
                 hint: Some("indrik ctl show workers lists the workers".to_owned()),
             }]));
         }
-        if let Some(before) = before {
-            wait(&mut connection, &answer, &before).map_err(failure)?;
+        let is_stopping = answer.get("status").and_then(Json::as_str) == Some("shutting_down");
+        if self.wait && is_stopping {
+            connection.wait_for_end().map_err(failure)?;
         }
         Ok(if self.json { pretty(&answer) } else { text(&command, &answer) })
     }
@@ -120,28 +121,6 @@ impl Ctl {
     }
 }
 
-/// Waits until what a command began is done: a reload, or the end of the server.
-fn wait(connection: &mut Connection, answer: &Json, before: &Json) -> Result<(), Trouble> {
-    match answer.get("status").and_then(Json::as_str) {
-        Some("shutting_down") => return connection.wait_for_end(),
-        Some("reloading") => {}
-        _ => return Ok(()),
-    }
-    loop {
-        let now = connection.call("show stats")?;
-        if now.get("generation") != before.get("generation") {
-            return Ok(());
-        }
-        if now.get("reloading") != Some(&Json::Bool(true)) {
-            return Err(Trouble {
-                what: "the new generation could not start; the old one serves on".to_owned(),
-                hint: "the server's error log says why".to_owned(),
-            });
-        }
-        thread::sleep(LOOK_INTERVAL);
-    }
-}
-
 fn command() -> Command {
     Command::new("indrik ctl")
         .no_binary_name(true)
@@ -151,6 +130,7 @@ fn command() -> Command {
         .arg(Arg::new(PID).short('p').long("pid"))
         .arg(Arg::new(JSON).short('j').long("json").action(ArgAction::SetTrue))
         .arg(Arg::new(WAIT).short('w').long("wait").action(ArgAction::SetTrue))
+        .arg(Arg::new(NO_WAIT).long("no-wait").action(ArgAction::SetTrue))
         .arg(Arg::new(HELP_FLAG).short('h').long("help").action(ArgAction::SetTrue))
         .arg(Arg::new(WORDS).action(ArgAction::Append).num_args(0..))
 }
@@ -186,7 +166,8 @@ fn help() -> String {
          -s, --socket SOCKET  its control socket: a path, or @NAME for an abstract one\n  \
          -p, --pid PID        the number of its master process, or its pid file\n  \
          -j, --json           print the answer as JSON\n  \
-         -w, --wait           reload, stop: wait until it is done; a reload that fails is exit code 1\n\n\
+         -w, --wait           stop: wait until the server has ended\n      \
+         --no-wait        reload: do not wait for its end, whose failure is exit code 1\n\n\
          Without -s and -p the only server of this user is meant.\n\nCommands:\n",
     );
     for (command, meaning) in ours.into_iter().chain(commands) {
@@ -210,7 +191,7 @@ fn text(command: &str, answer: &Json) -> String {
     }
 }
 
-fn pretty(answer: &Json) -> String {
+pub(crate) fn pretty(answer: &Json) -> String {
     let mut text = serde_json::to_string_pretty(answer).unwrap_or_else(|_| answer.to_string());
     text.push('\n');
     text

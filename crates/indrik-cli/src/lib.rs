@@ -11,6 +11,7 @@ mod check;
 mod ctl;
 mod explain;
 mod gather;
+mod reload;
 
 use std::io::Write as _;
 
@@ -37,6 +38,10 @@ fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
     let mut args = args.into_iter().skip(1).peekable();
     if args.next_if(|word| word == "ctl").is_some() {
         print(&ctl::Ctl::parse(args)?.run()?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "reload").is_some() {
+        print(&reload::run(args)?);
         return Ok(0);
     }
     let arguments = Arguments::parse(args)?;

@@ -4,7 +4,8 @@
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
 //! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
-//! a configuration into use, `confine` what workers may take, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
+//! a configuration into use, `confine` what workers may take, `reload` changes generations, `logs` its
+//! logs, `listeners` holds the sockets, `upgrade` starts a
 //! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
 //! answers operators, `banner` greets.
 
@@ -16,6 +17,7 @@ mod hooks;
 mod listeners;
 mod logs;
 mod open;
+mod reload;
 mod service;
 mod upgrade;
 mod wait;
@@ -298,6 +300,7 @@ impl Drive {
             self.check_heartbeats();
             self.show_life();
             self.measure_backlog();
+            self.look_at_answers();
             if self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed()) {
                 self.feed(Event::Tick);
             }
@@ -389,6 +392,8 @@ impl Drive {
                         self.feed(Event::FrontIdle);
                     }
                 }
+                FrontEvent::WorkerWarm(worker) => self.feed(Event::WorkerWarm { worker }),
+                FrontEvent::WarmUpFailed(worker, why) => self.warm_up_failed(worker, why),
                 FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
                 FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
             }

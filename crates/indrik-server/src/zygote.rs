@@ -200,6 +200,10 @@ pub(crate) enum WorkerNote {
         text: String,
         exception: bool,
     },
+    /// The application raised an exception, or logged one, while it was warmed up.
+    WarmUpError {
+        traceback: String,
+    },
     Stopping,
     UsedUp,
     /// Files that it runs were changed: path and stamp of each.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use crate::settings::words;
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 15] = [
+pub const HELP: [(&str, &str); 16] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -18,6 +18,7 @@ pub const HELP: [(&str, &str); 15] = [
     ("dirty add [N]", "Not available: there are no dirty workers"),
     ("dirty remove [N]", "Not available: there are no dirty workers"),
     ("reload", "Start a new generation of workers (HUP)"),
+    ("reload wait", "The same, answered when it serves or has failed"),
     ("reopen", "Open the log files again (USR1)"),
     ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
     ("help", "This list"),
@@ -73,6 +74,8 @@ pub enum Command {
     Dirty,
     /// A new generation.
     Reload,
+    /// A new generation; the answer comes when the reload is over.
+    ReloadAndWait,
     /// Open the log files again.
     Reopen,
     /// The end.
@@ -120,12 +123,12 @@ impl Command {
             ["dirty", "add" | "remove", rest @ ..] => count(rest).map(|_| Self::Dirty),
             ["dirty", ..] => Err("Invalid argument: say dirty add or remove".to_owned()),
             ["reload"] => Ok(Self::Reload),
+            ["reload", "wait"] => Ok(Self::ReloadAndWait),
             ["reopen"] => Ok(Self::Reopen),
             ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
             ["help"] => Ok(Self::Help),
-            ["reload" | "reopen" | "help", ..] => {
-                Err(format!("Invalid argument: {} takes none", words[0]))
-            }
+            ["reopen" | "help", ..] => Err(format!("Invalid argument: {} takes none", words[0])),
+            ["reload", ..] => Err("Invalid argument: reload takes none, or wait".to_owned()),
             [first, ..] => Err(format!(
                 "Invalid argument: Unknown command: {}; help lists the commands",
                 shown(first)
@@ -241,7 +244,8 @@ mod tests {
             ("worker add many", "at least 1"),
             ("worker kill", "process number"),
             ("shutdown later", "graceful or quick"),
-            ("reload now", "takes none"),
+            ("reload now", "takes none, or wait"),
+            ("help me", "takes none"),
             ("\x1b[2Jfrobnicate", "\\u{1b}[2jfrobnicate; help lists"),
         ] {
             let error = parse(line).unwrap_err();

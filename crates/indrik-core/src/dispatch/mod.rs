@@ -111,6 +111,13 @@ impl Dispatch {
         }
     }
 
+    /// A worker that got no new requests gets them again. Ask [`Self::next`] afterwards.
+    pub fn worker_resumes(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.draining = false;
+        }
+    }
+
     /// A worker is gone, with everything it held.
     pub fn worker_down(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.remove(&id) {

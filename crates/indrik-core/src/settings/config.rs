@@ -16,6 +16,7 @@ use super::address::BindAddress;
 use super::network::Network;
 use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
+use super::share::Share;
 
 /// Every setting, resolved and valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,17 @@ pub struct Config {
     pub reload_extra_files: Vec<String>,
     pub check_config: bool,
     pub print_config: bool,
+
+    // Rolling reload
+    pub warmup: Vec<String>,
+    #[serde(with = "seconds")]
+    pub warmup_timeout: Duration,
+    pub warmup_host: String,
+    pub reload_max_surge: Share,
+    pub reload_max_unavailable: Share,
+    #[serde(with = "seconds")]
+    pub reload_settle_s: Duration,
+    pub reload_error_rate_max: Share,
 
     // Queue
     pub queue_requests_max: usize,

@@ -10,6 +10,7 @@ use super::config::{Config, ControlSocket, LogTarget, WorkerClass};
 use super::launch::{ConfigFileValues, Launch};
 use super::layers::{Entry, Layers, Origin};
 use super::problem::Problem;
+use super::share;
 use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
@@ -49,6 +50,7 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     settlement.need_application();
     settlement.check_tls();
     settlement.check_memory();
+    share::check(&mut settlement);
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);

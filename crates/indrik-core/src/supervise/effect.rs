@@ -1,6 +1,6 @@
 //! What comes out: everything the supervisor can ask the shell to do.
 
-use super::Tally;
+use super::{ReloadOutcome, Tally};
 use crate::ids::{Generation, WorkerId};
 pub use crate::logs::entry::{FieldValue, Fields};
 
@@ -46,7 +46,26 @@ pub enum Effect {
     Adopt {
         /// Which.
         generation: Generation,
+        /// The one before may come back: what is open for it stays open. `Confirm` or `Restore` follows.
+        on_trial: bool,
     },
+    /// This generation stays: what only the one before needs is closed.
+    Confirm {
+        /// Which.
+        generation: Generation,
+    },
+    /// The configuration of the generation before is the server's again.
+    Restore {
+        /// Which.
+        generation: Generation,
+    },
+    /// Count what this generation answers, from nothing; or stop it.
+    WatchAnswers {
+        /// Which.
+        generation: Option<Generation>,
+    },
+    /// A reload is over, one way or the other: whoever waits for it is told.
+    ReloadEnded(ReloadOutcome),
     /// Tell the zygote of this generation that another number of workers is wanted.
     WorkersChanged {
         /// The zygote to tell.
@@ -68,6 +87,21 @@ pub enum Effect {
     },
     /// The front may give the worker requests.
     AddToFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Send the worker the requests of its warm-up. Answer: `WorkerWarm` or `WarmUpFailed`.
+    WarmUp {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front gives the worker nothing for now.
+    HoldInFront {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The front may give the worker requests again.
+    ResumeInFront {
         /// Which.
         worker: WorkerId,
     },

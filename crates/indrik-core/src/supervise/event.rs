@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{EndReason, Exit, FileChange, Signal};
 use crate::ids::{Generation, WorkerId};
+use crate::settings::Share;
 
 /// The settings the supervisor decides by. They belong to a generation: a reload may change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Policy {
     pub daemon: bool,
     /// The last zygote has a hook to run before it leaves.
     pub exit_hook: bool,
+    /// How reloads go.
+    pub reload: ReloadPolicy,
 }
 
 impl Default for Policy {
@@ -25,6 +28,38 @@ impl Default for Policy {
             graceful_timeout: Duration::from_secs(30),
             daemon: false,
             exit_hook: false,
+            reload: ReloadPolicy::default(),
+        }
+    }
+}
+
+/// How a generation takes over, and how each of its workers begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadPolicy {
+    /// How long a worker's warm-up may take; `None`: there is none.
+    pub warm_up: Option<Duration>,
+    /// Processes above the number of workers.
+    pub surge: Share,
+    /// Workers fewer than usual that may be ready.
+    pub unavailable: Share,
+    /// How long the old workers stand by afterwards.
+    pub settle: Duration,
+    /// Above this percentage of errors among its answers a generation has not settled.
+    pub error_percent_max: u32,
+    /// Workers that may boot at the same time, after the first one: what imports takes the processors
+    /// from what serves.
+    pub boots_at_once: u32,
+}
+
+impl Default for ReloadPolicy {
+    fn default() -> Self {
+        Self {
+            warm_up: None,
+            surge: Share::Percent(100),
+            unavailable: Share::Count(0),
+            settle: Duration::ZERO,
+            error_percent_max: 10,
+            boots_at_once: u32::MAX,
         }
     }
 }
@@ -44,6 +79,8 @@ pub enum FailureKind {
     Boot,
     /// The application's lifespan startup failed.
     Lifespan,
+    /// A request of the warm-up was not answered well.
+    WarmUp,
     /// A hook of the configuration raised before the server was ready.
     Hook,
     /// The hook `pre_fork` raised.
@@ -58,7 +95,7 @@ impl FailureKind {
     pub const fn exit_code(self) -> i32 {
         match self {
             Self::Config | Self::Bind | Self::Hook => 1,
-            Self::Boot | Self::Lifespan => 3,
+            Self::Boot | Self::Lifespan | Self::WarmUp => 3,
             Self::Import | Self::Interface => 4,
             Self::ForkHook => 255,
             Self::Exit(code) => code,
@@ -190,6 +227,31 @@ pub enum Event {
     WorkerReady {
         /// Which.
         worker: WorkerId,
+    },
+    /// The worker has answered its warm-up well.
+    WorkerWarm {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker has not, or not in time.
+    WarmUpFailed {
+        /// Which.
+        worker: WorkerId,
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// The application of this generation is of another interface than that which serves. Said
+    /// before its first worker is ready.
+    InterfaceChanged {
+        /// Which.
+        generation: Generation,
+    },
+    /// What the generation has answered since [`Effect::WatchAnswers`](super::Effect::WatchAnswers).
+    Answered {
+        /// All answers, and requests that got none.
+        answers: u64,
+        /// Those that say that the application failed.
+        errors: u64,
     },
     /// The worker could not load the application. Its exit follows.
     WorkerBootFailed {

@@ -17,7 +17,10 @@ impl Supervisor {
         self.log_exit(&worker, exit, reason);
         self.account_end(reason);
         match worker.state {
-            State::Booting { .. } | State::Waiting | State::Forking { .. } => {
+            State::Booting { .. }
+            | State::Warming { .. }
+            | State::Waiting
+            | State::Forking { .. } => {
                 self.died_before_service(&worker, exit, reason);
             }
             State::Ready { since, retiring: false } => {
@@ -27,6 +30,7 @@ impl Supervisor {
             }
             // These were on their way out, and their places are filled already.
             State::Ready { retiring: true, .. }
+            | State::StandingBy
             | State::Cancelled { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
@@ -43,8 +47,8 @@ impl Supervisor {
 
     pub(super) fn died_before_service(&mut self, worker: &Worker, exit: Exit, reason: EndReason) {
         if self.is_candidate(worker.generation) {
-            self.abandon_reload(&format!("worker {} died while booting", worker.id));
-            return;
+            let why = format!("worker {} died while booting", worker.id);
+            return self.abandon_reload(&why, &format!("It ended for this reason: {reason}"));
         }
         if !self.ever_ready {
             self.start_crashes += 1;
@@ -67,6 +71,15 @@ impl Supervisor {
     /// A worker died that had its place: when the place is filled again depends on how often that
     /// happened to it.
     pub(super) fn record_death(&mut self, worker: &Worker, death: Death, reason: EndReason) {
+        let what = format!("worker {} died", worker.id);
+        let details = format!("It ended for this reason: {reason}");
+        if self.is_candidate(worker.generation) {
+            self.abandon_reload(&what, &details);
+        }
+        if worker.generation != self.current {
+            return;
+        }
+        self.settle_failed(&what, &details);
         if worker.generation != self.current {
             return;
         }

@@ -49,7 +49,7 @@ impl Supervisor {
     pub(super) fn worker_stopping(&mut self, id: WorkerId) {
         let until = self.now + self.policy.graceful_timeout;
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if worker.is_ready() || matches!(worker.state, State::Draining { .. }) {
+        if worker.is_ready() || matches!(worker.state, State::StandingBy | State::Draining { .. }) {
             worker.state = State::Stopping { until };
             self.decide(
                 id,
@@ -78,7 +78,10 @@ impl Supervisor {
         let now = self.now;
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let in_service = worker.is_ready()
-            || matches!(worker.state, State::Draining { .. } | State::Stopping { .. });
+            || matches!(
+                worker.state,
+                State::StandingBy | State::Draining { .. } | State::Stopping { .. }
+            );
         if !in_service {
             return;
         }
@@ -104,11 +107,17 @@ impl Supervisor {
     pub(super) fn channel_broken(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id).cloned() else { return };
         if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
-            let pid = worker.pid.unwrap_or(0);
+            let (pid, generation) = (worker.pid.unwrap_or(0), worker.generation);
             self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
             self.decide(id, EndReason::ChannelBroken);
             self.back_off_if_young(&worker);
             self.kill(id);
+            let what = format!("worker {id} broke its channel");
+            if self.is_candidate(generation) {
+                self.abandon_reload(&what, "");
+            } else if generation == self.current {
+                self.settle_failed(&what, "");
+            }
         }
     }
 
@@ -152,13 +161,14 @@ impl Supervisor {
             }
             // It has no request. If it has started up it needs only to shut down again; if it still
             // imports, nobody waits for that.
-            State::Booting { .. } | State::Waiting => {
+            State::Booting { .. } | State::Warming { .. } | State::Waiting => {
                 worker.state = State::Stopping { until };
                 self.decide(id, reason);
                 self.push(Effect::ShutDownWorker { worker: id });
             }
             State::Cancelled { .. }
             | State::Ready { .. }
+            | State::StandingBy
             | State::Draining { .. }
             | State::Stopping { .. }
             | State::Dumping { .. }
@@ -190,7 +200,7 @@ impl Supervisor {
                 let generation = worker.generation;
                 self.zygote_silent(generation);
             }
-            State::Booting { .. } => {
+            State::Booting { .. } | State::Warming { .. } => {
                 let worker = worker.clone();
                 let seconds = self.boot_max(worker.generation).as_secs();
                 self.log(
@@ -226,7 +236,7 @@ impl Supervisor {
                     self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
                 }
             }
-            State::Waiting | State::Ready { .. } => {}
+            State::Waiting | State::Ready { .. } | State::StandingBy => {}
         }
         debug_assert!(
             self.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),

@@ -8,11 +8,14 @@
 //! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
 //! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
 //! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
-//! end), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is), `listen` (a zygote's way to its first worker), `reload` (generations),
+//! end), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is),
+//! `listen` (a zygote's way to its first worker), `reload` (zygotes), `candidate` (a new generation
+//! takes over), `settle` (and is on trial), `warmup` (before a worker is ready),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
 //! `upgrade` (a new program beside the old one), `operator` (what operators ask for and see), `limits`.
 
 mod breaker;
+mod candidate;
 mod effect;
 mod event;
 mod exit;
@@ -26,9 +29,11 @@ mod pool;
 mod reason;
 mod reload;
 mod restart;
+mod settle;
 mod shutdown;
 mod signals;
 mod upgrade;
+mod warmup;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,14 +41,17 @@ use std::time::Duration;
 
 use crate::ids::{Generation, WorkerId};
 use breaker::Breaker;
+use candidate::Candidate;
+pub use candidate::{ReloadFailure, ReloadOutcome};
 pub use effect::{Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
-pub use event::{Event, ExitStatus, Failure, FailureKind, Policy};
+pub use event::{Event, ExitStatus, Failure, FailureKind, Policy, ReloadPolicy};
 pub use health::{Health, HealthState};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
-use reload::{Candidate, Zygote};
+use reload::Zygote;
 use restart::Restarts;
+use settle::Settling;
 use shutdown::Phase;
 pub use signals::Signal;
 use upgrade::Upgrade;
@@ -69,6 +77,8 @@ pub struct Supervisor {
     zygotes: BTreeMap<Generation, Zygote>,
     current: Generation,
     candidate: Option<Candidate>,
+    settling: Option<Settling>,
+    last_reload: Option<ReloadOutcome>,
     /// A reload was asked for while one was under way.
     reload_again: bool,
     /// Changes of files that the generation in the making, or the one after it, will have read.
@@ -112,6 +122,8 @@ impl Supervisor {
             zygotes: BTreeMap::new(),
             current: Generation::FIRST,
             candidate: None,
+            settling: None,
+            last_reload: None,
             reload_again: false,
             changes_seen: BTreeSet::new(),
             totals: Totals::default(),
@@ -149,6 +161,10 @@ impl Supervisor {
             Event::ForkRefused { worker, failure } => self.fork_refused(worker, &failure),
             Event::WorkersWished { workers } => self.set_wanted(workers),
             Event::WorkerReady { worker } => self.worker_ready(worker),
+            Event::WorkerWarm { worker } => self.worker_warm(worker),
+            Event::WarmUpFailed { worker, failure } => self.warm_up_failed(worker, &failure),
+            Event::InterfaceChanged { generation } => self.interface_changed(generation),
+            Event::Answered { answers, errors } => self.answered(answers, errors),
             Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
             Event::WorkerStopping { worker } => self.worker_stopping(worker),
             Event::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
@@ -174,6 +190,7 @@ impl Supervisor {
         self.expire_phase();
         self.expire_pause();
         self.judge_trial();
+        self.expire_settling();
         self.reconcile();
         self.announce();
         self.retire_idle_zygotes();
@@ -191,9 +208,10 @@ impl Supervisor {
     pub fn poll_timeout(&self) -> Option<Now> {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
+        let settling = self.settling.as_ref().map(Settling::deadline);
         let phases = self.phase.deadline().into_iter().chain(self.pause.deadline());
         let refills = self.next_refill().into_iter().chain(self.breaker_deadline());
-        workers.chain(zygotes).chain(phases).chain(refills).min()
+        workers.chain(zygotes).chain(phases).chain(refills).chain(settling).min()
     }
 
     fn start(&mut self, successor: bool) {

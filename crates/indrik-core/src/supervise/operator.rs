@@ -81,7 +81,7 @@ impl Supervisor {
             wanted: self.wanted,
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             processes: self.workers.len(),
-            reloading: self.candidate.is_some() || self.reload_again,
+            reloading: self.is_changing() || self.reload_again,
             serving: self.phase == Phase::Serving,
             paused: self.pause != Pause::No,
         }
@@ -123,10 +123,14 @@ impl Supervisor {
         let Some(worker) = self.workers.get(&id) else { return };
         match worker.state {
             State::Ready { retiring: false, .. } => self.retire(id, EndReason::Replaced),
-            State::Forking { .. } | State::Booting { .. } | State::Waiting => {
+            State::Forking { .. }
+            | State::Booting { .. }
+            | State::Warming { .. }
+            | State::Waiting => {
                 self.discard(id, EndReason::Replaced);
             }
             State::Ready { retiring: true, .. }
+            | State::StandingBy
             | State::Cancelled { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
@@ -161,7 +165,7 @@ impl Supervisor {
         self.changes_seen.extend(new.into_iter().take(CHANGES_MAX));
         match self.phase {
             Phase::Starting => self.reload_again = true,
-            Phase::Serving if self.candidate.is_some() => self.reload_again = true,
+            Phase::Serving if self.is_changing() => self.reload_again = true,
             Phase::Serving => self.begin_candidate(),
             Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {}
         }
@@ -183,7 +187,9 @@ fn described(state: State) -> (&'static str, bool, bool) {
     match state {
         State::Forking { .. } | State::Cancelled { .. } => ("forking", false, false),
         State::Booting { .. } => ("booting", false, false),
+        State::Warming { .. } => ("warming up", true, false),
         State::Waiting => ("waiting", true, false),
+        State::StandingBy => ("standing by", true, false),
         State::Ready { retiring: false, .. } => ("ready", true, false),
         State::Ready { retiring: true, .. } => ("retiring", true, false),
         State::Draining { .. } => ("draining", true, false),

@@ -34,7 +34,7 @@ impl Supervisor {
             return;
         }
         self.log(Level::Info, "graceful stop of workers");
-        if self.candidate.is_some() {
+        if self.is_changing() {
             self.cancel_reload(EndReason::Pause);
             self.notify_ready();
         }

@@ -18,8 +18,9 @@ impl Supervisor {
         match self.phase {
             Phase::Starting | Phase::Serving => {
                 self.fill_current();
-                self.drain_surplus();
                 self.fill_candidate();
+                self.drain_surplus();
+                self.drain_abandoned();
             }
             // What was accepted must be finished: the dead are replaced until the front is idle.
             Phase::Draining { .. } => self.fill_current(),
@@ -31,7 +32,7 @@ impl Supervisor {
     pub(super) fn next_refill(&self) -> Option<Now> {
         let filling =
             matches!(self.phase, Phase::Starting | Phase::Serving | Phase::Draining { .. });
-        if !filling || !self.can_fork(self.current) {
+        if !filling || !self.can_fork(self.current) || self.room_beside_candidate() == 0 {
             return None;
         }
         let taken = self.taken_slots(self.current);
@@ -53,6 +54,7 @@ impl Supervisor {
         let surge_workers_max = self.wanted.div_ceil(4);
         let alive = self.count_of(generation, |worker| worker.is_ready() || worker.is_coming());
         let room = (self.wanted + surge_workers_max).saturating_sub(alive);
+        let room = room.min(self.room_beside_candidate());
         let due: Vec<u32> = (0..self.wanted)
             .filter(|slot| !taken.contains(slot) && self.may_fill(*slot))
             .take(self.fill_room())
@@ -158,7 +160,9 @@ impl Supervisor {
                 self.kill(id);
             }
             State::Booting { .. }
+            | State::Warming { .. }
             | State::Waiting
+            | State::StandingBy
             | State::Ready { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
@@ -173,7 +177,7 @@ impl Supervisor {
         self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log(Level::Error, format!("Cannot fork worker {id}: {message}"));
         if self.is_candidate(worker.generation) {
-            self.abandon_reload(&format!("worker {id} could not be forked"));
+            self.abandon_reload(&format!("worker {id} could not be forked"), message);
         } else {
             self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         }
@@ -185,7 +189,10 @@ impl Supervisor {
         self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log_failure("Cannot fork a worker", failure);
         if self.is_candidate(worker.generation) {
-            self.abandon_reload("a worker could not be forked");
+            self.abandon_reload(
+                "a worker could not be forked",
+                &failure.told("Cannot fork a worker"),
+            );
         } else if self.ever_ready {
             self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         } else {
@@ -197,14 +204,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn worker_ready(&mut self, id: WorkerId) {
+    /// The worker has booted and is warm.
+    pub(super) fn worker_serves(&mut self, id: WorkerId) {
         let now = self.now;
         let is_candidate =
             self.workers.get(&id).is_some_and(|worker| self.is_candidate(worker.generation));
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        if !matches!(worker.state, State::Booting { .. }) {
-            return;
-        }
         if is_candidate {
             worker.state = State::Waiting;
             return;
@@ -231,16 +236,31 @@ impl Supervisor {
         worker.explained = true;
         let worker = worker.clone();
         self.decide(id, EndReason::BootFailed);
+        self.boot_ended(&worker, failure);
+    }
+
+    /// What it means that a worker did not get ready, and said why.
+    pub(super) fn boot_ended(&mut self, worker: &Worker, failure: &Failure) {
+        let is_candidate = self.is_candidate(worker.generation);
+        let what = match failure.kind {
+            FailureKind::WarmUp if is_candidate => {
+                "Worker of the new generation failed its warm-up"
+            }
+            FailureKind::WarmUp => "Worker failed its warm-up",
+            _ if is_candidate => "Worker of the new generation failed to boot",
+            _ => "Worker failed to boot",
+        };
+        self.log_failure(what, failure);
         if !self.ever_ready {
-            self.log_failure("Worker failed to boot", failure);
             self.give_up(failure.kind);
-        } else if self.is_candidate(worker.generation) {
-            self.log_failure("Worker of the new generation failed to boot", failure);
-            self.abandon_reload("a worker failed to boot");
+        } else if is_candidate {
+            self.abandon_reload("a worker failed to boot", &failure.told(what));
         } else {
-            self.log_failure("Worker failed to boot", failure);
+            if worker.generation == self.current {
+                self.settle_failed("a worker failed to boot", &failure.told(what));
+            }
             self.last_failure = format!("{}: {}", EndReason::BootFailed, failure.message);
-            self.record_death(&worker, Death::Booting, EndReason::BootFailed);
+            self.record_death(worker, Death::Booting, EndReason::BootFailed);
         }
     }
 }

@@ -1,22 +1,16 @@
-//! Generations: zygotes, their failures, and the change from one generation to the next.
-//!
-//! A new generation takes over only as a whole: its zygote and all its workers are ready before the
-//! front hears of any of them and before one old worker is drained. Whatever fails on the way, the
-//! old generation keeps serving.
+//! Zygotes, one for each generation: their starts, failures and ends.
 
 use std::time::Duration;
 
-use super::breaker::Breaker;
 use super::limits::{
-    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, FORKS_IN_FLIGHT_MAX, KILL_MAX,
-    STOP_GRACE_MIN, YOUNG_AGE,
+    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, KILL_MAX, STOP_GRACE_MIN, YOUNG_AGE,
 };
-use super::reason::{EndReason, StartReason};
-use super::restart::{Restarts, backoff};
+use super::reason::EndReason;
+use super::restart::backoff;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Failure, FailureKind, Level, Notice, Now, Policy, Supervisor};
-use crate::ids::{Generation, WorkerId};
+use super::{Effect, Failure, FailureKind, Level, Now, Policy, Supervisor};
+use crate::ids::Generation;
 
 /// Where a zygote stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,44 +67,7 @@ impl Zygote {
     }
 }
 
-/// The generation in the making.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    generation: Generation,
-    /// Known once its zygote has read the configuration.
-    policy: Option<Policy>,
-}
-
 impl Supervisor {
-    /// Begins a new generation; while one is in the making, the wish is remembered.
-    pub(super) fn reload(&mut self) {
-        match self.phase {
-            Phase::Starting => self.reload_again = true,
-            Phase::Serving if self.candidate.is_some() => self.reload_again = true,
-            Phase::Serving => {
-                let name = self.master_name();
-                self.log(Level::Info, format!("Hang up: {name}"));
-                self.begin_candidate();
-            }
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
-                self.log(Level::Info, "Reload ignored: the server is shutting down");
-            }
-        }
-    }
-
-    pub(super) fn begin_candidate(&mut self) {
-        self.totals.reloads += 1;
-        self.notify(Notice::Reloading);
-        self.last_generation = self.last_generation.next();
-        let generation = self.last_generation;
-        self.candidate = Some(Candidate { generation, policy: None });
-        self.spawn_zygote(generation);
-    }
-
-    pub(super) fn is_candidate(&self, generation: Generation) -> bool {
-        self.candidate.is_some_and(|candidate| candidate.generation == generation)
-    }
-
     pub(super) fn can_fork(&self, generation: Generation) -> bool {
         self.zygotes.get(&generation).is_some_and(|zygote| zygote.state == ZygoteState::Ready)
     }
@@ -144,14 +101,12 @@ impl Supervisor {
         zygote.ready_since = self.now;
         let first_time = !std::mem::replace(&mut zygote.been_ready, true);
         let policy = Policy { workers: policy.workers.max(1), ..policy };
-        if let Some(candidate) = &mut self.candidate
-            && candidate.generation == generation
-        {
-            candidate.policy = Some(policy);
+        if self.is_candidate(generation) {
+            self.candidate_configured(policy);
         } else if generation == self.current && first_time {
             self.policy = policy;
             self.wanted = policy.workers;
-            self.push(Effect::Adopt { generation });
+            self.push(Effect::Adopt { generation, on_trial: false });
         }
     }
 
@@ -165,7 +120,7 @@ impl Supervisor {
         self.push(Effect::RetireZygote { generation, last: false });
         if self.is_candidate(generation) {
             self.log_failure("Reload failed", failure);
-            self.abandon_reload("it could not be loaded");
+            self.abandon_reload("it could not be loaded", &failure.told("Reload failed"));
         } else if self.ever_ready {
             self.log_failure("The application could not be loaded again", failure);
         } else {
@@ -200,7 +155,7 @@ impl Supervisor {
             return;
         }
         if self.is_candidate(generation) {
-            self.abandon_reload("its zygote died");
+            self.abandon_reload("its zygote died", "");
         } else if !self.ever_ready {
             self.log(Level::Critical, "Cannot start: the zygote died before a worker was ready");
             self.give_up(FailureKind::Boot);
@@ -209,6 +164,9 @@ impl Supervisor {
                 Level::Error,
                 format!("The zygote of generation {generation} died; its workers go on, a new one is started"),
             );
+            if generation == self.current {
+                self.settle_failed("its zygote died", "");
+            }
         }
     }
 
@@ -247,111 +205,8 @@ impl Supervisor {
         }
         self.forget_unforked(generation);
         if self.is_candidate(generation) {
-            self.abandon_reload("its zygote does not answer");
+            self.abandon_reload("its zygote does not answer", "");
         }
-    }
-
-    /// Asks for the candidate's workers, and lets it take over when all are ready.
-    pub(super) fn fill_candidate(&mut self) {
-        let Some(Candidate { generation, policy: Some(policy) }) = self.candidate else { return };
-        let waiting = self.count_of(generation, |worker| worker.state == State::Waiting);
-        if waiting >= policy.workers {
-            return self.promote(generation, policy);
-        }
-        let taken = self.taken_slots(generation);
-        let in_flight_room = FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation));
-        let due: Vec<u32> =
-            (0..policy.workers).filter(|slot| !taken.contains(slot)).take(in_flight_room).collect();
-        for slot in due {
-            self.fork(generation, slot, StartReason::Reload);
-        }
-    }
-
-    fn promote(&mut self, generation: Generation, policy: Policy) {
-        let old = std::mem::replace(&mut self.current, generation);
-        self.candidate = None;
-        self.policy = policy;
-        self.wanted = policy.workers;
-        self.restarts = Restarts::default();
-        self.breaker = Breaker::default();
-        self.last_failure.clear();
-        self.log(
-            Level::Info,
-            format!(
-                "Generation {generation} serves with {} workers; generation {old} drains",
-                policy.workers
-            ),
-        );
-        self.push(Effect::Adopt { generation });
-        let now = self.now;
-        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-        for id in &ids {
-            let Some(worker) = self.workers.get_mut(id) else { continue };
-            if worker.generation == generation && worker.state == State::Waiting {
-                worker.state = State::Ready { since: now, retiring: false };
-                worker.in_front = true;
-                self.push(Effect::AddToFront { worker: *id });
-            }
-        }
-        for id in ids {
-            let Some(worker) = self.workers.get(&id) else { continue };
-            if worker.generation == generation {
-                continue;
-            }
-            if worker.is_ready() {
-                self.drain(id, EndReason::Reload);
-            } else {
-                self.discard(id, EndReason::Reload);
-            }
-        }
-        self.retire_zygote(old);
-        self.resume();
-        self.notify_ready();
-        if std::mem::take(&mut self.reload_again) {
-            self.reload();
-        } else {
-            self.changes_seen.clear();
-        }
-    }
-
-    /// Gives the generation in the making up; the old one has been serving all the time.
-    pub(super) fn abandon_reload(&mut self, why: &str) {
-        let Some(candidate) = self.candidate.take() else { return };
-        let generation = candidate.generation;
-        self.log(
-            Level::Error,
-            format!(
-                "Generation {generation} is given up: {why}; generation {} keeps serving",
-                self.current
-            ),
-        );
-        self.discard_generation(generation, EndReason::Rollback);
-        self.notify_ready();
-        if std::mem::take(&mut self.reload_again) {
-            self.reload();
-        }
-    }
-
-    /// Ends the candidate without a word, because the server ends or pauses.
-    pub(super) fn cancel_reload(&mut self, reason: EndReason) {
-        self.reload_again = false;
-        if let Some(candidate) = self.candidate.take() {
-            self.discard_generation(candidate.generation, reason);
-        }
-    }
-
-    fn discard_generation(&mut self, generation: Generation, reason: EndReason) {
-        let ids: Vec<WorkerId> = self
-            .workers
-            .values()
-            .filter(|worker| worker.generation == generation)
-            .map(|worker| worker.id)
-            .collect();
-        for id in ids {
-            self.discard(id, reason);
-        }
-        self.push(Effect::Forget { generation });
-        self.retire_zygote(generation);
     }
 
     /// The generation is not wanted any more. Its zygote hears of the end of its workers, and leaves

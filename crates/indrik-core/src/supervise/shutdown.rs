@@ -135,7 +135,7 @@ impl Supervisor {
         for id in self.all_workers() {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             match worker.state {
-                State::Ready { .. } | State::Draining { .. } => {
+                State::Ready { .. } | State::StandingBy | State::Draining { .. } => {
                     worker.state = State::Stopping { until };
                     self.decide(id, EndReason::ShutDown);
                     self.push(Effect::ShutDownWorker { worker: id });
@@ -147,6 +147,7 @@ impl Supervisor {
                 State::Forking { .. }
                 | State::Cancelled { .. }
                 | State::Booting { .. }
+                | State::Warming { .. }
                 | State::Waiting
                 | State::Dumping { .. }
                 | State::Aborting { .. }
@@ -163,9 +164,11 @@ impl Supervisor {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             match worker.state {
                 State::Ready { .. }
+                | State::StandingBy
                 | State::Draining { .. }
                 | State::Stopping { .. }
                 | State::Booting { .. }
+                | State::Warming { .. }
                 | State::Waiting
                 | State::Dumping { .. } => {
                     worker.state = State::Aborting { until };
@@ -190,8 +193,10 @@ impl Supervisor {
                 }
                 State::Killed { .. } => {}
                 State::Booting { .. }
+                | State::Warming { .. }
                 | State::Waiting
                 | State::Ready { .. }
+                | State::StandingBy
                 | State::Draining { .. }
                 | State::Stopping { .. }
                 | State::Dumping { .. }

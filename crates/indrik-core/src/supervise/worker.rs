@@ -6,7 +6,8 @@ use super::reason::{EndReason, Exit, StartReason};
 use super::{ExitStatus, Now};
 use crate::ids::{Generation, WorkerId};
 
-/// Where a worker stands. Every state but `Ready` and `Waiting` has a limit.
+/// Where a worker stands. Every state has a limit but `Waiting`,
+/// `Ready` and `StandingBy`, which others end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// The zygote was asked for it and has not answered.
@@ -15,10 +16,14 @@ pub(super) enum State {
     Cancelled { until: Now },
     /// It imports the application.
     Booting { until: Now },
+    /// It has booted and answers the requests of its warm-up.
+    Warming { until: Now },
     /// Ready, of a generation that does not serve yet: the front does not know it.
     Waiting,
     /// The front may give it requests. `retiring`: it goes when its successor is ready.
     Ready { since: Now, retiring: bool },
+    /// Of the generation before, while the new one settles: no new requests, but it may get some again.
+    StandingBy,
     /// The front gives it nothing new; it finishes what it has.
     Draining { until: Now },
     /// Its shutdown flag is set; it runs its exit hooks and leaves.
@@ -104,7 +109,12 @@ impl Worker {
 
     /// On its way to being ready.
     pub(super) fn is_coming(&self) -> bool {
-        matches!(self.state, State::Forking { .. } | State::Booting { .. })
+        matches!(self.state, State::Forking { .. } | State::Booting { .. } | State::Warming { .. })
+    }
+
+    /// Has done all that comes before the first request.
+    pub(super) fn is_warm(&self) -> bool {
+        self.state == State::Waiting || self.is_staying()
     }
 
     /// Takes requests now.
@@ -128,12 +138,13 @@ impl Worker {
             State::Forking { until }
             | State::Cancelled { until }
             | State::Booting { until }
+            | State::Warming { until }
             | State::Draining { until }
             | State::Stopping { until }
             | State::Dumping { until }
             | State::Aborting { until }
             | State::Killed { until } => Some(until),
-            State::Waiting | State::Ready { .. } => None,
+            State::Waiting | State::Ready { .. } | State::StandingBy => None,
         }
     }
 

@@ -58,6 +58,51 @@ fn reloads_and_recycling_never_take_a_worker_away_before_its_successor_is_ready(
 }
 
 #[test]
+fn whatever_way_generations_take_over_the_server_recovers_and_every_reload_has_an_end() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.start_and_wait_until_full();
+        world.os.faults = Faults::wild();
+        for _ in 0..5 {
+            world.os.reload = world.os.any_reload(true);
+            let wait = world.os.random.milliseconds(1, 60_000);
+            world.run_with_signals(wait);
+            world.signal(Signal::Hup);
+        }
+        world.os.faults = Faults::calm();
+        world.run(seconds(500));
+        world.revive();
+        world.assert_full();
+        let census = world.machine.census();
+        assert!(!census.reloading, "seed {seed}");
+        assert_eq!(world.os.watched, None, "seed {seed}");
+        let begun = world.machine.totals().reloads as usize;
+        assert!(world.os.outcomes.len() >= begun, "seed {seed}: a reload without an end");
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
+fn a_rolling_or_settling_reload_never_has_fewer_workers_than_promised() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.start_and_wait_until_full();
+        world.os.faults = Faults { answers_bad: 10, warm_up_fails: 10, ..Faults::busy() };
+        world.promise_full = true;
+        for _ in 0..6 {
+            world.os.reload = world.os.any_reload(false);
+            let wait = world.os.random.milliseconds(1, 60_000);
+            world.run(wait);
+            world.signal(Signal::Hup);
+        }
+        world.run(seconds(600));
+        world.assert_full();
+        world.promise_full = false;
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
 fn a_server_that_is_told_to_end_while_everything_breaks_ends_in_bounded_time() {
     for seed in 0..SEEDS {
         let mut world = World::new(seed, Faults::calm());

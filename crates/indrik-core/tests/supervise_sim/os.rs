@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::settings::Share;
 use indrik_core::supervise::{
     Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
+    ReloadOutcome, ReloadPolicy,
 };
 
 use crate::random::Random;
@@ -36,6 +38,9 @@ pub(crate) struct Faults {
     pub(crate) address_taken: u32,
     pub(crate) successor_fails: u32,
     pub(crate) successor_dies: u32,
+    pub(crate) warm_up_fails: u32,
+    pub(crate) warm_up_silent: u32,
+    pub(crate) answers_bad: u32,
     /// Everything that loads the application fails so.
     pub(crate) always_fails: Option<FailureKind>,
 }
@@ -66,6 +71,9 @@ impl Faults {
             address_taken: 0,
             successor_fails: 0,
             successor_dies: 0,
+            warm_up_fails: 0,
+            warm_up_silent: 0,
+            answers_bad: 0,
             always_fails: None,
         }
     }
@@ -108,6 +116,9 @@ impl Faults {
             address_taken: 30,
             successor_fails: 30,
             successor_dies: 60,
+            warm_up_fails: 10,
+            warm_up_silent: 5,
+            answers_bad: 20,
             always_fails: None,
         }
     }
@@ -120,6 +131,9 @@ pub(crate) struct Process {
     pub(crate) released: bool,
     pub(crate) in_front: bool,
     pub(crate) draining: bool,
+    /// It has been given to the front, for its warm-up at least.
+    linked: bool,
+    pub(crate) held: bool,
     /// Hangs in C code: of all signals only SIGKILL gets through to it.
     deaf: bool,
 }
@@ -141,6 +155,12 @@ pub(crate) struct Os {
     pub(crate) random: Random,
     pub(crate) faults: Faults,
     pub(crate) workers: u32,
+    /// How generations take over from now on.
+    pub(crate) reload: ReloadPolicy,
+    /// The generation whose answers are counted, and how many they are.
+    pub(crate) watched: Option<(Generation, u64, u64)>,
+    /// How reloads ended, the latest last.
+    pub(crate) outcomes: Vec<ReloadOutcome>,
     /// Zygotes that live, and which incarnation each is.
     zygotes: BTreeMap<Generation, u64>,
     pub(crate) processes: BTreeMap<WorkerId, Process>,
@@ -170,6 +190,9 @@ impl Os {
             random,
             faults,
             workers,
+            reload: ReloadPolicy::default(),
+            watched: None,
+            outcomes: Vec::new(),
             zygotes: BTreeMap::new(),
             processes: BTreeMap::new(),
             ever: BTreeSet::new(),
@@ -188,7 +211,7 @@ impl Os {
 
     /// Workers the front gives requests to.
     pub(crate) fn serving(&self) -> u32 {
-        let serving = |process: &&Process| process.in_front && !process.draining;
+        let serving = |process: &&Process| process.in_front && !process.draining && !process.held;
         u32::try_from(self.processes.values().filter(serving).count()).unwrap()
     }
 
@@ -230,8 +253,15 @@ impl Os {
                     return None;
                 }
                 let deaf = self.random.percent(self.faults.signal_ignored);
-                let process =
-                    Process { generation, released: false, in_front: false, draining: false, deaf };
+                let process = Process {
+                    generation,
+                    released: false,
+                    in_front: false,
+                    draining: false,
+                    linked: false,
+                    held: false,
+                    deaf,
+                };
                 self.processes.insert(worker, process);
                 let pid = 1000 + u32::try_from(worker.0).unwrap();
                 Some(Event::Forked { worker, pid })
@@ -301,9 +331,26 @@ impl Os {
             Effect::Forget { generation } => {
                 self.prepared.remove(generation);
             }
-            Effect::Adopt { generation } => {
+            Effect::Adopt { generation, .. } => {
                 assert!(self.prepared.remove(generation), "{generation} opened nothing");
             }
+            Effect::WarmUp { worker } => self.warm_up(*worker, now),
+            Effect::HoldInFront { worker } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    assert!(process.in_front, "{worker} is held but was never added");
+                    process.held = true;
+                }
+            }
+            Effect::ResumeInFront { worker } => {
+                if let Some(process) = self.processes.get_mut(worker) {
+                    assert!(process.held, "{worker} is resumed but was not held");
+                    process.held = false;
+                }
+            }
+            Effect::WatchAnswers { generation } => {
+                self.watched = generation.map(|generation| (generation, 0, 0));
+            }
+            Effect::ReloadEnded(outcome) => self.outcomes.push(outcome.clone()),
             Effect::ResumeAccepting => {
                 assert!(self.paused, "resumed without a pause");
                 self.paused = false;
@@ -320,6 +367,8 @@ impl Os {
             | Effect::ReopenLogs
             | Effect::Promote
             | Effect::WorkersChanged { .. }
+            | Effect::Confirm { .. }
+            | Effect::Restore { .. }
             | Effect::Count(_)
             | Effect::Log(_)
             | Effect::Exit(_) => {}
@@ -406,9 +455,11 @@ impl Os {
             workers: self.workers,
             graceful_timeout: Duration::from_secs(30),
             daemon: self.daemon,
+            reload: self.reload,
             ..Policy::default()
         };
-        let failing = self.faults.always_fails.filter(|_| self.random.percent(30));
+        let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
+        let failing = kind.filter(|_| self.random.percent(30));
         let event = if let Some(kind) = failing {
             Event::ZygoteFailed { generation, failure: failure(kind) }
         } else if self.random.percent(self.faults.zygote_fails) {
@@ -438,7 +489,8 @@ impl Os {
         assert!(!process.released, "{worker} is released twice");
         process.released = true;
         let most = if self.random.percent(self.faults.boot_slow) { 60_000 } else { 3_000 };
-        if let Some(kind) = self.faults.always_fails {
+        let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
+        if let Some(kind) = kind {
             let event = Event::WorkerBootFailed { worker, failure: failure(kind) };
             self.after(now, 1, most, Coming::Worker(worker, event));
             self.after(now, most, most + 100, Coming::WorkerEnds(worker, ExitStatus::Code(3)));
@@ -452,6 +504,47 @@ impl Os {
             self.after(now, 1, most, Coming::WorkerEnds(worker, status));
         } else {
             self.after(now, 1, most, Coming::Worker(worker, Event::WorkerReady { worker }));
+        }
+    }
+
+    fn warm_up(&mut self, worker: WorkerId, now: Duration) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            assert!(!std::mem::replace(&mut process.linked, true), "{worker} is warmed up twice");
+        }
+        if self.random.percent(self.faults.warm_up_silent) {
+            return;
+        }
+        let event = if self.random.percent(self.faults.warm_up_fails)
+            || self.faults.always_fails == Some(FailureKind::WarmUp)
+        {
+            Event::WarmUpFailed { worker, failure: failure(FailureKind::WarmUp) }
+        } else {
+            Event::WorkerWarm { worker }
+        };
+        self.after(now, 1, 10_000, Coming::Worker(worker, event));
+    }
+
+    /// What the shell says of the generation on trial whenever it looks.
+    pub(crate) fn answers(&mut self) -> Option<Event> {
+        let bad = self.random.percent(self.faults.answers_bad);
+        let (_, answers, errors) = self.watched.as_mut()?;
+        *answers += 10;
+        *errors += if bad { 10 } else { 0 };
+        Some(Event::Answered { answers: *answers, errors: *errors })
+    }
+
+    /// A way for generations to take over.
+    pub(crate) fn any_reload(&mut self, may_be_short: bool) -> ReloadPolicy {
+        let surge = [Share::Percent(100), Share::Percent(25), Share::Count(1), Share::Count(0)];
+        let short = [Share::Count(0), Share::Count(1), Share::Percent(50)];
+        let settle = [0, 0, 5, 40];
+        ReloadPolicy {
+            warm_up: self.random.percent(50).then_some(Duration::from_secs(20)),
+            surge: surge[self.random.below(surge.len())],
+            unavailable: short[self.random.below(if may_be_short { short.len() } else { 1 })],
+            settle: Duration::from_secs(settle[self.random.below(settle.len())]),
+            boots_at_once: 1 + u32::try_from(self.random.below(4)).unwrap(),
+            ..ReloadPolicy::default()
         }
     }
 
@@ -478,6 +571,7 @@ impl Os {
         if let Some(process) = self.processes.get_mut(&worker) {
             assert!(!process.in_front, "{worker} is added twice");
             process.in_front = true;
+            process.linked = true;
         }
         let reasons = [EndReason::Age, EndReason::Memory, EndReason::Refork];
         let reason = reasons[self.random.below(reasons.len())];

@@ -78,7 +78,12 @@ impl World {
             match self.os.due(self.now) {
                 Some(Some(event)) => self.step(event),
                 Some(None) => {}
-                None => self.step(Event::Tick),
+                None => {
+                    if let Some(event) = self.os.answers() {
+                        self.step(event);
+                    }
+                    self.step(Event::Tick);
+                }
             }
         }
         self.now = self.now.max(end);

@@ -88,6 +88,16 @@ impl Connection {
         Err(trouble(text, "indrik ctl help lists the commands"))
     }
 
+    /// As [`Self::call`], for what may take as long as it takes.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server says no.
+    pub fn call_patiently(&mut self, command: &str) -> Result<Json, Trouble> {
+        let set = self.stream.set_read_timeout(None);
+        set.map_err(|error| trouble(format!("cannot wait for the server: {error}"), ""))?;
+        self.call(command)
+    }
+
     /// Waits until the server has ended: then it closes the connection.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ const CLIENTS_MAX: usize = 16;
 const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A message that has begun must be complete, and an answer taken, within this.
 const TRANSFER_MAX: Duration = Duration::from_secs(10);
+/// A client that waits for the end of a reload is closed after this.
+const WAIT_MAX: Duration = Duration::from_secs(4 * 3600);
 /// Answers a client has not taken; above this nothing more is read from it.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes taken from a client in one go, so that none holds the loop.
@@ -116,6 +118,13 @@ impl ControlServer {
                 }
                 asked.into_iter().map(|asked| (id, asked)).collect()
             }
+        }
+    }
+
+    /// The answer to what the client asked will take its time.
+    pub(crate) fn have_wait(&mut self, id: u64, now: Instant) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.deadline = now + WAIT_MAX;
         }
     }
 

@@ -11,6 +11,7 @@ use indrik_core::supervise::{EndReason, Event, Level, Signal, WorkerView};
 use serde_json::{Value as Json, json};
 
 use super::Drive;
+use super::reload::{Waiting, shown};
 use super::wait::Woken;
 use crate::control::{ControlServer, Open, error, open};
 use crate::front::Listener;
@@ -46,6 +47,7 @@ pub(super) struct Control {
     /// The path and mode asked for.
     path: Option<(PathBuf, u32)>,
     listeners: Vec<Json>,
+    pub(super) waiting: Vec<Waiting>,
 }
 
 /// What a command answers, and what is to happen once the answer is on its way.
@@ -124,6 +126,7 @@ impl Drive {
 
     fn take_command(&mut self, client: u64, request: Request, now: Instant) {
         let (answer, event) = match Command::parse(&request.words) {
+            Ok(Command::ReloadAndWait) => return self.reload_and_wait(client, request.id, now),
             Ok(command) => {
                 let (data, event) = self.command(command);
                 (json!({"id": request.id, "status": "ok", "data": data}), event)
@@ -154,7 +157,10 @@ impl Drive {
             Command::Dirty => {
                 (json!({"success": false, "error": "Dirty arbiter not running"}), None)
             }
-            Command::Reload => (json!({"status": "reloading"}), signal(Signal::Hup)),
+            // The other one is answered later.
+            Command::Reload | Command::ReloadAndWait => {
+                (json!({"status": "reloading"}), signal(Signal::Hup))
+            }
             Command::Reopen => (json!({"status": "reopening"}), signal(Signal::Usr1)),
             Command::ShutDown(Stop::Graceful) => {
                 (json!({"status": "shutting_down", "mode": "graceful"}), signal(Signal::Term))
@@ -265,6 +271,7 @@ impl Drive {
             "reloading": census.reloading,
             "serving": census.serving,
             "health": self.shown_health(),
+            "last_reload": self.machine.last_reload().map(shown),
             "starts": self.machine.accounts().starts_by_word(),
             "ends": self.machine.accounts().ends_by_word(),
         });

@@ -20,10 +20,29 @@ impl Drive {
             Effect::WorkersChanged { generation, workers } => {
                 self.tell_workers_changed(generation, workers);
             }
-            Effect::Adopt { generation } => self.adopt(generation),
+            Effect::Adopt { generation, on_trial } => self.adopt(generation, on_trial),
+            Effect::Confirm { generation } => self.confirm(generation),
+            Effect::Restore { generation } => self.restore(generation),
+            Effect::WatchAnswers { generation } => {
+                if let Some(front) = &self.front {
+                    front.begin_trial(generation);
+                }
+            }
+            Effect::ReloadEnded(outcome) => self.tell_reload_ended(&outcome),
             Effect::Fork { worker, generation } => self.fork(worker, generation),
             Effect::Release { worker } => self.release(worker),
+            Effect::WarmUp { worker } => self.warm_up(worker),
             Effect::AddToFront { worker } => self.add_to_front(worker),
+            Effect::HoldInFront { worker } => {
+                if let Some(front) = &self.front {
+                    front.hold_worker(worker);
+                }
+            }
+            Effect::ResumeInFront { worker } => {
+                if let Some(front) = &self.front {
+                    front.resume_worker(worker);
+                }
+            }
             Effect::DrainInFront { worker } => {
                 if let Some(front) = &self.front {
                     front.drain_worker(worker);

@@ -57,8 +57,18 @@ pub(super) struct Listeners {
     known: usize,
     /// The addresses of the settings in use.
     bind: Vec<BindAddress>,
+    /// A changed list that may be taken back yet.
+    trial: Option<Trial>,
     /// The service manager decides where to listen, not the settings.
     pub(super) given: bool,
+}
+
+/// What a changed list of addresses has added, and what it does not need any more.
+#[derive(Debug)]
+struct Trial {
+    bind_before: Vec<BindAddress>,
+    added: Vec<u16>,
+    unwanted: Vec<u16>,
 }
 
 /// What the front has to open and to close.
@@ -189,7 +199,13 @@ impl Listeners {
     }
 
     /// The generation in the making takes over, with what was opened for it.
-    pub(super) fn adopt(&mut self, bind: &[BindAddress], backlog: u32) -> io::Result<Change> {
+    /// What the generation before has open stays open while that one may come back (`on_trial`).
+    pub(super) fn adopt(
+        &mut self,
+        bind: &[BindAddress],
+        backlog: u32,
+        on_trial: bool,
+    ) -> io::Result<Change> {
         let mut opened = Vec::new();
         for open in &self.coming {
             let (number, shared) = (open.number, Arc::clone(&open.shared));
@@ -199,9 +215,14 @@ impl Listeners {
         if !self.given && bind != self.bind && self.known > 0 {
             let wanted =
                 |open: &Open| open.address.as_ref().is_some_and(|address| bind.contains(address));
-            closed.extend(self.open.iter().filter(|open| !wanted(open)).map(|open| open.number));
-            // Their handles and socket files go here; the front takes what is queued in them.
-            self.open.retain(wanted);
+            let unwanted = self.open.iter().filter(|open| !wanted(open));
+            let unwanted: Vec<u16> = unwanted.map(|open| open.number).collect();
+            if on_trial {
+                let added = opened.iter().map(|new| new.number).collect();
+                self.trial = Some(Trial { bind_before: self.bind.clone(), unwanted, added });
+            } else {
+                closed = self.close_numbers(&unwanted);
+            }
         }
         for open in &self.open {
             if open.source == Source::Own {
@@ -213,6 +234,24 @@ impl Listeners {
         self.bind = bind.to_vec();
         self.known = self.names.len();
         Ok((opened, closed))
+    }
+
+    /// The generation on trial stays. What the front has to close is what it does not need.
+    pub(super) fn confirm(&mut self) -> Vec<u16> {
+        self.trial.take().map_or_else(Vec::new, |trial| self.close_numbers(&trial.unwanted))
+    }
+
+    /// The generation before is back. What the front has to close is what was opened for the other.
+    pub(super) fn restore(&mut self) -> Vec<u16> {
+        let Some(trial) = self.trial.take() else { return Vec::new() };
+        self.bind = trial.bind_before;
+        self.close_numbers(&trial.added)
+    }
+
+    /// Their handles and socket files go here; the front takes what is queued in them.
+    fn close_numbers(&mut self, numbers: &[u16]) -> Vec<u16> {
+        self.open.retain(|open| !numbers.contains(&open.number));
+        numbers.to_vec()
     }
 
     /// The generation in the making is given up. The front has not heard of its sockets, so their
@@ -312,7 +351,7 @@ mod tests {
         let mut listeners = Listeners::default();
         let bind = addresses(texts);
         listeners.open_first(&bind, &Inheritance::default(), &MANNER).unwrap();
-        let (opened, closed) = listeners.adopt(&bind, 16).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
         assert_eq!((opened.len(), closed.len()), (texts.len(), 0));
         listeners
     }
@@ -325,7 +364,7 @@ mod tests {
         let bind = addresses(&[unix("b"), unix("c")]);
         listeners.prepare(&bind, &MANNER).unwrap();
         assert!(directory.path().join("a").exists(), "the old one serves meanwhile");
-        let (opened, closed) = listeners.adopt(&bind, 16).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
         assert_eq!(opened.iter().map(|new| new.number).collect::<Vec<_>>(), [2]);
         assert_eq!(closed, [0]);
         assert!(!directory.path().join("a").exists());
@@ -347,13 +386,35 @@ mod tests {
     }
 
     #[test]
+    fn a_change_on_trial_has_both_lists_open_and_ends_with_either() {
+        for stays in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name: &str| directory.path().join(name);
+            let unix = |name: &str| format!("unix:{}", path(name).display());
+            let mut listeners = opened(&[unix("a"), unix("b")]);
+            let bind = addresses(&[unix("b"), unix("c")]);
+            listeners.prepare(&bind, &MANNER).unwrap();
+            let (opened, closed) = listeners.adopt(&bind, 16, true).unwrap();
+            assert_eq!((opened.len(), closed.len()), (1, 0));
+            assert!(["a", "b", "c"].iter().all(|name| path(name).exists()));
+            let closed = if stays { listeners.confirm() } else { listeners.restore() };
+            assert_eq!(closed, [if stays { 0 } else { 2 }]);
+            assert_eq!((path("a").exists(), path("c").exists()), (!stays, stays));
+            assert!(path("b").exists());
+            listeners.prepare(&addresses(&[unix("a"), unix("b")]), &MANNER).unwrap();
+            listeners.forget();
+            assert_eq!(path("a").exists(), !stays);
+        }
+    }
+
+    #[test]
     fn a_port_moves_from_one_address_to_all_without_a_moment_of_being_closed() {
         let mut listeners = opened(&["127.0.0.1:0".to_owned()]);
         let port = port(&listeners, 0);
         let bind = addresses(&[format!("0.0.0.0:{port}")]);
         listeners.prepare(&bind, &MANNER).unwrap();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        let (opened, closed) = listeners.adopt(&bind, 16).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
         assert_eq!((opened.len(), closed.len()), (1, 1));
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }

@@ -8,6 +8,7 @@ use indrik_core::supervise::{Event, Failure, FailureKind, Level};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::confine::check_limits;
+use super::listeners::Change;
 use super::{Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
@@ -175,9 +176,9 @@ impl Drive {
     }
 
     /// A generation takes over: its settings are the server's from now on.
-    pub(super) fn adopt(&mut self, generation: Generation) {
+    pub(super) fn adopt(&mut self, generation: Generation, on_trial: bool) {
         let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let (open, close) = match self.listeners.adopt(&config.bind, config.backlog) {
+        let (open, close) = match self.listeners.adopt(&config.bind, config.backlog, on_trial) {
             Ok(change) => change,
             Err(error) => {
                 self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
@@ -188,10 +189,23 @@ impl Drive {
         if generation == Generation::FIRST {
             return self.start_front(&config, open);
         }
-        self.show_title(&config);
         self.warn_of_unchanged(&config);
+        self.put_in_effect(generation, &config, (open, close));
+        if !on_trial {
+            self.change_pid_file(&config);
+        }
+    }
+
+    /// The settings of this generation are the server's, and the front has its sockets.
+    pub(super) fn put_in_effect(
+        &mut self,
+        generation: Generation,
+        config: &Arc<Config>,
+        (open, close): Change,
+    ) {
+        self.show_title(config);
         self.move_python_logs(generation);
-        if let Err(error) = self.open_logs(&config) {
+        if let Err(error) = self.open_logs(config) {
             self.log.write(Level::Error, &format!("The old logs are kept: {error}"));
         }
         if !(open.is_empty() && close.is_empty()) {
@@ -199,15 +213,18 @@ impl Drive {
         }
         let servers = self.listeners.servers();
         if let Some(front) = &self.front {
-            front.reconfigure(Arc::clone(&config), &servers, open, &close);
+            front.reconfigure(Arc::clone(config), &servers, open, &close);
         }
         self.note_listeners();
-        self.open_control(&config);
-        self.change_pid_file(&config);
+        self.open_control(config);
         self.give_logs(generation);
     }
 
-    fn change_pid_file(&mut self, config: &Config) {
+    pub(super) fn forget_pid_file(&mut self) {
+        self.coming_pid_file = None;
+    }
+
+    pub(super) fn change_pid_file(&mut self, config: &Config) {
         if let Some(file) = self.coming_pid_file.take() {
             self.pid_file = Some(file);
         } else if config.pidfile.is_none() {

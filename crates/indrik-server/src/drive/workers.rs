@@ -26,14 +26,16 @@ pub(super) struct Worker {
     /// What runs there, in the words of `worker_class`; known when it is ready.
     class: WorkerClass,
     /// The front's end; given to the front when the worker is added.
-    channel: Option<(FrontChannel, PacketSocket)>,
+    pub(super) channel: Option<(FrontChannel, PacketSocket)>,
     /// The flag and the heartbeat, which stay with the supervisor.
     flags: Control,
     wake: Wake,
-    interface: Interface,
+    pub(super) interface: Interface,
     capacity: usize,
     beats: u64,
     beat_seen: Instant,
+    /// The last exception of its warm-up.
+    pub(super) last_words: String,
 }
 
 impl Drive {
@@ -76,6 +78,7 @@ impl Drive {
             capacity: 1,
             beats: 0,
             beat_seen: Instant::now(),
+            last_words: String::new(),
         };
         self.workers.insert(id, worker);
         Ok(())
@@ -109,25 +112,37 @@ impl Drive {
     }
 
     pub(super) fn add_to_front(&mut self, id: WorkerId) {
+        self.link_to_front(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.beat_seen = Instant::now();
-        let (interface, class, capacity, generation) =
-            (worker.interface, worker.class, worker.capacity, worker.generation);
+        if let Some(front) = &self.front {
+            front.open_worker(id);
+        }
+        if !self.greeted {
+            self.greeted = true;
+            let (interface, class, capacity, generation) =
+                (worker.interface, worker.class, worker.capacity, worker.generation);
+            self.greet(generation, interface, class, capacity);
+        }
+    }
+
+    /// Gives the front its end of a worker's channel, once.
+    pub(super) fn link_to_front(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let (interface, capacity, generation) =
+            (worker.interface, worker.capacity, worker.generation);
         let pid = worker.child.as_ref().map_or(0, Child::pid);
         if let (Some((channel, fds)), Some(front), Some(config)) =
             (worker.channel.take(), &self.front, self.configs.get(&generation))
         {
             let requests_max = requests_max(config);
-            let worker = NewWorker { pid, channel, fds, interface, capacity, requests_max };
+            let worker =
+                NewWorker { pid, channel, fds, interface, capacity, requests_max, generation };
             if let Err(error) = front.add_worker(id, worker) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
                 self.pending.push_back(Event::ChannelBroken { worker: id });
             }
-        }
-        if !self.greeted {
-            self.greeted = true;
-            self.greet(generation, interface, class, capacity);
         }
     }
 
@@ -172,6 +187,7 @@ impl Drive {
                     worker.class = kind;
                     worker.capacity = capacity;
                 }
+                self.compare_interfaces(id);
                 self.feed(Event::WorkerReady { worker: id });
             }
             WorkerNote::BootFailed(failure) => {
@@ -187,6 +203,11 @@ impl Drive {
             WorkerNote::Logged { level, text, exception } => {
                 let pid = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
                 self.log.copy(&level, pid.map_or(0, Child::pid), &text, exception);
+            }
+            WorkerNote::WarmUpError { traceback } => {
+                if let Some(worker) = self.workers.get_mut(&id) {
+                    worker.last_words = traceback;
+                }
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),

@@ -97,6 +97,7 @@ impl Drive {
                     graceful_timeout: config.graceful_timeout,
                     daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
+                    reload: super::reload::policy(config),
                 };
                 self.feed(Event::ZygoteReady { generation, policy });
             }

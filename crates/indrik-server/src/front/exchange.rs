@@ -64,6 +64,8 @@ pub(super) enum Event {
     QueueTimeout,
     /// The request ran longer than `timeout`.
     TimedOut,
+    /// The worker is to go: a WebSocket is ended for its client to come back to another one.
+    Leaving,
 }
 
 impl Event {
@@ -84,7 +86,8 @@ impl Event {
             | Self::WorkerLost { .. }
             | Self::UploadBroken(_)
             | Self::QueueTimeout
-            | Self::TimedOut => 0,
+            | Self::TimedOut
+            | Self::Leaving => 0,
         };
         EVENT_BYTES + payload
     }

@@ -30,6 +30,7 @@ mod runtime;
 mod sweep;
 mod tls;
 mod upload;
+mod warmup;
 pub mod websocket;
 mod ws_bridge;
 
@@ -41,12 +42,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
 pub use listener::{Listener, Listening};
-pub use pool::{Counts, Load, NewWorker};
+pub use pool::{Answers, Counts, Load, NewWorker};
 pub use response::set_server_header;
 pub use tls::TlsError;
 
@@ -79,6 +80,10 @@ pub enum FrontEvent {
     RequestStuck(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.
     ChannelBroken(WorkerId),
+    /// A worker has answered all requests of its warm-up well.
+    WorkerWarm(WorkerId),
+    /// A worker has not: why, in one line.
+    WarmUpFailed(WorkerId, String),
     /// After [`Front::stop_accepting`]: nothing is left to do.
     Idle,
 }
@@ -147,12 +152,45 @@ impl Front {
         Ok(Self { shared, runtime })
     }
 
-    /// A worker is ready: `capacity` requests at once.
+    /// A worker has booted. Clients' requests come when it is opened.
     ///
     /// # Errors
     /// When its wake-up cannot be watched.
     pub fn add_worker(&self, id: WorkerId, worker: NewWorker) -> io::Result<()> {
         self.runtime.watch_worker(&self.shared, id, worker)
+    }
+
+    /// A worker is ready for clients' requests.
+    pub fn open_worker(&self, id: WorkerId) {
+        self.shared.pool.open(id, clock::now());
+    }
+
+    /// Sends a worker that was added the requests of its warm-up, one after the other.
+    /// [`FrontEvent::WorkerWarm`] or [`FrontEvent::WarmUpFailed`] follows.
+    pub fn warm_up(&self, id: WorkerId, config: &Config) {
+        let warm_up = warmup::WarmUp::new(config);
+        self.runtime.thread_of(id).spawn(warm_up.run(Arc::clone(&self.shared), id));
+    }
+
+    /// A worker gets no requests for now; it keeps what it has started, and may be resumed.
+    pub fn hold_worker(&self, id: WorkerId) {
+        self.shared.pool.hold(id, clock::now());
+    }
+
+    /// A worker that was held gets requests again.
+    pub fn resume_worker(&self, id: WorkerId) {
+        self.shared.pool.resume(id, clock::now());
+    }
+
+    /// Counts what the workers of a generation answer, or no more.
+    pub fn begin_trial(&self, generation: Option<Generation>) {
+        self.shared.pool.begin_trial(generation);
+    }
+
+    /// What the generation on trial has answered.
+    #[must_use]
+    pub fn trial(&self) -> Option<Answers> {
+        self.shared.pool.trial()
     }
 
     /// A worker gets nothing new; what lies unstarted in its ring goes to others.

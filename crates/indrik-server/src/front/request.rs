@@ -204,6 +204,8 @@ pub(super) struct Call {
     replays: u32,
     /// An event that was taken out already.
     first: Option<Event>,
+    /// Its worker is to go; only a WebSocket is told.
+    leaving: bool,
     /// The client's side still waits for the end of it.
     open: bool,
 }
@@ -247,6 +249,7 @@ impl Call {
             odd_coding,
             replays: 0,
             first: None,
+            leaving: false,
             open: false,
         }
     }
@@ -258,6 +261,11 @@ impl Call {
     /// The connection has taken the exchange over; dropping the call leaves it alone.
     pub(super) fn hand_over(&mut self) {
         self.open = false;
+    }
+
+    /// Whether its worker was told to go before the WebSocket was open.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// Gives the request to the pool.
@@ -312,6 +320,7 @@ impl Call {
             };
             match event {
                 Event::Informational { payload } => self.informational(&payload),
+                Event::Leaving => self.leaving = true,
                 Event::WorkerLost { started } => self.try_again(started)?,
                 Event::QueueTimeout => {
                     let message = "no worker was free in time";
@@ -417,6 +426,7 @@ impl Call {
 
     /// The worker is gone or slow: may another one have the request?
     fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
+        self.leaving = false;
         if started {
             let body_is_here = self.pump.is_none();
             if !self.is_idempotent || !body_is_here || self.replays >= REPLAYS_MAX {

@@ -331,6 +331,7 @@ impl Stream {
                 | Event::WebSocketSend { .. }
                 | Event::WebSocketClose { .. }
                 | Event::BodyWanted
+                | Event::Leaving
                 | Event::QueueTimeout => {}
             }
         }

@@ -78,11 +78,15 @@ impl Threads {
         worker: NewWorker,
     ) -> io::Result<()> {
         let wake = worker.channel.wake.as_fd().try_clone_to_owned()?;
-        shared.pool.add(id, worker, clock::now());
-        let threads = self.handles.len() as u64;
-        let thread = usize::try_from(id.0 % threads).unwrap_or(0);
-        self.handles[thread].spawn(take_responses(Arc::clone(shared), id, wake));
+        shared.pool.add(id, worker);
+        self.thread_of(id).spawn(take_responses(Arc::clone(shared), id, wake));
         Ok(())
+    }
+
+    /// Where what concerns a worker runs.
+    pub(super) fn thread_of(&self, id: WorkerId) -> &Handle {
+        let threads = self.handles.len() as u64;
+        &self.handles[usize::try_from(id.0 % threads).unwrap_or(0)]
     }
 }
 

@@ -100,7 +100,8 @@ pub(super) async fn run(client: &Client, upgrade: Upgrade, mut io: ClientIo, fir
     client.watch.begin();
     let connection = Connection::new(message_max, deflate);
     let limits = SessionLimits { write_timeout, ..Default::default() };
-    let bridge = Bridge {
+    let leaving = call.is_leaving();
+    let mut bridge = Bridge {
         exchange: Arc::clone(call.exchange()),
         shared: Arc::clone(&client.shared),
         watch: Arc::clone(&client.watch),
@@ -112,6 +113,9 @@ pub(super) async fn run(client: &Client, upgrade: Upgrade, mut io: ClientIo, fir
         commands: VecDeque::new(),
         finished: false,
     };
+    if leaving {
+        bridge.leave();
+    }
     session::run(io, connection, &first, bridge, limits).await;
     client.watch.end();
 }
@@ -187,6 +191,7 @@ impl Bridge {
                 let reason = String::from_utf8_lossy(&reason).into_owned();
                 self.commands.push_back(Command::Close(CloseFrame::new(code, reason)));
             }
+            Event::Leaving => self.leave(),
             Event::Done => self.finish(),
             Event::Failed { message, .. } => {
                 if !message.is_empty() {
@@ -209,6 +214,12 @@ impl Bridge {
             | Event::UploadBroken(_)
             | Event::QueueTimeout => {}
         }
+    }
+
+    /// Both sides are told that this end goes, and why: the client will find another worker.
+    fn leave(&mut self) {
+        let close = CloseFrame::new(SERVICE_RESTART, "the server is restarting");
+        self.commands.push_back(Command::Leave(close));
     }
 
     fn finish(&mut self) {
@@ -235,10 +246,7 @@ impl Application for Bridge {
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         let _ = self.poll_send(cx);
         match self.watch.poll_order(cx) {
-            Order::Finish | Order::Close => {
-                let close = CloseFrame::new(SERVICE_RESTART, "the server is restarting");
-                return Poll::Ready(Command::Close(close));
-            }
+            Order::Finish | Order::Close => self.leave(),
             Order::None | Order::Park => {}
         }
         loop {

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use indrik_ring::{Descriptor, Flags, Kind};
+use indrik_ring::{Descriptor, Flags, Kind, ResponseHead};
 use indrik_sys::packets::Received;
 
 use super::super::Interface;
 use super::super::ahead::Buffered;
 use super::super::exchange::Event;
+use super::Answers;
 use super::link::Link;
 
 /// In a `Failed` descriptor: the response ended short of its Content-Length.
 const FAILED_SHORT: u64 = 4;
+/// The first status that says that the server, or the application, failed.
+const FIRST_SERVER_ERROR: u16 = 500;
 
 /// What one look into a worker's ring gave.
 #[derive(Debug, Default)]
@@ -25,6 +28,24 @@ pub(super) struct Batch {
     pub(super) more: bool,
     /// The worker wrote what cannot be; it must go.
     pub(super) broken: bool,
+    /// What it answered, if its generation is on trial.
+    pub(super) answers: Answers,
+}
+
+impl Answers {
+    fn count(&mut self, event: &Event) {
+        let failed = match event {
+            Event::Response { payload, head_len, .. } => {
+                ResponseHead::decode(&payload[..*head_len])
+                    .is_ok_and(|head| head.status >= FIRST_SERVER_ERROR)
+            }
+            // Also when a response had begun: then it counts as an answer and as an error.
+            Event::Failed { .. } => true,
+            _ => return,
+        };
+        self.all += 1;
+        self.errors += u64::from(failed);
+    }
 }
 
 /// Bytes of the body that count for the window: all but those of a response in one piece.
@@ -90,6 +111,11 @@ impl Link {
         let done = descriptor.flags.has(Flags::DONE);
         let abandoned = exchange.is_abandoned();
         let event = if abandoned { None } else { self.event(descriptor) };
+        if self.on_trial
+            && let Some(event) = &event
+        {
+            batch.answers.count(event);
+        }
         let counted = event.as_ref().and_then(counted_bytes);
         let counted = counted.filter(|_| self.interface == Interface::Wsgi);
         let credit = counted.map(|bytes| exchange.receives(bytes, buffered));

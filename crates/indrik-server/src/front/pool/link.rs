@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, SlotState};
 use indrik_sys::packets::PacketSocket;
 
@@ -24,8 +24,12 @@ pub(super) struct Link {
     free: Vec<u16>,
     /// Descriptors without payload that found the ring full; at most a few per slot.
     late: Vec<Descriptor>,
+    requests_max: Option<u64>,
     requests_left: Option<u64>,
     served: u64,
+    pub(super) generation: Generation,
+    /// Its answers are counted.
+    pub(super) on_trial: bool,
     pub(super) draining: bool,
     pub(super) drained: bool,
     pub(super) drain_waker: Option<Waker>,
@@ -50,7 +54,7 @@ pub(super) enum Push {
 }
 
 impl Link {
-    pub(super) fn new(id: WorkerId, worker: NewWorker) -> Self {
+    pub(super) fn new(id: WorkerId, worker: NewWorker, on_trial: bool) -> Self {
         let count = worker.channel.slots.count();
         Self {
             id,
@@ -62,13 +66,22 @@ impl Link {
             slots: (0..count).map(|_| Slot::default()).collect(),
             free: (0..count).rev().collect(),
             late: Vec::new(),
-            requests_left: (worker.requests_max != 0).then_some(worker.requests_max),
+            requests_max: (worker.requests_max != 0).then_some(worker.requests_max),
+            requests_left: None,
             served: 0,
+            generation: worker.generation,
+            on_trial,
             draining: false,
             drained: false,
             drain_waker: None,
             wants_room: false,
         }
+    }
+
+    /// Clients' requests come from now on; what it was warmed up with does not count.
+    pub(super) fn open(&mut self) {
+        self.requests_left = self.requests_max;
+        self.served = 0;
     }
 
     /// Requests it has.
@@ -258,6 +271,13 @@ impl Link {
             }
         }
         started
+    }
+
+    /// Its WebSockets, those included that are being opened.
+    pub(super) fn sockets(&self) -> Vec<Arc<Exchange>> {
+        let exchanges = self.slots.iter().filter_map(|slot| slot.exchange.as_ref());
+        let is_socket = |exchange: &&Arc<Exchange>| exchange.outgoing.flags.has(Flags::WEBSOCKET);
+        exchanges.filter(is_socket).cloned().collect()
     }
 
     pub(super) fn load(&self) -> Load {

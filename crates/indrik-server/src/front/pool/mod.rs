@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::spin::SpinBudget;
 use indrik_ring::{CHUNK_MAX, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
 use indrik_sys::packets::PacketSocket;
@@ -51,6 +51,8 @@ pub struct NewWorker {
     pub capacity: usize,
     /// Requests after which it is to be replaced; 0: never.
     pub requests_max: u64,
+    /// Whose code it runs.
+    pub generation: Generation,
 }
 
 /// All workers.
@@ -81,6 +83,23 @@ struct Inner {
     counts: Counts,
     ahead_told: bool,
     spin: SpinBudget,
+    /// The generation that has just taken over.
+    trial: Option<Trial>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    generation: Generation,
+    answers: Answers,
+}
+
+/// What a generation answered since its trial began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// All of them, and the requests that were never answered.
+    pub all: u64,
+    /// Those with a status of 500 and above, and the requests that failed or timed out.
+    pub errors: u64,
 }
 
 /// What has been counted since the start.
@@ -124,6 +143,7 @@ impl Pool {
             counts: Counts::default(),
             ahead_told: false,
             spin: SpinBudget::new(if wake_at_once { SPIN_MAX_US } else { 0 }),
+            trial: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -282,14 +302,67 @@ impl Pool {
 
     // --- the supervisor's side
 
-    pub(super) fn add(&self, id: WorkerId, worker: NewWorker, now: Micros) {
-        self.interface.send_replace(Some(worker.interface));
+    /// A worker's channel is there; it gets clients' requests when it is opened.
+    pub(super) fn add(&self, id: WorkerId, worker: NewWorker) {
+        let mut inner = self.inner.lock();
+        let on_trial = inner.trial.is_some_and(|trial| trial.generation == worker.generation);
+        inner.links.insert(id, Link::new(id, worker, on_trial));
+    }
+
+    /// A worker gets requests from now on, for the first time or again.
+    pub(super) fn open(&self, id: WorkerId, now: Micros) {
         self.with(|inner| {
-            let (capacity, slots) = (worker.capacity, worker.channel.slots.count());
-            inner.links.insert(id, Link::new(id, worker));
-            inner.dispatch.worker_up(id, capacity, usize::from(slots));
+            let Some(link) = inner.links.get_mut(&id) else { return };
+            self.interface.send_replace(Some(link.interface));
+            link.open();
+            let slots = usize::from(link.channel.slots.count());
+            inner.dispatch.worker_up(id, link.capacity, slots);
             self.place_waiting(inner, now);
         });
+    }
+
+    /// A worker gets no requests for now, and keeps what it has started.
+    pub(super) fn hold(&self, id: WorkerId, now: Micros) {
+        self.with(|inner| {
+            inner.dispatch.worker_draining(id);
+            self.take_back(inner, id, usize::MAX);
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// A worker that was held gets requests again.
+    pub(super) fn resume(&self, id: WorkerId, now: Micros) {
+        self.with(|inner| {
+            let Some(link) = inner.links.get(&id) else { return };
+            self.interface.send_replace(Some(link.interface));
+            inner.dispatch.worker_resumes(id);
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// Gives a request to one worker, whether or not it is open. False: that is not possible.
+    pub(super) fn submit_to(&self, id: WorkerId, exchange: &Arc<Exchange>, now: Micros) -> bool {
+        self.with(|inner| {
+            let Some(link) = inner.links.get_mut(&id) else { return false };
+            let pushed = matches!(link.push_request(exchange, now, now), Push::Done);
+            link.channel.flush();
+            pushed
+        })
+    }
+
+    /// From now on the answers of this generation's workers are counted, beginning with none.
+    pub(super) fn begin_trial(&self, generation: Option<Generation>) {
+        let mut inner = self.inner.lock();
+        inner.trial =
+            generation.map(|generation| Trial { generation, answers: Answers::default() });
+        for link in inner.links.values_mut() {
+            link.on_trial = generation == Some(link.generation);
+        }
+    }
+
+    /// What has been counted, while a generation is on trial.
+    pub(super) fn trial(&self) -> Option<Answers> {
+        self.inner.lock().trial.map(|trial| trial.answers)
     }
 
     pub(super) fn drain(&self, id: WorkerId, now: Micros) {
@@ -298,6 +371,8 @@ impl Pool {
             self.take_back(inner, id, usize::MAX);
             let Some(link) = inner.links.get_mut(&id) else { return };
             link.draining = true;
+            let sockets = link.sockets();
+            inner.wakers.extend(sockets.iter().filter_map(|socket| socket.put(Event::Leaving)));
             self.place_waiting(inner, now);
             self.check_drained(inner, id);
         });
@@ -342,9 +417,13 @@ impl Pool {
     /// `wakers` is scratch space, empty before and after.
     pub(super) fn deliver(&self, id: WorkerId, now: Micros, wakers: &mut Vec<Waker>) -> Delivered {
         let mut inner = self.inner.lock();
-        let Inner { links, wakers: ready, dispatch, .. } = &mut *inner;
+        let Inner { links, wakers: ready, dispatch, trial, .. } = &mut *inner;
         let Some(link) = links.get_mut(&id) else { return Delivered::Gone };
         let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready, &self.buffered);
+        if let (true, Some(trial)) = (link.on_trial, trial) {
+            trial.answers.all += batch.answers.all;
+            trial.answers.errors += batch.answers.errors;
+        }
         if batch.finished != 0 {
             dispatch.finished(id, batch.finished, now);
             self.count_requests(&mut inner, id, batch.finished);

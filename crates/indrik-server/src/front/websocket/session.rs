@@ -79,6 +79,9 @@ pub enum Command {
     /// End the connection: 1000 when it returned, 1011 when it failed, 1012 for a restart, or as it
     /// says itself. A code that must not be sent becomes 1011.
     Close(CloseFrame),
+    /// The server ends the connection: the application is told the same as the peer, at once, so that
+    /// it can finish whether or not the peer answers.
+    Leave(CloseFrame),
     /// There will be nothing more: it has returned, or it has taken `disconnected`, and all it sent
     /// before was given out before this. Without a close of its own, the connection ends with 1000.
     Finished,
@@ -245,6 +248,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             Poll::Pending => return false,
             Poll::Ready(Command::Send(message)) => self.send(message),
             Poll::Ready(Command::Close(close)) => self.end(close),
+            Poll::Ready(Command::Leave(close)) => {
+                if self.phase == Phase::Open {
+                    self.ending = close.clone();
+                    self.tell();
+                }
+                self.end(close);
+            }
             Poll::Ready(Command::Finished) => {
                 self.finished = true;
                 self.end(CloseFrame::new(close::NORMAL, ""));

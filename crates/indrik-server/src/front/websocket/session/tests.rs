@@ -287,3 +287,17 @@ async fn what_a_layer_holds_back_while_the_socket_is_full_goes_out_when_there_is
     came.await.expect("nothing is held back for ever");
     session.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_tells_both_sides_at_once() {
+    let fake = Fake::with_room(9);
+    let (mut peer, session) = start(&fake, 1000);
+    fake.command(Command::Leave(CloseFrame::new(1012, "")));
+    expect(&mut peer, b"\x88\x02\x03\xf4").await;
+    assert_eq!(fake.told(), [1012], "before the peer has answered");
+    peer.write_all(&frame(0x88, b"\x03\xf4")).await.unwrap();
+    expect_end(&mut peer).await;
+    drop(peer);
+    assert_eq!(session.await.unwrap().close.code, 1012);
+    assert_eq!(fake.told(), [1012], "and once");
+}

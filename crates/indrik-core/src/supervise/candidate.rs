@@ -1,0 +1,391 @@
+//! The change from one generation to the next: canary, the other workers, takeover.
+//!
+//! First one worker of the new generation boots and is warmed up, the canary; only when it is ready
+//! are the others asked for. Unless its settings say otherwise the new generation takes over as a
+//! whole: all its workers are ready before the front hears of any of them and before one old worker
+//! is drained. With less room (`reload_max_surge`, `reload_max_unavailable`) it rolls: new workers join
+//! as they become ready, and old ones leave. Whatever fails on the way, the old generation serves.
+//!
+//! `settle` holds what follows a takeover.
+
+use super::breaker::Breaker;
+use super::limits::FORKS_IN_FLIGHT_MAX;
+use super::reason::{EndReason, StartReason};
+use super::restart::Restarts;
+use super::shutdown::Phase;
+use super::worker::{State, Worker};
+use super::{Effect, Level, Notice, Policy, Supervisor};
+use crate::ids::{Generation, WorkerId};
+
+/// The generation in the making.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    generation: Generation,
+    /// Known once its zygote has read the configuration.
+    policy: Option<Policy>,
+    /// It speaks another interface than the old one, so they cannot serve side by side.
+    whole: bool,
+    /// New workers have joined, or old ones have left for them.
+    has_begun: bool,
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadOutcome {
+    /// The generation that was made.
+    pub generation: Generation,
+    /// The generation that serves now.
+    pub serving: Generation,
+    /// Why it is not the new one.
+    pub failure: Option<ReloadFailure>,
+}
+
+/// Why a generation was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadFailure {
+    /// In a few words.
+    pub why: String,
+    /// What the log says of it, with Python's traceback; or empty.
+    pub details: String,
+}
+
+/// What a rolling reload keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    /// Old and new workers serve side by side.
+    rolls: bool,
+    /// Processes of both generations together.
+    processes_max: u32,
+    /// Workers of both generations that take requests.
+    ready_min: u32,
+}
+
+impl Limits {
+    fn of(policy: &Policy, wanted_before: u32, whole: bool) -> Self {
+        let workers = policy.workers;
+        let unavailable = policy.reload.unavailable.of_rounded_down(workers);
+        let surge = policy.reload.surge.of_rounded_up(workers);
+        let rolls = !whole && (surge < workers || unavailable > 0);
+        // With neither there would be no place for the canary.
+        let surge = if unavailable == 0 { surge.max(1) } else { surge };
+        Self {
+            rolls,
+            processes_max: workers.max(wanted_before).saturating_add(surge),
+            ready_min: workers.min(wanted_before).saturating_sub(unavailable),
+        }
+    }
+}
+
+impl Supervisor {
+    /// Begins a new generation; while one is in the making, the wish is remembered.
+    pub(super) fn reload(&mut self) {
+        match self.phase {
+            Phase::Starting => self.reload_again = true,
+            Phase::Serving if self.is_changing() => self.reload_again = true,
+            Phase::Serving => {
+                let name = self.master_name();
+                self.log(Level::Info, format!("Hang up: {name}"));
+                self.begin_candidate();
+            }
+            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
+                self.log(Level::Info, "Reload ignored: the server is shutting down");
+            }
+        }
+    }
+
+    pub(super) fn begin_candidate(&mut self) {
+        self.totals.reloads += 1;
+        self.notify(Notice::Reloading);
+        self.last_generation = self.last_generation.next();
+        let generation = self.last_generation;
+        self.candidate =
+            Some(Candidate { generation, policy: None, whole: false, has_begun: false });
+        self.spawn_zygote(generation);
+    }
+
+    /// A reload is under way: a generation is in the making, or has taken over and settles.
+    pub(super) fn is_changing(&self) -> bool {
+        self.candidate.is_some() || self.settling.is_some()
+    }
+
+    pub(super) fn is_candidate(&self, generation: Generation) -> bool {
+        self.candidate.is_some_and(|candidate| candidate.generation == generation)
+    }
+
+    pub(super) fn candidate_configured(&mut self, policy: Policy) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.policy = Some(policy);
+        }
+    }
+
+    /// Its workers speak another interface than those that serve.
+    pub(super) fn interface_changed(&mut self, generation: Generation) {
+        if let Some(candidate) = &mut self.candidate
+            && candidate.generation == generation
+        {
+            candidate.whole = true;
+        }
+    }
+
+    /// The settings of a worker's generation.
+    pub(super) fn policy_of(&self, generation: Generation) -> Policy {
+        let candidate = self.candidate.filter(|candidate| candidate.generation == generation);
+        candidate.and_then(|candidate| candidate.policy).unwrap_or(self.policy)
+    }
+
+    /// Asks for the candidate's workers, lets them join, and lets it take over when all are ready.
+    pub(super) fn fill_candidate(&mut self) {
+        let Some(candidate) = self.candidate else { return };
+        let Candidate { generation, policy: Some(policy), whole, .. } = candidate else { return };
+        let limits = Limits::of(&policy, self.wanted, whole);
+        if limits.rolls {
+            self.roll(generation, limits);
+        }
+        let warm = self.count_of(generation, Worker::is_warm);
+        if warm >= policy.workers {
+            return self.take_over(generation, policy);
+        }
+        let coming = self.count_of(generation, Worker::is_coming);
+        let at_once = if warm == 0 { 1 } else { policy.reload.boots_at_once.max(1) };
+        let mut room = at_once.saturating_sub(coming);
+        if limits.rolls {
+            room = room.min(limits.processes_max.saturating_sub(self.processes()));
+        }
+        let in_flight = FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation));
+        let taken = self.taken_slots(generation);
+        let free = (0..policy.workers).filter(|slot| !taken.contains(slot));
+        let due: Vec<u32> = free.take(in_flight.min(room as usize)).collect();
+        for slot in due {
+            self.fork(generation, slot, StartReason::Reload);
+        }
+    }
+
+    /// New workers that are ready join, and old ones leave as far as enough are left.
+    fn roll(&mut self, generation: Generation, limits: Limits) {
+        let mut has_begun = false;
+        for id in self.ids_of(generation, |worker| worker.state == State::Waiting) {
+            self.join(id);
+            has_begun = true;
+        }
+        let warm = self.count_of(generation, Worker::is_warm);
+        let has_canary = warm > 0 || self.count_of(generation, Worker::is_coming) > 0;
+        let has_room = self.processes() < limits.processes_max;
+        let is_leaving = |worker: &Worker| !worker.holds_slot() && !worker.is_ready();
+        let is_anybody_leaving = self.workers.values().any(is_leaving);
+        let mut ready = self.ready();
+        // New ones that are used up are old.
+        let is_new = |worker: &Worker| worker.generation == generation && worker.is_staying();
+        let mut old: Vec<(bool, WorkerId)> = self
+            .workers
+            .values()
+            .filter(|worker| worker.is_ready() && !is_new(worker))
+            .map(|worker| (worker.is_staying(), worker.id))
+            .collect();
+        old.sort_unstable();
+        // Before the canary is ready only one leaves, and only if there is no other place for it.
+        let most = match (warm > 0, has_canary || has_room || is_anybody_leaving) {
+            (true, _) => usize::MAX,
+            (false, true) => 0,
+            (false, false) => 1,
+        };
+        for (_, id) in old.into_iter().take(most) {
+            if ready <= limits.ready_min {
+                break;
+            }
+            self.drain(id, EndReason::Reload);
+            ready -= 1;
+            has_begun = true;
+        }
+        if let Some(candidate) = &mut self.candidate {
+            candidate.has_begun |= has_begun;
+        }
+    }
+
+    /// How many workers of the old generation may be started while a new one rolls in: those that are
+    /// missing, as the others' places are for new workers.
+    pub(super) fn room_beside_candidate(&self) -> u32 {
+        let Some(Candidate { policy: Some(policy), whole, has_begun: true, .. }) = self.candidate
+        else {
+            return u32::MAX;
+        };
+        let limits = Limits::of(&policy, self.wanted, whole);
+        let had = self.ready() + self.count_of(self.current, Worker::is_coming);
+        limits.ready_min.saturating_sub(had)
+    }
+
+    /// Processes of all generations.
+    fn processes(&self) -> u32 {
+        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Workers of all generations that take requests.
+    fn ready(&self) -> u32 {
+        let count = self.workers.values().filter(|worker| worker.is_ready()).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// A worker that was ready takes requests from now on.
+    fn join(&mut self, id: WorkerId) {
+        let now = self.now;
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.state = State::Ready { since: now, retiring: false };
+        worker.in_front = true;
+        self.push(Effect::AddToFront { worker: id });
+    }
+
+    fn take_over(&mut self, generation: Generation, policy: Policy) {
+        let old = std::mem::replace(&mut self.current, generation);
+        let (old_policy, old_wanted) = (self.policy, self.wanted);
+        let settles = !policy.reload.settle.is_zero();
+        self.candidate = None;
+        self.policy = policy;
+        self.wanted = policy.workers;
+        self.restarts = Restarts::default();
+        self.breaker = Breaker::default();
+        self.last_failure.clear();
+        let becomes = if settles { "stands by" } else { "drains" };
+        self.log(
+            Level::Info,
+            format!(
+                "Generation {generation} serves with {} workers; generation {old} {becomes}",
+                policy.workers
+            ),
+        );
+        self.push(Effect::Adopt { generation, on_trial: settles });
+        for id in self.ids_of(generation, |worker| worker.state == State::Waiting) {
+            self.join(id);
+        }
+        for id in self.ids_beside(generation) {
+            let Some(worker) = self.workers.get(&id) else { continue };
+            if worker.is_ready() && settles && worker.generation == old {
+                self.stand_by(id);
+            } else if worker.is_ready() {
+                self.drain(id, EndReason::Reload);
+            } else {
+                self.discard(id, EndReason::Reload);
+            }
+        }
+        self.resume();
+        if settles {
+            self.begin_to_settle(old, old_policy, old_wanted);
+        } else {
+            self.retire_zygote(old);
+            self.reload_ended(generation, None);
+        }
+    }
+
+    /// Gives the generation in the making up; the old one has been serving all the time. `details`
+    /// is what the log says already.
+    pub(super) fn abandon_reload(&mut self, why: &str, details: &str) {
+        let Some(candidate) = self.candidate.take() else { return };
+        let generation = candidate.generation;
+        self.log(
+            Level::Error,
+            format!(
+                "Generation {generation} is given up: {why}; generation {} keeps serving",
+                self.current
+            ),
+        );
+        self.discard_generation(generation, EndReason::Rollback);
+        self.push(Effect::Forget { generation });
+        let failure = ReloadFailure { why: why.to_owned(), details: details.to_owned() };
+        self.reload_ended(generation, Some(failure));
+    }
+
+    /// The reload is over; one that was asked for meanwhile begins.
+    pub(super) fn reload_ended(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
+        let failed = failure.is_some();
+        self.tell_outcome(generation, failure);
+        self.notify_ready();
+        if std::mem::take(&mut self.reload_again) {
+            self.reload();
+        } else if !failed {
+            self.changes_seen.clear();
+        }
+    }
+
+    fn tell_outcome(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
+        let outcome = ReloadOutcome { generation, serving: self.current, failure };
+        self.last_reload = Some(outcome.clone());
+        self.push(Effect::ReloadEnded(outcome));
+    }
+
+    /// Ends the reload because the server ends or pauses. A generation that has taken over stays.
+    pub(super) fn cancel_reload(&mut self, reason: EndReason) {
+        let why = match reason {
+            EndReason::Pause => "the server was paused",
+            _ => "the server ends",
+        };
+        let failure = || Some(ReloadFailure { why: why.to_owned(), details: String::new() });
+        let again = std::mem::take(&mut self.reload_again);
+        if let Some(candidate) = self.candidate.take() {
+            self.discard_generation(candidate.generation, reason);
+            self.push(Effect::Forget { generation: candidate.generation });
+            self.tell_outcome(candidate.generation, failure());
+        }
+        if self.settling.is_some() {
+            self.let_go_of_old();
+            self.tell_outcome(self.current, failure());
+        }
+        if again {
+            self.tell_outcome(self.last_generation.next(), failure());
+        }
+    }
+
+    /// Ends the workers of a generation that have not served, and its zygote after the others.
+    pub(super) fn discard_generation(&mut self, generation: Generation, reason: EndReason) {
+        for id in self.ids_of(generation, |_| true) {
+            self.discard(id, reason);
+        }
+        self.retire_zygote(generation);
+    }
+
+    /// Workers of a generation that was given up serve until there are enough of the others.
+    pub(super) fn drain_abandoned(&mut self) {
+        let current = self.current;
+        let abandoned: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.is_ready() && worker.generation != current)
+            .filter(|worker| !self.is_candidate(worker.generation))
+            .map(|worker| worker.id)
+            .collect();
+        let surplus = self.ready().saturating_sub(self.wanted);
+        for id in abandoned.into_iter().take(surplus as usize) {
+            self.drain(id, EndReason::Rollback);
+        }
+    }
+
+    pub(super) fn ids_of(
+        &self,
+        generation: Generation,
+        is: impl Fn(&Worker) -> bool,
+    ) -> Vec<WorkerId> {
+        let matches = |worker: &&Worker| worker.generation == generation && is(worker);
+        self.workers.values().filter(matches).map(|worker| worker.id).collect()
+    }
+
+    fn ids_beside(&self, generation: Generation) -> Vec<WorkerId> {
+        let others = self.workers.values().filter(|worker| worker.generation != generation);
+        others.map(|worker| worker.id).collect()
+    }
+
+    /// The generation that a reload asked for now ends up with, if one is under way or will be.
+    #[must_use]
+    pub fn reload_awaited(&self) -> Option<Generation> {
+        if self.reload_again {
+            return Some(self.last_generation.next());
+        }
+        self.is_changing().then_some(self.last_generation)
+    }
+
+    /// How the last reload ended.
+    #[must_use]
+    pub fn last_reload(&self) -> Option<&ReloadOutcome> {
+        self.last_reload.as_ref()
+    }
+}
+
+#[cfg(test)]
+#[path = "candidate_tests.rs"]
+mod tests;

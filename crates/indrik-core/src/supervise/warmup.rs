@@ -1,0 +1,49 @@
+//! Between the boot of a worker and its first request: the warm-up, where the settings ask for one.
+
+use super::limits::WARM_UP_SLACK;
+use super::reason::EndReason;
+use super::worker::State;
+use super::{Effect, Failure, Supervisor};
+use crate::ids::WorkerId;
+
+impl Supervisor {
+    /// The worker has booted. If its generation has a warm-up, that comes first.
+    pub(super) fn worker_ready(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        if !matches!(worker.state, State::Booting { .. }) {
+            return;
+        }
+        let warm_up = self.policy_of(worker.generation).reload.warm_up;
+        let until = warm_up.map(|limit| self.now + limit + WARM_UP_SLACK);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        match until {
+            None => self.worker_serves(id),
+            Some(until) => {
+                worker.state = State::Warming { until };
+                worker.in_front = true;
+                self.push(Effect::WarmUp { worker: id });
+            }
+        }
+    }
+
+    pub(super) fn worker_warm(&mut self, id: WorkerId) {
+        if self.is_warming(id) {
+            self.worker_serves(id);
+        }
+    }
+
+    /// Its process is sound; only its answers are not what they should be.
+    pub(super) fn warm_up_failed(&mut self, id: WorkerId, failure: &Failure) {
+        if !self.is_warming(id) {
+            return;
+        }
+        self.discard(id, EndReason::BootFailed);
+        let Some(worker) = self.workers.get(&id).cloned() else { return };
+        self.boot_ended(&worker, failure);
+    }
+
+    fn is_warming(&self, id: WorkerId) -> bool {
+        let worker = self.workers.get(&id);
+        worker.is_some_and(|worker| matches!(worker.state, State::Warming { .. }))
+    }
+}

@@ -1,0 +1,175 @@
+//! Generations as the shell sees them: their warm-up, their trial, and who waits for a reload.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::settings::{Config, Share};
+use indrik_core::supervise::{Event, Failure, FailureKind, ReloadOutcome, ReloadPolicy, Signal};
+use serde_json::{Value as Json, json};
+
+use super::Drive;
+use crate::control::error;
+
+/// Reloads that may be waited for at the same time.
+const WAITING_MAX: usize = 64;
+const HINT: &str =
+    "every path in warmup must be answered 2xx or 3xx, all of them within warmup_timeout";
+
+/// A client of the control socket that waits for the end of a reload.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    client: u64,
+    /// Its request.
+    id: Json,
+    /// The first generation that has what it waits for.
+    generation: Generation,
+}
+
+/// How a generation with these settings takes over.
+pub(super) fn policy(config: &Config) -> ReloadPolicy {
+    ReloadPolicy {
+        warm_up: (!config.warmup.is_empty()).then_some(config.warmup_timeout),
+        surge: config.reload_max_surge,
+        unavailable: config.reload_max_unavailable,
+        settle: config.reload_settle_s,
+        error_percent_max: match config.reload_error_rate_max {
+            Share::Percent(percent) | Share::Count(percent) => percent,
+        },
+        boots_at_once: boots_at_once(),
+    }
+}
+
+/// Half of the processors go on serving while new workers import the application.
+fn boots_at_once() -> u32 {
+    let half = indrik_sys::cpus::available() / 2;
+    u32::try_from(half).unwrap_or(u32::MAX).max(1)
+}
+
+impl Drive {
+    // --- warm-up
+
+    pub(super) fn warm_up(&mut self, id: WorkerId) {
+        self.link_to_front(id);
+        let generation = self.workers.get(&id).map(|worker| worker.generation);
+        let config = generation.and_then(|generation| self.configs.get(&generation));
+        match (&self.front, config) {
+            (Some(front), Some(config)) => front.warm_up(id, config),
+            _ => self.pending.push_back(Event::WorkerWarm { worker: id }),
+        }
+    }
+
+    pub(super) fn warm_up_failed(&mut self, id: WorkerId, why: String) {
+        // What it said about the exception.
+        self.take_messages_of(id);
+        let worker = self.workers.get_mut(&id);
+        let traceback = worker.map(|worker| std::mem::take(&mut worker.last_words));
+        let failure = Failure {
+            kind: FailureKind::WarmUp,
+            message: why,
+            hint: HINT.to_owned(),
+            traceback: traceback.unwrap_or_default(),
+        };
+        self.feed(Event::WarmUpFailed { worker: id, failure });
+    }
+
+    /// A new generation may speak another interface than the one that serves.
+    pub(super) fn compare_interfaces(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (generation, interface) = (worker.generation, worker.interface);
+        let current = self.machine.census().generation;
+        let differs = self.workers.values().any(|other| {
+            other.generation == current && other.channel.is_none() && other.interface != interface
+        });
+        if generation != current && differs {
+            self.feed(Event::InterfaceChanged { generation });
+        }
+    }
+
+    // --- trial
+
+    /// Tells the supervisor what the generation on trial has answered.
+    pub(super) fn look_at_answers(&mut self) {
+        if !self.machine.wants_answers() {
+            return;
+        }
+        let due = self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed());
+        let trial = self.front.as_ref().and_then(crate::front::Front::trial);
+        if let (true, Some(trial)) = (due, trial) {
+            self.feed(Event::Answered { answers: trial.all, errors: trial.errors });
+        }
+    }
+
+    /// The generation that serves stays: what only the one before had goes.
+    pub(super) fn confirm(&mut self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let close = self.listeners.confirm();
+        if !close.is_empty() {
+            self.put_in_effect(generation, &config, (Vec::new(), close));
+        }
+        self.change_pid_file(&config);
+    }
+
+    /// The generation before serves again, with its settings.
+    pub(super) fn restore(&mut self, generation: Generation) {
+        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let close = self.listeners.restore();
+        self.put_in_effect(generation, &config, (Vec::new(), close));
+        self.forget_pid_file();
+    }
+
+    // --- waiting
+
+    /// Asks for a reload; the answer comes when it is over.
+    pub(super) fn reload_and_wait(&mut self, client: u64, id: Json, now: Instant) {
+        if self.control.waiting.len() >= WAITING_MAX {
+            let why = format!("{WAITING_MAX} clients wait for a reload already");
+            return self.control.server.answer(client, &error(id, &why), now);
+        }
+        let before = self.machine.last_reload().map(|outcome| outcome.generation);
+        self.feed(Event::Signal(Signal::Hup));
+        if let Some(generation) = self.machine.reload_awaited() {
+            self.control.server.have_wait(client, now);
+            self.control.waiting.push(Waiting { client, id, generation });
+            return;
+        }
+        let ended = self.machine.last_reload().filter(|it| Some(it.generation) != before).cloned();
+        let answer = match ended {
+            Some(outcome) => answer(&id, &outcome),
+            None => error(id, "the server is shutting down"),
+        };
+        self.control.server.answer(client, &answer, now);
+    }
+
+    pub(super) fn tell_reload_ended(&mut self, outcome: &ReloadOutcome) {
+        let now = Instant::now();
+        let is_told = |waiting: &mut Waiting| waiting.generation <= outcome.generation;
+        let told: Vec<Waiting> = self.control.waiting.extract_if(.., is_told).collect();
+        for Waiting { client, id, .. } in told {
+            self.control.server.answer(client, &answer(&id, outcome), now);
+        }
+    }
+}
+
+fn answer(id: &Json, outcome: &ReloadOutcome) -> Json {
+    json!({"id": id, "status": "ok", "data": shown(outcome)})
+}
+
+/// The end of a reload, for people and scripts.
+pub(super) fn shown(outcome: &ReloadOutcome) -> Json {
+    let (made, serving) = (outcome.generation, outcome.serving);
+    match &outcome.failure {
+        None => json!({"status": "reloaded", "generation": made.0}),
+        Some(failure) => json!({
+            "success": false,
+            "status": "failed",
+            "generation": made.0,
+            "serving": serving.0,
+            "error": format!(
+                "generation {made} was given up: {}; the old one serves on (generation {serving})",
+                failure.why
+            ),
+            "details": failure.details,
+        }),
+    }
+}
