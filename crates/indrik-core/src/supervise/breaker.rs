@@ -96,10 +96,15 @@ impl Supervisor {
             Death::Killed => false,
         };
         if !counts {
+            let was_of_use = matches!(death, Death::Ready { age, requests }
+                if age >= YOUNG_AGE || requests >= USEFUL_REQUESTS);
+            if was_of_use && worker.born >= self.breaker.since {
+                self.close_breaker();
+            }
             return;
         }
-        if self.has_proven_worker() {
-            self.breaker.streak = 0;
+        if !self.breaker.is_open() && self.has_proven_worker() {
+            self.close_breaker();
         }
         let failing = Failing {
             worker: worker.id,
@@ -200,7 +205,14 @@ impl Supervisor {
             Some(_) | None => false,
         };
         if succeeded {
-            self.breaker = Breaker::default();
+            self.close_breaker();
+        }
+    }
+
+    /// A worker that was started after the failures began has been of use.
+    fn close_breaker(&mut self) {
+        let before = std::mem::take(&mut self.breaker);
+        if before.is_open() {
             self.restarts.forgive();
             self.log(Level::Warning, "Workers no longer fail: every place is filled again");
         }
@@ -305,7 +317,11 @@ mod tests {
         }
 
         fn run(&mut self, seconds: u64) {
-            let end = self.now + Duration::from_secs(seconds);
+            self.run_for(Duration::from_secs(seconds));
+        }
+
+        fn run_for(&mut self, time: Duration) {
+            let end = self.now + time;
             loop {
                 let exit = self.due.keys().next().copied();
                 let timer = self.machine.poll_timeout();
@@ -406,6 +422,21 @@ mod tests {
             assert!(!system.machine.breaker.is_open(), "signal {signal}");
             assert!(system.started.len() > 500, "{}", system.started.len());
         }
+    }
+
+    #[test]
+    fn failures_are_not_in_a_row_when_workers_between_them_were_of_use() {
+        let mut system = System::serving();
+        system.crash = SEGFAULT;
+        let worker = system.oldest();
+        system.exit(worker, ExitStatus::Signal(11));
+        for _ in 0..600 {
+            let is_third = system.started.len().is_multiple_of(3);
+            system.requests = if is_third { USEFUL_REQUESTS } else { 0 };
+            system.run_for(Duration::from_millis(100));
+        }
+        assert!(system.started.len() > 30, "{}", system.started.len());
+        assert_eq!(system.critical, Vec::<String>::new());
     }
 
     #[test]
