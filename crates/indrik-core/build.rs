@@ -139,6 +139,7 @@ fn kind(row: &Row) -> &'static str {
         "path" => "Path",
         "duration_s" => "Duration",
         "size" => "Size",
+        "memory" => "Memory",
         "choice" => "Choice",
         "class" => "Class",
         "log" => "Log",

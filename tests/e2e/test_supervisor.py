@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 from support.gate import Gate
+from support.load import Load
 from support.server import Server, poll, session_of, title_of
 
 
@@ -19,47 +19,6 @@ def write_app(directory: Path, body: str) -> None:
         "    start_response('200 OK', [('Content-Length', str(len(BODY)))])\n"
         f"    return [BODY]\n\nBODY = {body}\n"
     )
-
-
-class Load:
-    """GETs from several threads until stopped; keeps every answer that was not a 200."""
-
-    def __init__(self, server: Server, connect, clients: int = 8, target: str = "/pid") -> None:
-        self.server, self.connect, self.target = server, connect, target
-        self.stopping = threading.Event()
-        self.failures: list[str] = []
-        self.served = 0
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
-
-    def run(self) -> None:
-        wire = self.connect(self.server, 30)
-        while not self.stopping.is_set():
-            try:
-                answer = wire.get(self.target)
-            except OSError as error:
-                self.failures.append(repr(error))
-                return
-            except EOFError as error:
-                self.failures.append(repr(error))
-                return
-            if answer.status != 200:
-                self.failures.append(f"{answer.status} {answer.text[:100]}")
-            self.served += 1
-
-    def __enter__(self) -> Load:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-
-    def goes_on(self, requests: int) -> None:
-        """Wait until that many more requests were served."""
-        target = self.served + requests
-        poll(lambda: self.served >= target or self.failures, f"{requests} more requests", 30)
 
 
 class TestTerm:

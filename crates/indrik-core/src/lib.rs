@@ -11,6 +11,7 @@ pub mod http1;
 pub mod ids;
 pub mod limits;
 pub mod logs;
+pub mod memory;
 pub mod proxy;
 pub mod settings;
 pub mod spin;

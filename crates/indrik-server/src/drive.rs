@@ -7,7 +7,7 @@
 //! a configuration into use, `confine` what workers may take, `reload` changes generations, `logs` its
 //! logs, `listeners` holds the sockets, `upgrade` starts a
 //! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
-//! answers operators, `banner` greets.
+//! answers operators, `memory` looks at what workers use, `banner` greets.
 
 mod banner;
 mod confine;
@@ -16,6 +16,7 @@ mod effects;
 mod hooks;
 mod listeners;
 mod logs;
+mod memory;
 mod open;
 mod reload;
 mod service;
@@ -196,6 +197,7 @@ struct Drive {
     logging: Option<Generation>,
     metrics: Metrics,
     heartbeats_due: Instant,
+    memory: memory::Memory,
     exit: Option<Ending>,
 }
 
@@ -256,6 +258,7 @@ impl Drive {
             logging: None,
             metrics: Metrics::default(),
             heartbeats_due: now + HEARTBEAT_INTERVAL,
+            memory: memory::Memory::default(),
             exit: None,
         })
     }
@@ -298,6 +301,7 @@ impl Drive {
                 self.feed(Event::PredecessorExited);
             }
             self.check_heartbeats();
+            self.watch_memory();
             self.show_life();
             self.measure_backlog();
             self.look_at_answers();
@@ -372,7 +376,8 @@ impl Drive {
         self.tell_child_exit(id, status);
         let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
         let requests = requests.map_or(0, |load| load.served);
-        let exit = Exit { status, oom: None, requests };
+        let exit = Exit { status, oom: self.was_oom(id, status), requests };
+        self.memory.forget(id);
         self.feed(Event::WorkerExited { worker: id, exit });
         let pid = self.workers.remove(&id).and_then(|worker| worker.child).map(|child| child.pid());
         if let Some(pid) = pid {
@@ -386,6 +391,7 @@ impl Drive {
             match event {
                 FrontEvent::WorkerDrained(worker) => self.feed(Event::WorkerDrained { worker }),
                 FrontEvent::WorkerUsedUp(worker) => self.feed(Event::WorkerUsedUp { worker }),
+                FrontEvent::WorkerServed { worker, served } => self.worker_served(worker, served),
                 FrontEvent::Idle => {
                     // Said before the latest order, it is out of date.
                     if self.front.as_ref().is_none_or(Front::is_idle) {

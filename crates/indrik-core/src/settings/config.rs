@@ -17,6 +17,8 @@ use super::network::Network;
 use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
 use super::share::Share;
+use crate::memory::Limit;
+use crate::memory::watch::{Bounds, Limits};
 
 /// Every setting, resolved and valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,14 @@ pub struct Config {
     pub worker_connections: usize,
     pub max_requests: u64,
     pub max_requests_jitter: u64,
+    #[serde(with = "seconds")]
+    pub max_worker_age: Duration,
+    #[serde(with = "seconds")]
+    pub max_worker_age_jitter: Duration,
+    pub worker_max_rss: Limit,
+    pub worker_max_rss_hard: Limit,
+    pub worker_max_pss: Limit,
+    pub worker_max_pss_hard: Limit,
     #[serde(with = "seconds")]
     pub timeout: Duration,
     #[serde(with = "seconds")]
@@ -199,6 +209,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// The limits of one worker's memory, where the server may use so many bytes.
+    pub fn memory_limits(&self, memory: Option<u64>) -> Limits {
+        let bytes = |limit: Limit| limit.bytes(memory, self.workers as u64);
+        let bounds = |soft, hard| Bounds { soft: bytes(soft), hard: bytes(hard) };
+        Limits {
+            rss: bounds(self.worker_max_rss, self.worker_max_rss_hard),
+            pss: bounds(self.worker_max_pss, self.worker_max_pss_hard),
+        }
+    }
+
     /// What process titles show between the brackets: `proc_name`, else the application.
     pub fn title(&self) -> &str {
         let name = self.proc_name.as_deref().or(self.default_proc_name.as_deref());

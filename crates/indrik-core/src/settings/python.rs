@@ -14,6 +14,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Bool(truth) => truth_name(*truth).to_owned(),
         Value::Duration(span) => number(span.as_secs_f64()),
         Value::Size(bytes) => bytes.to_string(),
+        Value::Memory(limit) => limit.to_string(),
         Value::Function(name) => format!("<{name}()>"),
         Value::List(items) => list(items),
         Value::Pairs(pairs) => {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::memory::Limit;
+
 /// Why a text is no quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QuantityError {
@@ -32,6 +34,9 @@ const SIZE_UNITS: [(&str, i64); 10] = [
     ("g", 1 << 30),
     ("b", 1),
 ];
+
+/// No process gets along with less memory than this: who writes `200` means something else.
+const MEMORY_BYTES_MIN: i64 = 1 << 20;
 
 /// A whole number: decimal, or with Python's prefixes `0x`, `0o`, `0b`.
 pub(super) fn parse_int(text: &str) -> Result<i64, QuantityError> {
@@ -81,6 +86,30 @@ pub(super) fn parse_size(text: &str) -> Result<i64, QuantityError> {
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?.trim_end(), *factor)))
         .ok_or(QuantityError::NotANumber)?;
     parse_int(number)?.checked_mul(factor).ok_or(QuantityError::TooLarge)
+}
+
+/// Memory of one process: a size of 1 MiB or more, 0 for no limit, or a part of what there is.
+pub(super) fn parse_memory(text: &str) -> Result<Limit, QuantityError> {
+    if let Some(percent) = text.strip_suffix('%') {
+        return match parse_int(percent.trim_end())? {
+            percent @ 1..=100 => Ok(Limit::Share(percent.unsigned_abs() as u8)),
+            0 => Ok(Limit::Bytes(0)),
+            i64::MIN..0 => Err(QuantityError::TooSmall),
+            101.. => Err(QuantityError::TooLarge),
+        };
+    }
+    match parse_size(text)? {
+        bytes if bytes == 0 || bytes >= MEMORY_BYTES_MIN => Ok(Limit::Bytes(bytes.unsigned_abs())),
+        _ => Err(QuantityError::TooSmall),
+    }
+}
+
+/// The text that [`parse_memory`] reads as the same limit.
+pub(super) fn write_memory(limit: Limit) -> String {
+    match limit {
+        Limit::Bytes(bytes) => write_size(bytes),
+        Limit::Share(percent) => format!("{percent}%"),
+    }
 }
 
 /// A time: seconds, or a number with a unit. Rounded to whole milliseconds.
@@ -134,6 +163,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn memory_is_a_size_or_a_part_of_what_there_is() {
+        assert_eq!(parse_memory("200M"), Ok(Limit::Bytes(200 << 20)));
+        assert_eq!(parse_memory("0"), Ok(Limit::Bytes(0)));
+        assert_eq!(parse_memory("80 %"), Ok(Limit::Share(80)));
+        for (wrong, why) in [
+            ("200", QuantityError::TooSmall),
+            ("-1G", QuantityError::TooSmall),
+            ("101%", QuantityError::TooLarge),
+            ("-5%", QuantityError::TooSmall),
+            ("much", QuantityError::NotANumber),
+        ] {
+            assert_eq!(parse_memory(wrong), Err(why), "{wrong}");
+        }
+        for limit in [Limit::Bytes(3 << 20), Limit::Share(7), Limit::Bytes(0)] {
+            assert_eq!(parse_memory(&write_memory(limit)), Ok(limit));
+        }
+    }
 
     #[test]
     fn whole_numbers_may_have_pythons_prefixes() {

@@ -210,6 +210,9 @@ fn type_text(setting: &Setting) -> String {
             "seconds, or a number with a unit (`500ms`, `30s`, `2m`, `1h`)".to_owned()
         }
         Kind::Size => "bytes, or a number with a unit (`64KiB`, `16MiB`, `1GiB`)".to_owned(),
+        Kind::Memory => {
+            "bytes, a number with a unit (`200MiB`), or a part of what there is (`80%`)".to_owned()
+        }
         Kind::Choice => codes(setting.choices.iter().copied()),
         Kind::Log => "file, or `-`".to_owned(),
         Kind::List if !setting.choices.is_empty() => {

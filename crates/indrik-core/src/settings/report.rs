@@ -208,6 +208,7 @@ impl Suspects<'_> {
             ("http2_cleartext", config.speaks_http2(), "h2 in http_protocols"),
             ("initgroups", config.user.is_some(), "user"),
             ("max_requests_jitter", config.max_requests > 0, "max_requests"),
+            ("max_worker_age_jitter", !config.max_worker_age.is_zero(), "max_worker_age"),
             ("proxy_allow_ips", config.proxy_protocol != ProxyProtocol::Off, "proxy_protocol"),
             ("reload_engine", config.reload, "reload"),
             ("reload_extra_files", config.reload, "reload"),

@@ -14,6 +14,7 @@ use super::share;
 use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
+use crate::memory::Limit;
 
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
@@ -51,6 +52,7 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     settlement.check_tls();
     settlement.check_memory();
     share::check(&mut settlement);
+    settlement.check_recycling();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -204,6 +206,36 @@ impl Settlement {
                 place: self.get("worker_memory_high").map(|settled| settled.origin.to_string()),
                 hint: Some("set it below, or leave it out".to_owned()),
             });
+        }
+    }
+
+    /// A worker that is ended before it is to be replaced is never replaced in peace.
+    fn check_recycling(&mut self) {
+        for soft in ["worker_max_rss", "worker_max_pss"] {
+            let hard = format!("{soft}_hard");
+            let is_wrong = match (self.get(soft), self.get(&hard)) {
+                (Some(soft), Some(hard)) => match (&soft.value, &hard.value) {
+                    (
+                        Value::Memory(Limit::Bytes(soft @ 1..)),
+                        Value::Memory(Limit::Bytes(hard @ 1..)),
+                    ) => hard <= soft,
+                    (Value::Memory(Limit::Share(soft)), Value::Memory(Limit::Share(hard))) => {
+                        hard <= soft
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            if is_wrong {
+                self.problems.push(Problem {
+                    what: format!("{hard} is not above {soft}"),
+                    place: self.get(&hard).map(|settled| settled.origin.to_string()),
+                    hint: Some(format!(
+                        "at {soft} a worker is replaced in peace, at {hard} it is killed: leave room \
+                         between them"
+                    )),
+                });
+            }
         }
     }
 

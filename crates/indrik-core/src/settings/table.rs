@@ -70,6 +70,8 @@ pub enum Kind {
     Duration,
     /// Bytes, or a number with a unit: `64KiB`, `16MiB`, `1GiB`.
     Size,
+    /// Memory of one process: as a size, or a part of what there is: `80%`.
+    Memory,
     /// One of a few words.
     Choice,
     /// A Python class, by its import path or (`gunicorn.conf.py` only) itself.

@@ -17,6 +17,7 @@ use super::servers::{StatsdAddress, SyslogAddress};
 use super::suggest;
 use super::table::{Kind, Setting, Written};
 use super::worker_class;
+use crate::memory::Limit;
 
 /// A checked value of one setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,8 @@ pub enum Value {
     Duration(Duration),
     /// Bytes.
     Size(u64),
+    /// Memory of one process.
+    Memory(Limit),
     /// A log's target.
     Log(LogTarget),
     /// A Python class.
@@ -129,6 +132,7 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
         Kind::Path => Ok(Value::Text(text.to_owned())),
         Kind::Duration => duration(setting, quantity::parse_duration(text), text),
         Kind::Size => size(setting, quantity::parse_size(text), text),
+        Kind::Memory => memory(text),
         // As an empty variable of the environment leaves it behind.
         Kind::Choice | Kind::Syslog if text.is_empty() => Ok(Value::Nothing),
         Kind::Choice => choice(setting, text),
@@ -187,7 +191,7 @@ fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
 }
 
 fn is_number(kind: Kind) -> bool {
-    matches!(kind, Kind::Int | Kind::Mode | Kind::Size | Kind::Duration)
+    matches!(kind, Kind::Int | Kind::Mode | Kind::Size | Kind::Memory | Kind::Duration)
 }
 
 /// Kinds for which Python's `None` means "as if it were not written". Real files set hooks to
@@ -379,6 +383,14 @@ fn size(
     Ok(Value::Size(capped(setting, bytes).unsigned_abs()))
 }
 
+fn memory(text: &str) -> Result<Value, BadValue> {
+    let hint = "write bytes, a number with a unit, or a part of what there is: 200MiB, 80%";
+    match quantity::parse_memory(text) {
+        Ok(limit) => Ok(Value::Memory(limit)),
+        Err(_) => Err(wrong(text, "an amount of memory", hint)),
+    }
+}
+
 fn duration(
     setting: &Setting,
     span: Result<Duration, QuantityError>,
@@ -488,6 +500,7 @@ fn wrong_type(kind: Kind, json: &Json) -> BadValue {
         }
         Kind::Duration => ("a time", "write seconds as a number, or text such as '500ms'"),
         Kind::Size => ("a size", "write bytes as a whole number, or text such as '16MiB'"),
+        Kind::Memory => ("an amount of memory", "write bytes, or text such as '200MiB' or '80%'"),
         Kind::List | Kind::Networks | Kind::Rlimits | Kind::Pairs | Kind::Addresses => {
             ("a list of texts", "write ['…', '…']")
         }
@@ -532,6 +545,7 @@ impl Value {
             Self::Text(text) | Self::Function(text) => Json::from(text.as_str()),
             Self::Duration(span) => Json::from(span.as_secs_f64()),
             Self::Size(bytes) => Json::from(*bytes),
+            Self::Memory(limit) => serializable(limit),
             Self::Log(target) => serializable(target),
             Self::Class(spec) => serializable(spec),
             Self::StatsD(address) => serializable(address),
@@ -563,6 +577,7 @@ impl fmt::Display for Value {
             Self::Text(text) | Self::Function(text) => f.write_str(text),
             Self::Duration(span) => f.write_str(&quantity::write_duration(*span)),
             Self::Size(bytes) => f.write_str(&quantity::write_size(*bytes)),
+            Self::Memory(limit) => f.write_str(&quantity::write_memory(*limit)),
             Self::Log(LogTarget::Stdout | LogTarget::Stderr) => f.write_str("-"),
             Self::Log(LogTarget::File(path)) => path.display().fmt(f),
             Self::Class(spec) => f.write_str(&spec.name),

@@ -11,6 +11,7 @@
 use super::breaker::Breaker;
 use super::limits::FORKS_IN_FLIGHT_MAX;
 use super::reason::{EndReason, StartReason};
+use super::recycle::Recycling;
 use super::restart::Restarts;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
@@ -242,6 +243,7 @@ impl Supervisor {
         self.wanted = policy.workers;
         self.restarts = Restarts::default();
         self.breaker = Breaker::default();
+        self.recycling = Recycling::default();
         self.last_failure.clear();
         let becomes = if settles { "stands by" } else { "drains" };
         self.log(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{EndReason, Exit, FileChange, Signal};
 use crate::ids::{Generation, WorkerId};
+use crate::memory::watch::Excess;
 use crate::settings::Share;
 
 /// The settings the supervisor decides by. They belong to a generation: a reload may change them.
@@ -19,6 +20,14 @@ pub struct Policy {
     pub exit_hook: bool,
     /// How reloads go.
     pub reload: ReloadPolicy,
+    /// How long a worker may serve before it is replaced; zero: for ever.
+    pub max_worker_age: Duration,
+    /// Each worker gets up to so much longer.
+    pub max_worker_age_jitter: Duration,
+    /// Decides how much longer.
+    pub jitter_seed: u64,
+    /// Processors this server may use.
+    pub cpus: u32,
 }
 
 impl Default for Policy {
@@ -29,6 +38,10 @@ impl Default for Policy {
             daemon: false,
             exit_hook: false,
             reload: ReloadPolicy::default(),
+            max_worker_age: Duration::ZERO,
+            max_worker_age_jitter: Duration::ZERO,
+            jitter_seed: 0,
+            cpus: 1,
         }
     }
 }
@@ -288,6 +301,22 @@ pub enum Event {
         worker: WorkerId,
         /// Why; it goes after its successor is ready, and at once if that cannot wait.
         reason: EndReason,
+    },
+    /// The worker uses more memory than a limit.
+    WorkerMemory {
+        /// Which.
+        worker: WorkerId,
+        /// How much, and what follows.
+        excess: Excess,
+    },
+    /// What it cost to start the worker. It is ready now.
+    BootMeasured {
+        /// Which.
+        worker: WorkerId,
+        /// How long it ran.
+        ran: Duration,
+        /// How long it waited for a processor.
+        waited: Duration,
     },
     /// A request in the worker has run longer than `timeout`.
     RequestStuck {

@@ -139,10 +139,12 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
         }
         ExitStatus::Signal(9) => {
             let why = match exit.oom {
-                Some(true) => " It used more memory than there is: the kernel's OOM killer did it",
+                Some(true) => {
+                    " The kernel's OOM killer did it: its control group was out of memory"
+                }
                 // Gunicorn's guess, where the kernel cannot be asked.
                 None => " Perhaps out of memory?",
-                Some(false) => "",
+                Some(false) => " Somebody else did: the kernel's OOM killer did not",
             };
             (Level::Error, format!("Worker (pid:{pid}) was sent SIGKILL!{why}"))
         }

@@ -42,7 +42,7 @@ impl Supervisor {
             EndReason::MemoryHard | EndReason::Timeout | EndReason::Deadlock => {
                 self.stuck(id, reason);
             }
-            other => self.retire(id, other),
+            other => self.recycle(id, other),
         }
     }
 

@@ -88,3 +88,17 @@ pub const LISTEN_TRIES_MAX: u32 = 5;
 
 /// Between two tries to open an address that is taken, as in Gunicorn.
 pub const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What part of the processors' time the starts of successors may take while requests need it, in
+/// hundredths, when workers are recycled by number or age.
+pub const RECYCLING_PERCENT: u32 = 2;
+
+/// What replacing a worker costs besides the start that is measured: pages that are copied, first
+/// requests, the end of the old interpreter. Measured with a small Flask application.
+pub const RECYCLING_COST: Duration = Duration::from_millis(50);
+
+/// Processors are short when a start has waited for one longer than this part of the time it ran.
+pub const RECYCLING_BUSY_FRACTION: u32 = 4;
+
+/// The longest rest between two workers that are recycled by number or age.
+pub const RECYCLING_REST_MAX: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@
 //! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
 //! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
 //! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
-//! end), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is),
+//! end), `recycle` (workers whose time has come), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is),
 //! `listen` (a zygote's way to its first worker), `reload` (zygotes), `candidate` (a new generation
 //! takes over), `settle` (and is on trial), `warmup` (before a worker is ready),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
@@ -27,6 +27,7 @@ mod operator;
 mod pause;
 mod pool;
 mod reason;
+mod recycle;
 mod reload;
 mod restart;
 mod settle;
@@ -49,6 +50,7 @@ pub use health::{Health, HealthState};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
+use recycle::Recycling;
 use reload::Zygote;
 use restart::Restarts;
 use settle::Settling;
@@ -94,6 +96,7 @@ pub struct Supervisor {
     breaker: Breaker,
     /// How the last worker failed that had its place.
     last_failure: String,
+    recycling: Recycling,
     exit_code: i32,
     /// The end has been logged.
     said_farewell: bool,
@@ -135,6 +138,7 @@ impl Supervisor {
             restarts: Restarts::default(),
             breaker: Breaker::default(),
             last_failure: String::new(),
+            recycling: Recycling::default(),
             exit_code: 0,
             said_farewell: false,
             effects: VecDeque::new(),
@@ -169,8 +173,10 @@ impl Supervisor {
             Event::WorkerStopping { worker } => self.worker_stopping(worker),
             Event::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Event::WorkerDrained { worker } => self.worker_drained(worker),
-            Event::WorkerUsedUp { worker } => self.retire(worker, EndReason::MaxRequests),
+            Event::WorkerUsedUp { worker } => self.recycle(worker, EndReason::MaxRequests),
             Event::WorkerShouldGo { worker, reason } => self.worker_should_go(worker, reason),
+            Event::WorkerMemory { worker, excess } => self.memory_exceeded(worker, excess),
+            Event::BootMeasured { worker, ran, waited } => self.boot_measured(worker, ran, waited),
             Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
                 self.stuck(worker, EndReason::Timeout);
             }
@@ -191,6 +197,7 @@ impl Supervisor {
         self.expire_pause();
         self.judge_trial();
         self.expire_settling();
+        self.expire_ages();
         self.reconcile();
         self.announce();
         self.retire_idle_zygotes();
@@ -211,7 +218,8 @@ impl Supervisor {
         let settling = self.settling.as_ref().map(Settling::deadline);
         let phases = self.phase.deadline().into_iter().chain(self.pause.deadline());
         let refills = self.next_refill().into_iter().chain(self.breaker_deadline());
-        workers.chain(zygotes).chain(phases).chain(refills).chain(settling).min()
+        let recycling = self.next_recycling();
+        workers.chain(zygotes).chain(phases).chain(refills).chain(settling).chain(recycling).min()
     }
 
     fn start(&mut self, successor: bool) {

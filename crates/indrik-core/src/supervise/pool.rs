@@ -17,6 +17,7 @@ impl Supervisor {
     pub(super) fn reconcile(&mut self) {
         match self.phase {
             Phase::Starting | Phase::Serving => {
+                self.take_turns();
                 self.fill_current();
                 self.fill_candidate();
                 self.drain_surplus();

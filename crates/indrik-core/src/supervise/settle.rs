@@ -6,6 +6,7 @@
 use super::breaker::Breaker;
 use super::limits::{SETTLE_ANSWERS_MIN, SETTLE_LOOK};
 use super::reason::EndReason;
+use super::recycle::Recycling;
 use super::restart::Restarts;
 use super::worker::State;
 use super::{Effect, Level, Now, Policy, ReloadFailure, Supervisor};
@@ -112,6 +113,7 @@ impl Supervisor {
         self.wanted = settling.wanted;
         self.restarts = Restarts::default();
         self.breaker = Breaker::default();
+        self.recycling = Recycling::default();
         self.last_failure.clear();
         self.log(
             Level::Error,

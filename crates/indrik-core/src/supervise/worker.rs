@@ -3,6 +3,7 @@
 use super::effect::Fields;
 use super::limits::{ABORT_GRACE, DUMP_GRACE, FORK_MAX, KILL_MAX};
 use super::reason::{EndReason, Exit, StartReason};
+use super::recycle::Wish;
 use super::{ExitStatus, Now};
 use crate::ids::{Generation, WorkerId};
 
@@ -49,6 +50,8 @@ pub(super) struct Worker {
     pub(super) start: StartReason,
     /// Why it ends, once that is decided.
     pub(super) end: Option<EndReason>,
+    /// It is to be recycled, or is.
+    pub(super) wish: Option<Wish>,
     /// The front knows it and must be told of its end.
     pub(super) in_front: bool,
     /// Why it ends has been logged.
@@ -73,6 +76,7 @@ impl Worker {
             born: now,
             start,
             end: None,
+            wish: None,
             in_front: false,
             explained: false,
             state: State::Forking { until: now + FORK_MAX },

@@ -44,6 +44,7 @@ fn reloads_and_recycling_never_take_a_worker_away_before_its_successor_is_ready(
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults::busy();
+        world.os.max_worker_age = world.os.random.milliseconds(0, 90_000);
         world.promise_full = true;
         for _ in 0..6 {
             let wait = world.os.random.milliseconds(1, 20_000);
@@ -97,6 +98,26 @@ fn a_rolling_or_settling_reload_never_has_fewer_workers_than_promised() {
         }
         world.run(seconds(600));
         world.assert_full();
+        world.promise_full = false;
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
+fn workers_that_get_old_together_are_all_replaced_without_a_moment_of_fewer() {
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.max_worker_age = seconds(20);
+        world.start_and_wait_until_full();
+        let before: Vec<_> = world.os.processes.keys().copied().collect();
+        world.os.faults = Faults::busy();
+        world.promise_full = true;
+        world.run(seconds(1_500));
+        assert!(
+            before.iter().all(|id| !world.os.processes.contains_key(id)),
+            "seed {seed}: {:?}",
+            world.machine
+        );
         world.promise_full = false;
         world.end(Signal::Term, 0);
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::memory::watch::{Excess, Measure, Step};
 use indrik_core::settings::Share;
 use indrik_core::supervise::{
     Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
@@ -30,6 +31,7 @@ pub(crate) struct Faults {
     pub(crate) worker_stuck: u32,
     pub(crate) worker_used_up: u32,
     pub(crate) worker_should_go: u32,
+    pub(crate) worker_grows: u32,
     pub(crate) worker_stops_itself: u32,
     pub(crate) drain_never: u32,
     pub(crate) shutdown_ignored: u32,
@@ -63,6 +65,7 @@ impl Faults {
             worker_stuck: 0,
             worker_used_up: 0,
             worker_should_go: 0,
+            worker_grows: 0,
             worker_stops_itself: 0,
             drain_never: 0,
             shutdown_ignored: 0,
@@ -108,6 +111,7 @@ impl Faults {
             worker_stuck: 25,
             worker_used_up: 30,
             worker_should_go: 20,
+            worker_grows: 30,
             worker_stops_itself: 15,
             drain_never: 25,
             shutdown_ignored: 30,
@@ -174,6 +178,8 @@ pub(crate) struct Os {
     /// A new server beside this one.
     pub(crate) successor: Option<u32>,
     pub(crate) daemon: bool,
+    /// How long workers may serve.
+    pub(crate) max_worker_age: Duration,
     /// What the service manager was told last.
     pub(crate) told: Option<Notice>,
     coming: BTreeMap<(Duration, u64), Coming>,
@@ -201,6 +207,7 @@ impl Os {
             paused: false,
             successor: None,
             daemon: seed.is_multiple_of(2),
+            max_worker_age: Duration::ZERO,
             told: None,
             coming: BTreeMap::new(),
             counter: 0,
@@ -456,6 +463,9 @@ impl Os {
             graceful_timeout: Duration::from_secs(30),
             daemon: self.daemon,
             reload: self.reload,
+            max_worker_age: self.max_worker_age,
+            max_worker_age_jitter: self.max_worker_age / 2,
+            jitter_seed: 3,
             ..Policy::default()
         };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
@@ -503,6 +513,10 @@ impl Os {
             let status = status[self.random.below(3)];
             self.after(now, 1, most, Coming::WorkerEnds(worker, status));
         } else {
+            let (ran, waited) =
+                (self.random.milliseconds(1, 2_000), self.random.milliseconds(0, 1_000));
+            let measured = Event::BootMeasured { worker, ran, waited };
+            self.after(now, 0, most, Coming::Worker(worker, measured));
             self.after(now, 1, most, Coming::Worker(worker, Event::WorkerReady { worker }));
         }
     }
@@ -575,7 +589,14 @@ impl Os {
         }
         let reasons = [EndReason::Age, EndReason::Memory, EndReason::Refork];
         let reason = reasons[self.random.below(reasons.len())];
+        let steps = [Step::Misfit, Step::Turn, Step::Now, Step::Force];
+        let step = steps[self.random.below(steps.len())];
+        let excess = Excess { step, measure: Measure::Rss, used: 2, limit: 1 };
         let fates = [
+            (
+                self.faults.worker_grows,
+                Coming::Worker(worker, Event::WorkerMemory { worker, excess }),
+            ),
             (
                 self.faults.worker_should_go,
                 Coming::Worker(worker, Event::WorkerShouldGo { worker, reason }),

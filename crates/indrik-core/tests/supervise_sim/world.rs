@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
-use indrik_core::supervise::{Effect, Event, FileChange, Level, Signal, Supervisor};
+use indrik_core::supervise::{Effect, EndReason, Event, FileChange, Level, Signal, Supervisor};
 
 use crate::os::{Faults, Os};
 
@@ -260,6 +260,20 @@ impl World {
         assert!(
             !health.ready || self.os.serving() > 0,
             "seed {}: it calls itself ready, and nobody serves: {:?}",
+            self.seed,
+            self.machine
+        );
+        // An operator may want several replaced at once; what workers reach by themselves waits.
+        let recycled = self.machine.views().filter(|view| {
+            let by_itself = matches!(
+                view.end,
+                Some(EndReason::MaxRequests | EndReason::Age | EndReason::Memory)
+            );
+            view.state == "retiring" && view.generation == census.generation && by_itself
+        });
+        assert!(
+            recycled.count() <= 1,
+            "seed {}: two are recycled at a time: {:?}",
             self.seed,
             self.machine
         );

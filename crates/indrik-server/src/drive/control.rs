@@ -247,6 +247,7 @@ impl Drive {
                 "started_for": view.start.word(),
                 "ends_for": view.end.map(EndReason::word),
                 "uptime_s": hundredths(self.started.elapsed().saturating_sub(view.born)),
+                "rss_bytes": self.shown_rss(view.pid),
                 "requests": load.map_or(0, |load| load.served),
                 "in_flight": load.map_or(0, |load| load.in_flight),
             })
@@ -272,6 +273,7 @@ impl Drive {
             "serving": census.serving,
             "health": self.shown_health(),
             "last_reload": self.machine.last_reload().map(shown),
+            "memory": super::memory::shown(),
             "starts": self.machine.accounts().starts_by_word(),
             "ends": self.machine.accounts().ends_by_word(),
         });

@@ -59,7 +59,8 @@ impl Drive {
         let heartbeats = self.watches_heartbeats().then_some(self.heartbeats_due);
         let machine = self.machine.poll_timeout().map(|at| self.started + at);
         let control = self.control.server.deadline();
-        let moments = [heartbeats, machine, control, self.watchdog_due, self.backlog_due()];
+        let mut moments = vec![heartbeats, machine, control, self.watchdog_due];
+        moments.extend([self.backlog_due(), self.memory_due()]);
         let next = moments.into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::memory::watch::Limits;
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::{Event, Failure, FileChange, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
@@ -93,6 +94,7 @@ impl Drive {
                 worker.child = Some(child);
                 let generation = worker.generation;
                 self.confine(generation, pid);
+                self.memory.note_group(id, pid, self.started.elapsed());
                 self.feed(Event::Forked { worker: id, pid });
             }
             (end, _) => {
@@ -115,9 +117,13 @@ impl Drive {
         self.link_to_front(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.beat_seen = Instant::now();
+        let config = self.configs.get(&worker.generation);
+        let limits = config.map_or_else(Limits::default, |config| Self::memory_limits(config));
         if let Some(front) = &self.front {
             front.open_worker(id);
         }
+        self.watch_worker(id, limits);
+        let Some(worker) = self.workers.get(&id) else { return };
         if !self.greeted {
             self.greeted = true;
             let (interface, class, capacity, generation) =
@@ -136,8 +142,17 @@ impl Drive {
             (worker.channel.take(), &self.front, self.configs.get(&generation))
         {
             let requests_max = requests_max(config);
-            let worker =
-                NewWorker { pid, channel, fds, interface, capacity, requests_max, generation };
+            let tells_served = Self::memory_limits(config).is_set();
+            let worker = NewWorker {
+                pid,
+                channel,
+                fds,
+                interface,
+                capacity,
+                requests_max,
+                generation,
+                tells_served,
+            };
             if let Err(error) = front.add_worker(id, worker) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
@@ -188,6 +203,7 @@ impl Drive {
                     worker.capacity = capacity;
                 }
                 self.compare_interfaces(id);
+                self.measure_boot(id);
                 self.feed(Event::WorkerReady { worker: id });
             }
             WorkerNote::BootFailed(failure) => {

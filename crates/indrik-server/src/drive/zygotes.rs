@@ -1,5 +1,6 @@
 //! The zygotes' processes and messages.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
@@ -98,6 +99,11 @@ impl Drive {
                     daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
                     reload: super::reload::policy(config),
+                    max_worker_age: config.max_worker_age,
+                    max_worker_age_jitter: config.max_worker_age_jitter,
+                    // The standard library seeds its hash maps from the system's randomness.
+                    jitter_seed: RandomState::new().build_hasher().finish(),
+                    cpus: u32::try_from(indrik_sys::cpus::available()).unwrap_or(u32::MAX),
                 };
                 self.feed(Event::ZygoteReady { generation, policy });
             }

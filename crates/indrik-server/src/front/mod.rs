@@ -76,6 +76,13 @@ pub enum FrontEvent {
     WorkerDrained(WorkerId),
     /// A worker has served as many requests as it may.
     WorkerUsedUp(WorkerId),
+    /// A worker has served some more requests: it may have grown. See [`NewWorker::tells_served`].
+    WorkerServed {
+        /// Which.
+        worker: WorkerId,
+        /// How many since it was added.
+        served: u64,
+    },
     /// A request of this worker ran longer than `timeout`; it has been answered 504.
     RequestStuck(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.

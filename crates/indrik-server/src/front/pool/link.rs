@@ -12,6 +12,11 @@ use super::super::Interface;
 use super::super::exchange::{Event, Exchange, Place};
 use super::{Load, NewWorker, send_file};
 
+/// After so many requests a worker may have grown so much that its memory is looked at.
+const SERVED_NEWS_MIN: u64 = 16;
+/// Not more often than this: each time wakes the supervisor.
+const SERVED_NEWS_PAUSE_US: Micros = 20_000;
+
 pub(super) struct Link {
     pub(super) id: WorkerId,
     pid: u32,
@@ -30,6 +35,8 @@ pub(super) struct Link {
     pub(super) generation: Generation,
     /// Its answers are counted.
     pub(super) on_trial: bool,
+    /// What of that was not told, and when the rest was, if it is to be told.
+    untold: Option<(u64, Micros)>,
     pub(super) draining: bool,
     pub(super) drained: bool,
     pub(super) drain_waker: Option<Waker>,
@@ -71,6 +78,7 @@ impl Link {
             served: 0,
             generation: worker.generation,
             on_trial,
+            untold: worker.tells_served.then_some((0, 0)),
             draining: false,
             drained: false,
             drain_waker: None,
@@ -294,6 +302,17 @@ impl Link {
             self.requests_left = None;
         }
         used_up
+    }
+
+    /// How many requests it has served, if that is wanted and news.
+    pub(super) fn news_of_served(&mut self, finished: u64, now: Micros) -> Option<u64> {
+        let (untold, told_at) = self.untold.as_mut()?;
+        *untold += finished;
+        if *untold < SERVED_NEWS_MIN || now.saturating_sub(*told_at) < SERVED_NEWS_PAUSE_US {
+            return None;
+        }
+        (*untold, *told_at) = (0, now);
+        Some(self.served)
     }
 
     /// The worker has ended: every exchange it had not started is told; answered are those that it

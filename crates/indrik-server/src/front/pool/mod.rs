@@ -53,6 +53,8 @@ pub struct NewWorker {
     pub requests_max: u64,
     /// Whose code it runs.
     pub generation: Generation,
+    /// Whether [`FrontEvent::WorkerServed`] is wanted.
+    pub tells_served: bool,
 }
 
 /// All workers.
@@ -426,7 +428,7 @@ impl Pool {
         }
         if batch.finished != 0 {
             dispatch.finished(id, batch.finished, now);
-            self.count_requests(&mut inner, id, batch.finished);
+            self.count_requests(&mut inner, id, batch.finished, now);
             self.place_waiting(&mut inner, now);
             self.check_drained(&mut inner, id);
         }
@@ -611,10 +613,13 @@ impl Pool {
         }
     }
 
-    fn count_requests(&self, inner: &mut Inner, id: WorkerId, finished: usize) {
+    fn count_requests(&self, inner: &mut Inner, id: WorkerId, finished: usize, now: Micros) {
         let Some(link) = inner.links.get_mut(&id) else { return };
         if link.count_requests(finished as u64) {
             (self.sink)(FrontEvent::WorkerUsedUp(id));
+        }
+        if let Some(served) = link.news_of_served(finished as u64, now) {
+            (self.sink)(FrontEvent::WorkerServed { worker: id, served });
         }
     }
 

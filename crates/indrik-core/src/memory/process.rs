@@ -1,0 +1,85 @@
+//! What `/proc` says of one process, and of the machine.
+
+use std::time::Duration;
+
+/// The resident memory in `/proc/<pid>/statm`, in bytes: private pages, shared ones and those of files.
+#[must_use]
+pub fn rss(statm: &str, page_bytes: u64) -> Option<u64> {
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    pages.checked_mul(page_bytes)
+}
+
+/// The proportional share in `/proc/<pid>/smaps_rollup`, in bytes: a page that three processes share
+/// counts as a third.
+#[must_use]
+pub fn pss(smaps_rollup: &str) -> Option<u64> {
+    kib(smaps_rollup, "Pss:")
+}
+
+/// The machine's memory, from `/proc/meminfo`, in bytes.
+#[must_use]
+pub fn total(meminfo: &str) -> Option<u64> {
+    kib(meminfo, "MemTotal:")
+}
+
+/// How many processes the kernel has killed for want of memory since the machine started, from
+/// `/proc/vmstat`, in whatever group they were.
+#[must_use]
+pub fn oom_kills(vmstat: &str) -> Option<u64> {
+    keyed(vmstat, "oom_kill")
+}
+
+/// How long a thread has run, and how long it has waited for a processor, from
+/// `/proc/<pid>/schedstat`.
+#[must_use]
+pub fn run_and_waited(schedstat: &str) -> Option<(Duration, Duration)> {
+    let mut numbers = schedstat.split_ascii_whitespace().map(str::parse);
+    let (run, waited) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some((Duration::from_nanos(run), Duration::from_nanos(waited)))
+}
+
+/// The number after a key, in a file of lines `key number`.
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The number after a key, in a file of lines `Key:   number kB`.
+fn kib(text: &str, key: &str) -> Option<u64> {
+    let number = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let number: u64 = number.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_number_of_statm_is_resident() {
+        assert_eq!(rss("4181 1003 742 1 0 319 0\n", 4096), Some(1003 * 4096));
+        assert_eq!(rss("4181", 4096), None);
+        assert_eq!(rss("", 4096), None);
+    }
+
+    #[test]
+    fn pss_is_not_taken_for_one_of_its_parts() {
+        let text = "55e0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:    1884 kB\n\
+                    Pss:             601 kB\nPss_Dirty:       96 kB\nPss_Anon:        96 kB\n";
+        assert_eq!(pss(text), Some(601 * 1024));
+        assert_eq!(pss("Pss_Dirty: 96 kB\n"), None);
+    }
+
+    #[test]
+    fn the_machine_says_how_much_it_has_and_how_often_it_killed() {
+        assert_eq!(total("MemTotal:       24689164 kB\nMemFree: 1 kB\n"), Some(24_689_164 * 1024));
+        assert_eq!(oom_kills("oom_killer_x 3\nnr_free 7\noom_kill 12\n"), Some(12));
+        assert_eq!(oom_kills("nr_free 7\n"), None);
+    }
+
+    #[test]
+    fn a_thread_s_time_is_told_apart_from_its_waiting() {
+        let expected = (Duration::from_nanos(95_362), Duration::from_nanos(55_913));
+        assert_eq!(run_and_waited("95362 55913 2\n"), Some(expected));
+        assert_eq!(run_and_waited("95362\n"), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! The workers' memory: reading it when it is time, and asking the kernel whom it killed.
+//!
+//! Where no limit is set, nothing is read while the server serves; only the counter of the OOM killer
+//! is looked at, when a worker starts and when one is killed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indrik_core::ids::WorkerId;
+use indrik_core::memory::cgroup::{self, File, Group, Pressure};
+use indrik_core::memory::oom::Kills;
+use indrik_core::memory::process;
+use indrik_core::memory::watch::{Limits, Watch};
+use indrik_core::settings::Config;
+use indrik_core::supervise::{Event, ExitStatus};
+use indrik_sys::memory;
+use indrik_sys::process::Child;
+use serde_json::{Value as Json, json};
+
+use super::Drive;
+
+/// SIGKILL.
+const KILL: i32 = 9;
+
+/// What is watched.
+pub(super) struct Memory {
+    page_bytes: u64,
+    /// Workers with a limit, from the moment they serve.
+    watches: BTreeMap<WorkerId, Watch>,
+    /// Each worker's file with the kernel's counter.
+    events: BTreeMap<WorkerId, PathBuf>,
+    kills: BTreeMap<PathBuf, Kills>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            page_bytes: memory::page_bytes(),
+            watches: BTreeMap::new(),
+            events: BTreeMap::new(),
+            kills: BTreeMap::new(),
+        }
+    }
+}
+
+impl Memory {
+    /// Notes in which group a worker is, and how its counter stands.
+    pub(super) fn note_group(&mut self, id: WorkerId, pid: u32, now: Duration) {
+        let Some(path) = group_of(pid).and_then(|group| group.file(File::Events)) else { return };
+        let Some(count) = memory::file(&path).as_deref().and_then(Group::oom_kills) else { return };
+        self.kills.entry(path.clone()).or_insert_with(|| Kills::new(count)).look(count, now);
+        self.events.insert(id, path);
+    }
+
+    /// Whether the kernel killed the worker for want of memory; `None` if that cannot be known.
+    fn was_killed(&mut self, id: WorkerId, now: Duration) -> Option<bool> {
+        let path = self.events.get(&id)?;
+        let count = memory::file(path).as_deref().and_then(Group::oom_kills)?;
+        Some(self.kills.get_mut(path)?.did_it(count, now))
+    }
+
+    /// Forgets a worker that has ended.
+    pub(super) fn forget(&mut self, id: WorkerId) {
+        self.watches.remove(&id);
+        if let Some(path) = self.events.remove(&id)
+            && !self.events.values().any(|other| *other == path)
+        {
+            // Its own group goes with it; that of others is noted again with the next worker.
+            self.kills.remove(&path);
+        }
+    }
+
+    fn rss(&self, pid: u32) -> Option<u64> {
+        process::rss(&memory::statm(pid)?, self.page_bytes)
+    }
+}
+
+impl Drive {
+    /// The limits of a worker of this configuration.
+    pub(super) fn memory_limits(config: &Config) -> Limits {
+        // What the limits are parts of is read only for those that are.
+        if config.memory_limits(Some(0)) == config.memory_limits(None) {
+            return config.memory_limits(None);
+        }
+        config.memory_limits(usable())
+    }
+
+    /// Begins to watch a worker that serves from now on, if it has limits.
+    pub(super) fn watch_worker(&mut self, id: WorkerId, limits: Limits) {
+        if limits.is_set() {
+            self.memory.watches.insert(id, Watch::new(limits, self.started.elapsed()));
+            self.watch_memory();
+        }
+    }
+
+    /// The front says how many requests a worker has served.
+    pub(super) fn worker_served(&mut self, id: WorkerId, served: u64) {
+        if let Some(watch) = self.memory.watches.get_mut(&id) {
+            watch.has_served(served);
+        }
+    }
+
+    /// When [`Self::watch_memory`] is due.
+    pub(super) fn memory_due(&self) -> Option<Instant> {
+        let due = self.memory.watches.values().map(Watch::due).min()?;
+        Some(self.started + due)
+    }
+
+    /// Looks at the memory of workers for which it is time.
+    pub(super) fn watch_memory(&mut self) {
+        if self.memory.watches.is_empty() {
+            return;
+        }
+        let now = self.started.elapsed();
+        let due = self.memory.watches.iter().filter(|(_, watch)| watch.due() <= now);
+        let due: Vec<WorkerId> = due.map(|(id, _)| *id).collect();
+        for id in due {
+            self.measure(id, now);
+        }
+    }
+
+    fn measure(&mut self, id: WorkerId, now: Duration) {
+        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
+        let pid = child.map(Child::pid);
+        let rss = pid.and_then(|pid| self.memory.rss(pid));
+        let (Some(pid), Some(rss)) = (pid, rss) else {
+            // It has ended, or /proc is not there.
+            self.memory.watches.remove(&id);
+            return;
+        };
+        let Some(watch) = self.memory.watches.get_mut(&id) else { return };
+        if watch.saw_rss(rss, now)
+            && let Some(pss) = memory::smaps_rollup(pid).as_deref().and_then(process::pss)
+        {
+            watch.saw_pss(pss, now);
+        }
+        if let Some(excess) = watch.excess() {
+            self.feed(Event::WorkerMemory { worker: id, excess });
+        }
+    }
+
+    /// Tells the supervisor what it cost to start a worker, if it recycles by what workers have done.
+    pub(super) fn measure_boot(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(config) = self.configs.get(&worker.generation) else { return };
+        if config.max_requests == 0 && config.max_worker_age.is_zero() {
+            return;
+        }
+        let stat = worker.child.as_ref().and_then(|child| memory::schedstat(child.pid()));
+        if let Some((ran, waited)) = stat.as_deref().and_then(process::run_and_waited) {
+            self.feed(Event::BootMeasured { worker: id, ran, waited });
+        }
+    }
+
+    /// Whether the kernel killed a worker that has ended so; `None` if it cannot be asked.
+    pub(super) fn was_oom(&mut self, id: WorkerId, status: ExitStatus) -> Option<bool> {
+        let now = self.started.elapsed();
+        (status == ExitStatus::Signal(KILL)).then(|| self.memory.was_killed(id, now)).flatten()
+    }
+
+    /// A process's resident memory, for showing.
+    pub(super) fn shown_rss(&self, pid: Option<u32>) -> Option<u64> {
+        self.memory.rss(pid?)
+    }
+}
+
+/// The memory this server may use: the least of its groups' limits, or the machine's.
+fn usable() -> Option<u64> {
+    let machine = memory::machine().as_deref().and_then(process::total);
+    let group = group_of(std::process::id());
+    let limits = group.iter().flat_map(Group::limits);
+    let limits = limits.filter_map(|path| cgroup::bytes(&memory::file(&path)?));
+    limits.chain(machine).min()
+}
+
+/// What the server's control group says of memory, for showing; what it does not say is null.
+pub(super) fn shown() -> Json {
+    let group = group_of(std::process::id());
+    let read = |file| group.as_ref()?.file(file).and_then(|path| memory::file(&path));
+    let pressure = read(File::Pressure).as_deref().and_then(Pressure::read);
+    json!({
+        "usable_bytes": usable(),
+        "group_used_bytes": read(File::Current).as_deref().and_then(cgroup::bytes),
+        "group_oom_kills": read(File::Events).as_deref().and_then(Group::oom_kills),
+        "pressure_some_percent": pressure.map(|pressure| pressure.some),
+        "pressure_full_percent": pressure.map(|pressure| pressure.full),
+    })
+}
+
+fn group_of(pid: u32) -> Option<Group> {
+    Group::find(&memory::control_groups(pid)?, &memory::mounts()?)
+}
