@@ -58,6 +58,8 @@ pub(super) struct Slot {
 pub(super) enum Push {
     Done,
     Full,
+    /// It was made ready for the other interface: a reload came between.
+    Foreign,
 }
 
 impl Link {
@@ -116,6 +118,11 @@ impl Link {
         arrived: Micros,
         now: Micros,
     ) -> Push {
+        let flags = exchange.outgoing.flags;
+        let needs_asgi = flags.has(Flags::BODY_STREAM) || flags.has(Flags::WEBSOCKET);
+        if needs_asgi && self.interface == Interface::Wsgi {
+            return Push::Foreign;
+        }
         let Some(slot) = self.free.pop() else { return Push::Full };
         let entry = &mut self.slots[usize::from(slot)];
         let generation = entry.generation.wrapping_add(1);

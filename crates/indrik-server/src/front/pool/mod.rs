@@ -201,6 +201,7 @@ impl Pool {
                             inner.dispatch.wait_again(RequestId(number), now);
                             inner.wait(number, exchange, now);
                         }
+                        Push::Foreign => inner.turn_away(id, exchange),
                     }
                     Submitted::Accepted
                 }
@@ -597,6 +598,7 @@ impl Pool {
                     inner.wait(number, &exchange, exchange.arrived());
                     break;
                 }
+                Push::Foreign => inner.turn_away(id, &exchange),
             }
         }
     }
@@ -654,6 +656,13 @@ impl Inner {
             }
         }
         self.spin.missed();
+    }
+
+    /// A request that the worker it was placed at cannot take: `503`.
+    fn turn_away(&mut self, id: WorkerId, exchange: &Exchange) {
+        self.dispatch.reclaimed(id);
+        exchange.set_nowhere();
+        self.wakers.extend(exchange.put(Event::QueueTimeout));
     }
 
     fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
