@@ -12,6 +12,7 @@ SUITES_ARGS ?=
 CHAOS ?= bounded
 CHAOS_ARGS ?=
 SEED ?=
+SEEDS ?=
 PYTHONS ?= python3.10 python3.12 python3.13
 
 VENV := $(CURDIR)/.venv
@@ -38,7 +39,7 @@ help:
 	@echo 'make check    format, lints, types, tidy'
 	@echo 'make format   let the formatters mend what they can'
 	@echo 'make chaos    faults under load, about five minutes (CHAOS=full: the whole bars, most of an hour)'
-	@echo 'make simulate [SEED=n]   the simulations, or one seed of them again'
+	@echo 'make simulate [SEED=n] [SEEDS=n]   the simulations: all, one seed again, or so many'
 	@echo 'make bench    measure against the peers; results in bench/results'
 
 # --- the virtual environment; each stamp says what is installed -----------------------------------
@@ -183,4 +184,4 @@ chaos: $(VENV)/.built $(VENV)/.examples
 
 # The simulations of supervisor and dispatcher. A seed that failed is named in the failure; it replays exactly.
 simulate: $(VENV)/.created
-	$(if $(SEED),INDRIK_SIM_SEED=$(SEED)) cargo test --package indrik-core --profile $(PROFILE) --locked --test '*_sim'
+	INDRIK_SIM_SEED='$(SEED)' INDRIK_SIM_SEEDS='$(SEEDS)' cargo test --package indrik-core --profile $(PROFILE) --locked --test '*_sim'

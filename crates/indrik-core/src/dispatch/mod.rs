@@ -14,12 +14,14 @@
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
 
 mod queue;
+mod replay;
 mod worker;
 
 use std::collections::BTreeMap;
 
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
+pub use replay::{Fate, REPLAYS_MAX, Replay};
 use worker::Worker;
 
 use crate::ids::WorkerId;
@@ -142,14 +144,14 @@ impl Dispatch {
         if self.queue.len() >= self.limits.queue_requests_max {
             return Placement::Refused;
         }
-        self.queue.push(Waiting { request, deadline: self.deadline(now) });
+        self.queue.push(Waiting { request, arrived: now, deadline: self.deadline(now) });
         Placement::Queued
     }
 
-    /// A request that was reclaimed, or lost its worker, waits again: first in line, with the
-    /// deadline that follows from its own arrival. Never refused: it was admitted before.
+    /// A request that was reclaimed, or lost its worker, waits again: before all that arrived after
+    /// it, with the deadline that follows from its own arrival. Never refused: it was admitted before.
     pub fn wait_again(&mut self, request: RequestId, arrived: Micros) {
-        self.queue.push_first(Waiting { request, deadline: self.deadline(arrived) });
+        self.queue.push_again(Waiting { request, arrived, deadline: self.deadline(arrived) });
     }
 
     /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker

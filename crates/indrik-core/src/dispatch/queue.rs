@@ -11,6 +11,7 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) request: RequestId,
+    pub(super) arrived: Micros,
     pub(super) deadline: Micros,
 }
 
@@ -30,8 +31,11 @@ impl Queue {
         self.0.push_back(waiting);
     }
 
-    pub(super) fn push_first(&mut self, waiting: Waiting) {
-        self.0.push_front(waiting);
+    /// Puts a request back to where it belongs: those that lost their worker together come back in
+    /// any order, and the first in line must be the first to be due.
+    pub(super) fn push_again(&mut self, waiting: Waiting) {
+        let place = self.0.partition_point(|other| other.arrived < waiting.arrived);
+        self.0.insert(place, waiting);
     }
 
     pub(super) fn pop(&mut self) -> Option<RequestId> {

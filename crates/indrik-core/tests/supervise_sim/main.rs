@@ -1,11 +1,15 @@
 //! Seeded simulation of the supervisor: a fake operating system and a fake clock answer its effects
 //! with crashes, delays, silence and storms of signals, and the invariants are checked after every
-//! step. A failing seed is named in the message and replays exactly.
+//! step. A failing seed is named in the message and replays exactly: `make simulate SEED=n`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod os;
+#[path = "../support/random.rs"]
 mod random;
+#[path = "../support/seeds.rs"]
+mod seeds;
+mod time;
 mod world;
 
 use std::time::Duration;
@@ -13,9 +17,8 @@ use std::time::Duration;
 use indrik_core::supervise::{FailureKind, HealthState, Notice, Signal};
 
 use os::Faults;
+use seeds::seeds;
 use world::World;
-
-const SEEDS: u64 = 400;
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -23,7 +26,7 @@ fn seconds(count: u64) -> Duration {
 
 #[test]
 fn whatever_breaks_the_server_recovers_when_it_stops_breaking_and_ends_when_told() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults::wild();
@@ -40,7 +43,7 @@ fn whatever_breaks_the_server_recovers_when_it_stops_breaking_and_ends_when_told
 
 #[test]
 fn reloads_and_recycling_never_take_a_worker_away_before_its_successor_is_ready() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults::busy();
@@ -60,7 +63,7 @@ fn reloads_and_recycling_never_take_a_worker_away_before_its_successor_is_ready(
 
 #[test]
 fn whatever_way_generations_take_over_the_server_recovers_and_every_reload_has_an_end() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults::wild();
@@ -85,7 +88,7 @@ fn whatever_way_generations_take_over_the_server_recovers_and_every_reload_has_a
 
 #[test]
 fn a_rolling_or_settling_reload_never_has_fewer_workers_than_promised() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults { answers_bad: 10, warm_up_fails: 10, ..Faults::busy() };
@@ -105,7 +108,7 @@ fn a_rolling_or_settling_reload_never_has_fewer_workers_than_promised() {
 
 #[test]
 fn workers_that_get_old_together_are_all_replaced_without_a_moment_of_fewer() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.max_worker_age = seconds(20);
         world.start_and_wait_until_full();
@@ -125,7 +128,7 @@ fn workers_that_get_old_together_are_all_replaced_without_a_moment_of_fewer() {
 
 #[test]
 fn a_server_that_is_told_to_end_while_everything_breaks_ends_in_bounded_time() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults = Faults::wild();
@@ -138,7 +141,7 @@ fn a_server_that_is_told_to_end_while_everything_breaks_ends_in_bounded_time() {
 
 #[test]
 fn a_start_that_fails_ends_with_the_code_of_its_reason() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         for (kind, code) in [
             (FailureKind::Config, 1),
             (FailureKind::Bind, 1),
@@ -158,7 +161,7 @@ fn a_start_that_fails_ends_with_the_code_of_its_reason() {
 
 #[test]
 fn workers_that_always_die_at_the_start_end_the_server_instead_of_looping() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.faults.boot_crash = 100;
         world.start();
@@ -169,7 +172,7 @@ fn workers_that_always_die_at_the_start_end_the_server_instead_of_looping() {
 
 #[test]
 fn all_workers_killed_at_once_are_all_replaced_at_once() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         let before = world.machine.census();
@@ -183,7 +186,7 @@ fn all_workers_killed_at_once_are_all_replaced_at_once() {
 
 #[test]
 fn code_that_stops_loading_never_stops_the_server_that_has_it_loaded() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         let generation = world.machine.census().generation;
@@ -259,7 +262,7 @@ fn ttin_and_ttou_change_the_number_of_workers_down_to_one() {
 
 #[test]
 fn a_paused_daemon_takes_no_connections_and_serves_again_when_it_is_told_to() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         for back in [Signal::Ttin, Signal::Hup] {
             let mut world = World::new(seed, Faults::calm());
             world.os.daemon = true;
@@ -295,7 +298,7 @@ fn winch_means_nothing_to_a_server_in_the_foreground() {
 
 #[test]
 fn a_successor_that_fails_leaves_the_old_server_as_it_was() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.daemon = true;
         world.os.faults.successor_fails = 30;
@@ -321,7 +324,7 @@ fn a_successor_that_fails_leaves_the_old_server_as_it_was() {
 
 #[test]
 fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut old = World::new(seed, Faults::calm());
         old.start_and_wait_until_full();
         old.signal(Signal::Usr2);
@@ -347,7 +350,7 @@ fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
 
 #[test]
 fn an_address_that_stays_taken_ends_the_start_after_five_tries() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.faults.address_taken = 100;
         world.start();
@@ -366,7 +369,7 @@ fn an_address_that_stays_taken_ends_the_start_after_five_tries() {
 
 #[test]
 fn a_clock_that_jumps_neither_loses_workers_nor_hangs() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         for _ in 0..10 {
@@ -383,7 +386,7 @@ fn a_clock_that_jumps_neither_loses_workers_nor_hangs() {
 
 #[test]
 fn workers_that_keep_failing_leave_the_others_in_peace_and_come_back_when_the_cause_is_gone() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.workers += 1;
         world.start_and_wait_until_full();

@@ -246,6 +246,7 @@ impl World {
             self.seed,
             self.machine
         );
+        self.check_that_every_wait_ends(census.ready);
         if self.promise_full {
             assert!(
                 self.os.serving() >= census.wanted.min(self.os.workers),
@@ -263,6 +264,15 @@ impl World {
             self.seed,
             self.machine
         );
+        self.check_recycling_and_accounts();
+        if self.exit.is_some() {
+            assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
+            assert!(self.may_end, "seed {}: it ended without being told", self.seed);
+        }
+    }
+
+    fn check_recycling_and_accounts(&self) {
+        let census = self.machine.census();
         // An operator may want several replaced at once; what workers reach by themselves waits.
         let recycled = self.machine.views().filter(|view| {
             let by_itself = matches!(
@@ -286,9 +296,21 @@ impl World {
             "seed {}: the accounts do not add up: {accounts:?}",
             self.seed
         );
-        if self.exit.is_some() {
-            assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
-            assert!(self.may_end, "seed {}: it ended without being told", self.seed);
-        }
+    }
+
+    /// Unless everything is as wanted, there is a moment at which the machine acts by itself,
+    /// whatever the world does or does not do.
+    fn check_that_every_wait_ends(&self, ready: u32) {
+        let census = self.machine.census();
+        let is_moving = |state: &str| !matches!(state, "ready" | "waiting");
+        let moves = census.reloading
+            || (census.serving && !census.paused && ready != census.wanted)
+            || self.machine.views().any(|view| is_moving(view.state));
+        assert!(
+            !moves || self.exit.is_some() || self.machine.poll_timeout().is_some(),
+            "seed {}: it waits for something without a limit: {:?}",
+            self.seed,
+            self.machine
+        );
     }
 }

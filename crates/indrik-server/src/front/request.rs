@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use indrik_core::dispatch::Micros;
+use indrik_core::dispatch::{Fate, Micros, Replay};
 use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
 use parking_lot::Mutex;
 
@@ -30,9 +30,6 @@ use super::sweep::Watch;
 use super::upload::{self, Upload};
 use super::ws_bridge::{self, Upgrade};
 use super::{Interface, Shared, check, clock};
-
-/// How often a started request is given to another worker when its worker dies.
-const REPLAYS_MAX: u32 = 1;
 
 /// A client's connection, as the request path sees it.
 pub(super) struct Client {
@@ -197,11 +194,10 @@ pub(super) struct Call {
     spare_map: HeaderMap,
     stream: Option<Box<Incoming>>,
     pump: Option<upload::Pump>,
-    is_idempotent: bool,
+    replay: Replay,
     takes_interim: bool,
     /// The body came in a coding that others on the way may have framed differently.
     odd_coding: bool,
-    replays: u32,
     /// An event that was taken out already.
     first: Option<Event>,
     /// Its worker is to go; only a WebSocket is told.
@@ -243,11 +239,10 @@ impl Call {
             spare_map: parts.headers,
             stream,
             pump: None,
-            is_idempotent: is_idempotent(&parts.method),
+            replay: Replay::new(is_idempotent(&parts.method)),
             // hyper has no way to send one in HTTP/2.
             takes_interim: parts.version == Version::HTTP_11,
             odd_coding,
-            replays: 0,
             first: None,
             leaving: false,
             open: false,
@@ -427,13 +422,10 @@ impl Call {
     /// The worker is gone or slow: may another one have the request?
     fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
         self.leaving = false;
-        if started {
-            let body_is_here = self.pump.is_none();
-            if !self.is_idempotent || !body_is_here || self.replays >= REPLAYS_MAX {
-                let message = "the worker ended while it had the request";
-                return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
-            }
-            self.replays += 1;
+        let body_is_here = self.pump.is_none();
+        if self.replay.lost(started, body_is_here) == Fate::Failed {
+            let message = "the worker ended while it had the request";
+            return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
         }
         let arrived = self.exchange.arrived();
         let pool = &self.client.shared.pool;

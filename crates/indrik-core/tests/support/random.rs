@@ -1,7 +1,5 @@
 //! A small generator (splitmix64): the same numbers for the same seed on every machine.
 
-use std::time::Duration;
-
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -27,8 +25,8 @@ impl Random {
         self.below(100) < percent as usize
     }
 
-    /// A time between the two, both in milliseconds.
-    pub(crate) fn milliseconds(&mut self, least: u64, most: u64) -> Duration {
-        Duration::from_millis(least + self.next() % (most - least + 1))
+    /// One of the numbers from the first to the last.
+    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.next() % (most - least + 1)
     }
 }

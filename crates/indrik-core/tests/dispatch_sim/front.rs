@@ -1,0 +1,400 @@
+//! A fake front: it does with the dispatcher what the real one does, with numbers for requests and
+//! queues for rings, and checks what must hold after every step.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use indrik_core::dispatch::{
+    Dispatch, DispatchLimits, Fate, Micros, Placement, REPLAYS_MAX, Replay, RequestId,
+};
+use indrik_core::ids::WorkerId;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Answer {
+    Ok,
+    /// The queue was full: 503.
+    Refused,
+    /// It waited too long: 503.
+    QueueTimeout,
+    /// Its worker died and it may not be run again: 502.
+    BadGateway,
+    /// It ran too long: 504.
+    TimedOut,
+    /// Its client left.
+    Left,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the central queue, under this number.
+    Queue(u64),
+    /// In a worker's ring, not started.
+    Ring(WorkerId),
+    /// Started.
+    Running(WorkerId),
+    /// Its worker ended while it ran; that is told to it in a moment.
+    Lost,
+    Over,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) is_idempotent: bool,
+    body_is_held: bool,
+    arrived: Micros,
+    /// When it came into the queue last.
+    waits_since: Micros,
+    replay: Replay,
+    pub(crate) place: Place,
+    pub(crate) runs: u32,
+    pub(crate) answers: Vec<Answer>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker {
+    capacity: usize,
+    slots: usize,
+    pub(crate) ring: VecDeque<usize>,
+    pub(crate) running: Vec<usize>,
+    pub(crate) draining: bool,
+    /// It starts and finishes nothing.
+    pub(crate) is_stuck: bool,
+}
+
+/// A request that a worker has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) request: usize,
+    pub(crate) worker: WorkerId,
+    pub(crate) run: u32,
+}
+
+pub(crate) struct Front {
+    pub(crate) seed: u64,
+    limits: DispatchLimits,
+    dispatch: Dispatch,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) requests: Vec<Request>,
+    /// Which request stands under which number in the queue.
+    waiting: BTreeMap<u64, usize>,
+    next_number: u64,
+    pub(crate) now: Micros,
+    /// When expired requests were looked for last.
+    swept: Micros,
+    /// What workers have begun since it was asked last.
+    pub(crate) begun: Vec<Begun>,
+    /// Requests whose worker ended since it was asked last.
+    pub(crate) lost: Vec<usize>,
+}
+
+impl Front {
+    pub(crate) fn new(seed: u64, limits: DispatchLimits) -> Self {
+        Self {
+            seed,
+            limits,
+            dispatch: Dispatch::new(limits),
+            workers: BTreeMap::new(),
+            requests: Vec::new(),
+            waiting: BTreeMap::new(),
+            next_number: 0,
+            now: 0,
+            swept: 0,
+            begun: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    // --- what happens
+
+    pub(crate) fn arrive(&mut self, is_idempotent: bool, body_is_held: bool) -> usize {
+        let request = self.requests.len();
+        self.requests.push(Request {
+            is_idempotent,
+            body_is_held,
+            arrived: self.now,
+            waits_since: self.now,
+            replay: Replay::new(is_idempotent),
+            place: Place::Over,
+            runs: 0,
+            answers: Vec::new(),
+        });
+        let number = self.number();
+        let waited = self.dispatch.waiting();
+        match self.dispatch.arrive(RequestId(number), self.now) {
+            Placement::Worker(id) => self.send(request, id),
+            Placement::Queued => {
+                assert!(waited < self.limits.queue_requests_max, "seed {}: too many", self.seed);
+                self.wait(request, number);
+            }
+            Placement::Refused => {
+                assert!(waited >= self.limits.queue_requests_max, "seed {}: too few", self.seed);
+                self.end(request, Answer::Refused);
+            }
+        }
+        self.check();
+        request
+    }
+
+    pub(crate) fn worker_up(&mut self, id: WorkerId, capacity: usize, slots: usize) {
+        let worker = Worker {
+            capacity,
+            slots,
+            ring: VecDeque::new(),
+            running: Vec::new(),
+            draining: false,
+            is_stuck: false,
+        };
+        self.workers.insert(id, worker);
+        self.dispatch.worker_up(id, capacity, slots);
+        self.place_waiting();
+    }
+
+    pub(crate) fn drain(&mut self, id: WorkerId) {
+        self.dispatch.worker_draining(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.draining = true;
+        }
+        self.take_back(id, usize::MAX);
+        self.place_waiting();
+    }
+
+    pub(crate) fn died(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        self.dispatch.worker_down(id);
+        for request in worker.ring {
+            self.try_again(request, false);
+        }
+        for request in worker.running {
+            if self.requests[request].place == Place::Running(id) {
+                self.requests[request].place = Place::Lost;
+                self.lost.push(request);
+            }
+        }
+        self.place_waiting();
+    }
+
+    /// A request that lost its worker is told so.
+    pub(crate) fn settle_lost(&mut self, request: usize) {
+        if self.requests[request].place == Place::Lost {
+            self.try_again(request, true);
+        }
+        self.place_waiting();
+    }
+
+    /// A worker has finished a request, whether or not its client still waits.
+    pub(crate) fn finished(&mut self, begun: Begun) {
+        let Some(worker) = self.workers.get_mut(&begun.worker) else { return };
+        let Some(at) = worker.running.iter().position(|request| *request == begun.request) else {
+            return;
+        };
+        if self.requests[begun.request].runs != begun.run {
+            return;
+        }
+        worker.running.swap_remove(at);
+        self.dispatch.finished(begun.worker, 1, self.now);
+        if self.requests[begun.request].place == Place::Running(begun.worker) {
+            self.end(begun.request, Answer::Ok);
+        }
+        self.start_what_fits(begun.worker);
+        self.place_waiting();
+    }
+
+    /// A request ran too long: it is answered, and its slot stays taken.
+    pub(crate) fn timed_out(&mut self, begun: Begun) -> bool {
+        let request = &self.requests[begun.request];
+        let runs = request.place == Place::Running(begun.worker) && request.runs == begun.run;
+        if runs {
+            self.end(begun.request, Answer::TimedOut);
+            self.check();
+        }
+        runs
+    }
+
+    pub(crate) fn client_leaves(&mut self, request: usize) {
+        match self.requests[request].place {
+            Place::Over => return,
+            Place::Lost | Place::Running(_) => {}
+            Place::Queue(number) => {
+                self.waiting.remove(&number);
+                assert!(self.dispatch.forget(RequestId(number)), "seed {}: it waited", self.seed);
+            }
+            Place::Ring(id) => {
+                let Some(worker) = self.workers.get_mut(&id) else { return };
+                worker.ring.retain(|other| *other != request);
+                self.dispatch.reclaimed(id);
+            }
+        }
+        self.end(request, Answer::Left);
+        self.place_waiting();
+    }
+
+    /// Looks after what is overdue and what has waited too long.
+    pub(crate) fn tick(&mut self) {
+        while let Some((id, ahead)) = self.dispatch.overdue(self.now) {
+            self.take_back(id, ahead);
+        }
+        while let Some(RequestId(number)) = self.dispatch.expired(self.now) {
+            if let Some(request) = self.waiting.remove(&number) {
+                self.end(request, Answer::QueueTimeout);
+            }
+        }
+        self.swept = self.now;
+        self.place_waiting();
+    }
+
+    pub(crate) fn needs_fine_tick(&self) -> bool {
+        self.dispatch.has_queued_ahead()
+    }
+
+    /// A worker that was stuck goes on.
+    pub(crate) fn goes_on(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.is_stuck = false;
+        }
+        self.start_what_fits(id);
+        self.check();
+    }
+
+    // --- what the front does
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn wait(&mut self, request: usize, number: u64) {
+        self.requests[request].place = Place::Queue(number);
+        self.requests[request].waits_since = self.now;
+        self.waiting.insert(number, request);
+    }
+
+    fn try_again(&mut self, request: usize, started: bool) {
+        let entry = &mut self.requests[request];
+        match entry.replay.lost(started, entry.body_is_held) {
+            Fate::Failed => self.end(request, Answer::BadGateway),
+            Fate::Again => {
+                let arrived = entry.arrived;
+                let number = self.number();
+                self.dispatch.wait_again(RequestId(number), arrived);
+                self.wait(request, number);
+            }
+        }
+    }
+
+    fn take_back(&mut self, id: WorkerId, most: usize) {
+        for _ in 0..most {
+            let Some(worker) = self.workers.get_mut(&id) else { return };
+            let Some(request) = worker.ring.pop_back() else { return };
+            self.dispatch.reclaimed(id);
+            self.try_again(request, false);
+        }
+    }
+
+    fn place_waiting(&mut self) {
+        while let Some((RequestId(number), id)) = self.dispatch.next(self.now) {
+            let request = self.waiting.remove(&number);
+            let request = request.unwrap_or_else(|| panic!("seed {}: nobody waits", self.seed));
+            let arrived = self.requests[request].arrived;
+            let is_oldest =
+                self.waiting.values().all(|other| self.requests[*other].arrived >= arrived);
+            assert!(is_oldest, "seed {}: somebody was overtaken", self.seed);
+            self.send(request, id);
+        }
+        self.check();
+    }
+
+    fn send(&mut self, request: usize, id: WorkerId) {
+        let seed = self.seed;
+        let worker = self.workers.get_mut(&id);
+        let worker = worker.unwrap_or_else(|| panic!("seed {seed}: {id} is not there"));
+        assert!(!worker.draining, "seed {seed}: {id} drains and gets a request");
+        worker.ring.push_back(request);
+        assert!(
+            worker.ring.len() + worker.running.len() <= worker.slots,
+            "seed {seed}: {id} gets more than its ring has room for"
+        );
+        self.requests[request].place = Place::Ring(id);
+        self.start_what_fits(id);
+    }
+
+    /// The worker takes from its ring what it can run.
+    fn start_what_fits(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        while !worker.is_stuck && worker.running.len() < worker.capacity {
+            let Some(request) = worker.ring.pop_front() else { return };
+            worker.running.push(request);
+            let entry = &mut self.requests[request];
+            entry.runs += 1;
+            entry.place = Place::Running(id);
+            assert!(
+                entry.runs == 1 || entry.is_idempotent,
+                "seed {}: request {request} must not run twice",
+                self.seed
+            );
+            assert!(
+                entry.runs <= 1 + REPLAYS_MAX,
+                "seed {}: request {request} runs {} times",
+                self.seed,
+                entry.runs
+            );
+            self.begun.push(Begun { request, worker: id, run: entry.runs });
+        }
+    }
+
+    fn end(&mut self, request: usize, answer: Answer) {
+        let entry = &mut self.requests[request];
+        entry.place = Place::Over;
+        entry.answers.push(answer);
+        assert_eq!(
+            entry.answers.len(),
+            1,
+            "seed {}: request {request} is answered twice: {:?}",
+            self.seed,
+            entry.answers
+        );
+    }
+
+    // --- what must hold
+
+    pub(crate) fn check(&self) {
+        let seed = self.seed;
+        assert_eq!(self.dispatch.waiting(), self.waiting.len(), "seed {seed}: the queue");
+        for (id, worker) in &self.workers {
+            let held = worker.ring.len() + worker.running.len();
+            assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
+            assert!(
+                self.waiting.is_empty() || worker.draining || held >= worker.capacity,
+                "seed {seed}: {} wait although {id} is free",
+                self.waiting.len()
+            );
+        }
+        // Who was due at the last look has been told then, unless it came back since.
+        let timeout = self.limits.queue_timeout_us;
+        for request in self.waiting.values() {
+            let entry = &self.requests[*request];
+            let due = entry.arrived.saturating_add(timeout);
+            assert!(
+                due > self.swept || entry.waits_since >= self.swept,
+                "seed {seed}: request {request} waits beyond its deadline"
+            );
+        }
+    }
+
+    /// Every request that has not ended is in exactly one place.
+    pub(crate) fn check_places(&self) {
+        for (request, entry) in self.requests.iter().enumerate() {
+            let is_there = match entry.place {
+                Place::Over => entry.answers.len() == 1,
+                Place::Lost => true,
+                Place::Queue(number) => self.waiting.get(&number) == Some(&request),
+                Place::Ring(id) => {
+                    self.workers.get(&id).is_some_and(|worker| worker.ring.contains(&request))
+                }
+                Place::Running(id) => {
+                    self.workers.get(&id).is_some_and(|worker| worker.running.contains(&request))
+                }
+            };
+            assert!(is_there, "seed {}: request {request} is nowhere: {entry:?}", self.seed);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Seeded simulation of the dispatcher and of what the front decides with it: a fake front places
+//! requests at fake workers that are slow, stuck, killed, drained and replaced, while clients come in
+//! bursts and leave early. The invariants are checked after every step; a failing seed is named and
+//! replays exactly: `make simulate SEED=n`.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod front;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/seeds.rs"]
+mod seeds;
+mod world;
+
+use front::Answer;
+use seeds::seeds;
+use world::{Faults, World};
+
+const SECOND: u64 = 1_000_000;
+
+#[test]
+fn nothing_fails_while_nothing_breaks() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok]);
+    }
+}
+
+#[test]
+fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::wild());
+        world.run(2 * SECOND);
+        world.settle();
+        world.assert_all_answered(&[
+            Answer::Ok,
+            Answer::Refused,
+            Answer::QueueTimeout,
+            Answer::BadGateway,
+            Answer::TimedOut,
+            Answer::Left,
+        ]);
+    }
+}
+
+#[test]
+fn workers_that_are_replaced_one_after_the_other_lose_nothing() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { drain: 20, ..Faults::calm() });
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok]);
+    }
+}
+
+#[test]
+fn one_death_at_a_time_costs_no_get_and_only_posts_that_had_begun() {
+    for seed in seeds() {
+        let mut world =
+            World::new(seed, Faults { death: 6, one_at_a_time: true, ..Faults::calm() });
+        world.run(2 * SECOND);
+        world.settle();
+        world.assert_gets_answered();
+        world.assert_all_answered(&[Answer::Ok, Answer::BadGateway]);
+    }
+}
+
+#[test]
+fn a_stuck_worker_costs_only_what_it_had_begun() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { stuck: 3, ..Faults::calm() });
+        world.run(2 * SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok, Answer::TimedOut, Answer::BadGateway]);
+    }
+}
+
+#[test]
+fn more_than_can_be_served_is_refused_at_once_or_ends_at_its_deadline() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { flood: true, ..Faults::calm() });
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok, Answer::Refused, Answer::QueueTimeout]);
+        assert!(world.count(Answer::Refused) > 0, "seed {seed}: it was no flood");
+    }
+}
+
+#[test]
+fn without_any_worker_requests_wait_for_one_until_their_deadline() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { all_dead: true, ..Faults::calm() });
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[
+            Answer::Ok,
+            Answer::Refused,
+            Answer::QueueTimeout,
+            Answer::BadGateway,
+        ]);
+    }
+}
