@@ -2,7 +2,7 @@
 //!
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
-use super::limits::{BOOT_STOP_GRACE, USEFUL_REQUESTS};
+use super::limits::BOOT_STOP_GRACE;
 use super::reason::EndReason;
 use super::restart::Death;
 use super::shutdown::Phase;
@@ -127,7 +127,7 @@ impl Supervisor {
             && worker.generation == self.current
         {
             let age = self.now.saturating_sub(since);
-            let death = Death::Ready { age, requests: USEFUL_REQUESTS };
+            let death = Death::Ready { age, requests: 0 };
             let _ = self.restarts.died(worker.slot, death, self.now);
         }
     }

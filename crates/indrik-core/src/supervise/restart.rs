@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::limits::{BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, YOUNG_AGE};
+use super::limits::{
+    BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, USEFUL_REQUESTS, YOUNG_AGE,
+};
 use super::{EndReason, Now};
 
 /// How a worker's life ended, as far as its successor's start is concerned.
@@ -45,6 +47,10 @@ impl Restarts {
             Death::Ready { age, .. } if age >= YOUNG_AGE => {
                 place.failures = 0;
                 Duration::ZERO
+            }
+            Death::Ready { requests, .. } if requests >= USEFUL_REQUESTS => {
+                place.failures = place.failures.saturating_add(1);
+                backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY)
             }
             Death::Ready { .. } | Death::Killed => {
                 place.failures = place.failures.saturating_add(1);
@@ -114,6 +120,16 @@ mod tests {
         }
         assert_eq!(restarts.died(0, young, now), CRASH_DELAY_MAX);
         assert_eq!(restarts.not_before(0), now + CRASH_DELAY_MAX);
+    }
+
+    #[test]
+    fn a_worker_that_was_of_use_is_replaced_soon_however_often_that_happens() {
+        let mut restarts = Restarts::default();
+        let death = Death::Ready { age: Duration::from_secs(1), requests: USEFUL_REQUESTS };
+        assert_eq!(restarts.died(0, death, Now::ZERO), Duration::ZERO);
+        for _ in 0..20 {
+            assert_eq!(restarts.died(0, death, Now::ZERO), CRASH_DELAY);
+        }
     }
 
     #[test]
