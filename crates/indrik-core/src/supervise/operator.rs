@@ -265,6 +265,40 @@ mod tests {
     }
 
     #[test]
+    fn what_starts_and_ends_is_counted_by_its_reason() {
+        let mut machine = serving();
+        let orders = [
+            Event::WantWorkers(3),
+            Event::WantWorkers(2),
+            Event::ReplaceWorker { worker: WorkerId(2) },
+            Event::WorkerUsedUp { worker: WorkerId(3) },
+            Event::Signal(crate::supervise::Signal::Hup),
+            Event::Signal(crate::supervise::Signal::Ttin),
+            Event::Signal(crate::supervise::Signal::Int),
+        ];
+        for order in orders {
+            machine.handle(order, NOW);
+            calm(&mut machine, &mut Vec::new());
+        }
+        let counted = |counts: std::collections::BTreeMap<String, u64>| {
+            let words = counts.iter().map(|(word, count)| format!("{word} {count}"));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let accounts = machine.accounts();
+        assert_eq!(
+            counted(accounts.starts_by_word()),
+            "boot 2, max_requests 1, reload 2, replaced 1, scale 2"
+        );
+        assert_eq!(
+            counted(accounts.ends_by_word()),
+            "max_requests 1, reload 2, replaced 1, scale 1"
+        );
+        // Those that are left were told to leave at once; their ends have not been seen.
+        let ends: Vec<_> = machine.views().map(|view| view.end).collect();
+        assert_eq!(ends, [Some(EndReason::ShutDown); 3]);
+    }
+
+    #[test]
     fn a_change_reported_by_every_worker_is_one_reload() {
         let mut machine = serving();
         for worker in [WorkerId(1), WorkerId(2)] {

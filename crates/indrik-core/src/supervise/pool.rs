@@ -65,8 +65,9 @@ impl Supervisor {
         for slot in due {
             let start = match self.restarts.take_vacancy(slot) {
                 Some(end) => StartReason::Respawn(end),
-                None if self.announced => StartReason::Scale,
-                None => StartReason::Boot,
+                None if slot >= self.policy.workers => StartReason::Scale,
+                None if generation == Generation::FIRST => StartReason::Boot,
+                None => StartReason::Reload,
             };
             self.fork(generation, slot, start);
         }
