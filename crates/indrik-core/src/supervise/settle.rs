@@ -127,7 +127,8 @@ impl Supervisor {
         let now = self.now;
         for id in self.ids_of(self.current, |worker| worker.state == State::StandingBy) {
             if let Some(worker) = self.workers.get_mut(&id) {
-                worker.state = State::Ready { since: now, retiring: false };
+                let retiring = worker.end.is_some();
+                worker.state = State::Ready { since: now, retiring };
                 self.push(Effect::ResumeInFront { worker: id });
             }
         }
