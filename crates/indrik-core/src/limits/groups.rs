@@ -14,6 +14,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::memory::cgroup::version_2_mount;
 use crate::settings::Config;
 
 /// The group of supervisor, front and zygotes.
@@ -128,30 +129,13 @@ impl std::error::Error for NoGroup {}
 pub fn own_group(cgroup: &str, mountinfo: &str) -> Result<PathBuf, NoGroup> {
     let path =
         cgroup.lines().find_map(|line| line.strip_prefix("0::")).ok_or(NoGroup::NoVersion2)?;
-    let (root, point) = mountinfo.lines().find_map(version_2_mount).ok_or(NoGroup::NotMounted)?;
+    let (root, point) = version_2_mount(mountinfo).ok_or(NoGroup::NotMounted)?;
     let below = Path::new(path).strip_prefix(&root).map_err(|_| NoGroup::Outside)?;
     if below.components().any(|part| part.as_os_str() == "..") {
         return Err(NoGroup::Outside);
     }
     // Joining nothing would add a slash.
     Ok(if below.as_os_str().is_empty() { point } else { point.join(below) })
-}
-
-/// What is mounted and where, if the line of `mountinfo` is about version 2.
-fn version_2_mount(line: &str) -> Option<(PathBuf, PathBuf)> {
-    let (mount, system) = line.split_once(" - ")?;
-    if system.split(' ').next()? != "cgroup2" {
-        return None;
-    }
-    let mut fields = mount.split(' ').skip(3);
-    Some((unescaped(fields.next()?), unescaped(fields.next()?)))
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescaped(field: &str) -> PathBuf {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    let text = escapes.iter().fold(field.to_owned(), |text, (code, char)| text.replace(code, char));
-    PathBuf::from(text)
 }
 
 /// The base, from the group of this process: a server that another one started is in that one's group.

@@ -54,8 +54,7 @@ impl Group {
             Some(path) => (Version::One, path),
             None => (Version::Two, cgroup.lines().find_map(|line| line.strip_prefix("0::"))?),
         };
-        let mut mounts = mountinfo.lines().filter_map(Mount::read);
-        let mount = mounts.rfind(|mount| mount.is_of(version))?;
+        let mount = Mount::find(mountinfo, version)?;
         // A group outside of what is mounted here cannot be seen; the mounted one is the nearest.
         let below = Path::new(path).strip_prefix(mount.root).unwrap_or_else(|_| Path::new(""));
         let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -144,7 +143,18 @@ struct Mount<'a> {
     options: &'a str,
 }
 
+/// What of the tree of version 2 is mounted, and where.
+pub(crate) fn version_2_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
+    let mount = Mount::find(mountinfo, Version::Two)?;
+    Some((unescaped(mount.root), unescaped(mount.point)))
+}
+
 impl<'a> Mount<'a> {
+    /// The last one covers those before it.
+    fn find(mountinfo: &'a str, version: Version) -> Option<Self> {
+        mountinfo.lines().filter_map(Mount::read).rfind(|mount| mount.is_of(version))
+    }
+
     fn read(line: &'a str) -> Option<Self> {
         let (ours, theirs) = line.split_once(" - ")?;
         let mut ours = ours.split(' ').skip(3);
@@ -163,9 +173,11 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// Blanks in paths are written as octal numbers there.
+/// Some characters of paths are written as octal numbers there.
 fn unescaped(path: &str) -> PathBuf {
-    PathBuf::from(path.replace("\\040", " ").replace("\\011", "\t"))
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let text = escapes.iter().fold(path.to_owned(), |text, (code, char)| text.replace(code, char));
+    PathBuf::from(text)
 }
 
 #[cfg(test)]

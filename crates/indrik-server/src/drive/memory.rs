@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::WorkerId;
+use indrik_core::limits::groups::base_of;
 use indrik_core::memory::cgroup::{self, File, Group, Pressure};
 use indrik_core::memory::oom::Kills;
 use indrik_core::memory::process;
@@ -168,7 +169,7 @@ impl Drive {
 /// The memory this server may use: the least of its groups' limits, or the machine's.
 fn usable() -> Option<u64> {
     let machine = memory::machine().as_deref().and_then(process::total);
-    let group = group_of(std::process::id());
+    let group = own_group();
     let limits = group.iter().flat_map(Group::limits);
     let limits = limits.filter_map(|path| cgroup::bytes(&memory::file(&path)?));
     limits.chain(machine).min()
@@ -176,7 +177,7 @@ fn usable() -> Option<u64> {
 
 /// What the server's control group says of memory, for showing; what it does not say is null.
 pub(super) fn shown() -> Json {
-    let group = group_of(std::process::id());
+    let group = own_group();
     let read = |file| group.as_ref()?.file(file).and_then(|path| memory::file(&path));
     let pressure = read(File::Pressure).as_deref().and_then(Pressure::read);
     json!({
@@ -186,6 +187,12 @@ pub(super) fn shown() -> Json {
         "pressure_some_percent": pressure.map(|pressure| pressure.some),
         "pressure_full_percent": pressure.map(|pressure| pressure.full),
     })
+}
+
+/// The group of supervisor and workers together, also where it is divided between them.
+fn own_group() -> Option<Group> {
+    let group = group_of(std::process::id())?;
+    Some(Group { directory: base_of(&group.directory), ..group })
 }
 
 fn group_of(pid: u32) -> Option<Group> {
