@@ -10,6 +10,7 @@ use super::layers::Origin;
 use super::network::Network;
 use super::resolve::{Settled, Settlement};
 use super::table::{SETTINGS, Setting, Status};
+use crate::memory::Limit;
 
 /// Proxies keep idle connections for about a minute; a server that closes sooner makes them lose
 /// requests.
@@ -125,6 +126,7 @@ impl Suspects<'_> {
     fn all(&self) -> Vec<String> {
         let mut found = Vec::new();
         self.workers(&mut found);
+        self.recycling(&mut found);
         self.times(&mut found);
         self.without_partner(&mut found);
         self.trust(&mut found);
@@ -156,6 +158,13 @@ impl Suspects<'_> {
                 config.workers, self.cpus
             ));
         }
+        if config.reload || config.spew {
+            found.push("reload and spew are for development: they cost memory and time".into());
+        }
+    }
+
+    fn recycling(&self, found: &mut Vec<String>) {
+        let config = self.config;
         if (1..MAX_REQUESTS_SENSIBLE).contains(&config.max_requests) {
             found.push(format!(
                 "max_requests = {}: workers are replaced so often that starting them will show",
@@ -164,13 +173,19 @@ impl Suspects<'_> {
         }
         if config.max_requests > 0 && config.max_requests_jitter == 0 && config.workers > 1 {
             found.push(
-                "max_requests without max_requests_jitter: all workers are replaced at about the \
-                 same time"
+                "max_requests without max_requests_jitter: the workers reach it at about the same \
+                 time, and some serve on until the others have been replaced"
                     .into(),
             );
         }
-        if config.reload || config.spew {
-            found.push("reload and spew are for development: they cost memory and time".into());
+        let limits_rss = config.worker_max_rss != Limit::Bytes(0);
+        let limits_pss = config.worker_max_pss != Limit::Bytes(0);
+        if config.preload_app && limits_rss && !limits_pss {
+            found.push(
+                "worker_max_rss with preload_app: memory that workers share counts for each of them; \
+                 worker_max_pss counts each one's part"
+                    .into(),
+            );
         }
     }
 

@@ -581,3 +581,21 @@ fn half_of_what_tls_needs_is_a_mistake() {
     );
     assert!(problems[1].starts_with("cert_reqs is set, but not ca_certs"), "{problems:?}");
 }
+
+#[test]
+fn a_hard_limit_of_memory_leaves_room_above_the_soft_one() {
+    let wrong = [("200M", "200M"), ("200M", "100M"), ("80%", "50%")];
+    for (soft, hard) in wrong {
+        let flags = with_flags(&[("worker_max_rss", &[soft]), ("worker_max_rss_hard", &[hard])]);
+        let problems = mistakes(&flags, None);
+        assert!(
+            problems[0].starts_with("worker_max_rss_hard is not above worker_max_rss"),
+            "{problems:?}"
+        );
+    }
+    // Of different kinds they can be compared only where the server runs.
+    for (soft, hard) in [("200M", "1G"), ("80%", "100M"), ("200M", "0"), ("0", "200M")] {
+        let flags = with_flags(&[("worker_max_pss", &[soft]), ("worker_max_pss_hard", &[hard])]);
+        assert!(resolve(&flags, None).is_ok(), "{soft} {hard}");
+    }
+}
