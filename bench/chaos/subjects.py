@@ -253,6 +253,15 @@ class Subject:
         with self.control() as control:
             return int(control.call("show stats")["workers_ready"])
 
+    def ready_pids(self) -> set[int]:
+        """The workers that the server calls ready and that live; of one that does not say it, those that live."""
+        alive = set(self.workers())
+        if self.name != "indrik":
+            return alive
+        with self.control() as control:
+            workers = control.call("show workers")["workers"]
+        return {worker["pid"] for worker in workers if worker["state"] == "ready"} & alive
+
     def wait_for_workers(self, count: int, seconds: float = START_LIMIT_S) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import os
 import signal
@@ -25,7 +26,9 @@ _run_log = os.open(os.environ["CHAOS_RUN_LOG"], os.O_WRONLY | os.O_APPEND | os.O
 def load() -> None:
     """The time an import takes: at rest (reading files, opening connections), as most of it is in real ones."""
     time.sleep(state.IMPORT_S)
-    signal.signal(EXIT_SIGNAL, lambda *_: os._exit(7))
+    # From a thread, which gets its turn when a request waits or has computed for a while: a handler runs at the next
+    # instruction, which is the first of the application again and again.
+    signal.signal(EXIT_SIGNAL, lambda *_: _thread.start_new_thread(os._exit, (7,)))
     signal.signal(EAT_SIGNAL, lambda *_: _eat())
 
 
@@ -47,7 +50,7 @@ class RecordWsgi:
 
 
 class RecordAsgi:
-    """Outside everything else of the application but the framework's own error handler."""
+    """Outside everything else of the application."""
 
     def __init__(self, app: Callable) -> None:
         self._app = app

@@ -21,8 +21,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-app = FastAPI(lifespan=lifespan)
-app.add_middleware(common.RecordAsgi)
+api = FastAPI(lifespan=lifespan)
+app = common.RecordAsgi(api)
 
 
 def text(words: str, status: int = 200) -> Response:
@@ -36,37 +36,37 @@ async def answered(request: Request) -> Response:
     return text(common.answer(number))
 
 
-@app.api_route("/echo", methods=["GET", "POST"])
+@api.api_route("/echo", methods=["GET", "POST"])
 async def echo(request: Request) -> Response:
     return await answered(request)
 
 
-@app.api_route("/wait", methods=["GET", "POST"])
+@api.api_route("/wait", methods=["GET", "POST"])
 async def wait(request: Request) -> Response:
     response = await answered(request)
     await asyncio.sleep(0.002)
     return response
 
 
-@app.get("/work")
+@api.get("/work")
 async def work(request: Request) -> Response:
     common.work()
     return await answered(request)
 
 
-@app.get("/hold")
+@api.get("/hold")
 async def hold(request: Request) -> Response:
     await asyncio.sleep(0.5)
     return await answered(request)
 
 
-@app.get("/leak")
+@api.get("/leak")
 async def leak(request: Request) -> Response:
     common.leak()
     return await answered(request)
 
 
-@app.get("/model")
+@api.get("/model")
 async def read_model(request: Request) -> Response:
     model.look_up(hash(request.query_params.get("n", "0")))
     return await answered(request)
@@ -76,7 +76,7 @@ async def stuck_sleep() -> None:
     await asyncio.sleep(common.STUCK_SECONDS)
 
 
-@app.get("/stuck/{how}")
+@api.get("/stuck/{how}")
 async def stuck(how: str, request: Request) -> Response:
     if how == "sleep":
         await stuck_sleep()
@@ -85,6 +85,6 @@ async def stuck(how: str, request: Request) -> Response:
     return await answered(request)
 
 
-@app.get("/warm")
+@api.get("/warm")
 async def warm() -> Response:
     return text("warm", state.WARM_STATUS)

@@ -10,8 +10,8 @@ import state
 from flask import Flask, Response, request
 
 common.load()
-app = Flask(__name__)
-app.wsgi_app = common.RecordWsgi(app.wsgi_app)
+site = Flask(__name__)
+app = common.RecordWsgi(site)
 
 
 def text(words: str, status: int = 200) -> Response:
@@ -25,48 +25,48 @@ def answered() -> Response:
     return text(common.answer(number))
 
 
-@app.route("/echo", methods=["GET", "POST"])
+@site.route("/echo", methods=["GET", "POST"])
 def echo() -> Response:
     return answered()
 
 
-@app.route("/wait", methods=["GET", "POST"])
+@site.route("/wait", methods=["GET", "POST"])
 def wait() -> Response:
     response = answered()
     time.sleep(0.002)
     return response
 
 
-@app.get("/work")
+@site.get("/work")
 def work() -> Response:
     common.work()
     return answered()
 
 
-@app.get("/hold")
+@site.get("/hold")
 def hold() -> Response:
     time.sleep(0.5)
     return answered()
 
 
-@app.get("/leak")
+@site.get("/leak")
 def leak() -> Response:
     common.leak()
     return answered()
 
 
-@app.get("/model")
+@site.get("/model")
 def read_model() -> Response:
     model.look_up(hash(request.args.get("n", "0")))
     return answered()
 
 
-@app.get("/stuck/<how>")
+@site.get("/stuck/<how>")
 def stuck(how: str) -> Response:
     common.STUCK[how]()
     return answered()
 
 
-@app.get("/warm")
+@site.get("/warm")
 def warm() -> Response:
     return text("warm", state.WARM_STATUS)

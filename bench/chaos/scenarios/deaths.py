@@ -23,6 +23,7 @@ RECOVERY_LIMIT_S = 10.0
 # worker twice is a 502 by rule, and that is not what is measured.
 GAP_S = 0.03
 POLL_S = 0.005
+FAILURES_EXPLAINED_MAX = 20
 OOM_LIMIT_BYTES = 192 * 1024 * 1024
 
 EXIT_SIGNAL = signal.SIGRTMIN + 5
@@ -39,8 +40,12 @@ class Killer:
         self._server = server
         self._random = random.Random(SEED)
         self.deaths: dict[str, int] = {}
+        # When, how and whom.
+        self.moments: list[tuple[float, str, int]] = []
         self.recoveries_ms: list[float] = []
         self.not_recovered = 0
+        # Workers alive at the moment of a death.
+        self.most = 0
 
     def kill(self, count: int) -> None:
         ways, weights = list(WAYS), [weight for _, weight in WAYS.values()]
@@ -76,6 +81,8 @@ class Killer:
             return
         self.deaths[way] = self.deaths.get(way, 0) + 1
         began = time.monotonic()
+        self.moments.append((began, way, victim))
+        self.most = max(self.most, len(alive))
         while time.monotonic() - began < RECOVERY_LIMIT_S:
             if self._has_recovered(victim, alive[victim]):
                 self.recoveries_ms.append((time.monotonic() - began) * 1e3)
@@ -88,17 +95,19 @@ class Killer:
         self.not_recovered += 1
 
     def _has_recovered(self, victim: int, started: int) -> bool:
-        workers = self._server.workers()
-        if workers.get(victim) == started:
+        if self._server.workers().get(victim) == started:
             return False
         try:
-            return len(workers) >= WORKERS and self._server.ready_workers() >= WORKERS
+            return len(self._server.ready_pids()) >= WORKERS
         except OSError:
             return False
 
 
 def run(name: str, rows: Rows, full: bool) -> None:
-    for app, count in (("flask", 1_000 if full else 100), ("fastapi", 200 if full else 15)):
+    for app, count in (
+        ("flask", 1_000 if full else 100),
+        ("fastapi", 200 if full else 15),
+    ):
         _run(name, app, rows, count, OOM_DEATHS[full] if app == "flask" else 0)
 
 
@@ -118,6 +127,7 @@ def _run(name: str, app: str, rows: Rows, count: int, oom: int) -> None:
                 lives = server.is_up()
                 got, posted = gets.stop(), posts.stop()
         _tell(rows, app, killer, lives)
+        _explain(killer, got)
         if no_oom:
             rows.none(f"{app}: out of memory", f"not possible here: {no_oom}")
         rows.zero(f"{app}: failed GETs", got.failed, got.shown(), of=got.ok + got.failed)
@@ -126,12 +136,20 @@ def _run(name: str, app: str, rows: Rows, count: int, oom: int) -> None:
 
 def _tell(rows: Rows, app: str, killer: Killer, lives: bool) -> None:
     shown = ", ".join(f"{count} {way}" for way, count in killer.deaths.items())
+    rows.none(f"{app}: most workers alive at a time", killer.most)
     rows.none(f"{app}: deaths", f"{sum(killer.deaths.values())} ({shown})")
     rows.check(f"{app}: the server lives", "yes", "yes" if lives else "no", lives)
     rows.zero(f"{app}: deaths without a successor within {RECOVERY_LIMIT_S:.0f} s", killer.not_recovered)
     if killer.recoveries_ms:
         median, worst = statistics.median(killer.recoveries_ms), max(killer.recoveries_ms)
         rows.none(f"{app}: until all workers are ready again", f"median {median:.0f} ms, worst {worst:.0f} ms")
+
+
+def _explain(killer: Killer, got: Result) -> None:
+    """For each lost GET: the deaths of the two seconds before it."""
+    for at, kind, _, number in got.failures[:FAILURES_EXPLAINED_MAX]:
+        near = [f"{way} of {pid} {at - when:.3f} s before" for when, way, pid in killer.moments if 0 <= at - when < 2]
+        print(f"  GET {number}: {kind}; {', '.join(near)}", flush=True)
 
 
 def _posts(rows: Rows, app: str, posted: Result, project: Project) -> None:
