@@ -13,7 +13,7 @@ from typing import Any
 
 from indrik import config_file, facade
 from indrik.config_file import ConfigFileError
-from indrik.facade._settings import HOOKS
+from indrik.facade._settings import HOOKS, OWN_HOOKS
 
 __all__ = ["ConfigFileError", "read"]
 
@@ -41,7 +41,7 @@ def without_hooks() -> Any:
 
 
 def _hooks(values: dict[str, Any], path: str | None, lines: dict[str, int], program: Any) -> tuple[Any, list[Any]]:
-    if program is None and all(values.get(name) is None for name in HOOKS):
+    if program is None and all(values.get(name) is None for name in (*HOOKS, *OWN_HOOKS)):
         return None, []
     from indrik.hooks import Hooks, collect
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from indrik import facade, logs, mirror
 from indrik.facade import util
-from indrik.facade._settings import HOOKS
+from indrik.facade._settings import HOOKS, OWN_HOOKS
 from indrik.facade.arbiter import Arbiter
 from indrik.facade.config import resolve_callable
 from indrik.loader import LoadError
@@ -53,7 +53,7 @@ def collect(values: dict[str, Any]) -> tuple[dict[str, Callable[..., Any]], list
     """The hooks among a configuration's values, and what is wrong with others. None is unset."""
     found: dict[str, Callable[..., Any]] = {}
     bad: list[BadHook] = []
-    for name in HOOKS:
+    for name in (*HOOKS, *OWN_HOOKS):
         if values.get(name) is None:
             continue
         try:
@@ -69,7 +69,7 @@ def _checked(name: str, value: Any) -> Callable[..., Any]:
         arity = util.get_arity(function)
     except (TypeError, ValueError) as error:
         raise BadHook(name, f"cannot be used: {error}") from error
-    allowed = HOOKS[name]
+    allowed = HOOKS.get(name) or OWN_HOOKS[name]
     if arity not in allowed:
         wanted = PARAMETERS.get(name, "server")
         counts = " or ".join(map(str, sorted(allowed)))
@@ -196,6 +196,10 @@ class Hooks:
     def pre_exec(self) -> None:
         """Before the supervisor replaces itself."""
         self.attempt("pre_exec", self.server)
+
+    def pre_stop(self) -> None:
+        """The end is announced; everything is served on."""
+        self.attempt("pre_stop", self.server)
 
     def on_exit(self) -> None:
         """After the last worker has gone."""

@@ -103,6 +103,10 @@ class Zygote:
                 if self._hooks is not None:
                     self._hooks.pre_exec()
                 self._tell({"event": "hook_done", "hook": "pre_exec"})
+            elif op == "pre_stop":
+                if self._hooks is not None:
+                    self._hooks.pre_stop()
+                self._tell({"event": "hook_done", "hook": "pre_stop"})
             elif op == "exit" and self._may_leave(request["last"]):
                 return
 

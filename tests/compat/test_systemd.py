@@ -238,6 +238,23 @@ class TestNotification:
         assert path_manager.next()["STOPPING"] == "1"
 
     @pytest.mark.indrik_only
+    def test_time_is_asked_for_while_the_server_leaves(self, project, service, path_manager):
+        project.config("workers = 1\ndrain_delay_s = 600\n")
+        server = service(NOTIFY_SOCKET=path_manager.variable)
+        assert path_manager.next()["READY"] == "1"
+        server.signal(signal.SIGTERM)
+        assert path_manager.next()["STOPPING"] == "1"
+        message = path_manager.next()
+        assert message == {
+            "EXTEND_TIMEOUT_USEC": "30000000",
+            "STATUS": "Leaving, serving 0 connections for a while",
+        }
+        # And again, before that is over.
+        assert path_manager.next()["EXTEND_TIMEOUT_USEC"] == "30000000"
+        assert server.stop() == 0
+        assert "workers left" in path_manager.next()["STATUS"]
+
+    @pytest.mark.indrik_only
     def test_signs_of_life_come_from_the_supervision_loop(self, service, path_manager):
         server = service("--workers", "1", NOTIFY_SOCKET=path_manager.variable, WATCHDOG_USEC="200000")
         for _ in range(3):

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::control::HELP;
 use indrik_core::settings::Problem;
 use indrik_server::control::client::{Connection, Target, Trouble};
@@ -32,23 +32,10 @@ pub(crate) struct Ctl {
 impl Ctl {
     /// Parses the words after `ctl`.
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let matches = command().try_get_matches_from(args).map_err(|error| {
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            Failure::usage(Problem {
-                what: line.trim_start_matches("error: ").to_owned(),
-                place: None,
-                hint: Some("indrik ctl --help shows how it is used".to_owned()),
-            })
-        })?;
-        let socket = matches.get_one::<String>(SOCKET).map(|path| Target::Socket(path.into()));
-        let pid = matches.get_one::<String>(PID).map(|text| match text.parse() {
-            Ok(number) => Target::Pid(number),
-            Err(_) => Target::PidFile(PathBuf::from(text)),
-        });
+        let matches = parse(command(), args, "indrik ctl --help shows how it is used")?;
         let words = matches.get_many::<String>(WORDS).into_iter().flatten().cloned().collect();
         Ok(Self {
-            target: socket.or(pid).unwrap_or(Target::Only),
+            target: target(&matches),
             json: matches.get_flag(JSON),
             wait: matches.get_flag(WAIT),
             no_wait: matches.get_flag(NO_WAIT),
@@ -80,6 +67,9 @@ impl Ctl {
                 place: None,
                 hint: Some("indrik ctl show workers lists the workers".to_owned()),
             }]));
+        }
+        if command == "health" && answer.get("ready") != Some(&Json::Bool(true)) {
+            return Err(unready(&answer));
         }
         let is_stopping = answer.get("status").and_then(Json::as_str) == Some("shutting_down");
         if self.wait && is_stopping {
@@ -121,13 +111,56 @@ impl Ctl {
     }
 }
 
+/// The server is there, and no requests should be sent to it.
+fn unready(health: &Json) -> Failure {
+    let text = |name| health.get(name).and_then(Json::as_str).unwrap_or_default();
+    let why = match text("why") {
+        "" => String::new(),
+        why => format!(": {why}"),
+    };
+    let what = format!("the server is not ready, it is {}{why}", text("state"));
+    Failure::settings(vec![Problem { what, place: None, hint: None }])
+}
+
+/// The options that name a server.
+pub(crate) fn target_arguments() -> [Arg; 2] {
+    [
+        Arg::new(SOCKET).short('s').long("socket").conflicts_with(PID),
+        Arg::new(PID).short('p').long("pid"),
+    ]
+}
+
+/// The server that those options name.
+pub(crate) fn target(matches: &ArgMatches) -> Target {
+    let socket = matches.get_one::<String>(SOCKET).map(|path| Target::Socket(path.into()));
+    let pid = matches.get_one::<String>(PID).map(|text| match text.parse() {
+        Ok(number) => Target::Pid(number),
+        Err(_) => Target::PidFile(PathBuf::from(text)),
+    });
+    socket.or(pid).unwrap_or(Target::Only)
+}
+
+/// Parses the words after a command's name.
+pub(crate) fn parse(
+    command: Command,
+    args: impl Iterator<Item = String>,
+    hint: &str,
+) -> Result<ArgMatches, Failure> {
+    let command = command.no_binary_name(true).disable_help_flag(true).args_override_self(true);
+    command.try_get_matches_from(args).map_err(|error| {
+        let text = error.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        Failure::usage(Problem {
+            what: line.trim_start_matches("error: ").to_owned(),
+            place: None,
+            hint: Some(hint.to_owned()),
+        })
+    })
+}
+
 fn command() -> Command {
     Command::new("indrik ctl")
-        .no_binary_name(true)
-        .disable_help_flag(true)
-        .args_override_self(true)
-        .arg(Arg::new(SOCKET).short('s').long("socket").conflicts_with(PID))
-        .arg(Arg::new(PID).short('p').long("pid"))
+        .args(target_arguments())
         .arg(Arg::new(JSON).short('j').long("json").action(ArgAction::SetTrue))
         .arg(Arg::new(WAIT).short('w').long("wait").action(ArgAction::SetTrue))
         .arg(Arg::new(NO_WAIT).long("no-wait").action(ArgAction::SetTrue))
@@ -135,7 +168,7 @@ fn command() -> Command {
         .arg(Arg::new(WORDS).action(ArgAction::Append).num_args(0..))
 }
 
-fn failure(trouble: Trouble) -> Failure {
+pub(crate) fn failure(trouble: Trouble) -> Failure {
     let hint = (!trouble.hint.is_empty()).then_some(trouble.hint);
     Failure::settings(vec![Problem { what: trouble.what, place: None, hint }])
 }

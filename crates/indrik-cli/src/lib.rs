@@ -12,6 +12,7 @@ mod ctl;
 mod explain;
 mod gather;
 mod reload;
+mod upgrade;
 
 use std::io::Write as _;
 
@@ -27,8 +28,11 @@ pub fn main(args: Vec<String>, python_executable: String) -> i32 {
     match run(args, python_executable) {
         Ok(code) => code,
         Err(failure) => {
+            let problems = render::problems(&failure.problems);
+            // A server that waits for this one to take its place hears of it too.
+            indrik_server::say_wrong(&format!("{}{problems}", failure.traceback));
             print_error(&failure.traceback);
-            print_error(&render::problems(&failure.problems));
+            print_error(&problems);
             failure.exit_code
         }
     }
@@ -42,6 +46,10 @@ fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
     }
     if args.next_if(|word| word == "reload").is_some() {
         print(&reload::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "upgrade").is_some() {
+        print(&upgrade::run(args)?);
         return Ok(0);
     }
     let arguments = Arguments::parse(args)?;

@@ -7,6 +7,7 @@ mod inheritance;
 mod listen;
 mod notify;
 mod pid_file;
+pub(crate) mod word;
 
 pub use groups::Groups;
 pub use identity::Identity;

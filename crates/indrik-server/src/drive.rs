@@ -41,8 +41,9 @@ use indrik_sys::process::{Child, End};
 use indrik_sys::signals::SignalStream;
 use rustix::process::{Resource, Rlimit, getrlimit};
 
+use crate::boot::word::{self, Words};
 use crate::boot::{Identity, PidFile, ServiceManager};
-use crate::front::{EventSink, Front, FrontEvent};
+use crate::front::{EventSink, Front, FrontEvent, Standing};
 use crate::log::Log;
 use crate::zygote::Zygote;
 use confine::Confinement;
@@ -123,7 +124,9 @@ fn serve(
     match Drive::new(launch, Arc::clone(heritage), Arc::clone(log), leaving) {
         Ok(mut drive) => drive.serve(),
         Err(error) => {
-            log.write(Level::Critical, &format!("Cannot start: {error}"));
+            let text = format!("Cannot start: {error}");
+            word::say_wrong(&text);
+            log.write(Level::Critical, &text);
             Ending::Exit(1)
         }
     }
@@ -184,6 +187,12 @@ struct Drive {
     successor: Option<Child>,
     /// The zygote that runs `pre_exec`; the successor is started when it answers.
     in_pre_exec: Option<Generation>,
+    /// The zygote that runs `pre_stop`.
+    in_pre_stop: Option<Generation>,
+    /// What probes are answered.
+    standing: Standing,
+    /// What the new server has to say.
+    successor_words: Words,
     /// The old server beside this one: readable when it has ended.
     predecessor: Option<OwnedFd>,
     /// The limit of descriptors this process was started with; what it starts gets the same.
@@ -248,6 +257,9 @@ impl Drive {
             leaving,
             successor: None,
             in_pre_exec: None,
+            in_pre_stop: None,
+            standing: Standing::default(),
+            successor_words: Words::default(),
             predecessor: heritage.watch_partner(),
             heritage,
             descriptors_at_start: getrlimit(Resource::Nofile),
@@ -296,6 +308,9 @@ impl Drive {
                 self.take_front_events();
             }
             self.take_commands(&woken);
+            if woken.words {
+                self.take_words();
+            }
             if woken.predecessor {
                 self.predecessor = None;
                 self.feed(Event::PredecessorExited);
@@ -325,6 +340,7 @@ impl Drive {
                 self.perform(effect);
             }
         }
+        self.show_standing();
     }
 
     /// Reads all waiting signals; answers whether a child has ended.
@@ -358,7 +374,8 @@ impl Drive {
             } else if let Some(generation) = self.zygote_with(pid) {
                 self.take_messages_from(generation);
                 self.zygotes.remove(&generation);
-                self.pre_exec_done(generation);
+                self.hook_done(generation, "pre_exec");
+                self.hook_done(generation, "pre_stop");
                 self.feed(Event::ZygoteExited { generation });
             } else if self.successor.as_ref().is_some_and(|child| child.pid() == pid) {
                 self.successor_ended(status_of(end));

@@ -12,6 +12,7 @@ pub mod log;
 mod rehearsal;
 mod zygote;
 
+pub use boot::word::say_wrong;
 pub use drive::{Outcome, run};
 pub use rehearsal::Rehearsal;
 pub use zygote::Loaded;

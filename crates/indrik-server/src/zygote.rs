@@ -107,6 +107,8 @@ pub(crate) enum Request<'a> {
     },
     /// Run the hook. Answer: `HookDone`.
     PreExec,
+    /// Run the hook. Answer: `HookDone`.
+    PreStop,
     /// An entry for its Python logger.
     Log {
         level: &'static str,
@@ -161,7 +163,9 @@ pub(crate) enum Reply {
     WantWorkers {
         workers: u32,
     },
-    HookDone,
+    HookDone {
+        hook: String,
+    },
     /// It was told to leave, and does not yet.
     Stays,
     Checked(Loaded),

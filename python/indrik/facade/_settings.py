@@ -38,6 +38,9 @@ HOOKS: dict[str, tuple[int, ...]] = {
 }
 """Every hook and how many positional parameters it may have."""
 
+OWN_HOOKS: dict[str, tuple[int, ...]] = {"pre_stop": (1,)}
+"""The hooks that Gunicorn does not have."""
+
 SECTIONS: dict[str, tuple[Row, ...]] = {
     "Config File": (
         ("config", ("-c", "--config"), "text", "./gunicorn.conf.py"),

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use crate::settings::words;
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 16] = [
+pub const HELP: [(&str, &str); 18] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -19,6 +19,8 @@ pub const HELP: [(&str, &str); 16] = [
     ("dirty remove [N]", "Not available: there are no dirty workers"),
     ("reload", "Start a new generation of workers (HUP)"),
     ("reload wait", "The same, answered when it serves or has failed"),
+    ("health", "How the server is; exit code 1 unless it is ready"),
+    ("upgrade", "Start the program anew; it takes this one's place when it serves"),
     ("reopen", "Open the log files again (USR1)"),
     ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
     ("help", "This list"),
@@ -76,6 +78,8 @@ pub enum Command {
     Reload,
     /// A new generation; the answer comes when the reload is over.
     ReloadAndWait,
+    /// A new server takes this one's place.
+    Upgrade,
     /// Open the log files again.
     Reopen,
     /// The end.
@@ -94,6 +98,7 @@ pub enum Show {
     Config,
     Stats,
     Listeners,
+    Health,
 }
 
 /// How to stop.
@@ -124,10 +129,14 @@ impl Command {
             ["dirty", ..] => Err("Invalid argument: say dirty add or remove".to_owned()),
             ["reload"] => Ok(Self::Reload),
             ["reload", "wait"] => Ok(Self::ReloadAndWait),
+            ["health"] => Ok(Self::Show(Show::Health)),
+            ["upgrade"] => Ok(Self::Upgrade),
             ["reopen"] => Ok(Self::Reopen),
             ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
             ["help"] => Ok(Self::Help),
-            ["reopen" | "help", ..] => Err(format!("Invalid argument: {} takes none", words[0])),
+            ["health" | "upgrade" | "reopen" | "help", ..] => {
+                Err(format!("Invalid argument: {} takes none", words[0]))
+            }
             ["reload", ..] => Err("Invalid argument: reload takes none, or wait".to_owned()),
             [first, ..] => Err(format!(
                 "Invalid argument: Unknown command: {}; help lists the commands",

@@ -70,6 +70,9 @@ pub struct Config {
     pub graceful_timeout: Duration,
     #[serde(with = "seconds")]
     pub max_boot_time: Duration,
+    #[serde(with = "seconds")]
+    pub drain_delay_s: Duration,
+    pub upgrade_drains: bool,
     pub asgi_loop: String,
     pub asgi_lifespan: String,
     #[serde(with = "seconds")]
@@ -196,6 +199,10 @@ pub struct Config {
     pub worker_memory_max: u64,
     pub worker_cpu_weight: u32,
     pub worker_cgroup_required: bool,
+
+    // Probes
+    pub liveness_path: Option<String>,
+    pub readiness_path: Option<String>,
 
     // Control
     /// `None`: no control socket, also when `control_socket_disable` is set.

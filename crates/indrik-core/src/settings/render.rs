@@ -274,6 +274,7 @@ Usage: indrik [run] [OPTIONS] MODULE[:CALLABLE | :factory()]
        indrik explain SETTING [OPTIONS]
        indrik reload [-s SOCKET | -p PID]
        indrik ctl [-s SOCKET | -p PID] [COMMAND]
+       indrik upgrade [-s SOCKET | -p PID]
 
 Serves a Python web application, WSGI or ASGI.
 
@@ -284,6 +285,7 @@ Serves a Python web application, WSGI or ASGI.
   indrik explain workers                a setting's value, where it comes from, what it means
   indrik reload                         new code in the running server; waits until it serves
   indrik ctl status                     talks to the running server; see indrik ctl --help
+  indrik upgrade                        a new process takes the running server's place
 ";
 
 const HELP_TAIL: &str = "

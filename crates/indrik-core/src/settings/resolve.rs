@@ -53,6 +53,7 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     settlement.check_memory();
     share::check(&mut settlement);
     settlement.check_recycling();
+    settlement.check_probes();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -236,6 +237,23 @@ impl Settlement {
                     )),
                 });
             }
+        }
+    }
+
+    /// A path is compared as it stands in a request.
+    fn check_probes(&mut self) {
+        for name in ["liveness_path", "readiness_path"] {
+            let Some(settled) = self.get(name) else { continue };
+            let Value::Text(path) = &settled.value else { continue };
+            if path.starts_with('/') && !path.contains(['?', '#', ' ']) {
+                continue;
+            }
+            let problem = Problem {
+                what: format!("{name}: {path:?} is not the path of a request"),
+                place: Some(settled.origin.to_string()),
+                hint: Some("begin it with / and leave out any query, for example /ready".into()),
+            };
+            self.problems.push(problem);
         }
     }
 

@@ -88,7 +88,10 @@ impl Supervisor {
                 self.log(Level::Info, format!("Hang up: {name}"));
                 self.begin_candidate();
             }
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
+            Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => {
                 self.log(Level::Info, "Reload ignored: the server is shutting down");
             }
         }

@@ -1,5 +1,7 @@
 //! What comes out: everything the supervisor can ask the shell to do.
 
+use std::time::Duration;
+
 use super::{ReloadOutcome, Tally};
 use crate::ids::{Generation, WorkerId};
 pub use crate::logs::entry::{FieldValue, Fields};
@@ -127,6 +129,11 @@ pub enum Effect {
         /// What.
         signal: KillSignal,
     },
+    /// Run the hook `pre_stop` in this zygote. Answer: `PreStopDone`.
+    RunPreStop {
+        /// Which.
+        generation: Generation,
+    },
     /// The front takes no new connections, but finishes what was accepted, the kernel's queue included. Answer: `FrontIdle`.
     StopAccepting,
     /// The front drops everything at once.
@@ -137,6 +144,19 @@ pub enum Effect {
     ResumeAccepting,
     /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or `SuccessorFailed`.
     StartSuccessor,
+    /// The new server serves, and this one leaves as soon as it has finished what it has: whoever asked for
+    /// the upgrade may be told.
+    Upgraded {
+        /// The new server's process.
+        successor: u32,
+    },
+    /// There is no new server, or it did not come to serve; this one goes on.
+    UpgradeFailed {
+        /// Why.
+        message: String,
+    },
+    /// Tell the server whose place this one is to take that this one serves.
+    TellPredecessor,
     /// This process is the server now: its pid file and title lose what told it from the old one.
     Promote,
     /// Tell the service manager.
@@ -161,6 +181,13 @@ pub enum Notice {
     },
     /// A new generation is being made; `Ready` follows, whether it takes over or not.
     Reloading,
+    /// What goes on takes longer.
+    MoreTime {
+        /// What goes on.
+        doing: Doing,
+        /// Until then at least, from now.
+        by: Duration,
+    },
     /// The end has begun.
     Stopping,
     /// The end of this process has begun, and another one is the server.
@@ -168,6 +195,21 @@ pub enum Notice {
         /// Its process.
         to: u32,
     },
+}
+
+/// What a service manager may have to be patient for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// The first workers boot.
+    Starting,
+    /// A new generation boots.
+    Reloading,
+    /// The end is announced, and everything is served on.
+    Leaving,
+    /// What was accepted is finished.
+    Draining,
+    /// The workers end.
+    Stopping,
 }
 
 /// The signals the supervisor sends to workers.

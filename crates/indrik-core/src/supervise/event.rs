@@ -16,6 +16,12 @@ pub struct Policy {
     pub graceful_timeout: Duration,
     /// Nobody's terminal is attached, so WINCH is a command.
     pub daemon: bool,
+    /// How long everything is served on after the end was announced.
+    pub drain_delay: Duration,
+    /// The zygote has a hook to run when the end is announced.
+    pub pre_stop: bool,
+    /// A new server that USR2 started takes this one's place as soon as it is ready.
+    pub upgrade_drains: bool,
     /// The last zygote has a hook to run before it leaves.
     pub exit_hook: bool,
     /// How reloads go.
@@ -35,6 +41,9 @@ impl Default for Policy {
         Self {
             workers: 1,
             graceful_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            pre_stop: false,
+            upgrade_drains: false,
             daemon: false,
             exit_hook: false,
             reload: ReloadPolicy::default(),
@@ -349,6 +358,12 @@ pub enum Event {
         /// What.
         files: Vec<FileChange>,
     },
+    /// The hook `pre_stop` is done, or cannot be run.
+    PreStopDone,
+    /// A new server is to take this one's place as soon as it is ready.
+    Upgrade,
+    /// The process that is to take this one's place says that it serves.
+    SuccessorReady,
     /// The process that is to take this one's place runs.
     SuccessorStarted {
         /// Its process.

@@ -2,6 +2,7 @@
 
 use super::pause::Pause;
 use super::shutdown::Phase;
+use super::upgrade::Upgrade;
 use super::{Supervisor, Worker};
 
 /// How the server is.
@@ -54,7 +55,8 @@ impl Supervisor {
         let trouble = self.trouble();
         let state = match self.phase {
             Phase::Starting => HealthState::Starting,
-            Phase::Draining { .. } => HealthState::Draining,
+            Phase::Leaving { .. } | Phase::Draining { .. } => HealthState::Draining,
+            Phase::Serving if self.is_handing_over() => HealthState::Draining,
             Phase::Stopping { .. } | Phase::Done => HealthState::Stopping,
             Phase::Serving if self.pause != Pause::No => HealthState::Paused,
             Phase::Serving if trouble.is_some() => HealthState::Degraded,
@@ -62,7 +64,11 @@ impl Supervisor {
             Phase::Serving => HealthState::Ready,
         };
         let serves = matches!(state, HealthState::Ready | HealthState::Degraded);
-        let ready = serves && self.announced && self.workers.values().any(Worker::is_ready);
+        // Whoever asks here means the address, and that is served by the other one.
+        let neighbour = matches!(self.upgrade, Upgrade::Predecessor { .. })
+            && matches!(state, HealthState::Draining | HealthState::Paused);
+        let ready =
+            neighbour || (serves && self.announced && self.workers.values().any(Worker::is_ready));
         let why = trouble.filter(|_| state == HealthState::Degraded).unwrap_or_default();
         Health { state, ready, why }
     }

@@ -55,9 +55,10 @@ impl Supervisor {
                 id,
                 match self.phase {
                     Phase::Starting | Phase::Serving => EndReason::Outside,
-                    Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {
-                        EndReason::ShutDown
-                    }
+                    Phase::Leaving { .. }
+                    | Phase::Draining { .. }
+                    | Phase::Stopping { .. }
+                    | Phase::Done => EndReason::ShutDown,
                 },
             );
             self.push(Effect::DrainInFront { worker: id });

@@ -37,6 +37,9 @@ pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
 /// time if it has started up, and an import that still goes on is cut off.
 pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How long the hook `pre_stop` may hold up the end, which is announced already.
+pub const PRE_STOP_MAX: Duration = Duration::from_secs(30);
+
 /// How long the hook `on_exit` may take, which runs when everything else is over.
 pub const EXIT_HOOK_MAX: Duration = Duration::from_secs(30);
 
@@ -82,6 +85,19 @@ pub const WORKERS_MAX: u32 = 1024;
 
 /// Changed files remembered during a reload, to know the same change when the next worker reports it.
 pub const CHANGES_MAX: usize = 1000;
+
+/// How long an old server waits for the new one before it stays for good. The new one ends by itself when
+/// it does not boot within its `max_boot_time`: this is twice the longest, for zygote and workers, and more.
+pub const UPGRADE_MAX: Duration = Duration::from_secs(49 * 3600);
+
+/// How often a service manager is asked for more time.
+pub const MORE_TIME_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The least and the most it is asked for at once: more than the interval, so that the next word comes
+/// in time, and little enough that a server which has stopped to speak is noticed.
+pub const MORE_TIME_MIN: Duration = Duration::from_secs(10);
+/// See [`MORE_TIME_MIN`].
+pub const MORE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How often an address that is taken is tried, as in Gunicorn.
 pub const LISTEN_TRIES_MAX: u32 = 5;

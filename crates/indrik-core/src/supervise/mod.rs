@@ -12,7 +12,8 @@
 //! `listen` (a zygote's way to its first worker), `reload` (zygotes), `candidate` (a new generation
 //! takes over), `settle` (and is on trial), `warmup` (before a worker is ready),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
-//! `upgrade` (a new program beside the old one), `operator` (what operators ask for and see), `limits`.
+//! `upgrade` (a new program beside the old one), `patience` (what a service manager waits for),
+//! `operator` (what operators ask for and see), `limits`.
 
 mod breaker;
 mod candidate;
@@ -24,6 +25,7 @@ mod leave;
 pub mod limits;
 mod listen;
 mod operator;
+mod patience;
 mod pause;
 mod pool;
 mod reason;
@@ -44,10 +46,11 @@ use crate::ids::{Generation, WorkerId};
 use breaker::Breaker;
 use candidate::Candidate;
 pub use candidate::{ReloadFailure, ReloadOutcome};
-pub use effect::{Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
+pub use effect::{Doing, Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
 pub use event::{Event, ExitStatus, Failure, FailureKind, Policy, ReloadPolicy};
 pub use health::{Health, HealthState};
 pub use operator::{Census, FileChange, Totals, WorkerView};
+use patience::Asked;
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
 use recycle::Recycling;
@@ -91,6 +94,7 @@ pub struct Supervisor {
     upgrade: Upgrade,
     /// The service manager has been told that the server is ready.
     announced: bool,
+    asked: Asked,
     last_generation: Generation,
     restarts: Restarts,
     breaker: Breaker,
@@ -134,6 +138,7 @@ impl Supervisor {
             pause: Pause::No,
             upgrade: Upgrade::None,
             announced: false,
+            asked: Asked::default(),
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
             breaker: Breaker::default(),
@@ -185,6 +190,9 @@ impl Supervisor {
             Event::WantWorkers(wanted) => self.change_wanted(wanted),
             Event::ReplaceWorker { worker } => self.replace_worker(worker),
             Event::CodeChanged { worker, files } => self.code_changed(worker, files),
+            Event::PreStopDone => self.pre_stop_done(),
+            Event::Upgrade => self.upgrade(),
+            Event::SuccessorReady => self.successor_ready(),
             Event::SuccessorStarted { pid } => self.successor_started(pid),
             Event::SuccessorFailed { message } => self.successor_failed(&message),
             Event::SuccessorExited { status } => self.successor_exited(status),
@@ -195,6 +203,7 @@ impl Supervisor {
         self.expire_zygotes();
         self.expire_phase();
         self.expire_pause();
+        self.expire_upgrade();
         self.judge_trial();
         self.expire_settling();
         self.expire_ages();
@@ -202,6 +211,7 @@ impl Supervisor {
         self.announce();
         self.retire_idle_zygotes();
         self.finish_if_empty();
+        self.ask_for_time();
     }
 
     /// The next thing to do. Call until `None` after each [`Supervisor::handle`].
@@ -215,11 +225,17 @@ impl Supervisor {
     pub fn poll_timeout(&self) -> Option<Now> {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
-        let settling = self.settling.as_ref().map(Settling::deadline);
-        let phases = self.phase.deadline().into_iter().chain(self.pause.deadline());
-        let refills = self.next_refill().into_iter().chain(self.breaker_deadline());
-        let recycling = self.next_recycling();
-        workers.chain(zygotes).chain(phases).chain(refills).chain(settling).chain(recycling).min()
+        let phases = [
+            self.phase.deadline(),
+            self.pause.deadline(),
+            self.upgrade.deadline(),
+            self.asked.next(),
+            self.next_refill(),
+            self.breaker_deadline(),
+            self.settling.as_ref().map(Settling::deadline),
+            self.next_recycling(),
+        ];
+        workers.chain(zygotes).chain(phases.into_iter().flatten()).min()
     }
 
     fn start(&mut self, successor: bool) {
@@ -243,6 +259,9 @@ impl Supervisor {
         let settled = (0..self.wanted).all(|slot| has_ready(slot) || has_failed(slot));
         if settled {
             self.announced = true;
+            if self.upgrade == Upgrade::Successor {
+                self.push(Effect::TellPredecessor);
+            }
             self.notify_ready();
         }
     }

@@ -167,7 +167,10 @@ impl Supervisor {
             Phase::Starting => self.reload_again = true,
             Phase::Serving if self.is_changing() => self.reload_again = true,
             Phase::Serving => self.begin_candidate(),
-            Phase::Draining { .. } | Phase::Stopping { .. } | Phase::Done => {}
+            Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => {}
         }
     }
 

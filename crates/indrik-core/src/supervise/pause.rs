@@ -34,6 +34,11 @@ impl Supervisor {
             return;
         }
         self.log(Level::Info, "graceful stop of workers");
+        self.leave_connections();
+    }
+
+    /// New connections stay in the kernel's queue from now on.
+    pub(super) fn leave_connections(&mut self) {
         if self.is_changing() {
             self.cancel_reload(EndReason::Pause);
             self.notify_ready();
@@ -50,7 +55,13 @@ impl Supervisor {
     }
 
     pub(super) fn emptied(&mut self) {
-        if matches!(self.pause, Pause::Emptying { .. }) {
+        if !matches!(self.pause, Pause::Emptying { .. }) {
+            return;
+        }
+        if self.is_handing_over() {
+            self.pause = Pause::Empty;
+            self.hand_over();
+        } else {
             self.pause = Pause::Empty;
             self.wanted = 0;
             self.push(Effect::WorkersChanged { generation: self.current, workers: 0 });
@@ -63,6 +74,11 @@ impl Supervisor {
                 // What is left is the shutdown's to wait for.
                 self.pause = Pause::No;
                 return;
+            }
+            if self.is_handing_over() {
+                self.pause = Pause::Empty;
+                self.say_goodbye();
+                return self.drop_the_rest();
             }
             self.emptied();
         }

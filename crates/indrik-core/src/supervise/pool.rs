@@ -16,7 +16,7 @@ impl Supervisor {
     /// Brings what is had nearer to what is wanted. Runs after every event.
     pub(super) fn reconcile(&mut self) {
         match self.phase {
-            Phase::Starting | Phase::Serving => {
+            Phase::Starting | Phase::Serving | Phase::Leaving { .. } => {
                 self.take_turns();
                 self.fill_current();
                 self.fill_candidate();
@@ -31,9 +31,8 @@ impl Supervisor {
 
     /// When an empty place may be filled, if one is waiting for its back-off.
     pub(super) fn next_refill(&self) -> Option<Now> {
-        let filling =
-            matches!(self.phase, Phase::Starting | Phase::Serving | Phase::Draining { .. });
-        if !filling || !self.can_fork(self.current) || self.room_beside_candidate() == 0 {
+        let room = self.room_beside_candidate();
+        if !self.phase.may_start() || !self.can_fork(self.current) || room == 0 {
             return None;
         }
         let taken = self.taken_slots(self.current);

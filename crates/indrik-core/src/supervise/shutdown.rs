@@ -1,6 +1,6 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
-use super::limits::{QUICK_GRACE, STOP_GRACE_MIN};
+use super::limits::{PRE_STOP_MAX, QUICK_GRACE, STOP_GRACE_MIN};
 use super::pause::Pause;
 use super::reason::EndReason;
 use super::upgrade::Upgrade;
@@ -15,6 +15,9 @@ pub(super) enum Phase {
     Starting,
     /// The normal state.
     Serving,
+    /// The end is announced, and everything is served as before: whoever sends traffic here turns to
+    /// others meanwhile. `hook`: until `pre_stop` is done; else until the delay is over.
+    Leaving { hook: bool, until: Now },
     /// The front finishes what was accepted; workers are still replaced.
     Draining { until: Now },
     /// Everything is told to leave. `quick`: workers were sent SIGQUIT.
@@ -27,7 +30,7 @@ impl Phase {
     /// The moment the phase has lasted too long, if it has a limit.
     pub(super) fn deadline(self) -> Option<Now> {
         match self {
-            Self::Draining { until } => Some(until),
+            Self::Leaving { until, .. } | Self::Draining { until } => Some(until),
             // The workers' and zygotes' own limits end this phase.
             Self::Stopping { .. } | Self::Starting | Self::Serving | Self::Done => None,
         }
@@ -36,14 +39,14 @@ impl Phase {
     /// Processes may still be started.
     pub(super) fn may_start(self) -> bool {
         match self {
-            Self::Starting | Self::Serving | Self::Draining { .. } => true,
+            Self::Starting | Self::Serving | Self::Leaving { .. } | Self::Draining { .. } => true,
             Self::Stopping { .. } | Self::Done => false,
         }
     }
 }
 
 impl Supervisor {
-    /// TERM: finish what was accepted, then leave. The second one does not wait.
+    /// TERM: say so, finish what was accepted, then leave. The second one does not wait.
     pub(super) fn shut_down_gracefully(&mut self) {
         match self.phase {
             // The workers have gone: there is nobody to finish anything.
@@ -51,21 +54,57 @@ impl Supervisor {
             Phase::Serving => {
                 self.cancel_reload(EndReason::ShutDown);
                 self.say_goodbye();
-                self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
-                self.push(Effect::StopAccepting);
+                self.begin_leaving();
             }
             // Nothing was served yet, so nothing has to be finished.
-            Phase::Starting | Phase::Draining { .. } | Phase::Stopping { .. } => {
+            Phase::Starting
+            | Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. } => {
                 self.shut_down_quickly();
             }
             Phase::Done => {}
         }
     }
 
+    /// Nobody has to turn to others where another server has the sockets, or nothing comes in.
+    fn begin_leaving(&mut self) {
+        if self.upgrade != Upgrade::None || self.pause != Pause::No {
+            return self.begin_draining();
+        }
+        if self.policy.pre_stop {
+            self.phase = Phase::Leaving { hook: true, until: self.now + PRE_STOP_MAX };
+            self.push(Effect::RunPreStop { generation: self.current });
+        } else {
+            self.begin_delay();
+        }
+    }
+
+    pub(super) fn pre_stop_done(&mut self) {
+        if matches!(self.phase, Phase::Leaving { hook: true, .. }) {
+            self.begin_delay();
+        }
+    }
+
+    fn begin_delay(&mut self) {
+        let delay = self.policy.drain_delay;
+        if delay.is_zero() {
+            return self.begin_draining();
+        }
+        let text = format!("Not ready any more; serving on for {} s", delay.as_secs_f64());
+        self.log(Level::Info, text);
+        self.phase = Phase::Leaving { hook: false, until: self.now + delay };
+    }
+
+    fn begin_draining(&mut self) {
+        self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
+        self.push(Effect::StopAccepting);
+    }
+
     /// INT, QUIT: leave now. Once more: kill.
     pub(super) fn shut_down_quickly(&mut self) {
         match self.phase {
-            Phase::Starting | Phase::Serving | Phase::Draining { .. } => {
+            Phase::Starting | Phase::Serving | Phase::Leaving { .. } | Phase::Draining { .. } => {
                 self.cancel_reload(EndReason::ShutDown);
                 if self.phase == Phase::Serving {
                     self.say_goodbye();
@@ -79,11 +118,12 @@ impl Supervisor {
         }
     }
 
-    fn say_goodbye(&mut self) {
+    pub(super) fn say_goodbye(&mut self) {
         self.notify(match self.upgrade {
-            Upgrade::Predecessor { successor } => Notice::HandedOver { to: successor },
-            Upgrade::None | Upgrade::Starting | Upgrade::Successor => Notice::Stopping,
+            Upgrade::Predecessor { successor, .. } => Notice::HandedOver { to: successor },
+            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Successor => Notice::Stopping,
         });
+        self.upgrade_is_overtaken();
     }
 
     /// The server could not start: everything ends, with Gunicorn's exit code.
@@ -105,17 +145,36 @@ impl Supervisor {
     }
 
     pub(super) fn expire_phase(&mut self) {
-        if self.phase.deadline().is_some_and(|at| at <= self.now) {
-            self.log(
-                Level::Warning,
-                format!(
-                    "Requests are unfinished after the graceful timeout of {} s; they are dropped",
-                    self.policy.graceful_timeout.as_secs()
-                ),
-            );
-            self.push(Effect::CloseNow);
-            self.stop_workers();
+        if self.phase.deadline().is_none_or(|at| at > self.now) {
+            return;
         }
+        match self.phase {
+            Phase::Leaving { hook: true, .. } => {
+                let limit = PRE_STOP_MAX.as_secs();
+                let text = format!("The hook pre_stop still runs after {limit} s; going on");
+                self.log(Level::Warning, text);
+                self.begin_delay();
+            }
+            Phase::Leaving { hook: false, .. } => self.begin_draining(),
+            Phase::Starting
+            | Phase::Serving
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => self.drop_the_rest(),
+        }
+    }
+
+    /// The graceful timeout is over.
+    pub(super) fn drop_the_rest(&mut self) {
+        self.log(
+            Level::Warning,
+            format!(
+                "Requests are unfinished after the graceful timeout of {} s; they are dropped",
+                self.policy.graceful_timeout.as_secs()
+            ),
+        );
+        self.push(Effect::CloseNow);
+        self.stop_workers();
     }
 
     /// Until when a worker that was told to leave may take: the rest of the graceful timeout.
@@ -123,13 +182,15 @@ impl Supervisor {
         let least = self.now + STOP_GRACE_MIN;
         match self.phase {
             Phase::Draining { until } => until.max(least),
-            Phase::Starting | Phase::Serving | Phase::Stopping { .. } | Phase::Done => {
-                least.max(self.now + self.policy.graceful_timeout)
-            }
+            Phase::Starting
+            | Phase::Serving
+            | Phase::Leaving { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => least.max(self.now + self.policy.graceful_timeout),
         }
     }
 
-    fn stop_workers(&mut self) {
+    pub(super) fn stop_workers(&mut self) {
         let until = self.stop_deadline();
         self.phase = Phase::Stopping { quick: false };
         for id in self.all_workers() {

@@ -61,7 +61,7 @@ impl Supervisor {
             Signal::Ttin => self.one_more(),
             Signal::Ttou => self.one_less(),
             Signal::Usr1 => self.push(Effect::ReopenLogs),
-            Signal::Usr2 => self.start_successor(),
+            Signal::Usr2 => self.usr2(),
             Signal::Winch => self.pause(),
         }
     }

@@ -1,70 +1,182 @@
-//! A new program beside the old one (USR2): both serve from the same sockets until one of them is told
-//! to leave. Gunicorn's way of replacing the program without closing a socket.
+//! A new program beside the old one: both serve from the same sockets until one of them leaves.
+//!
+//! That is Gunicorn's way of replacing the program without closing a socket (USR2), where an operator
+//! tells the old one to leave. An upgrade (`indrik upgrade`, or USR2 with `upgrade_drains`) does that by
+//! itself once the new one says that it serves. Until the old one is empty it can come back: it only
+//! leaves connections in the kernel's queue, where the new one finds them.
 
+use super::limits::UPGRADE_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
-use super::{Effect, ExitStatus, Level, Supervisor};
+use super::{Effect, ExitStatus, Level, Now, Supervisor};
 
 /// Which of two servers this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upgrade {
     /// The only one.
     None,
-    /// The old one; the new one is being started.
-    Starting,
+    /// The old one; the new one is being started. `replaces`: to take this one's place.
+    Starting { replaces: bool },
     /// The old one; the new one runs.
-    Predecessor { successor: u32 },
+    Predecessor { successor: u32, plan: Plan },
     /// The new one; the old one runs.
     Successor,
 }
 
+/// What becomes of the old server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It serves on until it is told to leave.
+    Stay,
+    /// It leaves when the new one says that it serves, unless that takes too long.
+    Leave { until: Now },
+    /// The new one serves; this one finishes what it has.
+    Leaving,
+}
+
+impl Upgrade {
+    pub(super) fn deadline(self) -> Option<Now> {
+        match self {
+            Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
+            Self::None | Self::Starting { .. } | Self::Predecessor { .. } | Self::Successor => None,
+        }
+    }
+}
+
 impl Supervisor {
-    /// USR2.
-    pub(super) fn start_successor(&mut self) {
+    /// Whether a new server can be started beside this one.
+    ///
+    /// # Errors
+    /// Why not, in Gunicorn's words.
+    pub fn may_upgrade(&self) -> Result<(), &'static str> {
         match self.upgrade {
-            Upgrade::Starting | Upgrade::Predecessor { .. } => {
-                self.log(Level::Warning, "USR2 signal ignored. Child exists.");
-            }
-            Upgrade::Successor => self.log(Level::Warning, "USR2 signal ignored. Parent exists."),
-            Upgrade::None if self.phase == Phase::Serving => {
-                self.upgrade = Upgrade::Starting;
-                self.push(Effect::StartSuccessor);
-            }
-            Upgrade::None => {
-                self.log(
-                    Level::Warning,
-                    "USR2 signal ignored. The server starts up or shuts down.",
-                );
-            }
+            Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => Err("Child exists."),
+            Upgrade::Successor => Err("Parent exists."),
+            Upgrade::None if self.phase == Phase::Serving => Ok(()),
+            Upgrade::None => Err("The server starts up or shuts down."),
         }
     }
 
+    pub(super) fn usr2(&mut self) {
+        match self.may_upgrade() {
+            Ok(()) => self.start_successor(self.policy.upgrade_drains),
+            Err(why) => self.log(Level::Warning, format!("USR2 signal ignored. {why}")),
+        }
+    }
+
+    /// Whoever asks has looked whether it may be done.
+    pub(super) fn upgrade(&mut self) {
+        if self.may_upgrade().is_ok() {
+            self.start_successor(true);
+        }
+    }
+
+    fn start_successor(&mut self, replaces: bool) {
+        self.upgrade = Upgrade::Starting { replaces };
+        self.push(Effect::StartSuccessor);
+    }
+
     pub(super) fn successor_started(&mut self, pid: u32) {
-        if self.upgrade == Upgrade::Starting {
-            self.upgrade = Upgrade::Predecessor { successor: pid };
+        if let Upgrade::Starting { replaces } = self.upgrade {
+            let plan = match replaces {
+                true => Plan::Leave { until: self.now + UPGRADE_MAX },
+                false => Plan::Stay,
+            };
+            self.upgrade = Upgrade::Predecessor { successor: pid, plan };
             self.log(Level::Info, format!("Starting new master (pid: {pid})"));
         }
     }
 
     pub(super) fn successor_failed(&mut self, message: &str) {
-        if self.upgrade == Upgrade::Starting {
+        if let Upgrade::Starting { replaces } = self.upgrade {
             self.upgrade = Upgrade::None;
-            self.log(Level::Error, format!("Cannot start a new master: {message}"));
+            let text = format!("Cannot start a new master: {message}");
+            self.log(Level::Error, text.clone());
+            if replaces {
+                self.push(Effect::UpgradeFailed { message: text });
+            }
         }
+    }
+
+    /// The new server serves: if it is to take this one's place, what this one has is finished now.
+    pub(super) fn successor_ready(&mut self) {
+        let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.upgrade else {
+            return;
+        };
+        if self.phase != Phase::Serving {
+            return;
+        }
+        let text = format!("New master (pid:{successor}) serves; this one finishes its requests");
+        self.log(Level::Info, text);
+        self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Leaving };
+        self.push(Effect::Upgraded { successor });
+        match self.pause {
+            Pause::No => self.leave_connections(),
+            Pause::Emptying { .. } => {}
+            Pause::Empty => self.hand_over(),
+        }
+    }
+
+    /// Whether this server goes as soon as it is empty.
+    pub(super) fn is_handing_over(&self) -> bool {
+        matches!(self.upgrade, Upgrade::Predecessor { plan: Plan::Leaving, .. })
+    }
+
+    /// Nothing is left to do here.
+    pub(super) fn hand_over(&mut self) {
+        self.say_goodbye();
+        self.push(Effect::CloseNow);
+        self.stop_workers();
+    }
+
+    pub(super) fn expire_upgrade(&mut self) {
+        let Upgrade::Predecessor { successor, plan: Plan::Leave { until } } = self.upgrade else {
+            return;
+        };
+        if until <= self.now {
+            self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+            self.upgrade_failed(format!(
+                "New master (pid:{successor}) has not said in time that it serves; both go on: end \
+                 one of them"
+            ));
+        }
+    }
+
+    /// This server leaves for another reason than that the new one serves.
+    pub(super) fn upgrade_is_overtaken(&mut self) {
+        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.upgrade {
+            self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+            self.upgrade_failed(format!(
+                "The old master was told to stop before new master (pid:{successor}) served; that \
+                 one goes on"
+            ));
+        }
+    }
+
+    fn upgrade_failed(&mut self, message: String) {
+        self.log(Level::Error, message.clone());
+        self.push(Effect::UpgradeFailed { message });
     }
 
     /// This server is the only one again, and serves again if it had been told to pause.
     pub(super) fn successor_exited(&mut self, status: ExitStatus) {
-        let Upgrade::Predecessor { successor } = self.upgrade else { return };
+        let Upgrade::Predecessor { successor, plan } = self.upgrade else { return };
         self.upgrade = Upgrade::None;
         let (level, how) = match status {
             ExitStatus::Code(0) => (Level::Info, "stopped".to_owned()),
             ExitStatus::Code(code) => (Level::Error, format!("exited with code {code}")),
             ExitStatus::Signal(signal) => (Level::Error, format!("was ended by signal {signal}")),
         };
-        self.log(level, format!("New master (pid:{successor}) {how}; this one goes on"));
-        if self.phase == Phase::Serving && self.pause != Pause::No {
-            self.change_wanted(self.policy.workers);
+        let serves = self.phase == Phase::Serving;
+        let rest = if serves { "this one goes on" } else { "this one ends too" };
+        let text = format!("New master (pid:{successor}) {how}; {rest}");
+        self.log(level, text.clone());
+        if matches!(plan, Plan::Leave { .. }) {
+            self.push(Effect::UpgradeFailed { message: text });
+        }
+        if serves && self.pause != Pause::No {
+            let emptied = self.pause == Pause::Empty;
+            self.change_wanted(if emptied { self.policy.workers } else { self.wanted });
         }
     }
 
@@ -83,7 +195,7 @@ impl Supervisor {
     pub(super) fn master_name(&self) -> &'static str {
         match self.upgrade {
             Upgrade::Successor => "Master.2",
-            Upgrade::None | Upgrade::Starting | Upgrade::Predecessor { .. } => "Master",
+            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => "Master",
         }
     }
 }

@@ -408,3 +408,65 @@ fn workers_that_keep_failing_leave_the_others_in_peace_and_come_back_when_the_ca
         world.end(Signal::Term, 0);
     }
 }
+
+#[test]
+fn an_upgrade_ends_with_one_server_that_serves() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.daemon = false;
+        world.os.upgrade_drains = true;
+        world.os.faults.successor_fails = 20;
+        world.os.faults.successor_dies = 60;
+        world.os.faults.successor_never_serves = 20;
+        world.start_and_wait_until_full();
+        world.may_hand_over = true;
+        for _ in 0..10 {
+            if world.exit.is_some() {
+                break;
+            }
+            let before = (world.os.upgraded, world.os.upgrades_failed);
+            world.signal(Signal::Usr2);
+            world.run(seconds(50 * 3_600));
+            let after = (world.os.upgraded, world.os.upgrades_failed);
+            assert_eq!(after.0 + after.1, before.0 + before.1 + 1, "seed {seed}: one outcome");
+            if world.os.successor.is_none() && world.exit.is_none() {
+                world.assert_full();
+            }
+            // One that has not said in time that it serves.
+            world.end_successor();
+            world.run(seconds(60));
+        }
+        if world.exit.is_some() {
+            assert!(world.os.handed_over, "seed {seed}: it left to nobody");
+        } else {
+            world.assert_full();
+            world.end(Signal::Term, 0);
+        }
+    }
+}
+
+#[test]
+fn the_end_is_announced_before_connections_are_refused_and_a_second_word_cuts_it_short() {
+    for seed in seeds() {
+        for again in [None, Some(Signal::Term), Some(Signal::Int)] {
+            let mut world = World::new(seed, Faults::calm());
+            world.os.drain_delay = seconds(1 + seed % 19);
+            world.start_and_wait_until_full();
+            let ready = world.machine.census().ready;
+            world.signal(Signal::Term);
+            assert_eq!(world.os.told, Some(Notice::Stopping), "seed {seed}");
+            assert!(!world.os.refuses, "seed {seed}");
+            let wait = world.os.random.milliseconds(0, 999);
+            world.run(wait);
+            assert!(!world.os.refuses && world.os.serving() == ready, "seed {seed}");
+            if let Some(signal) = again {
+                world.signal(signal);
+                assert!(world.os.refuses, "seed {seed}");
+                world.run(seconds(60));
+            } else {
+                world.run(seconds(200));
+            }
+            assert_eq!(world.exit, Some(0), "seed {seed}");
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! The fake operating system: zygotes, workers and the front as the supervisor's effects see them.
 
+mod service;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -43,6 +45,7 @@ pub(crate) struct Faults {
     pub(crate) warm_up_fails: u32,
     pub(crate) warm_up_silent: u32,
     pub(crate) answers_bad: u32,
+    pub(crate) successor_never_serves: u32,
     /// Everything that loads the application fails so.
     pub(crate) always_fails: Option<FailureKind>,
 }
@@ -77,6 +80,7 @@ impl Faults {
             warm_up_fails: 0,
             warm_up_silent: 0,
             answers_bad: 0,
+            successor_never_serves: 0,
             always_fails: None,
         }
     }
@@ -123,6 +127,7 @@ impl Faults {
             warm_up_fails: 10,
             warm_up_silent: 5,
             answers_bad: 20,
+            successor_never_serves: 20,
             always_fails: None,
         }
     }
@@ -175,11 +180,24 @@ pub(crate) struct Os {
     pub(crate) prepared: BTreeSet<Generation>,
     /// The front leaves connections to the kernel.
     pub(crate) paused: bool,
+    /// The front takes no connections any more.
+    pub(crate) refuses: bool,
     /// A new server beside this one.
     pub(crate) successor: Option<u32>,
+    /// It has said that it serves.
+    pub(crate) successor_serves: bool,
+    /// This one left the service to one that served.
+    pub(crate) handed_over: bool,
+    pub(crate) upgraded: u32,
+    pub(crate) upgrades_failed: u32,
     pub(crate) daemon: bool,
     /// How long workers may serve.
     pub(crate) max_worker_age: Duration,
+    /// Served on for so long after the end was announced, and after the hook of a third of the seeds.
+    pub(crate) drain_delay: Duration,
+    pub(crate) pre_stop: bool,
+    /// USR2 upgrades.
+    pub(crate) upgrade_drains: bool,
     /// What the service manager was told last.
     pub(crate) told: Option<Notice>,
     coming: BTreeMap<(Duration, u64), Coming>,
@@ -192,6 +210,7 @@ impl Os {
     pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let mut random = Random::new(seed);
         let workers = 1 + u32::try_from(random.below(6)).unwrap();
+        let drain_delay = Duration::from_secs(if seed % 4 == 3 { seed % 20 } else { 0 });
         Self {
             random,
             faults,
@@ -205,9 +224,17 @@ impl Os {
             configured: BTreeSet::new(),
             prepared: BTreeSet::new(),
             paused: false,
+            refuses: false,
             successor: None,
+            successor_serves: false,
+            handed_over: false,
+            upgraded: 0,
+            upgrades_failed: 0,
             daemon: seed.is_multiple_of(2),
             max_worker_age: Duration::ZERO,
+            drain_delay,
+            pre_stop: seed.is_multiple_of(3),
+            upgrade_drains: false,
             told: None,
             coming: BTreeMap::new(),
             counter: 0,
@@ -285,7 +312,9 @@ impl Os {
                 }
                 if matches!(event, Event::SuccessorExited { .. }) {
                     self.successor = None;
+                    self.successor_serves = false;
                 }
+                self.successor_serves |= event == Event::SuccessorReady;
                 Some(event)
             }
         }
@@ -357,65 +386,8 @@ impl Os {
             Effect::WatchAnswers { generation } => {
                 self.watched = generation.map(|generation| (generation, 0, 0));
             }
-            Effect::ReloadEnded(outcome) => self.outcomes.push(outcome.clone()),
-            Effect::ResumeAccepting => {
-                assert!(self.paused, "resumed without a pause");
-                self.paused = false;
-            }
-            Effect::PauseAccepting => {
-                assert!(!self.paused, "paused twice");
-                self.paused = true;
-                self.empty_the_front(now);
-            }
-            Effect::StartSuccessor => self.start_successor(now),
-            Effect::Notify(notice) => self.told = Some(*notice),
-            Effect::StopAccepting => self.empty_the_front(now),
-            Effect::CloseNow
-            | Effect::ReopenLogs
-            | Effect::Promote
-            | Effect::WorkersChanged { .. }
-            | Effect::Confirm { .. }
-            | Effect::Restore { .. }
-            | Effect::Count(_)
-            | Effect::Log(_)
-            | Effect::Exit(_) => {}
+            effect => self.perform_for_all(effect, now),
         }
-    }
-
-    fn empty_the_front(&mut self, now: Duration) {
-        if !self.random.percent(self.faults.front_never_idle) {
-            self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
-        }
-    }
-
-    fn start_successor(&mut self, now: Duration) {
-        assert_eq!(self.successor, None, "a second successor");
-        self.counter += 1;
-        let pid = u32::try_from(self.counter).unwrap();
-        self.successor = Some(pid);
-        if self.random.percent(self.faults.successor_fails) {
-            let event = Event::SuccessorFailed { message: "no such file".into() };
-            self.successor = None;
-            return self.after(now, 0, 0, Coming::Predecessor(event));
-        }
-        self.after(now, 0, 0, Coming::Successor(pid, Event::SuccessorStarted { pid }));
-        if self.random.percent(self.faults.successor_dies) {
-            self.end_successor(now, 30_000);
-        }
-    }
-
-    /// The new server goes away within so many milliseconds.
-    pub(crate) fn end_successor(&mut self, now: Duration, most: u64) {
-        if let Some(pid) = self.successor {
-            let status = [ExitStatus::Code(0), ExitStatus::Code(3), ExitStatus::Signal(9)];
-            let status = status[self.random.below(3)];
-            self.after(now, 1, most, Coming::Successor(pid, Event::SuccessorExited { status }));
-        }
-    }
-
-    /// The old server goes away within half a minute.
-    pub(crate) fn end_predecessor(&mut self, now: Duration) {
-        self.after(now, 1, 30_000, Coming::Predecessor(Event::PredecessorExited));
     }
 
     fn spawn_zygote(&mut self, generation: Generation, now: Duration) {
@@ -466,6 +438,9 @@ impl Os {
             max_worker_age: self.max_worker_age,
             max_worker_age_jitter: self.max_worker_age / 2,
             jitter_seed: 3,
+            drain_delay: self.drain_delay,
+            pre_stop: self.pre_stop,
+            upgrade_drains: self.upgrade_drains,
             ..Policy::default()
         };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);

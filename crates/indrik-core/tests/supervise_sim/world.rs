@@ -7,9 +7,9 @@ use indrik_core::supervise::{Effect, EndReason, Event, FileChange, Level, Signal
 
 use crate::os::{Faults, Os};
 
-/// The longest a server may take to end: a hanging fork (60 s), a graceful timeout (30 s), and the
-/// steps of the kill ladders.
-const END_MAX: Duration = Duration::from_secs(150);
+/// The longest a server may take to end: a hanging hook (30 s) and delay (19 s), a hanging fork (60 s), a
+/// graceful timeout (30 s), and the steps of the kill ladders.
+const END_MAX: Duration = Duration::from_secs(200);
 
 /// Steps without the clock moving; more of them is a loop.
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 2_000;
@@ -24,6 +24,8 @@ pub(crate) struct World {
     pub(crate) promise_full: bool,
     steps_at_this_moment: u32,
     may_end: bool,
+    /// It may end without a word once another server serves.
+    pub(crate) may_hand_over: bool,
     promoted: bool,
 }
 
@@ -38,6 +40,7 @@ impl World {
             promise_full: false,
             steps_at_this_moment: 0,
             may_end: true,
+            may_hand_over: false,
             promoted: false,
         }
     }
@@ -259,7 +262,7 @@ impl World {
         }
         let health = self.machine.health();
         assert!(
-            !health.ready || self.os.serving() > 0,
+            !health.ready || self.os.serving() > 0 || self.os.successor.is_some(),
             "seed {}: it calls itself ready, and nobody serves: {:?}",
             self.seed,
             self.machine
@@ -267,7 +270,8 @@ impl World {
         self.check_recycling_and_accounts();
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
-            assert!(self.may_end, "seed {}: it ended without being told", self.seed);
+            let may_end = self.may_end || (self.may_hand_over && self.os.handed_over);
+            assert!(may_end, "seed {}: it ended without being told", self.seed);
         }
     }
 

@@ -9,8 +9,14 @@ const FIRST_FD: i32 = 3;
 const SOCKETS_MAX: i32 = 1024;
 
 /// Variables that are for this process alone: not for workers, nor for a successor.
-pub(crate) const OWN_VARIABLES: [&str; 5] =
-    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "GUNICORN_PID", "GUNICORN_FD"];
+pub(crate) const OWN_VARIABLES: [&str; 6] = [
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "GUNICORN_PID",
+    "GUNICORN_FD",
+    super::word::VARIABLE,
+];
 
 /// One socket of the service manager.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -68,6 +68,15 @@ impl Connection {
         Ok(Self { stream, asked: 0 })
     }
 
+    /// Waits for the next answers as long as the server takes, which has limits of its own.
+    ///
+    /// # Errors
+    /// When the system cannot wait so long.
+    pub fn be_patient(&mut self) -> Result<(), Trouble> {
+        let set = self.stream.set_read_timeout(None);
+        set.map_err(|error| trouble(format!("cannot use the control socket: {error}"), ""))
+    }
+
     /// Has the server do a command; its answer's data.
     ///
     /// # Errors

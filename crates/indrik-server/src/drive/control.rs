@@ -48,6 +48,8 @@ pub(super) struct Control {
     path: Option<(PathBuf, u32)>,
     listeners: Vec<Json>,
     pub(super) waiting: Vec<Waiting>,
+    /// Clients that wait for the end of an upgrade, and what their requests are called.
+    pub(super) upgraders: Vec<(u64, Json)>,
 }
 
 /// What a command answers, and what is to happen once the answer is on its way.
@@ -127,6 +129,7 @@ impl Drive {
     fn take_command(&mut self, client: u64, request: Request, now: Instant) {
         let (answer, event) = match Command::parse(&request.words) {
             Ok(Command::ReloadAndWait) => return self.reload_and_wait(client, request.id, now),
+            Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
             Ok(command) => {
                 let (data, event) = self.command(command);
                 (json!({"id": request.id, "status": "ok", "data": data}), event)
@@ -142,6 +145,7 @@ impl Drive {
 
     fn command(&mut self, command: Command) -> Done {
         match command {
+            Command::Upgrade => (json!({"status": "upgrading"}), Some(Event::Upgrade)),
             Command::Show(what) => (self.show(what), None),
             Command::AddWorkers(count) => {
                 let (previous, total) = self.resize(|wanted| wanted.saturating_add(count));
@@ -194,6 +198,7 @@ impl Drive {
 
     fn show(&self, what: Show) -> Json {
         match what {
+            Show::Health => self.shown_health(),
             Show::All => self.show_all(),
             Show::Workers => {
                 let workers = self.shown_workers();
@@ -209,7 +214,7 @@ impl Drive {
         }
     }
 
-    fn shown_health(&self) -> Json {
+    pub(super) fn shown_health(&self) -> Json {
         let health = self.machine.health();
         json!({"state": health.state.word(), "ready": health.ready, "why": health.why})
     }

@@ -5,6 +5,7 @@ use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Le
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::{Drive, Ending};
+use crate::boot::word;
 use crate::log::Entry;
 use crate::zygote::{Request, Streams, Zygote};
 
@@ -66,7 +67,11 @@ impl Drive {
                     front.resume_accepting();
                 }
             }
+            Effect::RunPreStop { generation } => self.run_pre_stop(generation),
             Effect::StartSuccessor => self.run_pre_exec(),
+            Effect::Upgraded { successor } => self.upgrade_ended(Ok(successor)),
+            Effect::UpgradeFailed { message } => self.upgrade_ended(Err(message)),
+            Effect::TellPredecessor => word::say_serving(),
             Effect::Promote => self.promote(),
             Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),
@@ -181,6 +186,9 @@ impl Drive {
     }
 
     fn write(&self, line: LogLine) {
+        if line.level >= Level::Error {
+            word::say_wrong(&line.text);
+        }
         let pid = line.pid.unwrap_or_else(std::process::id);
         let entry = Entry::now(line.level, pid, &line.text);
         self.log.write_entry(Entry { fields: line.fields, ..entry });

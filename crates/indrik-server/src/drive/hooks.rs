@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{ExitStatus, FailureKind, Level};
+use indrik_core::supervise::{Event, ExitStatus, FailureKind, Level};
 
 use super::Drive;
 use crate::zygote::Request;
@@ -72,11 +72,26 @@ impl Drive {
         }
     }
 
-    pub(super) fn pre_exec_done(&mut self, generation: Generation) {
-        if self.in_pre_exec == Some(generation) {
+    /// Lets `pre_stop` run; its answer, or the end of its zygote, lets the server go on to its end.
+    pub(super) fn run_pre_stop(&mut self, generation: Generation) {
+        let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.ready);
+        if zygote.is_some_and(|zygote| zygote.send(&Request::PreStop, &[]).is_ok()) {
+            self.in_pre_stop = Some(generation);
+        } else {
+            self.pending.push_back(Event::PreStopDone);
+        }
+    }
+
+    /// A hook that is waited for has returned, or its zygote has ended.
+    pub(super) fn hook_done(&mut self, generation: Generation, hook: &str) {
+        if hook == "pre_exec" && self.in_pre_exec == Some(generation) {
             self.in_pre_exec = None;
             self.start_successor();
             self.settle();
+        }
+        if hook == "pre_stop" && self.in_pre_stop == Some(generation) {
+            self.in_pre_stop = None;
+            self.feed(Event::PreStopDone);
         }
     }
 

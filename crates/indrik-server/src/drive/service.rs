@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use indrik_core::supervise::{Level, Notice};
+use indrik_core::settings::Config;
+use indrik_core::supervise::{Doing, HealthState, Level, Notice};
 use indrik_sys::daemon::Word;
 
 use super::Drive;
+use crate::front::{Front, Standing};
 
 /// A daemon that has not left its terminal yet: it stays until it serves, or has said why not.
 #[derive(Debug)]
@@ -33,11 +35,37 @@ impl Drive {
                 let now = format!("MONOTONIC_USEC={now}");
                 self.tell(&["RELOADING=1", &now, "STATUS=Reloading"]);
             }
+            Notice::MoreTime { doing, by } => {
+                let by = format!("EXTEND_TIMEOUT_USEC={}", by.as_micros());
+                self.tell(&[&by, &format!("STATUS={}", self.status(doing))]);
+            }
             Notice::Stopping => self.tell(&["STOPPING=1", "STATUS=Shutting down"]),
             Notice::HandedOver { to } => {
                 let status = format!("STATUS=Process {to} takes over");
                 self.tell(&[&format!("MAINPID={to}"), &status]);
             }
+        }
+    }
+
+    /// What goes on, for `systemctl status`.
+    fn status(&self, doing: Doing) -> String {
+        let census = self.machine.census();
+        let work = self.front.as_ref().map(Front::stats);
+        match (doing, work) {
+            (Doing::Starting, _) => {
+                format!("Starting, {} of {} workers ready", census.ready, census.wanted)
+            }
+            (Doing::Reloading, _) => "Reloading".to_owned(),
+            (Doing::Leaving, Some(work)) => {
+                format!("Leaving, serving {} connections for a while", work.connections)
+            }
+            (Doing::Draining, Some(work)) => format!(
+                "Draining, {} connections and {} requests left",
+                work.connections,
+                work.waiting + work.in_flight
+            ),
+            (Doing::Leaving | Doing::Draining, None) => "Shutting down".to_owned(),
+            (Doing::Stopping, _) => format!("Stopping, {} workers left", census.processes),
         }
     }
 
@@ -57,6 +85,29 @@ impl Drive {
             self.watchdog_due = Some(now + pause);
             self.tell(&["WATCHDOG=1"]);
         }
+    }
+
+    /// Tells the front how the server stands, where probes ask for it.
+    pub(super) fn show_standing(&mut self) {
+        let current = self.configs.get(&self.machine.census().generation);
+        let asked =
+            |config: &Config| config.readiness_path.is_some() || config.liveness_path.is_some();
+        let (Some(front), true) = (&self.front, current.is_some_and(|config| asked(config))) else {
+            return;
+        };
+        let standing = self.standing();
+        if standing != self.standing {
+            front.stand(standing.clone());
+            self.standing = standing;
+        }
+    }
+
+    /// Whoever looks at liveness would start the server anew: that helps only where it ends anyway.
+    pub(super) fn standing(&self) -> Standing {
+        let health = self.machine.health();
+        let live = health.state != HealthState::Stopping;
+        let line = self.shown_health().to_string();
+        Standing { ready: health.ready, live, line }
     }
 
     fn leave_terminal(&mut self) {

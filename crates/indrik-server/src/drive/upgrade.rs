@@ -2,8 +2,9 @@
 //! of the two may be Gunicorn.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Instant;
 use std::{env, io};
 
 use indrik_core::ids::Generation;
@@ -11,8 +12,10 @@ use indrik_core::settings::Config;
 use indrik_core::supervise::{Event, ExitStatus, Level};
 use indrik_sys::process::{self, Child};
 use indrik_sys::successor::{self, Program};
+use serde_json::{Value as Json, json};
 
 use super::Drive;
+use crate::boot::word;
 use crate::boot::{Inheritance, OWN_VARIABLES, WATCHDOG_PID};
 
 /// Appended to the pid file's name and to the title while an old server lives.
@@ -81,28 +84,30 @@ impl Drive {
         }
     }
 
-    fn spawn_successor(&self) -> io::Result<Child> {
+    fn spawn_successor(&mut self) -> io::Result<Child> {
         if self.heritage.arguments.len() < 2 {
             return Err(io::Error::other("this process's command line cannot be read from /proc"));
         }
-        let descriptors = self.listeners.descriptors();
+        let mut descriptors = self.listeners.descriptors();
+        let word = self.successor_words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
             env::vars_os().filter(|(name, _)| !is_own(name)).collect();
         let mut set = |name: &str, value: String| environment.push((name.into(), value.into()));
         set("GUNICORN_PID", std::process::id().to_string());
+        set(word::VARIABLE, word.as_raw_fd().to_string());
         let systemd = &self.heritage.inheritance.systemd;
-        let descriptors = if systemd.is_empty() {
+        if systemd.is_empty() {
             let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
             set("GUNICORN_FD", numbers.join(","));
-            descriptors
         } else {
             let names: Vec<&str> = systemd.iter().map(|socket| socket.name.as_str()).collect();
             set("LISTEN_FDS", systemd.len().to_string());
             set("LISTEN_FDNAMES", names.join(":"));
             // Their first numbers are still open.
-            systemd.iter().map(|socket| socket.fd).collect()
-        };
+            descriptors = systemd.iter().map(|socket| socket.fd).collect();
+        }
+        descriptors.push(word.as_raw_fd());
         let mut pid_variables = Vec::new();
         if !systemd.is_empty() {
             pid_variables.push("LISTEN_PID");
@@ -120,7 +125,48 @@ impl Drive {
         })
     }
 
+    /// What the new server says.
+    pub(super) fn take_words(&mut self) {
+        if self.successor_words.take() {
+            self.feed(Event::SuccessorReady);
+        }
+    }
+
+    /// A client of the control socket wants an upgrade; it is answered when that has ended.
+    pub(super) fn upgrade_and_wait(&mut self, client: u64, id: Json, now: Instant) {
+        let why = match self.machine.may_upgrade() {
+            _ if std::process::id() == 1 => "this server is the first process of its container, \
+                which ends with it: replace the container"
+                .to_owned(),
+            Err(why) => format!("a new master cannot be started now: {why}"),
+            Ok(()) => {
+                self.control.server.have_wait(client, now);
+                self.control.upgraders.push((client, id));
+                return self.feed(Event::Upgrade);
+            }
+        };
+        let data = json!({"success": false, "error": why});
+        let answer = json!({"id": id, "status": "ok", "data": data});
+        self.control.server.answer(client, &answer, now);
+    }
+
+    pub(super) fn upgrade_ended(&mut self, outcome: Result<u32, String>) {
+        let answer = match outcome {
+            Ok(pid) => json!({"success": true, "pid": pid}),
+            Err(why) => {
+                json!({"success": false, "error": why, "log": self.successor_words.wrong()})
+            }
+        };
+        let now = Instant::now();
+        for (client, id) in std::mem::take(&mut self.control.upgraders) {
+            let answer = json!({"id": id, "status": "ok", "data": answer});
+            self.control.server.answer(client, &answer, now);
+        }
+    }
+
     pub(super) fn successor_ended(&mut self, status: ExitStatus) {
+        // Its last words explain its end.
+        self.take_words();
         self.successor = None;
         self.listeners.share(false);
         // The successor took over its path, and has removed it.

@@ -16,6 +16,8 @@ pub(super) struct Woken {
     pub(super) signals: bool,
     pub(super) bell: bool,
     pub(super) predecessor: bool,
+    /// The successor's.
+    pub(super) words: bool,
     pub(super) zygotes: Vec<Generation>,
     pub(super) workers: Vec<WorkerId>,
     pub(super) control: Vec<Token>,
@@ -28,11 +30,13 @@ impl Drive {
         let workers: Vec<_> =
             self.workers.iter().filter(|(_, worker)| worker.control_open).collect();
         let control = self.control.server.watched();
-        let mut fds = Vec::with_capacity(3 + zygotes.len() + workers.len() + control.len());
+        let mut fds = Vec::with_capacity(4 + zygotes.len() + workers.len() + control.len());
         let mut watch = |fd| fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         watch(self.signals.as_fd());
         watch(self.bell.as_fd());
         self.predecessor.iter().for_each(|fd| watch(fd.as_fd()));
+        let words = self.successor_words.watched();
+        words.into_iter().for_each(&mut watch);
         zygotes.iter().for_each(|(_, zygote)| watch(zygote.socket.as_fd()));
         workers.iter().for_each(|(_, worker)| watch(worker.control.as_fd()));
         fds.extend(control.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
@@ -45,10 +49,12 @@ impl Drive {
         let mut next = || spoke.next().unwrap_or(false);
         let (signals, bell) = (next(), next());
         let predecessor = self.predecessor.is_some() && next();
+        let words = words.is_some() && next();
         Ok(Woken {
             signals,
             bell,
             predecessor,
+            words,
             zygotes: zygotes.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
             workers: workers.iter().filter(|_| next()).map(|(id, _)| **id).collect(),
             control: control.iter().filter(|_| next()).map(|(token, ..)| *token).collect(),

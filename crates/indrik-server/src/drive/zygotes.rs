@@ -96,6 +96,9 @@ impl Drive {
                     workers: workers
                         .unwrap_or_else(|| u32::try_from(config.workers).unwrap_or(u32::MAX)),
                     graceful_timeout: config.graceful_timeout,
+                    drain_delay: config.drain_delay_s,
+                    pre_stop: self.has_hook(generation, "pre_stop"),
+                    upgrade_drains: config.upgrade_drains,
                     daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
                     reload: super::reload::policy(config),
@@ -128,7 +131,7 @@ impl Drive {
             }
             // Only a rehearsal asks for it.
             Reply::Checked(_) => {}
-            Reply::HookDone => self.pre_exec_done(generation),
+            Reply::HookDone { hook } => self.hook_done(generation, &hook),
             Reply::Stays => self.feed(Event::ZygoteStays { generation }),
         }
     }

@@ -75,6 +75,8 @@ pub(super) async fn serve_connection(
 ) {
     let (shared, watch) = (Arc::clone(&open.shared), Arc::clone(&open.watch));
     let state = Arc::new(IoState::default());
+    // A handshake is over; the wait for a request begins now.
+    watch.begin_waiting();
     let policy = shared.policy.load_full();
     let mut io = ClientIo::new(stream, &policy, Arc::clone(&watch), Arc::clone(&state));
     if spoken == Spoken::Http2 {
@@ -333,14 +335,17 @@ where
     S::Future: Unpin,
 {
     let watch = &client.watch;
-    match watch.poll_order(cx) {
-        Order::None => {}
+    let order = watch.poll_order(cx);
+    match order {
         Order::Close => return Poll::Ready(Ended::CutOff),
-        Order::Finish => connection.as_mut().graceful_shutdown(),
         Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
-        Order::Park => {}
+        // The next answer says that it is the last; closing without one could cross a request.
+        Order::None | Order::Park | Order::Finish | Order::Expire => {}
     }
-    let poll = connection.poll_without_shutdown(cx).map(Ended::Closed);
+    let poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
+    if order == Order::Expire && poll.is_pending() && watch.phase() == Phase::Idle {
+        return Poll::Ready(Ended::CutOff);
+    }
     if poll.is_pending()
         && client.io.is_refused()
         && !watch.is_in_flight()
@@ -366,14 +371,18 @@ async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
     }
     watch.set_parked();
     poll_fn(|cx| {
-        match watch.poll_order(cx) {
-            Order::Close | Order::Finish => return Poll::Ready(false),
-            Order::None | Order::Park => {}
+        let order = watch.poll_order(cx);
+        if order == Order::Close {
+            return Poll::Ready(false);
         }
-        io.stream().poll_read_ready(cx).map(|_| {
-            watch.set(Phase::Idle);
-            true
-        })
+        match io.stream().poll_read_ready(cx) {
+            Poll::Ready(_) => {
+                watch.set(Phase::Idle);
+                Poll::Ready(true)
+            }
+            Poll::Pending if order == Order::Expire => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }

@@ -140,9 +140,10 @@ pub(super) async fn drive(client: &Arc<Client>, io: ClientIo) {
         match client.watch.poll_order(cx) {
             Order::None | Order::Park => {}
             Order::Close if is_closing || client.watch.is_in_flight() => return Poll::Ready(()),
+            Order::Expire if is_closing && !client.watch.is_in_flight() => return Poll::Ready(()),
             // The client learns which of its requests were taken (GOAWAY), and has as long as an
             // idle connection to end the others.
-            Order::Close | Order::Finish => {
+            Order::Close | Order::Expire | Order::Finish => {
                 is_closing = true;
                 connection.as_mut().graceful_shutdown();
                 if !client.watch.is_in_flight() {

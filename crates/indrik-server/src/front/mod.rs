@@ -24,6 +24,7 @@ mod listener;
 mod policy;
 mod pool;
 mod preamble;
+mod probe;
 mod request;
 mod response;
 mod runtime;
@@ -48,6 +49,7 @@ use indrik_ring::ChannelLimits;
 
 pub use listener::{Listener, Listening};
 pub use pool::{Answers, Counts, Load, NewWorker};
+pub use probe::Standing;
 pub use response::set_server_header;
 pub use tls::TlsError;
 
@@ -103,6 +105,7 @@ struct Shared {
     /// Replaced by a reload; see [`Shared::config`].
     config: ArcSwap<Config>,
     policy: ArcSwap<Policy>,
+    standing: ArcSwap<Standing>,
     pool: Pool,
     connections: Connections,
     tls: Option<Arc<tls::Tls>>,
@@ -153,6 +156,7 @@ impl Front {
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
             policy: ArcSwap::from_pointee(Policy::new(&config)),
+            standing: ArcSwap::default(),
             config: ArcSwap::new(config),
         });
         let runtime = runtime::Threads::start(&shared, listeners)?;
@@ -276,6 +280,11 @@ impl Front {
         self.runtime.open_doors(&self.shared, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));
         self.shared.access_log.configure(&config, &self.shared.log.outlets(), servers);
+    }
+
+    /// From now on probes are answered so.
+    pub fn stand(&self, standing: Standing) {
+        self.shared.standing.store(Arc::new(standing));
     }
 
     /// A look at the work.

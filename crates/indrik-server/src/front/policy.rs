@@ -6,6 +6,7 @@ use indrik_core::settings::Config;
 
 use super::forwarding::Forwarding;
 use super::http2::Http2Policy;
+use super::probe::Probes;
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -22,6 +23,7 @@ pub(super) struct Policy {
     pub(super) permits_any_method: bool,
     pub(super) forwarding: Forwarding,
     pub(super) http2: Http2Policy,
+    pub(super) probes: Option<Box<Probes>>,
 }
 
 impl Policy {
@@ -44,6 +46,7 @@ impl Policy {
             permits_any_method: config.permit_unconventional_http_method,
             forwarding: Forwarding::new(config),
             http2: Http2Policy::new(config),
+            probes: Probes::new(config),
         }
     }
 }

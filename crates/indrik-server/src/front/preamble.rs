@@ -62,19 +62,19 @@ pub(super) async fn read(
     }
 }
 
-/// False: the client or the sweeper has closed, or the server stops and nothing has come yet.
+/// False: the client or the sweeper has closed.
 pub(super) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
     let mut scratch = [0; READ_BYTES];
     let len = poll_fn(|cx| {
-        match watch.poll_order(cx) {
-            Order::Close => return Poll::Ready(0),
-            Order::Finish if bytes.is_empty() => return Poll::Ready(0),
-            Order::None | Order::Park | Order::Finish => {}
+        let order = watch.poll_order(cx);
+        if order == Order::Close {
+            return Poll::Ready(0);
         }
         let mut buffer = ReadBuf::new(&mut scratch);
         match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) => Poll::Ready(buffer.filled().len()),
             Poll::Ready(Err(_)) => Poll::Ready(0),
+            Poll::Pending if order == Order::Expire => Poll::Ready(0),
             Poll::Pending => Poll::Pending,
         }
     })

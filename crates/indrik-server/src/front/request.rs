@@ -62,7 +62,11 @@ pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving
     let (mut parts, body) = request.into_parts();
     let checked = check::head(client, &mut parts);
     let entry = if is_logged { log.entry(client, &parts, arrived) } else { None };
-    let wait = match checked.and_then(|seen| begin(client, seen, parts, body, arrived)) {
+    let begun = checked.and_then(|seen| match probed(client, &parts) {
+        Some(answer) => Ok(Wait::Answered(answer)),
+        None => begin(client, seen, parts, body, arrived),
+    });
+    let wait = match begun {
         Ok(wait) => wait,
         Err(refusal) => {
             refusal.log(client);
@@ -70,6 +74,12 @@ pub(super) fn serve(client: &Arc<Client>, request: Request<Incoming>) -> Serving
         }
     };
     Serving { client: Arc::clone(client), entry, wait }
+}
+
+/// The answer to a probe.
+fn probed(client: &Client, parts: &Parts) -> Option<Box<Response<Body>>> {
+    let probes = client.policy.probes.as_ref()?;
+    probes.answer(parts, &client.shared.standing.load()).map(Box::new)
 }
 
 /// Gives a checked request to the pool, if its body is here.
@@ -121,6 +131,8 @@ type Answer = Result<Response<Body>, Refusal>;
 enum Wait {
     /// Nothing: it is refused.
     Refused(Refusal),
+    /// Nothing: the front answers it.
+    Answered(Box<Response<Body>>),
     /// The worker's first event.
     Response(Call),
     /// Anything else.
@@ -142,6 +154,10 @@ impl Future for Serving {
                         break call.begin_response(&payload, head_len, flags, None);
                     }
                     event => this.wait.go_on(event),
+                },
+                Wait::Answered(_) => match std::mem::replace(&mut this.wait, Wait::Over) {
+                    Wait::Answered(answer) => break Ok(*answer),
+                    _ => return Poll::Pending,
                 },
                 Wait::Later(future) => break ready!(future.as_mut().poll(cx)),
                 Wait::Over => return Poll::Pending,

@@ -45,10 +45,12 @@ pub(super) enum Order {
     None = 0,
     /// Give the buffers back.
     Park = 1,
-    /// Close as soon as nothing is in flight.
+    /// The server drains: a WebSocket is closed, an HTTP connection with its next answer.
     Finish = 2,
+    /// Nothing has come for too long: close, unless something has after all.
+    Expire = 3,
     /// Close now.
-    Close = 3,
+    Close = 4,
 }
 
 /// One connection, as others see it.
@@ -64,6 +66,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// HTTP begins: what was waited for until now does not count.
+    pub(super) fn begin_waiting(&self) {
+        self.set(Phase::Idle);
+        let (expire, none) = (Order::Expire as u8, Order::None as u8);
+        // Other orders stand.
+        let _ = self.order.compare_exchange(expire, none, Ordering::SeqCst, Ordering::Relaxed);
+    }
+
     /// A request begins.
     pub(super) fn begin(&self) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
@@ -116,8 +126,17 @@ impl Watch {
 
     /// Takes the order, if any; otherwise the task is woken when there is one.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
-        self.task.get_or_init(|| cx.waker().clone());
+        self.task.get_or_init(|| {
+            // Only from now on it can be waited for what the client sends.
+            self.since.store(clock::coarse(), Ordering::Relaxed);
+            cx.waker().clone()
+        });
         self.take_order()
+    }
+
+    /// Its task has begun.
+    fn is_polled(&self) -> bool {
+        self.task.get().is_some()
     }
 
     fn take_order(&self) -> Order {
@@ -142,6 +161,7 @@ impl From<u8> for Order {
             0 => Self::None,
             1 => Self::Park,
             2 => Self::Finish,
+            3 => Self::Expire,
             _ => Self::Close,
         }
     }
@@ -190,12 +210,17 @@ impl Connections {
 pub(super) fn sweep(shared: &Shared) {
     let now = clock::now();
     let config = shared.config();
-    let idle =
-        if shared.is_draining() { config.keepalive.min(DRAIN_IDLE) } else { config.keepalive };
+    let idle = match config.keepalive {
+        _ if !shared.is_draining() => config.keepalive,
+        Duration::ZERO => DRAIN_IDLE,
+        keepalive => keepalive.min(DRAIN_IDLE),
+    };
     shared.connections.each(|watch| {
         let waited = now.saturating_sub(watch.since.load(Ordering::Relaxed));
         match watch.phase() {
-            Phase::Idle | Phase::Parked if over(waited, idle) => watch.give(Order::Close),
+            // Its thread has not come to it yet: what it sent may lie there unread.
+            Phase::Idle if !watch.is_polled() => {}
+            Phase::Idle | Phase::Parked if over(waited, idle) => watch.give(Order::Expire),
             Phase::Idle if over(waited, PARK_AFTER) => watch.give(Order::Park),
             Phase::Head if over(waited, config.header_read_timeout) => watch.give(Order::Close),
             Phase::Writing if over(waited, config.write_timeout) => watch.give(Order::Close),

@@ -246,7 +246,7 @@ impl Application for Bridge {
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         let _ = self.poll_send(cx);
         match self.watch.poll_order(cx) {
-            Order::Finish | Order::Close => self.leave(),
+            Order::Finish | Order::Expire | Order::Close => self.leave(),
             Order::None | Order::Park => {}
         }
         loop {

@@ -1,0 +1,96 @@
+//! What effects do to the whole server: its connections, the server beside it, what the service manager
+//! hears.
+
+use std::time::Duration;
+
+use indrik_core::supervise::{Effect, Event, ExitStatus, Notice};
+
+use super::{Coming, Os};
+
+impl Os {
+    pub(super) fn perform_for_all(&mut self, effect: &Effect, now: Duration) {
+        match effect {
+            Effect::ReloadEnded(outcome) => self.outcomes.push(outcome.clone()),
+            Effect::ResumeAccepting => {
+                assert!(self.paused, "resumed without a pause");
+                self.paused = false;
+            }
+            Effect::PauseAccepting => {
+                assert!(!self.paused, "paused twice");
+                assert!(self.daemon || self.successor_serves, "nobody takes connections");
+                self.paused = true;
+                self.empty_the_front(now);
+            }
+            Effect::StartSuccessor => self.start_successor(now),
+            Effect::Notify(Notice::MoreTime { .. }) => {}
+            Effect::Notify(notice) => {
+                if let Notice::HandedOver { to } = notice {
+                    self.handed_over = self.successor == Some(*to) && self.successor_serves;
+                }
+                self.told = Some(*notice);
+            }
+            Effect::RunPreStop { .. } => {
+                if !self.random.percent(self.faults.front_never_idle) {
+                    self.after(now, 0, 20_000, Coming::Front(Event::PreStopDone));
+                }
+            }
+            Effect::Upgraded { .. } => self.upgraded += 1,
+            Effect::UpgradeFailed { .. } => self.upgrades_failed += 1,
+            Effect::StopAccepting => {
+                self.refuses = true;
+                self.empty_the_front(now);
+            }
+            Effect::CloseNow => self.refuses = true,
+            Effect::ReopenLogs
+            | Effect::Promote
+            | Effect::TellPredecessor
+            | Effect::WorkersChanged { .. }
+            | Effect::Confirm { .. }
+            | Effect::Restore { .. }
+            | Effect::Count(_)
+            | Effect::Log(_)
+            | Effect::Exit(_) => {}
+            // What is done to one process or for one generation.
+            _ => unreachable!("{effect:?} is performed elsewhere"),
+        }
+    }
+
+    fn empty_the_front(&mut self, now: Duration) {
+        if !self.random.percent(self.faults.front_never_idle) {
+            self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
+        }
+    }
+
+    fn start_successor(&mut self, now: Duration) {
+        assert_eq!(self.successor, None, "a second successor");
+        self.counter += 1;
+        let pid = u32::try_from(self.counter).unwrap();
+        self.successor = Some(pid);
+        if self.random.percent(self.faults.successor_fails) {
+            let event = Event::SuccessorFailed { message: "no such file".into() };
+            self.successor = None;
+            return self.after(now, 0, 0, Coming::Predecessor(event));
+        }
+        self.after(now, 0, 0, Coming::Successor(pid, Event::SuccessorStarted { pid }));
+        if !self.random.percent(self.faults.successor_never_serves) {
+            self.after(now, 1, 30_000, Coming::Successor(pid, Event::SuccessorReady));
+        }
+        if self.random.percent(self.faults.successor_dies) {
+            self.end_successor(now, 30_000);
+        }
+    }
+
+    /// The new server goes away within so many milliseconds.
+    pub(crate) fn end_successor(&mut self, now: Duration, most: u64) {
+        if let Some(pid) = self.successor {
+            let status = [ExitStatus::Code(0), ExitStatus::Code(3), ExitStatus::Signal(9)];
+            let status = status[self.random.below(3)];
+            self.after(now, 1, most, Coming::Successor(pid, Event::SuccessorExited { status }));
+        }
+    }
+
+    /// The old server goes away within half a minute.
+    pub(crate) fn end_predecessor(&mut self, now: Duration) {
+        self.after(now, 1, 30_000, Coming::Predecessor(Event::PredecessorExited));
+    }
+}

@@ -1,0 +1,197 @@
+"""`indrik upgrade`: a new process takes the place of the server, or nothing changes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.family import Family
+from support.project import Project
+from support.server import COMMAND, Server, poll
+from support.wire import Wire
+
+pytestmark = pytest.mark.indrik_only
+
+APP = """
+import os
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/hold":
+        with open("held", "w"):
+            pass
+        open("gate").read()
+    start_response("200 OK", [])
+    return [b"{text}"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, start) -> Project:
+    project = Project(tmp_path / "project", start)
+    project.write("app.py", APP.format(text="old"))
+    return project
+
+
+@pytest.fixture
+def family(project) -> Iterator[Family]:
+    family = Family(project)
+    yield family
+    family.kill()
+
+
+@pytest.fixture
+def server(project, family) -> Server:
+    server = project.start("--workers", "2", "--pid", "pid", "--upgrade-drains")
+    server.clean_stop = False
+    return server
+
+
+def upgrade(pid: int) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "upgrade", "--pid", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def get(server: Server) -> str:
+    with Wire(server.connect()) as wire:
+        return wire.get("/", "Connection: close").text
+
+
+def end(family: Family, pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+    family.all_gone()
+
+
+class Clients:
+    """Keep-alive clients that check every answer, and connect again when one says so."""
+
+    def __init__(self, server: Server, count: int = 8) -> None:
+        self.server = server
+        self.failures: list[str] = []
+        self.served = itertools.count()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(count)]
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                with Wire(self.server.connect(), 30) as wire:
+                    while not self.stopping.is_set():
+                        answer = wire.get("/")
+                        assert (answer.status, answer.text) == (200, "old")
+                        next(self.served)
+                        if answer.header("connection") == "close":
+                            break
+        except (OSError, EOFError, AssertionError) as error:
+            self.failures.append(repr(error))
+
+    def __enter__(self) -> Clients:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+
+
+def test_no_request_is_lost_by_upgrades_with_the_command_and_with_usr2(server, family):
+    """The full figure of the requirements: INDRIK_TEST_UPGRADES=20."""
+    master = server.process.pid
+    with Clients(server) as clients:
+        for turn in range(int(os.environ.get("INDRIK_TEST_UPGRADES", "3"))):
+            if turn % 2:
+                os.kill(master, signal.SIGUSR2)
+                new = family.pid_in("pid.2")
+            else:
+                done = upgrade(master)
+                assert done.returncode == 0, done.stderr
+                new = int(done.stdout)
+            if turn == 0:
+                assert server.wait_for_exit() == 0
+            family.gone(master, 40)
+            poll(lambda new=new: family.pid_in("pid") == new, "the promotion", 20)
+            master = new
+            assert clients.failures == []
+    assert clients.failures == []
+    assert next(clients.served) > 100
+    end(family, master)
+
+
+@pytest.mark.parametrize(
+    "files, reason",
+    [
+        ({"app.py": "raise KeyError('a secret')\n"}, "KeyError: 'a secret'"),
+        ({"app.py": "def app(:\n"}, "SyntaxError"),
+        ({"gunicorn.conf.py": "workers = 'many'\n"}, "workers"),
+        ({"gunicorn.conf.py": "1 / 0\n"}, "ZeroDivisionError"),
+        ({"indrik.toml": "nonsense\n"}, "indrik.toml"),
+    ],
+    ids=["application", "syntax", "setting", "configuration", "toml"],
+)
+def test_a_new_one_that_fails_is_told_with_its_reason_and_the_old_one_never_stopped(
+    project, server, family, files, reason
+):
+    for name, text in files.items():
+        project.write(name, text)
+    workers = server.workers()
+    done = upgrade(server.process.pid)
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "the old server serves on" in done.stderr
+    assert server.workers() == workers
+    assert get(server) == "old"
+    for name in files:
+        (project.directory / name).unlink()
+    project.write("app.py", APP.format(text="new"))
+    done = upgrade(server.process.pid)
+    assert done.returncode == 0, done.stderr
+    assert server.wait_for_exit() == 0
+    assert get(server) == "new"
+    end(family, int(done.stdout))
+
+
+def test_an_interpreter_that_is_gone_is_told(project, family):
+    link = project.directory / "python"
+    link.symlink_to(sys.executable)
+    launcher = project.write("launcher.py", "import sys\nfrom indrik.__main__ import main\nsys.exit(main())\n")
+    server = Server("app:app", "--workers", "1", log_directory=project.directory / "logs", cwd=project.directory)
+    server.command = [str(link), str(launcher), *server.command[len(COMMAND) :]]
+    # The link is no virtual environment, so it is told where the packages are.
+    server.environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with server:
+        link.unlink()
+        done = upgrade(server.process.pid)
+        assert done.returncode == 1
+        assert "Cannot start a new master" in done.stderr
+        assert get(server) == "old"
+
+
+def test_the_old_one_comes_back_when_the_new_one_dies_before_it_is_empty(project, server, family):
+    os.mkfifo(project.directory / "gate")
+    with Wire(server.connect(), 30) as held:
+        held.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+        poll(lambda: (project.directory / "held").exists(), "the request")
+        done = upgrade(server.process.pid)
+        assert done.returncode == 0, done.stderr
+        assert upgrade(server.process.pid).returncode == 1
+        os.kill(int(done.stdout), signal.SIGKILL)
+        server.wait_for_log(r"New master \(pid:\d+\) was ended by signal 9; this one goes on")
+        assert get(server) == "old"
+        (project.directory / "gate").write_text("")
+        assert held.read_answer().text == "old"
+    done = upgrade(server.process.pid)
+    assert done.returncode == 0, done.stderr
+    assert server.wait_for_exit() == 0
+    end(family, int(done.stdout))
+
+
+def test_a_server_that_is_not_there_is_told(project):
+    done = upgrade(4194305)
+    assert (done.returncode, "4194305" in done.stderr) == (1, True)
