@@ -21,8 +21,8 @@ else:
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """The largest message either side sends."""
-FORK_FDS = 5
-"""Memory, request wake, response wake, socket for descriptors, control socket."""
+FORK_FDS = 6
+"""Memory, request wake, response wake, socket for descriptors, control socket, memory for stacks."""
 
 TEXT_CHARS_MAX = 10_000
 """A traceback is cut to this, so that it fits a message with room for the rest."""

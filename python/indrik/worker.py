@@ -23,6 +23,12 @@ else:
 EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
 
+SHOW_STACKS = 16
+"""SIGSTKFLT, which Linux never sends: at it the stacks go to the supervisor, which logs them in one piece."""
+
+PULSES_IN_TIMEOUT = 4
+"""Signs that the interpreter's lock is free, in a `deadlock_timeout`."""
+
 GREENLET_KINDS = ("gevent", "eventlet")
 """Kinds of workers that run each request on a greenlet."""
 
@@ -33,7 +39,7 @@ PATCHERS = {"gevent.monkey", "eventlet.patcher"}
 def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int:
     """Runs one worker and answers its exit code. ``app`` is None unless it was preloaded, ``hooks``
     unless the configuration has some."""
-    memory, request_wake, response_wake, descriptors, control_fd = fds
+    memory, request_wake, response_wake, descriptors, control_fd, stacks = fds
     for fd in fds:
         os.set_inheritable(fd, False)
     control = connect(control_fd)
@@ -45,7 +51,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     channel = _native.Channel(memory, request_wake, response_wake, descriptors)
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
-    _set_signals(channel, control, hooks)
+    _set_signals(channel, control, hooks, stacks)
     watcher = _watch(control, config, hooks) if config["reload"] else None
     if hooks is None and watcher is None:
         return _run(config, channel, control, app, None, None)
@@ -80,7 +86,12 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
             raise NotReady(error) from None
         if watcher is not None:
             watcher.refresh()
-        return run()
+        if config["deadlock_timeout"]:
+            channel.start_pulse(config["deadlock_timeout"] / PULSES_IN_TIMEOUT)
+        try:
+            return run()
+        finally:
+            channel.stop_pulse()
     except NotReady as error:
         if watcher is None:
             return _boot_failed(control, error.failure)
@@ -188,9 +199,20 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
     return options
 
 
+def limits_requests(config: dict[str, Any]) -> bool:
+    """Whether requests may be told to stop before they end."""
+    return bool(config["request_timeout"] or config["request_timeout_paths"])
+
+
 def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
     threads = config["threads"] if kind == "gthread" else 0
     options = _options(config, threads > 0, hooks)
+    if limits_requests(config):
+        from indrik import RequestTimeout
+
+        channel.limit_requests(RequestTimeout)
+        # Ignored elsewhere: event loops and hubs are told through the channel.
+        signal.signal(signal.SIGURG, lambda _number, _frame: channel.interrupt())
     _say_ready(config, channel, control, "wsgi", kind, max(threads, 1), hooks)
     if threads:
         _native.run_wsgi_threads(channel, app, options, threads)
@@ -205,7 +227,7 @@ def _run_greenlets(
     from indrik import greenlets
 
     capacity = config["worker_connections"]
-    options = _options(config, True, hooks)
+    options = _options(config, True, hooks) | {"limits_requests": limits_requests(config)}
     _say_ready(config, channel, control, "wsgi", kind, capacity, hooks)
     greenlets.serve(kind, channel, app, options, capacity)
     return 0
@@ -270,7 +292,7 @@ def _say_ready(
         send(control, {"event": "used_up"})
 
 
-def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
+def _set_signals(channel: Any, control: socket.socket, hooks: Any, stacks: int) -> None:
     """TERM stops gracefully, INT, QUIT and ABRT at once, USR2 shows what every thread is doing.
 
     The terminal's HUP reaches the whole group and is the supervisor's to answer, as are the
@@ -295,6 +317,7 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any) -> None:
     # because the application may replace sys.stderr. First, because it takes SIGABRT as well.
     faulthandler.enable(logs.fd())
     faulthandler.register(signal.SIGUSR2, file=logs.fd(), all_threads=True, chain=False)
+    faulthandler.register(SHOW_STACKS, file=stacks, all_threads=True, chain=False)
     signal.signal(signal.SIGTERM, stop)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, leave(0, hooks and hooks.quit))

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod logs;
 pub mod memory;
+pub mod overtime;
 pub mod proxy;
 pub mod settings;
 pub mod spin;

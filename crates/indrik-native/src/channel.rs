@@ -18,8 +18,13 @@ use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
+use crate::overtime::{Pulse, Running};
+
 /// How long a sender that found the ring full sleeps before it looks again by itself.
 const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// The shortest pause between two signs that the interpreter's lock is free.
+const PULSE_PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// The worker's end of its channel.
 #[pyclass(frozen, module = "indrik._native")]
@@ -39,6 +44,9 @@ pub(crate) struct Channel {
     served: AtomicU64,
     /// Where requests are greenlets: what one calls to let the others run.
     pause: OnceLock<Py<PyAny>>,
+    /// Where requests may be told to stop: which thread has which.
+    running: OnceLock<Running>,
+    pulse: Mutex<Option<Pulse>>,
 }
 
 #[pymethods]
@@ -76,6 +84,8 @@ impl Channel {
             fds: PacketSocket::from_fd(own(fd_socket)),
             served: AtomicU64::new(0),
             pause: OnceLock::new(),
+            running: OnceLock::new(),
+            pulse: Mutex::new(None),
         })
     }
 
@@ -90,6 +100,40 @@ impl Channel {
         self.served.load(Ordering::Relaxed)
     }
 
+    /// Says that requests may be told to stop, with an exception of this class. On the main thread,
+    /// before there are others.
+    fn limit_requests(&self, exception: Py<PyAny>) -> PyResult<()> {
+        let already = |_| PyRuntimeError::new_err("the channel's requests are limited already");
+        self.running.set(Running::new(exception)).map_err(already)
+    }
+
+    /// Looks for requests that shall stop; the handler of the supervisor's signal.
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        let interrupts = self.control.interrupts();
+        let looked = self.running.get().map_or(Ok(()), |running| running.look(py, &self.slots));
+        self.control.looked(interrupts);
+        looked
+    }
+
+    /// From now on says each time so many seconds are over that the interpreter's lock is free.
+    fn start_pulse(&self, seconds: f64) -> PyResult<()> {
+        let pause = Duration::try_from_secs_f64(seconds)
+            .map_err(|error| PyRuntimeError::new_err(format!("a pause of {seconds} s: {error}")))?;
+        // The first one now: from it the supervisor knows that others are to follow.
+        self.control.pulse();
+        let pulse = Pulse::start(self.control.clone(), pause.max(PULSE_PAUSE_MIN))?;
+        *self.pulse.lock() = Some(pulse);
+        Ok(())
+    }
+
+    /// Ends what [`Self::start_pulse`] began, if it did.
+    fn stop_pulse(&self, py: Python<'_>) {
+        let pulse = self.pulse.lock().take();
+        if let Some(pulse) = pulse {
+            pulse.stop(py);
+        }
+    }
+
     /// Says that the worker's main loop turns.
     fn heartbeat(&self) {
         self.control.beat();
@@ -101,6 +145,12 @@ impl Channel {
     #[inline]
     pub(crate) fn count_request(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Which thread has which request, if that is kept.
+    #[inline]
+    pub(crate) fn running(&self) -> Option<&Running> {
+        self.running.get()
     }
 
     /// Says that requests are greenlets from now on, and how one lets the others run.

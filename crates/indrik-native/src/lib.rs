@@ -17,6 +17,7 @@ mod channel;
 mod classes;
 mod log;
 mod options;
+mod overtime;
 mod process;
 mod text;
 mod watch;

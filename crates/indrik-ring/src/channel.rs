@@ -199,6 +199,43 @@ impl Control {
     pub fn beats(&self) -> u64 {
         self.0.header().heartbeat.0.load(Ordering::Relaxed)
     }
+
+    /// Says that a thread of the worker has had the interpreter's lock.
+    pub fn pulse(&self) {
+        self.0.header().pulse.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number that moves while threads of the worker get the interpreter's lock; 0 if nobody
+    /// looks.
+    #[must_use]
+    pub fn pulses(&self) -> u64 {
+        self.0.header().pulse.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that shall stop (see [`Slots::set_overtime`]); the worker has to be told by
+    /// other means. Returns what [`Self::has_looked`] is asked with.
+    pub fn interrupt(&self) -> u32 {
+        self.0.header().interrupts.0.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
+    }
+
+    /// The worker says that it has looked for requests that shall stop; returned by
+    /// [`Self::interrupts`] before it looked.
+    pub fn looked(&self, interrupts: u32) {
+        self.0.header().interrupts_seen.0.store(interrupts, Ordering::SeqCst);
+    }
+
+    /// How often the worker was told to look.
+    #[must_use]
+    pub fn interrupts(&self) -> u32 {
+        self.0.header().interrupts.0.load(Ordering::SeqCst)
+    }
+
+    /// Whether the worker has looked since this interrupt.
+    #[must_use]
+    pub fn has_looked(&self, interrupt: u32) -> bool {
+        let seen = self.0.header().interrupts_seen.0.load(Ordering::SeqCst);
+        seen.wrapping_sub(interrupt) < u32::MAX / 2
+    }
 }
 
 /// The mapped memory.

@@ -15,7 +15,7 @@ pub enum Kind {
     WebSocketReceive = 3,
     /// The WebSocket is closed; `aux` is the close code, the payload the reason.
     WebSocketClosed = 4,
-    /// The client is gone.
+    /// The client is gone. `aux` is not 0: the request ran too long and shall stop.
     Disconnect = 5,
     /// There is response credit again for a side that waits with [`CreditWait::Descriptor`](crate::CreditWait).
     Credit = 6,

@@ -7,7 +7,7 @@ use crate::slot::SlotCell;
 use crate::sync::{AtomicU32, AtomicU64};
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 const PAGE: usize = 4096;
 
 /// The sizes of a channel; they never change after it was made.
@@ -132,6 +132,12 @@ pub(crate) struct Header {
     pub(crate) shutdown: Line<AtomicU32>,
     /// Moves whenever the worker's main loop turns; written by the worker.
     pub(crate) heartbeat: Line<AtomicU64>,
+    /// Moves while some thread of the worker gets the interpreter's lock; written by the worker.
+    pub(crate) pulse: Line<AtomicU64>,
+    /// How often the worker was told to look for requests that shall stop; written by the front.
+    pub(crate) interrupts: Line<AtomicU32>,
+    /// Up to which of these the worker has looked; written by the worker.
+    pub(crate) interrupts_seen: Line<AtomicU32>,
     /// Which ends were opened; each can be opened once.
     pub(crate) attached: Line<AtomicU32>,
 }

@@ -165,6 +165,19 @@ impl Sender {
         self.head == self.tail
     }
 
+    /// How many descriptors the consumer has ever taken, and whether that is all.
+    #[must_use]
+    pub fn taken(&mut self) -> (u64, bool) {
+        self.refresh();
+        (self.head, self.head == self.tail)
+    }
+
+    /// How many descriptors were ever sent.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.tail
+    }
+
     /// Whether the consumer wrote an impossible index; nothing can be sent any more.
     #[must_use]
     pub const fn is_broken(&self) -> bool {

@@ -37,6 +37,11 @@ impl SlotState {
     }
 }
 
+/// The client has left.
+const GONE: u32 = 1;
+/// The request ran too long, and its client was answered.
+const OVERTIME: u32 = 2;
+
 /// How a worker waits for response credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -66,7 +71,7 @@ struct FrontPart {
     response_taken: AtomicU64,
     /// A futex word that moves with `response_taken` and `gone`.
     credit: AtomicU32,
-    /// 1 when the client is gone.
+    /// [`GONE`] and [`OVERTIME`]: nobody waits for the response any more.
     gone: AtomicU32,
 }
 
@@ -174,7 +179,15 @@ impl Slots {
     #[must_use = "an event loop must be sent a Disconnect descriptor"]
     pub fn set_gone(&self, slot: u16) -> CreditWait {
         let cell = self.cell(slot);
-        cell.front.0.gone.store(1, Ordering::Release);
+        cell.front.0.gone.fetch_or(GONE, Ordering::AcqRel);
+        Self::wake_waiter(cell)
+    }
+
+    /// Says that the request ran too long: nobody waits for its response, and it shall stop.
+    #[must_use = "an event loop must be sent a Disconnect descriptor"]
+    pub fn set_overtime(&self, slot: u16) -> CreditWait {
+        let cell = self.cell(slot);
+        cell.front.0.gone.fetch_or(GONE | OVERTIME, Ordering::AcqRel);
         Self::wake_waiter(cell)
     }
 
@@ -230,6 +243,13 @@ impl Slots {
     #[must_use]
     pub fn is_gone(&self, slot: u16) -> bool {
         self.cell(slot).front.0.gone.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether a running request shall stop, because it ran too long.
+    #[must_use]
+    pub fn is_overtime(&self, slot: u16, generation: u32) -> bool {
+        self.cell(slot).front.0.gone.load(Ordering::Acquire) & OVERTIME != 0
+            && self.state(slot, generation) == SlotState::Running
     }
 
     /// Bytes of the response body that the client's side has taken.

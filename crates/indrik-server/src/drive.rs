@@ -5,9 +5,9 @@
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
 //! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
 //! a configuration into use, `confine` what workers may take, `reload` changes generations, `logs` its
-//! logs, `listeners` holds the sockets, `upgrade` starts a
-//! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
-//! answers operators, `memory` looks at what workers use, `banner` greets.
+//! logs, `listeners` holds the sockets, `upgrade` starts a successor, `service` talks to the service
+//! manager and to the terminal a daemon leaves, `control` answers operators, `memory` looks at what
+//! workers use, `stacks` at what stuck ones were doing, `banner` greets.
 
 mod banner;
 mod confine;
@@ -20,6 +20,7 @@ mod memory;
 mod open;
 mod reload;
 mod service;
+mod stacks;
 mod upgrade;
 mod wait;
 mod workers;
@@ -207,6 +208,8 @@ struct Drive {
     metrics: Metrics,
     heartbeats_due: Instant,
     memory: memory::Memory,
+    /// Workers that were asked what they are doing.
+    asked: stacks::Asked,
     exit: Option<Ending>,
 }
 
@@ -271,6 +274,7 @@ impl Drive {
             metrics: Metrics::default(),
             heartbeats_due: now + HEARTBEAT_INTERVAL,
             memory: memory::Memory::default(),
+            asked: stacks::Asked::default(),
             exit: None,
         })
     }
@@ -317,6 +321,7 @@ impl Drive {
             }
             self.check_heartbeats();
             self.watch_memory();
+            self.write_stacks(Instant::now());
             self.show_life();
             self.measure_backlog();
             self.look_at_answers();
@@ -389,6 +394,7 @@ impl Drive {
     }
 
     fn worker_ended(&mut self, id: WorkerId, end: End) {
+        self.write_stacks_of(id);
         let status = status_of(end);
         self.tell_child_exit(id, status);
         let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
@@ -418,6 +424,8 @@ impl Drive {
                 FrontEvent::WorkerWarm(worker) => self.feed(Event::WorkerWarm { worker }),
                 FrontEvent::WarmUpFailed(worker, why) => self.warm_up_failed(worker, why),
                 FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
+                FrontEvent::RequestHangs(worker) => self.feed(Event::RequestHangs { worker }),
+                FrontEvent::Interrupt(worker) => self.interrupt_worker(worker),
                 FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
             }
         }

@@ -355,16 +355,18 @@ pub(crate) struct WorkerFds {
     pub(crate) channel: indrik_ring::ChannelFds,
     pub(crate) descriptors: OwnedFd,
     pub(crate) control: OwnedFd,
+    pub(crate) stacks: OwnedFd,
 }
 
 impl WorkerFds {
-    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 5] {
+    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 6] {
         [
             self.channel.memory.as_fd(),
             self.channel.request_wake.as_fd(),
             self.channel.response_wake.as_fd(),
             self.descriptors.as_fd(),
             self.control.as_fd(),
+            self.stacks.as_fd(),
         ]
     }
 }

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 
+from indrik import RequestTimeout
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
         def soon(self, act: Callable[[], None]) -> None:
             """Calls `act` in the hub's greenlet, after what is due now."""
 
-        def spawn(self, work: Callable[[], None]) -> None:
+        def spawn(self, work: Callable[[], None]) -> Any:
             """Starts a greenlet, without switching to it."""
+
+        def throw(self, greenlet: Any, error: type[BaseException]) -> None:
+            """Raises `error` in a greenlet when its turn comes, unless it has ended."""
 
         def event(self) -> Event:
             """An event that nobody has set."""
@@ -128,6 +133,8 @@ class Loop:
         timeout = options["timeout"] or HEARTBEAT_SECONDS_MAX * HEARTBEATS_IN_TIMEOUT
         self._beat_seconds = min(HEARTBEAT_SECONDS_MAX, timeout / HEARTBEATS_IN_TIMEOUT)
         self._waiting: dict[int, Event] = {}
+        # By slot, where requests may be told to stop: the greenlet and which use of the slot it is.
+        self._running: dict[int, tuple[int, Any]] | None = {} if options.get("limits_requests") else None
         self._over = hub.event()
         self._failure: BaseException | None = None
         self._server = _native.GreenServer(channel, app, options, capacity, self._pause)
@@ -160,12 +167,23 @@ class Loop:
                     waiting = self._waiting.pop(found, None)
                     if waiting is not None:
                         waiting.set()
+                elif isinstance(found, tuple):
+                    self._stop(*found)
                 else:
-                    self._hub.spawn(found)
+                    greenlet = self._hub.spawn(found)
+                    if self._running is not None:
+                        # The slot is used again only after the request before has ended.
+                        self._running[found.slot] = (found.generation, greenlet)
             self._hub.soon(self._turn)
         except BaseException as error:
             self._failure = error
             self._over.set()
+
+    def _stop(self, slot: int, generation: int) -> None:
+        """The request in this use of a slot ran too long."""
+        running = self._running.get(slot) if self._running is not None else None
+        if running is not None and running[0] == generation:
+            self._hub.throw(running[1], RequestTimeout)
 
     def _pause(self, slot: int) -> None:
         """Called by a request's greenlet whose response must not go on yet."""

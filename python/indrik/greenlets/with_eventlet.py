@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 with warnings.catch_warnings():
     # Every worker would say that the library is deprecated; whoever chose it knows.
@@ -39,8 +40,12 @@ class EventletHub:
     def soon(self, act: Callable[[], None]) -> None:
         hubs.get_hub().schedule_call_global(0, act)
 
-    def spawn(self, work: Callable[[], None]) -> None:
-        eventlet.spawn(work)
+    def spawn(self, work: Callable[[], None]) -> Any:
+        return eventlet.spawn(work)
+
+    def throw(self, greenlet: Any, error: type[BaseException]) -> None:
+        # The hub's own greenlet calls, which must not be the one that waits for its turn.
+        hubs.get_hub().schedule_call_global(0, _throw, greenlet, error)
 
     def event(self) -> EventletEvent:
         return EventletEvent()
@@ -58,6 +63,11 @@ class EventletEvent:
     def set(self) -> None:
         if not self._event.ready():
             self._event.send()
+
+
+def _throw(greenlet: Any, error: type[BaseException]) -> None:
+    if not greenlet.dead:
+        greenlet.throw(error)
 
 
 def _ignore(*_: object) -> None:

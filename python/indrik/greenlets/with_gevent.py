@@ -37,8 +37,13 @@ class GeventHub:
     def soon(self, act: Callable[[], None]) -> None:
         gevent.get_hub().loop.run_callback(act)
 
-    def spawn(self, work: Callable[[], None]) -> None:
-        gevent.Greenlet(work).start()
+    def spawn(self, work: Callable[[], None]) -> Any:
+        greenlet = gevent.Greenlet(work)
+        greenlet.start()
+        return greenlet
+
+    def throw(self, greenlet: Any, error: type[BaseException]) -> None:
+        greenlet.kill(error, block=False)
 
     def event(self) -> GeventEvent:
         return GeventEvent()

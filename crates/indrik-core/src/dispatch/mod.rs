@@ -25,6 +25,7 @@ pub use replay::{Fate, REPLAYS_MAX, Replay};
 use worker::Worker;
 
 use crate::ids::WorkerId;
+use crate::overtime::INTAKE_PAUSE_MAX_US;
 
 /// A moment, in microseconds on the caller's monotonic clock.
 pub type Micros = u64;
@@ -213,6 +214,24 @@ impl Dispatch {
         let (id, worker) = workers.find(|(_, worker)| worker.is_overdue(now, after))?;
         worker.turn_slow(after);
         Some((*id, worker.ahead()))
+    }
+
+    /// A worker has left what was sent to it lying for too long although it may run more. True: it
+    /// gets nothing more until it goes on, and what it has not started is to be reclaimed. False:
+    /// nobody else would take that, so it stays where it is.
+    pub fn stalls(&mut self, id: WorkerId, now: Micros) -> bool {
+        let takes = |other: &Worker| !other.draining && !other.stalled;
+        let others = self.workers.iter().any(|(other, worker)| *other != id && takes(worker));
+        let Some(worker) = self.workers.get_mut(&id) else { return false };
+        let stands = now.saturating_sub(worker.progress_at) >= INTAKE_PAUSE_MAX_US;
+        let begins = others && stands && !worker.stalled;
+        worker.stalled |= begins;
+        begins
+    }
+
+    /// A worker takes what is sent to it. Ask [`Self::next`] afterwards if true.
+    pub fn goes_on(&mut self, id: WorkerId) -> bool {
+        self.workers.get_mut(&id).is_some_and(|worker| std::mem::take(&mut worker.stalled))
     }
 
     /// Requests in the central queue.

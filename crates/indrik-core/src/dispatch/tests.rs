@@ -126,6 +126,25 @@ fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadl
 }
 
 #[test]
+fn a_worker_that_takes_nothing_gets_nothing_until_it_goes_on_unless_it_is_the_last() {
+    let mut dispatch = dispatch(&[(FAST, 100), (OTHER, 1)]);
+    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Worker(FAST));
+    assert!(!dispatch.stalls(FAST, 99_999), "it began to work not long ago");
+    assert!(dispatch.stalls(FAST, 100_000));
+    assert!(!dispatch.stalls(FAST, 100_000), "once");
+    assert_eq!(dispatch.arrive(RequestId(2), 0), Placement::Worker(OTHER));
+    assert!(!dispatch.stalls(OTHER, 200_000), "nobody else is there");
+    assert_eq!(dispatch.arrive(RequestId(3), 0), Placement::Queued);
+    assert_eq!(dispatch.next(0), None);
+    assert!(dispatch.goes_on(FAST));
+    assert!(!dispatch.goes_on(FAST));
+    assert_eq!(dispatch.next(0), Some((RequestId(3), FAST)));
+    assert!(dispatch.stalls(FAST, 200_000));
+    dispatch.finished(FAST, 1, 10);
+    assert_eq!(dispatch.arrive(RequestId(4), 10), Placement::Worker(FAST), "an answer is a sign");
+}
+
+#[test]
 fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
     let limits =
         DispatchLimits { queue_requests_max: 2, queue_timeout_us: 100, ..Default::default() };

@@ -17,11 +17,13 @@ pub(super) struct Worker {
     /// until the first one is done.
     service: Option<u64>,
     /// When it last finished something, or began to work.
-    progress_at: Micros,
+    pub(super) progress_at: Micros,
     used: u64,
     /// It was reported as overdue since it last finished something.
     reported: bool,
     pub(super) draining: bool,
+    /// It does not take what is sent to it.
+    pub(super) stalled: bool,
 }
 
 impl Worker {
@@ -35,6 +37,7 @@ impl Worker {
             used: 0,
             reported: false,
             draining: false,
+            stalled: false,
         }
     }
 
@@ -46,6 +49,7 @@ impl Worker {
     /// Whether it may be given one more, when `ahead_us` of its work may be queued ahead.
     pub(super) fn takes(&self, limits: &DispatchLimits, ahead_us: Micros) -> bool {
         !self.draining
+            && !self.stalled
             && self.in_flight < self.slots
             && self.in_flight < self.capacity + self.depth(limits, ahead_us)
     }
@@ -90,6 +94,7 @@ impl Worker {
         self.in_flight = self.in_flight.saturating_sub(count);
         self.progress_at = now;
         self.reported = false;
+        self.stalled = false;
     }
 
     /// Whether it could run one more request at once, or finished one of late.

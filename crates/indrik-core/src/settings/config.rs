@@ -67,6 +67,13 @@ pub struct Config {
     #[serde(with = "seconds")]
     pub timeout: Duration,
     #[serde(with = "seconds")]
+    pub request_timeout: Duration,
+    /// As written; [`crate::overtime::TimeLimits`] makes sense of it.
+    pub request_timeout_paths: Vec<String>,
+    pub timeout_only_if_queued: bool,
+    #[serde(with = "seconds")]
+    pub deadlock_timeout: Duration,
+    #[serde(with = "seconds")]
     pub graceful_timeout: Duration,
     #[serde(with = "seconds")]
     pub max_boot_time: Duration,

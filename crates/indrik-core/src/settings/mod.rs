@@ -38,6 +38,7 @@ pub use launch::{ConfigFileValues, Launch, TextFile};
 pub use layers::{Entry, Layer, Origin, Raw};
 pub use network::{Network, NetworkError};
 pub use problem::Problem;
+pub use quantity::read_duration;
 pub use resolve::{Settled, Settlement, resolve, settle};
 pub use rlimits::{Resource, RlimitError, WorkerRlimit};
 pub use servers::{StatsdAddress, SyslogAddress};

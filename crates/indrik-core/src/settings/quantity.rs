@@ -130,6 +130,12 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     Ok(Duration::from_millis(milliseconds.round() as u64))
 }
 
+/// A time as settings have it, if it is one.
+#[must_use]
+pub fn read_duration(text: &str) -> Option<Duration> {
+    parse_duration(text).ok()
+}
+
 /// Rust's parser also takes `inf`, `nan` and `1e3`; a person means none of them here.
 fn parse_fraction(text: &str) -> Result<f64, QuantityError> {
     if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {

@@ -15,6 +15,7 @@ use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
 use crate::memory::Limit;
+use crate::overtime;
 
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
@@ -54,6 +55,7 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     share::check(&mut settlement);
     settlement.check_recycling();
     settlement.check_probes();
+    settlement.check_request_timeouts();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -255,6 +257,21 @@ impl Settlement {
             };
             self.problems.push(problem);
         }
+    }
+
+    /// Every entry names a path and a time.
+    fn check_request_timeouts(&mut self) {
+        const NAME: &str = "request_timeout_paths";
+        let Some(Settled { value: Value::List(entries), origin }) = self.values.get(NAME) else {
+            return;
+        };
+        let wrong = entries.iter().filter(|entry| overtime::read_path(entry).is_none());
+        let problem = |entry: &String| Problem {
+            what: format!("{NAME}: '{}' is not PREFIX=SECONDS", entry.escape_debug()),
+            place: Some(origin.to_string()),
+            hint: Some("write it as /reports=120 or /health=500ms; 0 is no limit".to_owned()),
+        };
+        self.problems.extend(wrong.map(problem));
     }
 
     /// The application's directory, absolute.

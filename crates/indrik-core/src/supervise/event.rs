@@ -327,8 +327,18 @@ pub enum Event {
         /// How long it waited for a processor.
         waited: Duration,
     },
-    /// A request in the worker has run longer than `timeout`.
+    /// A request in the worker has run longer than it may, and nothing else goes on there.
     RequestStuck {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A request in the worker has run longer than it may, while others go on there.
+    RequestHangs {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// No thread of the worker has had the interpreter's lock for longer than `deadlock_timeout`.
+    Deadlocked {
         /// Which.
         worker: WorkerId,
     },

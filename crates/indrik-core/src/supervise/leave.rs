@@ -2,7 +2,7 @@
 //!
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
-use super::limits::BOOT_STOP_GRACE;
+use super::limits::{BOOT_STOP_GRACE, STOP_GRACE_MIN};
 use super::reason::EndReason;
 use super::restart::Death;
 use super::shutdown::Phase;
@@ -66,9 +66,12 @@ impl Supervisor {
     }
 
     pub(super) fn worker_drained(&mut self, id: WorkerId) {
-        let until = self.stop_deadline();
+        let (until, soon) = (self.stop_deadline(), self.now + STOP_GRACE_MIN);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if matches!(worker.state, State::Draining { .. }) {
+            // What it still has is not going to end.
+            let hangs = worker.end == Some(EndReason::Timeout);
+            let until = if hangs { until.min(soon) } else { until };
             worker.state = State::Stopping { until };
             self.push(Effect::ShutDownWorker { worker: id });
         }
@@ -102,6 +105,21 @@ impl Supervisor {
             self.push(Effect::DrainInFront { worker: id });
         }
         self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
+    }
+
+    /// One of its requests does not end, and the others do: it is asked for its tracebacks, and goes
+    /// when its successor is ready and its other requests have ended.
+    pub(super) fn request_hangs(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let serves = worker.is_ready() || matches!(worker.state, State::Draining { .. });
+        if !serves {
+            return;
+        }
+        let pid = worker.pid.unwrap_or(0);
+        let text = format!("WORKER TIMEOUT (pid:{pid}): a request does not end, others go on");
+        self.log(Level::Critical, text);
+        self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
+        self.retire(id, EndReason::Timeout);
     }
 
     /// Nothing it says can be believed any more: it goes at once, and its successor starts now.

@@ -185,6 +185,8 @@ impl Supervisor {
             Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
                 self.stuck(worker, EndReason::Timeout);
             }
+            Event::RequestHangs { worker } => self.request_hangs(worker),
+            Event::Deadlocked { worker } => self.stuck(worker, EndReason::Deadlock),
             Event::ChannelBroken { worker } => self.channel_broken(worker),
             Event::FrontIdle => self.front_idle(),
             Event::WantWorkers(wanted) => self.change_wanted(wanted),

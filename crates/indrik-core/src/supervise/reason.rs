@@ -121,13 +121,13 @@ impl EndReason {
             Self::Replaced => "Replacing this worker, as asked",
             Self::Age => "Replacing this worker: it is as old as one may get",
             Self::Memory | Self::MemoryHard => "Replacing this worker: it uses too much memory",
+            Self::Timeout => "Replacing this worker: one of its requests does not end",
             Self::Refork => "Replacing this worker by one of the warmed zygote",
             Self::Reload
             | Self::Rollback
             | Self::Scale
             | Self::Pause
             | Self::ShutDown
-            | Self::Timeout
             | Self::Deadlock
             | Self::ChannelBroken
             | Self::Outside

@@ -578,6 +578,8 @@ impl Os {
             ),
             (self.faults.worker_used_up, Coming::Worker(worker, Event::WorkerUsedUp { worker })),
             (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestStuck { worker })),
+            (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestHangs { worker })),
+            (self.faults.worker_stuck / 5, Coming::Worker(worker, Event::Deadlocked { worker })),
             (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),
             (
                 self.faults.worker_stops_itself,

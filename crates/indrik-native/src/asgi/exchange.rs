@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) finished: bool,
     /// The front said that the client is gone.
     pub(super) gone: bool,
+    /// The front said that the request ran too long: nobody waits for its end but the log.
+    pub(super) timed_out: bool,
     /// Futures of tasks that wait in `receive`.
     pub(super) receive_waiters: Vec<Py<PyAny>>,
     /// Futures of tasks that wait in `send`, for credit or for their turn.
@@ -157,7 +159,7 @@ impl Exchange {
 
     /// Cancels the coroutine of a client that has gone. One whose response is complete goes on:
     /// what it still does is not for the client.
-    fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn give_up(&self, py: Python<'_>) -> PyResult<()> {
         let task = {
             let state = self.state.get()?;
             let complete = state.socket.is_none() && state.response.phase == Phase::Complete;

@@ -38,7 +38,8 @@ impl Exchange {
             state.finished = true;
             server.channel().slots.finish(self.slot, self.generation);
             self.say_goodbye(py, &mut state, gone, error.is_some())?;
-            (state.take_waiters(), (state.scope.take(), state.task.take()), gone)
+            let is_gone = gone && !state.timed_out;
+            (state.take_waiters(), (state.scope.take(), state.task.take()), is_gone)
         };
         server.forget(py, self.slot)?;
         wake(py, waiters)?;

@@ -334,12 +334,18 @@ impl AsgiServer {
                 }
                 Kind::Disconnect => {
                     state.gone = true;
+                    state.timed_out |= descriptor.aux != 0;
                     state.take_waiters()
                 }
                 Kind::Credit => std::mem::take(&mut state.send_waiters),
                 _ => return Err(broken(indrik_ring::Violation::Kind)),
             }
         };
+        if descriptor.kind == Kind::Disconnect && descriptor.aux != 0 {
+            // Cancelled first: what it waits for must not seem to have come.
+            exchange.get().give_up(py)?;
+            return wake(py, waiters);
+        }
         wake(py, waiters)?;
         let left = matches!(descriptor.kind, Kind::Disconnect | Kind::WebSocketClosed);
         match this.hooks.gone.as_ref().filter(|_| left) {

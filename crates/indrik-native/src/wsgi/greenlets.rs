@@ -53,6 +53,8 @@ pub(crate) enum Next {
     Work(Py<Work>),
     /// The slot of a response that may go on: its client took something, or has gone.
     Credit(u16),
+    /// The slot of a request that ran too long and shall stop, and which use of the slot it is.
+    Stop((u16, u32)),
 }
 
 #[pymethods]
@@ -104,11 +106,13 @@ impl GreenServer {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        if let Some(slot) = this.empty_ring()? {
-            return Ok(Some(Next::Credit(slot)));
+        if let Some(told) = this.empty_ring()? {
+            return Ok(Some(told));
         }
         let Some(taken) = this.start_next() else { return Ok(None) };
-        let work = Work { server: slf.clone().unbind(), job: Mutex::new(Some(taken)) };
+        let Descriptor { slot, generation, .. } = taken.0.descriptor();
+        let job = Mutex::new(Some(taken));
+        let work = Work { server: slf.clone().unbind(), slot, generation, job };
         Ok(Some(Next::Work(Py::new(slf.py(), work)?)))
     }
 
@@ -137,8 +141,8 @@ impl GreenServer {
 }
 
 impl GreenServer {
-    /// Takes everything out of the ring, up to a slot whose response may go on.
-    fn empty_ring(&self) -> PyResult<Option<u16>> {
+    /// Takes everything out of the ring, up to what is about a request that runs.
+    fn empty_ring(&self) -> PyResult<Option<Next>> {
         let channel = self.channel.get();
         let mut requests = channel.requests.lock();
         loop {
@@ -153,7 +157,10 @@ impl GreenServer {
                 channel.ring_front();
             }
             if !is_request {
-                return Ok(Some(descriptor.slot));
+                let Descriptor { kind, slot, generation, aux, .. } = descriptor;
+                let stops = kind == Kind::Disconnect && aux != 0;
+                let told = if stops { Next::Stop((slot, generation)) } else { Next::Credit(slot) };
+                return Ok(Some(told));
             }
         }
     }
@@ -245,6 +252,12 @@ impl GreenServer {
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct Work {
     server: Py<GreenServer>,
+    /// Where the front keeps it.
+    #[pyo3(get)]
+    slot: u16,
+    /// Which use of the slot it is.
+    #[pyo3(get)]
+    generation: u32,
     job: Mutex<Option<(Taken, Vec<u8>)>>,
 }
 

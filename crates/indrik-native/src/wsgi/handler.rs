@@ -146,6 +146,8 @@ pub(crate) struct Handler {
     joined: Vec<u8>,
     /// What is called around requests.
     hooks: Option<Py<PyAny>>,
+    /// Requests may be told to stop.
+    is_limited: bool,
 }
 
 /// A request with what its hooks are told afterwards.
@@ -176,6 +178,7 @@ impl Handler {
             exchange: exchange.unbind(),
             sendfile: options.sendfile,
             joined: Vec::new(),
+            is_limited: channel.get().running().is_some(),
             hooks: options.hooks.as_ref().map(|hooks| hooks.clone_ref(py)),
         })
     }
@@ -186,6 +189,22 @@ impl Handler {
     /// When the worker must end: the channel is broken, or the application raised `SystemExit` or
     /// the like (the request has been answered then).
     pub(crate) fn handle(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
+        if !self.is_limited {
+            return self.run(py, taken, head);
+        }
+        let channel = self.channel.clone_ref(py);
+        let Some(running) = channel.get().running() else { return self.run(py, taken, head) };
+        running.begin(&taken.descriptor);
+        let handled = self.run(py, taken, head);
+        running.end(py);
+        match handled {
+            // The request has been answered, and the log has the traceback.
+            Err(error) if running.is_timeout(py, &error) => Ok(()),
+            handled => handled,
+        }
+    }
+
+    fn run(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
         let head = RequestHead::decode(head)
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
         self.exchange.get().begin(&taken.descriptor, &head, self.callables.write.bind(py));

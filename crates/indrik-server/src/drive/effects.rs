@@ -134,12 +134,15 @@ impl Drive {
         }
     }
 
-    fn signal_worker(&self, id: WorkerId, signal: KillSignal) {
+    fn signal_worker(&mut self, id: WorkerId, signal: KillSignal) {
+        if signal == KillSignal::DumpTraceback {
+            self.ask_for_stacks(id);
+        }
         let Some(child) = self.workers.get(&id).and_then(|worker| worker.child.as_ref()) else {
             return;
         };
         let number = match signal {
-            KillSignal::DumpTraceback => USR2,
+            KillSignal::DumpTraceback => SHOW_STACKS,
             KillSignal::Abort => ABRT,
             KillSignal::Quit => QUIT,
             KillSignal::Kill => KILL,
@@ -148,6 +151,17 @@ impl Drive {
             let text =
                 format!("Cannot send signal {number} to worker (pid:{}): {error}", child.pid());
             self.log.write(Level::Error, &text);
+        }
+    }
+
+    /// The main thread of a worker is to look which requests shall stop.
+    pub(super) fn interrupt_worker(&self, id: WorkerId) {
+        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
+        if let Some(child) = child
+            && let Err(error) = child.signal(LOOK)
+        {
+            let text = format!("Cannot interrupt worker (pid:{}): {error}", child.pid());
+            self.log.error(&text);
         }
     }
 
@@ -212,4 +226,7 @@ const QUIT: i32 = 3;
 const ABRT: i32 = 6;
 const KILL: i32 = 9;
 const USR1: i32 = 10;
-const USR2: i32 = 12;
+/// SIGSTKFLT, which Linux never sends: `indrik/worker.py` has the stacks written at it.
+const SHOW_STACKS: i32 = 16;
+/// SIGURG: the worker's main thread looks for requests that shall stop. Ignored where nobody does.
+const LOOK: i32 = 23;

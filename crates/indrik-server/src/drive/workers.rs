@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
@@ -13,6 +13,7 @@ use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 
+use super::stacks::Stacks;
 use super::wait::Woken;
 use super::{Drive, HEARTBEAT_INTERVAL};
 use crate::front::{Interface, NewWorker};
@@ -37,6 +38,11 @@ pub(super) struct Worker {
     beat_seen: Instant,
     /// The last exception of its warm-up.
     pub(super) last_words: String,
+    /// As the beats, but of whatever thread gets the interpreter's lock.
+    pulses: u64,
+    pulse_seen: Instant,
+    /// Where its threads write what they are doing.
+    pub(super) stacks: Stacks,
 }
 
 impl Drive {
@@ -62,7 +68,13 @@ impl Drive {
         let front = FrontChannel::open(front_end, limits)?;
         let (control, control_theirs) = PacketSocket::pair()?;
         let (descriptors, descriptors_theirs) = PacketSocket::pair()?;
-        let fds = WorkerFds { channel, descriptors: descriptors_theirs, control: control_theirs };
+        let (stacks, stacks_theirs) = Stacks::create()?;
+        let fds = WorkerFds {
+            channel,
+            descriptors: descriptors_theirs,
+            control: control_theirs,
+            stacks: stacks_theirs,
+        };
         let zygote = self.zygotes.get(&generation);
         let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
         zygote.send(&Request::Fork { worker: id }, &fds.in_order())?;
@@ -80,6 +92,9 @@ impl Drive {
             beats: 0,
             beat_seen: Instant::now(),
             last_words: String::new(),
+            pulses: 0,
+            pulse_seen: Instant::now(),
+            stacks,
         };
         self.workers.insert(id, worker);
         Ok(())
@@ -117,6 +132,7 @@ impl Drive {
         self.link_to_front(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.beat_seen = Instant::now();
+        worker.pulse_seen = worker.beat_seen;
         let config = self.configs.get(&worker.generation);
         let limits = config.map_or_else(Limits::default, |config| Self::memory_limits(config));
         if let Some(front) = &self.front {
@@ -237,7 +253,10 @@ impl Drive {
     /// Some worker promises to show life: it has a capacity above one, so no single request may
     /// hold its loop, and a loop that has beaten once.
     pub(super) fn watches_heartbeats(&self) -> bool {
-        self.workers.values().any(|worker| worker.capacity > 1 && worker.channel.is_none())
+        let watched = |worker: &Worker| {
+            worker.channel.is_none() && (worker.capacity > 1 || worker.flags.pulses() > 0)
+        };
+        self.workers.values().any(watched)
     }
 
     /// Seconds since the worker last showed life, for one that promises to.
@@ -255,8 +274,13 @@ impl Drive {
         // The supervisor may have been stopped or the machine asleep: then nobody could beat.
         let overslept = now.duration_since(self.heartbeats_due) > HEARTBEAT_INTERVAL;
         self.heartbeats_due = now + HEARTBEAT_INTERVAL;
-        let mut stale = Vec::new();
+        let (mut stale, mut deadlocked) = (Vec::new(), Vec::new());
         for (id, worker) in &mut self.workers {
+            let limit = self.configs.get(&worker.generation).map(|config| config.deadlock_timeout);
+            if worker.is_deadlocked(limit.unwrap_or_default(), overslept, now) {
+                deadlocked.push(*id);
+                continue;
+            }
             let beats = worker.flags.beats();
             if beats != worker.beats || overslept {
                 worker.beats = beats;
@@ -277,6 +301,29 @@ impl Drive {
             }
             self.feed(Event::HeartbeatStale { worker });
         }
+        for worker in deadlocked {
+            if let Some(front) = &self.front {
+                front.worker_stands_still(worker);
+            }
+            self.feed(Event::Deadlocked { worker });
+        }
+    }
+}
+
+impl Worker {
+    /// Whether none of its threads has had the interpreter's lock for longer than `limit`; said once
+    /// in that time.
+    fn is_deadlocked(&mut self, limit: Duration, overslept: bool, now: Instant) -> bool {
+        let pulses = self.flags.pulses();
+        if pulses == 0 || limit.is_zero() {
+            return false;
+        }
+        let moves = std::mem::replace(&mut self.pulses, pulses) != pulses || overslept;
+        let stands = !moves && self.channel.is_none() && now - self.pulse_seen > limit;
+        if moves || stands {
+            self.pulse_seen = now;
+        }
+        stands
     }
 }
 

@@ -62,8 +62,11 @@ pub(super) enum Event {
     UploadBroken(Refusal),
     /// The time in the queue is over.
     QueueTimeout,
-    /// The request ran longer than `timeout`.
-    TimedOut,
+    /// The request ran longer than it may.
+    TimedOut {
+        /// Its limit, or how long it had run when its worker was found to stand still.
+        after: Micros,
+    },
     /// The worker is to go: a WebSocket is ended for its client to come back to another one.
     Leaving,
 }
@@ -86,7 +89,7 @@ impl Event {
             | Self::WorkerLost { .. }
             | Self::UploadBroken(_)
             | Self::QueueTimeout
-            | Self::TimedOut
+            | Self::TimedOut { .. }
             | Self::Leaving => 0,
         };
         EVENT_BYTES + payload
@@ -192,13 +195,15 @@ impl Inbox {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
+    /// How long it may run; 0: as long as it likes.
+    pub(super) limit: Micros,
     /// The process of the worker that has it or had it last; for the access log.
     worker_pid: AtomicU32,
     state: Mutex<State>,
 }
 
 impl Exchange {
-    pub(super) fn new(outgoing: Outgoing) -> Arc<Self> {
+    pub(super) fn new(outgoing: Outgoing, limit: Micros) -> Arc<Self> {
         let state = Mutex::new(State {
             place: Place::Nowhere,
             arrived: 0,
@@ -208,7 +213,7 @@ impl Exchange {
             abandoned: false,
             ahead: None,
         });
-        Arc::new(Self { outgoing, worker_pid: AtomicU32::new(0), state })
+        Arc::new(Self { outgoing, limit, worker_pid: AtomicU32::new(0), state })
     }
 
     // --- the connection's side
@@ -387,7 +392,7 @@ mod tests {
     fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
         let outgoing =
             Outgoing { flags: Flags::NONE, head_len: 0, payload: Vec::new(), file: None };
-        let exchange = Exchange::new(outgoing);
+        let exchange = Exchange::new(outgoing, 0);
         let piece = Bytes::from(vec![0; 64 * 1024]);
         let pieces = (1..10_000).take_while(|_| {
             let event = Event::Body { bytes: piece.clone(), end: false };

@@ -48,7 +48,7 @@ use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
 pub use listener::{Listener, Listening};
-pub use pool::{Answers, Counts, Load, NewWorker};
+pub use pool::{Answers, Counts, Load, NewWorker, Running};
 pub use probe::Standing;
 pub use response::set_server_header;
 pub use tls::TlsError;
@@ -85,8 +85,13 @@ pub enum FrontEvent {
         /// How many since it was added.
         served: u64,
     },
-    /// A request of this worker ran longer than `timeout`; it has been answered 504.
+    /// A request of this worker ran longer than it may; it has been answered 504. Nothing else goes
+    /// on in the worker.
     RequestStuck(WorkerId),
+    /// The same, but other requests go on in the worker.
+    RequestHangs(WorkerId),
+    /// The worker's threads are to look which requests shall stop.
+    Interrupt(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.
     ChannelBroken(WorkerId),
     /// A worker has answered all requests of its warm-up well.
@@ -217,7 +222,7 @@ impl Front {
 
     /// A worker's main loop stands still: the requests it has started are answered 504.
     pub fn worker_stands_still(&self, id: WorkerId) {
-        self.shared.pool.answer_timed_out(id);
+        self.shared.pool.answer_timed_out(id, clock::now());
     }
 
     /// Stops accepting after what the kernel has accepted is taken; every response closes its
@@ -292,6 +297,12 @@ impl Front {
     pub fn stats(&self) -> FrontStats {
         let (waiting, in_flight, counts) = self.shared.pool.stats();
         FrontStats { connections: self.shared.connections.count(), waiting, in_flight, counts }
+    }
+
+    /// The requests that the application has in a worker, the oldest first, at most `most`.
+    #[must_use]
+    pub fn running(&self, id: WorkerId, most: usize) -> Vec<Running> {
+        self.shared.pool.running(id, most, clock::now())
     }
 
     /// What each worker has done and does.

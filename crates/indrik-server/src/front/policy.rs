@@ -2,6 +2,7 @@
 //! reloads.
 
 use indrik_core::http1::{Limits, Permits};
+use indrik_core::overtime::TimeLimits;
 use indrik_core::settings::Config;
 
 use super::forwarding::Forwarding;
@@ -24,6 +25,8 @@ pub(super) struct Policy {
     pub(super) forwarding: Forwarding,
     pub(super) http2: Http2Policy,
     pub(super) probes: Option<Box<Probes>>,
+    /// How long requests may run.
+    pub(super) time_limits: TimeLimits,
 }
 
 impl Policy {
@@ -47,6 +50,7 @@ impl Policy {
             forwarding: Forwarding::new(config),
             http2: Http2Policy::new(config),
             probes: Probes::new(config),
+            time_limits: TimeLimits::new(config.request_timeout, &config.request_timeout_paths),
         }
     }
 }

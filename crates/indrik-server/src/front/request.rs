@@ -245,13 +245,17 @@ impl Call {
             }
         });
         let (head_len, payload) = encode(client, &parts, &inline);
+        let limits = &client.policy.time_limits;
+        // A WebSocket may stay for as long as it likes.
+        let is_limited = !limits.are_off() && !flags.has(Flags::WEBSOCKET);
+        let limit = if is_limited { limits.of(parts.uri.path()) } else { 0 };
         let coding = parts.headers.get(TRANSFER_ENCODING);
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
         parts.headers.clear();
         Self {
             client: Arc::clone(client),
-            exchange: Exchange::new(Outgoing { flags, head_len, payload, file }),
+            exchange: Exchange::new(Outgoing { flags, head_len, payload, file }, limit),
             spare_map: parts.headers,
             stream,
             pump: None,
@@ -337,11 +341,11 @@ impl Call {
                     let message = "no worker was free in time";
                     return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
                 }
-                Event::TimedOut => {
+                Event::TimedOut { after } => {
                     let shown = self.exchange.outgoing.shown();
-                    let limit = self.client.shared.config().timeout.as_secs();
                     self.client.shared.log.error(&format!(
-                        "Request timed out after {limit} s: {shown} (client {})",
+                        "Request timed out after {} s: {shown} (client {})",
+                        seconds(after),
                         self.client.address
                     ));
                     let message = "the application did not answer in time";
@@ -494,6 +498,11 @@ fn encode(client: &Client, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
 
 fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
     parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+}
+
+/// A time for the log.
+fn seconds(time: Micros) -> f64 {
+    (time / 1_000) as f64 / 1_000.0
 }
 
 /// The request target as sent.

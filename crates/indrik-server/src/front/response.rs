@@ -321,7 +321,7 @@ impl Stream {
                 Event::UploadBroken(_) => {
                     return Poll::Ready(Some(Err(self.broken("the request's body broke off"))));
                 }
-                Event::TimedOut => {
+                Event::TimedOut { .. } => {
                     return Poll::Ready(Some(Err(self.broken("the request ran too long"))));
                 }
                 // A second head and the like: the worker's library does not send it.

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle};
 
 use super::accept::accept;
 use super::doors::{Doors, Order};
-use super::pool::{Delivered, NewWorker};
+use super::pool::{Delivered, Looks, NewWorker};
 use super::sweep::{SWEEP_INTERVAL, sweep};
 use super::{Listening, Shared, clock, micros, tls};
 
@@ -46,6 +46,7 @@ impl Threads {
         threads.open_doors(shared, listeners);
         threads.handles[0].spawn(tick(Arc::clone(shared)));
         threads.handles[0].spawn(watch_certificate(Arc::clone(shared)));
+        threads.handles[0].spawn(watch_requests(Arc::clone(shared)));
         threads.handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&threads.doors)));
         Ok(threads)
     }
@@ -198,15 +199,31 @@ async fn watch_certificate(shared: Arc<Shared>) {
     }
 }
 
+/// The limits that requests have of their own.
+async fn watch_requests(shared: Arc<Shared>) {
+    loop {
+        let pause = shared.policy.load().time_limits.look_every();
+        tokio::time::sleep(pause.unwrap_or(SWEEP_INTERVAL)).await;
+        if pause.is_some() {
+            let only_if_queued = shared.config().timeout_only_if_queued;
+            shared.pool.look_for_overtime(only_if_queued, clock::now());
+        }
+    }
+}
+
 /// The timeouts of connections and requests, and the end of draining.
 async fn watch_time(shared: Arc<Shared>, doors: Arc<Doors>) {
     loop {
         let pause = if shared.is_draining() { COARSE_TICK } else { SWEEP_INTERVAL };
         tokio::time::sleep(pause).await;
         sweep(&shared);
-        let timeout = micros(shared.config().timeout);
-        if timeout != 0 {
-            shared.pool.check_timeouts(timeout, clock::now());
+        let looks = {
+            let config = shared.config();
+            let only_if_queued = config.timeout_only_if_queued;
+            Looks { timeout_us: micros(config.timeout), only_if_queued }
+        };
+        if looks.timeout_us != 0 {
+            shared.pool.check_timeouts(looks, clock::now());
         }
         shared.tell_if_idle(&doors);
     }

@@ -63,7 +63,7 @@ impl WarmUp {
         path: &str,
         deadline: Instant,
     ) -> Result<(), String> {
-        let exchange = Exchange::new(self.request(path));
+        let exchange = Exchange::new(self.request(path), 0);
         if !shared.pool.submit_to(id, &exchange, clock::now()) {
             return Err("the worker ended while it was warmed up".to_owned());
         }
@@ -141,7 +141,7 @@ async fn answer(shared: &Shared, exchange: &Arc<Exchange>) -> Result<u16, String
                 });
             }
             Event::WorkerLost { .. } => return Err("the worker ended".to_owned()),
-            Event::TimedOut => return Err("it ran longer than a request may".to_owned()),
+            Event::TimedOut { .. } => return Err("it ran longer than a request may".to_owned()),
             Event::WebSocketAccept { .. }
             | Event::WebSocketSend { .. }
             | Event::WebSocketClose { .. }

@@ -199,7 +199,7 @@ impl Bridge {
                 }
                 self.commands.push_back(Command::Close(CloseFrame::new(INTERNAL_ERROR, "")));
             }
-            Event::WorkerLost { .. } | Event::TimedOut => {
+            Event::WorkerLost { .. } | Event::TimedOut { .. } => {
                 self.commands.push_back(Command::Close(CloseFrame::new(INTERNAL_ERROR, "")));
                 self.finish();
             }

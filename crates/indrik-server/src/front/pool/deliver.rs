@@ -101,6 +101,11 @@ impl Link {
         buffered: &Arc<Buffered>,
     ) {
         let (slot, generation) = (descriptor.slot, descriptor.generation);
+        if descriptor.kind == Kind::Response
+            && let Some(entry) = self.slots.get_mut(usize::from(slot))
+        {
+            entry.answered |= entry.generation == generation;
+        }
         let Some(exchange) = self.exchange(slot, generation) else {
             // A request that is over: all that can still matter is a descriptor in the socket.
             if descriptor.kind == Kind::File {

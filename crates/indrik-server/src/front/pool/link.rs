@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::overtime::{Intake, Overtime};
 use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, SlotState};
 use indrik_sys::packets::PacketSocket;
 
@@ -24,7 +25,11 @@ pub(super) struct Link {
     pub(super) fds: PacketSocket,
     pub(super) interface: Interface,
     pub(super) capacity: usize,
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
+    /// Requests that are not expected to end.
+    given_up: usize,
+    /// Whether it takes what is sent to it.
+    pub(super) intake: Intake,
     /// Free slots; the one used last is on top, its memory is warm.
     free: Vec<u16>,
     /// Descriptors without payload that found the ring full; at most a few per slot.
@@ -49,10 +54,24 @@ pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) exchange: Option<Arc<Exchange>>,
     /// When it was sent, or first seen running.
-    since: Micros,
+    pub(super) since: Micros,
     seen_running: bool,
     /// The request was answered 504 already.
-    stuck: bool,
+    pub(super) stuck: bool,
+    /// The response has begun.
+    pub(super) answered: bool,
+    pub(super) overtime: Overtime,
+    /// How it was told to stop.
+    pub(super) interrupt: Interrupt,
+}
+
+/// How a worker was told that a request shall stop: with it one sees whether it has heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Interrupt {
+    /// The number of the interrupt.
+    pub(super) number: u32,
+    /// Descriptors that had been sent to the worker then.
+    pub(super) sent: u64,
 }
 
 pub(super) enum Push {
@@ -73,6 +92,8 @@ impl Link {
             interface: worker.interface,
             capacity: worker.capacity,
             slots: (0..count).map(|_| Slot::default()).collect(),
+            given_up: 0,
+            intake: Intake::default(),
             free: (0..count).rev().collect(),
             late: Vec::new(),
             requests_max: (worker.requests_max != 0).then_some(worker.requests_max),
@@ -97,6 +118,16 @@ impl Link {
     /// Requests it has.
     pub(super) fn in_use(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Requests it has that are expected to end.
+    pub(super) fn live(&self) -> usize {
+        self.in_use().saturating_sub(self.given_up)
+    }
+
+    /// A request is not expected to end any more.
+    pub(super) const fn count_given_up(&mut self) {
+        self.given_up += 1;
     }
 
     /// Whether a slot is still at this use.
@@ -151,8 +182,7 @@ impl Link {
             generation,
             exchange: Some(Arc::clone(exchange)),
             since: now,
-            seen_running: false,
-            stuck: false,
+            ..Slot::default()
         };
         let place = Place::Worker { id: self.id, slot, generation };
         exchange.set_at_worker(arrived, place, self.pid);
@@ -228,7 +258,11 @@ impl Link {
 
     /// Frees a slot. What becomes of its exchange is the caller's business.
     pub(super) fn free_slot(&mut self, slot: u16) -> Option<Arc<Exchange>> {
-        let exchange = self.slots[usize::from(slot)].exchange.take()?;
+        let entry = &mut self.slots[usize::from(slot)];
+        let exchange = entry.exchange.take()?;
+        if entry.overtime.is_given_up() {
+            self.given_up -= 1;
+        }
         self.free.push(slot);
         Some(exchange)
     }
@@ -261,6 +295,9 @@ impl Link {
         let mut stuck = Vec::new();
         for (slot, entry) in (0u16..).zip(&mut self.slots) {
             let Some(exchange) = &entry.exchange else { continue };
+            if entry.overtime.is_over() {
+                continue;
+            }
             if !entry.seen_running {
                 if self.channel.slots.state(slot, entry.generation) == SlotState::Running {
                     entry.seen_running = true;
@@ -274,15 +311,15 @@ impl Link {
         stuck
     }
 
-    /// Requests that the application has, each reported once.
-    pub(super) fn started(&mut self) -> Vec<Arc<Exchange>> {
+    /// Requests that the application has, and since when; each reported once.
+    pub(super) fn started(&mut self) -> Vec<(Arc<Exchange>, Micros)> {
         let mut started = Vec::new();
         for (slot, entry) in (0u16..).zip(&mut self.slots) {
             let Some(exchange) = &entry.exchange else { continue };
             let state = self.channel.slots.state(slot, entry.generation);
-            if !entry.stuck && state == SlotState::Running {
+            if !entry.stuck && !entry.overtime.is_over() && state == SlotState::Running {
                 entry.stuck = true;
-                started.push(Arc::clone(exchange));
+                started.push((Arc::clone(exchange), entry.since));
             }
         }
         started

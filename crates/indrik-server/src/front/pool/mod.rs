@@ -5,6 +5,7 @@
 
 mod deliver;
 mod link;
+mod overtime;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,6 +25,8 @@ use super::ahead::Buffered;
 use super::exchange::{Event, Exchange, Place};
 use super::{EventSink, FrontEvent, Interface, clock};
 use link::{Link, Push};
+pub(super) use overtime::Looks;
+pub use overtime::Running;
 
 /// How long an io thread looks for an answer before it sleeps, if workers have another core: a
 /// quick application answers within it.
@@ -400,7 +403,7 @@ impl Pool {
         let inner = self.inner.lock();
         inner.waiting.is_empty()
             && inner.lost.is_empty()
-            && inner.links.values().all(|link| link.in_use() == 0)
+            && inner.links.values().all(|link| link.live() == 0)
     }
 
     pub(super) fn stats(&self) -> (usize, usize, Counts) {
@@ -525,6 +528,7 @@ impl Pool {
             while let Some((id, ahead)) = inner.dispatch.overdue(now) {
                 self.take_back(inner, id, ahead);
             }
+            self.look_at_intake(inner, now);
             while let Some(RequestId(number)) = inner.dispatch.expired(now) {
                 inner.counts.queue_timeouts += 1;
                 if let Some(exchange) = inner.waiting.remove(&number) {
@@ -533,36 +537,6 @@ impl Pool {
                 }
             }
             self.place_waiting(inner, now);
-        });
-    }
-
-    /// Looks for requests that run longer than `timeout`; answers them and tells the supervisor.
-    pub(super) fn check_timeouts(&self, timeout_us: Micros, now: Micros) {
-        self.with(|inner| {
-            let Inner { links, wakers, counts, .. } = inner;
-            for (id, link) in links {
-                if link.interface != Interface::Wsgi || link.capacity != 1 {
-                    // Threads and event loops are watched by their heartbeat, as in Gunicorn.
-                    continue;
-                }
-                for exchange in link.stuck(timeout_us, now) {
-                    counts.timed_out += 1;
-                    wakers.extend(exchange.put(Event::TimedOut));
-                    (self.sink)(FrontEvent::RequestStuck(*id));
-                }
-            }
-        });
-    }
-
-    /// A worker's main loop stands still: its started requests are answered, if they can be.
-    pub(super) fn answer_timed_out(&self, id: WorkerId) {
-        self.with(|inner| {
-            let Inner { links, wakers, counts, .. } = inner;
-            let Some(link) = links.get_mut(&id) else { return };
-            for exchange in link.started() {
-                counts.timed_out += 1;
-                wakers.extend(exchange.put(Event::TimedOut));
-            }
         });
     }
 
@@ -627,7 +601,7 @@ impl Pool {
 
     fn check_drained(&self, inner: &mut Inner, id: WorkerId) {
         let Some(link) = inner.links.get_mut(&id) else { return };
-        if link.draining && link.in_use() == 0 && !link.drained {
+        if link.draining && link.live() == 0 && !link.drained {
             link.drained = true;
             (self.sink)(FrontEvent::WorkerDrained(id));
         }

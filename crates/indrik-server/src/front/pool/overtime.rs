@@ -1,0 +1,234 @@
+//! Requests that run too long, and workers that stand still: looked for a few times a second.
+//!
+//! What is decided is `indrik_core::overtime`'s; here it is carried out.
+
+use std::sync::Arc;
+
+use indrik_core::dispatch::Micros;
+use indrik_core::ids::WorkerId;
+use indrik_core::overtime::{Step, Verdict, verdict};
+use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, SlotState};
+
+use super::super::exchange::{Event, Exchange};
+use super::super::{FrontEvent, Interface};
+use super::link::{Interrupt, Link};
+use super::{Inner, Pool};
+
+/// Characters of a request's target that are shown.
+const TARGET_CHARS_MAX: usize = 500;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Looks {
+    /// The limit of sync workers, Gunicorn's; 0: none.
+    pub(in super::super) timeout_us: Micros,
+    /// Requests may run longer while no other one waits.
+    pub(in super::super) only_if_queued: bool,
+}
+
+/// A request that a worker has, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its method.
+    pub method: String,
+    /// Its target, shortened.
+    pub target: String,
+    /// Its client; empty for a Unix socket.
+    pub client: String,
+    /// For how long the application has had it, in microseconds.
+    pub age_us: u64,
+    /// It has been answered 504, because it ran too long.
+    pub is_over: bool,
+    /// Its answer has begun.
+    pub is_answered: bool,
+}
+
+impl Pool {
+    /// Looks for requests that ran longer than Gunicorn's `timeout`, where it limits them.
+    pub(in super::super) fn check_timeouts(&self, looks: Looks, now: Micros) {
+        self.with(|inner| {
+            let is_queue_empty = inner.dispatch.waiting() == 0;
+            let Inner { links, wakers, counts, .. } = inner;
+            for (id, link) in links {
+                if link.interface != Interface::Wsgi || link.capacity != 1 {
+                    // Threads and event loops are watched by their heartbeat, as in Gunicorn.
+                    continue;
+                }
+                let is_alone = is_queue_empty && link.in_use() <= link.capacity;
+                let spared = looks.only_if_queued && is_alone;
+                let after = looks.timeout_us;
+                let limit = if spared { Micros::MAX } else { after };
+                for exchange in link.stuck(limit, now) {
+                    counts.timed_out += 1;
+                    wakers.extend(exchange.put(Event::TimedOut { after }));
+                    (self.sink)(FrontEvent::RequestStuck(*id));
+                }
+            }
+        });
+    }
+
+    /// Looks for requests that ran longer than their own limit.
+    pub(in super::super) fn look_for_overtime(&self, only_if_queued: bool, now: Micros) {
+        self.with(|inner| {
+            let is_queue_empty = inner.dispatch.waiting() == 0;
+            let mut given_up = Vec::new();
+            let Inner { links, wakers, counts, .. } = inner;
+            for (id, link) in links {
+                if link.in_use() == 0 {
+                    continue;
+                }
+                let is_alone = is_queue_empty && link.in_use() <= link.capacity;
+                let found = link.over_time(only_if_queued && is_alone, now);
+                if !found.cancelled.is_empty() {
+                    counts.timed_out += found.cancelled.len() as u64;
+                    let tell = |it: &Arc<Exchange>| it.put(Event::TimedOut { after: it.limit });
+                    wakers.extend(found.cancelled.iter().filter_map(tell));
+                    (self.sink)(FrontEvent::Interrupt(*id));
+                }
+                if let Some(verdict) = found.given_up {
+                    (self.sink)(match verdict {
+                        Verdict::Hangs => FrontEvent::RequestHangs(*id),
+                        Verdict::Stuck => FrontEvent::RequestStuck(*id),
+                    });
+                    given_up.push(*id);
+                }
+            }
+            for id in given_up {
+                self.check_drained(inner, id);
+            }
+        });
+    }
+
+    /// A worker's main loop stands still: its started requests are answered, if they can be.
+    pub(in super::super) fn answer_timed_out(&self, id: WorkerId, now: Micros) {
+        self.with(|inner| {
+            let Inner { links, wakers, counts, .. } = inner;
+            let Some(link) = links.get_mut(&id) else { return };
+            for (exchange, since) in link.started() {
+                let after = now.saturating_sub(since);
+                counts.timed_out += 1;
+                wakers.extend(exchange.put(Event::TimedOut { after }));
+            }
+        });
+    }
+
+    /// Takes back what a worker leaves lying that could run it: its loop is blocked, or a thread keeps
+    /// the interpreter's lock.
+    pub(super) fn look_at_intake(&self, inner: &mut Inner, now: Micros) {
+        let mut stalled = Vec::new();
+        for (id, link) in &mut inner.links {
+            // A single lane is busy with its request; what is queued ahead there is looked at elsewhere.
+            if link.capacity == 1 {
+                continue;
+            }
+            let (taken, is_empty) = link.channel.requests.taken();
+            if link.intake.look(taken, is_empty, now) {
+                stalled.push(*id);
+            } else if is_empty {
+                inner.dispatch.goes_on(*id);
+            }
+        }
+        for id in stalled {
+            if inner.dispatch.stalls(id, now) {
+                self.take_back(inner, id, usize::MAX);
+            }
+        }
+    }
+
+    /// The requests that the application has in a worker, at most `most`.
+    pub(in super::super) fn running(&self, id: WorkerId, most: usize, now: Micros) -> Vec<Running> {
+        let inner = self.inner.lock();
+        inner.links.get(&id).map_or_else(Vec::new, |link| link.running(most, now))
+    }
+}
+
+/// What [`Link::over_time`] found.
+struct Found {
+    cancelled: Vec<Arc<Exchange>>,
+    /// Some requests did not stop; what that says of the worker.
+    given_up: Option<Verdict>,
+}
+
+impl Link {
+    fn over_time(&mut self, spared: bool, now: Micros) -> Found {
+        let mut found = Found { cancelled: Vec::new(), given_up: None };
+        let mut late = Vec::new();
+        let mut stop = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            let Some(exchange) = &entry.exchange else { continue };
+            let is_answered = entry.answered && !entry.overtime.is_over();
+            if exchange.limit == 0 || is_answered || entry.stuck {
+                continue;
+            }
+            if self.channel.slots.state(slot, entry.generation) != SlotState::Running {
+                continue;
+            }
+            match entry.overtime.look(exchange.limit, spared, now) {
+                Step::Wait => {}
+                Step::Cancel => {
+                    found.cancelled.push(Arc::clone(exchange));
+                    stop.push((slot, entry.generation));
+                }
+                Step::GiveUp => late.push(entry.interrupt),
+            }
+        }
+        for (slot, generation) in stop {
+            let interrupt = self.tell_to_stop(slot, generation);
+            self.slots[usize::from(slot)].interrupt = interrupt;
+        }
+        for interrupt in late {
+            self.count_given_up();
+            let verdict = verdict(self.capacity, self.has_heard(interrupt));
+            if found.given_up != Some(Verdict::Stuck) {
+                found.given_up = Some(verdict);
+            }
+        }
+        found
+    }
+
+    /// Tells the application that a request shall stop: an event loop and a hub by a descriptor. For
+    /// threads the flag is set; the supervisor sends the signal that has them look.
+    fn tell_to_stop(&mut self, slot: u16, generation: u32) -> Interrupt {
+        let wait = self.channel.slots.set_overtime(slot);
+        let number = self.channel.control().interrupt();
+        let flags = Flags::NONE;
+        if wait == CreditWait::Descriptor && self.interface == Interface::Wsgi {
+            self.control(Descriptor::new(Kind::Credit, flags, slot, generation, 0));
+        }
+        self.control(Descriptor::new(Kind::Disconnect, flags, slot, generation, 1));
+        Interrupt { number, sent: self.channel.requests.sent() }
+    }
+
+    /// Whether the worker has heard of an interrupt: its main thread looked, or its loop took what was
+    /// sent.
+    fn has_heard(&mut self, interrupt: Interrupt) -> bool {
+        let (taken, _) = self.channel.requests.taken();
+        taken >= interrupt.sent || self.channel.control().has_looked(interrupt.number)
+    }
+
+    fn running(&self, most: usize, now: Micros) -> Vec<Running> {
+        let mut running: Vec<Running> = (0u16..)
+            .zip(&self.slots)
+            .filter(|(slot, entry)| {
+                self.channel.slots.state(*slot, entry.generation) == SlotState::Running
+            })
+            .filter_map(|(_, entry)| {
+                let exchange = entry.exchange.as_ref()?;
+                let head = RequestHead::decode(&exchange.outgoing.payload).ok()?;
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                let began = entry.overtime.began().unwrap_or(entry.since);
+                Some(Running {
+                    method: text(head.method),
+                    target: text(head.target).chars().take(TARGET_CHARS_MAX).collect(),
+                    client: text(head.client),
+                    age_us: now.saturating_sub(began),
+                    is_over: entry.stuck || entry.overtime.is_over(),
+                    is_answered: entry.answered,
+                })
+            })
+            .collect();
+        running.sort_by_key(|running| std::cmp::Reverse(running.age_us));
+        running.truncate(most);
+        running
+    }
+}
