@@ -107,6 +107,8 @@ impl Running {
 pub(crate) struct Pulse {
     stop: Arc<Stop>,
     thread: JoinHandle<()>,
+    /// The process that the thread is in; not in one that was forked from it.
+    process: u32,
 }
 
 #[derive(Default)]
@@ -138,12 +140,15 @@ impl Pulse {
             }
         };
         let thread = std::thread::Builder::new().name("indrik-pulse".to_owned()).spawn(run)?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, thread, process: std::process::id() })
     }
 
     /// Ends it, and waits for that: it must not wait for the lock of an interpreter that is going
     /// away.
     pub(crate) fn stop(self, py: Python<'_>) {
+        if self.process != std::process::id() {
+            return;
+        }
         *self.stop.is_set.lock() = true;
         self.stop.changed.notify_all();
         // What it panicked with, if it did, was written to the log.
