@@ -167,7 +167,7 @@ def _threads(before: Before) -> list[Finding]:
     if _PATCHERS & sys.modules.keys():
         # Those libraries look after theirs, and what is called a thread there is none.
         return []
-    new = set(os.listdir("/proc/self/task")) - before[1]
+    new = set(os.listdir("/proc/self/task")) - before[1] - {str(os.getpid())}
     found = []
     threading = sys.modules.get("threading")
     for thread in threading.enumerate() if threading is not None else []:

@@ -250,6 +250,14 @@ class Hooks:
         # The zygote's socket is not this process's.
         self.server.connect(None)
 
+    def leave_worker(self) -> None:
+        """In a worker that becomes the zygote: workers that it forks are not this one."""
+        self.worker = self._coming = None
+
+    def connect(self, tell: Callable[[dict[str, Any]], None]) -> None:
+        """The zygote has another socket."""
+        self.server.connect(Wishes(tell))
+
     def post_fork(self) -> None:
         """First thing in the worker."""
         self.call("post_fork", self.server, self.worker)

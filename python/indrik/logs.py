@@ -82,6 +82,13 @@ def enter_worker(tell: Callable[[dict[str, Any]], None]) -> None:
         _native.set_log(_log_fd, _config.get("log_format") == "json", _sink())
 
 
+def leave_worker() -> None:
+    """In a worker that becomes the zygote."""
+    global _tell
+    _tell = None
+    _native.set_log(_log_fd, _config.get("log_format") == "json", _sink())
+
+
 def _sink() -> Callable[[str, str, BaseException | None], None] | None:
     """What the native module gives its entries to, if it does not write them itself."""
     return _writer() if _saw is None else _show_and_write

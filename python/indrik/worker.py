@@ -36,9 +36,11 @@ PATCHERS = {"gevent.monkey", "eventlet.patcher"}
 """Loaded where the standard library may have been patched."""
 
 
-def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int:
-    """Runs one worker and answers its exit code. ``app`` is None unless it was preloaded, ``hooks``
-    unless the configuration has some."""
+def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int | socket.socket:
+    """Runs one worker and answers its exit code, or the socket of the zygote that it is to be.
+
+    ``app`` is None unless it was preloaded, ``hooks`` unless the configuration has some.
+    """
     memory, request_wake, response_wake, descriptors, control_fd, stacks = fds
     for fd in fds:
         os.set_inheritable(fd, False)
@@ -53,15 +55,20 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks, stacks)
     watcher = _watch(control, config, hooks) if config["reload"] else None
-    if hooks is None and watcher is None:
-        return _run(config, channel, control, app, None, None)
     try:
-        return _run(config, channel, control, app, hooks, watcher)
+        code = _run(config, channel, control, app, hooks, watcher)
     finally:
         if watcher is not None:
             watcher.stop()
         if hooks is not None:
             hooks.worker_exit()
+    if code == 0 and config["refork_after_requests"]:
+        from indrik import refork
+
+        faulthandler.unregister(SHOW_STACKS)
+        os.close(stacks)
+        return refork.turn(config, control, hooks)
+    return code
 
 
 def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:

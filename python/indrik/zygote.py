@@ -37,17 +37,21 @@ _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIG
 
 def main(fd: int) -> None:
     """Serves the supervisor on the inherited socket until it says so or has gone."""
-    # A terminal or a service manager signals the whole group; when to leave is the supervisor's word.
-    # Handled, not ignored: a program that a hook or the application starts would inherit that.
-    for name in _IGNORED:
-        signal.signal(getattr(signal, name), _do_nothing)
-        signal.siginterrupt(getattr(signal, name), False)
+    _take_signals()
     os.set_inheritable(fd, False)
     facade.install()
     # The listing's own descriptor is closed again, and its number is the next one given out.
     descriptors = {name for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
     before = descriptors, set(os.listdir("/proc/self/task"))
     Zygote(connect(fd), before).serve()
+
+
+def _take_signals() -> None:
+    # A terminal or a service manager signals the whole group; when to leave is the supervisor's word.
+    # Handled, not ignored: a program that a hook or the application starts would inherit that.
+    for name in _IGNORED:
+        signal.signal(getattr(signal, name), _do_nothing)
+        signal.siginterrupt(getattr(signal, name), False)
 
 
 def _do_nothing(_number: int, _frame: Any) -> None:
@@ -170,7 +174,8 @@ class Zygote:
         gc.collect()
         gc.freeze()
         workers = None if self._hooks is None else self._hooks.server.num_workers
-        self._tell({"event": "ready", "workers": workers, "notices": self._notices})
+        stays = self._hooks is not None and self._hooks.left_something_running()
+        self._tell({"event": "ready", "workers": workers, "notices": self._notices, "stays": stays})
 
     def _boot(self, *steps: Callable[[], None]) -> bool:
         """Takes steps; a failure is told."""
@@ -221,13 +226,12 @@ class Zygote:
 
     def _check_fork_safety(self) -> list[str]:
         """Says what the application has left open; the code for that is not kept."""
-        import indrik
         from indrik import fork_safety
 
         try:
             return fork_safety.check(self._before, self._config["fork_safety"])
         finally:
-            del sys.modules[fork_safety.__name__], indrik.fork_safety
+            _forget("fork_safety")
 
     def _announce(self, request: dict[str, Any]) -> None:
         """The sockets are bound."""
@@ -279,11 +283,27 @@ class Zygote:
         if pid == 0:
             self._connection.close()
             name = f"indrik: worker {number} gen {self._generation} [{self._title}]"
-            sys.exit(worker.main(self._config, name, fds, self._app, hooks))
+            outcome = worker.main(self._config, name, fds, self._app, hooks)
+            if isinstance(outcome, int):
+                sys.exit(outcome)
+            return self._begin_again(outcome)
         _close(fds)
         if hooks is not None:
             hooks.forked(pid)
         self._tell({"event": "forked", "worker": number, "pid": pid})
+
+    def _begin_again(self, connection: socket.socket) -> None:
+        """This process was a worker, and is the zygote from now on."""
+        self._connection = connection
+        _take_signals()
+        _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
+        if self._hooks is not None:
+            self._hooks.connect(self._tell)
+        _forget("refork")
+        _forget("fork_safety")
+        # What the requests have made is as good as preloaded now.
+        gc.collect()
+        gc.freeze()
 
 
 def let_setproctitle_look() -> None:
@@ -307,6 +327,12 @@ def enter(config: dict[str, Any]) -> None:
     cwd = os.getcwd()
     wanted = [*(os.path.abspath(path) for path in config["pythonpath"]), cwd]
     sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
+
+
+def _forget(name: str) -> None:
+    """Lets go of a module of ours that is needed once."""
+    sys.modules.pop(f"indrik.{name}", None)
+    vars(sys.modules["indrik"]).pop(name, None)
 
 
 def _close(fds: list[int]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.server import Server
+from support.server import COMMAND, Server, poll, title_of
 
 pytestmark = pytest.mark.indrik_only
 
@@ -91,3 +95,64 @@ class TestForkSafety:
         # A worker is the supervisor's child, and its C library knows where it runs.
         assert connect(server).get("/").text == f"True {server.process.pid}"
         assert "fork safety" not in server.log()
+
+    def test_what_is_shared_can_be_seen(self, start, shop, tmp_path):
+        server = start(shop(CLEAN), "--preload", "--workers=2", chdir=tmp_path)
+        command = [*COMMAND, "ctl", "--pid", str(server.process.pid), "--json", "show", "memory"]
+        shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        processes = shown["processes"]
+        assert {process["pid"] for process in processes} == {_zygote(server), *server.workers()}
+        assert all(0 < process["pss"] < process["rss"] for process in processes)
+        assert all(process["shared"] + process["private"] == process["rss"] for process in processes)
+        assert shown["pss_total"] == sum(process["pss"] for process in processes)
+
+
+WARM = """
+import os, threading
+
+CACHE = {}
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/thread":
+        threading.Thread(target=threading.Event().wait, name="late", daemon=True).start()
+    CACHE.setdefault("loaded by", os.getpid())
+    start_response("200 OK", [])
+    return [f"{os.getpid()} {CACHE['loaded by']}".encode()]
+"""
+
+
+class TestRefork:
+    def test_a_warm_worker_becomes_the_zygote_and_the_others_follow(self, start, connect, shop, tmp_path):
+        options = ("--preload", "--workers=2", "--worker-class=gthread", "--threads=2", "--refork-after-requests=20")
+        server = start(shop(WARM), *options, chdir=tmp_path)
+        old_zygote = _zygote(server)
+        wire = connect(server)
+        answers = [wire.get("/").text.split() for _ in range(30)]
+        assert all(pid == loaded_by for pid, loaded_by in answers)
+        warm = int(server.wait_for_log(r"Worker \d+ \(pid:(\d+)\) is the zygote of generation 1 now").group(1))
+        poll(lambda: old_zygote not in server.processes(), "the end of the old zygote")
+        poll(lambda: len(server.workers()) == 2 and warm not in server.workers(), "the workers that follow")
+        poll(lambda: connect(server).get("/").text.split()[1] == str(warm), "a worker that is warm from its start")
+        assert _zygote(server) == warm
+        # It forks when it has to, and reads the settings of the next generation like any zygote.
+        os.kill(server.workers()[0], signal.SIGKILL)
+        poll(lambda: len(server.workers()) == 2, "the worker that follows a dead one")
+        server.signal(signal.SIGHUP)
+        poll(lambda: len(server.workers(2)) == 2 and not server.workers(1), "the next generation")
+        assert connect(server).get("/").text.split()[1] != str(warm)
+
+    def test_one_with_threads_of_its_own_stays_a_worker(self, start, connect, shop, tmp_path):
+        server = start(shop(WARM), "--preload", "--workers=1", "--refork-after-requests=10", chdir=tmp_path)
+        zygote = _zygote(server)
+        wire = connect(server)
+        assert [wire.get("/thread").status for _ in range(12)] == [200] * 12
+        server.wait_for_log(r"Worker 1 cannot become the zygote: it has \d+ threads of its own \(.*late")
+        server.wait_for_log(r"Worker 1 \(pid:\d+\) of generation 1 ended: refork")
+        assert connect(server).get("/").status == 200
+        assert _zygote(server) == zygote
+
+
+def _zygote(server: Server) -> int:
+    (found,) = [pid for pid in server.processes() if "indrik: zygote" in title_of(pid)]
+    return found

@@ -184,6 +184,16 @@ const WORKER_COLUMNS: [(&str, &str); 9] = [
     ("RUNNING", "in_flight"),
     ("LAST BEAT (s)", "last_heartbeat"),
 ];
+const MEMORY_COLUMNS: [(&str, &str); 8] = [
+    ("PROCESS", "role"),
+    ("PID", "pid"),
+    ("AGE", "age"),
+    ("GENERATION", "generation"),
+    ("RSS (MiB)", "rss"),
+    ("PSS (MiB)", "pss"),
+    ("SHARED (MiB)", "shared"),
+    ("OWN (MiB)", "private"),
+];
 const LISTENER_COLUMNS: [(&str, &str); 3] =
     [("ADDRESS", "address"), ("TYPE", "type"), ("FD", "fd")];
 
@@ -219,9 +229,28 @@ fn text(command: &str, answer: &Json) -> String {
             format!("master {master}\nhealth {health}\n\n{workers}")
         }
         "show listeners" => table(&answer["listeners"], &LISTENER_COLUMNS),
+        "show memory" => memory(answer),
         "help" => pairs(&answer["commands"]),
         _ => pairs(answer),
     }
+}
+
+/// In mebibytes, with the sums.
+fn memory(answer: &Json) -> String {
+    let mut processes = answer["processes"].clone();
+    for process in processes.as_array_mut().into_iter().flatten() {
+        for field in ["rss", "pss", "shared", "private"] {
+            process[field] = mebibytes(&process[field]).into();
+        }
+    }
+    let (rss, pss) = (mebibytes(&answer["rss_total"]), mebibytes(&answer["pss_total"]));
+    let table = table(&processes, &MEMORY_COLUMNS);
+    format!("{table}\nPSS of all: {pss} MiB; without sharing it would be the RSS: {rss} MiB\n")
+}
+
+fn mebibytes(bytes: &Json) -> String {
+    const MIB: f64 = 1_048_576.0;
+    format!("{:.1}", bytes.as_f64().unwrap_or(0.0) / MIB)
 }
 
 pub(crate) fn pretty(answer: &Json) -> String {
@@ -300,6 +329,21 @@ mod tests {
         let Err(failure) = Ctl::parse(["--nope".to_owned()].into_iter()) else { panic!("refused") };
         assert_eq!(failure.exit_code, 2);
         assert!(failure.problems[0].what.contains("--nope"), "{:?}", failure.problems);
+    }
+
+    #[test]
+    fn memory_is_shown_in_mebibytes() {
+        let zygote = json!({"role": "zygote", "pid": 7, "generation": 1, "rss": 3 << 20,
+            "pss": 3 << 19, "shared": 3 << 20, "private": 0});
+        let text =
+            memory(&json!({"processes": [zygote], "rss_total": 3 << 20, "pss_total": 3 << 19}));
+        assert!(
+            text.contains("zygote   7    -    1           3.0        1.5        3.0           0.0"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("PSS of all: 1.5 MiB; without sharing it would be the RSS: 3.0 MiB\n")
+        );
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
 //! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
-//! a configuration into use, `confine` what workers may take, `reload` changes generations, `logs` its
-//! logs, `listeners` holds the sockets, `upgrade` starts a successor, `service` talks to the service
-//! manager and to the terminal a daemon leaves, `control` answers operators, `memory` looks at what
-//! workers use, `stacks` at what stuck ones were doing, `banner` greets.
+//! a configuration into use, `confine` what workers may take, `reload` changes generations, `refork`
+//! makes a zygote of a worker, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
+//! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
+//! answers operators, `memory` looks at what workers use, `stacks` at what stuck ones were doing,
+//! `banner` greets.
 
 mod banner;
 mod confine;
@@ -18,6 +19,7 @@ mod listeners;
 mod logs;
 mod memory;
 mod open;
+mod refork;
 mod reload;
 mod service;
 mod stacks;
@@ -50,6 +52,7 @@ use crate::zygote::Zygote;
 use confine::Confinement;
 use listeners::Listeners;
 use logs::Metrics;
+use refork::Reforks;
 use service::Leaving;
 use upgrade::Heritage;
 use workers::Worker;
@@ -180,6 +183,7 @@ struct Drive {
     /// Whom the workers of a generation become, if not this process's user.
     identities: BTreeMap<Generation, Option<Identity>>,
     confinement: Confinement,
+    reforks: Reforks,
     manager: ServiceManager,
     watchdog_due: Option<Instant>,
     /// A daemon's, until it serves.
@@ -255,6 +259,7 @@ impl Drive {
             coming_pid_file: None,
             identities: BTreeMap::new(),
             confinement: Confinement::default(),
+            reforks: Reforks::default(),
             watchdog_due: manager.watchdog().map(|pause| now + pause),
             manager,
             leaving,
@@ -322,6 +327,7 @@ impl Drive {
             self.check_heartbeats();
             self.watch_memory();
             self.write_stacks(Instant::now());
+            self.count_requests();
             self.show_life();
             self.measure_backlog();
             self.look_at_answers();
@@ -379,12 +385,14 @@ impl Drive {
             } else if let Some(generation) = self.zygote_with(pid) {
                 self.take_messages_from(generation);
                 self.zygotes.remove(&generation);
+                // One that was a worker has a group.
+                self.release_group(pid);
                 self.hook_done(generation, "pre_exec");
                 self.hook_done(generation, "pre_stop");
                 self.feed(Event::ZygoteExited { generation });
             } else if self.successor.as_ref().is_some_and(|child| child.pid() == pid) {
                 self.successor_ended(status_of(end));
-            } else {
+            } else if !self.old_zygote_ended(pid) {
                 if self.unknown_ends.len() == UNKNOWN_ENDS_MAX {
                     self.unknown_ends.pop_front();
                 }

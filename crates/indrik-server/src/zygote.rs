@@ -145,6 +145,9 @@ pub(crate) enum Reply {
         /// Remarks for the log.
         #[serde(default)]
         notices: Vec<String>,
+        /// What its hooks have started lives in it.
+        #[serde(default)]
+        stays: bool,
     },
     Failed(BootFailure),
     Forked {
@@ -209,6 +212,12 @@ pub(crate) enum WorkerNote {
         traceback: String,
     },
     Stopping,
+    /// It has ended its loop and waits for fork requests on the socket that it was given.
+    Turned,
+    /// It was asked to be a zygote and cannot.
+    TurnRefused {
+        why: String,
+    },
     UsedUp,
     /// Files that it runs were changed: path and stamp of each.
     Changed {

@@ -5,13 +5,14 @@ use serde_json::Value as Json;
 use crate::settings::words;
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 18] = [
+pub const HELP: [(&str, &str); 19] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
     ("show config", "The settings in effect"),
     ("show stats", "Counts since the start"),
     ("show listeners", "The sockets the server listens on"),
+    ("show memory", "What zygotes and workers have of memory, and what they share"),
     ("worker add [N]", "N workers more (default 1)"),
     ("worker remove [N]", "N workers fewer (default 1)"),
     ("worker kill <PID>", "Replace one worker; it finishes its requests"),
@@ -99,6 +100,7 @@ pub enum Show {
     Stats,
     Listeners,
     Health,
+    Memory,
 }
 
 /// How to stop.
@@ -154,8 +156,11 @@ fn show(rest: &[&str]) -> Result<Show, String> {
         ["config"] => Ok(Show::Config),
         ["stats"] => Ok(Show::Stats),
         ["listeners"] => Ok(Show::Listeners),
-        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners"
-            .to_owned()),
+        ["memory"] => Ok(Show::Memory),
+        _ => Err(
+            "Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory"
+                .to_owned(),
+        ),
     }
 }
 

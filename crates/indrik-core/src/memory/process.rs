@@ -16,6 +16,31 @@ pub fn pss(smaps_rollup: &str) -> Option<u64> {
     kib(smaps_rollup, "Pss:")
 }
 
+/// How much of a process's memory is its own, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Resident.
+    pub rss: u64,
+    /// Resident, with what others have too counted by its part.
+    pub pss: u64,
+    /// Of the resident memory, what others have too.
+    pub shared: u64,
+    /// Of the resident memory, what nobody else has: so much is free when the process ends.
+    pub private: u64,
+}
+
+/// The shares in `/proc/<pid>/smaps_rollup`.
+#[must_use]
+pub fn shares(smaps_rollup: &str) -> Option<Shares> {
+    let bytes = |key| kib(smaps_rollup, key);
+    Some(Shares {
+        rss: bytes("Rss:")?,
+        pss: bytes("Pss:")?,
+        shared: bytes("Shared_Clean:")?.saturating_add(bytes("Shared_Dirty:")?),
+        private: bytes("Private_Clean:")?.saturating_add(bytes("Private_Dirty:")?),
+    })
+}
+
 /// The machine's memory, from `/proc/meminfo`, in bytes.
 #[must_use]
 pub fn total(meminfo: &str) -> Option<u64> {
@@ -59,6 +84,17 @@ mod tests {
         assert_eq!(rss("4181 1003 742 1 0 319 0\n", 4096), Some(1003 * 4096));
         assert_eq!(rss("4181", 4096), None);
         assert_eq!(rss("", 4096), None);
+    }
+
+    #[test]
+    fn shares_are_added_up() {
+        let text = "7f00-7fff ---p 0 00:00 0 [rollup]\nRss: 40 kB\nPss: 25 kB\nPss_Anon: 1 kB\n\
+                    Shared_Clean: 8 kB\nShared_Dirty: 12 kB\nPrivate_Clean: 4 kB\n\
+                    Private_Dirty: 16 kB\n";
+        let shares = shares(text).unwrap();
+        assert_eq!((shares.rss, shares.pss), (40 * 1024, 25 * 1024));
+        assert_eq!((shares.shared, shares.private), (20 * 1024, 20 * 1024));
+        assert_eq!(super::shares("Rss: 40 kB\n"), None);
     }
 
     #[test]

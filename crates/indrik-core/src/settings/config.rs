@@ -32,6 +32,7 @@ pub struct Config {
     pub raw_env: Vec<(String, String)>,
     pub preload_app: bool,
     pub fork_safety: String,
+    pub refork_after_requests: u64,
     pub paste: Option<String>,
     pub raw_paste_global_conf: Vec<String>,
 

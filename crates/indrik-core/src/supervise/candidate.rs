@@ -245,6 +245,7 @@ impl Supervisor {
         self.policy = policy;
         self.wanted = policy.workers;
         self.restarts = Restarts::default();
+        self.forget_refork();
         self.breaker = Breaker::default();
         self.recycling = Recycling::default();
         self.last_failure.clear();

@@ -117,6 +117,22 @@ pub enum Effect {
         /// Which.
         worker: WorkerId,
     },
+    /// Tell the drained worker to become a zygote when its loop ends, which it is told next. Answer:
+    /// `WorkerTurned` or `TurnRefused`.
+    TurnWorker {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker is the zygote of the generation from now on, and no worker any more; the one before
+    /// is told to leave. Answer: `OldZygoteExited`.
+    ChangeZygote {
+        /// Whose zygote changes.
+        generation: Generation,
+        /// The worker that becomes it.
+        worker: WorkerId,
+    },
+    /// SIGKILL for the zygote that a refork has replaced.
+    KillOldZygote,
     /// Set the worker's shutdown flag and wake it.
     ShutDownWorker {
         /// Which.

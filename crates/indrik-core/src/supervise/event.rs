@@ -1,5 +1,6 @@
 //! What goes in: everything the supervisor can hear of, and the settings it decides by.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{EndReason, Exit, FileChange, Signal};
@@ -34,6 +35,8 @@ pub struct Policy {
     pub jitter_seed: u64,
     /// Processors this server may use.
     pub cpus: u32,
+    /// After how many requests a warm worker becomes the zygote; 0 is never.
+    pub refork_after_requests: u64,
 }
 
 impl Default for Policy {
@@ -46,6 +49,7 @@ impl Default for Policy {
             upgrade_drains: false,
             daemon: false,
             exit_hook: false,
+            refork_after_requests: 0,
             reload: ReloadPolicy::default(),
             max_worker_age: Duration::ZERO,
             max_worker_age_jitter: Duration::ZERO,
@@ -352,6 +356,26 @@ pub enum Event {
         /// Which.
         worker: WorkerId,
     },
+    /// What workers have served since they were added to the front; told from time to time where a
+    /// policy wants to refork.
+    WorkersServed {
+        /// Requests by worker.
+        counts: BTreeMap<WorkerId, u64>,
+    },
+    /// The worker has ended its loop and can fork others: it waits to be the zygote.
+    WorkerTurned {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The worker cannot become a zygote. Its exit follows.
+    TurnRefused {
+        /// Which.
+        worker: WorkerId,
+        /// Why, in a few words.
+        why: String,
+    },
+    /// The process of a zygote that a refork has replaced ended.
+    OldZygoteExited,
     /// No request and no connection is left in the front.
     FrontIdle,
     /// An operator wants this many workers.

@@ -73,6 +73,7 @@ impl Supervisor {
             let hangs = worker.end == Some(EndReason::Timeout);
             let until = if hangs { until.min(soon) } else { until };
             worker.state = State::Stopping { until };
+            self.turn_if_chosen(id);
             self.push(Effect::ShutDownWorker { worker: id });
         }
     }

@@ -40,6 +40,9 @@ pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long the hook `pre_stop` may hold up the end, which is announced already.
 pub const PRE_STOP_MAX: Duration = Duration::from_secs(30);
 
+/// Between two SIGKILLs for a zygote that a refork has replaced.
+pub const REFORK_OLD_ZYGOTE_MAX: Duration = Duration::from_secs(10);
+
 /// How long the hook `on_exit` may take, which runs when everything else is over.
 pub const EXIT_HOOK_MAX: Duration = Duration::from_secs(30);
 

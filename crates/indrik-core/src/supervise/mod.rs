@@ -8,7 +8,8 @@
 //! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
 //! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
 //! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
-//! end), `recycle` (workers whose time has come), `restart` (back-off), `breaker` (workers that keep failing), `health` (how the server is),
+//! end), `recycle` (workers whose time has come), `restart` (back-off), `refork` (a warm worker as the
+//! zygote), `breaker` (workers that keep failing), `health` (how the server is),
 //! `listen` (a zygote's way to its first worker), `reload` (zygotes), `candidate` (a new generation
 //! takes over), `settle` (and is on trial), `warmup` (before a worker is ready),
 //! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
@@ -30,6 +31,7 @@ mod pause;
 mod pool;
 mod reason;
 mod recycle;
+mod refork;
 mod reload;
 mod restart;
 mod settle;
@@ -54,6 +56,7 @@ use patience::Asked;
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
 use recycle::Recycling;
+use refork::Refork;
 use reload::Zygote;
 use restart::Restarts;
 use settle::Settling;
@@ -97,6 +100,7 @@ pub struct Supervisor {
     asked: Asked,
     last_generation: Generation,
     restarts: Restarts,
+    refork: Refork,
     breaker: Breaker,
     /// How the last worker failed that had its place.
     last_failure: String,
@@ -141,6 +145,7 @@ impl Supervisor {
             asked: Asked::default(),
             last_generation: Generation::FIRST,
             restarts: Restarts::default(),
+            refork: Refork::default(),
             breaker: Breaker::default(),
             last_failure: String::new(),
             recycling: Recycling::default(),
@@ -188,6 +193,10 @@ impl Supervisor {
             Event::RequestHangs { worker } => self.request_hangs(worker),
             Event::Deadlocked { worker } => self.stuck(worker, EndReason::Deadlock),
             Event::ChannelBroken { worker } => self.channel_broken(worker),
+            Event::WorkersServed { counts } => self.workers_served(&counts),
+            Event::WorkerTurned { worker } => self.worker_turned(worker),
+            Event::TurnRefused { worker, why } => self.turn_refused(worker, &why),
+            Event::OldZygoteExited => self.old_zygote_exited(),
             Event::FrontIdle => self.front_idle(),
             Event::WantWorkers(wanted) => self.change_wanted(wanted),
             Event::ReplaceWorker { worker } => self.replace_worker(worker),
@@ -209,6 +218,7 @@ impl Supervisor {
         self.judge_trial();
         self.expire_settling();
         self.expire_ages();
+        self.advance_refork();
         self.reconcile();
         self.announce();
         self.retire_idle_zygotes();
@@ -236,6 +246,7 @@ impl Supervisor {
             self.breaker_deadline(),
             self.settling.as_ref().map(Settling::deadline),
             self.next_recycling(),
+            self.refork.deadline(),
         ];
         workers.chain(zygotes).chain(phases.into_iter().flatten()).min()
     }

@@ -69,7 +69,9 @@ impl Zygote {
 
 impl Supervisor {
     pub(super) fn can_fork(&self, generation: Generation) -> bool {
-        self.zygotes.get(&generation).is_some_and(|zygote| zygote.state == ZygoteState::Ready)
+        let held = generation == self.current && self.refork.holds_forks();
+        let is_ready = |zygote: &Zygote| zygote.state == ZygoteState::Ready;
+        !held && self.zygotes.get(&generation).is_some_and(is_ready)
     }
 
     /// How long workers of the generation may boot.

@@ -112,6 +112,7 @@ impl Supervisor {
         self.policy = settling.policy;
         self.wanted = settling.wanted;
         self.restarts = Restarts::default();
+        self.forget_refork();
         self.breaker = Breaker::default();
         self.recycling = Recycling::default();
         self.last_failure.clear();

@@ -470,3 +470,26 @@ fn the_end_is_announced_before_connections_are_refused_and_a_second_word_cuts_it
         }
     }
 }
+
+#[test]
+fn a_warm_worker_becomes_the_zygote_and_the_others_follow_without_a_gap() {
+    let (mut ran, mut reforks) = (0, 0);
+    for seed in seeds() {
+        ran += 1;
+        let mut world = World::new(seed, Faults::calm());
+        world.start_and_wait_until_full();
+        world.os.faults.refork = 100;
+        world.os.faults.turn_fails = 10;
+        world.os.faults.drain_never = 10;
+        world.promise_full = true;
+        world.signal(Signal::Hup);
+        world.run(seconds(600));
+        reforks += world.os.reforks;
+        world.os.faults = Faults::calm();
+        world.run(seconds(200));
+        world.assert_full();
+        world.promise_full = false;
+        world.end(Signal::Term, 0);
+    }
+    assert!(ran < 100 || reforks > ran, "{reforks} reforks in {ran} runs");
+}

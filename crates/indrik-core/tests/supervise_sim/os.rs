@@ -15,6 +15,9 @@ use indrik_core::supervise::{
 
 use crate::random::Random;
 
+/// The simulated setting `refork_after_requests`.
+const REFORK_AFTER: u64 = 1_000;
+
 /// How likely each fault is, in percent; and what always fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
@@ -46,6 +49,10 @@ pub(crate) struct Faults {
     pub(crate) warm_up_silent: u32,
     pub(crate) answers_bad: u32,
     pub(crate) successor_never_serves: u32,
+    /// A worker has soon served enough for a refork.
+    pub(crate) refork: u32,
+    /// A worker that is to be the zygote says nothing more, or that it cannot.
+    pub(crate) turn_fails: u32,
     /// Everything that loads the application fails so.
     pub(crate) always_fails: Option<FailureKind>,
 }
@@ -81,6 +88,8 @@ impl Faults {
             warm_up_silent: 0,
             answers_bad: 0,
             successor_never_serves: 0,
+            refork: 0,
+            turn_fails: 0,
             always_fails: None,
         }
     }
@@ -94,6 +103,8 @@ impl Faults {
             zygote_stays: 50,
             drain_never: 20,
             shutdown_ignored: 20,
+            refork: 30,
+            turn_fails: 20,
             ..Self::calm()
         }
     }
@@ -128,6 +139,8 @@ impl Faults {
             warm_up_silent: 5,
             answers_bad: 20,
             successor_never_serves: 20,
+            refork: 50,
+            turn_fails: 40,
             always_fails: None,
         }
     }
@@ -145,6 +158,8 @@ pub(crate) struct Process {
     pub(crate) held: bool,
     /// Hangs in C code: of all signals only SIGKILL gets through to it.
     deaf: bool,
+    /// It was told to become a zygote, and does not leave by itself.
+    turning: bool,
 }
 
 /// What will happen unless its subject has gone by then.
@@ -156,6 +171,7 @@ pub(crate) enum Coming {
     Worker(WorkerId, Event),
     WorkerEnds(WorkerId, ExitStatus),
     Front(Event),
+    OldZygoteEnds(u64),
     Successor(u32, Event),
     Predecessor(Event),
 }
@@ -173,6 +189,9 @@ pub(crate) struct Os {
     /// Zygotes that live, and which incarnation each is.
     zygotes: BTreeMap<Generation, u64>,
     pub(crate) processes: BTreeMap<WorkerId, Process>,
+    /// The zygote that a refork has replaced and that still lives.
+    old_zygote: Option<u64>,
+    pub(crate) reforks: u32,
     ever: BTreeSet<WorkerId>,
     /// Generations whose settings are known.
     configured: BTreeSet<Generation>,
@@ -220,6 +239,8 @@ impl Os {
             outcomes: Vec::new(),
             zygotes: BTreeMap::new(),
             processes: BTreeMap::new(),
+            old_zygote: None,
+            reforks: 0,
             ever: BTreeSet::new(),
             configured: BTreeSet::new(),
             prepared: BTreeSet::new(),
@@ -295,6 +316,7 @@ impl Os {
                     linked: false,
                     held: false,
                     deaf,
+                    turning: false,
                 };
                 self.processes.insert(worker, process);
                 let pid = 1000 + u32::try_from(worker.0).unwrap();
@@ -304,6 +326,9 @@ impl Os {
             Coming::WorkerEnds(worker, status) => {
                 self.processes.remove(&worker)?;
                 Some(Event::WorkerExited { worker, exit: status.into() })
+            }
+            Coming::OldZygoteEnds(which) => {
+                (self.old_zygote.take_if(|old| *old == which)).map(|_| Event::OldZygoteExited)
             }
             Coming::Front(event) | Coming::Predecessor(event) => Some(event),
             Coming::Successor(pid, event) => {
@@ -356,7 +381,19 @@ impl Os {
             Effect::WorkerGone { worker } => {
                 assert!(!self.processes.contains_key(worker), "{worker} is alive and called gone");
             }
+            Effect::TurnWorker { worker } => self.turn(*worker, now),
+            Effect::ChangeZygote { generation, worker } => {
+                self.change_zygote(*generation, *worker, now);
+            }
+            Effect::KillOldZygote => {
+                if let Some(which) = self.old_zygote {
+                    self.after(now, 0, 100, Coming::OldZygoteEnds(which));
+                }
+            }
             Effect::ShutDownWorker { worker } => {
+                if self.processes.get(worker).is_none_or(|process| process.turning) {
+                    return;
+                }
                 if !self.random.percent(self.faults.shutdown_ignored) {
                     self.after(now, 1, 3_000, Coming::WorkerEnds(*worker, ExitStatus::Code(0)));
                 }
@@ -387,6 +424,39 @@ impl Os {
                 self.watched = generation.map(|generation| (generation, 0, 0));
             }
             effect => self.perform_for_all(effect, now),
+        }
+    }
+
+    fn turn(&mut self, worker: WorkerId, now: Duration) {
+        let fails = self.random.percent(self.faults.turn_fails);
+        let silent = self.random.percent(50);
+        let Some(process) = self.processes.get_mut(&worker) else { return };
+        assert!(process.draining, "{worker} is to turn and may have requests");
+        process.turning = !fails || silent;
+        if !fails {
+            let event = Event::WorkerTurned { worker };
+            self.after(now, 1, 3_000, Coming::Worker(worker, event));
+        } else if !silent {
+            let event = Event::TurnRefused { worker, why: "it has 2 threads".into() };
+            self.after(now, 0, 1, Coming::Worker(worker, event));
+        }
+    }
+
+    fn change_zygote(&mut self, generation: Generation, worker: WorkerId, now: Duration) {
+        let process = self.processes.remove(&worker).unwrap();
+        assert!(process.turning && process.generation == generation, "{worker} cannot be a zygote");
+        self.counter += 1;
+        let which = self.counter;
+        let old = self.zygotes.insert(generation, which).unwrap();
+        assert_eq!(self.old_zygote.replace(old), None, "two old zygotes");
+        self.reforks += 1;
+        let owes = |coming: &Coming| matches!(coming, Coming::Forks(_, _, by) if *by == old);
+        assert!(!self.coming.values().any(owes), "the old zygote owes a worker");
+        if !self.random.percent(self.faults.zygote_ignores_exit) {
+            self.after(now, 1, 500, Coming::OldZygoteEnds(old));
+        }
+        if self.random.percent(self.faults.zygote_dies) {
+            self.after(now, 1, 60_000, Coming::ZygoteEnds(generation, which));
         }
     }
 
@@ -431,6 +501,7 @@ impl Os {
     fn configure(&mut self, generation: Generation, now: Duration) {
         let Some(which) = self.zygotes.get(&generation).copied() else { return };
         let policy = Policy {
+            refork_after_requests: REFORK_AFTER,
             workers: self.workers,
             graceful_timeout: Duration::from_secs(30),
             daemon: self.daemon,
@@ -567,7 +638,9 @@ impl Os {
         let steps = [Step::Misfit, Step::Turn, Step::Now, Step::Force];
         let step = steps[self.random.below(steps.len())];
         let excess = Excess { step, measure: Measure::Rss, used: 2, limit: 1 };
+        let counts = BTreeMap::from([(worker, REFORK_AFTER)]);
         let fates = [
+            (self.faults.refork, Coming::Worker(worker, Event::WorkersServed { counts })),
             (
                 self.faults.worker_grows,
                 Coming::Worker(worker, Event::WorkerMemory { worker, excess }),

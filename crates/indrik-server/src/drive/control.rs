@@ -207,6 +207,7 @@ impl Drive {
             Show::Dirty => json!({"enabled": false, "pid": null, "workers": [], "apps": []}),
             Show::Config => self.show_config(),
             Show::Stats => self.show_stats(),
+            Show::Memory => self.show_memory(),
             Show::Listeners => {
                 let listeners = &self.control.listeners;
                 json!({"count": listeners.len(), "listeners": listeners})

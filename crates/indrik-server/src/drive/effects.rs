@@ -54,6 +54,9 @@ impl Drive {
                     front.worker_gone(worker);
                 }
             }
+            Effect::TurnWorker { worker } => self.turn_worker(worker),
+            Effect::ChangeZygote { generation, worker } => self.change_zygote(generation, worker),
+            Effect::KillOldZygote => self.kill_old_zygote(),
             Effect::ShutDownWorker { worker } => self.shut_down_worker(worker),
             Effect::Kill { worker, signal } => self.signal_worker(worker, signal),
             Effect::StopAccepting => self.stop_accepting(),
@@ -62,11 +65,7 @@ impl Drive {
                 Some(front) => front.pause_accepting(),
                 None => self.pending.push_back(Event::FrontIdle),
             },
-            Effect::ResumeAccepting => {
-                if let Some(front) = &self.front {
-                    front.resume_accepting();
-                }
-            }
+            Effect::ResumeAccepting => self.resume_accepting(),
             Effect::RunPreStop { generation } => self.run_pre_stop(generation),
             Effect::StartSuccessor => self.run_pre_exec(),
             Effect::Upgraded { successor } => self.upgrade_ended(Ok(successor)),
@@ -78,6 +77,12 @@ impl Drive {
             Effect::Count(tally) => self.count(tally),
             Effect::Log(line) => self.write(line),
             Effect::Exit(code) => self.exit = Some(Ending::Exit(code)),
+        }
+    }
+
+    fn resume_accepting(&self) {
+        if let Some(front) = &self.front {
+            front.resume_accepting();
         }
     }
 
@@ -224,7 +229,7 @@ impl Drive {
 /// Signal numbers; the same on every Linux this runs on.
 const QUIT: i32 = 3;
 const ABRT: i32 = 6;
-const KILL: i32 = 9;
+pub(super) const KILL: i32 = 9;
 const USR1: i32 = 10;
 /// SIGSTKFLT, which Linux never sends: `indrik/worker.py` has the stacks written at it.
 const SHOW_STACKS: i32 = 16;

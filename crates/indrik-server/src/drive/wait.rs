@@ -66,7 +66,7 @@ impl Drive {
         let machine = self.machine.poll_timeout().map(|at| self.started + at);
         let control = self.control.server.deadline();
         let mut moments = vec![heartbeats, machine, control, self.watchdog_due];
-        moments.extend([self.backlog_due(), self.memory_due(), self.asked.due()]);
+        moments.extend([self.backlog_due(), self.memory_due(), self.asked.due(), self.count_due()]);
         let next = moments.into_iter().flatten().min()?;
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.

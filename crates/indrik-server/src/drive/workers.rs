@@ -26,7 +26,7 @@ pub(super) struct Worker {
     pub(super) control: PacketSocket,
     pub(super) control_open: bool,
     /// What runs there, in the words of `worker_class`; known when it is ready.
-    class: WorkerClass,
+    pub(super) class: WorkerClass,
     /// The front's end; given to the front when the worker is added.
     pub(super) channel: Option<(FrontChannel, PacketSocket)>,
     /// The flag and the heartbeat, which stay with the supervisor.
@@ -242,6 +242,8 @@ impl Drive {
                 }
             }
             WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
+            WorkerNote::Turned => self.feed(Event::WorkerTurned { worker: id }),
+            WorkerNote::TurnRefused { why } => self.feed(Event::TurnRefused { worker: id, why }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
             WorkerNote::Changed { files } => {
                 let files = files.into_iter().map(|(path, stamp)| FileChange { path, stamp });

@@ -86,12 +86,13 @@ impl Drive {
             }
             Reply::Started => self.tell_config_read(generation),
             Reply::LogsReady => self.python_logs_ready(generation),
-            Reply::Ready { workers, notices } => {
+            Reply::Ready { workers, notices, stays } => {
                 self.tell_once(notices);
                 if let Some(zygote) = self.zygotes.get_mut(&generation) {
                     zygote.ready = true;
                 }
-                let Some(config) = self.configs.get(&generation) else { return };
+                let Some(config) = self.configs.get(&generation).cloned() else { return };
+                let refork_after_requests = self.refork_after(generation, &config, stays);
                 let policy = Policy {
                     workers: workers
                         .unwrap_or_else(|| u32::try_from(config.workers).unwrap_or(u32::MAX)),
@@ -101,7 +102,8 @@ impl Drive {
                     upgrade_drains: config.upgrade_drains,
                     daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
-                    reload: super::reload::policy(config),
+                    refork_after_requests,
+                    reload: super::reload::policy(&config),
                     max_worker_age: config.max_worker_age,
                     max_worker_age_jitter: config.max_worker_age_jitter,
                     // The standard library seeds its hash maps from the system's randomness.

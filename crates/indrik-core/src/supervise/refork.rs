@@ -1,0 +1,414 @@
+//! Refork: a worker that is warm becomes the zygote of its generation, and the others follow it.
+//!
+//! What an application loads and caches at its first requests is then shared as well. Counted are the
+//! requests of all workers; the worker that served most is the warmest. It leaves service like any
+//! worker that is replaced, its successor first. It then ends its loop and says whether it can fork:
+//! only with that word the zygote changes. Whatever fails before leaves the old zygote where it is.
+
+use std::collections::BTreeMap;
+
+use super::limits::{REFORK_OLD_ZYGOTE_MAX, STOP_GRACE_MIN};
+use super::pause::Pause;
+use super::reason::EndReason;
+use super::reload::ZygoteState;
+use super::shutdown::Phase;
+use super::worker::{State, Worker};
+use super::{Effect, Level, Now, Supervisor};
+use crate::ids::{Generation, WorkerId};
+
+/// How far a refork is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Requests are counted.
+    #[default]
+    Counting,
+    /// This worker was chosen; its successor boots, then it finishes what it has.
+    Leaving(WorkerId),
+    /// It was told to become a zygote.
+    Turning(WorkerId),
+    /// It can fork. The old zygote has fork requests unanswered, and gets no new ones.
+    Turned(WorkerId),
+    /// The zygote has changed. The workers older than this one are replaced, one after the other.
+    Following { below: WorkerId },
+}
+
+/// What is known about reforking.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refork {
+    stage: Stage,
+    /// Requests served since the generation took over or since the last time.
+    served: u64,
+    /// What each worker had served when it was last heard of.
+    by_worker: BTreeMap<WorkerId, u64>,
+    /// A worker of this generation could not become a zygote, and the next one could not either.
+    refused: Option<Generation>,
+    /// An old zygote was told to leave, and has until then.
+    old_until: Option<Now>,
+}
+
+impl Refork {
+    pub(super) fn deadline(&self) -> Option<Now> {
+        self.old_until
+    }
+
+    /// The old zygote is not asked for workers any more.
+    pub(super) fn holds_forks(&self) -> bool {
+        matches!(self.stage, Stage::Turned(_))
+    }
+
+    fn restart(&mut self) {
+        self.stage = Stage::Counting;
+        self.served = 0;
+    }
+}
+
+impl Supervisor {
+    /// How many requests each worker has served since it was added to the front.
+    pub(super) fn workers_served(&mut self, counts: &BTreeMap<WorkerId, u64>) {
+        self.refork.by_worker.retain(|id, _| self.workers.contains_key(id));
+        for (id, count) in counts {
+            let is_ours =
+                self.workers.get(id).is_some_and(|worker| worker.generation == self.current);
+            if is_ours {
+                let before = self.refork.by_worker.insert(*id, *count).unwrap_or(0);
+                self.refork.served += count.saturating_sub(before);
+            }
+        }
+    }
+
+    /// Takes the next step. Runs after every event, before workers are started and drained.
+    pub(super) fn advance_refork(&mut self) {
+        if self.refork.old_until.is_some_and(|until| until <= self.now) {
+            self.refork.old_until = Some(self.now + REFORK_OLD_ZYGOTE_MAX);
+            self.push(Effect::KillOldZygote);
+        }
+        match self.refork.stage {
+            Stage::Counting => self.begin_refork(),
+            Stage::Leaving(id) => {
+                let leaves = |worker: &Worker| {
+                    matches!(worker.state, State::Ready { .. } | State::Draining { .. })
+                };
+                if !self.refork_can_go_on(id, leaves) {
+                    self.refork.restart();
+                }
+            }
+            // One that has been told says what has become of it, or its time runs out.
+            Stage::Turning(id) => {
+                if !self.refork_can_go_on(id, is_stopping) {
+                    self.refork.restart();
+                }
+            }
+            Stage::Turned(id) => {
+                if self.refork_can_go_on(id, is_stopping) {
+                    self.change_zygote(id);
+                } else {
+                    self.refork.restart();
+                    self.end_turned(id);
+                }
+            }
+            Stage::Following { below } => self.follow_refork(below),
+        }
+    }
+
+    fn begin_refork(&mut self) {
+        let after = self.policy.refork_after_requests;
+        if after == 0 || self.refork.served < after || self.refork.refused == Some(self.current) {
+            return;
+        }
+        if self.refork.old_until.is_some() || !self.is_calm() {
+            return;
+        }
+        let served = |worker: &&Worker| self.refork.by_worker.get(&worker.id).copied().unwrap_or(0);
+        let ours = self.workers.values().filter(|worker| worker.generation == self.current);
+        let Some(id) = ours.max_by_key(served).map(|worker| worker.id) else { return };
+        self.refork.stage = Stage::Leaving(id);
+        self.retire(id, EndReason::Refork);
+    }
+
+    /// Every worker that is wanted serves, none comes or goes, and nothing else is under way.
+    fn is_calm(&self) -> bool {
+        let ours = || self.workers.values().filter(|worker| worker.generation == self.current);
+        self.phase == Phase::Serving
+            && self.pause == Pause::No
+            && self.candidate.is_none()
+            && self.settling.is_none()
+            && self.can_fork(self.current)
+            && ours().count() == self.wanted as usize
+            && ours().all(Worker::is_staying)
+    }
+
+    /// Nothing has come between: the worker is there, in this state, and its zygote could be replaced.
+    fn refork_can_go_on(&self, id: WorkerId, is: impl Fn(&Worker) -> bool) -> bool {
+        let is_ours = |worker: &Worker| {
+            worker.generation == self.current && worker.end == Some(EndReason::Refork) && is(worker)
+        };
+        let zygote = self.zygotes.get(&self.current).map(|zygote| zygote.state);
+        self.phase == Phase::Serving
+            && self.candidate.is_none()
+            && zygote == Some(ZygoteState::Ready)
+            && self.workers.get(&id).is_some_and(is_ours)
+    }
+
+    /// Whether the drained worker is the one chosen; then it is told what to become.
+    pub(super) fn turn_if_chosen(&mut self, id: WorkerId) {
+        if self.refork.stage == Stage::Leaving(id) && self.refork_can_go_on(id, is_stopping) {
+            self.refork.stage = Stage::Turning(id);
+            self.push(Effect::TurnWorker { worker: id });
+        }
+    }
+
+    /// It says that it can fork.
+    pub(super) fn worker_turned(&mut self, id: WorkerId) {
+        if self.refork.stage == Stage::Turning(id) {
+            self.refork.stage = Stage::Turned(id);
+        } else {
+            self.end_turned(id);
+        }
+    }
+
+    /// It says that it cannot, and leaves as a worker does.
+    pub(super) fn turn_refused(&mut self, id: WorkerId, why: &str) {
+        if self.refork.stage != Stage::Turning(id) {
+            return;
+        }
+        self.refork.restart();
+        self.refork.refused = Some(self.current);
+        let text = format!(
+            "Worker {id} cannot become the zygote: {why}. The old one stays; no other worker of \
+             generation {} is asked",
+            self.current
+        );
+        self.log(Level::Warning, text);
+    }
+
+    /// Something came between. It has left its loop, and would serve nobody.
+    fn end_turned(&mut self, id: WorkerId) {
+        if self.workers.get(&id).is_some_and(is_stopping) {
+            self.log(Level::Info, format!("Worker {id} is not needed as the zygote any more"));
+            self.kill(id);
+        }
+    }
+
+    /// As soon as the old zygote owes no answer.
+    fn change_zygote(&mut self, id: WorkerId) {
+        let generation = self.current;
+        let owed = |worker: &Worker| {
+            matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
+        };
+        if self.count_of(generation, owed) > 0 {
+            return;
+        }
+        let Some(worker) = self.workers.remove(&id) else { return };
+        self.refork.stage = Stage::Following { below: WorkerId(self.next_worker) };
+        self.refork.old_until = Some(self.now + STOP_GRACE_MIN);
+        self.push(Effect::ChangeZygote { generation, worker: id });
+        if worker.in_front {
+            self.push(Effect::WorkerGone { worker: id });
+        }
+        self.account_end(EndReason::Refork);
+        let pid = worker.pid.unwrap_or(0);
+        let text = format!(
+            "Worker {id} (pid:{pid}) is the zygote of generation {generation} now; the other \
+             workers follow"
+        );
+        self.log_with(Level::Info, None, text, worker.fields(&EndReason::Refork.word()));
+    }
+
+    fn follow_refork(&mut self, below: WorkerId) {
+        let is_old = |worker: &&Worker| worker.generation == self.current && worker.id < below;
+        let old = self.workers.values().find(is_old).map(|worker| worker.id);
+        match old {
+            None => self.refork.restart(),
+            Some(id) if self.is_calm() => self.retire(id, EndReason::Refork),
+            Some(_) => {}
+        }
+    }
+
+    /// The old zygote's process ended.
+    pub(super) fn old_zygote_exited(&mut self) {
+        self.refork.old_until = None;
+    }
+
+    /// Another generation serves: its requests are counted from now.
+    pub(super) fn forget_refork(&mut self) {
+        let old_until = self.refork.old_until;
+        self.refork = Refork { old_until, ..Refork::default() };
+    }
+}
+
+fn is_stopping(worker: &Worker) -> bool {
+    matches!(worker.state, State::Stopping { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::supervise::{Event, ExitStatus, LogLine, Policy};
+
+    const NOW: Duration = Duration::from_secs(1);
+    fn policy() -> Policy {
+        Policy { workers: 3, refork_after_requests: 100, ..Policy::default() }
+    }
+
+    /// A calm system, which keeps what it is asked about reforking, and lines of the log.
+    #[derive(Default)]
+    struct Calm {
+        told: Vec<Effect>,
+        log: Vec<LogLine>,
+        refuses: bool,
+        /// The zygote answers no fork request.
+        silent: bool,
+        /// Requests go on in this worker.
+        busy: Option<WorkerId>,
+    }
+
+    impl Calm {
+        fn settle(&mut self, machine: &mut Supervisor) {
+            while let Some(effect) = machine.poll_effect() {
+                let event = match effect {
+                    Effect::SpawnZygote { generation } => {
+                        Event::ZygoteReady { generation, policy: policy() }
+                    }
+                    Effect::Fork { .. } if self.silent => continue,
+                    Effect::Fork { worker, .. } => {
+                        let pid = u32::try_from(worker.0).unwrap() + 100;
+                        machine.handle(Event::Forked { worker, pid }, NOW);
+                        Event::WorkerReady { worker }
+                    }
+                    Effect::DrainInFront { worker } if self.busy == Some(worker) => continue,
+                    Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
+                    Effect::TurnWorker { worker } => {
+                        self.told.push(effect);
+                        if self.refuses {
+                            Event::TurnRefused { worker, why: "it has 2 threads".into() }
+                        } else {
+                            Event::WorkerTurned { worker }
+                        }
+                    }
+                    Effect::ShutDownWorker { worker } => {
+                        let turned = self.told.contains(&Effect::TurnWorker { worker });
+                        if turned && !self.refuses {
+                            continue;
+                        }
+                        Event::WorkerExited { worker, exit: ExitStatus::Code(0).into() }
+                    }
+                    Effect::Kill { worker, .. } => {
+                        Event::WorkerExited { worker, exit: ExitStatus::Signal(9).into() }
+                    }
+                    Effect::ChangeZygote { .. } => {
+                        self.told.push(effect);
+                        Event::OldZygoteExited
+                    }
+                    Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
+                    Effect::Log(line) => {
+                        self.log.push(line);
+                        continue;
+                    }
+                    _ => continue,
+                };
+                machine.handle(event, NOW);
+            }
+        }
+    }
+
+    fn serving() -> Supervisor {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, NOW);
+        Calm::default().settle(&mut machine);
+        assert_eq!(machine.census().ready, 3);
+        machine
+    }
+
+    fn served(counts: &[(u64, u64)]) -> Event {
+        let counts = counts.iter().map(|(id, count)| (WorkerId(*id), *count)).collect();
+        Event::WorkersServed { counts }
+    }
+
+    fn ids(machine: &Supervisor) -> Vec<u64> {
+        machine.views().map(|view| view.id.0).collect()
+    }
+
+    #[test]
+    fn the_worker_that_served_most_becomes_the_zygote_and_the_others_follow() {
+        let (mut machine, mut system) = (serving(), Calm::default());
+        machine.handle(served(&[(1, 20), (2, 50), (3, 29)]), NOW);
+        system.settle(&mut machine);
+        assert_eq!(ids(&machine), [1, 2, 3]);
+        machine.handle(served(&[(1, 20), (2, 51), (3, 29)]), NOW);
+        system.settle(&mut machine);
+        let (worker, generation) = (WorkerId(2), Generation::FIRST);
+        let change = Effect::ChangeZygote { generation, worker };
+        assert_eq!(system.told, [Effect::TurnWorker { worker }, change]);
+        // 4 was forked by the old zygote, so that nothing was missing meanwhile.
+        assert_eq!(ids(&machine), [5, 6, 7]);
+        assert_eq!(machine.census().ready, 3);
+        assert_eq!(machine.accounts().ends[&EndReason::Refork], 4);
+        machine.handle(served(&[(5, 40), (6, 30), (7, 29)]), NOW);
+        system.settle(&mut machine);
+        assert_eq!(ids(&machine), [5, 6, 7], "they are counted anew");
+    }
+
+    #[test]
+    fn a_worker_that_cannot_is_replaced_and_no_other_one_is_asked() {
+        let (mut machine, mut system) = (serving(), Calm { refuses: true, ..Calm::default() });
+        machine.handle(served(&[(1, 100)]), NOW);
+        system.settle(&mut machine);
+        assert_eq!(system.told, [Effect::TurnWorker { worker: WorkerId(1) }]);
+        assert_eq!(ids(&machine), [2, 3, 4]);
+        let warnings = system.log.iter().filter(|line| line.level == Level::Warning);
+        assert_eq!(warnings.filter(|line| line.text.contains("it has 2 threads")).count(), 1);
+        machine.handle(served(&[(2, 1_000)]), NOW);
+        system.settle(&mut machine);
+        assert_eq!(ids(&machine), [2, 3, 4]);
+    }
+
+    #[test]
+    fn the_zygote_changes_when_the_old_one_owes_no_worker() {
+        let (mut machine, mut system) =
+            (serving(), Calm { busy: Some(WorkerId(1)), ..Calm::default() });
+        machine.handle(served(&[(1, 100)]), NOW);
+        system.settle(&mut machine);
+        system.silent = true;
+        machine.handle(Event::WantWorkers(4), NOW);
+        machine.handle(Event::WorkerDrained { worker: WorkerId(1) }, NOW);
+        system.settle(&mut machine);
+        assert_eq!(system.told, [Effect::TurnWorker { worker: WorkerId(1) }]);
+        machine.handle(Event::WantWorkers(5), NOW);
+        let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
+        let forks = effects.iter().any(|effect| matches!(effect, Effect::Fork { .. }));
+        assert!(!forks, "the old zygote is asked for nothing more: {effects:?}");
+        machine.handle(Event::Forked { worker: WorkerId(5), pid: 105 }, NOW);
+        let change = Effect::ChangeZygote { generation: Generation::FIRST, worker: WorkerId(1) };
+        let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
+        let at = |wanted: &Effect| effects.iter().position(|effect| effect == wanted).unwrap();
+        let fork = Effect::Fork { worker: WorkerId(6), generation: Generation::FIRST };
+        assert!(at(&change) < at(&fork), "{effects:?}");
+    }
+
+    #[test]
+    fn a_reload_that_comes_between_has_no_use_for_it() {
+        let (mut machine, mut system) =
+            (serving(), Calm { busy: Some(WorkerId(1)), ..Calm::default() });
+        machine.handle(served(&[(1, 100)]), NOW);
+        system.settle(&mut machine);
+        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
+        machine.handle(Event::WorkerDrained { worker: WorkerId(1) }, NOW);
+        system.settle(&mut machine);
+        assert_eq!(system.told, []);
+        assert_eq!(machine.census().generation, Generation(2));
+        assert_eq!(machine.census().processes, 3);
+    }
+
+    #[test]
+    fn an_old_zygote_that_stays_is_killed_and_no_refork_begins_meanwhile() {
+        let mut machine = serving();
+        machine.refork.old_until = Some(NOW + STOP_GRACE_MIN);
+        machine.handle(served(&[(1, 100)]), NOW);
+        assert_eq!(machine.poll_effect(), None);
+        assert_eq!(machine.poll_timeout(), Some(NOW + STOP_GRACE_MIN));
+        machine.handle(Event::Tick, NOW + STOP_GRACE_MIN);
+        assert_eq!(machine.poll_effect(), Some(Effect::KillOldZygote));
+    }
+}

@@ -1,0 +1,148 @@
+//! Reforks, performed: a worker's process becomes the zygote's, and the one before leaves.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::settings::{Config, WorkerClass};
+use indrik_core::supervise::{Event, Level};
+use indrik_sys::packets::PacketSocket;
+
+use super::Drive;
+use crate::zygote::{Request, Zygote};
+
+/// How often requests are counted, where that decides something.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What tells a worker that it is to be a zygote; the socket comes with it.
+const ORDER: &[u8] = br#"{"op":"turn"}"#;
+
+/// What the loop keeps for reforks.
+#[derive(Default)]
+pub(super) struct Reforks {
+    /// When requests are counted next, if a generation wants to refork.
+    counting: Option<Instant>,
+    /// The socket of the worker that was told to be a zygote.
+    coming: Option<(WorkerId, PacketSocket)>,
+    /// The zygote that was replaced, until its end.
+    old: Option<Zygote>,
+}
+
+impl Drive {
+    /// After how many requests the generation reforks; 0 if it does not, which is said if it was
+    /// asked for. `stays`: what hooks started lives in the zygote.
+    pub(super) fn refork_after(
+        &mut self,
+        generation: Generation,
+        config: &Config,
+        stays: bool,
+    ) -> u64 {
+        let obstacles = [
+            (!config.preload_app, "without preload_app"),
+            (config.reload, "with reload"),
+            (self.has_python_logs(generation), "with a Python logger, which lives in the zygote"),
+            (stays, "with hooks that start threads in the zygote"),
+            (
+                !may_run_reforked(config.worker_class),
+                "with this worker_class: sync and gthread only",
+            ),
+        ];
+        if config.refork_after_requests == 0 {
+            return 0;
+        }
+        if let Some((_, why)) = obstacles.into_iter().find(|(is_there, _)| *is_there) {
+            self.tell_once(vec![format!("refork_after_requests has no effect {why}")]);
+            return 0;
+        }
+        self.reforks.counting = Some(Instant::now() + COUNT_INTERVAL);
+        config.refork_after_requests
+    }
+
+    /// When requests are counted next.
+    pub(super) fn count_due(&self) -> Option<Instant> {
+        self.reforks.counting
+    }
+
+    pub(super) fn count_requests(&mut self) {
+        let now = Instant::now();
+        if self.reforks.counting.is_none_or(|due| now < due) {
+            return;
+        }
+        self.reforks.counting = Some(now + COUNT_INTERVAL);
+        let Some(front) = &self.front else { return };
+        let reforks = |id: &WorkerId| {
+            self.workers.get(id).is_some_and(|worker| may_run_reforked(worker.class))
+        };
+        let loads = front.loads().into_iter().filter(|(id, _)| reforks(id));
+        let counts = loads.map(|(id, load)| (id, load.served)).collect();
+        self.feed(Event::WorkersServed { counts });
+    }
+
+    /// The word comes before the flag that ends its loop.
+    pub(super) fn turn_worker(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let sent = PacketSocket::pair().and_then(|(ours, theirs)| {
+            worker.control.send(ORDER, &[theirs.as_fd()])?;
+            Ok(ours)
+        });
+        match sent {
+            Ok(socket) => self.reforks.coming = Some((id, socket)),
+            Err(error) => {
+                let why = format!("it cannot be told: {error}");
+                self.pending.push_back(Event::TurnRefused { worker: id, why });
+            }
+        }
+    }
+
+    pub(super) fn change_zygote(&mut self, generation: Generation, id: WorkerId) {
+        let coming = self.reforks.coming.take().filter(|(coming, _)| *coming == id);
+        let child = self.workers.remove(&id).and_then(|worker| worker.child);
+        self.memory.forget(id);
+        let (Some((_, socket)), Some(child)) = (coming, child) else {
+            // It said that it can fork, so it was told and has a process.
+            self.log.write(Level::Error, &format!("Worker {id} cannot be found to be the zygote"));
+            self.pending.push_back(Event::OldZygoteExited);
+            return;
+        };
+        let zygote = Zygote { child, socket, ready: true, again: false, logs: false };
+        match self.zygotes.insert(generation, zygote) {
+            Some(old) => {
+                if let Err(error) = old.send(&Request::Exit { last: false }, &[]) {
+                    let text = format!("Cannot tell the old zygote to leave: {error}");
+                    self.log.write(Level::Warning, &text);
+                }
+                self.reforks.old = Some(old);
+            }
+            None => self.pending.push_back(Event::OldZygoteExited),
+        }
+        self.expose_zygote(generation);
+    }
+
+    pub(super) fn kill_old_zygote(&self) {
+        if let Some(old) = &self.reforks.old
+            && let Err(error) = old.child.signal(super::effects::KILL)
+        {
+            self.log.write(Level::Error, &format!("Cannot kill the old zygote: {error}"));
+        }
+    }
+
+    /// Whether the process that ended was the zygote before the last refork.
+    pub(super) fn old_zygote_ended(&mut self, pid: u32) -> bool {
+        let ended = self.reforks.old.take_if(|old| old.child.pid() == pid).is_some();
+        if ended {
+            self.release_group(pid);
+            self.feed(Event::OldZygoteExited);
+        }
+        ended
+    }
+}
+
+/// What runs requests on the main thread, or in threads that end with the loop.
+fn may_run_reforked(class: WorkerClass) -> bool {
+    match class {
+        WorkerClass::Sync | WorkerClass::Gthread | WorkerClass::Auto | WorkerClass::Custom => true,
+        WorkerClass::Gevent | WorkerClass::Eventlet | WorkerClass::Asgi | WorkerClass::Aiohttp => {
+            false
+        }
+    }
+}
