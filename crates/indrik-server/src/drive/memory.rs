@@ -126,18 +126,32 @@ impl Drive {
         let pid = child.map(Child::pid);
         let rss = pid.and_then(|pid| self.memory.rss(pid));
         let (Some(pid), Some(rss)) = (pid, rss) else {
-            // It has ended, or /proc is not there.
             self.memory.watches.remove(&id);
-            return;
+            return self.tell_if_hidden(pid, "statm", "the limits of memory have");
         };
         let Some(watch) = self.memory.watches.get_mut(&id) else { return };
-        if watch.saw_rss(rss, now)
-            && let Some(pss) = memory::smaps_rollup(pid).as_deref().and_then(process::pss)
-        {
-            watch.saw_pss(pss, now);
+        let mut hidden = false;
+        if watch.saw_rss(rss, now) {
+            match memory::smaps_rollup(pid).as_deref().and_then(process::pss) {
+                Some(pss) => watch.saw_pss(pss, now),
+                None => hidden = true,
+            }
         }
         if let Some(excess) = watch.excess() {
             self.feed(Event::WorkerMemory { worker: id, excess });
+        }
+        if hidden {
+            self.tell_if_hidden(Some(pid), "smaps_rollup", "worker_max_pss has");
+        }
+    }
+
+    /// A file of a worker could not be read: it has ended, or a limit has no effect here.
+    fn tell_if_hidden(&mut self, pid: Option<u32>, file: &str, what_has: &str) {
+        if pid.is_some_and(indrik_sys::process::is_alive) {
+            self.tell_once(vec![format!(
+                "Cannot read /proc/PID/{file} of workers: {what_has} no effect\n  hint: that takes the \
+                 worker's own user, or the right CAP_SYS_PTRACE"
+            )]);
         }
     }
 
