@@ -17,7 +17,7 @@ use super::{Listener, Shared};
 /// Pause after the system refused a connection for want of something (file descriptors).
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
 /// When accepting ends: connections taken from the kernel's queue at most.
-const LAST_ACCEPTS_MAX: usize = 65_536;
+pub(super) const LAST_ACCEPTS_MAX: usize = 65_536;
 
 /// Classic BPF for a listening TCP socket: drops what opens a connection (SYN) and lets everything
 /// else pass, so handshakes under way complete. A client whose SYN was dropped repeats it and finds

@@ -54,6 +54,7 @@ pub use response::set_server_header;
 pub use tls::TlsError;
 
 use crate::log::Log;
+use accept::LAST_ACCEPTS_MAX;
 use doors::{Doors, Order};
 use policy::Policy;
 use pool::Pool;
@@ -228,6 +229,10 @@ impl Front {
     /// Stops accepting after what the kernel has accepted is taken; every response closes its
     /// connection. [`FrontEvent::Idle`] follows when nothing is left.
     pub fn stop_accepting(&self) {
+        // Nobody new comes, and nobody who was accepted is to be turned away for the others.
+        let limits = dispatch_limits(&self.shared.config());
+        let queue_requests_max = limits.queue_requests_max.saturating_add(LAST_ACCEPTS_MAX);
+        self.shared.pool.set_limits(DispatchLimits { queue_requests_max, ..limits });
         self.drain(Order::Finish);
     }
 
