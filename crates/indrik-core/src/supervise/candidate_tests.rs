@@ -316,6 +316,15 @@ fn a_crash_while_it_settles_gives_the_requests_back_at_once() {
 }
 
 #[test]
+fn a_worker_that_hangs_while_it_settles_gives_the_requests_back_too() {
+    let mut bench = settling(2);
+    bench.give(Event::RequestStuck { worker: WorkerId(4) });
+    assert_eq!(bench.ready_of(1), 0, "it may come free yet");
+    bench.dies(WorkerId(4));
+    assert_eq!((bench.ready_of(1), bench.outcome()), (2, Some((2, 1, false))));
+}
+
+#[test]
 fn too_many_errors_while_it_settles_roll_back_as_soon_as_they_say_something() {
     let mut bench = settling(2);
     bench.give(Event::Answered { answers: 10, errors: 10 });

@@ -16,6 +16,9 @@ impl Supervisor {
         let reason = worker.reason_of(exit);
         self.log_exit(&worker, exit, reason);
         self.account_end(reason);
+        if reason.is_hanging() {
+            self.new_worker_hung(&worker, reason);
+        }
         match worker.state {
             State::Booting { .. }
             | State::Warming { .. }
@@ -37,6 +40,17 @@ impl Supervisor {
             | State::Dumping { .. }
             | State::Aborting { .. }
             | State::Killed { .. } => {}
+        }
+    }
+
+    /// While its generation takes over or settles, that says as much as a crash.
+    fn new_worker_hung(&mut self, worker: &Worker, reason: EndReason) {
+        let what = format!("worker {} hung", worker.id);
+        let details = format!("It ended for this reason: {reason}");
+        if self.is_candidate(worker.generation) {
+            self.abandon_reload(&what, &details);
+        } else if worker.generation == self.current {
+            self.settle_failed(&what, &details);
         }
     }
 

@@ -141,6 +141,11 @@ impl EndReason {
         }
     }
 
+    /// Whether it was ended because it did not go on.
+    pub(super) const fn is_hanging(self) -> bool {
+        matches!(self, Self::Timeout | Self::Deadlock)
+    }
+
     /// Why a worker ended that nobody had told to.
     pub(super) const fn of_death(exit: Exit) -> Self {
         match (exit.status, exit.oom) {
