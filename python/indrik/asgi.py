@@ -246,6 +246,10 @@ def report(scope: Message | None, error: BaseException, gone: bool) -> None:
     if scope:
         what = f" ({scope.get('method', 'WEBSOCKET')} {scope.get('path', '')})"
     logs.write("ERROR", f"Exception in ASGI application{what}", error)
+    if isinstance(error, asyncio.CancelledError):
+        from indrik import orphans
+
+        orphans.stop()
 
 
 def _comes_from_disconnect(error: BaseException | None) -> bool:

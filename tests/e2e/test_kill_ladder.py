@@ -67,7 +67,7 @@ FLASK = """
 FASTAPI = """
     import asyncio, os
     from fastapi import FastAPI
-    from gates import wait_at_gate
+    from gates import mark, wait_at_gate
     from site_flask import stuck
 
     app = FastAPI()
@@ -75,6 +75,13 @@ FASTAPI = """
     @app.get("/waits")
     async def waits():
         await asyncio.Event().wait()
+
+    @app.get("/thread")
+    def thread(path: str):
+        try:
+            stuck("busy")
+        finally:
+            mark(path, "stopped")
 
     @app.get("/stuck/{kind}")
     async def view(kind: str):
@@ -161,6 +168,13 @@ def test_a_coroutine_that_waits_too_long_is_cancelled(serve: Serve, connect):
     times_out(wire, "/waits")
     block(server, r"\(GET /waits\)\nTraceback(.*\n)+?.*in waits\n(.*\n)+?asyncio.*CancelledError")
     assert wire.get("/pid").text == pid
+
+
+def test_the_thread_of_a_request_that_was_cancelled_is_stopped_as_well(serve: Serve, connect, tmp_path: Path):
+    server = serve("fastapi", "--workers", "1", "--request-timeout", "300ms")
+    marks = tmp_path / "marks"
+    times_out(connect(server, 30), f"/thread?path={marks}")
+    poll(marks.exists, "the end of the thread")
 
 
 @pytest.mark.parametrize(("app", "arguments"), [("flask", ()), ("flask", ("--threads", "2")), ("fastapi", ())])
