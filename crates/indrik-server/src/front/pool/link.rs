@@ -11,7 +11,7 @@ use indrik_sys::packets::PacketSocket;
 
 use super::super::Interface;
 use super::super::exchange::{Event, Exchange, Place};
-use super::{Load, NewWorker, send_file};
+use super::{Load, NewWorker, Trial, send_file};
 
 /// After so many requests a worker may have grown so much that its memory is looked at.
 const SERVED_NEWS_MIN: u64 = 16;
@@ -323,6 +323,14 @@ impl Link {
             }
         }
         started
+    }
+
+    /// So many of its requests got a `504` instead of an answer.
+    pub(super) fn counts_as_error(&self, trial: &mut Option<Trial>, requests: u64) {
+        if let (true, Some(trial)) = (self.on_trial, trial) {
+            trial.answers.all += requests;
+            trial.answers.errors += requests;
+        }
     }
 
     /// Its WebSockets, those included that are being opened.

@@ -48,7 +48,7 @@ impl Pool {
     pub(in super::super) fn check_timeouts(&self, looks: Looks, now: Micros) {
         self.with(|inner| {
             let is_queue_empty = inner.dispatch.waiting() == 0;
-            let Inner { links, wakers, counts, .. } = inner;
+            let Inner { links, wakers, counts, trial, .. } = inner;
             for (id, link) in links {
                 if link.interface != Interface::Wsgi || link.capacity != 1 {
                     // Threads and event loops are watched by their heartbeat, as in Gunicorn.
@@ -60,6 +60,7 @@ impl Pool {
                 let limit = if spared { Micros::MAX } else { after };
                 for exchange in link.stuck(limit, now) {
                     counts.timed_out += 1;
+                    link.counts_as_error(trial, 1);
                     wakers.extend(exchange.put(Event::TimedOut { after }));
                     (self.sink)(FrontEvent::RequestStuck(*id));
                 }
@@ -72,7 +73,7 @@ impl Pool {
         self.with(|inner| {
             let is_queue_empty = inner.dispatch.waiting() == 0;
             let mut given_up = Vec::new();
-            let Inner { links, wakers, counts, .. } = inner;
+            let Inner { links, wakers, counts, trial, .. } = inner;
             for (id, link) in links {
                 if link.in_use() == 0 {
                     continue;
@@ -81,6 +82,7 @@ impl Pool {
                 let found = link.over_time(only_if_queued && is_alone, now);
                 if !found.cancelled.is_empty() {
                     counts.timed_out += found.cancelled.len() as u64;
+                    link.counts_as_error(trial, found.cancelled.len() as u64);
                     let tell = |it: &Arc<Exchange>| it.put(Event::TimedOut { after: it.limit });
                     wakers.extend(found.cancelled.iter().filter_map(tell));
                     (self.sink)(FrontEvent::Interrupt(*id));
@@ -102,11 +104,12 @@ impl Pool {
     /// A worker's main loop stands still: its started requests are answered, if they can be.
     pub(in super::super) fn answer_timed_out(&self, id: WorkerId, now: Micros) {
         self.with(|inner| {
-            let Inner { links, wakers, counts, .. } = inner;
+            let Inner { links, wakers, counts, trial, .. } = inner;
             let Some(link) = links.get_mut(&id) else { return };
             for (exchange, since) in link.started() {
                 let after = now.saturating_sub(since);
                 counts.timed_out += 1;
+                link.counts_as_error(trial, 1);
                 wakers.extend(exchange.put(Event::TimedOut { after }));
             }
         });
