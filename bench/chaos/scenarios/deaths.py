@@ -105,7 +105,7 @@ class Killer:
 
 def run(name: str, rows: Rows, full: bool) -> None:
     for app, count in (
-        ("flask", 1_000 if full else 100),
+        ("flask", 800 if full else 100),
         ("fastapi", 200 if full else 15),
     ):
         _run(name, app, rows, count, OOM_DEATHS[full] if app == "flask" else 0)

@@ -21,7 +21,7 @@ BROKEN_WAIT_S = 3.0
 
 def good(name: str, rows: Rows, full: bool) -> None:
     for app in ("flask", "fastapi"):
-        _good(name, app, rows, reloads=100 if full else 4, before_s=10.0 if full else 4.0)
+        _good(name, app, rows, reloads=50 if full else 4, before_s=10.0 if full else 4.0)
 
 
 def _good(name: str, app: str, rows: Rows, reloads: int, before_s: float) -> None:
