@@ -108,6 +108,16 @@ impl Groups {
         result
     }
 
+    /// Takes a worker that has become a zygote out of its group; its limits were a worker's.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take_out(&mut self, worker: u32) -> Result<(), String> {
+        write(&self.base.join(SERVER_GROUP), "cgroup.procs", &worker.to_string())?;
+        self.remove(worker);
+        Ok(())
+    }
+
     /// Removes the group of a worker that has ended, and those that could not be removed before.
     pub fn remove(&mut self, worker: u32) {
         self.left.push_back(self.group_of(worker));
@@ -314,6 +324,16 @@ mod tests {
         groups.remove(6);
         assert!(!tree.0.path().join("indrik.workers/worker-5").exists());
         assert!(groups.left.is_empty());
+    }
+
+    #[test]
+    fn a_worker_that_becomes_a_zygote_goes_to_the_server() {
+        let tree = Tree::new("cpu memory\n", "");
+        let mut groups = tree.divide().unwrap();
+        tree.group("indrik.workers/worker-5", &[]);
+        groups.take_out(5).unwrap();
+        assert_eq!(tree.text("indrik.server/cgroup.procs"), "5");
+        assert!(!tree.0.path().join("indrik.workers/worker-5").exists());
     }
 
     #[test]

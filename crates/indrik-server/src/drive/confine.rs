@@ -1,6 +1,8 @@
 //! What workers may take of the machine: checked with the settings, imposed on each worker between
 //! its fork and the word to go, while this process still has the rights that workers give up.
 
+use std::io;
+
 use indrik_core::ids::Generation;
 use indrik_core::limits::groups::GroupLimits;
 use indrik_core::limits::oom;
@@ -88,22 +90,42 @@ impl Drive {
         }
     }
 
+    /// A worker has become the zygote: it is bounded like one from now on, as far as a limit can be
+    /// taken back.
+    pub(super) fn spare_zygote(&mut self, generation: Generation, pid: u32) {
+        if let Some(groups) = &mut self.confinement.groups
+            && let Err(error) = groups.take_out(pid)
+        {
+            let text = format!("The zygote keeps the limits of a worker's memory: {error}");
+            self.log.write(Level::Warning, &text);
+        }
+        self.expose_zygote(generation);
+    }
+
     /// Imposes on a new worker what the settings say. It runs nothing yet.
     ///
     /// A worker that serves with less than all of it is better than none: what can be foreseen has
     /// stopped the start.
     pub(super) fn confine(&mut self, generation: Generation, pid: u32) {
         let Some(config) = self.configs.get(&generation).cloned() else { return };
+        // A zygote that was a worker has given up its rights, and its limits come along with the fork.
+        let inherits = config.refork_after_requests > 0
+            && self.identities.get(&generation).is_some_and(Option::is_some);
+        let is_there =
+            |error: &io::Error| inherits && error.kind() == io::ErrorKind::PermissionDenied;
         let mut failures = Vec::new();
         for limit in &config.worker_rlimits {
             let set = limits::resource(limit.resource.name())
                 .map(|resource| limits::limit(pid, resource, limit.soft, limit.hard));
-            if let Some(Err(error)) = set {
+            if let Some(Err(error)) = set
+                && !is_there(&error)
+            {
                 failures.push(format!("Cannot give workers {limit} (worker_rlimits): {error}"));
             }
         }
         if let Some(niceness) = config.worker_nice
             && let Err(error) = limits::set_niceness(pid, niceness)
+            && !is_there(&error)
         {
             failures.push(format!("Cannot set worker_nice: {error}"));
         }

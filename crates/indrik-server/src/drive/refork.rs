@@ -104,6 +104,7 @@ impl Drive {
             self.pending.push_back(Event::OldZygoteExited);
             return;
         };
+        let pid = child.pid();
         let zygote = Zygote { child, socket, ready: true, again: false, logs: false };
         match self.zygotes.insert(generation, zygote) {
             Some(old) => {
@@ -115,7 +116,7 @@ impl Drive {
             }
             None => self.pending.push_back(Event::OldZygoteExited),
         }
-        self.expose_zygote(generation);
+        self.spare_zygote(generation, pid);
     }
 
     pub(super) fn kill_old_zygote(&self) {
