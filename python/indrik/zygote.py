@@ -312,11 +312,19 @@ def let_setproctitle_look() -> None:
     It knows that memory by the arguments in it, so it must look before a title overwrites them; later the
     application's own calls would do nothing.
     """
-    try:
-        from setproctitle import getproctitle
-    except ImportError:
+    # The package itself loads `logging`, which every worker would pay for: of it only the part in C.
+    finder: Any = sys.modules["_frozen_importlib_external"].PathFinder
+    package = finder.find_spec("setproctitle")
+    part = package and finder.find_spec("setproctitle._setproctitle", package.submodule_search_locations)
+    if not part:
         return
-    getproctitle()
+    try:
+        module = sys.modules["_frozen_importlib"].module_from_spec(part)
+        part.loader.exec_module(module)
+        module.getproctitle()
+    except (ImportError, AttributeError):
+        # Another version of it: the application's titles may do nothing then.
+        return
 
 
 def enter(config: dict[str, Any]) -> None:
