@@ -19,6 +19,7 @@ CONNECTIONS = 8
 PAUSE_MS = 10.0
 P99_RATIO_MAX = 3.0
 RESTORE_LIMIT_S = 15.0
+LOG_LIMIT_S = 6.0
 # `/hold` takes half a second: so many at once as there are workers end together only if each has one of its own.
 HOLD_TOGETHER_S = 0.95
 
@@ -39,6 +40,7 @@ def _run(name: str, app: str, rows: Rows, rounds: int) -> None:
                 window(1.0)
                 before = window(3.0)
                 found = {way: [_one(server, way) for _ in range(rounds)] for way in WAYS}
+                _wait_for_logs(server)
                 result = load.stop()
             for way, tries in found.items():
                 if app == "fastapi" and way == "lock" and name != "indrik":
@@ -64,6 +66,13 @@ def _one(server: Subject, way: str) -> _One:
             restored = time.monotonic() - answered
             break
     return _One(fetched, restored, (began, time.monotonic()))
+
+
+def _wait_for_logs(server: Subject) -> None:
+    """The traceback comes a grace period after the answer."""
+    deadline = time.monotonic() + LOG_LIMIT_S
+    while time.monotonic() < deadline and not all(f"stuck_{way}" in server.log() for way in WAYS):
+        time.sleep(0.1)
 
 
 def _all_workers_work(server: Subject) -> bool:
