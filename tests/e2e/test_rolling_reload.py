@@ -231,8 +231,7 @@ class TestSettling:
         waiting = reload_meanwhile(server)
         server.wait_for_log("generation 1 stands by")
         wire = connect(server)
-        while waiting.poll() is None and wire.get("/").status == 500:
-            pass
+        poll(lambda: wire.get("/") and waiting.poll() is not None, "the end of the reload", 30)
         _, errors = waiting.communicate(timeout=30)
         assert waiting.returncode == 1 and "answers were errors" in errors, errors
         assert connect(server).get("/").text == "old"
