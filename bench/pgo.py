@@ -42,7 +42,8 @@ def main() -> int:
     build(f"-Cprofile-generate={RAW}")
     print("pgo: running the benches that train it", flush=True)
     train()
-    run([profdata, "merge", "--sparse", "-o", str(MERGED), str(RAW)])
+    # A process that is killed while it writes spoils its scenario's file, and that one only.
+    run([profdata, "merge", "--sparse", "--failure-mode=all", "-o", str(MERGED), str(RAW)])
     print("pgo: building for what was counted", flush=True)
     # Code that never ran has no counts, which is no news.
     build(f"-Cprofile-use={MERGED}")
@@ -79,12 +80,13 @@ def build(flag: str) -> None:
 
 
 def train() -> None:
-    """One file for all processes: each adds its counts when it ends."""
-    environment = os.environ | {"LLVM_PROFILE_FILE": str(RAW / "%m.profraw")}
+    """A file for each scenario, to which all its processes add their counts when they end."""
     command = [sys.executable, str(BENCH / "run.py"), "--server", "indrik", "--runs", "1", "--seconds", SECONDS]
-    command += ["--out", str(TARGET / "training.md"), "--scenario", *TRAINING]
-    # Its bars mean nothing with one run of a build that counts.
-    subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    command += ["--out", str(TARGET / "training.md"), "--scenario"]
+    for scenario in TRAINING:
+        environment = os.environ | {"LLVM_PROFILE_FILE": str(RAW / f"{scenario}-%m.profraw")}
+        # Its bars mean nothing with one run of a build that counts.
+        subprocess.run([*command, scenario], cwd=ROOT, env=environment, check=False)
     if not any(RAW.iterdir()):
         raise SystemExit("pgo: nothing was counted: the training did not run (see above)")
 
