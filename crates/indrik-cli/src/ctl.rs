@@ -1,5 +1,6 @@
 //! `indrik ctl`: talks to a running server.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -291,11 +292,20 @@ fn plain(value: &Json) -> String {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),
         Json::Object(fields) => {
-            let shown = fields.iter().map(|(name, value)| format!("{name} {}", plain(value)));
+            let said = fields.iter().filter(|(_, value)| !value.is_null() && *value != "");
+            let shown = said.map(|(name, value)| format!("{name} {}", first_line(&plain(value))));
             shown.collect::<Vec<_>>().join(", ")
         }
         Json::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+/// What fits into a line; `--json` shows all.
+fn first_line(text: &str) -> Cow<'_, str> {
+    match text.split_once('\n') {
+        Some((first, _)) => Cow::Owned(format!("{first} …")),
+        None => Cow::Borrowed(text),
     }
 }
 
@@ -344,6 +354,14 @@ mod tests {
         assert!(
             text.ends_with("PSS of all: 1.5 MiB; without sharing it would be the RSS: 3.0 MiB\n")
         );
+    }
+
+    #[test]
+    fn a_group_of_values_is_one_line_of_those_that_say_something() {
+        let health = json!({"ready": true, "why": ""});
+        assert_eq!(pairs(&json!({ "health": health })), "health  ready true\n");
+        let reload = json!({"details": "it failed\nTraceback", "success": false});
+        assert_eq!(plain(&reload), "details it failed …, success false");
     }
 
     #[test]
