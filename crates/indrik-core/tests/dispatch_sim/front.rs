@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     pub(crate) draining: bool,
     /// It starts and finishes nothing.
     pub(crate) is_stuck: bool,
+    /// It was seen to take nothing from its ring, and gets nothing until it does.
+    stalled: bool,
 }
 
 /// A request that a worker has begun.
@@ -143,6 +145,7 @@ impl Front {
             running: Vec::new(),
             draining: false,
             is_stuck: false,
+            stalled: false,
         };
         self.workers.insert(id, worker);
         self.dispatch.worker_up(id, capacity, slots);
@@ -191,6 +194,7 @@ impl Front {
             return;
         }
         worker.running.swap_remove(at);
+        worker.stalled = false;
         self.dispatch.finished(begun.worker, 1, self.now);
         if self.requests[begun.request].place == Place::Running(begun.worker) {
             self.end(begun.request, Answer::Ok);
@@ -239,7 +243,25 @@ impl Front {
             }
         }
         self.swept = self.now;
+        self.look_at_intakes();
         self.place_waiting();
+    }
+
+    /// Workers that leave what is sent to them lying although they could run it, and those that do so no
+    /// longer.
+    fn look_at_intakes(&mut self) {
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let has_room = worker.running.len() < worker.capacity;
+            if !worker.is_stuck {
+                worker.stalled = false;
+                self.dispatch.goes_on(id);
+            } else if has_room && !worker.ring.is_empty() && self.dispatch.stalls(id, self.now) {
+                worker.stalled = true;
+                self.take_back(id, usize::MAX);
+            }
+        }
     }
 
     pub(crate) fn needs_fine_tick(&self) -> bool {
@@ -363,7 +385,10 @@ impl Front {
             let held = worker.ring.len() + worker.running.len();
             assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
             assert!(
-                self.waiting.is_empty() || worker.draining || held >= worker.capacity,
+                self.waiting.is_empty()
+                    || worker.draining
+                    || worker.stalled
+                    || held >= worker.capacity,
                 "seed {seed}: {} wait although {id} is free",
                 self.waiting.len()
             );
