@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from support.family import Family
 from support.server import APPS, COMMAND, IS_ORACLE, Server, poll
+from support.wire import Wire
 
 pytest.importorskip("gunicorn", reason="its client, gunicornc, is needed")
 
@@ -398,6 +399,9 @@ class TestUpgrade:
         server: Server = project.start("--control-socket", str(path))
         server.clean_stop = False
         poll(path.exists, "the control socket")
+        # A server that still starts is not replaced.
+        with Wire(server.connect()) as wire:
+            assert wire.get("/").status == 200
         server.signal(signal.SIGUSR2)
         new = family.pid_in("pid.2")
         poll(lambda: answering(path) == new, "the new server at the control socket", 20)
