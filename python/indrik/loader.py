@@ -376,7 +376,11 @@ def _check_aiohttp(app: Any, spec: str, name: str) -> None:
 
 def format_traceback(error: BaseException) -> str:
     """The traceback without the frames of this package and of the import machinery."""
-    import traceback
+    try:
+        import traceback
+    except ImportError:
+        # A worker's user who cannot read Python's own library; the error is about that too.
+        return f"{type(error).__name__}: {error}; can user {os.geteuid()} read {sys.base_prefix}?\n"
 
     here = os.path.dirname(os.path.abspath(__file__))
     frame = error.__traceback__

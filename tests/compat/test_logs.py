@@ -283,6 +283,8 @@ def test_log_files_belong_to_the_workers_user(logged):
     os.chmod(logged.directory, 0o777)
     for parent in list(logged.directory.parents)[:3]:
         os.chmod(parent, 0o755)
+    # It imports nothing: that user may not be allowed to read Python's library.
+    logged.write("app.py", "def app(environ, start_response):\n    start_response('200 OK', [])\n    return []\n")
     files = ["--error-logfile", "error.log", "--access-logfile", "access.log"]
     logged.start("--workers", "1", *files, "--user", "nobody", "--group", "nogroup")
     for name in ("error.log", "access.log"):
