@@ -42,7 +42,7 @@ def main() -> int:
     build(f"-Cprofile-generate={RAW}")
     print("pgo: running the benches that train it", flush=True)
     train()
-    # A process that is killed while it writes spoils its scenario's file, and that one only.
+    # A process that is killed while it writes spoils one file, and no other.
     run([profdata, "merge", "--sparse", "--failure-mode=all", "-o", str(MERGED), str(RAW)])
     print("pgo: building for what was counted", flush=True)
     # Code that never ran has no counts, which is no news.
@@ -80,11 +80,11 @@ def build(flag: str) -> None:
 
 
 def train() -> None:
-    """A file for each scenario, to which all its processes add their counts when they end."""
+    """Eight files for each scenario, to which its processes add their counts when they end."""
     command = [sys.executable, str(BENCH / "run.py"), "--server", "indrik", "--runs", "1", "--seconds", SECONDS]
     command += ["--out", str(TARGET / "training.md"), "--scenario"]
     for scenario in TRAINING:
-        environment = os.environ | {"LLVM_PROFILE_FILE": str(RAW / f"{scenario}-%m.profraw")}
+        environment = os.environ | {"LLVM_PROFILE_FILE": str(RAW / f"{scenario}-%8m.profraw")}
         # Its bars mean nothing with one run of a build that counts.
         subprocess.run([*command, scenario], cwd=ROOT, env=environment, check=False)
     if not any(RAW.iterdir()):
