@@ -39,6 +39,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         for server in server_module.running:
             report.sections.append((f"log of {server.url}", server.log_tail()))
             report.sections.append(("logs are kept in", str(server.log_directory)))
+    if report.when == "teardown":
+        server_module.running[:] = [server for server in server_module.running if server.process.poll() is None]
     return report
 
 

@@ -197,8 +197,9 @@ async def background_after(scope: Scope, _receive: Any, send: Any) -> None:
 
 @route("/until-disconnect")
 async def until_disconnect(scope: Scope, receive: Any, send: Any) -> None:
-    """Mark `http.disconnect`, and what `send` does after it."""
+    """Mark the start, `http.disconnect`, and what `send` does after it."""
     path = argument(scope, "mark")
+    mark(path, "start")
     message = await receive()
     while message["type"] != "http.disconnect":
         mark(path, message["type"])

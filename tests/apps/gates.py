@@ -8,10 +8,17 @@ from pathlib import Path
 
 def wait_at_gate(path: str) -> None:
     """Say who is here, then block until the test releases one request."""
-    with (Path(path) / "arrived").open("wb", buffering=0) as arrived:
-        arrived.write(f"{os.getpid()}\n".encode())
-    with (Path(path) / "release").open("rb", buffering=0) as release:
-        release.read(1)
+    # Opened before it says so: a test that ends at once finds nobody who has yet to open what it closes. Neither open
+    # waits for the test's end of the pipe, which may be closed already; then the read ends at once.
+    release = os.open(Path(path) / "release", os.O_RDONLY | os.O_NONBLOCK)
+    arrived = os.open(Path(path) / "arrived", os.O_RDWR)
+    try:
+        os.set_blocking(release, True)
+        os.write(arrived, f"{os.getpid()}\n".encode())
+        os.read(release, 1)
+    finally:
+        os.close(release)
+        os.close(arrived)
 
 
 def mark(path: str, text: str) -> None:

@@ -110,6 +110,7 @@ def test_a_reload_keeps_it_serving(project: Project, run: Run) -> None:
 def test_a_reload_takes_new_code_of_the_program(project: Project, run: Run) -> None:
     project.write("standalone.py", STANDALONE)
     server = run("standalone.py")
+    poll(lambda: len(server.workers()) == 2, "two workers")
     before = server.workers()
     project.write("standalone.py", STANDALONE.replace('make("hello")', 'make("goodbye")'))
     server.signal(signal.SIGHUP)

@@ -36,6 +36,7 @@ def app(environ, start_response):
     return [b"hello"]
 """
 ENTRY = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[(\d+)\] \[([A-Z]+)\] (.*)")
+NUMBER = re.compile(r"(?<=pid: )\d+|(?<=pid:)\d+|(?<=\()\d+(?=\))|(?<=127\.0\.0\.1:)\d+")
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def logged(project: Project) -> Project:
 def entries(server: Server) -> list[tuple[str, str]]:
     """Level and text of every entry of the error log on standard error; numbers of processes are N."""
     found = [match.groups() for line in server.stderr.lines if (match := ENTRY.fullmatch(line))]
-    return [(level, re.sub(r"\b\d{4,7}\b", "N", text)) for _, level, text in found]
+    return [(level, NUMBER.sub("N", text)) for _, level, text in found]
 
 
 class Receiver:

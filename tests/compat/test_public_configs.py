@@ -357,10 +357,9 @@ class TestGunicornsNames:
     def test_names_that_do_nothing_are_said_with_what_was_meant(self, project):
         server = BY_NAME["dead_names"].start(project)
         assert get(server).status == 200
-        log = server.log()
         for wrong, meant in {"PRELOAD_APP": "preload_app", "keep_alive": "keepalive", "log_level": "loglevel"}.items():
-            assert re.search(rf"gunicorn\.conf\.py:\d+: {wrong} is not a setting.*{meant}", log)
-        assert "helper" not in log
+            server.wait_for_log(rf"gunicorn\.conf\.py:\d+: {wrong} is not a setting.*{meant}")
+        assert "helper" not in server.log()
 
     def test_a_worker_class_of_ones_own_serves(self, project):
         server = BY_NAME["custom_worker"].start(project)
@@ -414,6 +413,7 @@ class TestProcesses:
         assert get(server).text == "0001"
         with sqlite3.connect(database) as connection:
             assert connection.execute("select count(*) from migrations").fetchone() == (1,)
+        server.wait_for_log("Booting worker")
         lines = server.log()
         assert lines.index("migrating") < lines.index("Booting worker")
 

@@ -171,6 +171,7 @@ class TestUnderscores:
         wire = connect(server)
         for name in ("X_One", "X_Two", "X_One"):
             seen(wire, f"{name}: 1")
+        server.wait_for_log("Dropping the request header.*x_two")
         lines = [line for line in server.log().splitlines() if "Dropping the request header" in line]
         assert [line.split('"')[1] for line in lines] == ["x_one", "x_two"]
 

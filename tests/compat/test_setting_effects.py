@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -116,7 +117,7 @@ def test_spew_prints_every_line(project):
     tell(project, "'here'")
     server = project.start("--spew", "--workers", "1")
     assert get(server) == "'here'"
-    assert 'app:5:     start_response("200 OK", [])' in server.stdout.text()
+    server.wait_for_access_line(re.escape('app:5:     start_response("200 OK", [])'))
 
 
 @pytest.mark.indrik_only

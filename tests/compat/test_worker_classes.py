@@ -324,6 +324,7 @@ class TestNames:
         server = start("green_app:app", "-k", name, "-w", "2")
         assert get(connect, server, "/").text == "hello"
         server.wait_for_log(rf"Class +{kind},")
+        server.wait_for_log(said)
         assert len([line for line in server.log().splitlines() if matches(said, line)]) == 1
 
     @pytest.mark.parametrize(

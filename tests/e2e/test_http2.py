@@ -127,6 +127,7 @@ def test_a_request_that_its_client_gives_up_is_seen_by_the_application(start, pk
     server = start("asgi_app:app", *pki.flags(), *H2)
     client, mark = open_http2(server), tmp_path / "mark"
     number = client.request(f"/until-disconnect?mark={mark}", method="POST", end=False)
+    poll(lambda: mark.exists() and "start" in mark.read_text(), "the request")
     assert client.get("/hello").status == 200
     client.reset(number)
     poll(lambda: mark.exists() and "http.disconnect" in mark.read_text(), "the disconnect")

@@ -89,6 +89,6 @@ def test_a_server_whose_error_log_nobody_reads_starts_serves_and_ends(start, con
     assert connect(server).get("/hello").text == "hello"
     before = server.workers()
     server.signal(signal.SIGHUP)
-    poll(lambda: server.workers() and not set(before) & set(server.workers()), "new workers")
+    server.wait_for_new_workers(before)
     assert connect(server).get("/hello").text == "hello"
     assert server.stop() == 0

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.server import COMMAND, Server, poll, title_of
+from support.server import COMMAND, Server, poll
 
 pytestmark = pytest.mark.indrik_only
 
@@ -66,6 +66,7 @@ def shop(tmp_path: Path):
 class TestForkSafety:
     def test_what_is_left_open_is_named_with_its_place(self, start, shop, tmp_path):
         server: Server = start(shop(LEAVES_MUCH_OPEN), "--preload", chdir=tmp_path)
+        server.wait_for_log("Ready")
         log = server.log()
         line = LEAVES_MUCH_OPEN.splitlines().index("def refresh():") + 1
         file = tmp_path / "shop.py"
@@ -98,10 +99,11 @@ class TestForkSafety:
 
     def test_what_is_shared_can_be_seen(self, start, shop, tmp_path):
         server = start(shop(CLEAN), "--preload", "--workers=2", chdir=tmp_path)
+        workers = server.workers()
         command = [*COMMAND, "ctl", "--pid", str(server.process.pid), "--json", "show", "memory"]
         shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         processes = shown["processes"]
-        assert {process["pid"] for process in processes} == {_zygote(server), *server.workers()}
+        assert {process["pid"] for process in processes} == {server.zygote(), *workers}
         assert all(0 < process["pss"] < process["rss"] for process in processes)
         assert all(process["shared"] + process["private"] == process["rss"] for process in processes)
         assert shown["pss_total"] == sum(process["pss"] for process in processes)
@@ -126,7 +128,7 @@ class TestRefork:
     def test_a_warm_worker_becomes_the_zygote_and_the_others_follow(self, start, connect, shop, tmp_path):
         options = ("--preload", "--workers=2", "--worker-class=gthread", "--threads=2", "--refork-after-requests=20")
         server = start(shop(WARM), *options, chdir=tmp_path)
-        old_zygote = _zygote(server)
+        old_zygote = server.zygote()
         wire = connect(server)
         answers = [wire.get("/").text.split() for _ in range(30)]
         assert all(pid == loaded_by for pid, loaded_by in answers)
@@ -134,7 +136,7 @@ class TestRefork:
         poll(lambda: old_zygote not in server.processes(), "the end of the old zygote")
         poll(lambda: len(server.workers()) == 2 and warm not in server.workers(), "the workers that follow")
         poll(lambda: connect(server).get("/").text.split()[1] == str(warm), "a worker that is warm from its start")
-        assert _zygote(server) == warm
+        assert server.zygote() == warm
         # It forks when it has to, and reads the settings of the next generation like any zygote.
         os.kill(server.workers()[0], signal.SIGKILL)
         poll(lambda: len(server.workers()) == 2, "the worker that follows a dead one")
@@ -144,15 +146,10 @@ class TestRefork:
 
     def test_one_with_threads_of_its_own_stays_a_worker(self, start, connect, shop, tmp_path):
         server = start(shop(WARM), "--preload", "--workers=1", "--refork-after-requests=10", chdir=tmp_path)
-        zygote = _zygote(server)
+        zygote = server.zygote()
         wire = connect(server)
         assert [wire.get("/thread").status for _ in range(12)] == [200] * 12
         server.wait_for_log(r"Worker 1 cannot become the zygote: it has \d+ threads of its own \(.*late")
         server.wait_for_log(r"Worker 1 \(pid:\d+\) of generation 1 ended: refork")
         assert connect(server).get("/").status == 200
-        assert _zygote(server) == zygote
-
-
-def _zygote(server: Server) -> int:
-    (found,) = [pid for pid in server.processes() if "indrik: zygote" in title_of(pid)]
-    return found
+        assert server.zygote() == zygote

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.project import Project
-from support.server import Server, poll
+from support.server import poll
 
 pytestmark = pytest.mark.indrik_only
 
@@ -52,11 +52,6 @@ def score(pid: int) -> int:
     return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
-def zygote(server: Server) -> int:
-    (found,) = {pid for pid in server.processes() if pid != server.process.pid} - set(server.workers())
-    return found
-
-
 def test_each_worker_has_them_before_its_first_hook_and_the_front_does_not(start, tmp_path):
     own = score(os.getpid())
     wanted = {"nice": niceness(0) + 3, "score": min(own + 300, 1000)}
@@ -70,10 +65,10 @@ def test_each_worker_has_them_before_its_first_hook_and_the_front_does_not(start
         assert rlimit(pid, CORE) == ("0", "0")
         assert rlimit(pid, CPU) == ("3600", "3600")
         assert (niceness(pid), score(pid)) == (wanted["nice"], wanted["score"])
-    for pid in (server.process.pid, zygote(server)):
+    for pid in (server.process.pid, server.zygote()):
         assert rlimit(pid, CPU) == rlimit("self", CPU)
         assert niceness(pid) == niceness(0)
-    assert score(server.process.pid) == own <= score(zygote(server)) <= wanted["score"]
+    assert score(server.process.pid) == own <= score(server.zygote()) <= wanted["score"]
 
 
 def test_unless_told_otherwise_workers_die_for_memory_before_the_zygote_and_that_before_the_front(start):
@@ -82,7 +77,7 @@ def test_unless_told_otherwise_workers_die_for_memory_before_the_zygote_and_that
     front = score(server.process.pid)
     assert front == score(os.getpid())
     assert score(worker) == min(front + 100, 1000)
-    assert front <= score(zygote(server)) <= score(worker)
+    assert front <= score(server.zygote()) <= score(worker)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may")

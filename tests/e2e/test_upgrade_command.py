@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.family import Family
+from support.load import Load
 from support.project import Project
 from support.server import COMMAND, Server, poll
 from support.wire import Wire
@@ -67,44 +66,10 @@ def end(family: Family, pid: int) -> None:
     family.all_gone()
 
 
-class Clients:
-    """Keep-alive clients that check every answer, and connect again when one says so."""
-
-    def __init__(self, server: Server, count: int = 8) -> None:
-        self.server = server
-        self.failures: list[str] = []
-        self.served = itertools.count()
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(count)]
-
-    def run(self) -> None:
-        try:
-            while not self.stopping.is_set():
-                with Wire(self.server.connect(), 30) as wire:
-                    while not self.stopping.is_set():
-                        answer = wire.get("/")
-                        assert (answer.status, answer.text) == (200, "old")
-                        next(self.served)
-                        if answer.header("connection") == "close":
-                            break
-        except (OSError, EOFError, AssertionError) as error:
-            self.failures.append(repr(error))
-
-    def __enter__(self) -> Clients:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-
-
-def test_no_request_is_lost_by_upgrades_with_the_command_and_with_usr2(server, family):
+def test_no_request_is_lost_by_upgrades_with_the_command_and_with_usr2(server, family, connect):
     """The full figure of the requirements: INDRIK_TEST_UPGRADES=20."""
     master = server.process.pid
-    with Clients(server) as clients:
+    with Load(server, connect, target="/", text="old") as load:
         for turn in range(int(os.environ.get("INDRIK_TEST_UPGRADES", "3"))):
             if turn % 2:
                 os.kill(master, signal.SIGUSR2)
@@ -118,9 +83,9 @@ def test_no_request_is_lost_by_upgrades_with_the_command_and_with_usr2(server, f
             family.gone(master, 40)
             poll(lambda new=new: family.pid_in("pid") == new, "the promotion", 20)
             master = new
-            assert clients.failures == []
-    assert clients.failures == []
-    assert next(clients.served) > 100
+            assert load.failures == []
+    assert load.failures == []
+    assert load.served > 100
     end(family, master)
 
 

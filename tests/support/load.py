@@ -10,10 +10,19 @@ from support.wire import Wire
 
 
 class Load:
-    """GETs from several threads until stopped; keeps every answer that was not a 200."""
+    """GETs from several threads until stopped; keeps every answer that was not a 200 (with `text`).
 
-    def __init__(self, server: Server, connect: Callable[..., Wire], clients: int = 8, target: str = "/pid") -> None:
-        self.server, self.connect, self.target = server, connect, target
+    A client connects again when an answer says so."""
+
+    def __init__(
+        self,
+        server: Server,
+        connect: Callable[..., Wire],
+        clients: int = 8,
+        target: str = "/pid",
+        text: str | None = None,
+    ) -> None:
+        self.server, self.connect, self.target, self.text = server, connect, target, text
         self.stopping = threading.Event()
         self.failures: list[str] = []
         self.served = 0
@@ -24,15 +33,15 @@ class Load:
         while not self.stopping.is_set():
             try:
                 answer = wire.get(self.target)
-            except OSError as error:
+            except (OSError, EOFError) as error:
                 self.failures.append(repr(error))
                 return
-            except EOFError as error:
-                self.failures.append(repr(error))
-                return
-            if answer.status != 200:
+            if answer.status != 200 or self.text not in (None, answer.text):
                 self.failures.append(f"{answer.status} {answer.text[:100]}")
             self.served += 1
+            if answer.header("connection") == "close":
+                wire.socket.close()
+                wire = self.connect(self.server, 30)
 
     def __enter__(self) -> Load:
         for thread in self.threads:

@@ -107,9 +107,10 @@ class Server:
         running.append(self)
 
     def wait_until_up(self) -> None:
-        """Wait until the address accepts connections and a worker is ready to answer."""
+        """Wait until the address accepts connections and there are as many workers as the command line says, or one."""
         poll(lambda: self._gone() or self.accepts(), "the server's address", START_SECONDS)
-        poll(lambda: self._gone() or bool(self.workers()), "a worker", START_SECONDS)
+        wanted = workers_said(self.command)
+        poll(lambda: self._gone() or len(self.workers()) >= wanted, f"{wanted} workers", START_SECONDS)
         if self.process.poll() is not None:
             raise AssertionError(f"{shlex.join(self.command)} ended with {self.process.returncode}:\n{self.log_tail()}")
 
@@ -162,6 +163,15 @@ class Server:
             return bool(now) and count in (0, len(now)) and not set(old) & set(now)
 
         poll(new, f"{count or 'some'} workers other than {sorted(old)}", seconds)
+
+    def zygote(self) -> int:
+        """The zygote. For a moment after its fork a worker has the same title."""
+
+        def found() -> list[int]:
+            return [pid for pid in self.processes() if "indrik: zygote" in title_of(pid)]
+
+        poll(lambda: len(found()) == 1, "one zygote")
+        return found()[0]
 
     def titles(self) -> list[str]:
         return [title_of(pid) for pid in self.processes()]
@@ -261,6 +271,12 @@ def poll(condition: Callable[[], object], what: str, seconds: float = 10.0) -> N
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         pause.wait(POLL_SECONDS)
+
+
+def workers_said(command: list[str]) -> int:
+    """How many workers a command line asks for by flag; 1 when it asks for none, or leaves the number to the server."""
+    said = re.findall(r" (?:--workers[ =]|-w ?)(\d+)", " ".join(command))
+    return max(1, int(said[-1])) if said else 1
 
 
 def free_port() -> int:
