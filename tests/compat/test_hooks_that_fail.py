@@ -103,6 +103,7 @@ def post_request(worker, req, environ, resp):
     def test_worker_exit_is_logged_and_the_worker_still_ends(self, project: Project) -> None:
         project.config(RAISES.format(hook="worker_exit", parameters="server, worker"))
         server = project.start("--workers", "1")
+        assert get(server) == 200
         assert server.stop() == 0
         server.wait_for_log("ValueError: no good")
 

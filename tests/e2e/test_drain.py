@@ -135,6 +135,7 @@ class TestPreStop:
         os.mkfifo(project.directory / "gate")
         project.config(PRE_STOP % "open('gate').read()")
         server = project.start()
+        server.wait_for_log("Ready")
         server.signal(signal.SIGTERM)
         project.wait_for_records("pre_stop Arbiter False")
         with Wire(server.connect()) as wire:
@@ -148,12 +149,14 @@ class TestPreStop:
     def test_one_that_raises_is_logged_and_the_server_ends(self, project):
         project.config(PRE_STOP % "raise KeyError('a secret')")
         server = project.start()
+        server.wait_for_log("Ready")
         assert server.stop() == 0
         assert "The hook pre_stop (" in server.log() and "KeyError: 'a secret'" in server.log()
 
     def test_a_quick_stop_does_not_call_it(self, project):
         project.config(PRE_STOP % "pass")
         server = project.start()
+        server.wait_for_log("Ready")
         assert server.stop(signal.SIGINT) == 0
         assert project.words() == []
 
