@@ -426,7 +426,7 @@ def test_no_entry_is_lost_when_the_process_with_the_logger_dies(logged):
     logged.config(FILES + "workers = 1\n")
     server = logged.start()
     error = logged.directory / "error.txt"
-    wait_for(error, "Booting worker")
+    wait_for(error, "Ready")
     (zygote,) = [pid for pid in server.processes() if title_of(pid).startswith("indrik: zygote")]
     os.kill(zygote, signal.SIGKILL)
     server.wait_for_log(r"\[ERROR\] The zygote of generation 1 died; its workers go on, a new one is started$")

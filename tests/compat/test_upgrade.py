@@ -41,6 +41,7 @@ class Upgrade:
         self.old = self.server.process.pid
         # Gunicorn's worker may be there and not have read the application yet.
         assert self.answers(1) == {"old"}
+        self.server.wait_until_ready()
 
     def begin(self, text: str = "new") -> int:
         self.project.write("app.py", APP.format(text=text))
@@ -183,6 +184,7 @@ def test_no_request_is_lost(project, family):
         os.kill(master, signal.SIGUSR2)
         new = family.pid_in("pid.2")
         poll(lambda new=new: family.workers(new), "a worker of the new master", 20)
+        upgrade.server.wait_for_log(rf"\[{new}\] \[INFO\] (Ready|Using worker: .*)$")
         os.kill(master, signal.SIGTERM)
         if turn == 0:
             upgrade.server.wait_for_exit()

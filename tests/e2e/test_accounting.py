@@ -150,7 +150,7 @@ def test_workers_that_keep_crashing_open_the_breaker_once_and_the_rest_serves(la
     crash = "import threading\nthreading.Timer(0.2, os._exit, [9]).start()\n"
     (tmp_path / "shop.py").write_text(APP + crash)
     os.kill(server.workers()[0], signal.SIGKILL)
-    server.wait_for_log(r"\[CRITICAL\] Workers keep failing: \d+ in a row, the last one by exit:9\. 1 of 2", 30)
+    server.wait_for_log(r"\[CRITICAL\] Workers keep failing: \d+ in a row, the last one by exit:9\. 1 of 2", 60)
     told = health(server)
     assert (told["state"], told["ready"]) == ("degraded", True)
     assert "tried one at a time" in told["why"]

@@ -135,7 +135,7 @@ class TestPreStop:
         os.mkfifo(project.directory / "gate")
         project.config(PRE_STOP % "open('gate').read()")
         server = project.start()
-        server.wait_for_log("Ready")
+        server.wait_until_ready()
         server.signal(signal.SIGTERM)
         project.wait_for_records("pre_stop Arbiter False")
         with Wire(server.connect()) as wire:
@@ -149,14 +149,14 @@ class TestPreStop:
     def test_one_that_raises_is_logged_and_the_server_ends(self, project):
         project.config(PRE_STOP % "raise KeyError('a secret')")
         server = project.start()
-        server.wait_for_log("Ready")
+        server.wait_until_ready()
         assert server.stop() == 0
         assert "The hook pre_stop (" in server.log() and "KeyError: 'a secret'" in server.log()
 
     def test_a_quick_stop_does_not_call_it(self, project):
         project.config(PRE_STOP % "pass")
         server = project.start()
-        server.wait_for_log("Ready")
+        server.wait_until_ready()
         assert server.stop(signal.SIGINT) == 0
         assert project.words() == []
 
@@ -275,7 +275,7 @@ def test_a_server_that_was_killed_leaves_nothing_and_another_one_has_its_place_a
 
 def test_health_is_an_exit_code_and_a_reason(start):
     server: Server = start("wsgi_app:app", "--workers", "1", *LONG)
-    server.wait_for_log("Ready")
+    server.wait_until_ready()
     good = ctl(server, "health")
     assert (good.returncode, "ready" in good.stdout) == (0, True)
     server.signal(signal.SIGTERM)

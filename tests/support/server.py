@@ -114,6 +114,11 @@ class Server:
         if self.process.poll() is not None:
             raise AssertionError(f"{shlex.join(self.command)} ended with {self.process.returncode}:\n{self.log_tail()}")
 
+    def wait_until_ready(self) -> None:
+        """Wait until the server calls itself ready: before, signals and commands meet a server that starts."""
+        if not IS_ORACLE:
+            self.wait_for_log(r"\[INFO\] Ready$")
+
     def wait_for_exit(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the server ends by itself; its exit code."""
         try:
