@@ -31,6 +31,10 @@ use crate::wsgi::pace::Pace;
 pub(crate) use greenlets::GreenServer;
 pub(crate) use threads::run_wsgi_threads;
 
+/// After a batch of more requests than this a worker does not look for the next one, but sleeps: the
+/// wake-up is shared by as many again, and others may want the core.
+const SPIN_BATCH_MAX: u64 = 2;
+
 /// Serves requests one at a time on this thread, until the worker is asked to leave.
 ///
 /// # Errors
@@ -48,6 +52,7 @@ pub(crate) fn run_wsgi_sync(
     let idle = Idle::new(channel)?;
     let mut pace = Pace::new(indrik_sys::cpus::available() == 1);
     let mut head = Vec::new();
+    let mut batch = 0;
     loop {
         channel.control.beat();
         // Asked before the ring is: what was sent before the flag was set is still served.
@@ -58,16 +63,18 @@ pub(crate) fn run_wsgi_sync(
                 channel.flush();
             }
             handled?;
+            batch += 1;
             continue;
         }
         channel.flush();
         if leaving {
             return Ok(());
         }
-        if !idle.spin(channel)? {
+        if batch > SPIN_BATCH_MAX || !idle.spin(channel)? {
             idle.sleep(py, channel)?;
             py.check_signals()?;
         }
+        batch = 0;
         pace.woke();
     }
 }

@@ -150,10 +150,10 @@ impl Front {
         log: Arc<Log>,
         sink: EventSink,
     ) -> io::Result<Self> {
-        let wake_at_once = indrik_sys::cpus::available() > 1;
+        let other_cores = indrik_sys::cpus::available() > 1;
         let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
         let shared = Arc::new(Shared {
-            pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), wake_at_once),
+            pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
             connections: Connections::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),

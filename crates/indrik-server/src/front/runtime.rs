@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle};
 
 use super::accept::accept;
 use super::doors::{Doors, Order};
-use super::pool::{Delivered, Looks, NewWorker};
+use super::pool::{self, Delivered, Looks, NewWorker};
 use super::sweep::{SWEEP_INTERVAL, sweep};
 use super::{Listening, Shared, clock, micros, tls};
 
@@ -38,7 +38,9 @@ impl Threads {
         let count = shared.config().io_threads.max(1);
         let mut handles = Vec::with_capacity(count);
         for index in 0..count {
-            handles.push(start_thread(shared, index, count)?);
+            let handle = start_thread(shared, index, count)?;
+            handle.spawn(pool::wake_workers_when_rung(Arc::clone(shared)));
+            handles.push(handle);
         }
         let handles: Arc<[Handle]> = handles.into();
         let doors = Arc::new(Doors::default());

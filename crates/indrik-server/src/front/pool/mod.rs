@@ -3,6 +3,7 @@
 //! One lock guards the dispatcher and all channels; it is held for the time of a decision and a
 //! copy, never over a system call that can block. Tasks are woken after it is free.
 
+mod bell;
 mod deliver;
 mod link;
 mod overtime;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use super::ahead::Buffered;
 use super::exchange::{Event, Exchange, Place};
 use super::{EventSink, FrontEvent, Interface, clock};
+pub(super) use bell::wake_workers_when_rung;
 use link::{Link, Push};
 pub(super) use overtime::Looks;
 pub use overtime::Running;
@@ -64,9 +66,8 @@ pub struct NewWorker {
 pub(super) struct Pool {
     inner: Mutex<Inner>,
     sink: EventSink,
-    /// Whether a worker that sleeps is woken at once (another core can run it meanwhile), or when
-    /// the io thread is about to sleep (there is one core, which is in use).
-    wake_at_once: bool,
+    /// Whether a worker can run while an io thread does.
+    other_cores: bool,
     /// Rung when something is queued ahead for the first time since the last tick.
     ahead: Notify,
     /// What the workers run, once one is ready.
@@ -87,6 +88,8 @@ struct Inner {
     wakers: Vec<Waker>,
     counts: Counts,
     ahead_told: bool,
+    /// Something was pushed since the workers were last woken.
+    pushed: bool,
     spin: SpinBudget,
     /// The generation that has just taken over.
     trial: Option<Trial>,
@@ -137,7 +140,7 @@ pub(super) enum Submitted {
 }
 
 impl Pool {
-    pub(super) fn new(limits: DispatchLimits, sink: EventSink, wake_at_once: bool) -> Self {
+    pub(super) fn new(limits: DispatchLimits, sink: EventSink, other_cores: bool) -> Self {
         let inner = Inner {
             dispatch: Dispatch::new(limits),
             links: BTreeMap::new(),
@@ -147,13 +150,14 @@ impl Pool {
             wakers: Vec::new(),
             counts: Counts::default(),
             ahead_told: false,
-            spin: SpinBudget::new(if wake_at_once { SPIN_MAX_US } else { 0 }),
+            pushed: false,
+            spin: SpinBudget::new(if other_cores { SPIN_MAX_US } else { 0 }),
             trial: None,
         };
         Self {
             inner: Mutex::new(inner),
             sink,
-            wake_at_once,
+            other_cores,
             ahead: Notify::new(),
             interface: watch::Sender::new(None),
             buffered: Arc::default(),
@@ -185,6 +189,14 @@ impl Pool {
         result
     }
 
+    /// The same on a thread that does not come to [`Self::before_park`].
+    fn with_from_outside(&self, act: impl FnOnce(&mut Inner)) {
+        self.with(|inner| {
+            act(inner);
+            inner.wake_workers();
+        });
+    }
+
     // --- a request's way
 
     /// Submits a request: to a worker, or into the queue.
@@ -198,7 +210,7 @@ impl Pool {
                         return Submitted::Refused;
                     };
                     match link.push_request(exchange, now, now) {
-                        Push::Done => self.after_push(inner, id),
+                        Push::Done => self.after_push(inner),
                         Push::Full => {
                             inner.dispatch.reclaimed(id);
                             inner.dispatch.wait_again(RequestId(number), now);
@@ -302,7 +314,7 @@ impl Pool {
             // The drain task wakes uploads when the worker has made room.
             return Poll::Pending;
         }
-        self.after_push(&mut inner, id);
+        self.after_push(&mut inner);
         Poll::Ready(true)
     }
 
@@ -317,7 +329,7 @@ impl Pool {
 
     /// A worker gets requests from now on, for the first time or again.
     pub(super) fn open(&self, id: WorkerId, now: Micros) {
-        self.with(|inner| {
+        self.with_from_outside(|inner| {
             let Some(link) = inner.links.get_mut(&id) else { return };
             self.interface.send_replace(Some(link.interface));
             link.open();
@@ -329,7 +341,7 @@ impl Pool {
 
     /// A worker gets no requests for now, and keeps what it has started.
     pub(super) fn hold(&self, id: WorkerId, now: Micros) {
-        self.with(|inner| {
+        self.with_from_outside(|inner| {
             inner.dispatch.worker_draining(id);
             self.take_back(inner, id, usize::MAX);
             self.place_waiting(inner, now);
@@ -338,7 +350,7 @@ impl Pool {
 
     /// A worker that was held gets requests again.
     pub(super) fn resume(&self, id: WorkerId, now: Micros) {
-        self.with(|inner| {
+        self.with_from_outside(|inner| {
             let Some(link) = inner.links.get(&id) else { return };
             self.interface.send_replace(Some(link.interface));
             inner.dispatch.worker_resumes(id);
@@ -372,7 +384,7 @@ impl Pool {
     }
 
     pub(super) fn drain(&self, id: WorkerId, now: Micros) {
-        self.with(|inner| {
+        self.with_from_outside(|inner| {
             inner.dispatch.worker_draining(id);
             self.take_back(inner, id, usize::MAX);
             let Some(link) = inner.links.get_mut(&id) else { return };
@@ -388,7 +400,7 @@ impl Pool {
     pub(super) fn gone(&self, id: WorkerId, now: Micros) {
         // What it wrote before its end still counts.
         while self.deliver(id, now, &mut Vec::new()) == Delivered::More {}
-        self.with(|inner| {
+        self.with_from_outside(|inner| {
             inner.dispatch.worker_down(id);
             let Some(mut link) = inner.links.remove(&id) else { return };
             let lost = link.close(&mut inner.wakers);
@@ -457,14 +469,17 @@ impl Pool {
         }
     }
 
+    /// Wakes the workers that sleep and have got something.
+    pub(super) fn wake_workers(&self) {
+        self.inner.lock().wake_workers();
+    }
+
     /// An io thread is about to sleep: worker channels are told to ring, sleeping workers are
     /// woken, and what came at the last moment is not overlooked.
     pub(super) fn before_park(&self, thread: usize, threads: usize) {
         let mut wakers = Vec::new();
         let mut inner = self.inner.lock();
-        for link in inner.links.values_mut() {
-            link.channel.flush();
-        }
+        inner.wake_workers();
         if threads == 1 {
             inner.spin();
         }
@@ -511,7 +526,8 @@ impl Pool {
         self.inner.lock().dispatch.has_queued_ahead()
     }
 
-    /// Takes back what is queued ahead at workers that turned slow, and ends what waited too long.
+    /// Takes back what is queued ahead at workers that turned slow, ends what waited too long, and wakes
+    /// workers, should an io thread not have come to sleep since.
     pub(super) fn tick(&self, now: Micros) {
         self.with(|inner| {
             inner.ahead_told = false;
@@ -537,21 +553,22 @@ impl Pool {
                 }
             }
             self.place_waiting(inner, now);
+            inner.wake_workers();
         });
     }
 
     // --- under the lock
 
-    /// A descriptor was pushed: wake the worker if it sleeps and another core is there for it.
-    fn after_push(&self, inner: &mut Inner, id: WorkerId) {
+    /// A descriptor was pushed. The worker is woken at the end of the turn, if it sleeps.
+    fn after_push(&self, inner: &mut Inner) {
         if !inner.ahead_told && inner.dispatch.has_queued_ahead() {
             inner.ahead_told = true;
             self.ahead.notify_one();
         }
-        if self.wake_at_once
-            && let Some(link) = inner.links.get(&id)
-        {
-            link.channel.flush();
+        let first = !std::mem::replace(&mut inner.pushed, true);
+        // On the only core the worker would only interrupt the thread: that sleeps first.
+        if first && self.other_cores {
+            bell::ring();
         }
     }
 
@@ -564,7 +581,7 @@ impl Pool {
             };
             let Some(link) = inner.links.get_mut(&id) else { continue };
             match link.push_request(&exchange, exchange.arrived(), now) {
-                Push::Done => self.after_push(inner, id),
+                Push::Done => self.after_push(inner),
                 Push::Full => {
                     // The worker makes room with its next answer; that asks here again.
                     inner.dispatch.reclaimed(id);
@@ -609,6 +626,14 @@ impl Pool {
 }
 
 impl Inner {
+    /// Wakes the workers that sleep and have got something.
+    fn wake_workers(&mut self) {
+        self.pushed = false;
+        for link in self.links.values() {
+            link.channel.flush();
+        }
+    }
+
     /// Looks for an answer for a moment if one or two are awaited: with more, there is something
     /// to do soon in any case, and with none there is nothing to come.
     fn spin(&mut self) {
