@@ -334,6 +334,7 @@ class TestSockets:
     def test_the_umask_of_the_application_is_its_own(self, project):
         project.write("app.py", "open('made', 'w').close()\ndef app(environ, start_response): ...\n")
         project.start("--umask", "0o077", "--workers", "1")
+        poll((project.directory / "made").exists, "the application's file")
         assert stat.S_IMODE((project.directory / "made").stat().st_mode) == 0o644
 
     def test_what_is_no_socket_is_not_removed(self, project, fails):

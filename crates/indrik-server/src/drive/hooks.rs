@@ -74,6 +74,8 @@ impl Drive {
 
     /// Lets `pre_stop` run; its answer, or the end of its zygote, lets the server go on to its end.
     pub(super) fn run_pre_stop(&mut self, generation: Generation) {
+        // The hook may ask the server, or make others ask.
+        self.show_standing();
         let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.ready);
         if zygote.is_some_and(|zygote| zygote.send(&Request::PreStop, &[]).is_ok()) {
             self.in_pre_stop = Some(generation);
