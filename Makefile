@@ -127,7 +127,7 @@ test-loom:
 test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
-	$(BIN)/python -m pytest tests $(PYTEST_ARGS) || { [ $$? = 1 ] && $(BIN)/python tests/again.py; }
+	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 # The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
 # more: a signal that Gunicorn loses while it boots is its own.
