@@ -63,6 +63,8 @@ enum Sink {
 #[derive(Debug, Default)]
 struct Held {
     bytes: Vec<u8>,
+    /// Bytes that its thread has taken and the reader has not: they count to the limit.
+    on_their_way: usize,
     /// Writes that found no room.
     lost: u64,
 }
@@ -189,7 +191,7 @@ impl State {
 
 impl Held {
     fn add(&mut self, lines: &[u8]) {
-        if self.bytes.len() + lines.len() <= HELD_BYTES_MAX {
+        if self.on_their_way + self.bytes.len() + lines.len() <= HELD_BYTES_MAX {
             self.bytes.extend_from_slice(lines);
         } else {
             self.lost += 1;
@@ -272,6 +274,7 @@ impl Shared {
             self.emptied.notify_all();
             return None;
         }
+        held.on_their_way = held.bytes.len();
         Some(std::mem::take(&mut held.bytes))
     }
 
@@ -302,5 +305,32 @@ fn reason(error: &io::Error) -> String {
     match text.split_once(" (os error") {
         Some((text, _)) => text.to_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_reader_is_being_given_counts_to_the_limit() {
+        let output = Output::stderr();
+        let hold = |len| {
+            let mut state = output.shared.state.lock();
+            let held = state.held.get_or_insert_default();
+            held.add(&vec![b'x'; len]);
+            (held.bytes.len(), held.lost)
+        };
+        assert_eq!(hold(HELD_BYTES_MAX - 10), (HELD_BYTES_MAX - 10, 0));
+        let mut lost = 0;
+        assert_eq!(
+            output.shared.take_held(&mut lost).map(|bytes| bytes.len()),
+            Some(HELD_BYTES_MAX - 10)
+        );
+        assert_eq!(hold(10), (10, 0), "there is room for these");
+        assert_eq!(hold(1), (10, 1), "and for no more");
+        assert_eq!(output.shared.take_held(&mut lost).map(|bytes| bytes.len()), Some(10));
+        assert_eq!(hold(HELD_BYTES_MAX - 10), (HELD_BYTES_MAX - 10, 0), "the first are written");
+        assert_eq!(lost, 1);
     }
 }
