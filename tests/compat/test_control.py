@@ -36,7 +36,6 @@ def path() -> Iterator[Path]:
 def server(start: Start, path: Path) -> Server:
     server = start("wsgi_app:app", "--workers", "2", "--control-socket", str(path))
     poll(path.exists, "the control socket")
-    server.wait_until_ready()
     return server
 
 

@@ -167,7 +167,7 @@ def test_a_request_that_cannot_be_read_is_a_warning(logged):
 
 @pytest.mark.parametrize("level", ["debug", "warning", "error"])
 def test_loglevel_decides_what_is_written(logged, level):
-    server = logged.start("--workers", "1", "--log-level", level)
+    server = logged.start("--workers", "1", "--log-level", level, says_ready=level == "debug")
     get(server, "/raise")
     server.wait_for_log(r"\[ERROR\] Error handling request GET /raise")
     assert server.stop() == 0

@@ -61,7 +61,7 @@ def test_keepalive_ends_an_idle_connection(project):
 
 
 def test_loglevel_hides_what_is_less_serious(project):
-    server = project.start("--log-level", "error")
+    server = project.start("--log-level", "error", says_ready=False)
     assert get(server)
     assert "Booting worker" not in server.log()
     project.start("--log-level", "info").wait_for_log("Booting worker")

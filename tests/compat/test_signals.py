@@ -272,7 +272,6 @@ class TestWorkers:
     @pytest.mark.parametrize("name", ["TERM", "QUIT", "INT", "ABRT", "KILL"])
     def test_a_worker_that_is_sent_one_is_replaced(self, project, name):
         server = project.start("--workers", "1")
-        server.wait_until_ready()
         (before,) = server.workers()
         os.kill(before, getattr(signal, f"SIG{name}"))
         server.wait_for_new_workers([before])

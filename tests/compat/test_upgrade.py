@@ -41,7 +41,6 @@ class Upgrade:
         self.old = self.server.process.pid
         # Gunicorn's worker may be there and not have read the application yet.
         assert self.answers(1) == {"old"}
-        self.server.wait_until_ready()
 
     def begin(self, text: str = "new") -> int:
         self.project.write("app.py", APP.format(text=text))

@@ -85,7 +85,7 @@ def test_what_is_lost_when_it_is_never_read_is_counted(start, connect, pipe):
 
 def test_a_server_whose_error_log_nobody_reads_starts_serves_and_ends(start, connect, pipe):
     pipe.fill()
-    server = start("wsgi_app:app", "--error-logfile", str(pipe.path))
+    server = start("wsgi_app:app", "--error-logfile", str(pipe.path), says_ready=False)
     assert connect(server).get("/hello").text == "hello"
     before = server.workers()
     server.signal(signal.SIGHUP)

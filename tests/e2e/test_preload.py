@@ -66,7 +66,6 @@ def shop(tmp_path: Path):
 class TestForkSafety:
     def test_what_is_left_open_is_named_with_its_place(self, start, shop, tmp_path):
         server: Server = start(shop(LEAVES_MUCH_OPEN), "--preload", chdir=tmp_path)
-        server.wait_until_ready()
         log = server.log()
         line = LEAVES_MUCH_OPEN.splitlines().index("def refresh():") + 1
         file = tmp_path / "shop.py"

@@ -48,7 +48,6 @@ def family(project) -> Iterator[Family]:
 def server(project, family) -> Server:
     server = project.start("--workers", "2", "--pid", "pid", "--upgrade-drains")
     server.clean_stop = False
-    server.wait_until_ready()
     return server
 
 
@@ -132,7 +131,6 @@ def test_an_interpreter_that_is_gone_is_told(project, family):
     # The link is no virtual environment, so it is told where the packages are.
     server.environment |= {"PYTHONPATH": os.pathsep.join(sys.path)}
     with server:
-        server.wait_until_ready()
         link.unlink()
         done = upgrade(server.process.pid)
         assert done.returncode == 1

@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,8 @@ IS_ORACLE = "gunicorn" in Path(COMMAND[-1]).name
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
+# Said once, when all workers that were asked for are ready; in whatever form the test has logs.
+READY = r'(?m)\bReady$|"message": ?"Ready\b'
 
 # Servers that run now; the failure report prints the tail of their logs.
 running: list[Server] = []
@@ -49,8 +52,12 @@ class Server:
         port: int = 0,
         say_bind: bool = True,
         pass_fds: tuple[int, ...] = (),
+        says_ready: bool = True,
     ) -> None:
-        """`say_bind=False`: the configuration itself binds `bind`, or `port` of 127.0.0.1."""
+        """`say_bind=False`: the configuration itself binds `bind`, or `port` of 127.0.0.1.
+
+        `says_ready=False`: it does not become ready without the test's doing, or does not log it.
+        """
         self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -69,6 +76,8 @@ class Server:
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})
         self.unix_path = bind.removeprefix("unix:") if bind and bind.startswith("unix:") else None
         self.clean_stop = True
+        self.says_ready = says_ready and not IS_ORACLE
+        self.logs = [Path(file) for flag, file in pairwise(arguments) if flag == "--error-logfile"]
 
     def __enter__(self) -> Server:
         self.start()
@@ -107,17 +116,17 @@ class Server:
         running.append(self)
 
     def wait_until_up(self) -> None:
-        """Wait until the address accepts connections and there are as many workers as the command line says, or one."""
+        """Wait until the address accepts connections, and all workers are there and ready.
+
+        Of Gunicorn, and where nothing is said, that there are as many as the command line says, or one.
+        """
         poll(lambda: self._gone() or self.accepts(), "the server's address", START_SECONDS)
         wanted = workers_said(self.command)
         poll(lambda: self._gone() or len(self.workers()) >= wanted, f"{wanted} workers", START_SECONDS)
+        if self.says_ready:
+            poll(lambda: self._gone() or self._says_ready(), "the server to be ready", START_SECONDS)
         if self.process.poll() is not None:
             raise AssertionError(f"{shlex.join(self.command)} ended with {self.process.returncode}:\n{self.log_tail()}")
-
-    def wait_until_ready(self) -> None:
-        """Wait until the server calls itself ready: before, signals and commands meet a server that starts."""
-        if not IS_ORACLE:
-            self.wait_for_log(r"\[INFO\] Ready$")
 
     def wait_for_exit(self, seconds: float = STOP_SECONDS) -> int:
         """Wait until the server ends by itself; its exit code."""
@@ -204,6 +213,16 @@ class Server:
     def _forget(self) -> None:
         if self in running:
             running.remove(self)
+
+    def _says_ready(self) -> bool:
+        # A project's configuration may have named another file.
+        files = [*self.logs, *([*self.cwd.glob("*error*"), *self.cwd.glob("*.log")] if self.cwd else [])]
+        texts = [
+            self.log(),
+            self.stdout.text(),
+            *(file.read_text(errors="replace") for file in files if file.is_file()),
+        ]
+        return any(re.search(READY, text) for text in texts)
 
     def _gone(self) -> bool:
         return self.process.poll() is not None
