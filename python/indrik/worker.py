@@ -300,15 +300,15 @@ def _say_ready(
 
 
 def _set_signals(channel: Any, control: socket.socket, hooks: Any, stacks: int) -> None:
-    """TERM stops gracefully, INT, QUIT and ABRT at once, USR2 shows what every thread is doing.
+    """TERM has the supervisor replace it, INT, QUIT and ABRT end it at once, USR2 shows what every thread is doing.
 
     The terminal's HUP reaches the whole group and is the supervisor's to answer, as are the
     signals that mean something to it alone. So is its INT, but there both mean the same.
     """
 
-    def stop(_number: int, _frame: Any) -> None:
-        send(control, {"event": "stopping", "reason": "SIGTERM"})
-        channel.request_shutdown()
+    def pass_on(_number: int, _frame: Any) -> None:
+        # It may be for everybody: then this worker is needed until what was accepted is finished.
+        send(control, {"event": "sent_term"})
 
     def leave(code: int, hook: Callable[[], None] | None) -> Callable[[int, Any], None]:
         def handle(_number: int, _frame: Any) -> None:
@@ -325,7 +325,7 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any, stacks: int) 
     faulthandler.enable(logs.fd())
     faulthandler.register(signal.SIGUSR2, file=logs.fd(), all_threads=True, chain=False)
     faulthandler.register(SHOW_STACKS, file=stacks, all_threads=True, chain=False)
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, pass_on)
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, leave(0, hooks and hooks.quit))
     signal.signal(signal.SIGABRT, leave(1, hooks and hooks.abort))

@@ -66,6 +66,28 @@ class TestTerm:
         assert server.wait_for_exit() == 0
 
     @pytest.mark.indrik_only
+    def test_workers_that_are_sent_it_as_well_finish_what_was_accepted_and_nobody_is_started(
+        self, start, connect, gate: Gate
+    ):
+        """Heroku sends it to every process of a dyno, systemd by default to every one of a service."""
+        server = start("wsgi_app:app", "--workers", "2")
+        wires = [connect(server) for _ in range(2)]
+        for wire in wires:
+            wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
+            gate.arrived()
+        wires.append(connect(server))
+        wires[-1].send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+        server.signal(signal.SIGTERM)
+        poll(lambda: not server.accepts(), "the end of accepting")
+        for pid in server.processes():
+            if pid != server.process.pid:
+                os.kill(pid, signal.SIGTERM)
+        gate.release(2)
+        assert [wire.read_answer().status for wire in wires] == [200] * 3
+        assert server.wait_for_exit() == 0
+        assert server.log().count("Booting worker") == 2
+
+    @pytest.mark.indrik_only
     def test_the_last_answer_says_connection_close(self, start, connect, gate: Gate):
         server = start("wsgi_app:app", "--threads", "2")
         wire = connect(server)

@@ -89,12 +89,6 @@ impl Channel {
         })
     }
 
-    /// Asks the worker to leave once its ring is empty. Safe in a signal handler.
-    fn request_shutdown(&self) {
-        self.control.shut_down();
-        self.wake.ring();
-    }
-
     /// Requests that this worker has begun to handle.
     fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)

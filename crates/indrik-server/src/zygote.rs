@@ -211,7 +211,8 @@ pub(crate) enum WorkerNote {
     WarmUpError {
         traceback: String,
     },
-    Stopping,
+    /// It was sent SIGTERM, and serves on until it is told to leave.
+    SentTerm,
     /// It has ended its loop and waits for fork requests on the socket that it was given.
     Turned,
     /// It was asked to be a zygote and cannot.

@@ -286,8 +286,8 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// The worker began to stop of its own accord (it was sent SIGTERM from outside).
-    WorkerStopping {
+    /// The worker was sent SIGTERM, by somebody else; it serves on until it is told to leave.
+    WorkerSentTerm {
         /// Which.
         worker: WorkerId,
     },

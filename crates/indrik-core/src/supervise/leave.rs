@@ -46,22 +46,22 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn worker_stopping(&mut self, id: WorkerId) {
-        let until = self.now + self.policy.graceful_timeout;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        if worker.is_ready() || matches!(worker.state, State::StandingBy | State::Draining { .. }) {
-            worker.state = State::Stopping { until };
-            self.decide(
-                id,
-                match self.phase {
-                    Phase::Starting | Phase::Serving => EndReason::Outside,
-                    Phase::Leaving { .. }
-                    | Phase::Draining { .. }
-                    | Phase::Stopping { .. }
-                    | Phase::Done => EndReason::ShutDown,
-                },
-            );
-            self.push(Effect::DrainInFront { worker: id });
+    /// It was sent SIGTERM. By whoever wants it replaced; or with everybody else by what ends a whole
+    /// group of processes, and then it is needed until what was accepted is finished.
+    pub(super) fn worker_sent_term(&mut self, id: WorkerId) {
+        match self.phase {
+            Phase::Starting | Phase::Serving => {
+                let stands_by = |worker: &Worker| worker.state == State::StandingBy;
+                if self.workers.get(&id).is_some_and(stands_by) {
+                    self.drain(id, EndReason::Outside);
+                } else {
+                    self.retire(id, EndReason::Outside);
+                }
+            }
+            Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => {}
         }
     }
 

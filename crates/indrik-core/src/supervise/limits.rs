@@ -26,6 +26,10 @@ pub const DUMP_GRACE: Duration = Duration::from_millis(200);
 /// Between SIGABRT and SIGKILL: time for the worker's abort handler.
 pub const ABORT_GRACE: Duration = Duration::from_secs(1);
 
+/// A second SIGTERM that comes this soon is the first one, heard twice: of what ends the whole group
+/// of processes, and of a launcher among them that passes it on.
+pub const TERM_ECHO: Duration = Duration::from_millis(100);
+
 /// Between SIGQUIT and SIGKILL in a quick shutdown.
 pub const QUICK_GRACE: Duration = Duration::from_secs(2);
 

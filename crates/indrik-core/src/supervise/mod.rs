@@ -108,6 +108,8 @@ pub struct Supervisor {
     exit_code: i32,
     /// The end has been logged.
     said_farewell: bool,
+    /// When SIGTERM came first.
+    first_term: Option<Now>,
     effects: VecDeque<Effect>,
 }
 
@@ -151,6 +153,7 @@ impl Supervisor {
             recycling: Recycling::default(),
             exit_code: 0,
             said_farewell: false,
+            first_term: None,
             effects: VecDeque::new(),
         }
     }
@@ -180,7 +183,7 @@ impl Supervisor {
             Event::InterfaceChanged { generation } => self.interface_changed(generation),
             Event::Answered { answers, errors } => self.answered(answers, errors),
             Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
-            Event::WorkerStopping { worker } => self.worker_stopping(worker),
+            Event::WorkerSentTerm { worker } => self.worker_sent_term(worker),
             Event::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Event::WorkerDrained { worker } => self.worker_drained(worker),
             Event::WorkerUsedUp { worker } => self.recycle(worker, EndReason::MaxRequests),

@@ -123,6 +123,7 @@ impl EndReason {
             Self::Memory | Self::MemoryHard => "Replacing this worker: it uses too much memory",
             Self::Timeout => "Replacing this worker: one of its requests does not end",
             Self::Refork => "Replacing this worker by one of the warmed zygote",
+            Self::Outside => "Replacing this worker: it was sent SIGTERM",
             Self::Reload
             | Self::Rollback
             | Self::Scale
@@ -130,7 +131,6 @@ impl EndReason {
             | Self::ShutDown
             | Self::Deadlock
             | Self::ChannelBroken
-            | Self::Outside
             | Self::ForkFailed
             | Self::ZygoteLost
             | Self::BootFailed

@@ -1,6 +1,6 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
-use super::limits::{PRE_STOP_MAX, QUICK_GRACE, STOP_GRACE_MIN};
+use super::limits::{PRE_STOP_MAX, QUICK_GRACE, STOP_GRACE_MIN, TERM_ECHO};
 use super::pause::Pause;
 use super::reason::EndReason;
 use super::upgrade::Upgrade;
@@ -48,6 +48,7 @@ impl Phase {
 impl Supervisor {
     /// TERM: say so, finish what was accepted, then leave. The second one does not wait.
     pub(super) fn shut_down_gracefully(&mut self) {
+        let first = *self.first_term.get_or_insert(self.now);
         match self.phase {
             // The workers have gone: there is nobody to finish anything.
             Phase::Serving if self.pause == Pause::Empty => self.shut_down_quickly(),
@@ -56,13 +57,13 @@ impl Supervisor {
                 self.say_goodbye();
                 self.begin_leaving();
             }
-            // Nothing was served yet, so nothing has to be finished.
-            Phase::Starting
-            | Phase::Leaving { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. } => {
-                self.shut_down_quickly();
+            Phase::Leaving { .. } | Phase::Draining { .. } | Phase::Stopping { .. } => {
+                if self.now >= first + TERM_ECHO {
+                    self.shut_down_quickly();
+                }
             }
+            // Nothing was served yet, so nothing has to be finished.
+            Phase::Starting => self.shut_down_quickly(),
             Phase::Done => {}
         }
     }
@@ -296,5 +297,83 @@ impl Supervisor {
 
     fn all_workers(&self) -> Vec<WorkerId> {
         self.workers.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::supervise::{Event, Policy, Signal};
+
+    const START: Now = Duration::from_secs(1);
+
+    /// A server with two workers that are ready.
+    fn serving() -> Supervisor {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, START);
+        let policy = Policy { workers: 2, ..Policy::default() };
+        machine.handle(Event::ZygoteReady { generation: Generation::FIRST, policy }, START);
+        while let Some(effect) = machine.poll_effect() {
+            if let Effect::Fork { worker, .. } = effect {
+                machine.handle(Event::Forked { worker, pid: 100 }, START);
+                machine.handle(Event::WorkerReady { worker }, START);
+            }
+        }
+        assert_eq!(machine.census().ready, 2);
+        machine
+    }
+
+    fn effects(machine: &mut Supervisor) -> Vec<Effect> {
+        std::iter::from_fn(|| machine.poll_effect()).collect()
+    }
+
+    fn forks(effects: &[Effect]) -> usize {
+        effects.iter().filter(|effect| matches!(effect, Effect::Fork { .. })).count()
+    }
+
+    #[test]
+    fn workers_that_are_sent_term_with_the_master_serve_until_the_front_has_finished() {
+        let mut machine = serving();
+        let ids = machine.all_workers();
+        machine.handle(Event::Signal(Signal::Term), START);
+        for worker in ids {
+            machine.handle(Event::WorkerSentTerm { worker }, START);
+        }
+        let (ready, meanwhile) = (machine.census().ready, effects(&mut machine));
+        assert_eq!((ready, forks(&meanwhile)), (2, 0));
+        machine.handle(Event::FrontIdle, START);
+        let told = |effect: &&Effect| matches!(effect, Effect::ShutDownWorker { .. });
+        assert_eq!(effects(&mut machine).iter().filter(told).count(), 2);
+    }
+
+    #[test]
+    fn a_worker_that_is_sent_term_alone_serves_until_its_successor_is_ready() {
+        let mut machine = serving();
+        let worker = machine.all_workers()[0];
+        machine.handle(Event::WorkerSentTerm { worker }, START);
+        let meanwhile = effects(&mut machine);
+        assert_eq!((machine.census().ready, forks(&meanwhile)), (2, 1));
+        let Some(Effect::Fork { worker: successor, .. }) =
+            meanwhile.into_iter().find(|effect| matches!(effect, Effect::Fork { .. }))
+        else {
+            panic!("no successor");
+        };
+        machine.handle(Event::Forked { worker: successor, pid: 101 }, START);
+        machine.handle(Event::WorkerReady { worker: successor }, START);
+        assert!(effects(&mut machine).contains(&Effect::DrainInFront { worker }));
+    }
+
+    #[test]
+    fn a_second_term_is_quick_unless_it_is_an_echo_of_the_first() {
+        let mut machine = serving();
+        let is_quick = |machine: &mut Supervisor, at| {
+            machine.handle(Event::Signal(Signal::Term), at);
+            effects(machine).contains(&Effect::CloseNow)
+        };
+        assert!(!is_quick(&mut machine, START));
+        assert!(!is_quick(&mut machine, START + TERM_ECHO - Duration::from_millis(1)));
+        assert!(is_quick(&mut machine, START + TERM_ECHO));
     }
 }

@@ -656,7 +656,7 @@ impl Os {
             (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),
             (
                 self.faults.worker_stops_itself,
-                Coming::Worker(worker, Event::WorkerStopping { worker }),
+                Coming::Worker(worker, Event::WorkerSentTerm { worker }),
             ),
         ];
         for (percent, fate) in fates {

@@ -241,7 +241,7 @@ impl Drive {
                     worker.last_words = traceback;
                 }
             }
-            WorkerNote::Stopping => self.feed(Event::WorkerStopping { worker: id }),
+            WorkerNote::SentTerm => self.feed(Event::WorkerSentTerm { worker: id }),
             WorkerNote::Turned => self.feed(Event::WorkerTurned { worker: id }),
             WorkerNote::TurnRefused { why } => self.feed(Event::TurnRefused { worker: id, why }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
