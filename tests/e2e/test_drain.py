@@ -196,10 +196,16 @@ class Queue:
         return b" ".join([head[9:12], body, b"close" if b"connection: close" in head.lower() else b"keep"])
 
 
-@pytest.mark.parametrize("kind, count", [("tcp", 1000), ("unix", 1000), ("tls", 300)])
+# Some kernels let only network administrators filter what comes to a socket; a container's root is none.
+WITHOUT_RIGHTS = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
+
+
+@pytest.mark.parametrize("kind, count", [("tcp", 1000), ("no rights", 1000), ("unix", 1000), ("tls", 300)])
 def test_every_connection_of_a_long_accept_queue_is_answered(start, tmp_path, kind, count):
     options: list[str] = []
     context = None
+    if kind == "no rights" and os.geteuid() != 0:
+        pytest.skip("there are none to give up; the others run without them")
     if kind == "tls":
         authority = trustme.CA()
         issued = authority.issue_cert("localhost")
@@ -208,7 +214,8 @@ def test_every_connection_of_a_long_accept_queue_is_answered(start, tmp_path, ki
         context = ssl.create_default_context()
         authority.configure_trust(context)
     bind = f"unix:{tmp_path / 'socket'}" if kind == "unix" else None
-    server = start("wsgi_app:app", "--workers", "2", *options, bind=bind)
+    launcher = WITHOUT_RIGHTS if kind == "no rights" else ()
+    server = start("wsgi_app:app", "--workers", "2", *options, bind=bind, launcher=launcher)
     queue = Queue(server.connect, context)
     queue.fill(1)
     assert queue.answers() == {b"200 hello keep"}
@@ -219,6 +226,7 @@ def test_every_connection_of_a_long_accept_queue_is_answered(start, tmp_path, ki
     # The front may be awake before the signal is read: what it answers until then may stay open.
     assert queue.answers() <= {b"200 hello close", b"200 hello keep"}
     assert server.wait_for_exit() == 0
+    assert "[ERROR]" not in server.log()
 
 
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["master", "group"])

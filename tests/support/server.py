@@ -53,10 +53,12 @@ class Server:
         say_bind: bool = True,
         pass_fds: tuple[int, ...] = (),
         says_ready: bool = True,
+        launcher: tuple[str, ...] = (),
     ) -> None:
         """`say_bind=False`: the configuration itself binds `bind`, or `port` of 127.0.0.1.
 
         `says_ready=False`: it does not become ready without the test's doing, or does not log it.
+        `launcher`: a command that runs the server's in its place.
         """
         self.port = port or free_port()
         self.address = ("127.0.0.1", self.port)
@@ -70,7 +72,7 @@ class Server:
             options += [] if "--control-socket" in arguments else ["--control-socket", str(log_directory / "control")]
             if interface == "asgi":
                 options += ["--worker-class", "asgi"]
-        self.command = [*COMMAND, *options, *arguments, *([app] if app else [])]
+        self.command = [*launcher, *COMMAND, *options, *arguments, *([app] if app else [])]
         self.cwd = cwd
         self.pass_fds = pass_fds
         self.environment = os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {})

@@ -4,8 +4,8 @@
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
 //! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `users`,
 //! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`, `sched`
-//! (sharing a core), `limits` (what a process may take), `memory` (what the kernel says of it), `watch`
-//! (files that change).
+//! (sharing a core), `limits` (what a process may take), `memory` (what the kernel says of it), `hops` (from
+//! how far away packets may come), `watch` (files that change).
 #![expect(
     unsafe_code,
     reason = "system calls without a safe wrapper; every block names its invariant"
@@ -16,6 +16,7 @@ pub mod clock;
 pub mod cpus;
 pub mod daemon;
 pub mod fork;
+pub mod hops;
 pub mod limits;
 pub mod memory;
 pub mod packets;

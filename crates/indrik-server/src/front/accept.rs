@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use indrik_sys::hops;
 use socket2::SockFilter;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
@@ -28,6 +29,9 @@ const NO_NEW_CONNECTIONS: [SockFilter; 4] = [
     SockFilter::new(0x06, 0, 0, 0),  // return 0: drop
     SockFilter::new(0x06, 0, 0, 65535), // return all: pass
 ];
+
+/// More than the packets of any client have left: systems send them with 64 or 128.
+const HOPS_OF_NOBODY: u8 = 255;
 
 enum Socket {
     Tcp(TcpListener),
@@ -105,9 +109,8 @@ fn take_the_rest(
     mut give: impl FnMut(Fresh, Origin),
 ) -> io::Result<()> {
     let socket = socket.into_closing()?;
-    if alone {
-        socket.close_queue()?;
-    }
+    // If it cannot be closed, what is in it is taken all the same.
+    let closed = if alone { socket.close_queue() } else { Ok(()) };
     for _ in 0..LAST_ACCEPTS_MAX {
         match socket.accept(index) {
             Ok((stream, origin)) => give(stream, origin),
@@ -117,7 +120,7 @@ fn take_the_rest(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    closed
 }
 
 /// A connection that went away before it was accepted is no error of ours.
@@ -177,9 +180,14 @@ enum Closing {
 impl Closing {
     /// From now on the kernel queues nothing: new clients are as if nobody listened, while those
     /// that it has begun to accept get into the queue still.
+    ///
+    /// A filter says just that, but some kernels let only network administrators set one, and a
+    /// container's root is none. The limit of hops is everybody's.
     fn close_queue(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket2::SockRef::from(socket).attach_filter(&NO_NEW_CONNECTIONS),
+            Self::Tcp(socket) => socket2::SockRef::from(socket)
+                .attach_filter(&NO_NEW_CONNECTIONS)
+                .or_else(|_| hops::set_least(socket, HOPS_OF_NOBODY)),
             Self::Unix(socket) => Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?),
         }
     }
@@ -189,6 +197,8 @@ impl Closing {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept()?;
                 stream.set_nonblocking(true)?;
+                // It may have the limit of a queue that was closed.
+                let _ = hops::set_least(&stream, 0);
                 tcp(stream, peer, index)
             }
             Self::Unix(socket) => {
