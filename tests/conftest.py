@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ numbers = itertools.count()
 
 
 def pytest_sessionstart() -> None:
+    # For the servers: a module that is written twice in a second with the same size would be read once.
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     if not Path(COMMAND[0]).exists():
         pytest.exit(f"{COMMAND[0]} does not exist: run `make build` or `make test` first", 2)
 
