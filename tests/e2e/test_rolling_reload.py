@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from support.control import all_ready
 from support.gate import Gate
 from support.server import APPS, COMMAND, Server, free_port, poll
 from test_supervisor import Load
@@ -115,7 +116,7 @@ class Site:
     def serve(self, start, *arguments: str, **options) -> Server:
         options.setdefault("environment", {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1"})
         arguments = ("--config", str(self.config), *arguments)
-        return start("site_app:app", *arguments, chdir=self.directory, **options)
+        return all_ready(start("site_app:app", *arguments, chdir=self.directory, **options))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.control import all_ready
 from support.family import Family
 from support.load import Load
 from support.project import Project
@@ -48,7 +49,7 @@ def family(project) -> Iterator[Family]:
 def server(project, family) -> Server:
     server = project.start("--workers", "2", "--pid", "pid", "--upgrade-drains")
     server.clean_stop = False
-    return server
+    return all_ready(server)
 
 
 def upgrade(pid: int) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from support.server import APPS, COMMAND, Server
+from support.server import APPS, COMMAND, Server, poll, workers_said
 
 ANSWER_SECONDS = 30.0
 
@@ -17,3 +17,10 @@ def ctl(server: Server, *words: str) -> Any:
     done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, cwd=APPS)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def all_ready(server: Server) -> Server:
+    """The server, once every worker that its command line asks for has loaded the application."""
+    count = workers_said(server.command)
+    poll(lambda: ctl(server, "show", "stats")["workers_ready"] >= count, f"{count} workers that are ready", 20)
+    return server

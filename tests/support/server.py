@@ -29,7 +29,7 @@ IS_ORACLE = "gunicorn" in Path(COMMAND[-1]).name
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.02
-# Said once, when all workers that were asked for are ready; in whatever form the test has logs.
+# Said once, when the first worker is ready; in whatever form the test has logs.
 READY = r'(?m)\bReady$|"message": ?"Ready\b'
 
 # Servers that run now; the failure report prints the tail of their logs.
@@ -118,10 +118,8 @@ class Server:
         running.append(self)
 
     def wait_until_up(self) -> None:
-        """Wait until the address accepts connections, and all workers are there and ready.
-
-        Of Gunicorn, and where nothing is said, that there are as many as the command line says, or one.
-        """
+        """Wait until the address accepts connections, as many workers as the command line says are there, and
+        one is ready. `support.control.all_ready` waits for the others."""
         poll(lambda: self._gone() or self.accepts(), "the server's address", START_SECONDS)
         wanted = workers_said(self.command)
         poll(lambda: self._gone() or len(self.workers()) >= wanted, f"{wanted} workers", START_SECONDS)
