@@ -48,7 +48,8 @@ impl Phase {
 impl Supervisor {
     /// TERM: say so, finish what was accepted, then leave. The second one does not wait.
     pub(super) fn shut_down_gracefully(&mut self) {
-        let first = *self.first_term.get_or_insert(self.now);
+        let is_echo = self.first_term.is_some_and(|first| self.now < first + TERM_ECHO);
+        self.first_term.get_or_insert(self.now);
         match self.phase {
             // The workers have gone: there is nobody to finish anything.
             Phase::Serving if self.pause == Pause::Empty => self.shut_down_quickly(),
@@ -57,13 +58,14 @@ impl Supervisor {
                 self.say_goodbye();
                 self.begin_leaving();
             }
-            Phase::Leaving { .. } | Phase::Draining { .. } | Phase::Stopping { .. } => {
-                if self.now >= first + TERM_ECHO {
-                    self.shut_down_quickly();
-                }
-            }
+            _ if is_echo => {}
             // Nothing was served yet, so nothing has to be finished.
-            Phase::Starting => self.shut_down_quickly(),
+            Phase::Starting
+            | Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. } => {
+                self.shut_down_quickly();
+            }
             Phase::Done => {}
         }
     }
@@ -375,5 +377,16 @@ mod tests {
         assert!(!is_quick(&mut machine, START));
         assert!(!is_quick(&mut machine, START + TERM_ECHO - Duration::from_millis(1)));
         assert!(is_quick(&mut machine, START + TERM_ECHO));
+    }
+
+    #[test]
+    fn the_first_term_is_no_echo_of_an_end_that_began_otherwise() {
+        let mut machine = serving();
+        machine.handle(Event::Signal(Signal::Int), START);
+        let _ = effects(&mut machine);
+        machine.handle(Event::Signal(Signal::Term), START);
+        let kill =
+            |effect: &&Effect| matches!(effect, Effect::Kill { signal: KillSignal::Kill, .. });
+        assert_eq!(effects(&mut machine).iter().filter(kill).count(), 2);
     }
 }
