@@ -92,7 +92,7 @@ pub(super) async fn accept(
     if last == Order::Finish {
         let alone = !door.shared.load(Ordering::SeqCst);
         if let Err(error) = take_the_rest(socket, index, alone, give) {
-            shared.log.error(&format!("Cannot take the last connections: {error}"));
+            shared.log.error(&format!("Cannot take all of the last connections: {error}"));
         }
     }
 }
@@ -110,7 +110,7 @@ fn take_the_rest(
 ) -> io::Result<()> {
     let socket = socket.into_closing()?;
     // If it cannot be closed, what is in it is taken all the same.
-    let closed = if alone { socket.close_queue() } else { Ok(()) };
+    let closed = if alone { socket.close_queue().map_err(not_closed) } else { Ok(()) };
     for _ in 0..LAST_ACCEPTS_MAX {
         match socket.accept(index) {
             Ok((stream, origin)) => give(stream, origin),
@@ -121,6 +121,13 @@ fn take_the_rest(
         }
     }
     closed
+}
+
+/// What it means that the kernel would not stop.
+fn not_closed(error: io::Error) -> io::Error {
+    let text =
+        format!("those made while they were taken may be reset, the queue stays open: {error}");
+    io::Error::new(error.kind(), text)
 }
 
 /// A connection that went away before it was accepted is no error of ours.
