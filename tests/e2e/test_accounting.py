@@ -35,9 +35,7 @@ def app(environ, start_response):
 def launch(start, tmp_path: Path) -> Callable[..., Server]:
     """Start a server on an application that the test may break; it lies in `tmp_path`."""
     (tmp_path / "shop.py").write_text(APP)
-    # What is compiled must not outlive a change within the same second.
-    environment = {"PYTHONDONTWRITEBYTECODE": "1"}
-    return lambda *arguments: start("shop:app", *arguments, chdir=tmp_path, environment=environment)
+    return lambda *arguments: start("shop:app", *arguments, chdir=tmp_path)
 
 
 def health(server: Server) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Site:
         (self.directory / "site_app.py").write_text(dedent(text))
 
     def serve(self, start, *arguments: str, **options) -> Server:
-        options.setdefault("environment", {"PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "1"})
+        options.setdefault("environment", {"PYTHONPATH": str(APPS)})
         arguments = ("--config", str(self.config), *arguments)
         return all_ready(start("site_app:app", *arguments, chdir=self.directory, **options))
 
