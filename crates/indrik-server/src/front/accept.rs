@@ -10,10 +10,12 @@ use socket2::SockFilter;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 
-use super::client_io::Stream;
-use super::connection::{Open, Origin, serve_connection};
+use super::conn::connection::serve_connection;
+use super::conn::io::Stream;
+use super::conn::open::{Open, Origin};
 use super::doors::{Door, Order};
-use super::{Listener, Shared};
+use super::listener::Listener;
+use super::services::Services;
 
 /// Pause after the system refused a connection for want of something (file descriptors).
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -40,7 +42,7 @@ enum Socket {
 
 /// Accepts from one socket until told to stop, and gives the connections to the threads in turn.
 pub(super) async fn accept(
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     listener: Listener,
     index: u16,
     threads: Arc<[Handle]>,
@@ -49,13 +51,13 @@ pub(super) async fn accept(
     let socket = match open(listener) {
         Ok(socket) => socket,
         Err(error) => {
-            shared.log.error(&format!("Cannot accept from a listening socket: {error}"));
+            services.log.error(&format!("Cannot accept from a listening socket: {error}"));
             return;
         }
     };
     let mut turn = usize::from(index);
     let mut give = |stream, origin| {
-        let open = Open::new(&shared);
+        let open = Open::new(&services);
         threads[turn % threads.len()].spawn(serve_std(open, stream, origin));
         turn += 1;
     };
@@ -83,7 +85,7 @@ pub(super) async fn accept(
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut complained, true) {
-                    shared.log.error(&format!("Cannot accept connections: {error}"));
+                    services.log.error(&format!("Cannot accept connections: {error}"));
                 }
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
@@ -92,7 +94,7 @@ pub(super) async fn accept(
     if last == Order::Finish {
         let alone = !door.shared.load(Ordering::SeqCst);
         if let Err(error) = take_the_rest(socket, index, alone, give) {
-            shared.log.error(&format!("Cannot take all of the last connections: {error}"));
+            services.log.error(&format!("Cannot take all of the last connections: {error}"));
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
 use indrik_core::logs::exclude::Exclude;
@@ -22,15 +22,12 @@ use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
 use super::clock;
-use super::forwarding::{Via, shown_client};
-use super::request::Client;
-use super::response::Body;
+use super::peer::Peer;
+use super::pipeline::forwarding::{Via, shown_client};
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Places, Seen};
-use render::Form;
+use render::{Form, HOLE};
 
-/// Where a value comes that is not known yet.
-const HOLE: u8 = 0;
 /// A line's buffer that has grown beyond this is not kept.
 const LINE_KEPT_BYTES_MAX: usize = 64 * 1024;
 /// From this status on a request is logged whatever its path.
@@ -105,12 +102,7 @@ impl AccessLog {
     }
 
     /// Begins a line, if the log is on.
-    pub(super) fn entry(
-        &self,
-        client: &Client,
-        parts: &Parts,
-        arrived: Micros,
-    ) -> Option<Box<Entry>> {
+    pub(super) fn entry(&self, peer: &Peer, parts: &Parts, arrived: Micros) -> Option<Box<Entry>> {
         let log = Arc::clone(self.current.lock().as_ref()?);
         let mut entry = Entry {
             early: Vec::new(),
@@ -124,8 +116,8 @@ impl AccessLog {
         };
         if let Some(lines) = &entry.log.lines {
             entry.is_excluded = lines.exclude.covers(parts.uri.path());
-            let (address, port) = shown_client(client, Via::of(parts));
-            let (places, listener) = (&lines.places, client.listener);
+            let (address, port) = shown_client(peer, Via::of(parts));
+            let (places, listener) = (&lines.places, peer.listener);
             let seen = Seen { places, parts, listener, client: &address, port };
             lines.begin(&seen, &mut entry.early);
         }
@@ -206,15 +198,20 @@ impl Lines {
 }
 
 impl Entry {
-    /// The response is known.
-    pub(super) fn with_response(mut self: Box<Self>, response: &Response<Body>) -> Box<Self> {
-        self.status = response.status().as_u16();
-        self.pid = response.body().worker_pid();
+    /// The response is known; `pid` is the worker's process, 0 the front's own answer.
+    pub(super) fn with_response(
+        mut self: Box<Self>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        pid: u32,
+    ) -> Box<Self> {
+        self.status = status.as_u16();
+        self.pid = pid;
         let log = Arc::clone(&self.log);
         if let Some(lines) = &log.lines
             && lines.wants_response_headers
         {
-            lines.take_headers(response.headers(), &mut self.response_headers);
+            lines.take_headers(headers, &mut self.response_headers);
         }
         self
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indrik_core::dispatch::Micros;
 
@@ -17,7 +17,12 @@ pub(super) fn now() -> Micros {
     now
 }
 
-/// What [`now`] said last; the sweeper calls that several times a second.
+/// What [`now`] said last; the reaper calls that several times a second.
 pub(super) fn coarse() -> Micros {
     COARSE.load(Ordering::Relaxed)
+}
+
+/// A duration in the clock's unit.
+pub(super) fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }

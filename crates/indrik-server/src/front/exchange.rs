@@ -19,7 +19,7 @@ use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 
 use super::ahead::{Ahead, Buffered};
-use super::answer::Refusal;
+use super::refusal::Refusal;
 
 /// What can happen to a request after it was submitted.
 #[derive(Debug)]

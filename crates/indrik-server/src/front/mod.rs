@@ -1,9 +1,16 @@
 //! The front: owns every connection, from accept to the last byte of the answer.
 //!
-//! The way of a request, in order: `accept` takes the connection; `connection` drives hyper over
-//! `client_io`, which shows every byte to the framing screen first, or `http2` does so where that is
-//! spoken; `request` is the request path itself, to be read top to bottom (checks, body, dispatch, response); `pool` gives it to a worker
-//! and brings the events back; `response` turns them into what hyper sends.
+//! The way of a request, in order:
+//!
+//! * `accept` takes the connection; `conn` has it from then on: `open` reads what comes before HTTP, `h1` drives
+//!   hyper over `io`, which shows every byte to the framing screen first, `h2` does so where HTTP/2 is spoken;
+//! * `pipeline` is the request path itself, to be read top to bottom: checks, the stages that the settings
+//!   ask for, the body (`body`), dispatch (`call`), the answer;
+//! * `pool` gives it to a worker and brings the events back to its `exchange`;
+//! * `response` turns them into heads and bodies.
+//!
+//! What all of them share is `services`; what they know of a connection and of one request is `context`; the
+//! settings they read are one value (`settings`), which a reload replaces whole.
 //!
 //! Threads: each of the `io_threads` runs one single-threaded tokio runtime. A connection stays on
 //! its thread; a worker's responses are taken by the thread its number falls to.
@@ -11,35 +18,31 @@
 mod accept;
 mod access_log;
 mod ahead;
-mod answer;
-mod check;
-mod client_io;
+mod body;
 mod clock;
-mod connection;
+mod conn;
+mod context;
 mod doors;
+mod events;
 mod exchange;
-mod forwarding;
-mod http2;
+mod http2_settings;
 mod listener;
-mod policy;
+mod peer;
+mod pipeline;
 mod pool;
-mod preamble;
-mod probe;
-mod request;
+mod refusal;
 mod response;
 mod runtime;
-mod sweep;
-mod tls;
-mod upload;
+mod services;
+mod settings;
 mod warmup;
 pub mod websocket;
-mod ws_bridge;
+mod ws;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
@@ -47,85 +50,29 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
+pub use conn::tls::TlsError;
+pub use events::{EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
+pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, Load, NewWorker, Running};
-pub use probe::Standing;
 pub use response::set_server_header;
-pub use tls::TlsError;
 
 use crate::log::Log;
 use accept::LAST_ACCEPTS_MAX;
-use doors::{Doors, Order};
-use policy::Policy;
+use clock::micros;
+use conn::reaper::Connections;
+use conn::tls;
+use doors::Order;
 use pool::Pool;
-use sweep::Connections;
+use services::Services;
+use settings::Settings;
 
 /// Requests that a channel can hold at most; more `worker_connections` have no effect.
 const SLOTS_MAX: u16 = 16_384;
 
-/// What a worker runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interface {
-    /// PEP 3333.
-    Wsgi,
-    /// ASGI 3.
-    Asgi,
-}
-
-/// What the front tells the supervisor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FrontEvent {
-    /// A draining worker has nothing in flight any more.
-    WorkerDrained(WorkerId),
-    /// A worker has served as many requests as it may.
-    WorkerUsedUp(WorkerId),
-    /// A worker has served some more requests: it may have grown. See [`NewWorker::tells_served`].
-    WorkerServed {
-        /// Which.
-        worker: WorkerId,
-        /// How many since it was added.
-        served: u64,
-    },
-    /// A request of this worker ran longer than it may; it has been answered 504. Nothing else goes
-    /// on in the worker.
-    RequestStuck(WorkerId),
-    /// The same, but other requests go on in the worker.
-    RequestHangs(WorkerId),
-    /// The worker's threads are to look which requests shall stop.
-    Interrupt(WorkerId),
-    /// A worker wrote what cannot be into its channel; nothing of it is used any more.
-    ChannelBroken(WorkerId),
-    /// A worker has answered all requests of its warm-up well.
-    WorkerWarm(WorkerId),
-    /// A worker has not: why, in one line.
-    WarmUpFailed(WorkerId, String),
-    /// After [`Front::stop_accepting`]: nothing is left to do.
-    Idle,
-}
-
-/// Where the front's events go; called from any thread, must not block.
-pub type EventSink = Arc<dyn Fn(FrontEvent) + Send + Sync>;
-
-/// What all parts of the front share.
-struct Shared {
-    /// Replaced by a reload; see [`Shared::config`].
-    config: ArcSwap<Config>,
-    policy: ArcSwap<Policy>,
-    standing: ArcSwap<Standing>,
-    pool: Pool,
-    connections: Connections,
-    tls: Option<Arc<tls::Tls>>,
-    access_log: access_log::AccessLog,
-    log: Arc<Log>,
-    sink: EventSink,
-    /// No new connections; every response closes its connection.
-    draining: AtomicBool,
-    idle_told: AtomicBool,
-}
-
 /// The running front.
 pub struct Front {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     runtime: runtime::Threads,
 }
 
@@ -152,7 +99,7 @@ impl Front {
     ) -> io::Result<Self> {
         let other_cores = indrik_sys::cpus::available() > 1;
         let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
-        let shared = Arc::new(Shared {
+        let services = Arc::new(Services {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
             connections: Connections::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
@@ -161,12 +108,11 @@ impl Front {
             sink,
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
-            policy: ArcSwap::from_pointee(Policy::new(&config)),
             standing: ArcSwap::default(),
-            config: ArcSwap::new(config),
+            settings: ArcSwap::from_pointee(Settings::new(config)),
         });
-        let runtime = runtime::Threads::start(&shared, listeners)?;
-        Ok(Self { shared, runtime })
+        let runtime = runtime::Threads::start(&services, listeners)?;
+        Ok(Self { services, runtime })
     }
 
     /// A worker has booted. Clients' requests come when it is opened.
@@ -174,65 +120,65 @@ impl Front {
     /// # Errors
     /// When its wake-up cannot be watched.
     pub fn add_worker(&self, id: WorkerId, worker: NewWorker) -> io::Result<()> {
-        self.runtime.watch_worker(&self.shared, id, worker)
+        self.runtime.watch_worker(&self.services, id, worker)
     }
 
     /// A worker is ready for clients' requests.
     pub fn open_worker(&self, id: WorkerId) {
-        self.shared.pool.open(id, clock::now());
+        self.services.pool.open(id, clock::now());
     }
 
     /// Sends a worker that was added the requests of its warm-up, one after the other.
     /// [`FrontEvent::WorkerWarm`] or [`FrontEvent::WarmUpFailed`] follows.
     pub fn warm_up(&self, id: WorkerId, config: &Config) {
         let warm_up = warmup::WarmUp::new(config);
-        self.runtime.thread_of(id).spawn(warm_up.run(Arc::clone(&self.shared), id));
+        self.runtime.thread_of(id).spawn(warm_up.run(Arc::clone(&self.services), id));
     }
 
     /// A worker gets no requests for now; it keeps what it has started, and may be resumed.
     pub fn hold_worker(&self, id: WorkerId) {
-        self.shared.pool.hold(id, clock::now());
+        self.services.pool.hold(id, clock::now());
     }
 
     /// A worker that was held gets requests again.
     pub fn resume_worker(&self, id: WorkerId) {
-        self.shared.pool.resume(id, clock::now());
+        self.services.pool.resume(id, clock::now());
     }
 
     /// Counts what the workers of a generation answer, or no more.
     pub fn begin_trial(&self, generation: Option<Generation>) {
-        self.shared.pool.begin_trial(generation);
+        self.services.pool.begin_trial(generation);
     }
 
     /// What the generation on trial has answered.
     #[must_use]
     pub fn trial(&self) -> Option<Answers> {
-        self.shared.pool.trial()
+        self.services.pool.trial()
     }
 
     /// A worker gets nothing new; what lies unstarted in its ring goes to others.
     /// [`FrontEvent::WorkerDrained`] follows.
     pub fn drain_worker(&self, id: WorkerId) {
-        self.shared.pool.drain(id, clock::now());
+        self.services.pool.drain(id, clock::now());
     }
 
     /// A worker's process has ended.
     pub fn worker_gone(&self, id: WorkerId) {
-        self.shared.pool.gone(id, clock::now());
+        self.services.pool.gone(id, clock::now());
     }
 
     /// A worker's main loop stands still: the requests it has started are answered 504.
     pub fn worker_stands_still(&self, id: WorkerId) {
-        self.shared.pool.answer_timed_out(id, clock::now());
+        self.services.pool.answer_timed_out(id, clock::now());
     }
 
     /// Stops accepting after what the kernel has accepted is taken; every response closes its
     /// connection. [`FrontEvent::Idle`] follows when nothing is left.
     pub fn stop_accepting(&self) {
         // Nobody new comes, and nobody who was accepted is to be turned away for the others.
-        let limits = dispatch_limits(&self.shared.config());
+        let limits = dispatch_limits(&self.services.settings().config);
         let queue_requests_max = limits.queue_requests_max.saturating_add(LAST_ACCEPTS_MAX);
-        self.shared.pool.set_limits(DispatchLimits { queue_requests_max, ..limits });
+        self.services.pool.set_limits(DispatchLimits { queue_requests_max, ..limits });
         self.drain(Order::Finish);
     }
 
@@ -244,32 +190,32 @@ impl Front {
 
     fn drain(&self, order: Order) {
         self.runtime.tell_doors(order);
-        self.shared.idle_told.store(false, Ordering::SeqCst);
-        self.shared.draining.store(true, Ordering::SeqCst);
-        self.shared.connections.drain();
+        self.services.idle_told.store(false, Ordering::SeqCst);
+        self.services.draining.store(true, Ordering::SeqCst);
+        self.services.connections.drain();
     }
 
     /// Takes connections again, after [`Front::pause_accepting`].
     pub fn resume_accepting(&self) {
-        self.shared.draining.store(false, Ordering::SeqCst);
+        self.services.draining.store(false, Ordering::SeqCst);
         self.runtime.tell_doors(Order::Accept);
     }
 
     /// Closes everything at once.
     pub fn close_now(&self) {
-        self.shared.draining.store(true, Ordering::SeqCst);
+        self.services.draining.store(true, Ordering::SeqCst);
         self.runtime.tell_doors(Order::Leave);
-        self.shared.connections.close_all();
+        self.services.connections.close_all();
     }
 
     /// Whether nothing is left and nothing comes in, as [`FrontEvent::Idle`] said: other orders may
     /// have been given since.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.shared.is_draining()
+        self.services.is_draining()
             && self.runtime.doors_are_quiet()
-            && self.shared.connections.count() == 0
-            && self.shared.pool.is_idle()
+            && self.services.connections.count() == 0
+            && self.services.pool.is_idle()
     }
 
     /// Goes on with the settings of a new generation: its limits and timeouts hold for requests that
@@ -284,65 +230,35 @@ impl Front {
         open: Vec<Listening>,
         close: &[u16],
     ) {
-        self.shared.pool.set_limits(dispatch_limits(&config));
-        self.shared.policy.store(Arc::new(Policy::new(&config)));
-        self.shared.config.store(Arc::clone(&config));
-        self.runtime.open_doors(&self.shared, open);
+        self.services.pool.set_limits(dispatch_limits(&config));
+        self.services.settings.store(Arc::new(Settings::new(Arc::clone(&config))));
+        self.runtime.open_doors(&self.services, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));
-        self.shared.access_log.configure(&config, &self.shared.log.outlets(), servers);
+        self.services.access_log.configure(&config, &self.services.log.outlets(), servers);
     }
 
     /// From now on probes are answered so.
     pub fn stand(&self, standing: Standing) {
-        self.shared.standing.store(Arc::new(standing));
+        self.services.standing.store(Arc::new(standing));
     }
 
     /// A look at the work.
     #[must_use]
     pub fn stats(&self) -> FrontStats {
-        let (waiting, in_flight, counts) = self.shared.pool.stats();
-        FrontStats { connections: self.shared.connections.count(), waiting, in_flight, counts }
+        let (waiting, in_flight, counts) = self.services.pool.stats();
+        FrontStats { connections: self.services.connections.count(), waiting, in_flight, counts }
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.
     #[must_use]
     pub fn running(&self, id: WorkerId, most: usize) -> Vec<Running> {
-        self.shared.pool.running(id, most, clock::now())
+        self.services.pool.running(id, most, clock::now())
     }
 
     /// What each worker has done and does.
     #[must_use]
     pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
-        self.shared.pool.loads()
-    }
-}
-
-impl Shared {
-    /// The settings as they are now. To be held for a moment only, not while something is waited
-    /// for: a reload replaces them.
-    fn config(&self) -> arc_swap::Guard<Arc<Config>> {
-        self.config.load()
-    }
-
-    /// The settings as they are now, to be held as long as something takes that should not change its rules
-    /// on the way.
-    fn config_for_long(&self) -> Arc<Config> {
-        self.config.load_full()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// While draining: says once that nothing is left.
-    fn tell_if_idle(&self, doors: &Doors) {
-        let idle = self.is_draining()
-            && doors.are_quiet()
-            && self.connections.count() == 0
-            && self.pool.is_idle();
-        if idle && !self.idle_told.swap(true, Ordering::SeqCst) {
-            (self.sink)(FrontEvent::Idle);
-        }
+        self.services.pool.loads()
     }
 }
 
@@ -400,8 +316,4 @@ fn dispatch_limits(config: &Config) -> DispatchLimits {
         queue_timeout_us: micros(config.queue_timeout),
         ..DispatchLimits::default()
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

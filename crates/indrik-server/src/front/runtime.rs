@@ -15,10 +15,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
 
 use super::accept::accept;
+use super::clock::{self, micros};
+use super::conn::reaper::{SWEEP_INTERVAL, sweep};
+use super::conn::tls;
 use super::doors::{Doors, Order};
+use super::listener::Listening;
 use super::pool::{self, Delivered, Looks, NewWorker};
-use super::sweep::{SWEEP_INTERVAL, sweep};
-use super::{Listening, Shared, clock, micros, tls};
+use super::services::Services;
 
 /// How often overdue work is looked for while any is queued ahead.
 const FINE_TICK: Duration = Duration::from_millis(1);
@@ -34,30 +37,30 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn start(shared: &Arc<Shared>, listeners: Vec<Listening>) -> io::Result<Self> {
-        let count = shared.config().io_threads.max(1);
+    pub(super) fn start(services: &Arc<Services>, listeners: Vec<Listening>) -> io::Result<Self> {
+        let count = services.settings().config.io_threads.max(1);
         let mut handles = Vec::with_capacity(count);
         for index in 0..count {
-            let handle = start_thread(shared, index, count)?;
-            handle.spawn(pool::wake_workers_when_rung(Arc::clone(shared)));
+            let handle = start_thread(services, index, count)?;
+            handle.spawn(wake_workers(Arc::clone(services)));
             handles.push(handle);
         }
         let handles: Arc<[Handle]> = handles.into();
         let doors = Arc::new(Doors::default());
         let threads = Self { handles, doors };
-        threads.open_doors(shared, listeners);
-        threads.handles[0].spawn(tick(Arc::clone(shared)));
-        threads.handles[0].spawn(watch_certificate(Arc::clone(shared)));
-        threads.handles[0].spawn(watch_requests(Arc::clone(shared)));
-        threads.handles[0].spawn(watch_time(Arc::clone(shared), Arc::clone(&threads.doors)));
+        threads.open_doors(services, listeners);
+        threads.handles[0].spawn(tick(Arc::clone(services)));
+        threads.handles[0].spawn(watch_certificate(Arc::clone(services)));
+        threads.handles[0].spawn(watch_requests(Arc::clone(services)));
+        threads.handles[0].spawn(watch_time(Arc::clone(services), Arc::clone(&threads.doors)));
         Ok(threads)
     }
 
-    pub(super) fn open_doors(&self, shared: &Arc<Shared>, listeners: Vec<Listening>) {
+    pub(super) fn open_doors(&self, services: &Arc<Services>, listeners: Vec<Listening>) {
         for Listening { socket, number, shared: with_others } in listeners {
             let door = self.doors.open(number, with_others);
-            let (shared, threads) = (Arc::clone(shared), Arc::clone(&self.handles));
-            self.handles[0].spawn(accept(shared, socket, number, threads, door));
+            let (services, threads) = (Arc::clone(services), Arc::clone(&self.handles));
+            self.handles[0].spawn(accept(services, socket, number, threads, door));
         }
     }
 
@@ -76,13 +79,13 @@ impl Threads {
     /// Adds a worker, and takes what it sends on the thread that its number falls to.
     pub(super) fn watch_worker(
         &self,
-        shared: &Arc<Shared>,
+        services: &Arc<Services>,
         id: WorkerId,
         worker: NewWorker,
     ) -> io::Result<()> {
         let wake = worker.channel.wake.as_fd().try_clone_to_owned()?;
-        shared.pool.add(id, worker);
-        self.thread_of(id).spawn(take_responses(Arc::clone(shared), id, wake));
+        services.pool.add(id, worker);
+        self.thread_of(id).spawn(take_responses(Arc::clone(services), id, wake));
         Ok(())
     }
 
@@ -94,23 +97,23 @@ impl Threads {
 }
 
 /// Starts a thread and waits for its runtime.
-fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<Handle> {
-    let park: Weak<Shared> = Arc::downgrade(shared);
+fn start_thread(services: &Arc<Services>, index: usize, count: usize) -> io::Result<Handle> {
+    let park: Weak<Services> = Arc::downgrade(services);
     let unpark = Weak::clone(&park);
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .on_thread_park(move || {
-            if let Some(shared) = park.upgrade() {
-                shared.pool.before_park(index, count);
+            if let Some(services) = park.upgrade() {
+                services.pool.before_park(index, count);
             }
         })
         .on_thread_unpark(move || {
-            if let Some(shared) = unpark.upgrade() {
+            if let Some(services) = unpark.upgrade() {
                 // All that this turn finds ready arrived about now.
                 clock::now();
-                shared.pool.after_unpark(index, count);
+                services.pool.after_unpark(index, count);
             }
         })
         .build()?;
@@ -125,26 +128,36 @@ fn start_thread(shared: &Arc<Shared>, index: usize, count: usize) -> io::Result<
     Ok(handle)
 }
 
+/// Wakes the workers of this thread's turn when its bell is rung. Never ends.
+async fn wake_workers(services: Arc<Services>) {
+    std::future::poll_fn(|cx| {
+        pool::answer(cx);
+        services.pool.wake_workers();
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
 /// Takes a worker's responses until the worker is gone.
-async fn take_responses(shared: Arc<Shared>, id: WorkerId, wake: OwnedFd) {
+async fn take_responses(services: Arc<Services>, id: WorkerId, wake: OwnedFd) {
     #[expect(deprecated, reason = "its replacement is unsafe; `Fd` owns its descriptor")]
     let wake = AsyncFd::with_interest(Fd(wake), Interest::READABLE);
     let wake = match wake {
         Ok(wake) => wake,
         Err(error) => {
-            shared.log.error(&format!("Worker {id} cannot be listened to: {error}"));
+            services.log.error(&format!("Worker {id} cannot be listened to: {error}"));
             return;
         }
     };
     let mut wakers = Vec::new();
     loop {
-        match shared.pool.deliver(id, clock::now(), &mut wakers) {
+        match services.pool.deliver(id, clock::now(), &mut wakers) {
             Delivered::More => tokio::task::yield_now().await,
             Delivered::Gone => return,
             Delivered::Nothing => {
                 let mut waited = false;
                 std::future::poll_fn(|cx| {
-                    shared.pool.poll_wait(id, cx);
+                    services.pool.poll_wait(id, cx);
                     // Edge-triggered: each ring is a new event, so the counter is never read.
                     if let Poll::Ready(ready) = wake.poll_read_ready(cx) {
                         let _ = ready.map(|mut ready| ready.clear_ready());
@@ -172,20 +185,20 @@ impl AsRawFd for Fd {
 }
 
 /// The dispatcher's clock.
-async fn tick(shared: Arc<Shared>) {
+async fn tick(services: Arc<Services>) {
     loop {
-        if shared.pool.needs_fine_tick() {
+        if services.pool.needs_fine_tick() {
             tokio::time::sleep(FINE_TICK).await;
         } else {
-            let _ = tokio::time::timeout(COARSE_TICK, shared.pool.queued_ahead()).await;
+            let _ = tokio::time::timeout(COARSE_TICK, services.pool.queued_ahead()).await;
         }
-        shared.pool.tick(clock::now());
+        services.pool.tick(clock::now());
     }
 }
 
 /// Takes a renewed certificate into use.
-async fn watch_certificate(shared: Arc<Shared>) {
-    let Some(tls) = shared.tls.clone() else { return };
+async fn watch_certificate(services: Arc<Services>) {
+    let Some(tls) = services.tls.clone() else { return };
     loop {
         tokio::time::sleep(tls::LOOK_INTERVAL).await;
         let tls = Arc::clone(&tls);
@@ -195,38 +208,38 @@ async fn watch_certificate(shared: Arc<Shared>) {
         };
         match looked {
             Ok(false) => {}
-            Ok(true) => shared.log.write(Level::Info, "TLS: the new certificate is in use"),
-            Err(error) => shared.log.error(&format!("{error}; the old certificate stays in use")),
+            Ok(true) => services.log.write(Level::Info, "TLS: the new certificate is in use"),
+            Err(error) => services.log.error(&format!("{error}; the old certificate stays in use")),
         }
     }
 }
 
 /// The limits that requests have of their own.
-async fn watch_requests(shared: Arc<Shared>) {
+async fn watch_requests(services: Arc<Services>) {
     loop {
-        let pause = shared.policy.load().time_limits.look_every();
+        let pause = services.settings().time_limits.look_every();
         tokio::time::sleep(pause.unwrap_or(SWEEP_INTERVAL)).await;
         if pause.is_some() {
-            let only_if_queued = shared.config().timeout_only_if_queued;
-            shared.pool.look_for_overtime(only_if_queued, clock::now());
+            let only_if_queued = services.settings().config.timeout_only_if_queued;
+            services.pool.look_for_overtime(only_if_queued, clock::now());
         }
     }
 }
 
 /// The timeouts of connections and requests, and the end of draining.
-async fn watch_time(shared: Arc<Shared>, doors: Arc<Doors>) {
+async fn watch_time(services: Arc<Services>, doors: Arc<Doors>) {
     loop {
-        let pause = if shared.is_draining() { COARSE_TICK } else { SWEEP_INTERVAL };
+        let pause = if services.is_draining() { COARSE_TICK } else { SWEEP_INTERVAL };
         tokio::time::sleep(pause).await;
-        sweep(&shared);
+        sweep(&services.connections, &services.settings().config, services.is_draining());
         let looks = {
-            let config = shared.config();
+            let config = &services.settings().config;
             let only_if_queued = config.timeout_only_if_queued;
             Looks { timeout_us: micros(config.timeout), only_if_queued }
         };
         if looks.timeout_us != 0 {
-            shared.pool.check_timeouts(looks, clock::now());
+            services.pool.check_timeouts(looks, clock::now());
         }
-        shared.tell_if_idle(&doors);
+        services.tell_if_idle(&doors);
     }
 }

@@ -11,8 +11,10 @@ use indrik_core::settings::Config;
 use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::clock;
+use super::events::FrontEvent;
 use super::exchange::{Event, Exchange, Outgoing, Place};
-use super::{FrontEvent, Shared, clock};
+use super::services::Services;
 
 /// What the application sees as the client.
 const CLIENT: &str = "127.0.0.1";
@@ -41,16 +43,16 @@ impl WarmUp {
     }
 
     /// Sends everything, and tells the supervisor how it went.
-    pub(super) async fn run(self, shared: Arc<Shared>, id: WorkerId) {
+    pub(super) async fn run(self, services: Arc<Services>, id: WorkerId) {
         let deadline = Instant::now() + self.limit;
         let mut outcome = Ok(());
         for path in &self.paths {
-            outcome = self.visit(&shared, id, path, deadline).await;
+            outcome = self.visit(&services, id, path, deadline).await;
             if outcome.is_err() {
                 break;
             }
         }
-        (shared.sink)(match outcome {
+        (services.sink)(match outcome {
             Ok(()) => FrontEvent::WorkerWarm(id),
             Err(why) => FrontEvent::WarmUpFailed(id, why),
         });
@@ -58,17 +60,17 @@ impl WarmUp {
 
     async fn visit(
         &self,
-        shared: &Arc<Shared>,
+        services: &Arc<Services>,
         id: WorkerId,
         path: &str,
         deadline: Instant,
     ) -> Result<(), String> {
         let exchange = Exchange::new(self.request(path), 0);
-        if !shared.pool.submit_to(id, &exchange, clock::now()) {
+        if !services.pool.submit_to(id, &exchange, clock::now()) {
             return Err("the worker ended while it was warmed up".to_owned());
         }
-        let Ok(answered) = timeout_at(deadline, answer(shared, &exchange)).await else {
-            shared.pool.abandon(&exchange);
+        let Ok(answered) = timeout_at(deadline, answer(services, &exchange)).await else {
+            services.pool.abandon(&exchange);
             let limit = self.limit.as_secs_f64();
             return Err(format!("the warm-up was not over within {limit} s, at GET {path}"));
         };
@@ -108,7 +110,7 @@ impl WarmUp {
 }
 
 /// The status of the answer, once all of it is here; or why there is none.
-async fn answer(shared: &Shared, exchange: &Arc<Exchange>) -> Result<u16, String> {
+async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, String> {
     let mut status = None;
     loop {
         match exchange.next().await {
@@ -119,10 +121,10 @@ async fn answer(shared: &Shared, exchange: &Arc<Exchange>) -> Result<u16, String
                 if flags.has(Flags::END) {
                     break;
                 }
-                shared.pool.took(exchange, payload.len() - head_len);
+                services.pool.took(exchange, payload.len() - head_len);
             }
             Event::Body { bytes, end } => {
-                shared.pool.took(exchange, bytes.len());
+                services.pool.took(exchange, bytes.len());
                 if end {
                     break;
                 }
@@ -132,7 +134,7 @@ async fn answer(shared: &Shared, exchange: &Arc<Exchange>) -> Result<u16, String
             Event::Failed { message, .. } => {
                 let text = String::from_utf8_lossy(&message);
                 if !text.is_empty() {
-                    shared.log.error(&text);
+                    services.log.error(&text);
                 }
                 return Err(if text.is_empty() {
                     "the application raised an exception".to_owned()

@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{HeaderMap, Version};
 use indrik_core::settings::Config;
 
-use super::super::forwarding::Via;
-use super::super::request::target;
+use super::super::pipeline::forwarding::Via;
+use super::super::pipeline::target::target;
 
 /// A variable of the environ.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,10 @@ use indrik_core::logs::access_format::Atom;
 use indrik_core::logs::{escape, json};
 
 use super::environ::{Seen, Variable};
-use super::{HOLE, stamp};
+use super::stamp;
+
+/// Where a value comes that is not known yet.
+pub(super) const HOLE: u8 = 0;
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,7 @@
 //! they have another core), before it sleeps, and at every tick.
 
 use std::cell::OnceCell;
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::{Poll, Waker};
-
-use crate::front::Shared;
+use std::task::{Context, Waker};
 
 thread_local! {
     /// The task of this io thread that wakes the workers. None on other threads.
@@ -27,14 +23,9 @@ pub(super) fn ring() {
     });
 }
 
-/// The task behind it, one for each io thread. Never ends.
-pub(in crate::front) async fn wake_workers_when_rung(shared: Arc<Shared>) {
-    poll_fn(|cx| {
-        BELL.with(|bell| {
-            bell.get_or_init(|| cx.waker().clone());
-        });
-        shared.pool.wake_workers();
-        Poll::<()>::Pending
-    })
-    .await;
+/// Makes the calling task the one that [`ring`] wakes on this thread, from its first poll on.
+pub(in crate::front) fn answer(cx: &Context<'_>) {
+    BELL.with(|bell| {
+        bell.get_or_init(|| cx.waker().clone());
+    });
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use indrik_ring::{Descriptor, Flags, Kind, ResponseHead};
 use indrik_sys::packets::Received;
 
-use super::super::Interface;
 use super::super::ahead::Buffered;
+use super::super::events::Interface;
 use super::super::exchange::Event;
 use super::Answers;
 use super::link::Link;

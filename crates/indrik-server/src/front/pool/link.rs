@@ -9,7 +9,7 @@ use indrik_core::overtime::{Intake, Overtime};
 use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, SlotState};
 use indrik_sys::packets::PacketSocket;
 
-use super::super::Interface;
+use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Place};
 use super::{Load, NewWorker, Trial, send_file};
 

@@ -23,9 +23,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::ahead::Buffered;
+use super::clock;
+use super::events::{EventSink, FrontEvent, Interface};
 use super::exchange::{Event, Exchange, Place};
-use super::{EventSink, FrontEvent, Interface, clock};
-pub(super) use bell::wake_workers_when_rung;
+pub(super) use bell::answer;
 use link::{Link, Push};
 pub(super) use overtime::Looks;
 pub use overtime::Running;

@@ -9,8 +9,8 @@ use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{Step, Verdict, verdict};
 use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, SlotState};
 
+use super::super::events::{FrontEvent, Interface};
 use super::super::exchange::{Event, Exchange};
-use super::super::{FrontEvent, Interface};
 use super::link::{Interrupt, Link};
 use super::{Inner, Pool};
 

@@ -1,19 +1,14 @@
 //! Close codes and the payload of Close frames (RFC 6455 sections 5.5.1 and 7.4).
 
-use super::connection::Violation;
+use super::violation::Violation;
+pub use super::violation::{INVALID_DATA, PROTOCOL_ERROR, TOO_BIG};
 
 /// The connection ended as intended.
 pub const NORMAL: u16 = 1000;
-/// The peer broke the framing rules.
-pub const PROTOCOL_ERROR: u16 = 1002;
 /// The peer's Close frame had no code. Never on the wire.
 pub const NO_STATUS: u16 = 1005;
 /// The connection ended without a Close frame. Never on the wire.
 pub const ABNORMAL: u16 = 1006;
-/// A message's content does not fit its type: text that is not UTF-8, or corrupt compressed data.
-pub const INVALID_DATA: u16 = 1007;
-/// A message is larger than the limit.
-pub const TOO_BIG: u16 = 1009;
 /// The server, or the application, failed.
 pub const INTERNAL_ERROR: u16 = 1011;
 

@@ -19,6 +19,7 @@ use super::deflate::{Deflater, Inflater};
 use super::frame::{self, Header, OpCode};
 use super::message::{Assembler, Message};
 use super::negotiation::Deflate;
+pub use super::violation::Violation;
 
 /// [`Connection::fill_output`] stops making bytes once this many wait for the socket.
 pub const OUTPUT_TARGET_BYTES: usize = 64 * 1024;
@@ -29,30 +30,6 @@ const COMPRESS_PIECE_BYTES: usize = 64 * 1024;
 
 /// An idle connection's buffers above this size are given back.
 const IDLE_BUFFER_BYTES: usize = 4096;
-
-/// A rule of the protocol (or a limit) that the peer broke, and the close code that says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The close code: 1002, 1007 or 1009.
-    pub code: u16,
-    /// What was wrong; goes into the Close frame.
-    pub reason: String,
-}
-
-impl Violation {
-    pub(super) fn protocol(what: &str) -> Self {
-        Self { code: close::PROTOCOL_ERROR, reason: format!("received {what}") }
-    }
-
-    pub(super) fn invalid_data(what: &str) -> Self {
-        Self { code: close::INVALID_DATA, reason: format!("received {what}") }
-    }
-
-    pub(super) fn too_big(size_max: usize) -> Self {
-        let reason = format!("received a message of more than {size_max} bytes");
-        Self { code: close::TOO_BIG, reason }
-    }
-}
 
 /// What the peer did.
 #[derive(Clone, Debug, PartialEq, Eq)]

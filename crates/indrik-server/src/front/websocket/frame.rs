@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::connection::Violation;
+use super::violation::Violation;
 
 /// The longest payload of a control frame, in bytes.
 pub const CONTROL_PAYLOAD_MAX: usize = 125;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::connection::Violation;
 use super::deflate::{InflateError, Inflater};
+use super::violation::Violation;
 
 /// Bytes reserved at most for a frame's announced length, so that an announcement alone takes no
 /// memory.

@@ -29,6 +29,7 @@ pub mod handshake;
 pub mod message;
 pub mod negotiation;
 pub mod session;
+pub mod violation;
 
 pub use close::CloseFrame;
 pub use connection::{Connection, Event};

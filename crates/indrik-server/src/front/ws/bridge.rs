@@ -1,6 +1,7 @@
 //! Between a WebSocket session and the application's channel.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -10,38 +11,40 @@ use http::{HeaderMap, Response, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
 
-use super::answer::Refusal;
-use super::client_io::ClientIo;
-use super::exchange::{Event, Exchange};
-use super::pool::Piece;
-use super::request::{Call, Client};
-use super::response::{self, Body};
-use super::sweep::{Order, Watch};
-use super::upload::Upload;
-use super::websocket::handshake::{self, Handshake};
-use super::websocket::negotiation::{Deflate, DeflatePolicy};
-use super::websocket::session::{self, Application, Command, SessionLimits};
-use super::websocket::{CloseFrame, Connection, Message};
-use super::{Shared, clock};
+use crate::front::body::upload::Upload;
+use crate::front::clock;
+use crate::front::conn::io::ClientIo;
+use crate::front::conn::reaper::{Order, Watch};
+use crate::front::context::{ConnectionContext, RequestContext, Successor};
+use crate::front::exchange::{Event, Exchange};
+use crate::front::pipeline::call::Call;
+use crate::front::pool::Piece;
+use crate::front::refusal::Refusal;
+use crate::front::response::{self, Body};
+use crate::front::services::Services;
+use crate::front::websocket::handshake::{self, Handshake};
+use crate::front::websocket::negotiation::{Deflate, DeflatePolicy};
+use crate::front::websocket::session::{self, Application, Command, SessionLimits};
+use crate::front::websocket::{CloseFrame, Connection, Message};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
 const INTERNAL_ERROR: u16 = 1011;
 const SERVICE_RESTART: u16 = 1012;
 
 /// What a connection becomes after the 101.
-pub(super) struct Upgrade {
+struct Upgrade {
     call: Call,
     deflate: Option<Deflate>,
 }
 
 /// Whether a request opens a WebSocket.
-pub(super) fn is_requested(parts: &Parts) -> bool {
+pub(in crate::front) fn is_requested(parts: &Parts) -> bool {
     handshake::is_requested(parts.version, &parts.headers)
 }
 
 /// Serves the handshake: the application accepts, closes or answers with a response of its own.
-pub(super) async fn serve(
-    client: &Arc<Client>,
+pub(in crate::front) async fn serve(
+    context: RequestContext,
     parts: Parts,
     arrived: Micros,
 ) -> Result<Response<Body>, Refusal> {
@@ -54,10 +57,11 @@ pub(super) async fn serve(
             return Ok(bad.response().map(text));
         }
     };
-    let mut call = Call::new(client, parts, Upload::Inline(Bytes::new()), Flags::WEBSOCKET);
+    let connection = Arc::clone(&context.connection);
+    let mut call = Call::new(context, parts, Upload::Inline(Bytes::new()), Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     match call.next().await? {
-        Event::WebSocketAccept { payload } => accept(client, call, &handshake, &payload),
+        Event::WebSocketAccept { payload } => accept(&connection, call, &handshake, &payload),
         Event::WebSocketClose { .. } => {
             Err(Refusal::failed(StatusCode::FORBIDDEN, "the application refused the WebSocket"))
         }
@@ -69,13 +73,13 @@ pub(super) async fn serve(
 }
 
 fn accept(
-    client: &Client,
+    connection: &ConnectionContext,
     call: Call,
     handshake: &Handshake,
     payload: &Bytes,
 ) -> Result<Response<Body>, Refusal> {
     let invalid = |why: &dyn std::fmt::Display| {
-        client.shared.log.error(&format!("The WebSocket cannot be accepted: {why}"));
+        connection.services.log.error(&format!("The WebSocket cannot be accepted: {why}"));
         Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
     };
     let head = ResponseHead::decode(payload).map_err(|error| invalid(&error))?;
@@ -85,26 +89,37 @@ fn accept(
     let subprotocol = (!subprotocol.is_empty()).then_some(subprotocol);
     let response = handshake.response(subprotocol, extra).map_err(|error| invalid(&error))?;
     let deflate = handshake.deflate.clone();
-    *client.upgrade.lock() = Some(Upgrade { call, deflate });
+    *connection.successor.lock() = Some(Box::new(Upgrade { call, deflate }));
     Ok(response.map(|()| Body::full(Bytes::new())))
 }
 
+impl Successor for Upgrade {
+    fn run(
+        self: Box<Self>,
+        connection: Arc<ConnectionContext>,
+        io: ClientIo,
+        first: Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(run(connection, *self, io, first))
+    }
+}
+
 /// Runs the session to its end; `first` is what was read behind the request.
-pub(super) async fn run(client: &Client, upgrade: Upgrade, mut io: ClientIo, first: Bytes) {
+async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo, first: Bytes) {
     let Upgrade { call, deflate } = upgrade;
     let (message_max, write_timeout) = {
-        let config = client.shared.config();
+        let config = &context.services.settings().config;
         (config.websocket_max_message_size, config.write_timeout)
     };
     io.stop_screening();
-    client.watch.begin();
+    context.watch.begin();
     let connection = Connection::new(message_max, deflate);
     let limits = SessionLimits { write_timeout, ..Default::default() };
     let leaving = call.is_leaving();
     let mut bridge = Bridge {
         exchange: Arc::clone(call.exchange()),
-        shared: Arc::clone(&client.shared),
-        watch: Arc::clone(&client.watch),
+        services: Arc::clone(&context.services),
+        watch: Arc::clone(&context.watch),
         call: Some(call),
         outgoing: None,
         sent: 0,
@@ -117,12 +132,12 @@ pub(super) async fn run(client: &Client, upgrade: Upgrade, mut io: ClientIo, fir
         bridge.leave();
     }
     session::run(io, connection, &first, bridge, limits).await;
-    client.watch.end();
+    context.watch.end();
 }
 
 /// The application's end of a session.
 struct Bridge {
-    shared: Arc<Shared>,
+    services: Arc<Services>,
     exchange: Arc<Exchange>,
     watch: Arc<Watch>,
     /// Tells the application when it is dropped before the end.
@@ -151,7 +166,7 @@ impl Bridge {
             let flags = if last { text.with(Flags::END) } else { text };
             let bytes = &payload[*at..*at + len];
             let piece = Piece { kind: Kind::WebSocketReceive, flags, aux: 0, bytes };
-            let pool = &self.shared.pool;
+            let pool = &self.services.pool;
             if std::task::ready!(pool.poll_send_piece(&self.exchange, &piece, self.sent, cx)) {
                 self.sent += len as u64;
                 *at += len;
@@ -168,7 +183,7 @@ impl Bridge {
             let bytes = end.reason.as_bytes();
             let piece = Piece { kind: Kind::WebSocketClosed, flags: Flags::END, aux, bytes };
             // The window has a place for it whatever is under way.
-            let pool = &self.shared.pool;
+            let pool = &self.services.pool;
             let _ = std::task::ready!(pool.poll_send_piece(&self.exchange, &piece, 0, cx));
             self.end = None;
         }
@@ -178,7 +193,7 @@ impl Bridge {
     fn take(&mut self, event: Event) {
         match event {
             Event::WebSocketSend { bytes, text, end } => {
-                self.shared.pool.took(&self.exchange, bytes.len());
+                self.services.pool.took(&self.exchange, bytes.len());
                 self.incoming.extend_from_slice(&bytes);
                 if end {
                     let payload = self.incoming.split().freeze();
@@ -195,7 +210,7 @@ impl Bridge {
             Event::Done => self.finish(),
             Event::Failed { message, .. } => {
                 if !message.is_empty() {
-                    self.shared.log.error(&String::from_utf8_lossy(&message));
+                    self.services.log.error(&String::from_utf8_lossy(&message));
                 }
                 self.commands.push_back(Command::Close(CloseFrame::new(INTERNAL_ERROR, "")));
             }

@@ -9,15 +9,15 @@ use http::StatusCode;
 use indrik_core::proxy::{Accepts, Found, Header, read_header};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::answer::Refusal;
-use super::client_io::Stream;
-use super::sweep::{Order, Phase, Watch};
+use super::io::Stream;
+use super::reaper::{Order, Phase, Watch};
+use crate::front::refusal::Refusal;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1024;
 
 /// How a connection begins.
-pub(super) enum Preamble {
+pub(in crate::front) enum Preamble {
     /// With the PROXY header, if there is one; the bytes behind it were read too.
     Http(Option<Header>, Bytes),
     /// With something that is refused.
@@ -26,9 +26,9 @@ pub(super) enum Preamble {
     Lost,
 }
 
-/// Reads a PROXY header, if there is one. The sweeper ends it when that takes longer than a
+/// Reads a PROXY header, if there is one. The reaper ends it when that takes longer than a
 /// request's head may.
-pub(super) async fn read(
+pub(in crate::front) async fn read(
     stream: &mut Stream,
     watch: &Watch,
     accepts: Accepts,
@@ -62,8 +62,12 @@ pub(super) async fn read(
     }
 }
 
-/// False: the client or the sweeper has closed.
-pub(super) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
+/// False: the client or the reaper has closed.
+pub(in crate::front) async fn read_some(
+    stream: &mut Stream,
+    watch: &Watch,
+    bytes: &mut Vec<u8>,
+) -> bool {
     let mut scratch = [0; READ_BYTES];
     let len = poll_fn(|cx| {
         let order = watch.poll_order(cx);

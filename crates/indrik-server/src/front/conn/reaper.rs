@@ -1,7 +1,7 @@
 //! All open connections, and the timeouts of theirs.
 //!
 //! There is no timer per request or per connection. Each connection notes in two atomics what it
-//! waits for and since when; one sweeper per process looks at all of them a few times a second and
+//! waits for and since when; one reaper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -10,13 +10,14 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use indrik_core::dispatch::Micros;
+use indrik_core::settings::Config;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::{Shared, clock, micros};
+use crate::front::clock::{self, micros};
 
-/// How often the sweeper looks.
-pub(super) const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
+/// How often the reaper looks.
+pub(in crate::front) const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 /// An idle connection gives its buffers back after this time.
 const PARK_AFTER: Duration = Duration::from_millis(800);
 /// While draining, a connection without a request may still bring one for this long.
@@ -25,7 +26,7 @@ const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Phase {
+pub(in crate::front) enum Phase {
     /// For its next request.
     Idle = 0,
     /// For the rest of a head.
@@ -41,7 +42,7 @@ pub(super) enum Phase {
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
-pub(super) enum Order {
+pub(in crate::front) enum Order {
     None = 0,
     /// Give the buffers back.
     Park = 1,
@@ -55,7 +56,7 @@ pub(super) enum Order {
 
 /// One connection, as others see it.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(in crate::front) struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
     order: AtomicU8,
@@ -67,7 +68,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// HTTP begins: what was waited for until now does not count.
-    pub(super) fn begin_waiting(&self) {
+    pub(in crate::front) fn begin_waiting(&self) {
         self.set(Phase::Idle);
         let (expire, none) = (Order::Expire as u8, Order::None as u8);
         // Other orders stand.
@@ -75,13 +76,13 @@ impl Watch {
     }
 
     /// A request begins.
-    pub(super) fn begin(&self) {
+    pub(in crate::front) fn begin(&self) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
         self.set(Phase::Busy);
     }
 
     /// A request is over, but for what the socket has not taken yet.
-    pub(super) fn end(&self) {
+    pub(in crate::front) fn end(&self) {
         let others = self.in_flight().saturating_sub(1);
         self.in_flight.store(others, Ordering::Relaxed);
         if others == 0 && self.phase() == Phase::Busy {
@@ -90,7 +91,7 @@ impl Watch {
     }
 
     /// Whether a request is being served.
-    pub(super) fn is_in_flight(&self) -> bool {
+    pub(in crate::front) fn is_in_flight(&self) -> bool {
         self.in_flight() != 0
     }
 
@@ -99,22 +100,22 @@ impl Watch {
     }
 
     /// The socket takes bytes again.
-    pub(super) fn written(&self) {
+    pub(in crate::front) fn written(&self) {
         let busy = self.is_in_flight();
         self.set(if busy { Phase::Busy } else { Phase::Idle });
     }
 
-    pub(super) fn set(&self, phase: Phase) {
+    pub(in crate::front) fn set(&self, phase: Phase) {
         self.since.store(clock::coarse(), Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     /// The buffers are given back; the waiting goes on.
-    pub(super) fn set_parked(&self) {
+    pub(in crate::front) fn set_parked(&self) {
         self.phase.store(Phase::Parked as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(in crate::front) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
             1 => Phase::Head,
@@ -125,7 +126,7 @@ impl Watch {
     }
 
     /// Takes the order, if any; otherwise the task is woken when there is one.
-    pub(super) fn poll_order(&self, cx: &Context<'_>) -> Order {
+    pub(in crate::front) fn poll_order(&self, cx: &Context<'_>) -> Order {
         self.task.get_or_init(|| {
             // Only from now on it can be waited for what the client sends.
             self.since.store(clock::coarse(), Ordering::Relaxed);
@@ -169,33 +170,33 @@ impl From<u8> for Order {
 
 /// All open connections.
 #[derive(Default)]
-pub(super) struct Connections(Mutex<Slab<Arc<Watch>>>);
+pub(in crate::front) struct Connections(Mutex<Slab<Arc<Watch>>>);
 
 impl Connections {
-    pub(super) fn add(&self) -> (usize, Arc<Watch>) {
+    pub(in crate::front) fn add(&self) -> (usize, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
         watch.set(Phase::Idle);
         (self.0.lock().insert(Arc::clone(&watch)), watch)
     }
 
-    pub(super) fn remove(&self, key: usize) {
+    pub(in crate::front) fn remove(&self, key: usize) {
         self.0.lock().remove(key);
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::front) fn count(&self) -> usize {
         self.0.lock().len()
     }
 
     /// Every connection closes after its current request.
-    pub(super) fn drain(&self) {
+    pub(in crate::front) fn drain(&self) {
         self.each(|watch| match watch.phase() {
-            // These may be about to send one; the sweeper ends them.
+            // These may be about to send one; the reaper ends them.
             Phase::Idle | Phase::Parked => watch.set(watch.phase()),
             Phase::Head | Phase::Busy | Phase::Writing => watch.give(Order::Finish),
         });
     }
 
-    pub(super) fn close_all(&self) {
+    pub(in crate::front) fn close_all(&self) {
         self.each(|watch| watch.give(Order::Close));
     }
 
@@ -206,16 +207,15 @@ impl Connections {
     }
 }
 
-/// One look at all connections.
-pub(super) fn sweep(shared: &Shared) {
+/// One look at all connections; while the server drains, idle ones have less time.
+pub(in crate::front) fn sweep(connections: &Connections, config: &Config, is_draining: bool) {
     let now = clock::now();
-    let config = shared.config();
     let idle = match config.keepalive {
-        _ if !shared.is_draining() => config.keepalive,
+        _ if !is_draining => config.keepalive,
         Duration::ZERO => DRAIN_IDLE,
         keepalive => keepalive.min(DRAIN_IDLE),
     };
-    shared.connections.each(|watch| {
+    connections.each(|watch| {
         let waited = now.saturating_sub(watch.since.load(Ordering::Relaxed));
         match watch.phase() {
             // Its thread has not come to it yet: what it sent may lie there unread.

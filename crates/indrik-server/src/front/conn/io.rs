@@ -3,7 +3,7 @@
 //! Every byte that comes in is shown to the framing screen before hyper sees it. When the screen
 //! refuses a head, hyper is given what came before it and then nothing any more; when that is
 //! answered, the connection answers the refusal itself. When the screen refuses a body, the body
-//! ends with an error. The socket also notes what the connection waits for, for the sweeper, and
+//! ends with an error. The socket also notes what the connection waits for, for the reaper, and
 //! can put an interim response between two of hyper's writes.
 
 use std::future::poll_fn;
@@ -22,8 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use super::policy::Policy;
-use super::sweep::{Phase, Watch};
+use super::reaper::{Phase, Watch};
+use crate::front::settings::Settings;
 
 /// A response up to this size is written in one piece.
 const JOIN_BYTES_MAX: usize = 512;
@@ -32,7 +32,7 @@ const INTERIM_BYTES_MAX: usize = 64 * 1024;
 
 /// The socket itself.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(in crate::front) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
@@ -43,7 +43,7 @@ pub(super) enum Stream {
 
 /// What the socket and the request path share about a connection.
 #[derive(Debug, Default)]
-pub(super) struct IoState {
+pub(in crate::front) struct IoState {
     interim: Mutex<Interim>,
     /// Whether bytes of interim responses wait; spares the lock.
     has_interim: AtomicBool,
@@ -63,7 +63,7 @@ struct Interim {
 
 impl IoState {
     /// Queues an interim response. False: not now, a response is being written, or too much waits.
-    pub(super) fn send_interim(&self, bytes: &[u8]) -> bool {
+    pub(in crate::front) fn send_interim(&self, bytes: &[u8]) -> bool {
         let mut interim = self.interim.lock();
         if self.hyper_is_writing.load(Ordering::Relaxed)
             || interim.bytes.len() + bytes.len() > INTERIM_BYTES_MAX
@@ -76,19 +76,19 @@ impl IoState {
     }
 
     /// Why the framing was refused, if it was.
-    pub(super) fn broken(&self) -> Option<Broken> {
+    pub(in crate::front) fn broken(&self) -> Option<Broken> {
         self.interim.lock().broken
     }
 
     /// Whether a head was refused and nothing of hyper's is on its way out any more.
-    pub(super) fn is_refused(&self) -> bool {
+    pub(in crate::front) fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Relaxed) && !self.hyper_is_writing.load(Ordering::Relaxed)
     }
 }
 
 /// A client's socket.
 #[derive(Debug)]
-pub(super) struct ClientIo {
+pub(in crate::front) struct ClientIo {
     stream: Stream,
     screen: Screen,
     /// Brings heads that a setting permits into their strict form first.
@@ -103,21 +103,21 @@ pub(super) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(super) fn new(
+    pub(in crate::front) fn new(
         stream: Stream,
-        policy: &Policy,
+        settings: &Settings,
         watch: Arc<Watch>,
         state: Arc<IoState>,
     ) -> Self {
-        let screen = Screen::new(policy.limits);
-        let rewriter = (!policy.permits.is_nothing())
-            .then(|| Box::new(Rewriter::new(policy.permits, policy.limits)));
+        let screen = Screen::new(settings.limits);
+        let rewriter = (!settings.permits.is_nothing())
+            .then(|| Box::new(Rewriter::new(settings.permits, settings.limits)));
         let before = Bytes::new();
         Self { stream, screen, rewriter, before, watch, state, broken: false, at_end: false }
     }
 
     /// Puts bytes back in front. They have been screened.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
+    pub(in crate::front) fn unread(&mut self, bytes: Bytes) {
         self.before = if self.before.is_empty() {
             bytes
         } else {
@@ -126,7 +126,7 @@ impl ClientIo {
     }
 
     /// Whether the client's bytes so far end between two requests.
-    pub(super) fn is_between_requests(&self) -> bool {
+    pub(in crate::front) fn is_between_requests(&self) -> bool {
         self.before.is_empty() && self.screen.is_between_requests() && !self.is_holding()
     }
 
@@ -135,7 +135,7 @@ impl ClientIo {
     }
 
     /// From here on the bytes are not HTTP.
-    pub(super) fn stop_screening(&mut self) {
+    pub(in crate::front) fn stop_screening(&mut self) {
         self.screen.stop();
         if let Some(rewriter) = self.rewriter.take() {
             let held = rewriter.into_held();
@@ -144,17 +144,17 @@ impl ClientIo {
     }
 
     /// Whether the client has closed its direction.
-    pub(super) const fn is_at_end(&self) -> bool {
+    pub(in crate::front) const fn is_at_end(&self) -> bool {
         self.at_end
     }
 
     /// Reads and throws away what the client still sends.
-    pub(super) async fn discard(&mut self, most: usize) {
+    pub(in crate::front) async fn discard(&mut self, most: usize) {
         self.stream.discard(most).await;
     }
 
     /// Writes an answer of our own behind everything that hyper wrote.
-    pub(super) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::front) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, bytes)).await?;
             if sent == 0 {
@@ -166,12 +166,12 @@ impl ClientIo {
     }
 
     /// The socket.
-    pub(super) fn stream(&self) -> &Stream {
+    pub(in crate::front) fn stream(&self) -> &Stream {
         &self.stream
     }
 
     /// Takes bytes of the client that were read elsewhere, before anything else.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub(in crate::front) fn take(&mut self, bytes: &[u8]) {
         let passed = self.pass(bytes).map_or_else(|passed| passed, Bytes::copy_from_slice);
         self.before = passed;
     }
@@ -445,12 +445,12 @@ impl AsyncWrite for Stream {
 
 impl Stream {
     /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
-    pub(super) fn agreed_on_http2(&self) -> bool {
+    pub(in crate::front) fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
     }
 
     /// Ready when there are bytes, or the end.
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::front) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
@@ -463,7 +463,7 @@ impl Stream {
     }
 
     /// Reads and throws away what the client still sends: at most `most` bytes or until its end.
-    pub(super) async fn discard(&mut self, most: usize) {
+    pub(in crate::front) async fn discard(&mut self, most: usize) {
         let mut scratch = [0u8; 4096];
         let mut left = most;
         while left > 0 {

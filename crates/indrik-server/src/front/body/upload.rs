@@ -16,36 +16,38 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body as _;
-use hyper::body::Incoming;
 use indrik_core::settings::Config;
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 use tokio::time::timeout;
 
-use super::answer::Refusal;
-use super::exchange::{Event, Exchange};
-use super::pool::Piece;
-use super::{Interface, Shared};
+use super::RequestBody;
+use crate::front::context::RequestContext;
+use crate::front::events::Interface;
+use crate::front::exchange::{Event, Exchange};
+use crate::front::pool::Piece;
+use crate::front::refusal::Refusal;
+use crate::front::services::Services;
 
 /// A body up to this size travels beside the head.
-pub(super) const INLINE_BYTES_MAX: usize = 64 * 1024;
+pub(in crate::front) const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// A request's body, as far as the front has it.
-pub(super) enum Upload {
+pub(in crate::front) enum Upload {
     /// All of it.
     Inline(Bytes),
     /// All of it, in a file whose position is at the start.
     File(OwnedFd),
     /// To be sent when the application asks for it.
-    Stream(Box<Incoming>),
+    Stream(Box<RequestBody>),
 }
 
 /// Takes the body, or leaves it to be streamed. Reading is what sends the `100 Continue` that a
 /// client `expects`, so for ASGI that body is left until the application asks for it.
-pub(super) async fn receive(
-    shared: &Shared,
+pub(in crate::front) async fn receive(
+    context: &RequestContext,
     interface: Interface,
     expects: bool,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Upload, Refusal> {
     let known = body.size_hint().exact();
     let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
@@ -53,31 +55,31 @@ pub(super) async fn receive(
         return Ok(Upload::Stream(Box::new(body)));
     }
     let mut store = Store::Memory(BytesMut::new());
-    let config = shared.config_for_long();
-    let mut reader = Reader::new(shared, body);
+    let log = &context.services().log;
+    let mut reader = Reader::new(context, body);
     while let Some(bytes) = reader.next().await? {
-        store = store.add(bytes, &config).await.map_err(|error| {
-            shared.log.error(&format!("a request body could not be stored: {error}"));
+        store = store.add(bytes, &context.settings.config).await.map_err(|error| {
+            log.error(&format!("a request body could not be stored: {error}"));
             Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
         })?;
     }
     store.finish().map_err(|error| {
-        shared.log.error(&format!("a request body could not be stored: {error}"));
+        log.error(&format!("a request body could not be stored: {error}"));
         Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
     })
 }
 
 /// Reads a body within its limits.
 struct Reader {
-    body: Incoming,
+    body: RequestBody,
     pause_max: Duration,
     bytes_max: u64,
     bytes: u64,
 }
 
 impl Reader {
-    fn new(shared: &Shared, body: Incoming) -> Self {
-        let config = shared.config();
+    fn new(context: &RequestContext, body: RequestBody) -> Self {
+        let config = &context.settings.config;
         let bytes_max = if config.body_size_max == 0 { u64::MAX } else { config.body_size_max };
         Self { body, pause_max: config.body_read_timeout, bytes_max, bytes: 0 }
     }
@@ -182,7 +184,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The task that streams a body to the application; it ends with this handle.
-pub(super) struct Pump(tokio::task::AbortHandle);
+pub(in crate::front) struct Pump(tokio::task::AbortHandle);
 
 impl Drop for Pump {
     fn drop(&mut self) {
@@ -191,10 +193,14 @@ impl Drop for Pump {
 }
 
 /// Starts to stream a body.
-pub(super) fn pump(shared: &Arc<Shared>, exchange: &Arc<Exchange>, body: Incoming) -> Pump {
-    let (shared, exchange) = (Arc::clone(shared), Arc::clone(exchange));
+pub(in crate::front) fn pump(
+    context: &RequestContext,
+    exchange: &Arc<Exchange>,
+    body: RequestBody,
+) -> Pump {
+    let (services, exchange) = (Arc::clone(context.services()), Arc::clone(exchange));
+    let mut reader = Reader::new(context, body);
     let task = tokio::spawn(async move {
-        let mut reader = Reader::new(&shared, body);
         let mut sent = 0;
         loop {
             let next = reader.next().await;
@@ -202,13 +208,14 @@ pub(super) fn pump(shared: &Arc<Shared>, exchange: &Arc<Exchange>, body: Incomin
                 Ok(Some(bytes)) => {
                     let mut wanted = true;
                     for piece in bytes.chunks(CHUNK_MAX) {
-                        wanted = wanted && send(&shared, &exchange, Flags::NONE, piece, sent).await;
+                        wanted =
+                            wanted && send(&services, &exchange, Flags::NONE, piece, sent).await;
                         sent += piece.len() as u64;
                     }
                     !wanted
                 }
                 Ok(None) => {
-                    send(&shared, &exchange, Flags::END, &[], sent).await;
+                    send(&services, &exchange, Flags::END, &[], sent).await;
                     true
                 }
                 Err(refusal) => {
@@ -227,7 +234,13 @@ pub(super) fn pump(shared: &Arc<Shared>, exchange: &Arc<Exchange>, body: Incomin
     Pump(task.abort_handle())
 }
 
-async fn send(shared: &Shared, exchange: &Exchange, flags: Flags, bytes: &[u8], sent: u64) -> bool {
+async fn send(
+    services: &Services,
+    exchange: &Exchange,
+    flags: Flags,
+    bytes: &[u8],
+    sent: u64,
+) -> bool {
     let piece = Piece { kind: Kind::RequestBody, flags, aux: 0, bytes };
-    poll_fn(|cx| shared.pool.poll_send_piece(exchange, &piece, sent, cx)).await
+    poll_fn(|cx| services.pool.poll_send_piece(exchange, &piece, sent, cx)).await
 }

@@ -1,15 +1,10 @@
-//! Answers that the front gives itself.
+//! Refusals: what the front answers itself when a request cannot be served.
 
-use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::StatusCode;
 use indrik_core::supervise::Level;
 
-use super::request::Client;
-use super::response::Body;
-
-/// Seconds after which a client that was refused may try again.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+use super::peer::Peer;
+use crate::log::Log;
 
 /// Why the front answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,30 +31,14 @@ impl Refusal {
     }
 
     /// Says in the log, as Gunicorn does, that a request was invalid.
-    pub(super) fn log(self, client: &Client) {
+    pub(super) fn log(self, log: &Log, peer: &Peer) {
         if self.status.is_client_error() {
-            let text = format!("Invalid request from ip={}: {}", client.address, self.message);
-            client.shared.log.write(Level::Warning, &text);
+            let text = format!("Invalid request from ip={}: {}", peer.address, self.message);
+            log.write(Level::Warning, &text);
         }
     }
 
-    /// The answer: a small page, as Gunicorn gives.
-    pub(super) fn into_response(self) -> Response<Body> {
-        let body = Body::full(Bytes::from(self.page())).answered_by(self.worker_pid);
-        let mut response = Response::new(body);
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        if self.close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, RETRY_AFTER_S);
-        }
-        response
-    }
-
-    /// The same, for what never became a request of hyper's.
+    /// The whole answer as bytes, for what never became a request of hyper's.
     pub(super) fn into_bytes(self) -> Vec<u8> {
         let page = self.page();
         format!(
@@ -76,7 +55,7 @@ impl Refusal {
         self.status.canonical_reason().unwrap_or("Error")
     }
 
-    fn page(self) -> String {
+    pub(super) fn page(self) -> String {
         let reason = self.reason();
         format!(
             "<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n    \

@@ -18,9 +18,9 @@ use indrik_core::settings::{
 use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
-use super::Shared;
-use super::answer::Refusal;
-use super::request::Client;
+use crate::front::peer::Peer;
+use crate::front::refusal::Refusal;
+use crate::log::Log;
 
 /// Dropped header names that are remembered as told; of further ones nothing is said.
 const NAMES_TOLD_MAX: usize = 64;
@@ -30,7 +30,7 @@ const NAME_TOLD_BYTES_MAX: usize = 64;
 const SCRIPT_NAME: HeaderName = HeaderName::from_static("script_name");
 
 /// The settings about proxies, ready for use.
-pub(super) struct Forwarding {
+pub(in crate::front) struct Forwarding {
     proxies: Vec<Network>,
     /// Headers that tell the scheme, and the value that means HTTPS.
     schemes: Vec<(HeaderName, String)>,
@@ -39,7 +39,7 @@ pub(super) struct Forwarding {
     forwarder_headers: Vec<String>,
     underscores: Underscores,
     /// PROXY headers: which, and whose.
-    pub(super) proxy_protocol: Option<(Accepts, Vec<Network>)>,
+    pub(in crate::front) proxy_protocol: Option<(Accepts, Vec<Network>)>,
     /// The lengths, as bits, that the names of interest have: most names are told by theirs.
     name_lengths: u64,
     told: Mutex<BTreeSet<String>>,
@@ -47,24 +47,24 @@ pub(super) struct Forwarding {
 
 /// What a request brought beyond its connection; in its extensions, if there is anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Via {
+pub(in crate::front) struct Via {
     /// Whether the client came over HTTPS, if a proxy says that.
-    pub(super) secure: Option<bool>,
+    pub(in crate::front) secure: Option<bool>,
     /// The client's address and port, from `real_ip_header`.
-    pub(super) client: Option<(String, u16)>,
+    pub(in crate::front) client: Option<(String, u16)>,
     /// The prefix that a trusted proxy names.
-    pub(super) prefix: Vec<u8>,
+    pub(in crate::front) prefix: Vec<u8>,
 }
 
 impl Via {
     /// What is known of this request.
-    pub(super) fn of(parts: &Parts) -> Option<&Self> {
+    pub(in crate::front) fn of(parts: &Parts) -> Option<&Self> {
         parts.extensions.get()
     }
 }
 
 impl Forwarding {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::front) fn new(config: &Config) -> Self {
         let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
         let schemes = &config.secure_scheme_headers;
         let schemes: Vec<_> = schemes
@@ -100,12 +100,12 @@ impl Forwarding {
     }
 
     /// Whether a peer may say what its clients are; `None` is a Unix socket's.
-    pub(super) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+    pub(in crate::front) fn trusts(&self, peer: Option<IpAddr>) -> bool {
         peer.is_none_or(|peer| is_in(&self.proxies, peer))
     }
 
     /// Whether a trusted proxy says something with this header.
-    pub(super) fn is_of_interest(&self, name: &HeaderName) -> bool {
+    pub(in crate::front) fn is_of_interest(&self, name: &HeaderName) -> bool {
         self.name_lengths & length_bit(name) != 0
             && (self.schemes.iter().any(|(scheme, _)| scheme == name)
                 || self.real_ip.as_ref().is_some_and(|(_, header)| header == name))
@@ -113,14 +113,19 @@ impl Forwarding {
 
     /// Takes what a request says of its way: notes it in the extensions, and removes headers that the
     /// application must not see.
-    pub(super) fn take(&self, client: &Client, parts: &mut Parts) -> Result<(), Refusal> {
+    pub(in crate::front) fn take(
+        &self,
+        peer: &Peer,
+        log: &Log,
+        parts: &mut Parts,
+    ) -> Result<(), Refusal> {
         let mut via = Via::default();
-        if client.trusted {
+        if peer.trusted {
             via.secure = self.is_secure(&parts.headers)?;
-            via.client = self.client(client.ip, &parts.headers);
+            via.client = self.client(peer.ip, &parts.headers);
             via.prefix = self.prefix(&parts.headers)?;
         }
-        self.check_underscores(client, &mut parts.headers)?;
+        self.check_underscores(peer, log, &mut parts.headers)?;
         if via != Via::default() {
             parts.extensions.insert(via);
         }
@@ -174,12 +179,17 @@ impl Forwarding {
 
     /// `X_Real_IP` and `X-Real-IP` are one name in an environ: who may send the first can pose as
     /// somebody who sends the second.
-    fn check_underscores(&self, client: &Client, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    fn check_underscores(
+        &self,
+        peer: &Peer,
+        log: &Log,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Refusal> {
         if self.underscores == Underscores::Dangerous {
             return Ok(());
         }
         let has_underscore = |name: &&HeaderName| name.as_str().contains('_');
-        let may = |name: &str| client.trusted && self.may_forward(name);
+        let may = |name: &str| peer.trusted && self.may_forward(name);
         let unwanted: Vec<HeaderName> = headers
             .keys()
             .filter(has_underscore)
@@ -191,12 +201,12 @@ impl Forwarding {
         }
         for name in unwanted {
             headers.remove(&name);
-            self.tell_dropped(&client.shared, name.as_str());
+            self.tell_dropped(log, name.as_str());
         }
         Ok(())
     }
 
-    fn tell_dropped(&self, shared: &Shared, name: &str) {
+    fn tell_dropped(&self, log: &Log, name: &str) {
         let mut told = self.told.lock();
         if name.len() > NAME_TOLD_BYTES_MAX
             || told.len() >= NAMES_TOLD_MAX
@@ -210,12 +220,12 @@ impl Forwarding {
              hyphen; let the proxy send it with hyphens, or name it in forwarder_headers (said once \
              for each name)"
         );
-        shared.log.write(Level::Warning, &text);
+        log.write(Level::Warning, &text);
     }
 }
 
 /// What `PROXY_*` is made of: the protocol, then perhaps the address and port.
-pub(super) fn describe(header: &Header) -> String {
+pub(in crate::front) fn describe(header: &Header) -> String {
     let name = header.transport.name();
     header.ends.map_or_else(
         || name.to_owned(),
@@ -224,7 +234,7 @@ pub(super) fn describe(header: &Header) -> String {
 }
 
 /// Whether one of the networks has the address.
-pub(super) fn is_in(networks: &[Network], address: IpAddr) -> bool {
+pub(in crate::front) fn is_in(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
@@ -237,9 +247,12 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 /// The client's address as the log and the application see it.
-pub(super) fn shown_client<'a>(client: &'a Client, via: Option<&'a Via>) -> (Cow<'a, str>, u16) {
+pub(in crate::front) fn shown_client<'a>(
+    peer: &'a Peer,
+    via: Option<&'a Via>,
+) -> (Cow<'a, str>, u16) {
     match via.and_then(|via| via.client.as_ref()) {
         Some((address, port)) => (Cow::Borrowed(address.as_str()), *port),
-        None => (Cow::Borrowed(client.address.as_str()), client.port),
+        None => (Cow::Borrowed(peer.address.as_str()), peer.port),
     }
 }

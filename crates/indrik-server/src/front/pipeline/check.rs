@@ -5,18 +5,19 @@ use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
 use indrik_core::settings::Config;
 
-use super::answer::Refusal;
-use super::http2;
-use super::policy::Policy;
-use super::request::{Client, target};
+use super::h2_head;
+use super::target::target;
+use crate::front::context::RequestContext;
+use crate::front::refusal::Refusal;
+use crate::front::settings::Settings;
 
 /// Gunicorn's rule for the length of a method.
 const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
 
 /// Which of the fields that mean something here were seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) upgrade: bool,
+pub(in crate::front) struct Seen {
+    pub(in crate::front) upgrade: bool,
     expect: bool,
     content_type: bool,
     transfer_encoding: bool,
@@ -26,13 +27,13 @@ pub(super) struct Seen {
 
 /// Checks a request's head; its sizes have been checked by the screen. Notes what the request says
 /// of its way in the extensions.
-pub(super) fn head(client: &Client, parts: &mut Parts) -> Result<Seen, Refusal> {
-    let policy = &client.policy;
+pub(in crate::front) fn head(context: &RequestContext, parts: &mut Parts) -> Result<Seen, Refusal> {
+    let settings = &context.settings;
     if parts.version == Version::HTTP_2 {
-        http2::take_head(&policy.limits, parts)?;
+        h2_head::take_head(&settings.limits, parts)?;
     }
-    let seen = look(client, &parts.headers);
-    method(policy, &parts.method)?;
+    let seen = look(context, &parts.headers);
+    method(settings, &parts.method)?;
     request_target(parts)?;
     host(parts)?;
     if seen.expect {
@@ -45,13 +46,13 @@ pub(super) fn head(client: &Client, parts: &mut Parts) -> Result<Seen, Refusal> 
         transfer_codings(&parts.headers)?;
     }
     if seen.way {
-        policy.forwarding.take(client, parts)?;
+        settings.forwarding.take(context.peer(), &context.services().log, parts)?;
     }
     Ok(seen)
 }
 
 /// Checks the length that a body claims to have.
-pub(super) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal> {
+pub(in crate::front) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal> {
     match len {
         Some(len) if config.body_size_max != 0 && len > config.body_size_max => {
             Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))
@@ -61,8 +62,8 @@ pub(super) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal
 }
 
 /// Which fields are there.
-fn look(client: &Client, headers: &HeaderMap) -> Seen {
-    let forwarding = &client.policy.forwarding;
+fn look(context: &RequestContext, headers: &HeaderMap) -> Seen {
+    let (forwarding, trusted) = (&context.settings.forwarding, context.peer().trusted);
     let mut seen = Seen::default();
     for name in headers.keys() {
         seen.upgrade |= name == UPGRADE;
@@ -70,7 +71,7 @@ fn look(client: &Client, headers: &HeaderMap) -> Seen {
         seen.content_type |= name == CONTENT_TYPE;
         seen.transfer_encoding |= name == TRANSFER_ENCODING;
         seen.way |= memchr::memchr(b'_', name.as_str().as_bytes()).is_some()
-            || (client.trusted && forwarding.is_of_interest(name));
+            || (trusted && forwarding.is_of_interest(name));
     }
     seen
 }
@@ -79,13 +80,13 @@ const fn bad(message: &'static str) -> Refusal {
     Refusal::bad(StatusCode::BAD_REQUEST, message)
 }
 
-fn method(policy: &Policy, method: &Method) -> Result<(), Refusal> {
+fn method(settings: &Settings, method: &Method) -> Result<(), Refusal> {
     if method == Method::CONNECT {
         // A 2xx to it would turn the connection into a tunnel (RFC 9110 section 9.3.6).
         return Err(Refusal::bad(StatusCode::NOT_IMPLEMENTED, "this server is no proxy"));
     }
     let name = method.as_str();
-    if policy.permits_any_method {
+    if settings.permits_any_method {
         return Ok(());
     }
     let conventional = METHOD_BYTES.contains(&name.len())

@@ -1,13 +1,18 @@
-//! What the settings let connections do, ready for use: one for all connections that begin between two
-//! reloads.
+//! The settings as the front reads them: the values, and what is compiled from them once.
+//!
+//! A reload replaces the whole of it. A request sees one of them from its head to its end; a connection
+//! keeps the one it began with for what cannot change under way (how its bytes are framed, whether its
+//! peer is a proxy).
+
+use std::sync::Arc;
 
 use indrik_core::http1::{Limits, Permits};
 use indrik_core::overtime::TimeLimits;
 use indrik_core::settings::Config;
 
-use super::forwarding::Forwarding;
-use super::http2::Http2Policy;
-use super::probe::Probes;
+use super::http2_settings::Http2Settings;
+use super::pipeline::forwarding::Forwarding;
+use super::pipeline::probe::Probes;
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -16,21 +21,33 @@ const FIELDS_MAX: usize = 16_384;
 /// What 0 means as `limit_request_field_size`, as in Gunicorn.
 const FIELD_BYTES_DEFAULT: usize = 8190;
 
-/// What a connection may send, and what is believed of it.
-pub(super) struct Policy {
+/// One view of the settings.
+pub(super) struct Settings {
+    /// The values.
+    pub(super) config: Arc<Config>,
+    /// What a head may measure.
     pub(super) limits: Limits,
+    /// What is served although it is not strict.
     pub(super) permits: Permits,
     /// Methods that are not conventional are served as well.
     pub(super) permits_any_method: bool,
+    /// What is believed of proxies.
     pub(super) forwarding: Forwarding,
-    pub(super) http2: Http2Policy,
-    pub(super) probes: Option<Box<Probes>>,
+    pub(super) http2: Http2Settings,
+    /// What may answer a request before a worker gets it, in this order.
+    pub(super) stages: Vec<Stage>,
     /// How long requests may run.
     pub(super) time_limits: TimeLimits,
 }
 
-impl Policy {
-    pub(super) fn new(config: &Config) -> Self {
+/// One step of the request path; what it does is in `pipeline::stages`.
+pub(super) enum Stage {
+    /// Answers the probes' paths.
+    Probes(Probes),
+}
+
+impl Settings {
+    pub(super) fn new(config: Arc<Config>) -> Self {
         let or = |limit: usize, none: usize| if limit == 0 { none } else { limit };
         Self {
             limits: Limits {
@@ -47,10 +64,11 @@ impl Policy {
                     && config.permit_unconventional_http_method,
             },
             permits_any_method: config.permit_unconventional_http_method,
-            forwarding: Forwarding::new(config),
-            http2: Http2Policy::new(config),
-            probes: Probes::new(config),
+            forwarding: Forwarding::new(&config),
+            http2: Http2Settings::new(&config),
+            stages: Probes::new(&config).map(Stage::Probes).into_iter().collect(),
             time_limits: TimeLimits::new(config.request_timeout, &config.request_timeout_paths),
+            config,
         }
     }
 }

@@ -1,0 +1,6 @@
+//! The bodies of requests, on their way from the client to a worker.
+
+mod incoming;
+pub(super) mod upload;
+
+pub(super) use incoming::RequestBody;

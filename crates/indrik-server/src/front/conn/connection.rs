@@ -1,0 +1,98 @@
+//! One connection that speaks HTTP, from its first request to its last byte.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::close::{linger, refuse};
+use super::h1::{self, Left};
+use super::h2;
+use super::io::{ClientIo, IoState, Stream};
+use super::open::{Open, Origin, Proxied, Spoken, shown};
+use super::reaper::{Phase, Watch};
+use crate::front::context::ConnectionContext;
+use crate::front::peer::Peer;
+use crate::front::pipeline::forwarding::describe;
+use crate::front::services::Services;
+use crate::front::settings::Settings;
+
+/// Serves a connection to its end.
+pub(in crate::front) async fn serve_connection(
+    open: Open,
+    (stream, spoken): (Stream, Spoken),
+    origin: Origin,
+    proxied: Option<Proxied>,
+) {
+    let (services, watch) = (Arc::clone(&open.services), Arc::clone(&open.watch));
+    let state = Arc::new(IoState::default());
+    // A handshake is over; the wait for a request begins now.
+    watch.begin_waiting();
+    let settings = services.settings.load_full();
+    let mut io = ClientIo::new(stream, &settings, Arc::clone(&watch), Arc::clone(&state));
+    if spoken == Spoken::Http2 {
+        io.stop_screening();
+    }
+    let context = context(services, settings, &origin, (state, &watch), proxied, &mut io);
+    let connection = Arc::new(context);
+    if spoken == Spoken::Http2 {
+        // Boxed: it is large, and most connections have none of it.
+        return Box::pin(h2::drive(&connection, io)).await;
+    }
+    loop {
+        match h1::drive(&connection, io).await {
+            Left::Parked(parked) => match h1::wait_for_bytes(&connection.watch, &parked).await {
+                true => io = parked,
+                false => return,
+            },
+            Left::Upgraded(io, first) => {
+                let successor = connection.successor.lock().take();
+                if let Some(successor) = successor {
+                    successor.run(connection, io, first).await;
+                }
+                return;
+            }
+            Left::Refused(io, broken) => return Box::pin(refuse(io, broken)).await,
+            // Boxed: its buffer would otherwise be part of every connection's task.
+            Left::Ended(io) => return Box::pin(linger(io)).await,
+            Left::Lost => return,
+        }
+    }
+}
+
+/// The connection as the request path sees it.
+fn context(
+    services: Arc<Services>,
+    settings: Arc<Settings>,
+    origin: &Origin,
+    (state, watch): (Arc<IoState>, &Arc<Watch>),
+    proxied: Option<Proxied>,
+    io: &mut ClientIo,
+) -> ConnectionContext {
+    let (mut ip, mut port, mut description) = (origin.ip, origin.port, String::new());
+    if let Some(proxied) = proxied {
+        watch.set(Phase::Idle);
+        io.take(&proxied.first);
+        if let Some(header) = proxied.header {
+            description = describe(&header);
+            if let Some(ends) = header.ends {
+                (ip, port) = (Some(ends.source.ip().to_canonical()), ends.source.port());
+            }
+        }
+    }
+    let peer = Peer {
+        listener: origin.listener,
+        ip,
+        address: shown(ip),
+        port,
+        proxied: description,
+        trusted: settings.forwarding.trusts(origin.ip),
+    };
+    ConnectionContext {
+        services,
+        peer,
+        settings,
+        io: state,
+        watch: Arc::clone(watch),
+        successor: Mutex::new(None),
+    }
+}

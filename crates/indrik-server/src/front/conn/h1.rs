@@ -1,0 +1,147 @@
+//! HTTP/1 on a connection: hyper parses and writes; this drives it and obeys the reaper's orders.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{HttpService, service_fn};
+use indrik_core::http1::Broken;
+
+use super::io::ClientIo;
+use super::open::log_invalid;
+use super::reaper::{Order, Phase, Watch};
+use crate::front::body::RequestBody;
+use crate::front::context::ConnectionContext;
+use crate::front::pipeline::serve;
+use crate::front::refusal::Refusal;
+use crate::front::response::Body;
+
+/// Bytes of a head that hyper buffers before it answers 431 by itself.
+const HEAD_BUFFER_BYTES_MAX: usize = 256 * 1024;
+
+/// How hyper's part ended.
+pub(super) enum Left {
+    /// The connection is idle; its buffers are given back.
+    Parked(ClientIo),
+    /// It is a WebSocket from here on.
+    Upgraded(ClientIo, Bytes),
+    /// Everything is answered and written but the head that was refused.
+    Refused(ClientIo, Refusal),
+    /// Everything is answered and written.
+    Ended(ClientIo),
+    /// The client is gone, or was cut off.
+    Lost,
+}
+
+/// Serves requests until the connection is idle for long, is something else, or ends.
+pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> Left {
+    let context = connection;
+    let keep_alive = !context.services.settings().config.keepalive.is_zero();
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(false)
+        .keep_alive(keep_alive)
+        .max_headers(context.settings.limits.fields.saturating_add(1))
+        .max_buf_size(HEAD_BUFFER_BYTES_MAX);
+    let handler =
+        service_fn(|request: Request<Incoming>| serve(context, request.map(RequestBody::from)));
+    let mut connection = Box::pin(builder.serve_connection(io, handler));
+    let ended = poll_fn(|cx| poll_drive(context, connection.as_mut(), cx)).await;
+    // hyper's type can be moved again: it is `Unpin`, and done.
+    let parts = (*Pin::into_inner(connection)).into_parts();
+    match ended {
+        Ended::Parked => Left::Parked(unread(parts.io, parts.read_buf)),
+        Ended::Closed(Ok(())) if context.successor.lock().is_some() => {
+            Left::Upgraded(parts.io, parts.read_buf)
+        }
+        Ended::Closed(Ok(())) => Left::Ended(parts.io),
+        Ended::Refused(broken) => {
+            log_invalid(&context.services, &context.peer.address, broken.message());
+            let status = StatusCode::from_u16(broken.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            Left::Refused(parts.io, Refusal::bad(status, broken.message()))
+        }
+        // A message that cannot be parsed has been answered; the client may still be writing.
+        Ended::Closed(Err(error)) if error.is_parse() => {
+            let why = context.io.broken().map_or_else(|| error.to_string(), |why| why.to_string());
+            log_invalid(&context.services, &context.peer.address, &why);
+            Left::Ended(parts.io)
+        }
+        Ended::Closed(Err(_)) | Ended::CutOff => Left::Lost,
+    }
+}
+
+enum Ended {
+    Parked,
+    /// The screen has refused a head, and there is nothing else left to do.
+    Refused(Broken),
+    Closed(hyper::Result<()>),
+    CutOff,
+}
+
+fn poll_drive<S>(
+    context: &ConnectionContext,
+    mut connection: Pin<&mut http1::Connection<ClientIo, S>>,
+    cx: &mut Context<'_>,
+) -> Poll<Ended>
+where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible> + Unpin,
+    S::Future: Unpin,
+{
+    let watch = &context.watch;
+    let order = watch.poll_order(cx);
+    match order {
+        Order::Close => return Poll::Ready(Ended::CutOff),
+        Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
+        // The next answer says that it is the last; closing without one could cross a request.
+        Order::None | Order::Park | Order::Finish | Order::Expire => {}
+    }
+    let poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
+    if order == Order::Expire && poll.is_pending() && watch.phase() == Phase::Idle {
+        return Poll::Ready(Ended::CutOff);
+    }
+    if poll.is_pending()
+        && context.io.is_refused()
+        && !watch.is_in_flight()
+        && let Some(broken) = context.io.broken()
+    {
+        return Poll::Ready(Ended::Refused(broken));
+    }
+    poll
+}
+
+fn unread(mut io: ClientIo, bytes: Bytes) -> ClientIo {
+    if !bytes.is_empty() {
+        io.unread(bytes);
+    }
+    io
+}
+
+/// Waits, without any buffer, for the next request. False: close.
+pub(super) async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
+    if !io.is_between_requests() {
+        watch.set(Phase::Idle);
+        return true;
+    }
+    watch.set_parked();
+    poll_fn(|cx| {
+        let order = watch.poll_order(cx);
+        if order == Order::Close {
+            return Poll::Ready(false);
+        }
+        match io.stream().poll_read_ready(cx) {
+            Poll::Ready(_) => {
+                watch.set(Phase::Idle);
+                Poll::Ready(true)
+            }
+            Poll::Pending if order == Order::Expire => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}

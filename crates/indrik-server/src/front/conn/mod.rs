@@ -1,0 +1,12 @@
+//! Connections: their bytes, their versions of HTTP, their timeouts.
+
+mod cleartext;
+mod close;
+pub(super) mod connection;
+mod h1;
+mod h2;
+pub(super) mod io;
+pub(super) mod open;
+mod preamble;
+pub(super) mod reaper;
+pub(super) mod tls;

@@ -1,0 +1,179 @@
+//! What comes before HTTP on a connection: its place in the list, a PROXY header, TLS, and which version
+//! of HTTP the client speaks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use indrik_core::proxy::Header;
+use indrik_core::supervise::Level;
+
+use super::cleartext::{self, Beginning};
+use super::close;
+use super::io::{ClientIo, Stream};
+use super::preamble::{self, Preamble};
+use super::reaper::Watch;
+use super::tls::Begun;
+use crate::front::pipeline::forwarding::is_in;
+use crate::front::refusal::Refusal;
+use crate::front::services::Services;
+
+/// For the whole of a TLS handshake.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The version of HTTP on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::front) enum Spoken {
+    /// 1.0 or 1.1: each request says which.
+    Http1,
+    Http2,
+}
+
+/// Where a connection came from.
+pub(in crate::front) struct Origin {
+    pub(in crate::front) listener: u16,
+    /// `None` for a Unix socket.
+    pub(in crate::front) ip: Option<IpAddr>,
+    pub(in crate::front) port: u16,
+}
+
+/// What came before HTTP: a PROXY header, and bytes that were read behind it.
+#[derive(Default)]
+pub(in crate::front) struct Proxied {
+    pub(super) header: Option<Header>,
+    pub(super) first: Bytes,
+}
+
+/// A connection's place in the list, from the moment it is accepted until it is over, however that
+/// comes: so the front is never taken for idle while one is on its way to its thread.
+pub(in crate::front) struct Open {
+    pub(super) services: Arc<Services>,
+    key: usize,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl Open {
+    pub(in crate::front) fn new(services: &Arc<Services>) -> Self {
+        let (key, watch) = services.connections.add();
+        Self { services: Arc::clone(services), key, watch }
+    }
+
+    /// The PROXY header, if the server reads them: it comes before everything, TLS included. `None`:
+    /// the connection is over.
+    pub(in crate::front) async fn read_preamble(
+        &self,
+        mut stream: Stream,
+        origin: &Origin,
+    ) -> Option<(Stream, Option<Proxied>)> {
+        let settings = self.services.settings();
+        let Some((accepts, peers)) = &settings.forwarding.proxy_protocol else {
+            return Some((stream, None));
+        };
+        let (accepts, may_send) = (*accepts, origin.ip.is_none_or(|ip| is_in(peers, ip)));
+        drop(settings);
+        let read = preamble::read(&mut stream, &self.watch, accepts, may_send);
+        // Boxed, as is the rest: most servers have none of it.
+        match Box::pin(read).await {
+            Preamble::Http(header, first) if self.services.tls.is_some() => {
+                let stream = Stream::Ahead(Box::new((first, stream)));
+                Some((stream, Some(Proxied { header, first: Bytes::new() })))
+            }
+            Preamble::Http(header, first) => Some((stream, Some(Proxied { header, first }))),
+            Preamble::Refused(refusal) => {
+                self.refuse(stream, origin, refusal).await;
+                None
+            }
+            Preamble::Lost => None,
+        }
+    }
+
+    /// The connection with TLS, if the server has it. `None`: the client did not get through.
+    pub(in crate::front) async fn secured(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+    ) -> Option<Stream> {
+        let Some(tls) = &self.services.tls else { return Some(stream) };
+        // Boxed, or the handshake's memory would stay a part of every connection's task.
+        let begin = Box::pin(tls.begin(stream, &self.watch));
+        match tokio::time::timeout(HANDSHAKE_LIMIT, begin).await {
+            Ok(Begun::Secured(stream)) => Some(stream),
+            Ok(Begun::Plain(stream)) => {
+                let message = "this port speaks HTTPS; the request was sent as HTTP";
+                self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
+                None
+            }
+            Ok(Begun::Lost) | Err(_) => {
+                let text = format!("TLS handshake failed: ip={}", shown(origin.ip));
+                self.services.log.write(Level::Debug, &text);
+                None
+            }
+        }
+    }
+
+    /// Which version of HTTP the client speaks: by what TLS agreed on, or by its first bytes where the
+    /// settings let it begin with HTTP/2. `None`: the connection is over.
+    pub(in crate::front) async fn version(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        proxied: &mut Option<Proxied>,
+    ) -> Option<(Stream, Spoken)> {
+        if self.services.tls.is_some() {
+            let spoken = if stream.agreed_on_http2() { Spoken::Http2 } else { Spoken::Http1 };
+            return Some((stream, spoken));
+        }
+        let settings = self.services.settings.load_full();
+        let trusted = settings.forwarding.trusts(origin.ip);
+        if !cleartext::is_looked_for(&settings.http2, trusted) {
+            return Some((stream, Spoken::Http1));
+        }
+        let stream = match proxied {
+            Some(proxied) if !proxied.first.is_empty() => {
+                Stream::Ahead(Box::new((std::mem::take(&mut proxied.first), stream)))
+            }
+            _ => stream,
+        };
+        match Box::pin(cleartext::look(&settings.http2, stream, &self.watch)).await {
+            Beginning::Http2(stream) => Some((stream, Spoken::Http2)),
+            Beginning::Other(stream) => Some((stream, Spoken::Http1)),
+            Beginning::Refused(stream) => {
+                let message = "this port speaks HTTP/2; the connection began with something else";
+                self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
+                None
+            }
+            Beginning::Lost => None,
+        }
+    }
+
+    /// Answers a connection that never came to a request, and closes it.
+    async fn refuse(&self, stream: Stream, origin: &Origin, refusal: Refusal) {
+        log_invalid(&self.services, &shown(origin.ip), refusal.message);
+        let (settings, watch) = (self.services.settings.load_full(), Arc::clone(&self.watch));
+        let io = ClientIo::new(stream, &settings, watch, Arc::default());
+        Box::pin(close::refuse(io, refusal)).await;
+    }
+
+    /// The socket could not be taken over.
+    pub(in crate::front) fn log_lost(&self, error: &std::io::Error) {
+        self.services.log.error(&format!("A connection could not be served: {error}"));
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.services.connections.remove(self.key);
+    }
+}
+
+/// An address as text; empty for a Unix socket.
+pub(super) fn shown(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(String::new, |ip| ip.to_string())
+}
+
+/// Says in the log, as Gunicorn does, that a request was invalid.
+pub(super) fn log_invalid(services: &Services, address: &str, why: &str) {
+    services.log.write(Level::Warning, &format!("Invalid request from ip={address}: {why}"));
+}

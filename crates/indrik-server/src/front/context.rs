@@ -1,0 +1,62 @@
+//! What the request path knows beside the request: of its connection, and of the settings it is served by.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::conn::io::{ClientIo, IoState};
+use super::conn::reaper::Watch;
+use super::peer::Peer;
+use super::services::Services;
+use super::settings::Settings;
+
+/// A client's connection, as the request path sees it.
+pub(super) struct ConnectionContext {
+    pub(super) services: Arc<Services>,
+    pub(super) peer: Peer,
+    /// What the settings were when it began.
+    pub(super) settings: Arc<Settings>,
+    pub(super) io: Arc<IoState>,
+    pub(super) watch: Arc<Watch>,
+    /// Who has the connection after a 101.
+    pub(super) successor: Mutex<Option<Box<dyn Successor>>>,
+}
+
+/// What a connection becomes when HTTP has ended on it with a 101.
+pub(super) trait Successor: Send {
+    /// Has the connection to its end; `first` is what was read behind the request.
+    fn run(
+        self: Box<Self>,
+        connection: Arc<ConnectionContext>,
+        io: ClientIo,
+        first: Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// One request (one stream in HTTP/2), as the request path sees it.
+#[derive(Clone)]
+pub(super) struct RequestContext {
+    pub(super) connection: Arc<ConnectionContext>,
+    /// What the settings are for this request, from its head to its end.
+    pub(super) settings: Arc<Settings>,
+}
+
+impl RequestContext {
+    /// A request that begins now.
+    pub(super) fn new(connection: &Arc<ConnectionContext>) -> Self {
+        Self {
+            connection: Arc::clone(connection),
+            settings: connection.services.settings.load_full(),
+        }
+    }
+
+    pub(super) fn services(&self) -> &Arc<Services> {
+        &self.connection.services
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.connection.peer
+    }
+}

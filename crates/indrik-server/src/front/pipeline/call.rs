@@ -1,0 +1,296 @@
+//! One request on its way through a worker, until the answer's head is known.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::TRANSFER_ENCODING;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use indrik_core::dispatch::{Fate, Micros, Replay};
+use indrik_ring::{Flags, ResponseHead};
+
+use super::encode::{encode, interim_response};
+use crate::front::body::RequestBody;
+use crate::front::body::upload::{self, Upload};
+use crate::front::clock;
+use crate::front::context::RequestContext;
+use crate::front::exchange::{Event, Exchange, Outgoing};
+use crate::front::pool::Submitted;
+use crate::front::refusal::Refusal;
+use crate::front::response::{self, Body, FilePart, Stream};
+
+/// A request on its way through a worker.
+pub(in crate::front) struct Call {
+    context: RequestContext,
+    pub(super) exchange: Arc<Exchange>,
+    /// The request's map, empty: the response's fields go there, so that one map serves a whole
+    /// connection (hyper keeps it between the messages).
+    spare_map: HeaderMap,
+    stream: Option<Box<RequestBody>>,
+    pump: Option<upload::Pump>,
+    replay: Replay,
+    takes_interim: bool,
+    /// The body came in a coding that others on the way may have framed differently.
+    odd_coding: bool,
+    /// An event that was taken out already.
+    pub(super) first: Option<Event>,
+    /// Its worker is to go; only a WebSocket is told.
+    leaving: bool,
+    /// The client's side still waits for the end of it.
+    open: bool,
+}
+
+impl Call {
+    pub(in crate::front) fn new(
+        context: RequestContext,
+        mut parts: Parts,
+        upload: Upload,
+        flags: Flags,
+    ) -> Self {
+        let (mut inline, mut file, mut stream) = (Bytes::new(), None, None);
+        let flags = flags.with(match upload {
+            Upload::Inline(body) => {
+                inline = body;
+                Flags::END
+            }
+            Upload::File(body) => {
+                file = Some(body);
+                Flags::BODY_FILE
+            }
+            Upload::Stream(body) => {
+                stream = Some(body);
+                Flags::BODY_STREAM.with(Flags::BODY_WAITS)
+            }
+        });
+        let (head_len, payload) = encode(&context, &parts, &inline);
+        let limits = &context.settings.time_limits;
+        // A WebSocket may stay for as long as it likes.
+        let is_limited = !limits.are_off() && !flags.has(Flags::WEBSOCKET);
+        let limit = if is_limited { limits.of(parts.uri.path()) } else { 0 };
+        let coding = parts.headers.get(TRANSFER_ENCODING);
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
+        parts.headers.clear();
+        Self {
+            context,
+            exchange: Exchange::new(Outgoing { flags, head_len, payload, file }, limit),
+            spare_map: parts.headers,
+            stream,
+            pump: None,
+            replay: Replay::new(is_idempotent(&parts.method)),
+            // hyper has no way to send one in HTTP/2.
+            takes_interim: parts.version == Version::HTTP_11,
+            odd_coding,
+            first: None,
+            leaving: false,
+            open: false,
+        }
+    }
+
+    pub(in crate::front) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// The connection has taken the exchange over; dropping the call leaves it alone.
+    pub(in crate::front) fn hand_over(&mut self) {
+        self.open = false;
+    }
+
+    /// Whether its worker was told to go before the WebSocket was open.
+    pub(in crate::front) const fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// Gives the request to the pool.
+    pub(in crate::front) fn submit(&mut self, now: Micros) -> Result<(), Refusal> {
+        match self.context.services().pool.submit(&self.exchange, now) {
+            Submitted::Accepted => {
+                self.open = true;
+                Ok(())
+            }
+            Submitted::Refused => {
+                let message = "all workers are busy and the queue is full";
+                Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+            }
+        }
+    }
+
+    /// What the worker answers.
+    pub(super) async fn response(&mut self) -> Result<Response<Body>, Refusal> {
+        // The head of a response whose body is a file: held until the file is open.
+        let mut held = None;
+        loop {
+            match self.next().await? {
+                Event::Response { payload, head_len, flags } if flags.has(Flags::FILE) => {
+                    held = Some((payload, head_len, flags));
+                }
+                Event::Response { payload, head_len, flags } => {
+                    return self.begin_response(&payload, head_len, flags, None);
+                }
+                event @ (Event::File { .. } | Event::Path { .. }) if held.is_some() => {
+                    let (payload, head_len, flags) = held.ok_or_else(|| self.unexpected())?;
+                    let file = Box::pin(self.open_file(event)).await?;
+                    return self.begin_response(&payload, head_len, flags, Some(file));
+                }
+                Event::BodyWanted => {
+                    if let Some(body) = self.stream.take() {
+                        self.pump = Some(upload::pump(&self.context, &self.exchange, *body));
+                    }
+                }
+                // Nothing else may come before the head.
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// The next event that the interface in use has to deal with; the others are dealt with here.
+    pub(in crate::front) async fn next(&mut self) -> Result<Event, Refusal> {
+        loop {
+            let event = match self.first.take() {
+                Some(event) => event,
+                None => self.exchange.next().await,
+            };
+            match event {
+                Event::Informational { payload } => self.informational(&payload),
+                Event::Leaving => self.leaving = true,
+                Event::WorkerLost { started } => self.try_again(started)?,
+                Event::QueueTimeout => {
+                    let message = "no worker was free in time";
+                    return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
+                }
+                Event::TimedOut { after } => {
+                    let shown = self.exchange.outgoing.shown();
+                    self.context.services().log.error(&format!(
+                        "Request timed out after {} s: {shown} (client {})",
+                        seconds(after),
+                        self.context.peer().address
+                    ));
+                    let message = "the application did not answer in time";
+                    return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
+                }
+                Event::UploadBroken(refusal) => return Err(refusal),
+                Event::Failed { message, short } => {
+                    if !message.is_empty() {
+                        self.context.services().log.error(&String::from_utf8_lossy(&message));
+                    }
+                    // An application that miscounts has lost track of the connection: close it.
+                    let close = short;
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    let worker_pid = self.exchange.worker_pid();
+                    return Err(Refusal { close, worker_pid, ..Refusal::failed(status, "") });
+                }
+                Event::Done => {
+                    let shown = self.exchange.outgoing.shown();
+                    self.context
+                        .services()
+                        .log
+                        .error(&format!("the application returned no response for {shown}"));
+                    return Err(Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""));
+                }
+                event => return Ok(event),
+            }
+        }
+    }
+
+    /// Opens the file that is the response's body.
+    async fn open_file(&self, event: Event) -> Result<FilePart, Refusal> {
+        let path = match event {
+            Event::File { fd, offset, len } => return Ok(FilePart::new(fd.into(), offset, len)),
+            Event::Path { path } => path,
+            _ => return Err(self.unexpected()),
+        };
+        FilePart::open_now(&path).await.map_err(|error| {
+            let (file, shown) = (String::from_utf8_lossy(&path), self.exchange.outgoing.shown());
+            let text =
+                format!("the file {file:?} cannot be sent as the answer to {shown}: {error}");
+            self.context.services().log.error(&text);
+            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+        })
+    }
+
+    pub(in crate::front) fn begin_response(
+        &mut self,
+        payload: &Bytes,
+        head_len: usize,
+        flags: Flags,
+        file: Option<FilePart>,
+    ) -> Result<Response<Body>, Refusal> {
+        let first = payload.slice(head_len..);
+        self.open = false;
+        let body = if flags.has(Flags::END) {
+            self.exchange.leave();
+            Body::full(first)
+        } else {
+            let pump = self.pump.take();
+            Body::stream(Stream::new(self.context.services(), &self.exchange, first, pump))
+        };
+        let body = body.answered_by(self.exchange.worker_pid());
+        let closes = self.closes() || flags.has(Flags::CLOSE);
+        let map = std::mem::take(&mut self.spare_map);
+        let response = response::head(payload, head_len, body, closes, map);
+        let response = match file {
+            Some(file) => response.and_then(|response| response::with_file(response, file)),
+            None => response,
+        };
+        response.map_err(|invalid| {
+            let shown = self.exchange.outgoing.shown();
+            self.context.services().log.error(&format!("{} ({shown})", invalid.0));
+            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+        })
+    }
+
+    /// Whether the connection ends with the response: the rest of the body will not be read, or
+    /// its end is not beyond doubt.
+    const fn closes(&self) -> bool {
+        self.stream.is_some() || self.odd_coding
+    }
+
+    fn informational(&self, payload: &Bytes) {
+        if !self.takes_interim {
+            return;
+        }
+        if let Ok(head) = ResponseHead::decode(payload)
+            && let Some(bytes) = interim_response(&head)
+        {
+            let _ = self.context.connection.io.send_interim(&bytes);
+        }
+    }
+
+    /// The worker is gone or slow: may another one have the request?
+    fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
+        self.leaving = false;
+        let body_is_here = self.pump.is_none();
+        if self.replay.lost(started, body_is_here) == Fate::Failed {
+            let message = "the worker ended while it had the request";
+            return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
+        }
+        let arrived = self.exchange.arrived();
+        let pool = &self.context.services().pool;
+        pool.submit_again(&self.exchange, arrived, clock::now());
+        Ok(())
+    }
+
+    pub(in crate::front) fn unexpected(&self) -> Refusal {
+        self.context.services().log.error("a worker sent something that does not belong there");
+        Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.open {
+            self.context.services().pool.abandon(&self.exchange);
+        }
+    }
+}
+
+/// A time for the log.
+fn seconds(time: Micros) -> f64 {
+    (time / 1_000) as f64 / 1_000.0
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE]
+        .contains(method)
+}

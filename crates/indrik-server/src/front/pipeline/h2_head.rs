@@ -1,0 +1,123 @@
+//! The head of an HTTP/2 request, brought into the form of HTTP/1.1, in which everything else reads it.
+
+use http::header::{COOKIE, HOST};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use indrik_core::http1::Limits;
+
+use crate::front::refusal::Refusal;
+
+/// Brings a request's head into the form of HTTP/1.1, in which everything else reads it, and checks
+/// what the framing screen checks there. What h2 refuses by itself (fields of HTTP/1.1 connections,
+/// pseudo-fields in the wrong place) never comes here.
+pub(super) fn take_head(limits: &Limits, parts: &mut Parts) -> Result<(), Refusal> {
+    sizes(limits, parts)?;
+    if let Some(authority) = parts.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|_| bad("the :authority is malformed"))?;
+        match parts.headers.get(HOST) {
+            None => {
+                parts.headers.insert(HOST, host);
+            }
+            Some(given) if given.as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {}
+            Some(_) => return Err(bad("the Host header is not the :authority")),
+        }
+    }
+    if parts.method != Method::CONNECT {
+        let target = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+    }
+    join_cookies(&mut parts.headers);
+    Ok(())
+}
+
+const fn bad(message: &'static str) -> Refusal {
+    Refusal::bad(StatusCode::BAD_REQUEST, message)
+}
+
+/// The limits of HTTP/1.1, and RFC 9113 section 8.2.1: no value begins or ends with a space.
+fn sizes(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
+    const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.line {
+        return Err(Refusal::bad(StatusCode::URI_TOO_LONG, "the request target is too long"));
+    }
+    if parts.headers.len() > limits.fields {
+        return Err(Refusal::bad(TOO_LARGE, "too many header fields"));
+    }
+    for (name, value) in &parts.headers {
+        let value = value.as_bytes();
+        if name.as_str().len() + value.len() > limits.field {
+            return Err(Refusal::bad(TOO_LARGE, "a header field is too large"));
+        }
+        let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if is_space(value.first()) || is_space(value.last()) {
+            return Err(bad("a header's value begins or ends with a space"));
+        }
+    }
+    Ok(())
+}
+
+/// RFC 9113 section 8.2.3: cookies may come in several fields, and applications expect one.
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() < 2 {
+        return;
+    }
+    // Valid values, joined by valid bytes, are one.
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { line: 100, fields: 3, field: 30 };
+
+    fn parts(uri: &str, fields: &[(&'static str, &str)]) -> Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn taken(uri: &str, fields: &[(&'static str, &str)]) -> Result<Parts, &'static str> {
+        let mut parts = parts(uri, fields);
+        take_head(&LIMITS, &mut parts).map_err(|refusal| refusal.message)?;
+        Ok(parts)
+    }
+
+    #[test]
+    fn the_authority_becomes_the_host_and_the_target_is_the_path() {
+        let parts = taken("https://example.org:1/a?b", &[]).unwrap();
+        assert_eq!(parts.headers[HOST], "example.org:1");
+        assert_eq!(parts.uri, "/a?b");
+        let parts = taken("https://example.org/", &[("host", "EXAMPLE.org")]).unwrap();
+        assert_eq!(parts.headers.get_all(HOST).iter().count(), 1);
+        assert!(taken("https://a.org/", &[("host", "b.org")]).is_err());
+    }
+
+    #[test]
+    fn cookies_in_several_fields_are_one() {
+        let parts = taken("https://a/", &[("cookie", "a=1"), ("cookie", "b=2")]).unwrap();
+        assert_eq!(parts.headers[COOKIE], "a=1; b=2");
+        assert_eq!(parts.headers.get_all(COOKIE).iter().count(), 1);
+    }
+
+    #[test]
+    fn the_limits_are_those_of_http_1() {
+        let long = format!("https://a/{}", "x".repeat(100));
+        assert_eq!(taken(&long, &[]).unwrap_err(), "the request target is too long");
+        let four = [("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")];
+        assert_eq!(taken("https://a/", &four).unwrap_err(), "too many header fields");
+        let large = [("a", "1234567890123456789012345678901")];
+        assert_eq!(taken("https://a/", &large).unwrap_err(), "a header field is too large");
+        assert!(taken("https://a/", &[("a", " 1")]).unwrap_err().contains("space"));
+    }
+}

@@ -1,0 +1,197 @@
+//! The request path, top to bottom: check, stages, take the body, dispatch, answer.
+//!
+//! [`serve`] is to be read first. Between the checked head and the workers stands the list of stages that
+//! the settings ask for ([`stages`]); what none of them answers becomes a [`Call`] to a worker.
+
+pub(super) mod call;
+mod check;
+mod encode;
+pub(super) mod forwarding;
+mod h2_head;
+pub(super) mod probe;
+mod stages;
+pub(super) mod target;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::EXPECT;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use indrik_core::dispatch::Micros;
+use indrik_ring::Flags;
+
+use super::access_log::Entry;
+use super::body::RequestBody;
+use super::body::upload::{self, Upload};
+use super::clock;
+use super::context::{ConnectionContext, RequestContext};
+use super::events::Interface;
+use super::exchange::Event;
+use super::refusal::Refusal;
+use super::response::Body;
+use super::ws::bridge;
+use call::Call;
+use check::Seen;
+use stages::Verdict;
+
+/// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
+pub(in crate::front) fn serve(
+    connection: &Arc<ConnectionContext>,
+    request: Request<RequestBody>,
+) -> Serving {
+    connection.watch.begin();
+    let context = RequestContext::new(connection);
+    let log = &connection.services.access_log;
+    let is_logged = log.is_on();
+    let arrived = if is_logged { clock::now() } else { clock::coarse() };
+    let (mut parts, body) = request.into_parts();
+    let checked = check::head(&context, &mut parts);
+    let entry = if is_logged { log.entry(&connection.peer, &parts, arrived) } else { None };
+    let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
+        Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
+        Verdict::GoOn => begin(context, seen, parts, body, arrived),
+    });
+    let wait = match begun {
+        Ok(wait) => wait,
+        Err(refusal) => {
+            refusal.log(&connection.services.log, &connection.peer);
+            Wait::Refused(refusal)
+        }
+    };
+    Serving { connection: Arc::clone(connection), entry, wait }
+}
+
+/// Gives a checked request to the pool, if its body is here.
+fn begin(
+    context: RequestContext,
+    seen: Seen,
+    parts: Parts,
+    body: RequestBody,
+    arrived: Micros,
+) -> Result<Wait, Refusal> {
+    if seen.upgrade || !body.is_end_stream() {
+        check::body_size(&context.settings.config, body.size_hint().exact())?;
+        return Ok(Wait::Later(Box::pin(serve_later(context, parts, body, arrived))));
+    }
+    let mut call = Call::new(context, parts, Upload::Inline(Bytes::new()), Flags::NONE);
+    call.submit(arrived)?;
+    Ok(Wait::Response(call))
+}
+
+/// A request that something has to be waited for: what the workers run, or the body.
+async fn serve_later(
+    context: RequestContext,
+    parts: Parts,
+    body: RequestBody,
+    arrived: Micros,
+) -> Result<Response<Body>, Refusal> {
+    let interface = interface(&context).await?;
+    if bridge::is_requested(&parts) && interface == Interface::Asgi {
+        return bridge::serve(context, parts, arrived).await;
+    }
+    let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
+    let upload = upload::receive(&context, interface, expects, body).await?;
+    let mut call = Call::new(context, parts, upload, Flags::NONE);
+    // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
+    call.submit(clock::now())?;
+    call.response().await
+}
+
+/// What the workers run.
+async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
+    let limit = context.settings.config.queue_timeout;
+    let interface = context.services().pool.interface(limit).await;
+    let message = "no worker was ready in time";
+    interface.ok_or_else(|| Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+}
+
+/// A request being served. Most are one call and one event; those need no future of their own.
+pub(in crate::front) struct Serving {
+    connection: Arc<ConnectionContext>,
+    entry: Option<Box<Entry>>,
+    wait: Wait,
+}
+
+type Answer = Result<Response<Body>, Refusal>;
+
+/// What a request waits for.
+enum Wait {
+    /// Nothing: it is refused.
+    Refused(Refusal),
+    /// Nothing: the front answers it.
+    Answered(Box<Response<Body>>),
+    /// The worker's first event.
+    Response(Call),
+    /// Anything else.
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    /// It is over.
+    Over,
+}
+
+impl Future for Serving {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let answer = loop {
+            match &mut this.wait {
+                Wait::Refused(refusal) => break Err(*refusal),
+                Wait::Response(call) => match ready!(call.exchange.poll_next(cx)) {
+                    Event::Response { payload, head_len, flags } if !flags.has(Flags::FILE) => {
+                        break call.begin_response(&payload, head_len, flags, None);
+                    }
+                    event => this.wait.go_on(event),
+                },
+                Wait::Answered(_) => match std::mem::replace(&mut this.wait, Wait::Over) {
+                    Wait::Answered(answer) => break Ok(*answer),
+                    _ => return Poll::Pending,
+                },
+                Wait::Later(future) => break ready!(future.as_mut().poll(cx)),
+                Wait::Over => return Poll::Pending,
+            }
+        };
+        this.wait = Wait::Over;
+        Poll::Ready(Ok(this.finish(answer)))
+    }
+}
+
+impl Wait {
+    /// The first event is not the whole story.
+    fn go_on(&mut self, event: Event) {
+        if let Self::Response(mut call) = std::mem::replace(self, Self::Over) {
+            call.first = Some(event);
+            *self = Self::Later(Box::pin(async move { call.response().await }));
+        }
+    }
+}
+
+/// In HTTP/2 a request may be given up while the connection goes on.
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !matches!(self.wait, Wait::Over) {
+            self.connection.watch.end();
+        }
+    }
+}
+
+impl Serving {
+    /// The last things that every answer gets.
+    fn finish(&mut self, answer: Answer) -> Response<Body> {
+        let mut response = answer.unwrap_or_else(Refusal::into_response);
+        if self.connection.services.is_draining() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(http::header::CONNECTION, close);
+        }
+        let entry = self.entry.take().map(|entry| {
+            let pid = response.body().worker_pid();
+            entry.with_response(response.status(), response.headers(), pid)
+        });
+        response.body_mut().ends(Arc::clone(&self.connection.watch), entry);
+        response
+    }
+}

@@ -1,0 +1,54 @@
+//! What stands between a checked head and the workers: the list of stages that the settings ask for.
+//!
+//! Each stage answers the request or lets it go on. Without stages a request pays one branch.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use super::probe::Probes;
+use crate::front::context::RequestContext;
+use crate::front::response::Body;
+use crate::front::settings::Stage;
+
+/// What a stage makes of a request.
+pub(super) enum Verdict {
+    /// It is the next stage's, and in the end a worker's.
+    GoOn,
+    /// This is the answer.
+    Answer(Box<Response<Body>>),
+}
+
+/// Runs the stages in order, up to the first that answers.
+pub(super) fn run(context: &RequestContext, parts: &Parts) -> Verdict {
+    for stage in &context.settings.stages {
+        let answer = match stage {
+            Stage::Probes(probes) => probe(context, probes, parts),
+        };
+        if let Some(answer) = answer {
+            return Verdict::Answer(Box::new(answer));
+        }
+    }
+    Verdict::GoOn
+}
+
+/// The answer to a request for one of the probes' paths.
+fn probe(context: &RequestContext, probes: &Probes, parts: &Parts) -> Option<Response<Body>> {
+    let standing = context.services().standing.load();
+    let good = probes.verdict(parts.uri.path(), &standing)?;
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        let mut response = Response::new(Body::full(Bytes::new()));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Some(response);
+    }
+    let mut response = Response::new(Body::full(Bytes::from(format!("{}\n", standing.line))));
+    if !good {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}

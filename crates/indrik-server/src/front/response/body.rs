@@ -1,0 +1,135 @@
+//! The body of a response, whatever its source: bytes that are all here, or what a worker sends.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Response;
+use http::header::CONTENT_LENGTH;
+use http_body::{Frame, SizeHint};
+
+use super::file::FilePart;
+use super::invalid::Invalid;
+use super::worker::{BrokenOff, Stream};
+use crate::front::access_log::Entry;
+use crate::front::conn::reaper::Watch;
+
+/// The body of a response.
+pub(in crate::front) struct Body {
+    kind: BodyKind,
+    /// The process that answers; 0: the front does.
+    worker_pid: u32,
+    /// What happens when it is over; absent for answers that nobody waits behind.
+    end: Option<End>,
+}
+
+enum BodyKind {
+    Full(Option<Bytes>),
+    Stream(Box<Stream>),
+}
+
+/// What happens when a response is over.
+struct End {
+    watch: Arc<Watch>,
+    log: Option<Box<Entry>>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.watch.end();
+        if let Some(log) = self.log.take() {
+            log.write();
+        }
+    }
+}
+
+impl Body {
+    /// A body that is all there.
+    pub(in crate::front) const fn full(bytes: Bytes) -> Self {
+        Self { kind: BodyKind::Full(Some(bytes)), worker_pid: 0, end: None }
+    }
+
+    /// A body whose rest comes as events.
+    pub(in crate::front) fn stream(stream: Stream) -> Self {
+        Self { kind: BodyKind::Stream(Box::new(stream)), worker_pid: 0, end: None }
+    }
+
+    /// Notes which process it comes from.
+    pub(in crate::front) const fn answered_by(mut self, pid: u32) -> Self {
+        self.worker_pid = pid;
+        self
+    }
+
+    /// The process it comes from; 0: the front itself.
+    pub(in crate::front) const fn worker_pid(&self) -> u32 {
+        self.worker_pid
+    }
+
+    /// Notes what to do when it is over.
+    pub(in crate::front) fn ends(&mut self, watch: Arc<Watch>, log: Option<Box<Entry>>) {
+        self.end = Some(End { watch, log });
+    }
+}
+
+/// Makes a file the rest of a response's body, and its length the response's if the application
+/// gave none.
+pub(in crate::front) fn with_file(
+    mut response: Response<Body>,
+    mut file: FilePart,
+) -> Result<Response<Body>, Invalid> {
+    let len = file.left;
+    match response.headers().get(CONTENT_LENGTH).map(|given| given.to_str().unwrap_or("").parse()) {
+        None => {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        Some(Ok(given)) if given <= len => file.left = given,
+        Some(_) => {
+            let text = format!("the response's Content-Length is more than its file's {len} bytes");
+            return Err(Invalid(text));
+        }
+    }
+    if let BodyKind::Stream(stream) = &mut response.body_mut().kind {
+        stream.file = Some(file);
+    }
+    Ok(response)
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            BodyKind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+            BodyKind::Stream(stream) => ready!(stream.poll_frame(cx)),
+        };
+        if let (Some(End { log: Some(log), .. }), Some(Ok(frame))) = (&mut this.end, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            log.sent(data.len());
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            BodyKind::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            BodyKind::Stream(stream) => stream.is_over,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            BodyKind::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            BodyKind::Stream(stream) => stream.len.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! A response that cannot be sent.
+
+/// A response that is invalid; the reason is for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::front) struct Invalid(pub(in crate::front) String);

@@ -1,0 +1,14 @@
+//! From a worker's events to what is sent: heads, and bodies with their sources.
+
+mod body;
+mod file;
+mod head;
+mod invalid;
+mod refusal;
+mod worker;
+
+pub(super) use body::{Body, with_file};
+pub(super) use file::FilePart;
+pub use head::set_server_header;
+pub(super) use head::{copy_headers, head};
+pub(super) use worker::{BrokenOff, Stream};

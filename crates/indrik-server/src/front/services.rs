@@ -1,0 +1,55 @@
+//! What all parts of the front share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::access_log::AccessLog;
+use super::conn::reaper::Connections;
+use super::conn::tls::Tls;
+use super::doors::Doors;
+use super::events::{EventSink, FrontEvent};
+use super::pipeline::probe::Standing;
+use super::pool::Pool;
+use super::settings::Settings;
+use crate::log::Log;
+
+/// What all parts of the front share.
+pub(super) struct Services {
+    /// Replaced by a reload; see [`Services::settings`].
+    pub(super) settings: ArcSwap<Settings>,
+    pub(super) standing: ArcSwap<Standing>,
+    pub(super) pool: Pool,
+    pub(super) connections: Connections,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) access_log: AccessLog,
+    pub(super) log: Arc<Log>,
+    pub(super) sink: EventSink,
+    /// No new connections; every response closes its connection.
+    pub(super) draining: AtomicBool,
+    pub(super) idle_told: AtomicBool,
+}
+
+impl Services {
+    /// The settings as they are now. To be held for a moment only, not while something is waited
+    /// for: a reload replaces them.
+    pub(super) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// While draining: says once that nothing is left.
+    pub(super) fn tell_if_idle(&self, doors: &Doors) {
+        let idle = self.is_draining()
+            && doors.are_quiet()
+            && self.connections.count() == 0
+            && self.pool.is_idle();
+        if idle && !self.idle_told.swap(true, Ordering::SeqCst) {
+            (self.sink)(FrontEvent::Idle);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! WebSockets between a client's connection and an application.
+
+pub(super) mod bridge;
