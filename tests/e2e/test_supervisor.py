@@ -8,8 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from support.control import ctl
 from support.gate import Gate
 from support.load import Load
+from support.project import Project
 from support.server import Server, poll, session_of, title_of
 
 
@@ -271,6 +273,44 @@ class TestKilledWorkers:
             poll(three_successors_have_answered, "answers of three successors", 60)
         assert load.failures == []
         assert zombies(server) == []
+
+
+@pytest.mark.indrik_only
+def test_the_number_of_a_worker_is_its_own_until_its_zygote_has_spoken_of_it(start, tmp_path: Path):
+    """One that ends before is not reaped: another process could get its number, and be taken for it."""
+    project = Project(tmp_path, start)
+    project.config(
+        """
+        import os, signal
+
+        def in_child():
+            if os.path.exists("go"):
+                with open("pid", "w") as file:
+                    file.write(f"{os.getpid()}.")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def in_parent():
+            if os.path.exists("go"):
+                with open("go"):
+                    os.unlink("go")
+
+        os.register_at_fork(after_in_child=in_child, after_in_parent=in_parent)
+        """
+    )
+    server = project.start("--workers", "1")
+    os.mkfifo(tmp_path / "go")
+    server.signal(signal.SIGTTIN)
+    pid = tmp_path / "pid"
+    poll(lambda: pid.exists() and pid.read_text().endswith("."), "the worker that dies")
+    dead = int(pid.read_text().strip("."))
+    poll(lambda: state_of(dead) == "Z", "its end")
+    for _ in range(3):
+        assert ctl(server, "health")["ready"]
+    assert state_of(dead) == "Z"
+    (tmp_path / "go").open("w").close()
+    server.wait_for_log(rf"Worker 2 \(pid:{dead}\) of generation 1 ended: crash:SIGKILL")
+    poll(lambda: len(server.workers()) == 2, "two workers", 20)
+    assert zombies(server) == []
 
 
 @pytest.mark.indrik_only

@@ -2,18 +2,21 @@
 //! performs the effects it answers with.
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
-//! waits for anything else. `effects` does what the supervisor decides, `zygotes` and `workers` hold
-//! the processes and read their messages, `hooks` tells zygotes what hooks want to know, `open` takes
-//! a configuration into use, `confine` what workers may take, `reload` changes generations, `refork`
-//! makes a zygote of a worker, `logs` its logs, `listeners` holds the sockets, `upgrade` starts a
-//! successor, `service` talks to the service manager and to the terminal a daemon leaves, `control`
-//! answers operators, `memory` looks at what workers use, `stacks` at what stuck ones were doing,
-//! `banner` greets.
+//! waits for anything else. `sources` is what it listens to, `timers` what it does at a certain time,
+//! `children` the processes with their roles and ends, `generations` what was read of each
+//! configuration. `effects` does what the supervisor decides, `zygotes` and `workers` talk to the
+//! processes, `hooks` tells zygotes what hooks want to know, `open` takes a configuration into use,
+//! `confine` what workers may take, `reload` changes generations, `refork` makes a zygote of a worker,
+//! `logs` its logs, `listeners` holds the sockets, `upgrade` starts a successor, `service` talks to the
+//! service manager and to the terminal a daemon leaves, `control` answers operators, `memory` looks at
+//! what workers use, `stacks` at what stuck ones were doing, `banner` greets.
 
 mod banner;
+mod children;
 mod confine;
 mod control;
 mod effects;
+mod generations;
 mod hooks;
 mod listeners;
 mod logs;
@@ -22,61 +25,36 @@ mod open;
 mod refork;
 mod reload;
 mod service;
+mod sources;
 mod stacks;
+mod timers;
 mod upgrade;
-mod wait;
 mod workers;
 mod zygotes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::settings::{Config, Launch};
-use indrik_core::supervise::{Event, Exit, ExitStatus, Level, Signal, Supervisor};
-use indrik_sys::bell::Bell;
+use indrik_core::ids::WorkerId;
+use indrik_core::settings::Launch;
+use indrik_core::supervise::{Event, Exit, Level, Supervisor};
 use indrik_sys::daemon::Detached;
-use indrik_sys::process::{Child, End};
-use indrik_sys::signals::SignalStream;
-use rustix::process::{Resource, Rlimit, getrlimit};
+use indrik_sys::process::End;
 
-use crate::boot::word::{self, Words};
-use crate::boot::{Identity, PidFile, ServiceManager};
-use crate::front::{EventSink, Front, FrontEvent, Standing};
+use crate::boot::{PidFile, ServiceManager, word};
+use crate::front::{Front, FrontEvent};
 use crate::log::Log;
-use crate::zygote::Zygote;
+use children::{Children, status_of};
 use confine::Confinement;
+use generations::Generations;
 use listeners::Listeners;
-use logs::Metrics;
-use refork::Reforks;
-use service::Leaving;
-use upgrade::Heritage;
-use workers::Worker;
-
-/// Everything the supervisor listens to; [`Signal`] says what each means.
-const SIGNALS: [(i32, Option<Signal>); 10] = [
-    (1, Some(Signal::Hup)),
-    (2, Some(Signal::Int)),
-    (3, Some(Signal::Quit)),
-    (15, Some(Signal::Term)),
-    (21, Some(Signal::Ttin)),
-    (22, Some(Signal::Ttou)),
-    (10, Some(Signal::Usr1)),
-    (12, Some(Signal::Usr2)),
-    (28, Some(Signal::Winch)),
-    (17, None),
-];
-
-/// Ends of processes nobody knows (yet) that are remembered: a worker may be killed between its
-/// fork and the zygote's message about it.
-const UNKNOWN_ENDS_MAX: usize = 64;
-
-/// How often the workers' heartbeats are looked at.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+use logs::Logs;
+use service::{Leaving, Service};
+use sources::Sources;
+use timers::{Timer, Timers};
+use upgrade::{Heritage, Neighbours};
 
 /// Runs the server as `launch` asks, until a signal ends it.
 ///
@@ -161,60 +139,53 @@ struct Drive {
     launch: Launch,
     log: Arc<Log>,
     machine: Supervisor,
+    events: Events,
+    sources: Sources,
+    timers: Timers,
+    children: Children,
+    generations: Generations,
+    front: Option<Front>,
+    service: Service,
+    neighbours: Neighbours,
+    places: Places,
+    usage: Usage,
+    logs: Logs,
+    exit: Option<Ending>,
+}
+
+/// The supervisor's clock, and what it has not been told yet.
+struct Events {
     started: Instant,
-    signals: SignalStream,
-    bell: Arc<Bell>,
-    front_events: Receiver<FrontEvent>,
-    sink: EventSink,
-    /// Events that performing effects produced, not yet handled.
+    /// What performing effects has brought about.
     pending: VecDeque<Event>,
-    /// Every generation's settings, from the reading of its configuration to the end of the server.
-    configs: BTreeMap<Generation, Arc<Config>>,
-    /// The hooks that every generation's configuration has.
-    hooks: BTreeMap<Generation, Vec<String>>,
-    zygotes: BTreeMap<Generation, Zygote>,
-    workers: BTreeMap<WorkerId, Worker>,
-    unknown_ends: VecDeque<(u32, End)>,
-    heritage: Arc<Heritage>,
+}
+
+/// What this server holds of the outside: addresses, files.
+#[derive(Default)]
+struct Places {
     listeners: Listeners,
     pid_file: Option<PidFile>,
     /// Of a generation in the making, if its name changes.
     coming_pid_file: Option<PidFile>,
-    /// Whom the workers of a generation become, if not this process's user.
-    identities: BTreeMap<Generation, Option<Identity>>,
-    confinement: Confinement,
-    reforks: Reforks,
-    manager: ServiceManager,
-    watchdog_due: Option<Instant>,
-    /// A daemon's, until it serves.
-    leaving: Option<Leaving>,
-    /// The new server beside this one.
-    successor: Option<Child>,
-    /// The zygote that runs `pre_exec`; the successor is started when it answers.
-    in_pre_exec: Option<Generation>,
-    /// The zygote that runs `pre_stop`.
-    in_pre_stop: Option<Generation>,
-    /// What probes are answered.
-    standing: Standing,
-    /// What the new server has to say.
-    successor_words: Words,
-    /// The old server beside this one: readable when it has ended.
-    predecessor: Option<OwnedFd>,
-    /// The limit of descriptors this process was started with; what it starts gets the same.
-    descriptors_at_start: Rlimit,
-    front: Option<Front>,
     control: control::Control,
-    greeted: bool,
-    /// Remarks that were written.
-    told: VecDeque<String>,
-    /// The generation whose Python logger writes the logs, if one does.
-    logging: Option<Generation>,
-    metrics: Metrics,
-    heartbeats_due: Instant,
+}
+
+/// What workers may take of the machine, and what they do.
+#[derive(Default)]
+struct Usage {
+    confinement: Confinement,
     memory: memory::Memory,
-    /// Workers that were asked what they are doing.
-    asked: stacks::Asked,
-    exit: Option<Ending>,
+}
+
+impl Events {
+    /// As the supervisor counts.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn push(&mut self, event: Event) {
+        self.pending.push_back(event);
+    }
 }
 
 impl Drive {
@@ -227,59 +198,26 @@ impl Drive {
         // The first title must be set while the process has one thread. Without /proc there is none.
         let _ = indrik_sys::title::set("indrik: master");
         indrik_sys::process::become_subreaper()?;
-        let numbers: Vec<i32> = SIGNALS.iter().map(|(number, _)| *number).collect();
-        let signals = SignalStream::open(&numbers)?;
-        let bell = Arc::new(Bell::new()?);
-        let (sender, front_events) = mpsc::channel();
-        let ring = Arc::clone(&bell);
-        let sink: EventSink = Arc::new(move |event| {
-            // The receiver goes only with the loop, and then nobody needs to know any more.
-            let _ = sender.send(event);
-            ring.ring();
-        });
+        let sources = Sources::open()?;
         let now = Instant::now();
         let manager = ServiceManager::from_environment(heritage.partner_pid());
+        let mut timers = Timers::default();
+        timers.set(Timer::Watchdog, manager.watchdog().map(|pause| now + pause));
         Ok(Self {
             launch,
             log,
             machine: Supervisor::new(),
-            started: now,
-            signals,
-            bell,
-            front_events,
-            sink,
-            pending: VecDeque::new(),
-            configs: BTreeMap::new(),
-            hooks: BTreeMap::new(),
-            zygotes: BTreeMap::new(),
-            workers: BTreeMap::new(),
-            unknown_ends: VecDeque::new(),
-            listeners: Listeners::default(),
-            pid_file: None,
-            coming_pid_file: None,
-            identities: BTreeMap::new(),
-            confinement: Confinement::default(),
-            reforks: Reforks::default(),
-            watchdog_due: manager.watchdog().map(|pause| now + pause),
-            manager,
-            leaving,
-            successor: None,
-            in_pre_exec: None,
-            in_pre_stop: None,
-            standing: Standing::default(),
-            successor_words: Words::default(),
-            predecessor: heritage.watch_partner(),
-            heritage,
-            descriptors_at_start: getrlimit(Resource::Nofile),
+            events: Events { started: now, pending: VecDeque::new() },
+            sources,
+            timers,
+            children: Children::default(),
+            generations: Generations::default(),
             front: None,
-            control: control::Control::default(),
-            greeted: false,
-            told: VecDeque::new(),
-            logging: None,
-            metrics: Metrics::default(),
-            heartbeats_due: now + HEARTBEAT_INTERVAL,
-            memory: memory::Memory::default(),
-            asked: stacks::Asked::default(),
+            service: Service::new(manager, leaving),
+            neighbours: Neighbours::new(heritage),
+            places: Places::default(),
+            usage: Usage::default(),
+            logs: Logs::default(),
             exit: None,
         })
     }
@@ -292,113 +230,75 @@ impl Drive {
             self.pass_entries_on();
             if let Some(ending) = self.exit {
                 self.log.close();
-                if let (Ending::Exit(code), Some(leaving)) = (ending, self.leaving.take()) {
+                if let (Ending::Exit(code), Some(leaving)) = (ending, self.service.leaving.take()) {
                     leaving.word.give(code);
                 }
                 return ending;
             }
-            let woken = match self.wait() {
-                Ok(woken) => woken,
+            match self.wait() {
+                Ok(spoke) => spoke.into_iter().for_each(|source| self.hear(source)),
                 Err(error) => {
                     self.log
                         .write(Level::Critical, &format!("The supervision loop failed: {error}"));
                     self.log.close();
                     return Ending::Exit(255);
                 }
-            };
-            // Messages before ends: a worker's last words explain its exit.
-            let children_ended = woken.signals && self.take_signals();
-            self.take_zygote_messages(&woken);
-            self.take_worker_messages(&woken);
-            if children_ended {
-                self.reap();
             }
-            if woken.bell {
-                self.take_front_events();
+            self.reap_orphans();
+            for (timer, due) in self.timers.take_due(Instant::now()) {
+                self.do_what_is_due(timer, due);
             }
-            self.take_commands(&woken);
-            if woken.words {
-                self.take_words();
-            }
-            if woken.predecessor {
-                self.predecessor = None;
-                self.feed(Event::PredecessorExited);
-            }
-            self.check_heartbeats();
-            self.watch_memory();
-            self.write_stacks(Instant::now());
-            self.count_requests();
-            self.show_life();
-            self.measure_backlog();
-            self.look_at_answers();
-            if self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed()) {
-                self.feed(Event::Tick);
+        }
+    }
+
+    /// Sets the timers whose time others decide. The rest are set where they are taken.
+    fn set_timers(&mut self) {
+        let machine = self.machine.poll_timeout().map(|at| self.events.started + at);
+        let dues = [
+            (Timer::Supervisor, machine),
+            (Timer::Control, self.places.control.server.deadline()),
+            (Timer::Life, self.life_due()),
+            (Timer::Usage, self.memory_due()),
+            (Timer::Stacks, self.stacks_due()),
+        ];
+        for (timer, due) in dues {
+            self.timers.set(timer, due);
+        }
+    }
+
+    fn do_what_is_due(&mut self, timer: Timer, due: Instant) {
+        match timer {
+            Timer::Control => self.places.control.server.expire(Instant::now()),
+            Timer::Life => self.check_heartbeats(due),
+            Timer::Usage => self.watch_memory(),
+            Timer::Stacks => self.write_stacks(Instant::now()),
+            Timer::Requests => self.count_requests(),
+            Timer::Watchdog => self.show_life(),
+            Timer::Backlog => self.measure_backlog(),
+            Timer::Supervisor => {
+                self.look_at_answers();
+                if self.machine.poll_timeout().is_some_and(|at| at <= self.events.now()) {
+                    self.feed(Event::Tick);
+                }
             }
         }
     }
 
     /// Hands an event to the supervisor and performs everything that follows from it.
     fn feed(&mut self, event: Event) {
-        self.pending.push_back(event);
+        self.events.push(event);
         self.settle();
     }
 
     /// Hands on the events that performing something has left behind.
     fn settle(&mut self) {
-        while let Some(event) = self.pending.pop_front() {
-            self.machine.handle(event, self.started.elapsed());
+        while let Some(event) = self.events.pending.pop_front() {
+            self.machine.handle(event, self.events.now());
             while let Some(effect) = self.machine.poll_effect() {
                 self.perform(effect);
             }
         }
         self.show_standing();
-    }
-
-    /// Reads all waiting signals; answers whether a child has ended.
-    fn take_signals(&mut self) -> bool {
-        let mut children_ended = false;
-        loop {
-            match self.signals.next() {
-                Ok(Some(number)) => {
-                    let known = SIGNALS.iter().find(|(known, _)| *known == number);
-                    match known.and_then(|(_, signal)| *signal) {
-                        Some(signal) => self.feed(Event::Signal(signal)),
-                        None => children_ended = true,
-                    }
-                }
-                Ok(None) => return children_ended,
-                Err(error) => {
-                    self.log.write(Level::Error, &format!("Cannot read signals: {error}"));
-                    return children_ended;
-                }
-            }
-        }
-    }
-
-    /// Reaps every child that has ended: zygotes, workers, and orphans of the application's own
-    /// processes, which fall to the sub-reaper.
-    fn reap(&mut self) {
-        while let Some((pid, end)) = indrik_sys::process::reap() {
-            if let Some(id) = self.worker_with(pid) {
-                self.take_messages_of(id);
-                self.worker_ended(id, end);
-            } else if let Some(generation) = self.zygote_with(pid) {
-                self.take_messages_from(generation);
-                self.zygotes.remove(&generation);
-                // One that was a worker has a group.
-                self.release_group(pid);
-                self.hook_done(generation, "pre_exec");
-                self.hook_done(generation, "pre_stop");
-                self.feed(Event::ZygoteExited { generation });
-            } else if self.successor.as_ref().is_some_and(|child| child.pid() == pid) {
-                self.successor_ended(status_of(end));
-            } else if !self.old_zygote_ended(pid) {
-                if self.unknown_ends.len() == UNKNOWN_ENDS_MAX {
-                    self.unknown_ends.pop_front();
-                }
-                self.unknown_ends.push_back((pid, end));
-            }
-        }
     }
 
     fn worker_ended(&mut self, id: WorkerId, end: End) {
@@ -408,17 +308,18 @@ impl Drive {
         let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
         let requests = requests.map_or(0, |load| load.served);
         let exit = Exit { status, oom: self.was_oom(id, status), requests };
-        self.memory.forget(id);
+        self.usage.memory.forget(id);
         self.feed(Event::WorkerExited { worker: id, exit });
-        let pid = self.workers.remove(&id).and_then(|worker| worker.child).map(|child| child.pid());
+        let worker = self.children.workers.remove(&id);
+        let pid = worker.and_then(|worker| worker.child).map(|child| child.pid());
         if let Some(pid) = pid {
             self.release_group(pid);
         }
     }
 
     fn take_front_events(&mut self) {
-        self.bell.clear();
-        while let Ok(event) = self.front_events.try_recv() {
+        self.sources.bell.clear();
+        while let Some(event) = self.sources.next_of_front() {
             match event {
                 FrontEvent::WorkerDrained(worker) => self.feed(Event::WorkerDrained { worker }),
                 FrontEvent::WorkerUsedUp(worker) => self.feed(Event::WorkerUsedUp { worker }),
@@ -437,12 +338,5 @@ impl Drive {
                 FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
             }
         }
-    }
-}
-
-fn status_of(end: End) -> ExitStatus {
-    match end {
-        End::Code(code) => ExitStatus::Code(code),
-        End::Signal(signal) => ExitStatus::Signal(signal),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch};
 use indrik_core::supervise::{Failure, FailureKind};
+use indrik_sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::boot::Identity;
@@ -93,7 +94,7 @@ impl Drop for Rehearsal {
         let mut fds = [PollFd::from_borrowed_fd(child, PollFlags::IN)];
         let limit = Timespec::try_from(END_TIMEOUT).ok();
         if !matches!(poll(&mut fds, limit.as_ref()), Ok(1)) {
-            let _ = self.zygote.child.signal(9);
+            let _ = self.zygote.child.signal(Signal::KILL);
         }
     }
 }

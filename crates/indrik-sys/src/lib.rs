@@ -1,6 +1,6 @@
 //! Safe wrappers over what Indrik asks of Linux and what `rustix` does not have ready-made.
 //!
-//! One file per thing: `signals` (a stream of signals), `packets` (message sockets that carry file
+//! One file per thing: `signal` (their names), `signals` (a stream of them), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
 //! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `users`,
 //! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`, `sched`
@@ -22,6 +22,7 @@ pub mod memory;
 pub mod packets;
 pub mod process;
 pub mod sched;
+pub mod signal;
 pub mod signals;
 pub mod successor;
 pub mod title;

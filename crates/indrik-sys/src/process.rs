@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
+
+use crate::signal::Signal;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +41,32 @@ impl Child {
         self.pid
     }
 
-    /// Sends a signal (number as in `libc`). To a process that has ended it does nothing.
+    /// Sends a signal. To a process that has ended it does nothing.
     ///
     /// # Errors
-    /// When the number is no signal or the kernel refuses.
-    pub fn signal(&self, number: i32) -> io::Result<()> {
-        let signal = Signal::from_named_raw(number).ok_or(io::ErrorKind::InvalidInput)?;
+    /// When it is no signal or the kernel refuses.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let signal = rustix::process::Signal::from_named_raw(signal.number())
+            .ok_or(io::ErrorKind::InvalidInput)?;
         match rustix::process::pidfd_send_signal(&self.fd, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Reaps it, if it has ended.
+    ///
+    /// # Errors
+    /// When it is not this process's child (any more).
+    pub fn reap(&self) -> io::Result<Option<End>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let status = rustix::io::retry_on_intr(|| {
+            rustix::process::waitid(WaitId::PidFd(self.fd.as_fd()), options)
+        })?;
+        Ok(status.and_then(|status| {
+            let code = status.exit_status().map(End::Code);
+            code.or_else(|| status.terminating_signal().map(End::Signal))
+        }))
     }
 }
 
@@ -80,7 +98,7 @@ pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child
         });
     }
     let child = command.spawn()?;
-    // The standard library's handle would reap it in its own way; its end is heard by `reap`.
+    // The standard library's handle would reap it in its own way; its end is heard by `Child::reap`.
     Child::open(child.id())
 }
 
@@ -116,7 +134,7 @@ pub fn watch(pid: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// When the parent has died already.
 pub fn die_with_parent(parent: u32) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs());
     if now == parent { Ok(()) } else { Err(io::Error::other("the parent process has ended")) }
 }
@@ -131,23 +149,28 @@ pub fn become_subreaper() -> io::Result<()> {
     Ok(())
 }
 
-/// Reaps one child that has ended, whichever it is; `None` when none has.
+/// A child that has ended and was not reaped, whichever it is. Until it is reaped its number is not
+/// given to another process.
 #[must_use]
-pub fn reap() -> Option<(u32, End)> {
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) => {
-                let pid = pid.as_raw_pid().unsigned_abs();
-                if let Some(code) = status.exit_status() {
-                    return Some((pid, End::Code(code)));
-                }
-                if let Some(signal) = status.terminating_signal() {
-                    return Some((pid, End::Signal(signal)));
-                }
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(None) | Err(_) => return None,
-        }
+pub fn ended_child() -> Option<u32> {
+    // SAFETY: siginfo_t is plain data; all zero is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a live, writable siginfo_t.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: waitid succeeded, so the field is what it has written, or the zero from above.
+    let pid = unsafe { info.si_pid() };
+    u32::try_from(pid).ok().filter(|pid| *pid != 0)
+}
+
+/// Reaps a child that has ended and is of no interest.
+pub fn reap_orphan(pid: u32) {
+    if let Ok(pid) = to_pid(pid) {
+        // One that has gone meanwhile needs no reaping.
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
     }
 }
 
@@ -206,13 +229,13 @@ mod tests {
         let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();
         assert!(!is_alive(child.pid()));
-        assert_eq!(reap(), Some((child.pid(), End::Code(0))));
+        assert_eq!(child.reap().unwrap(), Some(End::Code(0)));
     }
 
     #[test]
     fn a_spawned_child_inherits_the_descriptor_and_its_end_is_heard() {
         let (mut read_end, write_end) = io::pipe().unwrap();
-        let _blocked = crate::signals::SignalStream::open(&[libc::SIGTERM]).unwrap();
+        let _blocked = crate::signals::SignalStream::open(&[Signal::TERM]).unwrap();
         let fd = write_end.as_raw_fd();
         let script = format!("grep SigBlk /proc/self/status >&{fd}; exit 7");
         let mut command = Command::new("sh");
@@ -224,7 +247,19 @@ mod tests {
         assert_eq!(text, "SigBlk:\t0000000000000000\n");
         let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();
-        assert_eq!(reap(), Some((child.pid(), End::Code(7))));
-        child.signal(libc::SIGTERM).unwrap();
+        assert_eq!(child.reap().unwrap(), Some(End::Code(7)));
+        child.signal(Signal::TERM).unwrap();
+    }
+
+    #[test]
+    fn an_ended_child_is_seen_until_it_is_reaped() {
+        let (_read_end, write_end) = io::pipe().unwrap();
+        let child = spawn(&mut Command::new("true"), write_end.as_fd()).unwrap();
+        let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).unwrap();
+        // Other tests of this process may have children that ended too.
+        assert!(ended_child().is_some());
+        reap_orphan(child.pid());
+        assert!(child.reap().is_err());
     }
 }

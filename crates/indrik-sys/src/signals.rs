@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::signal::Signal;
+
 /// The signals of one kind of process, as a stream.
 ///
 /// They stay blocked in every thread started after [`SignalStream::open`], and in children, unless
@@ -11,18 +13,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub struct SignalStream(OwnedFd);
 
 impl SignalStream {
-    /// Blocks the signals (numbers as in `libc`) in this thread and opens the stream.
+    /// Blocks the signals in this thread and opens the stream.
     ///
     /// # Errors
-    /// When a number is no signal or the process is out of file descriptors.
-    pub fn open(signals: &[i32]) -> io::Result<Self> {
+    /// When one is no signal or the process is out of file descriptors.
+    pub fn open(signals: &[Signal]) -> io::Result<Self> {
         // SAFETY: an all-zero sigset_t is a valid place for sigemptyset to write to.
         let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
         // SAFETY: `set` is a live, writable sigset_t.
         unsafe { libc::sigemptyset(&raw mut set) };
         for signal in signals {
             // SAFETY: as above; a number that is no signal is answered with an error.
-            check(unsafe { libc::sigaddset(&raw mut set, *signal) })?;
+            check(unsafe { libc::sigaddset(&raw mut set, signal.number()) })?;
         }
         // SAFETY: `set` is initialised; the old mask is not asked for.
         let blocked =
@@ -41,18 +43,18 @@ impl SignalStream {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The next signal's number, or `None` when none is waiting.
+    /// The next signal, or `None` when none is waiting.
     ///
     /// # Errors
     /// When the descriptor cannot be read.
-    pub fn next(&self) -> io::Result<Option<i32>> {
+    pub fn next(&self) -> io::Result<Option<Signal>> {
         // SAFETY: signalfd_siginfo is plain data; all zero is a valid value.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the buffer is as long as said and may hold any bytes.
         let read = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut info).cast(), size) };
         if read == size as isize {
-            return Ok(i32::try_from(info.ssi_signo).ok());
+            return Ok(i32::try_from(info.ssi_signo).ok().map(Signal::from_number));
         }
         let error = io::Error::last_os_error();
         match error.kind() {
@@ -93,16 +95,16 @@ mod tests {
 
     #[test]
     fn a_signal_to_this_thread_is_read_from_the_stream() {
-        let stream = SignalStream::open(&[libc::SIGUSR1]).unwrap();
+        let stream = SignalStream::open(&[Signal::USR1]).unwrap();
         assert_eq!(stream.next().unwrap(), None);
         // SAFETY: the signal is blocked in this thread, so it only becomes pending.
         unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGUSR1) };
-        assert_eq!(stream.next().unwrap(), Some(libc::SIGUSR1));
+        assert_eq!(stream.next().unwrap(), Some(Signal::USR1));
         assert_eq!(stream.next().unwrap(), None);
     }
 
     #[test]
     fn a_number_that_is_no_signal_is_an_error() {
-        assert!(SignalStream::open(&[4711]).is_err());
+        assert!(SignalStream::open(&[Signal::from_number(4711)]).is_err());
     }
 }

@@ -19,7 +19,7 @@ impl Drive {
         class: WorkerClass,
         capacity: usize,
     ) {
-        let Some(config) = self.configs.get(&generation) else { return };
+        let Some(config) = self.generations.config(generation) else { return };
         self.log.write(Level::Info, &format!("Using worker: {}", shown_class(config, class)));
         let text = text(config, interface, class, capacity, &self.shown_addresses());
         self.log.write(Level::Info, &text);
@@ -28,13 +28,13 @@ impl Drive {
     /// Writes remarks that every worker and every generation may make again.
     pub(super) fn tell_once(&mut self, notices: Vec<String>) {
         for notice in notices {
-            if self.told.contains(&notice) {
+            if self.logs.told.contains(&notice) {
                 continue;
             }
             self.log.write(Level::Warning, &notice);
-            self.told.push_back(notice);
-            if self.told.len() > TOLD_NOTICES_MAX {
-                self.told.pop_front();
+            self.logs.told.push_back(notice);
+            if self.logs.told.len() > TOLD_NOTICES_MAX {
+                self.logs.told.pop_front();
             }
         }
     }

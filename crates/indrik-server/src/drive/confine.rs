@@ -59,11 +59,11 @@ impl Drive {
     /// Divides this server's control group, if a generation asks for it.
     pub(super) fn prepare_groups(&mut self, config: &Config) -> Result<(), Failure> {
         let wanted = GroupLimits::of(config);
-        let divided = match &self.confinement.groups {
+        let divided = match &self.usage.confinement.groups {
             Some(groups) => groups.change(&wanted),
             None if wanted.is_empty() => Ok(()),
             None => Groups::of_this_process(&wanted)
-                .map(|groups| self.confinement.groups = Some(groups)),
+                .map(|groups| self.usage.confinement.groups = Some(groups)),
         };
         match divided {
             Ok(()) => Ok(()),
@@ -79,8 +79,8 @@ impl Drive {
 
     /// A zygote is to die after its workers and before the front.
     pub(super) fn expose_zygote(&self, generation: Generation) {
-        let Some(zygote) = self.zygotes.get(&generation) else { return };
-        let Some(config) = self.configs.get(&generation) else { return };
+        let Some(zygote) = self.children.zygotes.get(&generation) else { return };
+        let Some(config) = self.generations.config(generation) else { return };
         let Ok(own) = limits::oom_score_adj() else { return };
         if let Some(score) = oom::scores(own, config.worker_oom_score_adj).zygote
             && let Err(error) = limits::set_oom_score_adj(zygote.child.pid(), score)
@@ -93,7 +93,7 @@ impl Drive {
     /// A worker has become the zygote: it is bounded like one from now on, as far as a limit can be
     /// taken back.
     pub(super) fn spare_zygote(&mut self, generation: Generation, pid: u32) {
-        if let Some(groups) = &mut self.confinement.groups
+        if let Some(groups) = &mut self.usage.confinement.groups
             && let Err(error) = groups.take_out(pid)
         {
             let text = format!("The zygote keeps the limits of a worker's memory: {error}");
@@ -107,10 +107,10 @@ impl Drive {
     /// A worker that serves with less than all of it is better than none: what can be foreseen has
     /// stopped the start.
     pub(super) fn confine(&mut self, generation: Generation, pid: u32) {
-        let Some(config) = self.configs.get(&generation).cloned() else { return };
+        let Some(config) = self.generations.config_of(generation) else { return };
         // A zygote that was a worker has given up its rights, and its limits come along with the fork.
-        let inherits = config.refork_after_requests > 0
-            && self.identities.get(&generation).is_some_and(Option::is_some);
+        let inherits =
+            config.refork_after_requests > 0 && self.generations.identity(generation).is_some();
         let is_there =
             |error: &io::Error| inherits && error.kind() == io::ErrorKind::PermissionDenied;
         let mut failures = Vec::new();
@@ -132,7 +132,7 @@ impl Drive {
         failures.extend(expose(&config, pid));
         let wanted = GroupLimits::of(&config);
         if !wanted.is_empty()
-            && let Some(groups) = &mut self.confinement.groups
+            && let Some(groups) = &mut self.usage.confinement.groups
             && let Err(error) = groups.add(pid, &wanted)
         {
             // Without the number, which differs from worker to worker.
@@ -144,7 +144,7 @@ impl Drive {
 
     /// A worker has ended, and what there is to read of its group has been read.
     pub(super) fn release_group(&mut self, pid: u32) {
-        if let Some(groups) = &mut self.confinement.groups {
+        if let Some(groups) = &mut self.usage.confinement.groups {
             groups.remove(pid);
         }
     }

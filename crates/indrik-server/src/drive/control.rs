@@ -12,8 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::Drive;
 use super::reload::{Waiting, shown};
-use super::wait::Woken;
-use crate::control::{ControlServer, Open, error, open};
+use crate::control::{ControlServer, Open, Token, error, open};
 use crate::front::Listener;
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
@@ -61,8 +60,8 @@ impl Drive {
     pub(super) fn open_control(&mut self, config: &Config) {
         let path = match &config.control_socket {
             None => {
-                self.control.server.listen_on(Vec::new());
-                self.control.path = None;
+                self.places.control.server.listen_on(Vec::new());
+                self.places.control.path = None;
                 return;
             }
             Some(ControlSocket::Auto) => None,
@@ -70,8 +69,8 @@ impl Drive {
                 Some((config.chdir.join(path), config.control_socket_mode))
             }
         };
-        let same_path = path == self.control.path;
-        let mut kept = self.control.server.take_sockets();
+        let same_path = path == self.places.control.path;
+        let mut kept = self.places.control.server.take_sockets();
         // One whose file is gone or somebody else's, a successor's, is none any more.
         kept.retain(|socket| socket.checks_user || (same_path && socket.is_in_place()));
         if !kept.iter().any(|socket| socket.checks_user) {
@@ -82,8 +81,8 @@ impl Drive {
         {
             kept.extend(self.open_or_warn(Some((path, *mode))));
         }
-        self.control.path = path;
-        self.control.server.listen_on(kept);
+        self.places.control.path = path;
+        self.places.control.server.listen_on(kept);
     }
 
     fn open_or_warn(&self, path: Option<(&PathBuf, u32)>) -> Option<Open> {
@@ -103,7 +102,8 @@ impl Drive {
 
     /// Notes the listening sockets, for showing, before the front takes them.
     pub(super) fn note_listeners(&mut self) {
-        self.control.listeners = self
+        self.places.control.listeners = self
+            .places
             .listeners
             .each()
             .map(|(address, socket)| {
@@ -112,16 +112,13 @@ impl Drive {
             .collect();
     }
 
-    /// Serves the clients that have something to say.
-    pub(super) fn take_commands(&mut self, woken: &Woken) {
+    /// Serves the clients that have something to say there.
+    pub(super) fn take_commands(&mut self, token: Token) {
         let now = Instant::now();
-        self.control.server.expire(now);
-        for token in &woken.control {
-            for (client, asked) in self.control.server.ready(*token, now) {
-                match asked {
-                    Ok(request) => self.take_command(client, request, now),
-                    Err(why) => self.control.server.refuse(client, &why, now),
-                }
+        for (client, asked) in self.places.control.server.ready(token, now) {
+            match asked {
+                Ok(request) => self.take_command(client, request, now),
+                Err(why) => self.places.control.server.refuse(client, &why, now),
             }
         }
     }
@@ -137,7 +134,7 @@ impl Drive {
             Err(why) => (error(request.id, &why), None),
         };
         // First the answer: the event may be the end of this process.
-        self.control.server.answer(client, &answer, now);
+        self.places.control.server.answer(client, &answer, now);
         if let Some(event) = event {
             self.feed(event);
         }
@@ -209,7 +206,7 @@ impl Drive {
             Show::Stats => self.show_stats(),
             Show::Memory => self.show_memory(),
             Show::Listeners => {
-                let listeners = &self.control.listeners;
+                let listeners = &self.places.control.listeners;
                 json!({"count": listeners.len(), "listeners": listeners})
             }
         }
@@ -252,7 +249,7 @@ impl Drive {
                 "place": view.place,
                 "started_for": view.start.word(),
                 "ends_for": view.end.map(EndReason::word),
-                "uptime_s": hundredths(self.started.elapsed().saturating_sub(view.born)),
+                "uptime_s": hundredths(self.events.now().saturating_sub(view.born)),
                 "rss_bytes": self.shown_rss(view.pid),
                 "requests": load.map_or(0, |load| load.served),
                 "in_flight": load.map_or(0, |load| load.in_flight),
@@ -265,7 +262,7 @@ impl Drive {
     fn show_stats(&self) -> Json {
         let (census, totals) = (self.machine.census(), self.machine.totals());
         let mut stats = json!({
-            "uptime": hundredths(self.started.elapsed()),
+            "uptime": hundredths(self.events.now()),
             "pid": std::process::id(),
             "workers_current": census.processes,
             "workers_target": census.wanted,
@@ -295,7 +292,7 @@ impl Drive {
     }
 
     fn show_config(&self) -> Json {
-        let current = self.configs.get(&self.machine.census().generation);
+        let current = self.generations.config(self.machine.census().generation);
         let Some(config) = current else { return json!({}) };
         let all = serde_json::to_value(&**config).unwrap_or_default();
         let shown = SHOWN_SETTINGS.iter().map(|name| {

@@ -2,6 +2,7 @@
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
+use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::{Drive, Ending};
@@ -63,7 +64,7 @@ impl Drive {
             Effect::CloseNow => self.close_now(),
             Effect::PauseAccepting => match &self.front {
                 Some(front) => front.pause_accepting(),
-                None => self.pending.push_back(Event::FrontIdle),
+                None => self.events.push(Event::FrontIdle),
             },
             Effect::ResumeAccepting => self.resume_accepting(),
             Effect::RunPreStop { generation } => self.run_pre_stop(generation),
@@ -87,22 +88,22 @@ impl Drive {
     }
 
     fn spawn_zygote(&mut self, generation: Generation) {
-        let streams = match &self.leaving {
+        let streams = match &self.service.leaving {
             None => Streams::Same,
             Some(leaving) if leaving.keep_output => Streams::NoTerminal,
             Some(_) => Streams::Nowhere,
         };
         match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd, streams) {
             Ok(mut zygote) => {
-                zygote.again = self.configs.contains_key(&generation);
+                zygote.again = self.generations.config(generation).is_some();
                 self.restore_descriptor_limit(zygote.child.pid());
-                self.zygotes.insert(generation, zygote);
+                self.children.zygotes.insert(generation, zygote);
                 self.begin_generation(generation);
             }
             Err(error) => {
                 // There is no process whose end could be heard: both are said here.
                 self.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
-                self.pending.push_back(Event::ZygoteExited { generation });
+                self.events.push(Event::ZygoteExited { generation });
             }
         }
     }
@@ -111,17 +112,17 @@ impl Drive {
     fn restore_descriptor_limit(&self, pid: u32) {
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
             // One that has ended already is heard of elsewhere.
-            let _ = prlimit(Some(pid), Resource::Nofile, self.descriptors_at_start);
+            let _ = prlimit(Some(pid), Resource::Nofile, self.neighbours.descriptors_at_start);
         }
     }
 
     fn retire_zygote(&mut self, generation: Generation, last: bool) {
         if last {
             // Gunicorn's last hook finds it gone.
-            self.pid_file = None;
+            self.places.pid_file = None;
         }
         self.end_python_logs(generation);
-        if let Some(zygote) = self.zygotes.get(&generation)
+        if let Some(zygote) = self.children.zygotes.get(&generation)
             && let Err(error) = zygote.send(&Request::Exit { last }, &[])
         {
             let text =
@@ -132,8 +133,8 @@ impl Drive {
     }
 
     fn kill_zygote(&self, generation: Generation) {
-        if let Some(zygote) = self.zygotes.get(&generation)
-            && let Err(error) = zygote.child.signal(KILL)
+        if let Some(zygote) = self.children.zygotes.get(&generation)
+            && let Err(error) = zygote.child.signal(Signal::KILL)
         {
             self.log.write(Level::Error, &format!("Cannot kill the zygote: {error}"));
         }
@@ -143,14 +144,12 @@ impl Drive {
         if signal == KillSignal::DumpTraceback {
             self.ask_for_stacks(id);
         }
-        let Some(child) = self.workers.get(&id).and_then(|worker| worker.child.as_ref()) else {
-            return;
-        };
+        let Some(child) = self.children.worker(id) else { return };
         let number = match signal {
             KillSignal::DumpTraceback => SHOW_STACKS,
-            KillSignal::Abort => ABRT,
-            KillSignal::Quit => QUIT,
-            KillSignal::Kill => KILL,
+            KillSignal::Abort => Signal::ABRT,
+            KillSignal::Quit => Signal::QUIT,
+            KillSignal::Kill => Signal::KILL,
         };
         if let Err(error) = child.signal(number) {
             let text =
@@ -161,8 +160,7 @@ impl Drive {
 
     /// The main thread of a worker is to look which requests shall stop.
     pub(super) fn interrupt_worker(&self, id: WorkerId) {
-        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-        if let Some(child) = child
+        if let Some(child) = self.children.worker(id)
             && let Err(error) = child.signal(LOOK)
         {
             let text = format!("Cannot interrupt worker (pid:{}): {error}", child.pid());
@@ -172,17 +170,17 @@ impl Drive {
 
     fn stop_accepting(&mut self) {
         // The path is free for a successor at once; the queue behind the socket stays.
-        self.control.server.forget_files();
-        self.listeners.close(self.has_neighbour());
+        self.places.control.server.forget_files();
+        self.places.listeners.close(self.has_neighbour());
         match &self.front {
             Some(front) => front.stop_accepting(),
-            None => self.pending.push_back(Event::FrontIdle),
+            None => self.events.push(Event::FrontIdle),
         }
     }
 
     fn close_now(&mut self) {
-        self.control.server.forget_files();
-        self.listeners.close(self.has_neighbour());
+        self.places.control.server.forget_files();
+        self.places.listeners.close(self.has_neighbour());
         if let Some(front) = &self.front {
             front.close_now();
         }
@@ -194,10 +192,10 @@ impl Drive {
         }
         self.give_logs(self.machine.census().generation);
         // They write to the error log themselves.
-        let zygotes = self.zygotes.values().filter(|zygote| zygote.ready);
-        let workers = self.workers.values().filter_map(|worker| worker.child.as_ref());
+        let zygotes = self.children.zygotes.values().filter(|zygote| zygote.ready);
+        let workers = self.children.workers.values().filter_map(|worker| worker.child.as_ref());
         for child in zygotes.map(|zygote| &zygote.child).chain(workers) {
-            if let Err(error) = child.signal(USR1) {
+            if let Err(error) = child.signal(Signal::USR1) {
                 let text = format!("Cannot tell {} to reopen its log: {error}", child.pid());
                 self.log.write(Level::Error, &text);
             }
@@ -222,16 +220,11 @@ impl Drive {
         hint: &str,
     ) {
         let failure = Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
-        self.pending.push_back(Event::ZygoteFailed { generation, failure });
+        self.events.push(Event::ZygoteFailed { generation, failure });
     }
 }
 
-/// Signal numbers; the same on every Linux this runs on.
-const QUIT: i32 = 3;
-const ABRT: i32 = 6;
-pub(super) const KILL: i32 = 9;
-const USR1: i32 = 10;
-/// SIGSTKFLT, which Linux never sends: `indrik/worker.py` has the stacks written at it.
-const SHOW_STACKS: i32 = 16;
-/// SIGURG: the worker's main thread looks for requests that shall stop. Ignored where nobody does.
-const LOOK: i32 = 23;
+/// `indrik/worker.py` has the stacks written at it.
+const SHOW_STACKS: Signal = Signal::STKFLT;
+/// The worker's main thread looks for requests that shall stop. Ignored where nobody does.
+const LOOK: Signal = Signal::URG;

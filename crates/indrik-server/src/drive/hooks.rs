@@ -1,7 +1,5 @@
 //! Telling zygotes what their hooks want to know.
 
-use std::sync::Arc;
-
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Event, ExitStatus, FailureKind, Level};
 
@@ -10,20 +8,19 @@ use crate::zygote::Request;
 
 impl Drive {
     pub(super) fn has_hook(&self, generation: Generation, name: &str) -> bool {
-        self.hooks.get(&generation).is_some_and(|hooks| hooks.iter().any(|hook| hook == name))
+        self.generations.hooks(generation).iter().any(|hook| hook == name)
     }
 
     /// Whether the zygote holds more of its configuration file than settings: hooks, or a logger.
     pub(super) fn has_hooks(&self, generation: Generation) -> bool {
-        self.hooks.get(&generation).is_some_and(|hooks| !hooks.is_empty())
-            || self.has_python_logs(generation)
+        !self.generations.hooks(generation).is_empty() || self.has_python_logs(generation)
     }
 
     /// Lets the hooks run that come before the sockets are bound. Answer: `Started`.
     pub(super) fn tell_starting(&mut self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let Some(config) = self.generations.config_of(generation) else { return };
         let request = Request::Starting { config: &config, generation, title: config.title() };
-        let sent = self.zygotes.get(&generation).map(|zygote| zygote.send(&request, &[]));
+        let sent = self.children.zygotes.get(&generation).map(|zygote| zygote.send(&request, &[]));
         if let Some(Err(error)) = sent {
             let text = format!("cannot talk to the zygote: {error}");
             self.zygote_failed(generation, FailureKind::Boot, text, "");
@@ -32,16 +29,16 @@ impl Drive {
 
     /// A worker has ended. Its own zygote has its object; where that has gone, the current one is told.
     pub(super) fn tell_child_exit(&self, id: WorkerId, status: ExitStatus) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.children.workers.get(&id) else { return };
         let Some(child) = &worker.child else { return };
         // As in Gunicorn, which ends without a word to the hook then.
-        if !self.greeted && matches!(status, ExitStatus::Code(3 | 4)) {
+        if !self.service.greeted && matches!(status, ExitStatus::Code(3 | 4)) {
             return;
         }
         let request = Request::ChildExit { worker: id, pid: child.pid() };
         let current = self.machine.census().generation;
         for generation in [worker.generation, current] {
-            if let Some(zygote) = self.zygotes.get(&generation) {
+            if let Some(zygote) = self.children.zygotes.get(&generation) {
                 if zygote.ready && self.has_hooks(generation) {
                     self.note(zygote.send(&request, &[]));
                 }
@@ -51,7 +48,7 @@ impl Drive {
     }
 
     pub(super) fn tell_workers_changed(&self, generation: Generation, workers: u32) {
-        if let Some(zygote) = self.zygotes.get(&generation)
+        if let Some(zygote) = self.children.zygotes.get(&generation)
             && self.has_hooks(generation)
         {
             self.note(zygote.send(&Request::WorkersChanged { workers }, &[]));
@@ -61,12 +58,12 @@ impl Drive {
     /// Lets `pre_exec` run, if it is set; its answer, or the end of its zygote, starts the successor.
     pub(super) fn run_pre_exec(&mut self) {
         let generation = self.machine.census().generation;
-        let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.ready);
+        let zygote = self.children.zygotes.get(&generation).filter(|zygote| zygote.ready);
         if self.has_hook(generation, "pre_exec")
             && let Some(zygote) = zygote
             && zygote.send(&Request::PreExec, &[]).is_ok()
         {
-            self.in_pre_exec = Some(generation);
+            self.neighbours.in_pre_exec = Some(generation);
         } else {
             self.start_successor();
         }
@@ -76,23 +73,23 @@ impl Drive {
     pub(super) fn run_pre_stop(&mut self, generation: Generation) {
         // The hook may ask the server, or make others ask.
         self.show_standing();
-        let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.ready);
+        let zygote = self.children.zygotes.get(&generation).filter(|zygote| zygote.ready);
         if zygote.is_some_and(|zygote| zygote.send(&Request::PreStop, &[]).is_ok()) {
-            self.in_pre_stop = Some(generation);
+            self.service.in_pre_stop = Some(generation);
         } else {
-            self.pending.push_back(Event::PreStopDone);
+            self.events.push(Event::PreStopDone);
         }
     }
 
     /// A hook that is waited for has returned, or its zygote has ended.
     pub(super) fn hook_done(&mut self, generation: Generation, hook: &str) {
-        if hook == "pre_exec" && self.in_pre_exec == Some(generation) {
-            self.in_pre_exec = None;
+        if hook == "pre_exec" && self.neighbours.in_pre_exec == Some(generation) {
+            self.neighbours.in_pre_exec = None;
             self.start_successor();
             self.settle();
         }
-        if hook == "pre_stop" && self.in_pre_stop == Some(generation) {
-            self.in_pre_stop = None;
+        if hook == "pre_stop" && self.service.in_pre_stop == Some(generation) {
+            self.service.in_pre_stop = None;
             self.feed(Event::PreStopDone);
         }
     }

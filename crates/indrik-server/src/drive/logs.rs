@@ -1,6 +1,7 @@
 //! The logs, as far as the loop has to do with them: their settings, rotation, entries for a Python
 //! logger, and the metrics about the server itself.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use indrik_core::settings::Config;
 use indrik_core::supervise::{Level, Tally};
 
 use super::Drive;
+use super::timers::Timer;
 use crate::log::Entry;
 use crate::zygote::{Request, Zygote};
 
@@ -19,16 +21,20 @@ const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
 /// text longer.
 const ENTRY_BYTES_MAX: usize = 10_000;
 
-/// What the metrics about the server need to remember.
-pub(super) struct Metrics {
+/// What was written, and by whom the rest is.
+pub(super) struct Logs {
+    /// The generation whose Python logger writes the logs, if one does.
+    logging: Option<Generation>,
+    /// Remarks that were written.
+    pub(super) told: VecDeque<String>,
+    /// How many workers there were when that was said last.
     workers: usize,
-    backlog_due: Option<Instant>,
 }
 
-impl Default for Metrics {
+impl Default for Logs {
     fn default() -> Self {
-        // No server has so many: the first number is always news.
-        Self { workers: usize::MAX, backlog_due: None }
+        // No server has so many workers: the first number is always news.
+        Self { logging: None, told: VecDeque::new(), workers: usize::MAX }
     }
 }
 
@@ -38,39 +44,39 @@ impl Drive {
     /// # Errors
     /// When a file cannot be opened; then nothing changes.
     pub(super) fn open_logs(&mut self, config: &Config) -> io::Result<()> {
-        self.log.configure(config, &self.bell)?;
-        self.metrics.backlog_due = config.enable_backlog_metric.then(Instant::now);
+        self.log.configure(config, &self.sources.bell)?;
+        self.timers.set(Timer::Backlog, config.enable_backlog_metric.then(Instant::now));
         Ok(())
     }
 
     /// Whether the settings of this generation ask for a Python logger.
     pub(super) fn has_python_logs(&self, generation: Generation) -> bool {
-        self.configs.get(&generation).is_some_and(|config| config.logs_in_python())
+        self.generations.config(generation).is_some_and(|config| config.logs_in_python())
     }
 
     /// The zygote of this generation has a Python logger; from now on that one writes.
     pub(super) fn python_logs_ready(&mut self, generation: Generation) {
-        if let Some(zygote) = self.zygotes.get_mut(&generation) {
+        if let Some(zygote) = self.children.zygotes.get_mut(&generation) {
             zygote.logs = true;
         }
         // A generation in the making writes nothing: the one that serves does.
         if generation == Generation::FIRST {
-            self.logging = Some(generation);
+            self.logs.logging = Some(generation);
         }
     }
 
     /// The generation that serves now also writes the logs.
     pub(super) fn move_python_logs(&mut self, generation: Generation) {
-        let has_logger = self.zygotes.get(&generation).is_some_and(|zygote| zygote.logs);
-        self.logging = has_logger.then_some(generation);
+        let has_logger = self.children.zygotes.get(&generation).is_some_and(|zygote| zygote.logs);
+        self.logs.logging = has_logger.then_some(generation);
     }
 
     /// Hands entries to the Python logger. Where there is none (any more), they are written here.
     pub(super) fn pass_entries_on(&mut self) {
         // Until the first zygote has its logger, entries wait for it.
-        let Some(generation) = self.logging else { return };
+        let Some(generation) = self.logs.logging else { return };
         while let Some(entry) = self.log.take_held() {
-            let zygote = self.zygotes.get(&generation).filter(|zygote| zygote.logs);
+            let zygote = self.children.zygotes.get(&generation).filter(|zygote| zygote.logs);
             let passed = zygote.is_some_and(|zygote| pass(zygote, &entry).is_ok());
             if !passed {
                 self.log.write_here(&entry);
@@ -80,10 +86,10 @@ impl Drive {
 
     /// The zygote is about to be told to leave: it gets what is there, and nothing more.
     pub(super) fn end_python_logs(&mut self, generation: Generation) {
-        if self.logging == Some(generation) {
+        if self.logs.logging == Some(generation) {
             self.pass_entries_on();
         }
-        if let Some(zygote) = self.zygotes.get_mut(&generation) {
+        if let Some(zygote) = self.children.zygotes.get_mut(&generation) {
             zygote.logs = false;
         }
     }
@@ -91,7 +97,7 @@ impl Drive {
     /// Says how many workers there are, when that has changed.
     pub(super) fn count_workers(&mut self) {
         let workers = self.machine.census().processes;
-        if std::mem::replace(&mut self.metrics.workers, workers) != workers {
+        if std::mem::replace(&mut self.logs.workers, workers) != workers {
             self.log.write(Level::Debug, &format!("{workers} workers"));
             self.send_metric("gunicorn.workers", "gauge", Value::Gauge(workers as u64));
         }
@@ -99,19 +105,10 @@ impl Drive {
 
     /// Says how many requests wait, once a second.
     pub(super) fn measure_backlog(&mut self) {
-        let now = Instant::now();
-        let (Some(due), Some(front)) = (self.metrics.backlog_due, &self.front) else { return };
-        if due > now {
-            return;
-        }
-        self.metrics.backlog_due = Some(now + BACKLOG_INTERVAL);
+        self.timers.set(Timer::Backlog, Some(Instant::now() + BACKLOG_INTERVAL));
+        let Some(front) = &self.front else { return };
         let waiting = front.stats().waiting as u64;
         self.send_metric("gunicorn.backlog", "histogram", Value::Sample(waiting));
-    }
-
-    /// When [`Self::measure_backlog`] is due.
-    pub(super) fn backlog_due(&self) -> Option<Instant> {
-        self.metrics.backlog_due.filter(|_| self.front.is_some())
     }
 
     /// Tells the metrics that a worker has started or ended.
@@ -120,7 +117,8 @@ impl Drive {
     }
 
     fn send_metric(&self, name: &str, kind: &str, value: Value) {
-        let zygote = self.logging.and_then(|generation| self.zygotes.get(&generation));
+        let zygote =
+            self.logs.logging.and_then(|generation| self.children.zygotes.get(&generation));
         match (zygote, value) {
             (Some(zygote), Value::Gauge(value) | Value::Sample(value) | Value::Count(value)) => {
                 // One that does not read loses a number.

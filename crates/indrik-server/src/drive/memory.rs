@@ -16,13 +16,10 @@ use indrik_core::memory::watch::{Limits, Watch};
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Event, ExitStatus};
 use indrik_sys::memory;
-use indrik_sys::process::Child;
+use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
 use super::Drive;
-
-/// SIGKILL.
-const KILL: i32 = 9;
 
 /// What is watched.
 pub(super) struct Memory {
@@ -90,31 +87,31 @@ impl Drive {
     /// Begins to watch a worker that serves from now on, if it has limits.
     pub(super) fn watch_worker(&mut self, id: WorkerId, limits: Limits) {
         if limits.is_set() {
-            self.memory.watches.insert(id, Watch::new(limits, self.started.elapsed()));
+            self.usage.memory.watches.insert(id, Watch::new(limits, self.events.now()));
             self.watch_memory();
         }
     }
 
     /// The front says how many requests a worker has served.
     pub(super) fn worker_served(&mut self, id: WorkerId, served: u64) {
-        if let Some(watch) = self.memory.watches.get_mut(&id) {
+        if let Some(watch) = self.usage.memory.watches.get_mut(&id) {
             watch.has_served(served);
         }
     }
 
     /// When [`Self::watch_memory`] is due.
     pub(super) fn memory_due(&self) -> Option<Instant> {
-        let due = self.memory.watches.values().map(Watch::due).min()?;
-        Some(self.started + due)
+        let due = self.usage.memory.watches.values().map(Watch::due).min()?;
+        Some(self.events.started + due)
     }
 
     /// Looks at the memory of workers for which it is time.
     pub(super) fn watch_memory(&mut self) {
-        if self.memory.watches.is_empty() {
+        if self.usage.memory.watches.is_empty() {
             return;
         }
-        let now = self.started.elapsed();
-        let due = self.memory.watches.iter().filter(|(_, watch)| watch.due() <= now);
+        let now = self.events.now();
+        let due = self.usage.memory.watches.iter().filter(|(_, watch)| watch.due() <= now);
         let due: Vec<WorkerId> = due.map(|(id, _)| *id).collect();
         for id in due {
             self.measure(id, now);
@@ -122,14 +119,13 @@ impl Drive {
     }
 
     fn measure(&mut self, id: WorkerId, now: Duration) {
-        let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-        let pid = child.map(Child::pid);
-        let rss = pid.and_then(|pid| self.memory.rss(pid));
+        let pid = self.children.worker_pid(id);
+        let rss = pid.and_then(|pid| self.usage.memory.rss(pid));
         let (Some(pid), Some(rss)) = (pid, rss) else {
-            self.memory.watches.remove(&id);
+            self.usage.memory.watches.remove(&id);
             return self.tell_if_hidden(pid, "statm", "the limits of memory have");
         };
-        let Some(watch) = self.memory.watches.get_mut(&id) else { return };
+        let Some(watch) = self.usage.memory.watches.get_mut(&id) else { return };
         let mut hidden = false;
         if watch.saw_rss(rss, now) {
             match memory::smaps_rollup(pid).as_deref().and_then(process::pss) {
@@ -158,10 +154,10 @@ impl Drive {
     /// What zygotes and workers have of memory, in bytes. The kernel walks over all their pages for
     /// it: some 10 ms for half a gigabyte, in which this loop does nothing else.
     pub(super) fn show_memory(&self) -> Json {
-        let zygotes = self.zygotes.iter().map(|(generation, zygote)| {
+        let zygotes = self.children.zygotes.iter().map(|(generation, zygote)| {
             (json!("zygote"), Json::Null, *generation, zygote.child.pid())
         });
-        let workers = self.workers.iter().filter_map(|(id, worker)| {
+        let workers = self.children.workers.iter().filter_map(|(id, worker)| {
             let pid = worker.child.as_ref()?.pid();
             Some((json!("worker"), json!(id.0), worker.generation, pid))
         });
@@ -191,8 +187,8 @@ impl Drive {
 
     /// Tells the supervisor what it cost to start a worker, if it recycles by what workers have done.
     pub(super) fn measure_boot(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        let Some(config) = self.configs.get(&worker.generation) else { return };
+        let Some(worker) = self.children.workers.get(&id) else { return };
+        let Some(config) = self.generations.config(worker.generation) else { return };
         if config.max_requests == 0 && config.max_worker_age.is_zero() {
             return;
         }
@@ -204,13 +200,15 @@ impl Drive {
 
     /// Whether the kernel killed a worker that has ended so; `None` if it cannot be asked.
     pub(super) fn was_oom(&mut self, id: WorkerId, status: ExitStatus) -> Option<bool> {
-        let now = self.started.elapsed();
-        (status == ExitStatus::Signal(KILL)).then(|| self.memory.was_killed(id, now)).flatten()
+        let now = self.events.now();
+        (status == ExitStatus::Signal(Signal::KILL.number()))
+            .then(|| self.usage.memory.was_killed(id, now))
+            .flatten()
     }
 
     /// A process's resident memory, for showing.
     pub(super) fn shown_rss(&self, pid: Option<u32>) -> Option<u64> {
-        self.memory.rss(pid?)
+        self.usage.memory.rss(pid?)
     }
 }
 

@@ -40,8 +40,7 @@ impl Drive {
             self.exit = Some(Ending::Detach { keep_output });
             return Ok(());
         }
-        self.identities.insert(generation, identity);
-        self.configs.insert(generation, Arc::clone(&config));
+        self.generations.settle(generation, Arc::clone(&config), identity);
         if generation == Generation::FIRST {
             self.enter(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
@@ -61,12 +60,12 @@ impl Drive {
         for notice in &config.notices {
             self.log.write(Level::Warning, notice);
         }
-        if config.daemon && self.manager.is_there() {
+        if config.daemon && self.service.manager.is_there() {
             let text = "daemon is set, but a service manager waits for this process: \
                         leave it out with Type=notify";
             self.log.write(Level::Warning, text);
         }
-        self.pid_file = self.make_pid_file(config)?;
+        self.places.pid_file = self.make_pid_file(config)?;
         Ok(())
     }
 
@@ -82,12 +81,12 @@ impl Drive {
             Ok(()) => Event::Listening { generation },
             Err((failure, in_use)) => Event::ListenFailed { generation, failure, in_use },
         };
-        self.pending.push_back(event);
+        self.events.push(event);
     }
 
     fn try_listen(&mut self, generation: Generation) -> Result<(), (Failure, bool)> {
-        let Some(config) = self.configs.get(&generation).cloned() else { return Ok(()) };
-        let identity = self.identities.get(&generation).and_then(Option::as_ref);
+        let Some(config) = self.generations.config_of(generation) else { return Ok(()) };
+        let identity = self.generations.identity(generation);
         let manner = Manner {
             backlog: config.backlog,
             umask: config.umask,
@@ -99,8 +98,9 @@ impl Drive {
             (boot_failure(FailureKind::Bind, error), in_use)
         };
         if generation == Generation::FIRST {
-            let heritage = Arc::clone(&self.heritage);
-            self.listeners
+            let heritage = Arc::clone(&self.neighbours.heritage);
+            self.places
+                .listeners
                 .open_first(&config.bind, &heritage.inheritance, &manner)
                 .map_err(fail)?;
             self.say_where();
@@ -111,15 +111,15 @@ impl Drive {
             return Ok(());
         }
         can_write_logs(&config).map_err(|failure| (failure, false))?;
-        self.listeners.prepare(&config.bind, &manner).map_err(fail)?;
+        self.places.listeners.prepare(&config.bind, &manner).map_err(fail)?;
         let same_file =
-            self.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
+            self.places.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
         if !same_file {
             let file = self.make_pid_file(&config);
             if file.is_err() {
-                self.listeners.forget();
+                self.places.listeners.forget();
             }
-            self.coming_pid_file = file.map_err(|failure| (failure, false))?;
+            self.places.coming_pid_file = file.map_err(|failure| (failure, false))?;
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Drive {
         let addresses = self.shown_addresses().join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
-        let systemd = &self.heritage.inheritance.systemd;
+        let systemd = &self.neighbours.heritage.inheritance.systemd;
         if !systemd.is_empty() {
             let names: Vec<&str> = systemd.iter().map(|socket| socket.name.as_str()).collect();
             let text = format!(
@@ -141,15 +141,15 @@ impl Drive {
 
     /// Where the server listens, as users write it.
     pub(super) fn shown_addresses(&self) -> Vec<String> {
-        let first = self.configs.get(&Generation::FIRST);
+        let first = self.generations.config(Generation::FIRST);
         let scheme = first.map_or("http", |config| config.url_scheme());
-        let shown = self.listeners.shown().into_iter();
+        let shown = self.places.listeners.shown().into_iter();
         shown.map(|address| address.replacen("http://", &format!("{scheme}://"), 1)).collect()
     }
 
     /// What only a start can change.
     fn warn_of_unchanged(&self, config: &Config) {
-        let Some(first) = self.configs.get(&Generation::FIRST) else { return };
+        let Some(first) = self.generations.config(Generation::FIRST) else { return };
         let fixed = [
             ("certfile", first.certfile == config.certfile),
             ("keyfile", first.keyfile == config.keyfile),
@@ -171,20 +171,21 @@ impl Drive {
 
     /// A generation in the making is given up.
     pub(super) fn forget(&mut self, _generation: Generation) {
-        self.listeners.forget();
-        self.coming_pid_file = None;
+        self.places.listeners.forget();
+        self.places.coming_pid_file = None;
     }
 
     /// A generation takes over: its settings are the server's from now on.
     pub(super) fn adopt(&mut self, generation: Generation, on_trial: bool) {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let (open, close) = match self.listeners.adopt(&config.bind, config.backlog, on_trial) {
-            Ok(change) => change,
-            Err(error) => {
-                self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
-                return;
-            }
-        };
+        let Some(config) = self.generations.config_of(generation) else { return };
+        let (open, close) =
+            match self.places.listeners.adopt(&config.bind, config.backlog, on_trial) {
+                Ok(change) => change,
+                Err(error) => {
+                    self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
+                    return;
+                }
+            };
         // Older generations' settings are needed as long as they have workers to be watched.
         if generation == Generation::FIRST {
             return self.start_front(&config, open);
@@ -211,7 +212,7 @@ impl Drive {
         if !(open.is_empty() && close.is_empty()) {
             self.say_where();
         }
-        let servers = self.listeners.servers();
+        let servers = self.places.listeners.servers();
         if let Some(front) = &self.front {
             front.reconfigure(Arc::clone(config), &servers, open, &close);
         }
@@ -221,21 +222,21 @@ impl Drive {
     }
 
     pub(super) fn forget_pid_file(&mut self) {
-        self.coming_pid_file = None;
+        self.places.coming_pid_file = None;
     }
 
     pub(super) fn change_pid_file(&mut self, config: &Config) {
-        if let Some(file) = self.coming_pid_file.take() {
-            self.pid_file = Some(file);
+        if let Some(file) = self.places.coming_pid_file.take() {
+            self.places.pid_file = Some(file);
         } else if config.pidfile.is_none() {
-            self.pid_file = None;
+            self.places.pid_file = None;
         }
     }
 
     /// Workers open the logs again by themselves (USR1), as the user they run as.
     pub(super) fn give_logs(&self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation) else { return };
-        let Some(Some(identity)) = self.identities.get(&generation) else { return };
+        let Some(config) = self.generations.config(generation) else { return };
+        let Some(identity) = self.generations.identity(generation) else { return };
         let files = [Some(&config.errorlog), config.accesslog.as_ref()];
         for target in files.into_iter().flatten() {
             let LogTarget::File(path) = target else { continue };
@@ -260,12 +261,12 @@ impl Drive {
     fn start_front(&mut self, config: &Arc<Config>, sockets: Vec<Listening>) {
         raise_descriptor_limit();
         self.note_listeners();
-        let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sink));
+        let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sources.sink));
         match Front::start(Arc::clone(config), sockets, log, sink) {
             Ok(front) => self.front = Some(front),
             Err(error) => {
                 self.log.write(Level::Critical, &format!("Cannot start the front: {error}"));
-                self.pending.push_back(Event::Signal(indrik_core::supervise::Signal::Quit));
+                self.events.push(Event::Signal(indrik_core::supervise::Signal::Quit));
             }
         }
     }

@@ -7,8 +7,10 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::{Event, Level};
 use indrik_sys::packets::PacketSocket;
+use indrik_sys::signal::Signal;
 
 use super::Drive;
+use super::timers::Timer;
 use crate::zygote::{Request, Zygote};
 
 /// How often requests are counted, where that decides something.
@@ -16,17 +18,6 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What tells a worker that it is to be a zygote; the socket comes with it.
 const ORDER: &[u8] = br#"{"op":"turn"}"#;
-
-/// What the loop keeps for reforks.
-#[derive(Default)]
-pub(super) struct Reforks {
-    /// When requests are counted next, if a generation wants to refork.
-    counting: Option<Instant>,
-    /// The socket of the worker that was told to be a zygote.
-    coming: Option<(WorkerId, PacketSocket)>,
-    /// The zygote that was replaced, until its end.
-    old: Option<Zygote>,
-}
 
 impl Drive {
     /// After how many requests the generation reforks; 0 if it does not, which is said if it was
@@ -54,24 +45,15 @@ impl Drive {
             self.tell_once(vec![format!("refork_after_requests has no effect {why}")]);
             return 0;
         }
-        self.reforks.counting = Some(Instant::now() + COUNT_INTERVAL);
+        self.timers.set(Timer::Requests, Some(Instant::now() + COUNT_INTERVAL));
         config.refork_after_requests
     }
 
-    /// When requests are counted next.
-    pub(super) fn count_due(&self) -> Option<Instant> {
-        self.reforks.counting
-    }
-
     pub(super) fn count_requests(&mut self) {
-        let now = Instant::now();
-        if self.reforks.counting.is_none_or(|due| now < due) {
-            return;
-        }
-        self.reforks.counting = Some(now + COUNT_INTERVAL);
+        self.timers.set(Timer::Requests, Some(Instant::now() + COUNT_INTERVAL));
         let Some(front) = &self.front else { return };
         let reforks = |id: &WorkerId| {
-            self.workers.get(id).is_some_and(|worker| may_run_reforked(worker.class))
+            self.children.workers.get(id).is_some_and(|worker| may_run_reforked(worker.class))
         };
         let loads = front.loads().into_iter().filter(|(id, _)| reforks(id));
         let counts = loads.map(|(id, load)| (id, load.served)).collect();
@@ -80,61 +62,59 @@ impl Drive {
 
     /// The word comes before the flag that ends its loop.
     pub(super) fn turn_worker(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
         let sent = PacketSocket::pair().and_then(|(ours, theirs)| {
             worker.control.send(ORDER, &[theirs.as_fd()])?;
             Ok(ours)
         });
         match sent {
-            Ok(socket) => self.reforks.coming = Some((id, socket)),
+            Ok(socket) => worker.as_zygote = Some(socket),
             Err(error) => {
                 let why = format!("it cannot be told: {error}");
-                self.pending.push_back(Event::TurnRefused { worker: id, why });
+                self.events.push(Event::TurnRefused { worker: id, why });
             }
         }
     }
 
     pub(super) fn change_zygote(&mut self, generation: Generation, id: WorkerId) {
-        let coming = self.reforks.coming.take().filter(|(coming, _)| *coming == id);
-        let child = self.workers.remove(&id).and_then(|worker| worker.child);
-        self.memory.forget(id);
-        let (Some((_, socket)), Some(child)) = (coming, child) else {
+        let worker = self.children.workers.remove(&id);
+        let process = worker.and_then(|worker| worker.child.zip(worker.as_zygote));
+        self.usage.memory.forget(id);
+        let Some((child, socket)) = process else {
             // It said that it can fork, so it was told and has a process.
             self.log.write(Level::Error, &format!("Worker {id} cannot be found to be the zygote"));
-            self.pending.push_back(Event::OldZygoteExited);
+            self.events.push(Event::OldZygoteExited);
             return;
         };
         let pid = child.pid();
         let zygote = Zygote { child, socket, ready: true, again: false, logs: false };
-        match self.zygotes.insert(generation, zygote) {
+        match self.children.zygotes.insert(generation, zygote) {
             Some(old) => {
                 if let Err(error) = old.send(&Request::Exit { last: false }, &[]) {
                     let text = format!("Cannot tell the old zygote to leave: {error}");
                     self.log.write(Level::Warning, &text);
                 }
-                self.reforks.old = Some(old);
+                self.children.old_zygote = Some(old);
             }
-            None => self.pending.push_back(Event::OldZygoteExited),
+            None => self.events.push(Event::OldZygoteExited),
         }
         self.spare_zygote(generation, pid);
     }
 
     pub(super) fn kill_old_zygote(&self) {
-        if let Some(old) = &self.reforks.old
-            && let Err(error) = old.child.signal(super::effects::KILL)
+        if let Some(old) = &self.children.old_zygote
+            && let Err(error) = old.child.signal(Signal::KILL)
         {
             self.log.write(Level::Error, &format!("Cannot kill the old zygote: {error}"));
         }
     }
 
-    /// Whether the process that ended was the zygote before the last refork.
-    pub(super) fn old_zygote_ended(&mut self, pid: u32) -> bool {
-        let ended = self.reforks.old.take_if(|old| old.child.pid() == pid).is_some();
-        if ended {
-            self.release_group(pid);
+    /// The zygote before the last refork has ended.
+    pub(super) fn old_zygote_ended(&mut self) {
+        if let Some(old) = self.children.old_zygote.take() {
+            self.release_group(old.child.pid());
             self.feed(Event::OldZygoteExited);
         }
-        ended
     }
 }
 

@@ -1,6 +1,5 @@
 //! Generations as the shell sees them: their warm-up, their trial, and who waits for a reload.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
@@ -54,18 +53,18 @@ impl Drive {
 
     pub(super) fn warm_up(&mut self, id: WorkerId) {
         self.link_to_front(id);
-        let generation = self.workers.get(&id).map(|worker| worker.generation);
-        let config = generation.and_then(|generation| self.configs.get(&generation));
+        let generation = self.children.workers.get(&id).map(|worker| worker.generation);
+        let config = generation.and_then(|generation| self.generations.config(generation));
         match (&self.front, config) {
             (Some(front), Some(config)) => front.warm_up(id, config),
-            _ => self.pending.push_back(Event::WorkerWarm { worker: id }),
+            _ => self.events.push(Event::WorkerWarm { worker: id }),
         }
     }
 
     pub(super) fn warm_up_failed(&mut self, id: WorkerId, why: String) {
         // What it said about the exception.
         self.take_messages_of(id);
-        let worker = self.workers.get_mut(&id);
+        let worker = self.children.workers.get_mut(&id);
         let traceback = worker.map(|worker| std::mem::take(&mut worker.last_words));
         let failure = Failure {
             kind: FailureKind::WarmUp,
@@ -78,10 +77,10 @@ impl Drive {
 
     /// A new generation may speak another interface than the one that serves.
     pub(super) fn compare_interfaces(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.children.workers.get(&id) else { return };
         let (generation, interface) = (worker.generation, worker.interface);
         let current = self.machine.census().generation;
-        let differs = self.workers.values().any(|other| {
+        let differs = self.children.workers.values().any(|other| {
             other.generation == current && other.channel.is_none() && other.interface != interface
         });
         if generation != current && differs {
@@ -96,7 +95,7 @@ impl Drive {
         if !self.machine.wants_answers() {
             return;
         }
-        let due = self.machine.poll_timeout().is_some_and(|at| at <= self.started.elapsed());
+        let due = self.machine.poll_timeout().is_some_and(|at| at <= self.events.now());
         let trial = self.front.as_ref().and_then(crate::front::Front::trial);
         if let (true, Some(trial)) = (due, trial) {
             self.feed(Event::Answered { answers: trial.all, errors: trial.errors });
@@ -105,8 +104,8 @@ impl Drive {
 
     /// The generation that serves stays: what only the one before had goes.
     pub(super) fn confirm(&mut self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let close = self.listeners.confirm();
+        let Some(config) = self.generations.config_of(generation) else { return };
+        let close = self.places.listeners.confirm();
         if !close.is_empty() {
             self.put_in_effect(generation, &config, (Vec::new(), close));
         }
@@ -115,8 +114,8 @@ impl Drive {
 
     /// The generation before serves again, with its settings.
     pub(super) fn restore(&mut self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
-        let close = self.listeners.restore();
+        let Some(config) = self.generations.config_of(generation) else { return };
+        let close = self.places.listeners.restore();
         self.put_in_effect(generation, &config, (Vec::new(), close));
         self.forget_pid_file();
     }
@@ -125,15 +124,15 @@ impl Drive {
 
     /// Asks for a reload; the answer comes when it is over.
     pub(super) fn reload_and_wait(&mut self, client: u64, id: Json, now: Instant) {
-        if self.control.waiting.len() >= WAITING_MAX {
+        if self.places.control.waiting.len() >= WAITING_MAX {
             let why = format!("{WAITING_MAX} clients wait for a reload already");
-            return self.control.server.answer(client, &error(id, &why), now);
+            return self.places.control.server.answer(client, &error(id, &why), now);
         }
         let before = self.machine.last_reload().map(|outcome| outcome.generation);
         self.feed(Event::Signal(Signal::Hup));
         if let Some(generation) = self.machine.reload_awaited() {
-            self.control.server.have_wait(client, now);
-            self.control.waiting.push(Waiting { client, id, generation });
+            self.places.control.server.have_wait(client, now);
+            self.places.control.waiting.push(Waiting { client, id, generation });
             return;
         }
         let ended = self.machine.last_reload().filter(|it| Some(it.generation) != before).cloned();
@@ -141,15 +140,15 @@ impl Drive {
             Some(outcome) => answer(&id, &outcome),
             None => error(id, "the server is shutting down"),
         };
-        self.control.server.answer(client, &answer, now);
+        self.places.control.server.answer(client, &answer, now);
     }
 
     pub(super) fn tell_reload_ended(&mut self, outcome: &ReloadOutcome) {
         let now = Instant::now();
         let is_told = |waiting: &mut Waiting| waiting.generation <= outcome.generation;
-        let told: Vec<Waiting> = self.control.waiting.extract_if(.., is_told).collect();
+        let told: Vec<Waiting> = self.places.control.waiting.extract_if(.., is_told).collect();
         for Waiting { client, id, .. } in told {
-            self.control.server.answer(client, &answer(&id, outcome), now);
+            self.places.control.server.answer(client, &answer(&id, outcome), now);
         }
     }
 }

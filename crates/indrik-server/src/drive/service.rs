@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
+use indrik_core::ids::Generation;
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Doing, HealthState, Level, Notice};
 use indrik_sys::daemon::Word;
 
 use super::Drive;
+use super::timers::Timer;
+use crate::boot::ServiceManager;
 use crate::front::{Front, Standing};
 
 /// A daemon that has not left its terminal yet: it stays until it serves, or has said why not.
@@ -18,12 +21,31 @@ pub(super) struct Leaving {
     pub(super) keep_output: bool,
 }
 
+/// What the outside has been told, and by whom it is asked.
+pub(super) struct Service {
+    pub(super) manager: ServiceManager,
+    /// A daemon's, until it serves.
+    pub(super) leaving: Option<Leaving>,
+    /// What probes are answered.
+    standing: Standing,
+    pub(super) greeted: bool,
+    /// The zygote that runs `pre_stop`.
+    pub(super) in_pre_stop: Option<Generation>,
+}
+
+impl Service {
+    pub(super) fn new(manager: ServiceManager, leaving: Option<Leaving>) -> Self {
+        let standing = Standing::default();
+        Self { manager, leaving, standing, greeted: false, in_pre_stop: None }
+    }
+}
+
 impl Drive {
     pub(super) fn notify(&mut self, notice: Notice) {
         let pid = std::process::id();
         match notice {
             Notice::Ready { workers } => {
-                let title = self.configs.get(&self.machine.census().generation);
+                let title = self.generations.config(self.machine.census().generation);
                 let title = title.map_or("", |config| config.title());
                 let status = format!("STATUS=Serving {title}, {workers} workers ready");
                 self.tell(&["READY=1", &format!("MAINPID={pid}"), &status]);
@@ -70,35 +92,32 @@ impl Drive {
     }
 
     fn tell(&self, lines: &[&str]) {
-        if let Err(error) = self.manager.tell(lines) {
+        if let Err(error) = self.service.manager.tell(lines) {
             let text = format!("Cannot notify the service manager ({}): {error}", lines[0]);
             self.log.write(Level::Warning, &text);
         }
     }
 
-    /// A sign of life for the service manager's watchdog, if one is due. It comes from the
+    /// A sign of life for the service manager's watchdog. It comes from the
     /// supervision loop: when that stands still, there is none.
     pub(super) fn show_life(&mut self) {
-        let (Some(due), Some(pause)) = (self.watchdog_due, self.manager.watchdog()) else { return };
-        let now = Instant::now();
-        if now >= due {
-            self.watchdog_due = Some(now + pause);
-            self.tell(&["WATCHDOG=1"]);
-        }
+        let Some(pause) = self.service.manager.watchdog() else { return };
+        self.timers.set(Timer::Watchdog, Some(Instant::now() + pause));
+        self.tell(&["WATCHDOG=1"]);
     }
 
     /// Tells the front how the server stands, where probes ask for it.
     pub(super) fn show_standing(&mut self) {
-        let current = self.configs.get(&self.machine.census().generation);
+        let current = self.generations.config(self.machine.census().generation);
         let asked =
             |config: &Config| config.readiness_path.is_some() || config.liveness_path.is_some();
         let (Some(front), true) = (&self.front, current.is_some_and(|config| asked(config))) else {
             return;
         };
         let standing = self.standing();
-        if standing != self.standing {
+        if standing != self.service.standing {
             front.stand(standing.clone());
-            self.standing = standing;
+            self.service.standing = standing;
         }
     }
 
@@ -111,7 +130,7 @@ impl Drive {
     }
 
     fn leave_terminal(&mut self) {
-        let Some(leaving) = self.leaving.take() else { return };
+        let Some(leaving) = self.service.leaving.take() else { return };
         if let Err(error) = indrik_sys::daemon::close_terminal(leaving.keep_output) {
             self.log.write(Level::Warning, &format!("Cannot leave the terminal: {error}"));
         }

@@ -4,7 +4,6 @@
 //! A worker writes its stacks in a signal handler, piece by piece, into memory that it shares with us:
 //! in the log they would mix with what others write there.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -17,6 +16,7 @@ use indrik_core::supervise::Level;
 use rustix::fs::MemfdFlags;
 
 use super::Drive;
+use super::workers::Worker;
 use crate::front::Running;
 
 /// Between the signal and the look at what was written. Less than the supervisor waits before it
@@ -28,17 +28,10 @@ const STACKS_BYTES_MAX: usize = 256 * 1024;
 const REQUESTS_MAX: usize = 50;
 
 /// Where a worker writes its stacks.
-pub(super) struct Stacks(File);
-
-/// Workers that were asked, with what they had to do then, and when their answer is there.
-#[derive(Default)]
-pub(super) struct Asked(BTreeMap<WorkerId, (Instant, Vec<Running>)>);
-
-impl Asked {
-    /// When the next answer is to be read.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.0.values().map(|(due, _)| *due).min()
-    }
+pub(super) struct Stacks {
+    memory: File,
+    /// It was asked: when its answer is there, and what it had to do then.
+    asked: Option<(Instant, Vec<Running>)>,
 }
 
 impl Stacks {
@@ -46,16 +39,20 @@ impl Stacks {
     pub(super) fn create() -> io::Result<(Self, OwnedFd)> {
         let ours = rustix::fs::memfd_create("indrik-stacks", MemfdFlags::CLOEXEC)?;
         let theirs = ours.try_clone()?;
-        Ok((Self(File::from(ours)), theirs))
+        Ok((Self { memory: File::from(ours), asked: None }, theirs))
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.asked.as_ref().map(|(due, _)| *due)
     }
 
     /// Takes what was written.
     fn take(&mut self) -> io::Result<String> {
-        let len = usize::try_from(self.0.metadata()?.len()).unwrap_or(usize::MAX);
+        let len = usize::try_from(self.memory.metadata()?.len()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len.min(STACKS_BYTES_MAX)];
-        self.0.read_exact_at(&mut bytes, 0)?;
-        self.0.set_len(0)?;
-        self.0.seek(SeekFrom::Start(0))?;
+        self.memory.read_exact_at(&mut bytes, 0)?;
+        self.memory.set_len(0)?;
+        self.memory.seek(SeekFrom::Start(0))?;
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if len > STACKS_BYTES_MAX {
             let _ = write!(text, "\n[... {} bytes left out ...]", len - STACKS_BYTES_MAX);
@@ -69,22 +66,31 @@ impl Drive {
     pub(super) fn ask_for_stacks(&mut self, id: WorkerId) {
         let requests = self.front.as_ref().map(|front| front.running(id, REQUESTS_MAX));
         let due = Instant::now() + WRITE_TIME;
-        self.asked.0.insert(id, (due, requests.unwrap_or_default()));
+        if let Some(worker) = self.children.workers.get_mut(&id) {
+            worker.stacks.asked = Some((due, requests.unwrap_or_default()));
+        }
+    }
+
+    /// When the next answer is to be read.
+    pub(super) fn stacks_due(&self) -> Option<Instant> {
+        self.children.workers.values().filter_map(|worker| worker.stacks.due()).min()
     }
 
     /// Logs the answers that are there by now.
     pub(super) fn write_stacks(&mut self, now: Instant) {
-        while let Some(id) =
-            self.asked.0.iter().find(|(_, (due, _))| *due <= now).map(|(id, _)| *id)
-        {
+        let is_due = |worker: &Worker| worker.stacks.due().is_some_and(|due| due <= now);
+        let workers = self.children.workers.iter();
+        let due: Vec<WorkerId> =
+            workers.filter(|(_, worker)| is_due(worker)).map(|(id, _)| *id).collect();
+        for id in due {
             self.write_stacks_of(id);
         }
     }
 
     /// Logs a worker's answer, if it was asked.
     pub(super) fn write_stacks_of(&mut self, id: WorkerId) {
-        let Some((_, requests)) = self.asked.0.remove(&id) else { return };
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
+        let Some((_, requests)) = worker.stacks.asked.take() else { return };
         let Some(pid) = worker.child.as_ref().map(indrik_sys::process::Child::pid) else { return };
         let stacks = worker.stacks.take().unwrap_or_else(|error| format!("not readable: {error}"));
         self.log.write_about(Level::Critical, pid, &entry(pid, &requests, &stacks));

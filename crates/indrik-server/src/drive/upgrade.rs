@@ -2,8 +2,9 @@
 //! of the two may be Gunicorn.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 use std::time::Instant;
 use std::{env, io};
 
@@ -12,10 +13,12 @@ use indrik_core::settings::Config;
 use indrik_core::supervise::{Event, ExitStatus, Level};
 use indrik_sys::process::{self, Child};
 use indrik_sys::successor::{self, Program};
+use rustix::process::{Resource, Rlimit, getrlimit};
 use serde_json::{Value as Json, json};
 
 use super::Drive;
-use crate::boot::word;
+use super::sources::{Registry, Source};
+use crate::boot::word::{self, Words};
 use crate::boot::{Inheritance, OWN_VARIABLES, WATCHDOG_PID};
 
 /// Appended to the pid file's name and to the title while an old server lives.
@@ -53,50 +56,85 @@ impl Heritage {
     }
 }
 
+/// The two servers of an upgrade, as far as this one knows of the other.
+pub(super) struct Neighbours {
+    pub(super) heritage: Arc<Heritage>,
+    /// The old server beside this one: readable when it has ended.
+    pub(super) predecessor: Option<OwnedFd>,
+    /// What the new server has to say.
+    words: Words,
+    /// The zygote that runs `pre_exec`; the successor is started when it answers.
+    pub(super) in_pre_exec: Option<Generation>,
+    /// The limit of descriptors this process was started with; what it starts gets the same.
+    pub(super) descriptors_at_start: Rlimit,
+}
+
+impl Neighbours {
+    pub(super) fn new(heritage: Arc<Heritage>) -> Self {
+        Self {
+            predecessor: heritage.watch_partner(),
+            heritage,
+            words: Words::default(),
+            in_pre_exec: None,
+            descriptors_at_start: getrlimit(Resource::Nofile),
+        }
+    }
+
+    /// Has the loop wake when one of them has something to say.
+    pub(super) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
+        if let Some(words) = self.words.watched() {
+            registry.add(Source::SuccessorWords, words);
+        }
+        if let Some(predecessor) = &self.predecessor {
+            registry.add(Source::Predecessor, predecessor.as_fd());
+        }
+    }
+}
+
 impl Drive {
     /// The first event.
     pub(super) fn begin(&mut self) {
-        let successor = self.heritage.partner_pid().is_some();
+        let successor = self.neighbours.heritage.partner_pid().is_some();
         self.feed(Event::Start { successor });
-        if successor && self.predecessor.is_none() {
+        if successor && self.neighbours.predecessor.is_none() {
             self.feed(Event::PredecessorExited);
         }
     }
 
     /// Another server has the same sockets.
     pub(super) fn has_neighbour(&self) -> bool {
-        self.successor.is_some() || self.predecessor.is_some()
+        self.children.successor.is_some() || self.neighbours.predecessor.is_some()
     }
 
     pub(super) fn start_successor(&mut self) {
         // Before it can accept anything: what it finds in the queues is not ours to refuse.
-        self.listeners.share(true);
+        self.places.listeners.share(true);
         match self.spawn_successor() {
             Ok(child) => {
                 let pid = child.pid();
-                self.successor = Some(child);
-                self.pending.push_back(Event::SuccessorStarted { pid });
+                self.children.successor = Some(child);
+                self.events.push(Event::SuccessorStarted { pid });
             }
             Err(error) => {
-                self.listeners.share(false);
-                self.pending.push_back(Event::SuccessorFailed { message: error.to_string() });
+                self.places.listeners.share(false);
+                self.events.push(Event::SuccessorFailed { message: error.to_string() });
             }
         }
     }
 
     fn spawn_successor(&mut self) -> io::Result<Child> {
-        if self.heritage.arguments.len() < 2 {
+        if self.neighbours.heritage.arguments.len() < 2 {
             return Err(io::Error::other("this process's command line cannot be read from /proc"));
         }
-        let mut descriptors = self.listeners.descriptors();
-        let word = self.successor_words.open()?;
+        let mut descriptors = self.places.listeners.descriptors();
+        let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
             env::vars_os().filter(|(name, _)| !is_own(name)).collect();
         let mut set = |name: &str, value: String| environment.push((name.into(), value.into()));
         set("GUNICORN_PID", std::process::id().to_string());
         set(word::VARIABLE, word.as_raw_fd().to_string());
-        let systemd = &self.heritage.inheritance.systemd;
+        let systemd = &self.neighbours.heritage.inheritance.systemd;
         if systemd.is_empty() {
             let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
             set("GUNICORN_FD", numbers.join(","));
@@ -117,7 +155,7 @@ impl Drive {
         }
         successor::start(&Program {
             file: &self.launch.python_executable,
-            arguments: self.heritage.arguments.clone(),
+            arguments: self.neighbours.heritage.arguments.clone(),
             environment,
             pid_variables: &pid_variables,
             directory: &self.launch.cwd,
@@ -127,7 +165,7 @@ impl Drive {
 
     /// What the new server says.
     pub(super) fn take_words(&mut self) {
-        if self.successor_words.take() {
+        if self.neighbours.words.take() {
             self.feed(Event::SuccessorReady);
         }
     }
@@ -140,38 +178,38 @@ impl Drive {
                 .to_owned(),
             Err(why) => format!("a new master cannot be started now: {why}"),
             Ok(()) => {
-                self.control.server.have_wait(client, now);
-                self.control.upgraders.push((client, id));
+                self.places.control.server.have_wait(client, now);
+                self.places.control.upgraders.push((client, id));
                 return self.feed(Event::Upgrade);
             }
         };
         let data = json!({"success": false, "error": why});
         let answer = json!({"id": id, "status": "ok", "data": data});
-        self.control.server.answer(client, &answer, now);
+        self.places.control.server.answer(client, &answer, now);
     }
 
     pub(super) fn upgrade_ended(&mut self, outcome: Result<u32, String>) {
         let answer = match outcome {
             Ok(pid) => json!({"success": true, "pid": pid}),
             Err(why) => {
-                json!({"success": false, "error": why, "log": self.successor_words.wrong()})
+                json!({"success": false, "error": why, "log": self.neighbours.words.wrong()})
             }
         };
         let now = Instant::now();
-        for (client, id) in std::mem::take(&mut self.control.upgraders) {
+        for (client, id) in std::mem::take(&mut self.places.control.upgraders) {
             let answer = json!({"id": id, "status": "ok", "data": answer});
-            self.control.server.answer(client, &answer, now);
+            self.places.control.server.answer(client, &answer, now);
         }
     }
 
     pub(super) fn successor_ended(&mut self, status: ExitStatus) {
         // Its last words explain its end.
         self.take_words();
-        self.successor = None;
-        self.listeners.share(false);
+        self.children.successor = None;
+        self.places.listeners.share(false);
         // The successor took over its path, and has removed it.
         let generation = self.machine.census().generation;
-        if let Some(config) = self.configs.get(&generation).cloned() {
+        if let Some(config) = self.generations.config_of(generation) {
             self.open_control(&config);
         }
         self.feed(Event::SuccessorExited { status });
@@ -179,13 +217,13 @@ impl Drive {
 
     /// The old server has gone.
     pub(super) fn promote(&mut self) {
-        self.listeners.inherit();
+        self.places.listeners.inherit();
         let generation = self.machine.census().generation;
-        let Some(config) = self.configs.get(&generation).cloned() else { return };
+        let Some(config) = self.generations.config_of(generation) else { return };
         self.show_title(&config);
         // Its path may have been the old one's until now.
         self.open_control(&config);
-        let Some(file) = &mut self.pid_file else { return };
+        let Some(file) = &mut self.places.pid_file else { return };
         if let Some(path) = &config.pidfile
             && let Err(error) = file.rename(path)
         {
@@ -194,14 +232,14 @@ impl Drive {
     }
 
     pub(super) fn show_title(&self, config: &Config) {
-        let suffix = if self.predecessor.is_some() { SUFFIX } else { "" };
+        let suffix = if self.neighbours.predecessor.is_some() { SUFFIX } else { "" };
         let _ = indrik_sys::title::set(&format!("indrik: master [{}{suffix}]", config.title()));
     }
 
     /// Where the pid file of these settings lies.
     pub(super) fn pid_path(&self, config: &Config) -> Option<std::path::PathBuf> {
         let mut name = config.pidfile.clone()?.into_os_string();
-        if self.predecessor.is_some() {
+        if self.neighbours.predecessor.is_some() {
             name.push(SUFFIX);
         }
         Some(name.into())
@@ -210,7 +248,10 @@ impl Drive {
     /// For a generation that has not opened anything: is this start to become a daemon first?
     pub(super) fn must_detach(&self, generation: Generation, config: &Config) -> bool {
         // A successor has no terminal any more: the old server left it.
-        let successor = self.heritage.partner_pid().is_some();
-        generation == Generation::FIRST && config.daemon && self.leaving.is_none() && !successor
+        let successor = self.neighbours.heritage.partner_pid().is_some();
+        generation == Generation::FIRST
+            && config.daemon
+            && self.service.leaving.is_none()
+            && !successor
     }
 }

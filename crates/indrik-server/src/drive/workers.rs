@@ -2,7 +2,6 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
@@ -12,12 +11,16 @@ use indrik_core::supervise::{Event, Failure, FileChange, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
+use indrik_sys::signal::Signal;
 
+use super::Drive;
 use super::stacks::Stacks;
-use super::wait::Woken;
-use super::{Drive, HEARTBEAT_INTERVAL};
+use super::timers::Timer;
 use crate::front::{Interface, NewWorker};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
+
+/// How often the workers' signs of life are read.
+const LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One worker, from the request to fork it until its end.
 pub(super) struct Worker {
@@ -34,32 +37,25 @@ pub(super) struct Worker {
     wake: Wake,
     pub(super) interface: Interface,
     capacity: usize,
-    beats: u64,
-    beat_seen: Instant,
+    life: Life,
     /// The last exception of its warm-up.
     pub(super) last_words: String,
-    /// As the beats, but of whatever thread gets the interpreter's lock.
-    pulses: u64,
-    pulse_seen: Instant,
+    /// It was told to be a zygote: what it will be asked by.
+    pub(super) as_zygote: Option<PacketSocket>,
     /// Where its threads write what they are doing.
     pub(super) stacks: Stacks,
 }
 
 impl Drive {
-    pub(super) fn worker_with(&self, pid: u32) -> Option<WorkerId> {
-        let is = |worker: &Worker| worker.child.as_ref().is_some_and(|child| child.pid() == pid);
-        self.workers.iter().find(|(_, worker)| is(worker)).map(|(id, _)| *id)
-    }
-
     pub(super) fn fork(&mut self, id: WorkerId, generation: Generation) {
         if let Err(error) = self.try_fork(id, generation) {
-            self.workers.remove(&id);
-            self.pending.push_back(Event::ForkFailed { worker: id, message: error.to_string() });
+            self.children.workers.remove(&id);
+            self.events.push(Event::ForkFailed { worker: id, message: error.to_string() });
         }
     }
 
     fn try_fork(&mut self, id: WorkerId, generation: Generation) -> io::Result<()> {
-        let config = self.configs.get(&generation).map(Arc::clone);
+        let config = self.generations.config_of(generation);
         let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
         let limits = channel_limits(&config);
         let channel = ChannelFds::create(limits)?;
@@ -75,7 +71,7 @@ impl Drive {
             control: control_theirs,
             stacks: stacks_theirs,
         };
-        let zygote = self.zygotes.get(&generation);
+        let zygote = self.children.zygotes.get(&generation);
         let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
         zygote.send(&Request::Fork { worker: id }, &fds.in_order())?;
         let worker = Worker {
@@ -89,38 +85,35 @@ impl Drive {
             interface: Interface::Wsgi,
             class: config.worker_class,
             capacity: 1,
-            beats: 0,
-            beat_seen: Instant::now(),
+            life: Life::new(Instant::now()),
             last_words: String::new(),
-            pulses: 0,
-            pulse_seen: Instant::now(),
+            as_zygote: None,
             stacks,
         };
-        self.workers.insert(id, worker);
+        self.children.workers.insert(id, worker);
         Ok(())
     }
 
     pub(super) fn worker_forked(&mut self, id: WorkerId, pid: u32) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let early = self.unknown_ends.iter().position(|(ended, _)| *ended == pid);
-        let end = early.and_then(|at| self.unknown_ends.remove(at)).map(|(_, end)| end);
-        match (end, Child::open(pid)) {
-            (None, Ok(child)) => {
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
+        // One that has ended since has not been reaped: the number is still its own.
+        match Child::open(pid) {
+            Ok(child) => {
                 worker.child = Some(child);
                 let generation = worker.generation;
                 self.confine(generation, pid);
-                self.memory.note_group(id, pid, self.started.elapsed());
+                self.usage.memory.note_group(id, pid, self.events.now());
                 self.feed(Event::Forked { worker: id, pid });
             }
-            (end, _) => {
+            Err(_) => {
                 self.feed(Event::Forked { worker: id, pid });
-                self.worker_ended(id, end.unwrap_or(End::Signal(9)));
+                self.worker_ended(id, End::Signal(Signal::KILL.number()));
             }
         }
     }
 
     pub(super) fn release(&self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id)
+        if let Some(worker) = self.children.workers.get(&id)
             && let Err(error) = worker.control.send(b"go", &[])
         {
             // It has been killed from outside, which will be heard.
@@ -130,18 +123,18 @@ impl Drive {
 
     pub(super) fn add_to_front(&mut self, id: WorkerId) {
         self.link_to_front(id);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.beat_seen = Instant::now();
-        worker.pulse_seen = worker.beat_seen;
-        let config = self.configs.get(&worker.generation);
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
+        worker.life.beat_seen = Instant::now();
+        worker.life.pulse_seen = worker.life.beat_seen;
+        let config = self.generations.config(worker.generation);
         let limits = config.map_or_else(Limits::default, |config| Self::memory_limits(config));
         if let Some(front) = &self.front {
             front.open_worker(id);
         }
         self.watch_worker(id, limits);
-        let Some(worker) = self.workers.get(&id) else { return };
-        if !self.greeted {
-            self.greeted = true;
+        let Some(worker) = self.children.workers.get(&id) else { return };
+        if !self.service.greeted {
+            self.service.greeted = true;
             let (interface, class, capacity, generation) =
                 (worker.interface, worker.class, worker.capacity, worker.generation);
             self.greet(generation, interface, class, capacity);
@@ -150,12 +143,12 @@ impl Drive {
 
     /// Gives the front its end of a worker's channel, once.
     pub(super) fn link_to_front(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
         let (interface, capacity, generation) =
             (worker.interface, worker.capacity, worker.generation);
         let pid = worker.child.as_ref().map_or(0, Child::pid);
         if let (Some((channel, fds)), Some(front), Some(config)) =
-            (worker.channel.take(), &self.front, self.configs.get(&generation))
+            (worker.channel.take(), &self.front, self.generations.config(generation))
         {
             let requests_max = requests_max(config);
             let tells_served = Self::memory_limits(config).is_set();
@@ -172,26 +165,20 @@ impl Drive {
             if let Err(error) = front.add_worker(id, worker) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
-                self.pending.push_back(Event::ChannelBroken { worker: id });
+                self.events.push(Event::ChannelBroken { worker: id });
             }
         }
     }
 
     pub(super) fn shut_down_worker(&self, id: WorkerId) {
-        if let Some(worker) = self.workers.get(&id) {
+        if let Some(worker) = self.children.workers.get(&id) {
             worker.flags.shut_down();
             worker.wake.ring();
         }
     }
 
-    pub(super) fn take_worker_messages(&mut self, woken: &Woken) {
-        for id in &woken.workers {
-            self.take_messages_of(*id);
-        }
-    }
-
     pub(super) fn take_messages_of(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
         if !worker.control_open {
             return;
         }
@@ -210,7 +197,7 @@ impl Drive {
         match note {
             WorkerNote::Ready { interface, kind, capacity, notices } => {
                 self.tell_once(notices);
-                if let Some(worker) = self.workers.get_mut(&id) {
+                if let Some(worker) = self.children.workers.get_mut(&id) {
                     worker.interface = match interface {
                         WireInterface::Wsgi => Interface::Wsgi,
                         WireInterface::Asgi => Interface::Asgi,
@@ -228,16 +215,15 @@ impl Drive {
             WorkerNote::LoadFailed(failure) => {
                 let what = "The application cannot be loaded; requests are answered with why";
                 let text = Failure::from(failure).told(what);
-                let child = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-                let pid = child.map_or_else(std::process::id, Child::pid);
+                let pid = self.children.worker_pid(id).unwrap_or_else(std::process::id);
                 self.log.write_about(Level::Error, pid, &text);
             }
             WorkerNote::Logged { level, text, exception } => {
-                let pid = self.workers.get(&id).and_then(|worker| worker.child.as_ref());
-                self.log.copy(&level, pid.map_or(0, Child::pid), &text, exception);
+                let pid = self.children.worker_pid(id).unwrap_or(0);
+                self.log.copy(&level, pid, &text, exception);
             }
             WorkerNote::WarmUpError { traceback } => {
-                if let Some(worker) = self.workers.get_mut(&id) {
+                if let Some(worker) = self.children.workers.get_mut(&id) {
                     worker.last_words = traceback;
                 }
             }
@@ -254,46 +240,49 @@ impl Drive {
 
     /// Some worker promises to show life: it has a capacity above one, so no single request may
     /// hold its loop, and a loop that has beaten once.
-    pub(super) fn watches_heartbeats(&self) -> bool {
+    fn watches_heartbeats(&self) -> bool {
         let watched = |worker: &Worker| {
             worker.channel.is_none() && (worker.capacity > 1 || worker.flags.pulses() > 0)
         };
-        self.workers.values().any(watched)
+        self.children.workers.values().any(watched)
+    }
+
+    /// When signs of life are to be read, if anybody promises some.
+    pub(super) fn life_due(&self) -> Option<Instant> {
+        let due = self.timers.due(Timer::Life);
+        self.watches_heartbeats().then(|| due.unwrap_or_else(|| Instant::now() + LIFE_INTERVAL))
     }
 
     /// Seconds since the worker last showed life, for one that promises to.
     pub(super) fn heartbeat_age(&self, id: WorkerId) -> Option<f64> {
-        let worker = self.workers.get(&id)?;
-        let age = worker.beat_seen.elapsed().as_secs_f64();
-        (worker.beats > 0).then_some((age * 100.0).round() / 100.0)
+        let life = &self.children.workers.get(&id)?.life;
+        let age = life.beat_seen.elapsed().as_secs_f64();
+        (life.beats > 0).then_some((age * 100.0).round() / 100.0)
     }
 
-    pub(super) fn check_heartbeats(&mut self) {
+    pub(super) fn check_heartbeats(&mut self, due: Instant) {
         let now = Instant::now();
-        if now < self.heartbeats_due {
-            return;
-        }
         // The supervisor may have been stopped or the machine asleep: then nobody could beat.
-        let overslept = now.duration_since(self.heartbeats_due) > HEARTBEAT_INTERVAL;
-        self.heartbeats_due = now + HEARTBEAT_INTERVAL;
+        let overslept = now.duration_since(due) > LIFE_INTERVAL;
+        self.timers.set(Timer::Life, Some(now + LIFE_INTERVAL));
         let (mut stale, mut deadlocked) = (Vec::new(), Vec::new());
-        for (id, worker) in &mut self.workers {
-            let limit = self.configs.get(&worker.generation).map(|config| config.deadlock_timeout);
-            if worker.is_deadlocked(limit.unwrap_or_default(), overslept, now) {
+        for (id, worker) in &mut self.children.workers {
+            let config = self.generations.config(worker.generation);
+            let limit = config.map_or_else(Default::default, |config| config.deadlock_timeout);
+            if worker.is_deadlocked(limit, overslept, now) {
                 deadlocked.push(*id);
                 continue;
             }
             let beats = worker.flags.beats();
-            if beats != worker.beats || overslept {
-                worker.beats = beats;
-                worker.beat_seen = now;
+            if beats != worker.life.beats || overslept {
+                worker.life.beats = beats;
+                worker.life.beat_seen = now;
                 continue;
             }
-            let timeout =
-                self.configs.get(&worker.generation).map_or_else(Default::default, |c| c.timeout);
+            let timeout = config.map_or_else(Default::default, |config| config.timeout);
             let watched = worker.capacity > 1 && worker.channel.is_none() && beats > 0;
-            if watched && !timeout.is_zero() && now - worker.beat_seen > timeout {
-                worker.beat_seen = now;
+            if watched && !timeout.is_zero() && now - worker.life.beat_seen > timeout {
+                worker.life.beat_seen = now;
                 stale.push(*id);
             }
         }
@@ -312,6 +301,22 @@ impl Drive {
     }
 }
 
+/// The signs of life that a worker has given.
+#[derive(Debug)]
+struct Life {
+    beats: u64,
+    beat_seen: Instant,
+    /// As the beats, but of whatever thread gets the interpreter's lock.
+    pulses: u64,
+    pulse_seen: Instant,
+}
+
+impl Life {
+    fn new(now: Instant) -> Self {
+        Self { beats: 0, beat_seen: now, pulses: 0, pulse_seen: now }
+    }
+}
+
 impl Worker {
     /// Whether none of its threads has had the interpreter's lock for longer than `limit`; said once
     /// in that time.
@@ -320,10 +325,10 @@ impl Worker {
         if pulses == 0 || limit.is_zero() {
             return false;
         }
-        let moves = std::mem::replace(&mut self.pulses, pulses) != pulses || overslept;
-        let stands = !moves && self.channel.is_none() && now - self.pulse_seen > limit;
+        let moves = std::mem::replace(&mut self.life.pulses, pulses) != pulses || overslept;
+        let stands = !moves && self.channel.is_none() && now - self.life.pulse_seen > limit;
         if moves || stands {
-            self.pulse_seen = now;
+            self.life.pulse_seen = now;
         }
         stands
     }

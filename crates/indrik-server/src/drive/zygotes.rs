@@ -1,26 +1,22 @@
 //! The zygotes' processes and messages.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::ConfigFileValues;
 use indrik_core::supervise::{Event, FailureKind, Level, Policy};
 
+use indrik_sys::signal::Signal;
+
 use super::Drive;
-use super::wait::Woken;
 use crate::zygote::{Reply, Request, Stream, receive_all};
 
 impl Drive {
-    pub(super) fn zygote_with(&self, pid: u32) -> Option<Generation> {
-        self.zygotes.iter().find(|(_, zygote)| zygote.child.pid() == pid).map(|(id, _)| *id)
-    }
-
     /// The first message to a new zygote. One that replaces a dead one of its generation gets the
     /// settings that were read then: what was edited meanwhile waits for a reload.
     pub(super) fn begin_generation(&mut self, generation: Generation) {
         // Hooks live in the zygote only, so the next one has to read them again.
-        if self.configs.contains_key(&generation) && !self.has_hooks(generation) {
+        if self.generations.config(generation).is_some() && !self.has_hooks(generation) {
             return self.configure(generation);
         }
         let path = self.launch.config_request();
@@ -29,7 +25,7 @@ impl Drive {
     }
 
     fn ask(&mut self, generation: Generation, request: &Request<'_>) {
-        let Some(zygote) = self.zygotes.get(&generation) else { return };
+        let Some(zygote) = self.children.zygotes.get(&generation) else { return };
         if let Err(error) = zygote.send(request, &[]) {
             let text = format!("cannot talk to the zygote: {error}");
             self.zygote_failed(generation, FailureKind::Boot, text, "");
@@ -37,10 +33,10 @@ impl Drive {
     }
 
     pub(super) fn configure(&mut self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation).map(Arc::clone) else { return };
+        let Some(config) = self.generations.config_of(generation) else { return };
         self.expose_zygote(generation);
-        let listeners = self.listeners.names().to_vec();
-        let identity = self.identities.get(&generation).cloned().flatten();
+        let listeners = self.places.listeners.names().to_vec();
+        let identity = self.generations.identity(generation).cloned();
         let first = generation == Generation::FIRST;
         let request = Request::Configure {
             config: &config,
@@ -50,19 +46,14 @@ impl Drive {
             identity: identity.as_ref(),
             workers_before: (!first).then(|| self.machine.census().wanted),
             // What the first one's hooks started has ended with it, so they start it again.
-            announce: first || self.zygotes.get(&generation).is_some_and(|zygote| !zygote.again),
+            announce: first
+                || self.children.zygotes.get(&generation).is_some_and(|zygote| !zygote.again),
         };
         self.ask(generation, &request);
     }
 
-    pub(super) fn take_zygote_messages(&mut self, woken: &Woken) {
-        for generation in &woken.zygotes {
-            self.take_messages_from(*generation);
-        }
-    }
-
     pub(super) fn take_messages_from(&mut self, generation: Generation) {
-        let Some(zygote) = self.zygotes.get(&generation) else { return };
+        let Some(zygote) = self.children.zygotes.get(&generation) else { return };
         let (replies, nonsense, stream) = receive_all::<Reply>(&zygote.socket);
         for reply in replies {
             self.take_reply(generation, reply);
@@ -72,9 +63,9 @@ impl Drive {
         }
         // A closed socket without a dead process (the application closed it) is as good as dead.
         if stream == Stream::Closed
-            && let Some(zygote) = self.zygotes.get(&generation)
+            && let Some(zygote) = self.children.zygotes.get(&generation)
         {
-            let _ = zygote.child.signal(9);
+            let _ = zygote.child.signal(Signal::KILL);
         }
     }
 
@@ -88,10 +79,10 @@ impl Drive {
             Reply::LogsReady => self.python_logs_ready(generation),
             Reply::Ready { workers, notices, stays } => {
                 self.tell_once(notices);
-                if let Some(zygote) = self.zygotes.get_mut(&generation) {
+                if let Some(zygote) = self.children.zygotes.get_mut(&generation) {
                     zygote.ready = true;
                 }
-                let Some(config) = self.configs.get(&generation).cloned() else { return };
+                let Some(config) = self.generations.config_of(generation) else { return };
                 let refork_after_requests = self.refork_after(generation, &config, stays);
                 let policy = Policy {
                     workers: workers
@@ -118,15 +109,16 @@ impl Drive {
             Reply::Forked { worker, pid } => self.worker_forked(worker, pid),
             Reply::ForkFailed { worker, message } => {
                 self.feed(Event::ForkFailed { worker, message });
-                self.workers.remove(&worker);
+                self.children.workers.remove(&worker);
             }
             Reply::ForkRefused { worker, failure } => {
                 self.feed(Event::ForkRefused { worker, failure: failure.into() });
-                self.workers.remove(&worker);
+                self.children.workers.remove(&worker);
             }
             Reply::WantWorkers { workers } => {
                 // Before it is ready, the number comes with that.
-                let is_ready = self.zygotes.get(&generation).is_some_and(|zygote| zygote.ready);
+                let is_ready =
+                    self.children.zygotes.get(&generation).is_some_and(|zygote| zygote.ready);
                 if is_ready && generation == self.machine.census().generation {
                     self.feed(Event::WorkersWished { workers });
                 }
@@ -140,10 +132,10 @@ impl Drive {
 
     /// The configuration file's values are here: settle all settings.
     fn config_read(&mut self, generation: Generation, values: &ConfigFileValues) {
-        if self.configs.contains_key(&generation) {
+        if self.generations.config(generation).is_some() {
             return self.configure(generation);
         }
-        self.hooks.insert(generation, values.hooks.clone());
+        self.generations.has_hooks(generation, values.hooks.clone());
         if let Err(failure) = self.take_config(generation, values) {
             return self.feed(Event::ZygoteFailed { generation, failure });
         }
@@ -161,7 +153,7 @@ impl Drive {
     }
 
     fn tell_config_read(&mut self, generation: Generation) {
-        let Some(config) = self.configs.get(&generation) else { return };
+        let Some(config) = self.generations.config(generation) else { return };
         let boot_max = config.max_boot_time;
         self.feed(Event::ConfigRead { generation, boot_max });
     }

@@ -1,0 +1,64 @@
+//! What is known of each generation from outside its zygote: its settings, its hooks, whom its workers
+//! become.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indrik_core::ids::Generation;
+use indrik_core::settings::Config;
+
+use crate::boot::Identity;
+
+/// One generation, from the reading of its configuration to the end of the server: settings are
+/// needed as long as there are workers that were started with them.
+#[derive(Debug, Default)]
+struct Known {
+    config: Option<Arc<Config>>,
+    /// The hooks that its configuration has.
+    hooks: Vec<String>,
+    /// Whom its workers become, if not this process's user.
+    identity: Option<Identity>,
+}
+
+/// All generations.
+#[derive(Debug, Default)]
+pub(super) struct Generations(BTreeMap<Generation, Known>);
+
+impl Generations {
+    /// The settings, once they are valid.
+    pub(super) fn config(&self, generation: Generation) -> Option<&Arc<Config>> {
+        self.0.get(&generation)?.config.as_ref()
+    }
+
+    /// The same, to be kept.
+    pub(super) fn config_of(&self, generation: Generation) -> Option<Arc<Config>> {
+        self.config(generation).map(Arc::clone)
+    }
+
+    /// The hooks are known before the settings are.
+    pub(super) fn has_hooks(&mut self, generation: Generation, hooks: Vec<String>) {
+        self.0.entry(generation).or_default().hooks = hooks;
+    }
+
+    /// The settings are valid.
+    pub(super) fn settle(
+        &mut self,
+        generation: Generation,
+        config: Arc<Config>,
+        identity: Option<Identity>,
+    ) {
+        let known = self.0.entry(generation).or_default();
+        known.config = Some(config);
+        known.identity = identity;
+    }
+
+    /// The names of the hooks that its configuration has.
+    pub(super) fn hooks(&self, generation: Generation) -> &[String] {
+        self.0.get(&generation).map_or(&[], |known| &known.hooks)
+    }
+
+    /// Whom its workers become.
+    pub(super) fn identity(&self, generation: Generation) -> Option<&Identity> {
+        self.0.get(&generation)?.identity.as_ref()
+    }
+}
