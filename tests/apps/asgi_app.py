@@ -337,6 +337,18 @@ async def trailers(_scope: Scope, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.trailers", "headers": [(b"x-checksum", b"abc")]})
 
 
+@route("/trailers-in-two")
+async def trailers_in_two(scope: Scope, _receive: Any, send: Any) -> None:
+    """Trailers in two messages, which the head does not name."""
+    length = argument(scope, "length")
+    headers = [TEXT, (b"content-length", length.encode())] if length else [TEXT]
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+    await send({"type": "http.response.body", "body": b"body"})
+    first = {"type": "http.response.trailers", "headers": [(b"x-first", b"1")], "more_trailers": True}
+    await send(first)
+    await send({"type": "http.response.trailers", "headers": [(b"x-second", b"2")]})
+
+
 @route("/concurrent")
 async def concurrent(_scope: Scope, _receive: Any, send: Any) -> None:
     """Answers only when 20 requests are here at once: proves they run concurrently."""

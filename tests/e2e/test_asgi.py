@@ -122,6 +122,19 @@ class TestSend:
             wire.get("/half-response")
 
     @pytest.mark.indrik_only
+    @pytest.mark.parametrize("code", [204, 205, 304])
+    def test_an_answer_without_a_body_says_no_length_that_it_has_not(self, wire, code):
+        answer = wire.get(f"/status?code={code}&body=text&length=4")
+        assert answer.header("content-length") in ((None,) if code != 205 else ("0",))
+        assert answer.body == b""
+        assert wire.get("/hello").text == "hello"
+
+    @pytest.mark.indrik_only
+    def test_a_status_without_a_usual_reason_has_none(self, wire):
+        answer = wire.get("/status?code=299&body=text")
+        assert (answer.status, answer.reason, answer.text) == (299, "", "text")
+
+    @pytest.mark.indrik_only
     def test_a_body_before_the_start_raises_in_send(self, wire):
         assert wire.get("/wrong-order").text != "nothing"
 
@@ -238,6 +251,21 @@ class TestExtensions:
         answer = wire.get("/trailers", "TE: trailers")
         assert answer.text == "body"
         assert ("x-checksum", "abc") in [(n.lower(), v) for n, v in answer.trailers]
+
+    @pytest.mark.parametrize("length", ["", "4"])
+    def test_trailers_that_the_application_did_not_name_in_the_head_are_named_there(self, wire, length):
+        """And the length it gave makes place for the framing that has room for them."""
+        answer = wire.get(f"/trailers-in-two?length={length}", "TE: trailers")
+        assert (answer.text, answer.header("content-length")) == ("body", None)
+        assert answer.header("trailer") == "x-first, x-second"
+        assert [(n.lower(), v) for n, v in answer.trailers] == [("x-first", "1"), ("x-second", "2")]
+
+    def test_where_trailers_have_no_room_the_answer_is_whole_without_them(self, wire, connect, server):
+        wire.send("GET /trailers-in-two?length=4 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        answer = wire.read_answer()
+        assert (answer.text, answer.header("content-length")) == ("body", "4")
+        assert wire.get("/trailers-in-two", "TE: trailers", method="HEAD").status == 200
+        assert wire.get("/hello").text == "hello"
 
     def test_a_client_that_did_not_ask_still_gets_a_sound_answer(self, wire):
         assert wire.get("/trailers").text == "body"

@@ -194,7 +194,7 @@ impl Awaitable {
         let Job::Send { payload, at, how, owner } = &mut *job else { return Ok(true) };
         let exchange = self.exchange.get();
         let mut state = exchange.state.get()?;
-        if state.torn || exchange.is_gone(&state) {
+        if !state.response.sealed && (state.torn || exchange.is_gone(&state)) {
             return Err(exchange.gone_error(py));
         }
         if !*owner {

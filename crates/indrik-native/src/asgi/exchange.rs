@@ -100,6 +100,10 @@ pub(super) struct Response {
     pub(super) head: Option<Head>,
     /// The application announced trailers.
     pub(super) trailers: bool,
+    /// They are sent: there is a body for them to follow, and a framing that has room for them.
+    pub(super) trailers_go: bool,
+    /// The request's version of HTTP, as the channel has it.
+    pub(super) version: u8,
     /// The trailers so far.
     pub(super) trailer_fields: Option<Head>,
     /// Content-Length as declared, where the body must have it.
@@ -110,6 +114,11 @@ pub(super) struct Response {
     pub(super) is_short: bool,
     /// The request was a HEAD.
     pub(super) is_head: bool,
+    /// There is no body, whatever the application gives as one.
+    pub(super) is_bodiless: bool,
+    /// The front has, or is about to get, all bytes of the answer. What the application still says
+    /// is checked and dropped: a client that leaves now has missed nothing, so it is not told.
+    pub(super) sealed: bool,
     /// The whole body, held until the coroutine's step is over, because DONE may then go
     /// with it.
     pub(super) last: Option<Py<PyBytes>>,
@@ -118,8 +127,9 @@ pub(super) struct Response {
 /// What a payload is sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// A piece of the body; `end`: the last.
-    Body { end: bool },
+    /// A piece of the body; `end`: the application said that it is the last; `seals`: no byte can
+    /// follow.
+    Body { end: bool, seals: bool },
     /// A whole WebSocket message.
     Message { text: bool },
     /// The reason of a WebSocket close with this code.
@@ -162,7 +172,7 @@ impl Exchange {
     pub(super) fn give_up(&self, py: Python<'_>) -> PyResult<()> {
         let task = {
             let state = self.state.get()?;
-            let complete = state.socket.is_none() && state.response.phase == Phase::Complete;
+            let complete = state.socket.is_none() && state.response.sealed;
             if state.finished || complete {
                 return Ok(());
             }
@@ -280,7 +290,11 @@ impl Exchange {
                         return Ok(true);
                     }
                 }
-                How::Body { end } => {
+                How::Body { end, seals } => {
+                    if state.response.sealed {
+                        state.response.said(end);
+                        return Ok(true);
+                    }
                     let head = state.response.head.take();
                     if head.is_none() && left == 0 && !end {
                         return Ok(true);
@@ -291,9 +305,10 @@ impl Exchange {
                         return Ok(false);
                     }
                     let last = len == left;
-                    self.send_body(py, state, head, &payload[*at..*at + len], last && end)?;
+                    self.send_body(py, state, head, &payload[*at..*at + len], last && seals)?;
                     *at += len;
                     if last {
+                        state.response.said(end);
                         return Ok(true);
                     }
                 }
@@ -301,17 +316,17 @@ impl Exchange {
         }
     }
 
-    /// One piece of the body, with the head if it is still here.
+    /// One piece of the body, with the head if it is still here; `seals`: the last one.
     fn send_body(
         &self,
         py: Python<'_>,
         state: &mut State,
         head: Option<Head>,
         piece: &[u8],
-        end: bool,
+        seals: bool,
     ) -> PyResult<()> {
-        let trailers = state.response.trailers;
-        let mut flags = if end && !trailers { Flags::END } else { Flags::NONE };
+        let trailers = state.response.trailers_go;
+        let mut flags = if seals { Flags::END } else { Flags::NONE };
         if let Some(head) = head {
             if trailers {
                 flags = flags.with(Flags::TRAILERS);
@@ -326,11 +341,8 @@ impl Exchange {
             self.send_raw(py, next, piece)?;
             state.sent += piece.len() as u64;
         }
-        state.response.phase = match (end, trailers) {
-            (false, _) => Phase::Streaming,
-            (true, true) => Phase::Trailers,
-            (true, false) => Phase::Complete,
-        };
+        state.response.sealed = seals;
+        state.response.said(false);
         Ok(())
     }
 
@@ -369,6 +381,31 @@ impl Exchange {
         let taken = self.server.get().channel().slots.response_taken(self.slot);
         let under_way = state.sent.saturating_sub(taken);
         usize::try_from(RESPONSE_WINDOW.saturating_sub(under_way)).unwrap_or(usize::MAX)
+    }
+}
+
+impl Response {
+    /// The application gave a piece of the body; `end`: it said that it is the last.
+    pub(super) fn said(&mut self, end: bool) {
+        self.phase = match (end, self.trailers) {
+            (false, _) => Phase::Streaming,
+            (true, true) => Phase::Trailers,
+            (true, false) => Phase::Complete,
+        };
+    }
+
+    /// Whether no byte can follow a piece that was counted; `end`: the application said that it is
+    /// the last. A body of the announced length is whole also before the application says so, and
+    /// an answer without a body with its first piece.
+    pub(super) fn is_whole(&self, end: bool) -> bool {
+        let is_filled = self.expected == Some(self.given);
+        self.sealed || self.is_bodiless || (!self.trailers_go && (end || is_filled))
+    }
+
+    /// The application has said everything.
+    pub(super) fn complete(&mut self) {
+        self.phase = Phase::Complete;
+        self.sealed = true;
     }
 }
 

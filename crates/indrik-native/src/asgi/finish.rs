@@ -87,9 +87,13 @@ impl Exchange {
         failed: bool,
     ) -> PyResult<()> {
         if state.response.last.is_some() {
-            return self.send_last(py, state, Flags::END.with(Flags::DONE));
+            if state.response.sealed {
+                return self.send_last(py, state, Flags::END.with(Flags::DONE));
+            }
+            // The trailers did not come.
+            self.send_last(py, state, Flags::TRAILERS)?;
         }
-        let complete = state.response.phase == Phase::Complete && !state.sending && !state.torn;
+        let complete = state.response.sealed && !state.sending && !state.torn;
         if gone || (complete && state.socket.is_none()) {
             return self.send_raw(py, self.descriptor(Kind::Done, Flags::DONE, 0), &[]);
         }
@@ -129,7 +133,12 @@ impl Exchange {
     ) -> PyResult<()> {
         let Some(last) = state.response.last.take() else { return Ok(()) };
         let Some(head) = state.response.head.take() else { return Ok(()) };
-        self.send_head(py, Kind::Response, flags, &head, last.as_bytes(py))
+        let bytes = last.as_bytes(py);
+        // A response that is complete in one descriptor is not counted.
+        if !flags.has(Flags::END) {
+            state.sent += bytes.len() as u64;
+        }
+        self.send_head(py, Kind::Response, flags, &head, bytes)
     }
 
     /// Sends what was held back during a step, as the coroutine goes on.
@@ -139,7 +148,8 @@ impl Exchange {
     pub(super) fn release_last(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.state.get()?;
         if state.response.last.is_some() {
-            self.send_last(py, &mut state, Flags::END)?;
+            let flags = if state.response.sealed { Flags::END } else { Flags::TRAILERS };
+            self.send_last(py, &mut state, flags)?;
             drop(state);
             self.server.get().settle();
         }

@@ -12,6 +12,10 @@ use super::message::Message;
 use super::response::{Head, HeadFault};
 use crate::text::latin1_str;
 
+/// Versions of HTTP, as the channel has them.
+const HTTP_1_0: u8 = 10;
+const HTTP_1_1: u8 = 11;
+
 impl From<HeadFault> for PyErr {
     fn from(fault: HeadFault) -> Self {
         PyRuntimeError::new_err(fault.to_string())
@@ -31,7 +35,7 @@ impl Exchange {
         let phase = {
             let state = this.state.get()?;
             let phase = state.response.phase;
-            if phase != Phase::Complete && (state.torn || this.is_gone(&state)) {
+            if !state.response.sealed && (state.torn || this.is_gone(&state)) {
                 drop(state);
                 return Err(this.gone_error(slf.py()));
             }
@@ -69,15 +73,24 @@ impl Exchange {
             return Err(message.wrong_type(intern!(py, "status"), "int", &status));
         };
         let mut head = Head::begin(code)?;
+        let trailers = message.flag(intern!(py, "trailers"))?;
+        let (is_head, version) = {
+            let state = self.state.get()?;
+            (state.response.is_head, state.response.version)
+        };
+        let is_bodiless = is_head || matches!(head.status, 204 | 205 | 304);
+        let trailers_go = trailers && !is_bodiless && version != HTTP_1_0;
+        // In HTTP/1.1 only a body in chunks has room for trailers.
+        head.drops_length = trailers_go && version == HTTP_1_1;
         let fields = message.headers(intern!(py, "headers"))?;
         fields.each(|name, value| Ok(head.field(name, value)?))?;
-        let trailers = message.flag(intern!(py, "trailers"))?;
         let told = if self.server.get().has_hooks() { Some(told(message, code)?) } else { None };
         let mut state = self.state.get()?;
         let response = &mut state.response;
-        let bodiless = response.is_head || matches!(head.status, 204 | 304);
-        response.expected = if bodiless { None } else { head.length };
+        response.is_bodiless = is_bodiless;
+        response.expected = if is_bodiless { None } else { head.length };
         response.trailers = trailers;
+        response.trailers_go = trailers_go;
         response.head = Some(head);
         response.phase = Phase::Started;
         state.told = told;
@@ -102,20 +115,26 @@ impl Exchange {
         };
         let mut state = this.state.get()?;
         count_body(&mut state, body.as_bytes().len() as u64, end)?;
-        if end && state.response.phase == Phase::Started && !state.response.trailers {
+        let starts = state.response.phase == Phase::Started;
+        if end && starts && !state.response.trailers {
             declare_length(&mut state, body.as_bytes().len())?;
-            let head = state.response.head.as_ref().map_or(0, Head::len);
-            if head + body.as_bytes().len() <= CHUNK_MAX && server.is_stepping(slf) {
-                state.response.phase = Phase::Complete;
-                state.response.last = Some(body.unbind());
-                let waiters = state.take_completed_waiters();
-                drop(state);
-                wake(py, waiters)?;
-                return server.ready(py);
-            }
+        }
+        let body = if state.response.is_bodiless { server.empty.bind(py).clone() } else { body };
+        let seals = state.response.is_whole(end);
+        let head = state.response.head.as_ref().map_or(0, Head::len);
+        let fits = head + body.as_bytes().len() <= CHUNK_MAX;
+        if starts && fits && (seals || end) && server.is_stepping(slf) {
+            // The end of the step, or the trailers, may go with it.
+            state.response.sealed = seals;
+            state.response.said(end);
+            state.response.last = Some(body.unbind());
+            let waiters = state.take_completed_waiters();
+            drop(state);
+            wake(py, waiters)?;
+            return server.ready(py);
         }
         drop(state);
-        Self::transmit(slf, body.into_any(), How::Body { end })
+        Self::transmit(slf, body.into_any(), How::Body { end, seals })
     }
 
     /// `http.response.pathsend`: the front sends the file.
@@ -128,17 +147,27 @@ impl Exchange {
             ));
         };
         let mut state = self.state.get()?;
+        if state.response.sealed {
+            state.response.complete();
+            let waiters = state.take_completed_waiters();
+            drop(state);
+            return wake(py, waiters);
+        }
         if state.sending {
             return Err(PyRuntimeError::new_err(
                 "http.response.pathsend was sent while another task still sends the body",
             ));
         }
+        let has_none = state.response.is_bodiless && !state.response.is_head;
+        let flags = if has_none { Flags::END } else { Flags::FILE };
         if let Some(head) = state.response.head.take() {
-            self.send_head(py, Kind::Response, Flags::FILE, &head, b"")?;
+            self.send_head(py, Kind::Response, flags, &head, b"")?;
         }
-        let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
-        self.send_raw(py, descriptor, path.to_str()?.as_bytes())?;
-        state.response.phase = Phase::Complete;
+        if !has_none {
+            let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
+            self.send_raw(py, descriptor, path.to_str()?.as_bytes())?;
+        }
+        state.response.complete();
         let waiters = state.take_completed_waiters();
         drop(state);
         wake(py, waiters)
@@ -193,9 +222,15 @@ impl Exchange {
             state.response.trailer_fields = Some(all);
             return Ok(());
         }
-        let descriptor = self.descriptor(Kind::Trailers, Flags::END, 0);
-        self.send_raw(py, descriptor, &all.encode_fields())?;
-        state.response.phase = Phase::Complete;
+        if state.response.trailers_go {
+            if let Some(head) = state.response.head.as_mut() {
+                head.announce_trailers(&all)?;
+            }
+            self.send_last(py, &mut state, Flags::TRAILERS)?;
+            let descriptor = self.descriptor(Kind::Trailers, Flags::END, 0);
+            self.send_raw(py, descriptor, &all.encode_fields())?;
+        }
+        state.response.complete();
         let waiters = state.take_completed_waiters();
         drop(state);
         wake(py, waiters)
@@ -233,13 +268,14 @@ fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
     Ok(())
 }
 
-/// A body that is known as a whole but too large for one descriptor: the front could not know its
-/// length, and would have to send it in chunks.
+/// Says the length of a body that is known as a whole, where the front cannot know it: when it is
+/// too large for one descriptor, and when it is not sent because the request is a HEAD.
 fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
     let is_head = state.response.is_head;
     let Some(head) = state.response.head.as_mut() else { return Ok(()) };
-    let has_none = matches!(head.status, 100..=199 | 204 | 304) || (is_head && len == 0);
-    if head.len() + len > CHUNK_MAX && head.length.is_none() && !has_none {
+    let has_none = matches!(head.status, 204 | 205 | 304) || (is_head && len == 0);
+    let is_unknown = is_head || head.len() + len > CHUNK_MAX;
+    if is_unknown && head.length.is_none() && !has_none {
         head.push(b"content-length", len.to_string().as_bytes())?;
         head.length = Some(len as u64);
     }

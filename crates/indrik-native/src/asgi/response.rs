@@ -61,6 +61,10 @@ pub(super) struct Head {
     pub(super) length: Option<u64>,
     /// The application wants the connection closed.
     pub(super) close: bool,
+    /// A Content-Length is not sent: trailers follow a body in chunks.
+    pub(super) drops_length: bool,
+    /// The application named its trailers.
+    names_trailers: bool,
     /// Every field: two lengths, the name, the value.
     fields: Vec<u8>,
     count: u16,
@@ -102,7 +106,11 @@ impl Head {
                 return Err(length_fault(value));
             }
             let repeated = self.length.replace(parsed).is_some();
-            return Ok(repeated);
+            return Ok(repeated || self.drops_length);
+        }
+        if is("trailer") {
+            self.names_trailers = true;
+            return Ok(false);
         }
         if is("connection") {
             self.close |= value
@@ -135,6 +143,19 @@ impl Head {
         self.fields.extend_from_slice(value);
         self.count += 1;
         Ok(())
+    }
+
+    /// Names the trailers in a `Trailer` field, unless the application did: in HTTP/1.1 what is not
+    /// named there is not sent.
+    ///
+    /// # Errors
+    /// [`HeadFault::TooLong`].
+    pub(super) fn announce_trailers(&mut self, trailers: &Self) -> Result<(), HeadFault> {
+        if self.names_trailers {
+            return Ok(());
+        }
+        let names: Vec<&[u8]> = trailers.fields().map(|(name, _)| name).collect();
+        if names.is_empty() { Ok(()) } else { self.push(b"trailer", &names.join(&b", "[..])) }
     }
 
     /// The fields.

@@ -406,7 +406,11 @@ impl AsgiServer {
         let state = State {
             scope: Some(scope.clone().unbind()),
             body,
-            response: Response { is_head: is_head(head.method), ..Response::default() },
+            response: Response {
+                is_head: is_head(head.method),
+                version: head.version,
+                ..Response::default()
+            },
             socket: websocket.then(Box::<Socket>::default),
             watched: watched.map(Box::new),
             ..State::default()

@@ -214,7 +214,7 @@ impl Exchange {
         let py = message.dict.py();
         self.send_head(py, Kind::Response, Flags::END, &Head::begin(403)?, b"")?;
         let mut state = self.state.get()?;
-        state.response.phase = Phase::Complete;
+        state.response.complete();
         state.close_socket(CODE_LOST, String::new());
         let waiters = state.take_waiters();
         drop(state);

@@ -201,7 +201,7 @@ impl Head {
 
     /// Whether a response with this status has no body (RFC 9110 §6.4.1).
     pub(crate) const fn forbids_body(&self) -> bool {
-        matches!(self.status, 204 | 304)
+        matches!(self.status, 204 | 205 | 304)
     }
 }
 

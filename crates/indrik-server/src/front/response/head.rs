@@ -43,12 +43,18 @@ pub(in crate::front) fn head(
     };
     *response.headers_mut() = map;
     copy_headers(payload, head.headers, response.headers_mut())?;
-    if !head.reason.is_empty()
-        && response.status().canonical_reason().map(str::as_bytes) != Some(head.reason)
-    {
+    // Without a reason of its own, a status that has none gets none (hyper would write one).
+    let usual = response.status().canonical_reason().map(str::as_bytes);
+    if usual.is_none() || !head.reason.is_empty() && usual != Some(head.reason) {
         let reason = ReasonPhrase::try_from(head.reason);
         let reason = reason.map_err(|_| invalid("an invalid reason phrase"))?;
         response.extensions_mut().insert(reason);
+    }
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+    if bodiless.contains(&response.status()) {
+        // Whatever the version of HTTP: with a 304 it may be sent and need not, with the others it
+        // may not say anything but 0.
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     let headers = response.headers_mut();
     if !headers.contains_key(SERVER)
