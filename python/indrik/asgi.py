@@ -39,8 +39,9 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
 
     `on_ready` is called when the application has started up. Options beyond those of the native
     server: `loop` ("auto", "asyncio", "uvloop"), `lifespan` ("auto", "on", "off"), `disconnect_grace`
-    (seconds after which the coroutine of a client that has gone is cancelled; None: never), and
-    `before_start`, which is called when there is a loop and before anything runs on it.
+    (seconds after which the coroutine of a client that has gone is cancelled; None: never),
+    `before_start`, which is called when there is a loop and before anything runs on it, and `leave`,
+    which is called with the exception when the application asks for the end of its process.
 
     Raises `LifespanFailed` if the application cannot start, `ValueError` for a bad option and
     `RuntimeError` if the channel breaks.
@@ -102,9 +103,11 @@ def _serve_on(
             failure.append(error)
         loop.stop()
 
+    leave = options.get("leave") or (lambda _error: loop.stop())
     hooks: dict[str, Any] = {
         "report": report,
         "stop": stop,
+        "exit": leave,
         "wrap": _wrap,
         "client_gone": ClientDisconnected,
     }
@@ -125,13 +128,24 @@ def _serve_on(
     loop.call_soon(server.on_turn)
     on_ready()
     try:
-        loop.run_forever()
+        _run(loop, leave)
     finally:
         loop.remove_reader(server.fileno())
         server.close()
         loop.run_until_complete(lifespan.shut_down())
     if failure:
         raise RuntimeError(f"the worker cannot go on serving: {failure[0]}") from failure[0]
+
+
+def _run(loop: asyncio.AbstractEventLoop, leave: Callable[[BaseException], None]) -> None:
+    """Runs the loop until it is stopped. `sys.exit()` in a task or a callback of the application ends the loop's
+    turn and nobody's request: the worker goes on until it is told to leave."""
+    while True:
+        try:
+            return loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as error:
+            logs.write("ERROR", "Exception in a task or callback of the ASGI application", error)
+            leave(error)
 
 
 class Lifespan:

@@ -221,11 +221,23 @@ def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
         # Ignored elsewhere: event loops and hubs are told through the channel.
         signal.signal(signal.SIGURG, lambda _number, _frame: channel.interrupt())
     _say_ready(config, channel, control, "wsgi", kind, max(threads, 1), hooks)
-    if threads:
-        _native.run_wsgi_threads(channel, app, options, threads)
-    else:
-        _native.run_wsgi_sync(channel, app, options)
-    return 0
+    while True:
+        try:
+            if threads:
+                _native.run_wsgi_threads(channel, app, options, threads)
+            else:
+                _native.run_wsgi_sync(channel, app, options)
+            return 0
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Of a request, which has been answered and is in the log.
+            _leave(control, error)
+
+
+def _leave(control: socket.socket, error: BaseException) -> None:
+    """The application asked for the end of its process. Other requests are in it, so it ends as any worker that is
+    replaced does: when a successor is ready, and when those are finished."""
+    logs.write("WARNING", f"The application ended itself ({error!r}); this worker serves on until it is replaced")
+    send(control, {"event": "ends_itself"})
 
 
 def _run_greenlets(
@@ -254,6 +266,7 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
         "loop": config["asgi_loop"],
         "lifespan": config["asgi_lifespan"],
         "disconnect_grace": config["asgi_disconnect_grace_period"],
+        "leave": lambda error: _leave(control, error),
     }
     if hooks is not None:
         # The loop is there by then, but does not run.

@@ -126,6 +126,30 @@ async def raise_before(_scope: Scope, _receive: Any, _send: Any) -> None:
     raise RuntimeError("raised on purpose")
 
 
+@route("/exit")
+async def exit_(scope: Scope, _receive: Any, send: Any) -> None:
+    """Ends the process as an application may: `?what=` exception, raised `?where=`."""
+    error = SystemExit(7) if argument(scope, "what") == "exit" else KeyboardInterrupt()
+    where = argument(scope, "where")
+
+    def end() -> None:
+        raise error
+
+    async def end_later() -> None:
+        await asyncio.to_thread(int)
+        end()
+
+    if where == "later":
+        await end_later()
+    elif where == "task":
+        background.add(asyncio.ensure_future(end_later()))
+    elif where == "callback":
+        asyncio.get_running_loop().call_soon(end)
+    else:
+        end()
+    await respond(send, "it ends")
+
+
 @route("/raise-midway")
 async def raise_midway(_scope: Scope, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})

@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import Any
 
-from gates import mark
+from gates import mark, wait_at_gate
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.middleware import Middleware
@@ -20,7 +20,7 @@ MARKS = os.environ["TEST_MARKS"]
 
 async def work(what: str) -> None:
     # Not in the step that sent the answer: the client can be gone by now.
-    await asyncio.sleep(0.001)
+    await asyncio.to_thread(int)
     mark(MARKS, what)
 
 
@@ -72,7 +72,7 @@ async def early(scope: Any, receive: Any, send: Any) -> None:
     listener = asyncio.ensure_future(receive_all(receive))
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
     await send({"type": "http.response.body", "body": b"whole", "more_body": True})
-    await asyncio.sleep(0.02)
+    await asyncio.to_thread(wait_at_gate, scope["query_string"].decode())
     seen = "pending" if not listener.done() else repr(listener.result())
     await send({"type": "http.response.body", "body": b"", "more_body": True})
     await send({"type": "http.response.body", "body": b""})

@@ -145,6 +145,11 @@ def exit_(_environ: Environ, _start_response: Any) -> Iterable[bytes]:
     raise SystemExit(7)
 
 
+@route("/interrupt")
+def interrupt(_environ: Environ, _start_response: Any) -> Iterable[bytes]:
+    raise KeyboardInterrupt
+
+
 class Closing:
     """An iterable that leaves a mark when it is closed."""
 

@@ -39,10 +39,12 @@ def test_a_background_task_runs_though_its_client_left_with_the_answer(started, 
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_between_the_last_byte_and_the_word_that_it_was_the_last_nothing_is_raised(started, method):
+def test_between_the_last_byte_and_the_word_that_it_was_the_last_nothing_is_raised(started, gate, method):
     """`receive` says nothing of a client that has its answer; it does when the application has said the end."""
     server, marks = started("background_app:early")
-    ask_and_leave(server, method, "/")
+    ask_and_leave(server, method, f"/?{gate.path}")
+    gate.arrived()
+    gate.release()
     poll(marks, "the end of the request")
     assert marks() == ["pending http.disconnect"]
     assert "Exception" not in server.log()

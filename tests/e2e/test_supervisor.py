@@ -135,6 +135,43 @@ def test_sys_exit_in_a_request_replaces_the_worker_and_loses_no_request(start, c
     assert connect(server).get("/hello").text == "hello"
 
 
+@pytest.mark.indrik_only
+@pytest.mark.parametrize("what", ["exit", "interrupt"])
+@pytest.mark.parametrize("where", ["first step", "later", "task", "callback"])
+def test_an_exit_in_an_asgi_request_leaves_the_others_of_its_worker_alone(start, connect, gate: Gate, what, where):
+    server = start("asgi_app:app", "--workers", "1", interface="asgi")
+    assert connect(server).get("/hello").status == 200
+    before = server.workers()
+    others = [connect(server) for _ in range(5)]
+    for other in others:
+        other.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
+    for _ in others:
+        gate.arrived()
+    in_request = where in ("first step", "later")
+    answer = connect(server).get(f"/exit?what={what}&where={where.replace(' ', '-')}")
+    assert answer.status == (500 if in_request else 200)
+    # They stay in it until they are finished, also when others could be at a successor.
+    server.wait_for_log("its application asked for its end")
+    gate.release(len(others))
+    assert {other.read_answer().text for other in others} == {str(before[0])}
+    server.wait_for_new_workers(before)
+    poll(lambda: before[0] not in server.workers(), "the end of the worker")
+    assert connect(server).get("/hello").text == "hello"
+    server.wait_for_log("ended: application")
+    assert "crash" not in server.log()
+
+
+@pytest.mark.indrik_only
+@pytest.mark.parametrize("worker", [["--worker-class", "sync"], ["--threads", "4"]], ids=["sync", "gthread"])
+def test_a_keyboard_interrupt_in_a_request_is_no_crash(start, connect, worker):
+    server = start("wsgi_app:app", "--workers", "1", *worker)
+    before = server.workers()
+    assert connect(server).get("/interrupt").status == 500
+    server.wait_for_new_workers(before)
+    server.wait_for_log("ended: application")
+    assert "crash" not in server.log()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_int_and_quit_stop_at_once(start, connect, gate: Gate, number):
     server = start("wsgi_app:app", "--graceful-timeout", "60", "--timeout", "60")

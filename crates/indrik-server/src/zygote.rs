@@ -220,6 +220,8 @@ pub(crate) enum WorkerNote {
         why: String,
     },
     UsedUp,
+    /// Its application ended itself within a request; it serves on until it is told to leave.
+    EndsItself,
     /// Files that it runs were changed: path and stamp of each.
     Changed {
         files: Vec<(String, String)>,

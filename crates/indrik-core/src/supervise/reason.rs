@@ -53,6 +53,8 @@ pub enum EndReason {
     Deadlock,
     /// It wrote what cannot be into its channel.
     ChannelBroken,
+    /// Its application ended itself within a request (`sys.exit()`), and nothing else.
+    Application,
     /// Somebody outside told it to leave (SIGTERM, SIGINT).
     Outside,
     /// The zygote could not make it.
@@ -103,6 +105,7 @@ impl EndReason {
             Self::Timeout => "timeout",
             Self::Deadlock => "deadlock",
             Self::ChannelBroken => "channel_broken",
+            Self::Application => "application",
             Self::Outside => "outside",
             Self::ForkFailed => "fork_failed",
             Self::ZygoteLost => "zygote_lost",
@@ -123,6 +126,7 @@ impl EndReason {
             Self::Memory | Self::MemoryHard => "Replacing this worker: it uses too much memory",
             Self::Timeout => "Replacing this worker: one of its requests does not end",
             Self::Refork => "Replacing this worker by one of the warmed zygote",
+            Self::Application => "Replacing this worker: its application asked for its end",
             Self::Outside => "Replacing this worker: it was sent SIGTERM",
             Self::Reload
             | Self::Rollback

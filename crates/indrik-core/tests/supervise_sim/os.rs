@@ -633,7 +633,8 @@ impl Os {
             process.in_front = true;
             process.linked = true;
         }
-        let reasons = [EndReason::Age, EndReason::Memory, EndReason::Refork];
+        let reasons =
+            [EndReason::Age, EndReason::Memory, EndReason::Refork, EndReason::Application];
         let reason = reasons[self.random.below(reasons.len())];
         let steps = [Step::Misfit, Step::Turn, Step::Now, Step::Force];
         let step = steps[self.random.below(steps.len())];

@@ -281,7 +281,12 @@ impl World {
         let recycled = self.machine.views().filter(|view| {
             let by_itself = matches!(
                 view.end,
-                Some(EndReason::MaxRequests | EndReason::Age | EndReason::Memory)
+                Some(
+                    EndReason::MaxRequests
+                        | EndReason::Age
+                        | EndReason::Memory
+                        | EndReason::Application
+                )
             );
             view.state == "retiring" && view.generation == census.generation && by_itself
         });

@@ -196,17 +196,20 @@ impl Carrier {
             exchange.get().finish(py, error.as_ref())?;
         }
         match error {
-            Some(error) if must_spread(py, &error) => Err(error),
+            Some(error) if is_cancelled(py, &error) => Err(error),
             _ => Ok(None),
         }
     }
 }
 
-/// Whether an exception of the application is not only the request's business.
-pub(super) fn must_spread(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PySystemExit>(py)
-        || error.is_instance_of::<PyKeyboardInterrupt>(py)
-        || error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
+/// Whether the application asked for the end of its process: `sys.exit()` and the like.
+pub(super) fn is_exit(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+/// Whether a task was cancelled, which whoever cancelled it wants to see.
+fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+    error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
 }
 
 /// Calls the application and runs its coroutine until it waits or ends. The coroutine comes back

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict};
 use indrik_ring::{Descriptor, Flags, Kind, RequestHead};
 
 use super::awaitable::{Sent, awaited_future, install_send_slots};
-use super::carrier::{Step, copy_context, first_step, must_spread};
+use super::carrier::{Step, copy_context, first_step, is_exit};
 use super::cell::LoopCell;
 use super::exchange::{Exchange, RequestBody, Response, State, wake};
 use super::http::is_head;
@@ -59,6 +59,8 @@ struct Hooks {
     report: Py<PyAny>,
     /// `(error)`: nothing is left to do, or (with an error) nothing can be done any more.
     stop: Py<PyAny>,
+    /// `(exception)`: an application asked for the end of its process; the log has been told.
+    exit: Py<PyAny>,
     /// `(awaitable)`: a coroutine that awaits it.
     wrap: Py<PyAny>,
     /// `(exchange)`: its client has gone while its coroutine runs. Nobody wants to know if `None`.
@@ -76,8 +78,8 @@ struct Core {
 
 #[pymethods]
 impl AsgiServer {
-    /// `options`: `listeners`, `root_path`, `state`; `hooks`: `report`, `stop`, `wrap`,
-    /// `client_gone` and perhaps `gone`.
+    /// `options`: `listeners`, `root_path`, `state`; `hooks`: `report`, `stop`, `exit`,
+    /// `wrap`, `client_gone` and perhaps `gone`.
     #[new]
     fn new(
         py: Python<'_>,
@@ -114,6 +116,7 @@ impl AsgiServer {
             hooks: Hooks {
                 report: hook("report")?,
                 stop: hook("stop")?,
+                exit: hook("exit")?,
                 wrap: hook("wrap")?,
                 gone: option(hooks, "gone")?,
             },
@@ -150,8 +153,8 @@ impl AsgiServer {
         this.channel().flush();
         match outcome {
             Ok(()) => this.stop_if_idle(py),
-            Err(error) if must_spread(py, &error) => {
-                // An exit of the application. Should the loop go on all the same, so do we.
+            Err(error) if is_exit(py, &error) => {
+                // Of code of the application's that is no request. The loop goes on, so do we.
                 this.event_loop.call_method1(
                     py,
                     intern!(py, "call_soon"),
@@ -238,9 +241,12 @@ impl AsgiServer {
         error: &PyErr,
         gone: bool,
     ) -> PyResult<()> {
+        let exits = is_exit(py, error);
         // Only this form has the traceback on it.
         let error = error.clone_ref(py).into_value(py);
-        self.hooks.report.call1(py, (scope, error, gone)).map(|_| ())
+        self.hooks.report.call1(py, (scope, &error, gone))?;
+        // Not raised through the loop, where it would end the other requests as well.
+        if exits { self.hooks.exit.call1(py, (error,)).map(drop) } else { Ok(()) }
     }
 
     /// Stops the loop if the worker shall leave and nothing is left to do.
@@ -480,10 +486,7 @@ impl AsgiServer {
         if let Some(spare) = touched {
             spare.run(py)?;
         }
-        match error {
-            Some(error) if must_spread(py, &error) && !is_cancelled(py, &error) => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Makes an ordinary task.
@@ -518,10 +521,6 @@ impl AsgiServer {
         }
         Ok(())
     }
-}
-
-fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
-    error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
 }
 
 #[cold]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{Event, Failure, FileChange, Level};
+use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
@@ -231,6 +231,10 @@ impl Drive {
             WorkerNote::Turned => self.feed(Event::WorkerTurned { worker: id }),
             WorkerNote::TurnRefused { why } => self.feed(Event::TurnRefused { worker: id, why }),
             WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
+            WorkerNote::EndsItself => {
+                let reason = EndReason::Application;
+                self.feed(Event::WorkerShouldGo { worker: id, reason });
+            }
             WorkerNote::Changed { files } => {
                 let files = files.into_iter().map(|(path, stamp)| FileChange { path, stamp });
                 self.feed(Event::CodeChanged { worker: id, files: files.collect() });
