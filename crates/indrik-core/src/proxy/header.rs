@@ -1,11 +1,14 @@
 //! The PROXY protocol, versions 1 and 2: what a proxy says about a connection before its first byte.
 //!
 //! The published description is followed, in its strict reading: of the addresses TCP over IPv4 and IPv6
-//! are taken, what says nothing about a client (`UNKNOWN`, `LOCAL`, `UNSPEC`) leaves the connection's
-//! own address in force, everything else is malformed. Extensions (TLVs) are skipped.
+//! are taken, what says nothing about a client (`UNKNOWN`, `LOCAL`, `UNSPEC`) or is of no use here (UDP,
+//! Unix sockets) leaves the connection's own address in force, everything else is malformed. Of the
+//! extensions (TLVs) the checksum is compared, the others are skipped; all must end where the header does.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::extensions;
 
 /// What a version 2 header begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
@@ -54,7 +57,7 @@ pub enum Transport {
     Tcp6,
     /// Version 1: not told.
     Unknown,
-    /// Version 2: not told.
+    /// Version 2: not told, or neither TCP over IPv4 nor over IPv6.
     Unspec,
     /// Version 2: the proxy itself, for a health check.
     Local,
@@ -90,6 +93,8 @@ pub enum Malformed {
     Family,
     TooShort,
     TooLong,
+    Extension,
+    Checksum,
 }
 
 impl Malformed {
@@ -104,9 +109,11 @@ impl Malformed {
             Self::Port => "malformed port in the PROXY line",
             Self::Version => "the PROXY header has a version other than 2",
             Self::Command => "the PROXY header has an unknown command",
-            Self::Family => "the PROXY header is not about TCP over IPv4 or IPv6",
+            Self::Family => "the PROXY header has an unknown address family or protocol",
             Self::TooShort => "the PROXY header is too short for its addresses",
             Self::TooLong => "the PROXY header is too long",
+            Self::Extension => "an extension does not end where the PROXY header does",
+            Self::Checksum => "the PROXY header's checksum is wrong",
         }
     }
 }
@@ -198,7 +205,9 @@ fn parse_ip(transport: Transport, text: &str) -> Result<IpAddr, Malformed> {
 }
 
 fn parse_port(text: &str) -> Result<u16, Malformed> {
-    if text.is_empty() || text.len() > 5 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+    let has_leading_zero = text.len() > 1 && text.starts_with('0');
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || has_leading_zero {
         return Err(Malformed::Port);
     }
     text.parse().map_err(|_| Malformed::Port)
@@ -216,12 +225,14 @@ fn read_v2(bytes: &[u8]) -> Result<Found, Malformed> {
         return Err(Malformed::TooLong);
     }
     let Some(data) = rest.get(..len) else { return Ok(Found::Incomplete) };
+    let len = FIXED_BYTES + len;
     let header = if command == Some(LOCAL) {
+        // Everything else is to be ignored.
         Header { transport: Transport::Local, ends: None }
     } else {
-        parse_addresses(fixed[13], data)?
+        parse_addresses(fixed[13], data, &bytes[..len])?
     };
-    Ok(Found::Header { len: FIXED_BYTES + len, header })
+    Ok(Found::Header { len, header })
 }
 
 /// The command of a connection that the proxy made for itself.
@@ -241,20 +252,37 @@ fn check_command(byte: Option<u8>) -> Result<Option<u8>, Malformed> {
     }
 }
 
-fn parse_addresses(family: u8, data: &[u8]) -> Result<Header, Malformed> {
+/// Bytes of two IPv4 addresses and ports.
+const V4_BYTES: usize = 12;
+/// Bytes of two IPv6 addresses and ports.
+const V6_BYTES: usize = 36;
+/// Bytes of two paths.
+const UNIX_BYTES: usize = 216;
+
+/// The addresses behind the fixed part of `header`, and the extensions behind those.
+fn parse_addresses(family: u8, data: &[u8], header: &[u8]) -> Result<Header, Malformed> {
+    let len = match family {
+        // Nothing is known of what follows.
+        0x00 => return Ok(Header { transport: Transport::Unspec, ends: None }),
+        0x11 | 0x12 => V4_BYTES,
+        0x21 | 0x22 => V6_BYTES,
+        0x31 | 0x32 => UNIX_BYTES,
+        _ => return Err(Malformed::Family),
+    };
+    let (addresses, extensions) = data.split_at_checked(len).ok_or(Malformed::TooShort)?;
+    extensions::check(header, extensions)?;
     match family {
-        0x00 => Ok(Header { transport: Transport::Unspec, ends: None }),
         0x11 => {
-            let (source, rest) = take::<4>(data)?;
+            let (source, rest) = take::<4>(addresses)?;
             let (destination, rest) = take::<4>(rest)?;
             ends(Transport::Tcp4, Ipv4Addr::from(source), Ipv4Addr::from(destination), rest)
         }
         0x21 => {
-            let (source, rest) = take::<16>(data)?;
+            let (source, rest) = take::<16>(addresses)?;
             let (destination, rest) = take::<16>(rest)?;
             ends(Transport::Tcp6, Ipv6Addr::from(source), Ipv6Addr::from(destination), rest)
         }
-        _ => Err(Malformed::Family),
+        _ => Ok(Header { transport: Transport::Unspec, ends: None }),
     }
 }
 
@@ -265,7 +293,7 @@ fn ends(
     ports: &[u8],
 ) -> Result<Header, Malformed> {
     let (source_port, rest) = take::<2>(ports)?;
-    let (destination_port, _extensions) = take::<2>(rest)?;
+    let (destination_port, _) = take::<2>(rest)?;
     let ends = Ends {
         source: SocketAddr::new(source.into(), u16::from_be_bytes(source_port)),
         destination: SocketAddr::new(destination.into(), u16::from_be_bytes(destination_port)),
@@ -316,6 +344,12 @@ mod tests {
     }
 
     #[test]
+    fn the_ports_may_be_0() {
+        let line = b"PROXY TCP4 192.168.0.1 192.168.0.11 0 0\r\n";
+        assert_eq!(source(line).as_deref(), Some("192.168.0.1:0"));
+    }
+
+    #[test]
     fn extensions_are_skipped() {
         let data = [&[10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2][..], b"\x04\x00\x02ab"].concat();
         assert_eq!(source(&v2(0x21, 0x11, &data)).as_deref(), Some("10.0.0.1:1"));
@@ -329,6 +363,10 @@ mod tests {
             (v2(0x20, 0x00, b""), Transport::Local),
             (v2(0x20, 0x11, &[0; 12]), Transport::Local),
             (v2(0x21, 0x00, b"abc"), Transport::Unspec),
+            (v2(0x21, 0x12, &[0; 12]), Transport::Unspec),
+            (v2(0x21, 0x22, &[0; 36]), Transport::Unspec),
+            (v2(0x21, 0x31, &[0; 216]), Transport::Unspec),
+            (v2(0x21, 0x32, &[0; 216]), Transport::Unspec),
         ] {
             assert_eq!(header(&bytes), Header { transport, ends: None }, "{bytes:?}");
         }
@@ -359,6 +397,8 @@ mod tests {
             (b"PROXY TCP4 1.1.1.1 2.2.2.2 65iii 1\r\n".to_vec(), Malformed::Port),
             (b"PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n".to_vec(), Malformed::Port),
             (b"PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n".to_vec(), Malformed::Port),
+            (b"PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n".to_vec(), Malformed::Port),
+            (b"PROXY TCP6 ::1 ::2 1 00\r\n".to_vec(), Malformed::Port),
             (b"PROXY TCP4 a 2.2.2.2 1 2\r\n".to_vec(), Malformed::Address),
             (b"PROXY TCP4 ::1 ::2 1 2\r\n".to_vec(), Malformed::Address),
             (b"PROXY TCP6 1.1.1.1 2.2.2.2 1 2\r\n".to_vec(), Malformed::Address),
@@ -369,8 +409,12 @@ mod tests {
             ([b"PROXY UNKNOWN ", &[b'a'; 100][..]].concat(), Malformed::LineTooLong),
             (v2(0x11, 0x11, &[0; 12]), Malformed::Version),
             (v2(0x22, 0x11, &[0; 12]), Malformed::Command),
-            (v2(0x21, 0x12, &[0; 12]), Malformed::Family),
-            (v2(0x21, 0x31, &[0; 216]), Malformed::Family),
+            (v2(0x21, 0x10, &[0; 12]), Malformed::Family),
+            (v2(0x21, 0x01, &[0; 12]), Malformed::Family),
+            (v2(0x21, 0x41, &[0; 216]), Malformed::Family),
+            (v2(0x21, 0x32, &[0; 215]), Malformed::TooShort),
+            (v2(0x21, 0x11, &[0; 14]), Malformed::Extension),
+            (v2(0x21, 0x22, &[&[0; 36][..], b"\x04\0\x03ab"].concat()), Malformed::Extension),
             (v2(0x21, 0x11, &[0; 11]), Malformed::TooShort),
             (v2(0x21, 0x21, &[0; 35]), Malformed::TooShort),
             (v2(0x21, 0x11, &[0; HEADER_BYTES_MAX]), Malformed::TooLong),
@@ -380,13 +424,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_checksum_covers_every_byte_of_the_header() {
+        let v4 = [192, 168, 0, 1, 192, 168, 0, 11, 0x1f, 0x90, 1, 0xbb];
+        let data = [&v4[..], b"\x02\0\x01a\x03\0\x04\0\0\0\0\x04\0\x01b"].concat();
+        let mut bytes = v2(0x21, 0x11, &data);
+        let at = FIXED_BYTES + V4_BYTES + 4 + 3;
+        let sum = extensions::crc32c(&bytes);
+        bytes[at..at + 4].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(source(&bytes).as_deref(), Some("192.168.0.1:8080"));
+        // But the one that says that it is a checksum.
+        for byte in (FIXED_BYTES..bytes.len()).filter(|byte| *byte != at - 3) {
+            let mut changed = bytes.clone();
+            changed[byte] ^= 1;
+            assert!(read_header(&changed, Accepts::Both).is_err(), "byte {byte}");
+        }
+    }
+
     fn headers() -> impl Strategy<Value = Vec<u8>> {
         let line = "PROXY (TCP4|TCP6|UNKNOWN|X) [0-9a-f.: ]{0,60}\r\n".prop_map(String::into_bytes);
         let data = prop::collection::vec(any::<u8>(), 0..60);
         let binary = (prop::sample::select(vec![0x20, 0x21, 0x22, 0x11]), any::<u8>(), data);
         prop_oneof![
             line,
-            binary.prop_map(|(command, family, data)| v2(command, family & 0x21, &data)),
+            binary.prop_map(|(command, family, data)| v2(command, family & 0x33, &data)),
             prop::collection::vec(any::<u8>(), 0..40),
         ]
     }

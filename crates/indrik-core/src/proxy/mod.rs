@@ -1,6 +1,7 @@
 //! What proxies in front say about their clients: the PROXY protocol, and the headers that carry a
 //! client's address.
 
+mod extensions;
 mod header;
 mod real_ip;
 
