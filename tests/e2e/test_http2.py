@@ -223,6 +223,7 @@ def test_without_trust_or_without_h2_clients_speak_http_1(start, connect, flags)
     assert connect(server).get("/hello").text == "hello"
     wire = connect(server)
     wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    assert wire.read_answer().status == 505
     wire.assert_closed()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.server import Server
@@ -28,6 +29,17 @@ REFUSED = {
     "a host with userinfo": "GET /hello HTTP/1.1\r\nHost: user@a\r\n\r\n",
     "a host with a path": "GET /hello HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "a host list": "GET /hello HTTP/1.1\r\nHost: a, b\r\n\r\n",
+    "a host that ends within an escape": "GET /hello HTTP/1.1\r\nHost: a%\r\n\r\n",
+    "a host with a broken escape": "GET /hello HTTP/1.1\r\nHost: a%zz\r\n\r\n",
+    "brackets without an address": "GET /hello HTTP/1.1\r\nHost: [zz]\r\n\r\n",
+    "a port beyond 65535": "GET /hello HTTP/1.1\r\nHost: a:65536\r\n\r\n",
+    # section 3.2.2, and RFC 9110 sections 4.2.4 and 7.1
+    "an absolute form that Host contradicts": "GET http://b/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an absolute form with another port than Host": "GET http://a:81/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an absolute form without a host": "GET http:///hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an absolute form with userinfo": "GET http://user@a/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "an absolute form without Host": "GET http://a/hello HTTP/1.1\r\n\r\n",
+    "an absolute form of another scheme": "GET ftp://a/hello HTTP/1.1\r\nHost: a\r\n\r\n",
     # section 2.2 and 3
     "two spaces after the method": "GET  /hello HTTP/1.1\r\nHost: a\r\n\r\n",
     "a tab in the request line": "GET\t/hello HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -44,6 +56,8 @@ REFUSED = {
     "a header without name": "GET /hello HTTP/1.1\r\nHost: a\r\n: value\r\n\r\n",
     "a space in a header name": "GET /hello HTTP/1.1\r\nHost: a\r\nX Y: 1\r\n\r\n",
     "a delimiter in a header name": "GET /hello HTTP/1.1\r\nHost: a\r\nX(Y): 1\r\n\r\n",
+    "a control character in a value": "GET /hello HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+    "a delimiter in a method": "G(T /hello HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
 
@@ -51,7 +65,16 @@ REFUSED = {
 def test_is_a_400_and_a_close(wire, kind):
     wire.send(REFUSED[kind])
     wire.send("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert wire.read_answer().status == 400
+    answer = wire.read_answer()
+    assert (answer.status, answer.header("content-type")) == (400, "text/html; charset=utf-8")
+    assert "Bad Request" in answer.text
+    wire.assert_closed()
+
+
+@pytest.mark.parametrize("version", ["2.0", "3.0", "0.9"])
+def test_another_major_version_is_a_505(wire, version):
+    wire.send(f"GET /hello HTTP/{version}\r\nHost: a\r\n\r\n")
+    assert wire.read_answer().status == 505
     wire.assert_closed()
 
 
@@ -63,6 +86,9 @@ PASSED = {
     "obs-text in a value": "GET /hello HTTP/1.1\r\nHost: a\r\nX: \xff\r\n\r\n",
     "a request line of 8000 bytes": f"GET /hello?{'x' * 7900} HTTP/1.1\r\nHost: a\r\n\r\n",
     "absolute form": "GET http://a/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "absolute form with the scheme's port": "GET http://A:80/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+    "absolute form without Host in HTTP/1.0": "GET http://a/hello HTTP/1.0\r\n\r\n",
+    "an escape in a host": "GET /hello HTTP/1.1\r\nHost: a%2d\r\n\r\n",
 }
 
 
@@ -70,6 +96,33 @@ PASSED = {
 def test_passes(wire, kind):
     wire.send(PASSED[kind])
     assert wire.read_answer().text == "hello"
+
+
+@pytest.mark.parametrize("host", ["", "Host: B:80\r\n"])
+def test_the_host_of_an_absolute_form_is_the_one_that_counts(wire, host):
+    wire.send(f"GET http://b/describe HTTP/1.0\r\n{host}\r\n")
+    assert seen_of(json.loads(wire.read_answer().body))["host"] == "b"
+
+
+@pytest.mark.parametrize("cut", [0, 9])
+def test_odd_characters_pass_in_path_and_query_as_they_were_sent(wire, cut):
+    request = 'GET /describe/"<>`?"<>` HTTP/1.1\r\nHost: a\r\n\r\n'
+    wire.send(request[:cut])
+    wire.send(request[cut:])
+    seen = seen_of(json.loads(wire.read_answer().body))
+    assert (seen["path"], seen["query"]) == ('/describe/"<>`', '"<>`')
+
+
+def seen_of(described: dict[str, Any]) -> dict[str, Any]:
+    """What the test applications say of a request, by one name each."""
+    if "PATH_INFO" in described:
+        return {
+            "path": described["PATH_INFO"],
+            "query": described["QUERY_STRING"],
+            "host": described.get("HTTP_HOST"),
+        }
+    host = dict(described["headers"]).get("host")
+    return {"path": described["path"], "query": described["query_string"], "host": host}
 
 
 @pytest.mark.parametrize("ending", ["half-close", "close", "garbage"])
@@ -89,7 +142,7 @@ def test_a_short_or_broken_body_never_counts_as_a_whole_one(connect, server, end
 
 def test_chunk_extensions_and_trailers_are_read_past(wire):
     wire.send("POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-    wire.send('5;name=value;quoted="a;b"\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n')
+    wire.send('0000000000000000000005;name=value;quoted="a;b"\r\nhello\r\n000\r\nX-Trailer: 1\r\n\r\n')
     assert json.loads(wire.read_answer().body)["bytes"] == 5
     assert wire.get("/hello").text == "hello"
 

@@ -1,13 +1,14 @@
 //! The framing of a chunked body (RFC 9112 section 7.1), byte by byte outside the data.
 
 use super::Broken;
+use super::token::{is_token, is_token_byte, is_value_byte};
 
 /// Bytes of one chunk's size line, extensions included.
 const SIZE_LINE_MAX: usize = 4096;
 /// Bytes of all trailers together.
 const TRAILERS_MAX: usize = 64 * 1024;
-/// Hexadecimal digits of a chunk's size: 2⁶⁰ bytes are more than anybody sends.
-const SIZE_DIGITS_MAX: usize = 15;
+/// Bytes of one chunk: 2⁶⁰ are more than anybody sends.
+const SIZE_MAX: u64 = (1 << 60) - 1;
 
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -100,11 +101,12 @@ impl Chunks {
     }
 
     fn digit(&mut self, byte: u8) -> Result<(), Broken> {
+        // Zeros in front of a number are digits like others (`1*HEXDIG`).
         self.digits += 1;
-        if self.digits > SIZE_DIGITS_MAX {
+        let value = char::from(byte).to_digit(16).ok_or(Broken::ChunkSize)?;
+        if self.size > SIZE_MAX >> 4 || self.digits > SIZE_LINE_MAX {
             return Err(Broken::ChunkSize);
         }
-        let value = char::from(byte).to_digit(16).ok_or(Broken::ChunkSize)?;
         self.size = self.size << 4 | u64::from(value);
         Ok(())
     }
@@ -134,33 +136,6 @@ impl Chunks {
         self.state = State::Trailer;
         Ok(false)
     }
-}
-
-/// Whether a byte may stand in a token (RFC 9110 section 5.6.2): a method, a field name.
-#[must_use]
-pub const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
-}
-
-const fn is_value_byte(byte: u8) -> bool {
-    matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`
@@ -227,8 +202,7 @@ fn is_trailer(line: &[u8]) -> bool {
         b"content-encoding",
         b"connection",
     ];
-    !name.is_empty()
-        && name.iter().all(|byte| is_token_byte(*byte))
+    is_token(name)
         && value.iter().all(|byte| is_value_byte(*byte))
         && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }
@@ -250,10 +224,18 @@ mod tests {
             "0\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
             "A;name=value;other=\"quo\\\"ted\" ; bare\r\n0123456789\r\n0\r\n\r\n",
+            "0000000000000000000000000003\r\nabc\r\n00000000000000000000\r\n\r\n",
             "1 ;a\r\nx\r\n000\r\nX-Sum: 1\r\nOther:\r\n\r\n",
         ] {
             assert_eq!(read(body), Ok(true), "{body:?}");
         }
+    }
+
+    #[test]
+    fn zeros_in_front_of_a_size_are_bounded_by_its_line() {
+        let zeros = |count| format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(count));
+        assert_eq!(read(&zeros(SIZE_LINE_MAX - 1)), Ok(true));
+        assert_eq!(read(&zeros(SIZE_LINE_MAX)), Err(Broken::ChunkSize));
     }
 
     #[test]
@@ -264,6 +246,7 @@ mod tests {
             ("-1\r\n", Broken::ChunkSize),
             ("3\nabc\r\n", Broken::ChunkSize),
             ("1000000000000000\r\n", Broken::ChunkSize),
+            ("00001000000000000000\r\n", Broken::ChunkSize),
             ("3 \r\nabc\r\n", Broken::ChunkExtension),
             ("3;\r\nabc\r\n", Broken::ChunkExtension),
             ("3;a=\"b\r\nabc\r\n", Broken::ChunkExtension),

@@ -1,9 +1,14 @@
 //! HTTP/1.1 framing, stricter than the parser behind it.
 
 mod chunked;
+mod host;
+mod request_line;
 mod rewrite;
 mod screen;
+mod token;
 
-pub use chunked::is_token_byte;
+pub use host::Host;
+pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
 pub use screen::{Broken, Limits, Screen};
+pub use token::is_token_byte;

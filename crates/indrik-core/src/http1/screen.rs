@@ -6,10 +6,16 @@
 //! beyond doubt pass: RFC 9112 sections 2.2, 3, 5, 6 and 7 in their strict reading. What it rejects
 //! is answered with 400 and the connection is closed, because nobody can say where the next
 //! message would begin.
+//!
+//! A head is held until it is whole: the parser sees no head that the screen has not passed, and so
+//! never refuses one by itself, without a page and a line in the log.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::chunked::Chunks;
+use super::request_line::RequestLine;
+use super::token::{is_token, is_value_byte};
 
 /// Bytes of one head that are looked at before it is too large in any case; what a worker's channel
 /// takes whatever the settings allow.
@@ -36,11 +42,9 @@ impl Limits {
 pub struct Screen {
     state: State,
     limits: Limits,
-    /// A head that came in pieces.
-    partial: Vec<u8>,
+    /// The beginning of a head that comes in pieces.
+    held: Vec<u8>,
     requests: u64,
-    /// Of the read that was refused: bytes in front of what was refused.
-    accepted: usize,
     /// It was refused within a body.
     broken_in_body: bool,
 }
@@ -70,7 +74,11 @@ pub enum Broken {
     EmptyLine,
     FoldedField,
     RequestLine,
+    Method,
+    Target,
+    Version,
     FieldName,
+    FieldValue,
     RequestLineTooLong,
     TooManyFields,
     FieldTooLarge,
@@ -92,12 +100,16 @@ impl Broken {
         match self {
             Self::RequestLineTooLong => 414,
             Self::TooManyFields | Self::FieldTooLarge | Self::HeadTooLarge => 431,
+            Self::Version => 505,
             Self::BareLineFeed
             | Self::BareCarriageReturn
             | Self::EmptyLine
             | Self::FoldedField
             | Self::RequestLine
+            | Self::Method
+            | Self::Target
             | Self::FieldName
+            | Self::FieldValue
             | Self::ContentLength
             | Self::ContentLengthTwice
             | Self::LengthAndEncoding
@@ -118,7 +130,11 @@ impl Broken {
             Self::EmptyLine => "an empty line where a request line belongs",
             Self::FoldedField => "a folded field line",
             Self::RequestLine => "malformed request line",
+            Self::Method => "malformed method",
+            Self::Target => "malformed request target",
+            Self::Version => "HTTP/1.0 and HTTP/1.1 are spoken here, not this version",
             Self::FieldName => "malformed field name",
+            Self::FieldValue => "a control character in a field",
             Self::RequestLineTooLong => "the request line is too long",
             Self::TooManyFields => "too many header fields",
             Self::FieldTooLarge => "a header field is too large",
@@ -156,6 +172,22 @@ impl Default for Screen {
     }
 }
 
+/// What becomes of bytes that were looked at.
+struct Taken {
+    /// How many.
+    used: usize,
+    as_what: As,
+}
+
+enum As {
+    /// They go on as they came.
+    TheyCame,
+    /// They are held: a part of a head.
+    Nothing,
+    /// This goes on: a head that is whole now, or is written otherwise.
+    Bytes(Vec<u8>),
+}
+
 impl Screen {
     /// At the start of a connection.
     #[must_use]
@@ -163,9 +195,8 @@ impl Screen {
         Self {
             state: State::Start { empty_line_seen: false },
             limits,
-            partial: Vec::new(),
+            held: Vec::new(),
             requests: 0,
-            accepted: 0,
             broken_in_body: false,
         }
     }
@@ -175,41 +206,52 @@ impl Screen {
     /// # Errors
     /// The first break of the rules; every later call gives the same.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let mut at = 0;
-        while at < bytes.len() {
-            match self.step(&bytes[at..]) {
-                Ok(used) => at += used,
-                Err(broken) => {
-                    self.accepted = at;
-                    return Err(self.refuse(broken));
-                }
-            }
-        }
-        Ok(())
+        self.pass(bytes).1
     }
 
-    /// Takes the bytes up to the end of what is being read (a head, a body), at least one; says how
-    /// many.
+    /// Looks at the next bytes from the client, and says what the parser may see: whole heads and
+    /// bodies. After a break of the rules that is what stands in front of it.
+    pub fn pass<'a>(&mut self, bytes: &'a [u8]) -> (Cow<'a, [u8]>, Result<(), Broken>) {
+        // As they came up to `at`, until something becomes of them.
+        let (mut at, mut passed) = (0, None::<Vec<u8>>);
+        while at < bytes.len() {
+            let taken = match self.step(&bytes[at..]) {
+                Ok(taken) => taken,
+                Err(broken) => {
+                    let broken = self.refuse(broken);
+                    let passed = passed.map_or(Cow::Borrowed(&bytes[..at]), Cow::Owned);
+                    return (passed, Err(broken));
+                }
+            };
+            let end = at + taken.used;
+            match (taken.as_what, &mut passed) {
+                (As::TheyCame, None) => {}
+                (As::TheyCame, Some(passed)) => passed.extend_from_slice(&bytes[at..end]),
+                (As::Nothing, Some(_)) => {}
+                (As::Nothing, None) => passed = Some(bytes[..at].to_vec()),
+                (As::Bytes(made), passed) => {
+                    passed.get_or_insert_with(|| bytes[..at].to_vec()).extend_from_slice(&made);
+                }
+            }
+            at = end;
+        }
+        (passed.map_or(Cow::Borrowed(bytes), Cow::Owned), Ok(()))
+    }
+
+    /// Takes the bytes up to the end of the body that is being read, at least one; says how many.
     ///
     /// # Errors
     /// As `read`.
-    pub(super) fn read_some(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        self.step(bytes).map_err(|broken| self.refuse(broken))
+    pub(super) fn read_body(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+        self.step(bytes).map(|taken| taken.used).map_err(|broken| self.refuse(broken))
     }
 
     /// From here on everything is refused.
     pub(super) fn refuse(&mut self, broken: Broken) -> Broken {
-        self.broken_in_body = matches!(self.state, State::Chunked(_));
+        self.broken_in_body |= matches!(self.state, State::Chunked(_));
         self.state = State::Broken(broken);
-        self.partial = Vec::new();
+        self.held = Vec::new();
         broken
-    }
-
-    /// After a refusal: how many bytes of that read stand in front of the message (or the part of
-    /// a body) that was refused. They belong to whole requests, or to the body of one.
-    #[must_use]
-    pub const fn accepted(&self) -> usize {
-        self.accepted
     }
 
     /// After a refusal: whether it was a body whose framing is broken, and not a head.
@@ -236,13 +278,15 @@ impl Screen {
         self.requests
     }
 
-    /// From here on the connection is not HTTP any more.
-    pub fn stop(&mut self) {
+    /// From here on the connection is not HTTP any more. Returns what was held.
+    pub fn stop(&mut self) -> Vec<u8> {
         self.state = State::Opaque;
+        std::mem::take(&mut self.held)
     }
 
-    /// Takes some bytes, at least one; says how many.
-    fn step(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
+    /// Takes some bytes, at least one.
+    fn step(&mut self, bytes: &[u8]) -> Result<Taken, Broken> {
+        let as_they_came = |used| Ok(Taken { used, as_what: As::TheyCame });
         match &mut self.state {
             State::Start { empty_line_seen } => {
                 if bytes[0] == b'\r' && *empty_line_seen {
@@ -252,14 +296,14 @@ impl Screen {
                 if bytes[0] == b'\r' && bytes.get(1) != Some(&b'\n') {
                     // The empty line's CR and LF came apart, or it is no empty line at all.
                     *empty_line_seen = true;
-                    self.partial.clear();
-                    self.partial.push(b'\r');
+                    self.held.clear();
+                    self.held.push(b'\r');
                     self.state = State::Head;
-                    return Ok(1);
+                    return Ok(Taken { used: 1, as_what: As::Nothing });
                 }
                 if bytes.starts_with(b"\r\n") {
                     *empty_line_seen = true;
-                    return Ok(2);
+                    return Ok(Taken { used: 2, as_what: As::Nothing });
                 }
                 self.state = State::Head;
                 self.read_head(bytes)
@@ -271,16 +315,16 @@ impl Screen {
                 if *left == 0 {
                     self.next_message();
                 }
-                Ok(used)
+                as_they_came(used)
             }
             State::Chunked(chunks) => {
                 let (used, done) = chunks.read(bytes)?;
                 if done {
                     self.next_message();
                 }
-                Ok(used)
+                as_they_came(used)
             }
-            State::Opaque => Ok(bytes.len()),
+            State::Opaque => as_they_came(bytes.len()),
             State::Broken(broken) => Err(*broken),
         }
     }
@@ -294,46 +338,50 @@ impl Screen {
         self.state = State::Start { empty_line_seen: false };
     }
 
-    fn read_head(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        if self.partial.is_empty() {
-            let Some(len) = head_len(bytes) else {
-                check_line_ends(bytes, None)?;
-                self.partial.extend_from_slice(bytes);
-                check_unfinished(&self.partial, &self.limits)?;
-                return Ok(bytes.len());
-            };
-            self.head_done(&bytes[..len])?;
-            return Ok(len);
+    fn read_head(&mut self, bytes: &[u8]) -> Result<Taken, Broken> {
+        if self.held.is_empty() {
+            let Some(used) = head_len(bytes) else { return self.hold(bytes, None) };
+            let head = self.head_done(&bytes[..used])?;
+            return Ok(Taken { used, as_what: head.map_or(As::TheyCame, As::Bytes) });
         }
-        let before = self.partial.len();
-        if self.partial == b"\r" && bytes[0] == b'\n' {
-            self.partial.clear();
+        let before = self.held.len();
+        if self.held == b"\r" && bytes[0] == b'\n' {
+            self.held.clear();
             self.state = State::Start { empty_line_seen: true };
-            return Ok(1);
+            return Ok(Taken { used: 1, as_what: As::Nothing });
         }
-        let last = self.partial.last().copied();
-        self.partial.extend_from_slice(bytes);
         // The end may lie across the seam; behind it is the body, where a bare LF is fine.
         let from = before.saturating_sub(3);
-        let Some(len) = head_len(&self.partial[from..]) else {
-            check_line_ends(bytes, last)?;
-            check_unfinished(&self.partial, &self.limits)?;
-            return Ok(bytes.len());
+        let seam = [&self.held[from..], &bytes[..bytes.len().min(3)]].concat();
+        let end = match head_len(&seam) {
+            Some(len) => Some(from + len - before),
+            None => head_len(bytes),
         };
-        let mut head = std::mem::take(&mut self.partial);
-        head.truncate(from + len);
-        self.head_done(&head)?;
-        Ok(head.len() - before)
+        let Some(used) = end else { return self.hold(bytes, self.held.last().copied()) };
+        let mut head = std::mem::take(&mut self.held);
+        head.extend_from_slice(&bytes[..used]);
+        let rewritten = self.head_done(&head)?;
+        Ok(Taken { used, as_what: As::Bytes(rewritten.unwrap_or(head)) })
     }
 
-    fn head_done(&mut self, head: &[u8]) -> Result<(), Broken> {
+    /// Holds a part of a head; `before` is the byte in front of it.
+    fn hold(&mut self, bytes: &[u8], before: Option<u8>) -> Result<Taken, Broken> {
+        check_line_ends(bytes, before)?;
+        self.held.extend_from_slice(bytes);
+        check_unfinished(&self.held, &self.limits)?;
+        Ok(Taken { used: bytes.len(), as_what: As::Nothing })
+    }
+
+    /// The head as it has to be written, if that is not as it came.
+    fn head_done(&mut self, head: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+        let (framing, rewritten) = check_head(head, &self.limits)?;
         self.requests += 1;
-        self.state = match check_head(head, &self.limits)? {
+        self.state = match framing {
             Framing::None | Framing::Length(0) => State::Start { empty_line_seen: false },
             Framing::Length(left) => State::Body { left },
             Framing::Chunked => State::Chunked(Chunks::new()),
         };
-        Ok(())
+        Ok(rewritten)
     }
 }
 
@@ -373,7 +421,9 @@ pub(super) fn check_unfinished(head: &[u8], limits: &Limits) -> Result<(), Broke
     Ok(())
 }
 
-fn check_head(head: &[u8], limits: &Limits) -> Result<Framing, Broken> {
+/// How the request's body is delimited, and its head as it has to be written, if that is not as it
+/// came.
+fn check_head(head: &[u8], limits: &Limits) -> Result<(Framing, Option<Vec<u8>>), Broken> {
     let mut lines = Lines(head);
     let request_line = lines.next().ok_or(Broken::RequestLine)??;
     if request_line.is_empty() {
@@ -385,6 +435,14 @@ fn check_head(head: &[u8], limits: &Limits) -> Result<Framing, Broken> {
     if head.len() > HEAD_BYTES_MAX {
         return Err(Broken::HeadTooLarge);
     }
+    let rewritten = RequestLine::parse(request_line)?
+        .rewritten()
+        .map(|line| [&line, &head[request_line.len()..]].concat());
+    let framing = check_fields(lines, limits)?;
+    Ok((framing, rewritten))
+}
+
+fn check_fields(lines: Lines<'_>, limits: &Limits) -> Result<Framing, Broken> {
     let mut fields_left = limits.fields;
     let mut length = None;
     let mut codings = Codings::default();
@@ -402,6 +460,12 @@ fn check_head(head: &[u8], limits: &Limits) -> Result<Framing, Broken> {
         }
         let colon = memchr::memchr(b':', line).ok_or(Broken::FieldName)?;
         let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !is_token(name) {
+            return Err(Broken::FieldName);
+        }
+        if !is_value(value) {
+            return Err(Broken::FieldValue);
+        }
         if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
             if length.is_some() {
                 return Err(Broken::ContentLengthTwice);
@@ -417,6 +481,11 @@ fn check_head(head: &[u8], limits: &Limits) -> Result<Framing, Broken> {
         (None, true) => Ok(Framing::Chunked),
         (None, false) => Ok(Framing::None),
     }
+}
+
+/// All bytes are looked at, which the compiler makes cheaper than to stop at the first bad one.
+fn is_value(value: &[u8]) -> bool {
+    value.iter().fold(true, |good, byte| good & is_value_byte(*byte))
 }
 
 /// `1*DIGIT` and nothing else: no sign, no list, no space.
@@ -530,13 +599,16 @@ mod tests {
     fn what_stands_in_front_of_a_refused_message_is_told_from_it() {
         let mut screen = Screen::default();
         screen.read(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nhe").expect("half a body");
-        assert_eq!(screen.read(b"llo\n\nG"), Err(Broken::BareLineFeed));
-        assert_eq!((screen.accepted(), screen.is_broken_in_body()), (3, false));
+        let (passed, verdict) = screen.pass(b"llo\n\nG");
+        assert_eq!((&*passed, verdict), (&b"llo"[..], Err(Broken::BareLineFeed)));
+        assert!(!screen.is_broken_in_body());
 
         let mut screen = Screen::default();
         let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(screen.read(&[&head[..], b"nonsense"].concat()), Err(Broken::ChunkSize));
-        assert_eq!((screen.accepted(), screen.is_broken_in_body()), (head.len(), true));
+        let bytes = [&head[..], b"nonsense"].concat();
+        let (passed, verdict) = screen.pass(&bytes);
+        assert_eq!((&*passed, verdict), (&head[..], Err(Broken::ChunkSize)));
+        assert!(screen.is_broken_in_body());
     }
 
     #[test]
@@ -587,6 +659,11 @@ mod tests {
             ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", Broken::FoldedField),
             ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Broken::EmptyLine),
             ("GET / HTTP/1.1\r\nnonsense\r\n\r\n", Broken::FieldName),
+            ("GET / HTTP/1.1\r\n: a\r\n\r\n", Broken::FieldName),
+            ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Broken::FieldName),
+            ("GET / HTTP/1.1\r\nA: b\0\r\n\r\n", Broken::FieldValue),
+            ("GET / HTTP/1.1\r\nA: b\x7f\r\n\r\n", Broken::FieldValue),
+            ("GET / HTTP/2.0\r\n\r\n", Broken::Version),
             ("P / HTTP/1.1\r\nContent-Length: +3\r\n\r\n", Broken::ContentLength),
             ("P / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n", Broken::ContentLength),
             (
@@ -617,7 +694,7 @@ mod tests {
         #[test]
         fn the_verdict_does_not_depend_on_how_the_bytes_are_cut(
             parts in prop::collection::vec(prop::sample::select(vec![
-                "GET / HTTP/1.1\r\n", "Host: a\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n",
+                "GET / HTTP/1.1\r\n", "GET /<?\" HTTP/1.0\r\n", "Host: a\r\n", "\r\n", "\n", "\r", "Content-Length: 3\r\n",
                 "Transfer-Encoding: chunked\r\n", "abc", "3\r\nabc\r\n", "0\r\n", "0\r\n\r\n", "X",
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
                 "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\na\n\r\n",
@@ -625,19 +702,37 @@ mod tests {
             cuts in prop::collection::vec(1usize..9, 1..40),
         ) {
             let bytes = parts.concat().into_bytes();
-            let whole = read(&bytes);
-            let mut screen = Screen::default();
-            let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
-            let mut verdict = Ok(());
-            while !rest.is_empty() && verdict.is_ok() {
-                let len = (*cuts.next().expect("endless")).min(rest.len());
-                verdict = screen.read(&rest[..len]);
-                rest = &rest[len..];
-            }
-            prop_assert_eq!(verdict.is_ok(), whole.is_ok());
-            if let Ok(whole) = whole {
-                prop_assert_eq!(screen.requests(), whole.requests());
-            }
+            let run = |cuts: &[usize]| {
+                let (mut screen, mut passed) = (Screen::default(), Vec::new());
+                let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+                let mut verdict = Ok(());
+                while !rest.is_empty() && verdict.is_ok() {
+                    let len = (*cuts.next().expect("endless")).min(rest.len());
+                    let part;
+                    (part, verdict) = screen.pass(&rest[..len]);
+                    passed.extend_from_slice(&part);
+                    rest = &rest[len..];
+                }
+                (passed, verdict.is_ok(), screen.requests())
+            };
+            let (passed, is_good, requests) = run(&[usize::MAX]);
+            let (passed_cut, is_good_cut, requests_cut) = run(&cuts);
+            prop_assert_eq!((is_good, requests), (is_good_cut, requests_cut));
+            // Of a body that breaks the rules, more passes when it comes in pieces.
+            prop_assert!(passed_cut.starts_with(&passed) && (passed_cut == passed || !is_good));
         }
+    }
+
+    /// Nothing that the screen passes is refused by a parser that stands for hyper's.
+    #[test]
+    fn a_head_is_passed_whole_or_not_at_all() {
+        let mut screen = Screen::default();
+        for part in ["GET /a", "<b HTTP/1.1\r\nHo", "st: a\r\n\r"] {
+            assert_eq!(screen.pass(part.as_bytes()), (Cow::Borrowed(&b""[..]), Ok(())));
+        }
+        let (passed, verdict) = screen.pass(b"\nGET /b");
+        let passed = String::from_utf8_lossy(&passed).into_owned();
+        assert_eq!((&*passed, verdict), ("GET /a\u{bc}b HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())));
+        assert_eq!(screen.stop(), b"GET /b");
     }
 }

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use super::clock;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
+use super::pipeline::target;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Places, Seen};
 use render::{Form, HOLE};
@@ -115,7 +116,7 @@ impl AccessLog {
             log,
         };
         if let Some(lines) = &entry.log.lines {
-            entry.is_excluded = lines.exclude.covers(parts.uri.path());
+            entry.is_excluded = lines.exclude.covers(&target::path(parts));
             let (address, port) = shown_client(peer, Via::of(parts));
             let (places, listener) = (&lines.places, peer.listener);
             let seen = Seen { places, parts, listener, client: &address, port };

@@ -8,7 +8,7 @@ use http::{HeaderMap, Version};
 use indrik_core::settings::Config;
 
 use super::super::pipeline::forwarding::Via;
-use super::super::pipeline::target::target;
+use super::super::pipeline::target;
 
 /// A variable of the environ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,10 @@ impl<'a> Seen<'a> {
     /// The variable's value; `None` when the request has none.
     pub(super) fn value(&self, variable: &Variable) -> Option<Cow<'a, [u8]>> {
         let parts: &'a Parts = self.parts;
+        let bytes = |text: Cow<'a, str>| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
         let text = |text: &'a str| Cow::Borrowed(text.as_bytes());
         Some(match variable {
             Variable::UrlScheme => text(match self.via().and_then(|via| via.secure) {
@@ -88,11 +92,8 @@ impl<'a> Seen<'a> {
             }),
             Variable::RequestMethod => text(parts.method.as_str()),
             Variable::PathInfo => self.path_info(),
-            Variable::QueryString => text(parts.uri.query().unwrap_or("")),
-            Variable::RawUri => match target(parts) {
-                Cow::Borrowed(target) => text(target),
-                Cow::Owned(target) => Cow::Owned(target.into_bytes()),
-            },
+            Variable::QueryString => bytes(target::query(parts)),
+            Variable::RawUri => bytes(target::target(parts)),
             Variable::ServerProtocol => text(self.protocol()),
             Variable::RemoteAddr => text(self.client),
             Variable::RemotePort if self.port == 0 => return None,
@@ -113,9 +114,13 @@ impl<'a> Seen<'a> {
     }
 
     fn path_info(&self) -> Cow<'a, [u8]> {
-        let path = self.parts.uri.path();
         let prefix = std::str::from_utf8(self.script_name()).unwrap_or("");
-        percent_decoded(path.strip_prefix(prefix).unwrap_or(path))
+        match target::path(self.parts) {
+            Cow::Borrowed(path) => percent_decoded(path.strip_prefix(prefix).unwrap_or(path)),
+            Cow::Owned(path) => {
+                Cow::Owned(percent_decoded(path.strip_prefix(prefix).unwrap_or(&path)).into_owned())
+            }
+        }
     }
 
     fn via(&self) -> Option<&'a Via> {

@@ -6,6 +6,7 @@
 //! ends with an error. The socket also notes what the connection waits for, for the reaper, and
 //! can put an interim response between two of hyper's writes.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -136,9 +137,9 @@ impl ClientIo {
 
     /// From here on the bytes are not HTTP.
     pub(in crate::front) fn stop_screening(&mut self) {
-        self.screen.stop();
-        if let Some(rewriter) = self.rewriter.take() {
-            let held = rewriter.into_held();
+        let held = self.screen.stop();
+        let held = self.rewriter.take().map_or(held, |rewriter| rewriter.into_held());
+        if !held.is_empty() {
             self.before = [&self.before[..], &held].concat().into();
         }
     }
@@ -184,12 +185,12 @@ impl ClientIo {
             self.note(verdict);
             return Err(passed.into());
         }
-        let verdict = self.screen.read(bytes);
+        let (passed, verdict) = self.screen.pass(bytes);
         self.note(verdict);
-        match verdict {
-            Ok(()) => Ok(bytes),
-            // What belongs to the requests in front of the broken one is served.
-            Err(_) => Err(Bytes::copy_from_slice(&bytes[..self.screen.accepted()])),
+        match passed {
+            Cow::Borrowed(passed) if passed.len() == bytes.len() => Ok(bytes),
+            // What belongs to the requests in front of a broken one is served.
+            passed => Err(passed.into_owned().into()),
         }
     }
 

@@ -10,6 +10,7 @@ use indrik_core::dispatch::{Fate, Micros, Replay};
 use indrik_ring::{Flags, ResponseHead};
 
 use super::encode::{encode, interim_response};
+use super::target;
 use crate::front::body::RequestBody;
 use crate::front::body::upload::{self, Upload};
 use crate::front::clock;
@@ -66,7 +67,7 @@ impl Call {
         let limits = &context.settings.time_limits;
         // A WebSocket may stay for as long as it likes.
         let is_limited = !limits.are_off() && !flags.has(Flags::WEBSOCKET);
-        let limit = if is_limited { limits.of(parts.uri.path()) } else { 0 };
+        let limit = if is_limited { limits.of(&target::path(&parts)) } else { 0 };
         let coding = parts.headers.get(TRANSFER_ENCODING);
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));

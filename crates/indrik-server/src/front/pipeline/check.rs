@@ -2,11 +2,12 @@
 
 use http::header::{CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use indrik_core::http1::Host;
 use indrik_core::settings::Config;
 
 use super::h2_head;
-use super::target::target;
 use crate::front::context::RequestContext;
 use crate::front::refusal::Refusal;
 use crate::front::settings::Settings;
@@ -94,17 +95,48 @@ fn method(settings: &Settings, method: &Method) -> Result<(), Refusal> {
     if conventional { Ok(()) } else { Err(bad("the method is not a conventional one")) }
 }
 
-/// The forms of RFC 9112 section 3.2, each only where it belongs; CONNECT and its form are refused.
-fn request_target(parts: &Parts) -> Result<(), Refusal> {
-    let uri = &parts.uri;
-    let valid = match (uri.scheme(), uri.authority(), uri.path_and_query()) {
-        (None, None, Some(path)) if path.as_str() == "*" => parts.method == Method::OPTIONS,
-        (None, None, Some(path)) => path.as_str().starts_with('/'),
-        (Some(_), Some(_), _) => true,
-        _ => false,
-    };
-    if !valid || !target(parts).bytes().all(|byte| byte.is_ascii_graphic()) {
+/// The screen has checked the target of HTTP/1.1. In HTTP/2 it is the origin form or the asterisk; there
+/// is nothing else that h2 lets pass.
+fn request_target(parts: &mut Parts) -> Result<(), Refusal> {
+    if parts.version != Version::HTTP_2 {
+        return match parts.uri.authority() {
+            None => Ok(()),
+            Some(_) => host_of_target(parts),
+        };
+    }
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let has_form = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    if !has_form || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad("the request target is malformed"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 section 3.2.2: the target in absolute form says whom the request is for. What `Host` says is
+/// replaced, as somebody behind us may look at it; where it says something else, two servers could
+/// serve the request from different hosts.
+#[cold]
+fn host_of_target(parts: &mut Parts) -> Result<(), Refusal> {
+    let Some(authority) = parts.uri.authority() else { return Ok(()) };
+    let value = HeaderValue::from_str(authority.as_str()).ok();
+    let (Some(value), Some(named)) = (value, Host::parse(authority.as_str().as_bytes())) else {
+        return Err(bad("the request target is malformed"));
+    };
+    let default_port = if parts.uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let is_another = |host: &HeaderValue| {
+        let host = Host::parse(host.as_bytes());
+        host.is_none_or(|host| !host.is_same(&named, default_port))
+    };
+    let hosts = parts.headers.get_all(HOST);
+    if hosts.iter().any(is_another) {
+        return Err(bad("the Host header is not the host of the request target"));
+    }
+    match hosts.iter().count() {
+        // Refused further on: there must be one.
+        0 if parts.version >= Version::HTTP_11 => {}
+        0 | 1 => drop(parts.headers.insert(HOST, value)),
+        // Refused further on.
+        _ => {}
     }
     Ok(())
 }
@@ -117,33 +149,9 @@ fn host(parts: &Parts) -> Result<(), Refusal> {
         (None, _) if parts.version >= Version::HTTP_11 => Err(bad("the Host header is missing")),
         (None, _) => Ok(()),
         (Some(_), Some(_)) => Err(bad("more than one Host header")),
-        (Some(host), None) if is_host(host.as_bytes()) => Ok(()),
+        (Some(host), None) if Host::parse(host.as_bytes()).is_some() => Ok(()),
         (Some(_), None) => Err(bad("the Host header is malformed")),
     }
-}
-
-/// `uri-host [ ":" port ]`, without user information.
-fn is_host(host: &[u8]) -> bool {
-    let (name, rest) = match host.first() {
-        None => return false,
-        Some(b'[') => {
-            let Some(end) = memchr::memchr(b']', host) else { return false };
-            (&host[1..end], &host[end + 1..])
-        }
-        Some(_) => host.split_at(memchr::memchr(b':', host).unwrap_or(host.len())),
-    };
-    let in_brackets = host[0] == b'[';
-    let is_name_byte = |byte: &u8| {
-        let sub_delimiter = b"!$&'()*+,;=".contains(byte);
-        let common = byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || sub_delimiter;
-        common || *byte == b'%' || (in_brackets && *byte == b':')
-    };
-    let port_is_valid = match rest.split_first() {
-        None => true,
-        Some((b':', port)) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
-        Some(_) => false,
-    };
-    !name.is_empty() && name.iter().all(is_name_byte) && port_is_valid
 }
 
 /// RFC 9110 section 10.1.1.
@@ -180,23 +188,4 @@ fn transfer_codings(headers: &HeaderMap) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
-        for host in ["a", "example.org", "example.org:8000", "127.0.0.1", "[::1]", "[::1]:80", "a:"]
-        {
-            assert!(is_host(host.as_bytes()), "{host}");
-        }
-        for host in [
-            "", ":80", "user@a", "a/b", "a?b", "a#b", "a b", "a:b", "a:123456", "[::1", "[]",
-            "[::1]x",
-        ] {
-            assert!(!is_host(host.as_bytes()), "{host}");
-        }
-    }
 }

@@ -2,9 +2,9 @@
 
 use http::header::{COOKIE, HOST};
 use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use indrik_core::http1::Limits;
+use indrik_core::http1::{Host, Limits};
 
 use crate::front::refusal::Refusal;
 
@@ -20,7 +20,7 @@ pub(super) fn take_head(limits: &Limits, parts: &mut Parts) -> Result<(), Refusa
             None => {
                 parts.headers.insert(HOST, host);
             }
-            Some(given) if given.as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {}
+            Some(given) if is_same(given, &host, parts.uri.scheme()) => {}
             Some(_) => return Err(bad("the Host header is not the :authority")),
         }
     }
@@ -30,6 +30,13 @@ pub(super) fn take_head(limits: &Limits, parts: &mut Parts) -> Result<(), Refusa
     }
     join_cookies(&mut parts.headers);
     Ok(())
+}
+
+/// Whether both name the same server.
+fn is_same(given: &HeaderValue, authority: &HeaderValue, scheme: Option<&Scheme>) -> bool {
+    let default_port = if scheme == Some(&Scheme::HTTP) { 80 } else { 443 };
+    let (given, authority) = (Host::parse(given.as_bytes()), Host::parse(authority.as_bytes()));
+    given.zip(authority).is_some_and(|(given, authority)| given.is_same(&authority, default_port))
 }
 
 const fn bad(message: &'static str) -> Refusal {
@@ -101,6 +108,8 @@ mod tests {
         let parts = taken("https://example.org/", &[("host", "EXAMPLE.org")]).unwrap();
         assert_eq!(parts.headers.get_all(HOST).iter().count(), 1);
         assert!(taken("https://a.org/", &[("host", "b.org")]).is_err());
+        assert!(taken("https://a.org/", &[("host", "a.org:443")]).is_ok());
+        assert!(taken("http://a.org/", &[("host", "a.org:443")]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::probe::Probes;
+use super::target;
 use crate::front::context::RequestContext;
 use crate::front::response::Body;
 use crate::front::settings::Stage;
@@ -36,7 +37,7 @@ pub(super) fn run(context: &RequestContext, parts: &Parts) -> Verdict {
 /// The answer to a request for one of the probes' paths.
 fn probe(context: &RequestContext, probes: &Probes, parts: &Parts) -> Option<Response<Body>> {
     let standing = context.services().standing.load();
-    let good = probes.verdict(parts.uri.path(), &standing)?;
+    let good = probes.verdict(&target::path(parts), &standing)?;
     if parts.method != Method::GET && parts.method != Method::HEAD {
         let mut response = Response::new(Body::full(Bytes::new()));
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

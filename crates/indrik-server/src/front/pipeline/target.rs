@@ -3,13 +3,24 @@
 use std::borrow::Cow;
 
 use http::request::Parts;
+use indrik_core::http1::target_as_sent;
 
 /// The request target as sent.
 pub(in crate::front) fn target(parts: &Parts) -> Cow<'_, str> {
     let uri = &parts.uri;
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
-        (None, None, Some(path)) => Cow::Borrowed(path.as_str()),
+        (None, None, Some(path)) => target_as_sent(path.as_str()),
         (None, Some(authority), None) => Cow::Borrowed(authority.as_str()),
-        _ => Cow::Owned(uri.to_string()),
+        _ => Cow::Owned(target_as_sent(&uri.to_string()).into_owned()),
     }
+}
+
+/// Its path as sent.
+pub(in crate::front) fn path(parts: &Parts) -> Cow<'_, str> {
+    target_as_sent(parts.uri.path())
+}
+
+/// Its query as sent; empty if it has none.
+pub(in crate::front) fn query(parts: &Parts) -> Cow<'_, str> {
+    target_as_sent(parts.uri.query().unwrap_or(""))
 }
