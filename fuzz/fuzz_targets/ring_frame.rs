@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 const LIMITS: ChannelLimits =
     ChannelLimits { slots: 4, descriptors: 8, request_area: 128 * 1024, response_area: 128 * 1024 };
 /// Where the parts begin that a worker would attack; see `layout.rs` of the ring.
-const RESPONSES_TAIL: u64 = 768;
+const RESPONSES_TAIL: u64 = 896;
 const RESPONSE_CELLS: u64 = 4096 + 4 * 256 + 8 * 32;
 const RESPONSE_AREA: u64 = 8192 + 128 * 1024;
 
@@ -52,10 +52,10 @@ fn serve(front: &mut FrontChannel, payload: &mut Vec<u8>) -> bool {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let fds = ChannelFds::create(LIMITS).expect("the limits are good");
-    let memory = File::from(fds.memory.try_clone().expect("a descriptor is left"));
+    let (ours, theirs) = ChannelFds::pair(LIMITS).expect("the limits are good");
+    let memory = File::from(theirs.memory);
     let write = |bytes: &[u8], at: u64| memory.write_all_at(bytes, at).expect("inside the memory");
-    let mut front = FrontChannel::open(fds, LIMITS).expect("it was just made");
+    let mut front = FrontChannel::open(ours, LIMITS).expect("it was just made");
     let mut input = Input(bytes);
     let (mut payload, mut tail, mut generation) = (Vec::new(), 0u64, 0u32);
     while !input.0.is_empty() {
@@ -67,9 +67,9 @@ fuzz_target!(|bytes: &[u8]| {
             1 => {
                 // A descriptor, published as the next one.
                 let cell = RESPONSE_CELLS + tail % 8 * 32;
-                let first = input.number(1) | input.number(1) << 8 | (input.number(1) % 5) << 16;
+                let first = input.number(1) | (input.number(1) % 5) << 16;
                 let place = input.number(3) % 140_000 | (input.number(3) % 140_000) << 32;
-                for (index, word) in [first, input.number(1), place].iter().enumerate() {
+                for (index, word) in [first, input.number(1), place, input.number(2)].iter().enumerate() {
                     write(&word.to_ne_bytes(), cell + index as u64 * 8);
                 }
                 tail += 1;

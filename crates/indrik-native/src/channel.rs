@@ -2,25 +2,26 @@
 //!
 //! Each end of a ring is behind a lock of its own, because with several threads (and on builds
 //! without the GIL) any of them may send. The rule that makes this free of deadlocks: nobody calls
-//! into Python, or waits for the GIL, while holding one of these locks.
+//! into Python, or waits for anything (the GIL, space, a socket), while holding one of these locks. The
+//! files' lock is taken last.
 
-use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indrik_ring::{
-    ChannelFds, Control, Descriptor, Receiver, Sender, Slots, Violation, Wake, WorkerChannel,
+    ChannelFds, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent, Receiver, Sender,
+    SlotState, Slots, SpaceWait, Violation, Wake, WorkerChannel,
 };
-use indrik_sys::packets::{PacketSocket, Received};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::overtime::{Pulse, Running};
 
-/// How long a sender that found the ring full sleeps before it looks again by itself.
+/// How long a sender that found the ring, or the socket for files, full sleeps before it looks again by
+/// itself.
 const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The shortest pause between two signs that the interpreter's lock is free.
@@ -40,7 +41,9 @@ pub(crate) struct Channel {
     /// Shutdown flag and heartbeat.
     pub(crate) control: Control,
     front: Wake,
-    fds: PacketSocket,
+    space: SpaceWait,
+    files_out: FileSender,
+    files_in: Mutex<FileReceiver>,
     served: AtomicU64,
     /// Where requests are greenlets: what one calls to let the others run.
     pause: OnceLock<Py<PyAny>>,
@@ -70,18 +73,21 @@ impl Channel {
             memory: own(memfd),
             request_wake: own(request_wake),
             response_wake: own(response_wake),
+            files: own(fd_socket),
         };
         let channel = WorkerChannel::open(fds).map_err(|error| {
             PyOSError::new_err(format!("Channel: cannot open the inherited channel: {error}"))
         })?;
         Ok(Self {
             control: channel.control(),
+            space: channel.responses.space_wait(),
             requests: Mutex::new(channel.requests),
             responses: Mutex::new(channel.responses),
             slots: channel.slots,
             wake: channel.wake,
             front: channel.front,
-            fds: PacketSocket::from_fd(own(fd_socket)),
+            files_out: channel.files_out,
+            files_in: Mutex::new(channel.files_in),
             served: AtomicU64::new(0),
             pause: OnceLock::new(),
             running: OnceLock::new(),
@@ -173,8 +179,8 @@ impl Channel {
         }
     }
 
-    /// Sends a descriptor whose payload of `len` bytes `fill` writes; waits with the GIL released
-    /// while the ring is full. The front is not woken before [`Self::flush`].
+    /// Sends a descriptor whose payload of `len` bytes `fill` writes; waits, with the GIL released, while
+    /// the ring is full. The front is not woken before [`Self::flush`].
     ///
     /// # Errors
     /// When the front wrote something impossible, so that nothing can be sent any more, or the
@@ -190,45 +196,65 @@ impl Channel {
         if self.responses.lock().send(descriptor, len, &mut fill).is_ok() {
             return Ok(());
         }
-        self.send_when_there_is_space(py, descriptor, len, &mut fill)
+        self.send_when_there_is_space(py, || self.responses.lock().send(descriptor, len, &mut fill))
     }
 
+    /// The same with a file, handed over in one operation with the descriptor.
+    ///
+    /// # Errors
+    /// As [`Self::send`], and when the socket for files was closed.
+    pub(crate) fn send_with_file(
+        &self,
+        py: Python<'_>,
+        file: BorrowedFd<'_>,
+        descriptor: Descriptor,
+        len: usize,
+        mut fill: impl FnMut(&mut [u8]),
+    ) -> PyResult<()> {
+        self.send_when_there_is_space(py, || {
+            let with = (&self.files_out, file);
+            self.responses.lock().send_with_file(with, descriptor, len, &mut fill)
+        })
+    }
+
+    /// Tries until it is sent, or never will be. No lock is held, and the GIL is released, while it waits:
+    /// other threads may want to send, or to wake the front, meanwhile.
     #[cold]
     fn send_when_there_is_space(
         &self,
         py: Python<'_>,
-        descriptor: Descriptor,
-        len: usize,
-        fill: &mut dyn FnMut(&mut [u8]),
+        mut send: impl FnMut() -> Result<(), NotSent>,
     ) -> PyResult<()> {
         loop {
-            {
-                let mut sender = self.responses.lock();
-                if sender.send(descriptor, len, &mut *fill).is_ok() {
-                    return Ok(());
+            match send() {
+                Ok(()) => return Ok(()),
+                Err(NotSent::NoSpace) => py.detach(|| self.wait_for_space()),
+                Err(NotSent::FilesFull) => {
+                    // The front takes files with their descriptors: it must have seen those.
+                    self.flush();
+                    py.detach(|| self.files_out.wait(SPACE_WAIT_MAX));
                 }
-                if sender.is_broken() {
-                    return Err(broken(Violation::Index));
-                }
-                if len > sender.payload_max() {
-                    let text = format!("a payload of {len} bytes cannot go through the channel");
+                Err(NotSent::Broken(violation)) => return Err(broken(violation)),
+                Err(reason @ (NotSent::TooLarge | NotSent::FilesClosed)) => {
+                    let text = format!("a response cannot go through the channel: {reason}");
                     return Err(PyRuntimeError::new_err(text));
                 }
             }
-            py.detach(|| self.wait_for_space());
         }
     }
 
-    /// Sleeps until the front has taken something. The lock stays held: whoever else wants to send
-    /// has to wait for the same space, and the sleeper needs nothing of Python to wake up.
+    /// Sleeps until the front has taken something.
     fn wait_for_space(&self) {
-        let mut sender = self.responses.lock();
-        let ticket = sender.space_ticket();
-        if sender.starve() {
-            if sender.must_wake() {
-                self.front.ring();
-            }
-            sender.sleep_for_space(ticket, SPACE_WAIT_MAX);
+        let ticket = self.space.ticket();
+        let (is_full, must_wake) = {
+            let mut sender = self.responses.lock();
+            (sender.starve(), sender.must_wake())
+        };
+        if must_wake {
+            self.front.ring();
+        }
+        if is_full {
+            self.space.sleep(ticket, SPACE_WAIT_MAX);
         }
     }
 
@@ -247,49 +273,20 @@ impl Channel {
         self.front.ring();
     }
 
-    /// Hands a file descriptor to the front, for the descriptor of this use of a slot that is sent
-    /// next. Waits with the GIL released while the socket is full.
+    /// Takes the file that the front handed over for this use of a slot.
     ///
     /// # Errors
-    /// When the front is gone.
-    pub(crate) fn send_fd(
-        &self,
-        py: Python<'_>,
-        slot: u16,
-        generation: u32,
-        fd: BorrowedFd<'_>,
-    ) -> io::Result<()> {
-        let message = fd_message(slot, generation);
-        py.detach(|| self.fds.send(&message, &[fd]))
+    /// When it is not there.
+    pub(crate) fn take_file(&self, slot: u16, generation: u32) -> Result<OwnedFd, FileLost> {
+        let is_live = |slot: u16, generation: u32| {
+            slot < self.slots.count()
+                && matches!(
+                    self.slots.state(slot, generation),
+                    SlotState::Queued | SlotState::Running
+                )
+        };
+        self.files_in.lock().take(slot, generation, is_live)
     }
-
-    /// Takes the file descriptor that the front sent for this use of a slot. To be called in the
-    /// order of the requests, so while the lock of the requests is held.
-    ///
-    /// # Errors
-    /// When the front is gone, or sent another one than the ring says.
-    pub(crate) fn take_fd(&self, slot: u16, generation: u32) -> io::Result<OwnedFd> {
-        let wrong = |text| io::Error::new(io::ErrorKind::InvalidData, text);
-        match self.fds.receive()? {
-            Received::Message(text, mut fds) if fds.len() == 1 => {
-                if text == fd_message(slot, generation) {
-                    Ok(fds.remove(0))
-                } else {
-                    Err(wrong("the front sent the file of another request"))
-                }
-            }
-            Received::Message(..) => Err(wrong("the front sent no file for a request body")),
-            Received::Empty | Received::Closed => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
-}
-
-/// What travels with a file descriptor: whose it is.
-fn fd_message(slot: u16, generation: u32) -> [u8; 8] {
-    let mut message = [0; 8];
-    message[..2].copy_from_slice(&slot.to_le_bytes());
-    message[4..].copy_from_slice(&generation.to_le_bytes());
-    message
 }
 
 /// The error of a channel whose other side wrote something impossible. The worker can only end.

@@ -8,19 +8,20 @@ use std::sync::Arc;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
-use crate::frame::Direction;
+use crate::handoff::{FileReceiver, FileSender, both_ways, files_pair};
 use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::Slots;
 use crate::sync::Ordering;
 use crate::wake::Wake;
+use crate::wire::Direction;
 
 /// [`Header::attached`]: the front's end is open.
 const FRONT_ATTACHED: u32 = 1;
 /// [`Header::attached`]: the worker's end is open.
 const WORKER_ATTACHED: u32 = 2;
 
-/// What a worker inherits of its channel.
+/// One end of a channel as file descriptors; what a worker inherits of its channel.
 #[derive(Debug)]
 pub struct ChannelFds {
     /// The memory.
@@ -29,14 +30,16 @@ pub struct ChannelFds {
     pub request_wake: OwnedFd,
     /// The front sleeps on it, the worker rings it.
     pub response_wake: OwnedFd,
+    /// Files travel by it, both ways.
+    pub files: OwnedFd,
 }
 
 impl ChannelFds {
-    /// Makes the memory and the wake-ups of a new channel.
+    /// Makes a new channel: the front's end of it, and the worker's.
     ///
     /// # Errors
     /// When a limit is out of range, or the system is out of memory or descriptors.
-    pub fn create(limits: ChannelLimits) -> io::Result<Self> {
+    pub fn pair(limits: ChannelLimits) -> io::Result<(Self, Self)> {
         limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = rustix::fs::memfd_create("indrik-channel", flags)?;
@@ -53,19 +56,15 @@ impl ChannelFds {
                 rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
             )
         };
-        Ok(Self { memory, request_wake: wake()?, response_wake: wake()? })
-    }
-
-    /// The same channel once more, for the other side.
-    ///
-    /// # Errors
-    /// When the process is out of file descriptors.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self {
-            memory: self.memory.try_clone()?,
-            request_wake: self.request_wake.try_clone()?,
-            response_wake: self.response_wake.try_clone()?,
-        })
+        let (request_wake, response_wake) = (wake()?, wake()?);
+        let (files, files_of_worker) = files_pair()?;
+        let front = Self {
+            memory: memory.try_clone()?,
+            request_wake: request_wake.try_clone()?,
+            response_wake: response_wake.try_clone()?,
+            files,
+        };
+        Ok((front, Self { memory, request_wake, response_wake, files: files_of_worker }))
     }
 }
 
@@ -81,11 +80,15 @@ pub struct FrontChannel {
     pub worker: Wake,
     /// The front sleeps on it.
     pub wake: Wake,
+    /// Hands files over with [`Sender::send_with_file`].
+    pub files_out: FileSender,
+    /// Takes the files that descriptors name.
+    pub files_in: FileReceiver,
     control: Control,
 }
 
 impl FrontChannel {
-    /// Opens the front's end of a channel that [`ChannelFds::create`] made with the same limits.
+    /// Opens the front's end of a channel that [`ChannelFds::pair`] made with the same limits.
     /// To be called once per channel.
     ///
     /// # Errors
@@ -93,6 +96,7 @@ impl FrontChannel {
     pub fn open(fds: ChannelFds, limits: ChannelLimits) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(FRONT_ATTACHED)?;
+        let (files_out, files_in) = both_ways(fds.files);
         // SAFETY: `attach` let us pass, so the front's ends of the rings are made only here.
         unsafe {
             Ok(Self {
@@ -101,6 +105,8 @@ impl FrontChannel {
                 slots: Mapping::slots(&mapping),
                 worker: Wake::from_fd(fds.request_wake),
                 wake: Wake::from_fd(fds.response_wake),
+                files_out,
+                files_in,
                 control: Control(mapping),
             })
         }
@@ -132,6 +138,10 @@ pub struct WorkerChannel {
     pub front: Wake,
     /// The worker sleeps on it.
     pub wake: Wake,
+    /// Hands files over with [`Sender::send_with_file`].
+    pub files_out: FileSender,
+    /// Takes the files that descriptors name.
+    pub files_in: FileReceiver,
     control: Control,
 }
 
@@ -146,6 +156,7 @@ impl WorkerChannel {
         let limits = Mapping::read_limits(&fds.memory)?;
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(WORKER_ATTACHED)?;
+        let (files_out, files_in) = both_ways(fds.files);
         // SAFETY: as in `FrontChannel::open`.
         unsafe {
             Ok(Self {
@@ -154,6 +165,8 @@ impl WorkerChannel {
                 slots: Mapping::slots(&mapping),
                 wake: Wake::from_fd(fds.request_wake),
                 front: Wake::from_fd(fds.response_wake),
+                files_out,
+                files_in,
                 control: Control(mapping),
             })
         }

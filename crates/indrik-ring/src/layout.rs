@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-use crate::frame::Cell;
 use crate::slot::SlotCell;
 use crate::sync::{AtomicU32, AtomicU64};
+use crate::wire::Cell;
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 const PAGE: usize = 4096;
 
 /// The sizes of a channel; they never change after it was made.
@@ -115,6 +115,8 @@ pub(crate) struct RingHead {
     pub(crate) starving: Line<AtomicU32>,
     /// A futex word that moves whenever a starving producer got space.
     pub(crate) space: Line<AtomicU32>,
+    /// A futex word that moves whenever a consumer that sleeps on it is woken.
+    pub(crate) bell: Line<AtomicU32>,
 }
 
 /// The first page of a channel.

@@ -23,14 +23,15 @@
 // A mapping has no place for loom's atomics; its models use `testing`.
 #[cfg(not(loom))]
 mod channel;
-mod frame;
-mod head;
+#[cfg(not(loom))]
+mod handoff;
 #[cfg_attr(loom, expect(dead_code, reason = "nothing is mapped under loom"))]
 mod layout;
 mod ring;
 mod slot;
 mod sync;
 mod wake;
+mod wire;
 
 #[cfg(test)]
 #[cfg(loom)]
@@ -43,15 +44,17 @@ mod tests;
 
 #[cfg(not(loom))]
 pub use channel::{ChannelFds, Control, FrontChannel, WorkerChannel};
-pub use frame::{Descriptor, Flags, Kind};
-pub use head::{
-    HeadError, Headers, RequestHead, ResponseHead, encode_headers, encode_request, encode_response,
-    headers_len, request_len, response_len,
-};
+#[cfg(not(loom))]
+pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
 pub use layout::{ChannelLimits, LimitError};
-pub use ring::{Full, Receiver, Sender, Violation};
+pub use ring::{NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};
 pub use wake::Wake;
+pub use wire::{
+    BodyIn, Descriptor, Failure, FilePart, Flags, HeadError, Headers, Kind, RequestHead,
+    ResponseHead, STOP_OVERTIME, TIME_TOO_LONG, encode_headers, encode_request, encode_response,
+    headers_len, request_len, response_len,
+};
 
 /// Bytes of a request body that may lie between the front and the application, per request.
 pub const REQUEST_WINDOW: u64 = 256 * 1024;

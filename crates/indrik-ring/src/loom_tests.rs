@@ -7,10 +7,10 @@ use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Notify};
 use loom::thread;
 
-use crate::frame::{Descriptor, Flags, Kind};
-use crate::ring::{Full, Receiver, Sender};
+use crate::ring::{NotSent, Receiver, Sender};
 use crate::slot::{CreditWait, SlotState};
 use crate::testing::{ring, slots};
+use crate::wire::{Descriptor, Flags, Kind};
 
 /// More preemptions than any known bug of such a protocol needs, and still seconds, not hours.
 const PREEMPTIONS_MAX: usize = 5;
@@ -40,7 +40,7 @@ impl Bell {
     }
 }
 
-fn send(sender: &mut Sender, number: u64) -> Result<(), Full> {
+fn send(sender: &mut Sender, number: u64) -> Result<(), NotSent> {
     let descriptor = Descriptor::new(Kind::RequestBody, Flags::NONE, 1, number as u32, number);
     sender.send(descriptor, 16, |bytes| bytes.fill(number as u8))
 }
@@ -128,9 +128,9 @@ fn a_producer_that_sleeps_for_space_is_always_woken() {
         let producer = thread::spawn(move || {
             for number in 1..=2 {
                 while send(&mut sender, number).is_err() {
-                    let ticket = sender.space_ticket();
+                    let ticket = sender.space_wait().ticket();
                     if sender.starve() {
-                        sender.sleep_for_space(ticket, NO_LIMIT);
+                        sender.space_wait().sleep(ticket, NO_LIMIT);
                     }
                 }
             }
@@ -154,9 +154,9 @@ fn a_producer_that_starves_twice_is_woken_twice() {
         let producer = thread::spawn(move || {
             for number in 2..=3 {
                 while send(&mut sender, number).is_err() {
-                    let ticket = sender.space_ticket();
+                    let ticket = sender.space_wait().ticket();
                     if sender.starve() {
-                        sender.sleep_for_space(ticket, NO_LIMIT);
+                        sender.space_wait().sleep(ticket, NO_LIMIT);
                     }
                 }
             }

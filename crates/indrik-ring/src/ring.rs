@@ -8,16 +8,52 @@ use core::ptr::NonNull;
 use core::time::Duration;
 use core::{fmt, slice};
 
-use crate::frame::{Cell, Descriptor, Direction};
 use crate::layout::{Keep, RingHead};
 use crate::sync::{Ordering, fence, sleep_on_futex, wake_futex};
+use crate::wire::{Cell, Descriptor, Direction};
 
 /// Payload starts on such a boundary.
 const ALIGN: usize = 16;
 
-/// There is no room now; ask again after the other side has taken something.
+/// Why something was not sent. Each reason wants another answer, so they are never thrown together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub enum NotSent {
+    /// The ring has no room now; ask again after the other side has taken something.
+    NoSpace,
+    /// The socket that files are handed over by has no room now; ask again after the other side has taken one.
+    FilesFull,
+    /// It is larger than the channel ever takes.
+    TooLarge,
+    /// The other side wrote something impossible; nothing can be sent any more.
+    Broken(Violation),
+    /// The other side has no end of the socket for files any more, or we have lost ours.
+    FilesClosed,
+}
+
+impl NotSent {
+    /// Whether it may be tried again.
+    #[must_use]
+    pub const fn is_for_now(self) -> bool {
+        match self {
+            Self::NoSpace | Self::FilesFull => true,
+            Self::TooLarge | Self::Broken(_) | Self::FilesClosed => false,
+        }
+    }
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoSpace => "the channel has no room at the moment",
+            Self::FilesFull => "no more files can be handed over at the moment",
+            Self::TooLarge => "it is larger than the channel takes",
+            Self::Broken(violation) => return violation.fmt(f),
+            Self::FilesClosed => "the socket that files are handed over by is closed",
+        })
+    }
+}
+
+impl std::error::Error for NotSent {}
 
 /// The other side wrote something that cannot be; the channel must not be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +66,8 @@ pub enum Violation {
     Payload,
     /// A slot that the channel does not have.
     Slot,
+    /// A slot's state, or one of its counters, is one that it cannot have come to.
+    State,
 }
 
 impl fmt::Display for Violation {
@@ -39,6 +77,7 @@ impl fmt::Display for Violation {
             Self::Kind => "a descriptor in the shared memory is of no kind of this direction",
             Self::Payload => "a descriptor in the shared memory points outside its area",
             Self::Slot => "a descriptor in the shared memory names a slot that does not exist",
+            Self::State => "a slot in the shared memory is in a state that it cannot have come to",
         })
     }
 }
@@ -118,31 +157,27 @@ impl Sender {
     /// is not woken before [`Self::must_wake`] is asked.
     ///
     /// # Errors
-    /// [`Full`] when there is no room for it now. A `len` over [`Self::payload_max`] never fits.
+    /// [`NotSent`]; a `len` over [`Self::payload_max`] is [`NotSent::TooLarge`].
+    #[inline]
     pub fn send(
         &mut self,
-        mut descriptor: Descriptor,
+        descriptor: Descriptor,
         len: usize,
         fill: impl FnOnce(&mut [u8]),
-    ) -> Result<(), Full> {
-        let (offset, end) = self.reserve(len)?;
-        descriptor.offset = offset;
-        descriptor.len = len as u32;
-        if len != 0 {
-            // SAFETY: `reserve` gave us this part of the area, and the consumer does not look at it
-            // before the tail moves. (A hostile one could, but it only harms what it reads.)
-            fill(unsafe {
-                slice::from_raw_parts_mut(self.memory.area.add(offset as usize).as_ptr(), len)
-            });
-        }
-        descriptor.store(self.memory.cell(self.tail));
-        let place = (self.tail & u64::from(self.memory.cell_count - 1)) as usize;
-        self.ends[place] = end;
-        self.area_tail = end;
-        self.tail += 1;
-        self.unannounced.set(true);
-        self.memory.shared().tail.0.store(self.tail, Ordering::Release);
+    ) -> Result<(), NotSent> {
+        self.reserve(len)?.commit(descriptor, fill);
         Ok(())
+    }
+
+    /// Room for a descriptor with a payload of `len` bytes. Nothing is sent, and nothing has to be undone,
+    /// before [`Reserved::commit`]; that cannot fail any more.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    #[inline]
+    pub fn reserve(&mut self, len: usize) -> Result<Reserved<'_>, NotSent> {
+        let (offset, end) = self.find_room(len)?;
+        Ok(Reserved { sender: self, offset, len, end })
     }
 
     /// Whether the consumer sleeps and has to be woken; asking resets it, so the caller must do it.
@@ -184,6 +219,15 @@ impl Sender {
         self.broken
     }
 
+    /// Looks how far the consumer is, and whether that is possible.
+    ///
+    /// # Errors
+    /// [`Violation::Index`].
+    pub fn check(&mut self) -> Result<(), Violation> {
+        self.refresh();
+        if self.broken { Err(Violation::Index) } else { Ok(()) }
+    }
+
     /// Asks the consumer to say when there is space again. False: there may be some already, so
     /// try again first. True also when the ring [`Self::is_broken`]: then no space will ever come.
     #[must_use = "false means: try again now"]
@@ -195,30 +239,29 @@ impl Sender {
         self.head == seen
     }
 
-    /// The futex word to pass to [`Self::sleep_for_space`]; read it before [`Self::starve`].
+    /// What a thread waits with for space; it needs no hold on the sender meanwhile.
     #[must_use]
-    pub fn space_ticket(&self) -> u32 {
-        self.memory.shared().space.0.load(Ordering::SeqCst)
-    }
-
-    /// Sleeps until the consumer made space, at most `limit`.
-    pub fn sleep_for_space(&self, ticket: u32, limit: Duration) {
-        sleep_on_futex(&self.memory.shared().space.0, ticket, limit);
+    pub fn space_wait(&self) -> SpaceWait {
+        SpaceWait(self.memory.clone())
     }
 
     /// Room for `len` bytes: their offset, and the position behind them.
-    fn reserve(&mut self, len: usize) -> Result<(u32, u64), Full> {
+    fn find_room(&mut self, len: usize) -> Result<(u32, u64), NotSent> {
         if len > self.payload_max() {
-            return Err(Full);
+            return Err(NotSent::TooLarge);
         }
-        if let Some(place) = self.try_reserve(len) {
+        if let Some(place) = self.try_room(len) {
             return Ok(place);
         }
         self.refresh();
-        self.try_reserve(len).ok_or(Full)
+        match self.try_room(len) {
+            Some(place) => Ok(place),
+            None if self.broken => Err(NotSent::Broken(Violation::Index)),
+            None => Err(NotSent::NoSpace),
+        }
     }
 
-    fn try_reserve(&mut self, len: usize) -> Option<(u32, u64)> {
+    fn try_room(&mut self, len: usize) -> Option<(u32, u64)> {
         if self.broken || self.tail - self.head >= u64::from(self.memory.cell_count) {
             return None;
         }
@@ -255,6 +298,59 @@ impl Sender {
         if self.head != self.tail {
             self.refresh();
         }
+    }
+}
+
+/// Room in a ring. Dropping it gives it back.
+#[must_use = "nothing is sent before it is committed"]
+pub struct Reserved<'a> {
+    sender: &'a mut Sender,
+    offset: u32,
+    len: usize,
+    end: u64,
+}
+
+impl Reserved<'_> {
+    /// Sends a descriptor with the payload that `fill` writes in place.
+    pub fn commit(self, mut descriptor: Descriptor, fill: impl FnOnce(&mut [u8])) {
+        let Self { sender, offset, len, end } = self;
+        descriptor.offset = offset;
+        descriptor.len = len as u32;
+        if len != 0 {
+            // SAFETY: `find_room` gave us this part of the area, and the consumer does not look at it
+            // before the tail moves. (A hostile one could, but it only harms what it reads.)
+            fill(unsafe {
+                slice::from_raw_parts_mut(sender.memory.area.add(offset as usize).as_ptr(), len)
+            });
+        }
+        descriptor.store(sender.memory.cell(sender.tail));
+        let place = (sender.tail & u64::from(sender.memory.cell_count - 1)) as usize;
+        sender.ends[place] = end;
+        sender.area_tail = end;
+        sender.tail += 1;
+        sender.unannounced.set(true);
+        sender.memory.shared().tail.0.store(sender.tail, Ordering::Release);
+    }
+}
+
+/// How a thread of the producing side waits for space.
+pub struct SpaceWait(RingMemory);
+
+// SAFETY: it reaches the memory through atomics only.
+unsafe impl Send for SpaceWait {}
+// SAFETY: as above.
+unsafe impl Sync for SpaceWait {}
+
+impl SpaceWait {
+    /// The futex word to pass to [`Self::sleep`]; read it before [`Sender::starve`].
+    #[must_use]
+    pub fn ticket(&self) -> u32 {
+        self.0.shared().space.0.load(Ordering::SeqCst)
+    }
+
+    /// Sleeps until the consumer made space, at most `limit`.
+    pub fn sleep(&self, ticket: u32, limit: Duration) {
+        sleep_on_futex(&self.0.shared().space.0, ticket, limit);
     }
 }
 

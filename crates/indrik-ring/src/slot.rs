@@ -19,9 +19,9 @@ pub enum SlotState {
     Running = 2,
     /// The front took it back; the worker passes over it.
     Reclaimed = 3,
-    /// The worker says that the application has returned. That alone proves nothing of the response:
-    /// a worker may die between this step and the descriptor with [`Flags::DONE`](crate::Flags::DONE).
-    /// A dead worker's request is whole only if that descriptor was in the ring.
+    /// The worker says that the application has returned, and that the descriptor with
+    /// [`Flags::DONE`](crate::Flags::DONE) was sent. That descriptor is what counts: a request that is done
+    /// and whose descriptor is not in the ring has failed.
     Done = 4,
 }
 
@@ -233,8 +233,8 @@ impl Slots {
         self.exchange(slot, generation, SlotState::Queued, SlotState::Running)
     }
 
-    /// Marks a running request as done; to be called before its last descriptor is sent (see
-    /// [`SlotState::Done`] for what a front makes of it when that descriptor never comes).
+    /// Marks a running request as done, after its last descriptor was sent. The front may have seen that one
+    /// already, and begun another use of the slot; then this does nothing.
     pub fn finish(&self, slot: u16, generation: u32) {
         let _ = self.exchange(slot, generation, SlotState::Running, SlotState::Done);
     }

@@ -10,7 +10,11 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(all(not(loom), test))]
-pub(crate) use crate::testing::steps::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use crate::testing::steps::{AtomicU32, AtomicU64, Ordering, fence, step};
+
+/// A point between two system calls at which a unit test can stop the side.
+#[cfg(all(not(loom), not(test)))]
+pub(crate) const fn step() {}
 
 /// Wakes everybody who sleeps on `word`.
 #[cfg(not(loom))]

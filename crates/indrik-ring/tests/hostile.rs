@@ -19,16 +19,15 @@ const LIMITS: ChannelLimits =
 /// Offsets in the memory; the layout is fixed between both sides, so a hostile worker knows it.
 const REQUESTS_HEAD: u64 = 256;
 const REQUESTS_STARVING: u64 = 512;
-const RESPONSES_TAIL: u64 = 768;
+const RESPONSES_TAIL: u64 = 896;
 const SLOTS: u64 = 4096;
 const RESPONSE_CELLS: u64 = SLOTS + 4 * 256 + 8 * 32;
 const RESPONSE_AREA: u64 = 8192 + 128 * 1024;
 
 /// The front's end, and the memory for writing behind its back.
 fn hostile_channel() -> (FrontChannel, File) {
-    let fds = ChannelFds::create(LIMITS).unwrap();
-    let memory = File::from(fds.memory.try_clone().unwrap());
-    (FrontChannel::open(fds, LIMITS).unwrap(), memory)
+    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+    (FrontChannel::open(ours, LIMITS).unwrap(), File::from(theirs.memory))
 }
 
 /// Does what a front does with everything a worker can have written.
@@ -70,7 +69,7 @@ enum Attack {
     /// A plausible index into one of the ring's words.
     Index(u64, u64),
     /// One descriptor with arbitrary words, published.
-    Publish([u64; 3]),
+    Publish([u64; 4]),
     /// A well-formed descriptor of any kind, with arbitrary payload.
     Answer(u8, u16, u32, Vec<u8>),
     Send(u16, u32, usize),
@@ -82,10 +81,10 @@ fn attack() -> impl Strategy<Value = Attack> {
     prop_oneof![
         (0..RESPONSE_AREA + 4096, vec(any::<u8>(), 1..64))
             .prop_map(|(at, bytes)| Attack::Scribble(at, bytes)),
-        (128..1792u64, vec(any::<u8>(), 1..16)).prop_map(|(at, b)| Attack::Scribble(at, b)),
+        (128..2304u64, vec(any::<u8>(), 1..16)).prop_map(|(at, b)| Attack::Scribble(at, b)),
         (prop_oneof![Just(REQUESTS_HEAD), Just(REQUESTS_STARVING), Just(RESPONSES_TAIL)], word)
             .prop_map(|(at, value)| Attack::Index(at, value)),
-        any::<[u64; 3]>().prop_map(Attack::Publish),
+        any::<[u64; 4]>().prop_map(Attack::Publish),
         (0..32u8, 0..6u16, 0..200_000u32, vec(any::<u8>(), 0..64))
             .prop_map(|(kind, slot, len, bytes)| Attack::Answer(kind, slot, len, bytes)),
         (0..4u16, 0..4u32, 0..70_000usize)
@@ -95,7 +94,7 @@ fn attack() -> impl Strategy<Value = Attack> {
 }
 
 /// Writes descriptor number `tail` and moves the tail behind it.
-fn publish(memory: &File, tail: &mut u64, words: [u64; 3]) {
+fn publish<const N: usize>(memory: &File, tail: &mut u64, words: [u64; N]) {
     let cell = RESPONSE_CELLS + *tail % 8 * 32;
     for (index, word) in words.iter().enumerate() {
         memory.write_all_at(&word.to_ne_bytes(), cell + index as u64 * 8).unwrap();

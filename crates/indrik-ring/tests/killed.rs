@@ -39,9 +39,9 @@ fn serve(mut worker: WorkerChannel) {
             assert_eq!(payload, payload_of(request.aux));
             let (first, second) = payload.split_at(payload.len() / 2);
             answer(&mut worker, &request, Kind::Response, Flags::NONE, first);
-            worker.slots.finish(request.slot, request.generation);
             let last = Flags::END.with(Flags::DONE);
             answer(&mut worker, &request, Kind::ResponseBody, last, second);
+            worker.slots.finish(request.slot, request.generation);
             worker.flush();
         }
         if worker.requests.release() {
@@ -67,10 +67,10 @@ fn answer(
     let descriptor = Descriptor::new(kind, flags, request.slot, request.generation, request.aux);
     while worker.responses.send(descriptor, payload.len(), |b| b.copy_from_slice(payload)).is_err()
     {
-        let ticket = worker.responses.space_ticket();
+        let ticket = worker.responses.space_wait().ticket();
         if worker.responses.starve() {
             worker.flush();
-            worker.responses.sleep_for_space(ticket, HANG);
+            worker.responses.space_wait().sleep(ticket, HANG);
         }
     }
 }
@@ -85,12 +85,13 @@ fn worker_process() {
         memory: fds.next().unwrap(),
         request_wake: fds.next().unwrap(),
         response_wake: fds.next().unwrap(),
+        files: fds.next().unwrap(),
     };
     serve(WorkerChannel::open(fds).unwrap());
 }
 
 fn spawn_worker(fds: &ChannelFds) -> Child {
-    let list = [&fds.memory, &fds.request_wake, &fds.response_wake].map(|fd| {
+    let list = [&fds.memory, &fds.request_wake, &fds.response_wake, &fds.files].map(|fd| {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
         fd.as_raw_fd().to_string()
     });
@@ -194,9 +195,9 @@ impl Front {
 #[test]
 fn workers_killed_in_the_middle_leave_every_request_accounted_for() {
     for round in 0..WORKERS {
-        let fds = ChannelFds::create(LIMITS).unwrap();
-        let mut worker = spawn_worker(&fds);
-        let mut front = Front::new(FrontChannel::open(fds, LIMITS).unwrap());
+        let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+        let mut worker = spawn_worker(&theirs);
+        let mut front = Front::new(FrontChannel::open(ours, LIMITS).unwrap());
         // Each round kills at another amount of work, with the rings full of more.
         front.run_until(1 + round * 7);
         front.send();
@@ -208,9 +209,9 @@ fn workers_killed_in_the_middle_leave_every_request_accounted_for() {
 
 #[test]
 fn a_worker_that_is_asked_to_leave_answers_everything_first() {
-    let fds = ChannelFds::create(LIMITS).unwrap();
-    let mut worker = spawn_worker(&fds);
-    let mut front = Front::new(FrontChannel::open(fds, LIMITS).unwrap());
+    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+    let mut worker = spawn_worker(&theirs);
+    let mut front = Front::new(FrontChannel::open(ours, LIMITS).unwrap());
     front.run_until(100);
     let sent = front.next;
     front.channel.control().shut_down();
@@ -225,13 +226,18 @@ fn a_worker_that_is_asked_to_leave_answers_everything_first() {
 
 #[test]
 fn each_end_of_a_channel_opens_once() {
-    let fds = ChannelFds::create(LIMITS).unwrap();
-    let clone = || fds.try_clone().unwrap();
-    let _front = FrontChannel::open(clone(), LIMITS).unwrap();
-    let _worker = WorkerChannel::open(clone()).unwrap();
+    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+    let again = |fds: &ChannelFds| ChannelFds {
+        memory: fds.memory.try_clone().unwrap(),
+        request_wake: fds.request_wake.try_clone().unwrap(),
+        response_wake: fds.response_wake.try_clone().unwrap(),
+        files: fds.files.try_clone().unwrap(),
+    };
+    let _front = FrontChannel::open(again(&ours), LIMITS).unwrap();
+    let _worker = WorkerChannel::open(again(&theirs)).unwrap();
     for error in [
-        FrontChannel::open(clone(), LIMITS).err().unwrap(),
-        WorkerChannel::open(clone()).err().unwrap(),
+        FrontChannel::open(again(&ours), LIMITS).err().unwrap(),
+        WorkerChannel::open(again(&theirs)).err().unwrap(),
     ] {
         assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     }
@@ -239,7 +245,7 @@ fn each_end_of_a_channel_opens_once() {
 
 #[test]
 fn memory_that_is_no_channel_is_refused() {
-    let fds = ChannelFds::create(LIMITS).unwrap();
+    let (_ours, fds) = ChannelFds::pair(LIMITS).unwrap();
     let other = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let error = WorkerChannel::open(ChannelFds { memory: other, ..fds }).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
@@ -257,7 +263,7 @@ fn limits_out_of_range_are_named() {
         (ChannelLimits { response_area: 512 * 1024 + 1, ..good }, "response_area"),
     ] {
         assert_eq!(limits.check().unwrap_err().name, name);
-        assert!(ChannelFds::create(limits).is_err());
+        assert!(ChannelFds::pair(limits).is_err());
     }
     assert_eq!(good.check(), Ok(()));
 }

@@ -335,7 +335,7 @@ impl Drive {
                 FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
                 FrontEvent::RequestHangs(worker) => self.feed(Event::RequestHangs { worker }),
                 FrontEvent::Interrupt(worker) => self.interrupt_worker(worker),
-                FrontEvent::ChannelBroken(worker) => self.feed(Event::ChannelBroken { worker }),
+                FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),
             }
         }
     }

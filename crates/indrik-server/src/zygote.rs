@@ -365,7 +365,6 @@ pub(crate) enum Stream {
 /// The descriptors a worker inherits, in the order both sides agreed on.
 pub(crate) struct WorkerFds {
     pub(crate) channel: indrik_ring::ChannelFds,
-    pub(crate) descriptors: OwnedFd,
     pub(crate) control: OwnedFd,
     pub(crate) stacks: OwnedFd,
 }
@@ -376,7 +375,7 @@ impl WorkerFds {
             self.channel.memory.as_fd(),
             self.channel.request_wake.as_fd(),
             self.channel.response_wake.as_fd(),
-            self.descriptors.as_fd(),
+            self.channel.files.as_fd(),
             self.control.as_fd(),
             self.stacks.as_fd(),
         ]

@@ -1,6 +1,7 @@
 //! One request or WebSocket: what the application has of it, and what it has said.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -23,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) server: Py<AsgiServer>,
     pub(super) slot: u16,
     pub(super) generation: u32,
+    /// When the application got it.
+    pub(super) began: Instant,
     pub(super) state: LoopCell<State>,
 }
 
@@ -193,7 +196,8 @@ fn no_type() -> PyErr {
 impl Exchange {
     /// A descriptor about this exchange.
     pub(super) fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
-        Descriptor::new(kind, flags, self.slot, self.generation, aux)
+        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
+        if flags.has(Flags::DONE) { descriptor.took(self.began.elapsed()) } else { descriptor }
     }
 
     /// Calls the hook before the application.

@@ -3,20 +3,12 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use indrik_ring::{Flags, Kind};
+use indrik_ring::{Failure, Flags, Kind};
 
 use super::exchange::{Exchange, Phase, State, wake};
 use super::websocket::Stage;
 use crate::around::Outcome;
 
-/// `Failed`: nothing was sent yet, so the front answers 500.
-const FAILED_BEFORE: u64 = 1;
-/// `Failed`: something was sent, so the front can only cut the connection.
-const FAILED_AFTER: u64 = 2;
-/// `Failed`: the application did not answer; the payload is for the log.
-const FAILED_INVALID: u64 = 3;
-/// `Failed`: the response is shorter than announced; the payload is for the log.
-const FAILED_SHORT: u64 = 4;
 /// The server met an unexpected condition (RFC 6455, 7.4.1).
 const CODE_INTERNAL_ERROR: u64 = 1011;
 /// A normal close.
@@ -35,9 +27,9 @@ impl Exchange {
                 return Ok(());
             }
             let gone = self.is_gone(&state);
+            self.say_goodbye(py, &mut state, gone, error.is_some())?;
             state.finished = true;
             server.channel().slots.finish(self.slot, self.generation);
-            self.say_goodbye(py, &mut state, gone, error.is_some())?;
             let is_gone = gone && !state.timed_out;
             (state.take_waiters(), (state.scope.take(), state.task.take()), is_gone)
         };
@@ -104,17 +96,21 @@ impl Exchange {
             (Some(Stage::Open), true) => (Kind::WebSocketClose, CODE_INTERNAL_ERROR, ""),
             (Some(Stage::Closed), _) => (Kind::Done, 0, ""),
             (Some(Stage::Denying), _) if complete => (Kind::Done, 0, ""),
-            (_, true) if state.response.is_short => (Kind::Failed, FAILED_SHORT, ""),
-            (_, true) if before => (Kind::Failed, FAILED_BEFORE, ""),
-            (_, true) => (Kind::Failed, FAILED_AFTER, ""),
-            (Some(Stage::Connecting), false) => {
-                (Kind::Failed, FAILED_INVALID, "ASGI callable returned without sending handshake.")
-            }
-            (_, false) if state.response.phase == Phase::Waiting => {
-                (Kind::Failed, FAILED_INVALID, "ASGI callable returned without starting response.")
-            }
+            (_, true) if state.response.is_short => (Kind::Failed, Failure::Short as u64, ""),
+            (_, true) if before => (Kind::Failed, Failure::Before as u64, ""),
+            (_, true) => (Kind::Failed, Failure::After as u64, ""),
+            (Some(Stage::Connecting), false) => (
+                Kind::Failed,
+                Failure::Invalid as u64,
+                "ASGI callable returned without sending handshake.",
+            ),
+            (_, false) if state.response.phase == Phase::Waiting => (
+                Kind::Failed,
+                Failure::Invalid as u64,
+                "ASGI callable returned without starting response.",
+            ),
             (_, false) => {
-                let aux = if before { FAILED_INVALID } else { FAILED_SHORT };
+                let aux = if before { Failure::Invalid as u64 } else { Failure::Short as u64 };
                 (Kind::Failed, aux, "ASGI callable returned without completing response.")
             }
         };

@@ -1,6 +1,6 @@
 //! What an application may send for a request, in which order.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -15,6 +15,8 @@ use crate::text::latin1_str;
 /// Versions of HTTP, as the channel has them.
 const HTTP_1_0: u8 = 10;
 const HTTP_1_1: u8 = 11;
+/// The longest path that the system opens (PATH_MAX).
+const PATH_BYTES_MAX: usize = 4096;
 
 impl From<HeadFault> for PyErr {
     fn from(fault: HeadFault) -> Self {
@@ -146,6 +148,11 @@ impl Exchange {
                 "ASGI message 'http.response.pathsend': path is None",
             ));
         };
+        if path.to_str()?.len() > PATH_BYTES_MAX {
+            return Err(PyValueError::new_err(format!(
+                "ASGI message 'http.response.pathsend': the path has more than {PATH_BYTES_MAX} bytes"
+            )));
+        }
         let mut state = self.state.get()?;
         if state.response.sealed {
             state.response.complete();

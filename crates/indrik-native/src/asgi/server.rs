@@ -9,7 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use indrik_ring::{Descriptor, Flags, Kind, RequestHead};
+use indrik_ring::{BodyIn, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME};
 
 use super::awaitable::{Sent, awaited_future, install_send_slots};
 use super::carrier::{Step, copy_context, first_step, is_exit};
@@ -74,6 +74,8 @@ struct Core {
     slow: u32,
     last_flush: Instant,
     last_step: Instant,
+    /// The head of the request that begins; kept for its memory.
+    head: Vec<u8>,
 }
 
 #[pymethods]
@@ -104,6 +106,7 @@ impl AsgiServer {
             slow: 0,
             last_flush: Instant::now(),
             last_step: Instant::now(),
+            head: Vec::new(),
         };
         let root_path: String = option(options, "root_path")?.unwrap_or_default();
         let state: Option<Py<PyDict>> = option(options, "state")?;
@@ -340,14 +343,14 @@ impl AsgiServer {
                 }
                 Kind::Disconnect => {
                     state.gone = true;
-                    state.timed_out |= descriptor.aux != 0;
+                    state.timed_out |= descriptor.aux == STOP_OVERTIME;
                     state.take_waiters()
                 }
                 Kind::Credit => std::mem::take(&mut state.send_waiters),
                 _ => return Err(broken(indrik_ring::Violation::Kind)),
             }
         };
-        if descriptor.kind == Kind::Disconnect && descriptor.aux != 0 {
+        if descriptor.kind == Kind::Disconnect && descriptor.aux == STOP_OVERTIME {
             // Cancelled first: what it waits for must not seem to have come.
             exchange.get().give_up(py)?;
             return wake(py, waiters);
@@ -385,13 +388,31 @@ impl AsgiServer {
         if !this.channel().slots.start(descriptor.slot, descriptor.generation) {
             return Ok(());
         }
-        let flags = descriptor.flags;
-        let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX);
-        let (Some((head, inline)), false) =
-            (payload.split_at_checked(head_len), flags.has(Flags::BODY_FILE))
+        let (Some((head, inline)), BodyIn::Payload | BodyIn::Stream) =
+            (descriptor.split_head(payload), descriptor.body_in())
         else {
             return Err(bad_request());
         };
+        let inline = (!inline.is_empty()).then(|| PyBytes::new(py, inline).unbind());
+        // A copy: the application runs below, and a turn of the loop inside it gives the ring's memory back.
+        let mut copy = std::mem::take(&mut this.core.get()?.head);
+        copy.clear();
+        copy.extend_from_slice(head);
+        let begun = Self::begin_with(slf, descriptor, &copy, inline, spares);
+        this.core.get()?.head = copy;
+        begun
+    }
+
+    fn begin_with(
+        slf: &Bound<'_, Self>,
+        descriptor: &Descriptor,
+        head: &[u8],
+        inline: Option<Py<PyBytes>>,
+        spares: bool,
+    ) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        let flags = descriptor.flags;
         let head = RequestHead::decode(head).map_err(|_| bad_request())?;
         let websocket = flags.has(Flags::WEBSOCKET);
         this.channel().count_request();
@@ -406,9 +427,7 @@ impl AsgiServer {
             waits: flags.has(Flags::BODY_WAITS),
             ..RequestBody::default()
         };
-        if !inline.is_empty() {
-            body.pieces.push_back(PyBytes::new(py, inline).unbind());
-        }
+        body.pieces.extend(inline);
         let state = State {
             scope: Some(scope.clone().unbind()),
             body,
@@ -427,6 +446,7 @@ impl AsgiServer {
                 server: slf.clone().unbind(),
                 slot: descriptor.slot,
                 generation: descriptor.generation,
+                began: Instant::now(),
                 state: LoopCell::new(state),
             },
         )?;

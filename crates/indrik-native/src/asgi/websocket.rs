@@ -15,6 +15,8 @@ use super::response::Head;
 
 /// No close frame was received (RFC 6455, 7.4.1).
 const CODE_LOST: u16 = 1006;
+/// Bytes of a subprotocol's name; a client offers it in a field of its head.
+const SUBPROTOCOL_BYTES_MAX: usize = 1024;
 /// Bytes of a close frame's reason (RFC 6455, 5.5: 125 less the code).
 const REASON_BYTES_MAX: usize = 123;
 
@@ -191,6 +193,12 @@ impl Exchange {
         let py = message.dict.py();
         let subprotocol = message.text(intern!(py, "subprotocol"))?;
         let subprotocol = subprotocol.as_ref().map_or(Ok(""), |text| text.to_str())?;
+        if subprotocol.len() > SUBPROTOCOL_BYTES_MAX {
+            return Err(PyValueError::new_err(format!(
+                "ASGI message 'websocket.accept': the subprotocol has more than \
+                 {SUBPROTOCOL_BYTES_MAX} bytes"
+            )));
+        }
         if subprotocol.bytes().any(|byte| !byte.is_ascii_graphic()) {
             return Err(PyValueError::new_err(format!(
                 "ASGI message 'websocket.accept': the subprotocol {subprotocol:?} is not a token"
@@ -264,12 +272,12 @@ impl Exchange {
             None => PyString::new(py, ""),
         };
         let text = reason.to_str()?.to_owned();
+        let sent = Self::transmit(slf, reason.into_any(), How::Close { code })?;
         let waiters = {
             let mut state = slf.get().state.get()?;
             state.close_socket(code, text);
             std::mem::take(&mut state.receive_waiters)
         };
-        let sent = Self::transmit(slf, reason.into_any(), How::Close { code })?;
         super::exchange::wake(py, waiters)?;
         Ok(sent)
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use indrik_ring::{Descriptor, Flags, Kind, SlotState};
+use indrik_ring::{Descriptor, Failure, Flags, Kind, STOP_OVERTIME, SlotState};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
@@ -18,7 +18,6 @@ use pyo3::types::PyDict;
 use crate::channel::{Channel, broken};
 use crate::options::Options;
 use crate::wsgi::handler::{Handler, Taken, Unstarted};
-use crate::wsgi::response::FAILED_BEFORE;
 
 /// Handlers kept for later requests. Making one costs some microseconds; each holds an environ's
 /// template.
@@ -158,7 +157,7 @@ impl GreenServer {
             }
             if !is_request {
                 let Descriptor { kind, slot, generation, aux, .. } = descriptor;
-                let stops = kind == Kind::Disconnect && aux != 0;
+                let stops = kind == Kind::Disconnect && aux == STOP_OVERTIME;
                 let told = if stops { Next::Stop((slot, generation)) } else { Next::Credit(slot) };
                 return Ok(Some(told));
             }
@@ -241,10 +240,12 @@ impl GreenServer {
     fn give_up(&self, py: Python<'_>, descriptor: Descriptor) {
         let channel = self.channel.get();
         let Descriptor { slot, generation, .. } = descriptor;
-        channel.slots.finish(slot, generation);
-        let failed = Descriptor::new(Kind::Failed, Flags::DONE, slot, generation, FAILED_BEFORE);
+        let how = Failure::Before as u64;
+        let failed = Descriptor::new(Kind::Failed, Flags::DONE, slot, generation, how);
         // If the channel is broken the worker ends, and the front sees that.
-        let _ = channel.send(py, failed, 0, |_| {});
+        if channel.send(py, failed, 0, |_| {}).is_ok() {
+            channel.slots.finish(slot, generation);
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, RequestHead};
-use pyo3::exceptions::{PyBrokenPipeError, PyException, PyTypeError, PyValueError};
+use indrik_ring::{BodyIn, CHUNK_MAX, Descriptor, Failure, FileLost, Kind, RequestHead};
+use pyo3::exceptions::{PyBrokenPipeError, PyException, PyOSError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
@@ -18,9 +18,7 @@ use crate::wsgi::environ::Environs;
 use crate::wsgi::exchange::Exchange;
 use crate::wsgi::file::FileWrapper;
 use crate::wsgi::input::Input;
-use crate::wsgi::response::{
-    FAILED_AFTER, FAILED_BEFORE, FAILED_INVALID, FAILED_SHORT, Phase, SendError, Then,
-};
+use crate::wsgi::response::{Phase, SendError, Then};
 
 /// A request that was taken from the ring and started.
 pub(crate) struct Taken {
@@ -31,7 +29,7 @@ pub(crate) struct Taken {
 enum Body {
     None,
     Memory(Vec<u8>),
-    File(std::io::Result<OwnedFd>),
+    File(Result<OwnedFd, FileLost>),
 }
 
 /// A request that was taken from the ring and not started: the front may still take it back.
@@ -84,9 +82,10 @@ fn read_request(
 }
 
 /// The file that a request's body lies in, if it does.
-fn take_file(channel: &Channel, descriptor: &Descriptor) -> Option<std::io::Result<OwnedFd>> {
-    let Descriptor { slot, generation, flags, .. } = *descriptor;
-    flags.has(Flags::BODY_FILE).then(|| channel.take_fd(slot, generation))
+fn take_file(channel: &Channel, descriptor: &Descriptor) -> Option<Result<OwnedFd, FileLost>> {
+    let Descriptor { slot, generation, .. } = *descriptor;
+    let is_file = descriptor.body_in() == BodyIn::File;
+    is_file.then(|| channel.take_file(slot, generation))
 }
 
 /// Copies head and body out of the ring.
@@ -94,11 +93,10 @@ fn take_file(channel: &Channel, descriptor: &Descriptor) -> Option<std::io::Resu
 fn read_payload(
     descriptor: &Descriptor,
     payload: &[u8],
-    file: Option<std::io::Result<OwnedFd>>,
+    file: Option<Result<OwnedFd, FileLost>>,
     head: &mut Vec<u8>,
 ) -> Body {
-    let head_len = usize::try_from(descriptor.aux).unwrap_or(usize::MAX).min(payload.len());
-    let (head_part, body_part) = payload.split_at(head_len);
+    let (head_part, body_part) = descriptor.split_head(payload).unwrap_or((payload, &[]));
     head.clear();
     head.extend_from_slice(head_part);
     match file {
@@ -116,8 +114,7 @@ impl Taken {
 }
 
 impl Unstarted {
-    /// Copies a request out of the ring. To be called in the order of the requests, so while the
-    /// lock of the requests is held.
+    /// Copies a request out of the ring.
     pub(crate) fn copy(channel: &Channel, descriptor: Descriptor, payload: &[u8]) -> Self {
         let mut head = Vec::new();
         let file = take_file(channel, &descriptor);
@@ -241,7 +238,8 @@ impl Handler {
             Body::None => None,
             Body::Memory(bytes) => Some(Bound::new(py, Input::memory(bytes))?),
             Body::File(file) => {
-                let input = file.and_then(Input::file).map_err(PyErr::from)?;
+                let file = file.map_err(|lost| PyOSError::new_err(lost.to_string()))?;
+                let input = Input::file(file).map_err(PyErr::from)?;
                 Some(Bound::new(py, input)?)
             }
         };
@@ -405,14 +403,14 @@ impl Handler {
                 let why = refusal.unwrap_or_else(|| {
                     "the application returned without calling start_response()".to_owned()
                 });
-                return response.fail(py, channel, FAILED_INVALID, &format!("{what}: {why}"));
+                return response.fail(py, channel, Failure::Invalid, &format!("{what}: {why}"));
             }
             SendError::Short(missing) => {
                 let line = format!(
                     "{what}: the body ended {missing} bytes short of its Content-Length; the \
                      connection is closed so that the client notices"
                 );
-                return response.fail(py, channel, FAILED_SHORT, &line);
+                return response.fail(py, channel, Failure::Short, &line);
             }
             SendError::Python(raised) => raised,
         };
@@ -424,7 +422,7 @@ impl Handler {
             && raised.is_instance_of::<PyValueError>(py)
             && raised.value(py).to_string() == why
         {
-            return response.fail(py, channel, FAILED_INVALID, &format!("{what}: {why}"));
+            return response.fail(py, channel, Failure::Invalid, &format!("{what}: {why}"));
         }
         let phase = response.phase;
         drop(state);
@@ -432,8 +430,8 @@ impl Handler {
         let response = &mut self.exchange.get().wait_for_state(py).response;
         match phase {
             Phase::Complete | Phase::Gone | Phase::Idle => {}
-            Phase::Waiting | Phase::Ready => response.fail(py, channel, FAILED_BEFORE, "")?,
-            Phase::Streaming => response.fail(py, channel, FAILED_AFTER, "")?,
+            Phase::Waiting | Phase::Ready => response.fail(py, channel, Failure::Before, "")?,
+            Phase::Streaming => response.fail(py, channel, Failure::After, "")?,
         }
         if raised.is_instance_of::<PyException>(py) { Ok(()) } else { Err(raised) }
     }

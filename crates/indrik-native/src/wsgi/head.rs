@@ -4,6 +4,8 @@ use std::fmt;
 
 /// Fields an application may give. More would not fit the count of the channel's format anyway.
 pub(crate) const RESPONSE_FIELDS_MAX: usize = 1024;
+/// Bytes of a reason phrase: a line that clients read, and many of them into a buffer of a few kilobytes.
+pub(crate) const REASON_BYTES_MAX: usize = 1024;
 /// Bytes of all field names and values of one response.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;
 
@@ -14,6 +16,8 @@ pub(crate) enum HeadError {
     Status(String),
     /// A character that must not be in a reason phrase.
     Reason(String),
+    /// A reason phrase of more than [`REASON_BYTES_MAX`]; its length.
+    ReasonTooLong(usize),
     /// A field name that is no token; the name.
     Name(String),
     /// A field value with a control character; the name of the field, and the character.
@@ -35,6 +39,10 @@ impl fmt::Display for HeadError {
             Self::Reason(status) => {
                 write!(f, "invalid status {status:?}: the reason phrase holds a control character")
             }
+            Self::ReasonTooLong(bytes) => write!(
+                f,
+                "the status has a reason phrase of {bytes} bytes: at most {REASON_BYTES_MAX} are allowed"
+            ),
             Self::Name(name) => write!(
                 f,
                 "invalid header name {name:?}: only letters, digits and !#$%&'*+-.^_`|~ are allowed"
@@ -81,6 +89,7 @@ impl Head {
         self.bytes.clear();
         self.fields.clear();
         self.content_length = None;
+        self.reason_len = 0;
         let (code, reason) = parse_status(status)?;
         self.status = code;
         self.reason_len = reason.len();
@@ -221,6 +230,9 @@ fn parse_status(status: &[u8]) -> Result<(u16, &[u8]), HeadError> {
     // An interim status is not a response; 101 would take the connection away from the front.
     if code < 200 {
         return Err(invalid());
+    }
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(HeadError::ReasonTooLong(reason.len()));
     }
     if reason.iter().any(|b| is_control(*b)) {
         return Err(HeadError::Reason(latin1(status)));

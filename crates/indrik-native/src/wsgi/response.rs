@@ -1,10 +1,10 @@
 //! Sending a response through the channel, piece by piece: framing, lengths and credit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indrik_ring::{
-    CHUNK_MAX, CreditWait, Descriptor, Flags, Kind, RESPONSE_WINDOW, encode_response, headers_len,
-    response_len,
+    CHUNK_MAX, CreditWait, Descriptor, Failure, FilePart, Flags, Kind, RESPONSE_WINDOW,
+    encode_response, headers_len, response_len,
 };
 use pyo3::prelude::*;
 
@@ -79,6 +79,10 @@ pub(crate) struct Response {
     was_sent: bool,
     /// Whether the front was told that the application has returned.
     pub(crate) is_done: bool,
+    /// When the application got the request.
+    began: Instant,
+    /// How long the application has waited for its client.
+    waited: Duration,
     /// Whether the line about a body that is longer than it should be was written.
     surplus_told: bool,
 }
@@ -96,6 +100,8 @@ impl Response {
             body_sent: 0,
             was_sent: false,
             is_done: true,
+            began: Instant::now(),
+            waited: Duration::ZERO,
             surplus_told: false,
         }
     }
@@ -110,6 +116,8 @@ impl Response {
         self.body_sent = 0;
         self.was_sent = false;
         self.is_done = false;
+        self.began = Instant::now();
+        self.waited = Duration::ZERO;
         self.surplus_told = false;
     }
 
@@ -212,10 +220,9 @@ impl Response {
         data: &[u8],
         then: Then,
     ) -> Result<(), SendError> {
+        self.send_head(py, channel, Kind::Response, last_flags(then), data)?;
         self.body_sent += data.len() as u64;
-        self.phase = Phase::Complete;
-        let flags = self.last_flags(channel, then);
-        self.send_head(py, channel, Kind::Response, flags, data)?;
+        self.ended(channel, then);
         Ok(())
     }
 
@@ -230,19 +237,18 @@ impl Response {
             let (piece, rest) = data.split_at(data.len().min(CHUNK_MAX));
             data = rest;
             self.wait_for_credit(py, channel, piece.len())?;
-            self.body_sent += piece.len() as u64;
-            let is_first = self.phase == Phase::Ready;
-            self.phase = Phase::Streaming;
-            let mut flags = Flags::NONE;
-            if rest.is_empty() && then != Then::More {
-                self.phase = Phase::Complete;
-                flags = self.last_flags(channel, then);
-            }
-            if is_first {
+            let is_last = rest.is_empty() && then != Then::More;
+            let flags = if is_last { last_flags(then) } else { Flags::NONE };
+            if self.phase == Phase::Ready {
                 self.send_head(py, channel, Kind::Response, flags, piece)?;
             } else if !piece.is_empty() || flags != Flags::NONE {
                 let descriptor = self.descriptor(Kind::ResponseBody, flags, 0);
                 channel.send(py, descriptor, piece.len(), |into| into.copy_from_slice(piece))?;
+            }
+            self.body_sent += piece.len() as u64;
+            self.phase = Phase::Streaming;
+            if is_last {
+                self.ended(channel, then);
             }
             if rest.is_empty() {
                 return Ok(());
@@ -280,17 +286,15 @@ impl Response {
                 file.len
             }
         };
-        channel
-            .send_fd(py, self.slot, self.generation, file.fd.as_fd())
-            .map_err(|error| SendError::Python(error.into()))?;
+        self.send_head(py, channel, Kind::Response, Flags::FILE, &[])?;
+        self.phase = Phase::Streaming;
+        let descriptor = self.descriptor(Kind::File, Flags::END, 0);
+        let part = FilePart { offset: file.offset, len: length };
+        channel.send_with_file(py, file.fd.as_fd(), descriptor, FilePart::LEN, |into| {
+            part.encode(into);
+        })?;
         self.phase = Phase::Complete;
         self.body_sent = length;
-        self.send_head(py, channel, Kind::Response, Flags::FILE, &[])?;
-        let descriptor = self.descriptor(Kind::File, Flags::END, 0);
-        channel.send(py, descriptor, 16, |into| {
-            into[..8].copy_from_slice(&file.offset.to_le_bytes());
-            into[8..].copy_from_slice(&length.to_le_bytes());
-        })?;
         Ok(())
     }
 
@@ -304,8 +308,9 @@ impl Response {
         flags: Flags,
         data: &[u8],
     ) -> PyResult<()> {
+        send_head(py, channel, self.descriptor(kind, flags, 0), &self.head, data)?;
         self.was_sent = true;
-        send_head(py, channel, self.descriptor(kind, flags, 0), &self.head, data)
+        Ok(())
     }
 
     /// Sends an interim response.
@@ -338,16 +343,15 @@ impl Response {
     /// # Errors
     /// When the channel is broken.
     pub(crate) fn finish(&mut self, py: Python<'_>, channel: &Channel) -> PyResult<()> {
-        self.phase = Phase::Idle;
-        if std::mem::replace(&mut self.is_done, true) {
-            return Ok(());
+        if !self.is_done {
+            channel.send(py, self.descriptor(Kind::Done, Flags::DONE, 0), 0, |_| {})?;
+            self.ended(channel, Then::Done);
         }
-        channel.slots.finish(self.slot, self.generation);
-        channel.send(py, self.descriptor(Kind::Done, Flags::DONE, 0), 0, |_| {})
+        self.phase = Phase::Idle;
+        Ok(())
     }
 
-    /// Says that the application failed; `how` is one of the `FAILED_*` numbers, `line` is for the
-    /// front's log.
+    /// Says that the application failed; `line` is for the front's log.
     ///
     /// # Errors
     /// When the channel is broken.
@@ -355,32 +359,36 @@ impl Response {
         &mut self,
         py: Python<'_>,
         channel: &Channel,
-        how: u64,
+        how: Failure,
         line: &str,
     ) -> PyResult<()> {
+        if !self.is_done {
+            let line = &line.as_bytes()[..line.len().min(FAILURE_LINE_BYTES_MAX)];
+            let descriptor = self.descriptor(Kind::Failed, Flags::DONE, how as u64);
+            channel.send(py, descriptor, line.len(), |into| into.copy_from_slice(line))?;
+            self.ended(channel, Then::Done);
+        }
         self.phase = Phase::Idle;
-        if std::mem::replace(&mut self.is_done, true) {
-            return Ok(());
-        }
-        channel.slots.finish(self.slot, self.generation);
-        let line = &line.as_bytes()[..line.len().min(FAILURE_LINE_BYTES_MAX)];
-        let descriptor = self.descriptor(Kind::Failed, Flags::DONE, how);
-        channel.send(py, descriptor, line.len(), |into| into.copy_from_slice(line))
+        Ok(())
     }
 
-    /// The flags of the descriptor that ends the body.
+    /// The last piece was sent: only now is it so. Had the send failed, the front could still be told.
     #[inline]
-    fn last_flags(&mut self, channel: &Channel, then: Then) -> Flags {
-        if then != Then::Done {
-            return Flags::END;
+    fn ended(&mut self, channel: &Channel, then: Then) {
+        self.phase = Phase::Complete;
+        if then == Then::Done {
+            self.is_done = true;
+            channel.slots.finish(self.slot, self.generation);
         }
-        self.is_done = true;
-        channel.slots.finish(self.slot, self.generation);
-        Flags::END.with(Flags::DONE)
     }
 
-    const fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
-        Descriptor::new(kind, flags, self.slot, self.generation, aux)
+    #[inline]
+    fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
+        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
+        if !flags.has(Flags::DONE) {
+            return descriptor;
+        }
+        descriptor.took(self.began.elapsed().saturating_sub(self.waited))
     }
 
     /// Waits until the client has taken enough that `len` more bytes fit the window: with the GIL
@@ -410,6 +418,7 @@ impl Response {
                 continue;
             }
             channel.flush();
+            let slept = Instant::now();
             if has_greenlets {
                 channel.pause(py, self.slot)?;
             } else {
@@ -417,20 +426,21 @@ impl Response {
                 py.detach(|| slots.sleep_for_credit(self.slot, ticket, CREDIT_WAIT_MAX));
                 py.check_signals()?;
             }
+            self.waited += slept.elapsed();
         }
     }
 }
 
 /// Bytes of a failure's log line; the rest is cut off.
 const FAILURE_LINE_BYTES_MAX: usize = 4096;
-/// The application failed before its response began.
-pub(crate) const FAILED_BEFORE: u64 = 1;
-/// The application failed after its response began.
-pub(crate) const FAILED_AFTER: u64 = 2;
-/// The application gave something that must not be sent.
-pub(crate) const FAILED_INVALID: u64 = 3;
-/// The response ended short of its `Content-Length`.
-pub(crate) const FAILED_SHORT: u64 = 4;
+
+/// The flags of the descriptor that ends the body.
+const fn last_flags(then: Then) -> Flags {
+    match then {
+        Then::Done => Flags::END.with(Flags::DONE),
+        Then::End | Then::More => Flags::END,
+    }
+}
 
 #[inline]
 fn send_head(

@@ -8,11 +8,11 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::frame::{Cell, Direction};
 use crate::layout::{Line, RingHead};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::{SlotCell, Slots};
 use crate::sync::{AtomicU32, AtomicU64};
+use crate::wire::{Cell, Direction};
 
 /// How many slots the rings of the tests accept.
 pub(crate) const SLOTS: u16 = 8;
@@ -39,6 +39,7 @@ impl RingHeap {
             sleeping: flag(),
             starving: flag(),
             space: flag(),
+            bell: flag(),
         };
         let cells =
             (0..descriptors).map(|_| Cell(core::array::from_fn(|_| AtomicU64::new(0)))).collect();

@@ -5,12 +5,14 @@
 //! when they run at once is loom's part.
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
 
-use crate::frame::{Descriptor, Direction, Flags, Kind};
-use crate::ring::{Receiver, Sender};
+use crate::handoff::{FileReceiver, FileSender, both_ways, files_pair};
+use crate::ring::{NotSent, Receiver, Sender};
 use crate::slot::{SlotState, Slots};
 use crate::testing::steps::{self, step};
 use crate::testing::{RingHeap, slots};
+use crate::wire::{Descriptor, Direction, Flags, Kind};
 
 const JOBS: u64 = 14;
 /// How many of the slots the front uses; fewer than jobs, so that slots are used again.
@@ -33,6 +35,28 @@ fn response_pieces(number: u64) -> Vec<Vec<u8>> {
 
 fn response_of(number: u64) -> Vec<u8> {
     response_pieces(number).concat()
+}
+
+/// Whether a file belongs to the request. (Miri knows no sockets.)
+const fn sends_file(number: u64) -> bool {
+    !cfg!(miri) && !number.is_multiple_of(3)
+}
+
+/// Whether a file belongs to the response.
+const fn answers_with_file(number: u64) -> bool {
+    !cfg!(miri) && number % 2 == 1
+}
+
+/// A file that one can tell from every other: an eventfd with a number in it.
+fn file_of(number: u64) -> OwnedFd {
+    let flags = rustix::event::EventfdFlags::NONBLOCK;
+    rustix::event::eventfd(number as u32 + 1, flags).unwrap()
+}
+
+fn assert_file_of(number: u64, file: &OwnedFd) {
+    let mut count = [0; 8];
+    rustix::io::read(file, &mut count).unwrap();
+    assert_eq!(u64::from_ne_bytes(count), number + 1, "the file of another request");
 }
 
 /// Writes a payload in two steps, so that a side can die between them.
@@ -89,12 +113,14 @@ struct FrontEnd {
     requests: Sender,
     responses: Receiver,
     slots: Slots,
+    files: (FileSender, FileReceiver),
 }
 
 struct Worker {
     requests: Receiver,
     responses: Sender,
     slots: Slots,
+    files: (FileSender, FileReceiver),
     outbox: VecDeque<(Descriptor, Vec<u8>)>,
     /// Requests per turn.
     batch: usize,
@@ -117,16 +143,18 @@ impl World {
         let (worker_responses, responses) =
             RingHeap::ends(&RingHeap::new(CELLS, AREA_LEN), Direction::Responses);
         let slots = slots();
+        let (ours, theirs) = files_pair().unwrap();
         let worker = Worker {
             requests: worker_requests,
             responses: worker_responses,
             slots: slots.clone(),
+            files: both_ways(theirs),
             outbox: VecDeque::new(),
             batch,
             ran: Vec::new(),
         };
         Self {
-            front_end: FrontEnd { requests, responses, slots },
+            front_end: FrontEnd { requests, responses, slots, files: both_ways(ours) },
             worker,
             front_sleeper: Sleeper::default(),
             worker_sleeper: Sleeper::default(),
@@ -184,9 +212,15 @@ impl Front {
             end.responses.copy_payload(&descriptor, &mut payload);
             job.got.extend_from_slice(&payload);
             assert!(response_of(number).starts_with(&job.got), "torn response to {number}");
+            if descriptor.kind == Kind::File {
+                let Descriptor { slot, generation, .. } = descriptor;
+                let file = end.files.1.take(slot, generation, |_, _| true);
+                assert_file_of(number, &file.expect("a file is there before its descriptor"));
+            }
             if descriptor.flags.has(Flags::DONE) {
                 assert_eq!(job.got, response_of(number), "done means whole");
-                assert_eq!(end.slots.state(job.slot, job.generation), SlotState::Done);
+                let state = end.slots.state(job.slot, job.generation);
+                assert!(matches!(state, SlotState::Running | SlotState::Done), "{state:?}");
                 job.state = JobState::Done;
                 self.slot_used[usize::from(descriptor.slot)] = None;
             }
@@ -214,11 +248,20 @@ impl Front {
             end.slots.begin(slot, generation);
             let descriptor = Descriptor::new(Kind::Request, Flags::END, slot, generation, number);
             let filled = |into: &mut [u8]| fill(into, &payload);
-            if end.requests.send(descriptor, payload.len(), filled).is_err() {
-                if end.requests.starve() {
-                    return;
-                }
-                continue;
+            let sent = if sends_file(number) {
+                let file = file_of(number);
+                let with = (&end.files.0, file.as_fd());
+                end.requests.send_with_file(with, descriptor, payload.len(), filled)
+            } else {
+                end.requests.send(descriptor, payload.len(), filled)
+            };
+            match sent {
+                Ok(()) => {}
+                Err(NotSent::NoSpace) if end.requests.starve() => return,
+                Err(NotSent::NoSpace) => continue,
+                // Its end went with the worker.
+                Err(NotSent::FilesClosed) => return,
+                Err(other) => panic!("{other}"),
             }
             self.generation = generation;
             self.waiting.pop_front();
@@ -279,6 +322,14 @@ impl Worker {
         // SAFETY: the front leaves it alone until it is released.
         let payload = unsafe { self.requests.payload(&request) };
         assert_eq!(payload, request_of(number), "torn request {number}");
+        let Descriptor { slot, generation, .. } = request;
+        if sends_file(number) {
+            let is_live = |slot, generation| {
+                matches!(self.slots.state(slot, generation), SlotState::Queued | SlotState::Running)
+            };
+            let file = self.files.1.take(slot, generation, is_live);
+            assert_file_of(number, &file.expect("a file is there before its descriptor"));
+        }
         if !self.slots.start(request.slot, request.generation) {
             return true;
         }
@@ -293,8 +344,11 @@ impl Worker {
             let piece_of = Descriptor::new(kind, flags, request.slot, request.generation, number);
             self.outbox.push_back((piece_of, piece));
         }
+        if answers_with_file(number) {
+            let file = Descriptor::new(Kind::File, Flags::NONE, slot, generation, number);
+            self.outbox.push_back((file, Vec::new()));
+        }
         if number % 2 == 1 {
-            let (slot, generation) = (request.slot, request.generation);
             let done = Descriptor::new(Kind::Done, Flags::DONE, slot, generation, number);
             self.outbox.push_back((done, Vec::new()));
         }
@@ -304,11 +358,18 @@ impl Worker {
     /// Sends what it has. False: there is no room, the front will ring.
     fn send(&mut self, front: &mut Sleeper) -> bool {
         while let Some((descriptor, payload)) = self.outbox.front() {
-            if descriptor.flags.has(Flags::DONE) {
-                self.slots.finish(descriptor.slot, descriptor.generation);
-            }
             let filled = |into: &mut [u8]| fill(into, payload);
-            if self.responses.send(*descriptor, payload.len(), filled).is_ok() {
+            let sent = if descriptor.kind == Kind::File {
+                let file = file_of(descriptor.aux);
+                let with = (&self.files.0, file.as_fd());
+                self.responses.send_with_file(with, *descriptor, payload.len(), filled)
+            } else {
+                self.responses.send(*descriptor, payload.len(), filled)
+            };
+            if sent.is_ok() {
+                if descriptor.flags.has(Flags::DONE) {
+                    self.slots.finish(descriptor.slot, descriptor.generation);
+                }
                 self.outbox.pop_front();
             } else if self.responses.starve() {
                 front.rung |= self.responses.must_wake();

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::head::*;
+use crate::wire::*;
 
 type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 

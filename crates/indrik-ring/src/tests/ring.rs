@@ -6,13 +6,17 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
-use crate::frame::{Descriptor, Direction, Flags, Kind};
-use crate::ring::{Full, Receiver, Sender, Violation};
+use crate::ring::{NotSent, Receiver, Sender, Violation};
 use crate::testing::{RingHeap, SLOTS, ring};
+use crate::wire::{Descriptor, Direction, Flags, Kind};
 
 fn descriptor(number: u64) -> Descriptor {
     let slot = (number % u64::from(SLOTS)) as u16;
-    Descriptor::new(Kind::RequestBody, Flags(number as u8), slot, !number as u32, number)
+    Descriptor {
+        time_us: !number as u32,
+        route: number as u16,
+        ..Descriptor::new(Kind::RequestBody, Flags(!number as u16), slot, !number as u32, number)
+    }
 }
 
 /// The bytes that payload `number` consists of.
@@ -20,7 +24,7 @@ fn payload(number: u64, len: usize) -> Vec<u8> {
     (0..len).map(|at| (number as usize * 31 + at) as u8).collect()
 }
 
-fn send(sender: &mut Sender, number: u64, len: usize) -> Result<(), Full> {
+fn send(sender: &mut Sender, number: u64, len: usize) -> Result<(), NotSent> {
     sender.send(descriptor(number), len, |bytes| bytes.copy_from_slice(&payload(number, len)))
 }
 
@@ -41,13 +45,17 @@ fn a_ring_takes_exactly_as_many_descriptors_as_it_has_cells() {
             for number in 0..u64::from(cells) {
                 send(&mut sender, round * 100 + number, 0).unwrap();
             }
-            assert_eq!(send(&mut sender, 0, 0), Err(Full), "head and tail are {cells} apart");
+            assert_eq!(
+                send(&mut sender, 0, 0),
+                Err(NotSent::NoSpace),
+                "head and tail are {cells} apart"
+            );
             assert!(!sender.is_drained());
             for number in 0..u64::from(cells) {
                 assert_eq!(take(&mut receiver).unwrap().0.aux, round * 100 + number);
             }
             assert!(take(&mut receiver).is_none(), "full is not taken for empty, nor the reverse");
-            assert_eq!(send(&mut sender, 0, 0), Err(Full), "taken is not yet released");
+            assert_eq!(send(&mut sender, 0, 0), Err(NotSent::NoSpace), "taken is not yet released");
             let _ = receiver.release();
             assert!(sender.is_drained());
         }
@@ -72,7 +80,7 @@ fn a_payload_over_the_largest_size_is_refused_without_harm() {
     let (mut sender, mut receiver) = ring(4, 192);
     for len in [97, 192, usize::MAX] {
         let filled = sender.send(descriptor(1), len, |_| panic!("there is no room to fill"));
-        assert_eq!(filled, Err(Full));
+        assert_eq!(filled, Err(NotSent::TooLarge));
     }
     send(&mut sender, 2, 96).unwrap();
     assert_eq!(take(&mut receiver).unwrap().1, payload(2, 96));
@@ -87,7 +95,11 @@ fn the_tail_of_the_area_that_is_passed_over_is_given_back() {
     take(&mut receiver).unwrap();
     let _ = receiver.release();
     send(&mut sender, 3, 64).unwrap();
-    assert_eq!(send(&mut sender, 4, 1), Err(Full), "the second payload still lies in front");
+    assert_eq!(
+        send(&mut sender, 4, 1),
+        Err(NotSent::NoSpace),
+        "the second payload still lies in front"
+    );
     for number in 2..=3 {
         assert_eq!(take(&mut receiver).unwrap().0.aux, number);
         let _ = receiver.release();
@@ -132,14 +144,14 @@ fn a_starving_producer_is_told_of_space_once() {
     assert!(!receiver.release(), "nobody starves");
     assert!(!sender.starve(), "there is space already");
     send(&mut sender, 2, 0).unwrap();
-    assert_eq!(send(&mut sender, 3, 0), Err(Full));
-    let ticket = sender.space_ticket();
+    assert_eq!(send(&mut sender, 3, 0), Err(NotSent::NoSpace));
+    let ticket = sender.space_wait().ticket();
     assert!(sender.starve());
     take(&mut receiver).unwrap();
     assert!(receiver.release());
     assert!(!receiver.release());
     // Would hang for good if the word had not moved.
-    sender.sleep_for_space(ticket, Duration::MAX);
+    sender.space_wait().sleep(ticket, Duration::MAX);
     send(&mut sender, 3, 0).unwrap();
 }
 
@@ -153,7 +165,7 @@ fn an_impossible_head_breaks_the_sender_for_good() {
         sender.begin_batch();
         assert!(sender.is_broken(), "{why}");
         heap.head.head.0.store(1, Ordering::SeqCst);
-        assert_eq!(send(&mut sender, 2, 0), Err(Full));
+        assert_eq!(send(&mut sender, 2, 0), Err(NotSent::Broken(Violation::Index)));
     }
 }
 
@@ -192,8 +204,8 @@ fn a_tail_that_moves_backwards_is_a_violation() {
     assert_eq!(receiver.receive(), Err(Violation::Index));
 }
 
-/// Receives one descriptor whose three words are these, in the response direction.
-fn receive_raw(words: [u64; 3]) -> Result<Option<Descriptor>, Violation> {
+/// Receives one descriptor whose words begin with these, in the response direction.
+fn receive_raw<const N: usize>(words: [u64; N]) -> Result<Option<Descriptor>, Violation> {
     let heap = RingHeap::new(4, 64);
     let (_sender, mut receiver) = RingHeap::ends(&heap, Direction::Responses);
     for (cell, word) in heap.cells[0].0.iter().zip(words) {
@@ -251,9 +263,9 @@ fn two_threads_that_starve_and_sleep_lose_nothing() {
     let producer = std::thread::spawn(move || {
         for number in 0..COUNT {
             while send(&mut sender, number, number as usize % 129).is_err() {
-                let ticket = sender.space_ticket();
+                let ticket = sender.space_wait().ticket();
                 if sender.starve() {
-                    sender.sleep_for_space(ticket, Duration::MAX);
+                    sender.space_wait().sleep(ticket, Duration::MAX);
                 }
             }
         }
@@ -369,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn any_three_words_are_a_descriptor_inside_the_area_or_a_violation(words in any::<[u64; 3]>()) {
+    fn any_words_are_a_descriptor_inside_the_area_or_a_violation(words in any::<[u64; 4]>()) {
         if let Ok(Some(descriptor)) = receive_raw(words) {
             prop_assert!(u64::from(descriptor.offset) + u64::from(descriptor.len) <= 64);
             prop_assert!(descriptor.slot < SLOTS);

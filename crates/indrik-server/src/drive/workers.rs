@@ -16,7 +16,7 @@ use indrik_sys::signal::Signal;
 use super::Drive;
 use super::stacks::Stacks;
 use super::timers::Timer;
-use crate::front::{Interface, NewWorker};
+use crate::front::{ChannelFault, Interface, NewWorker};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
 
 /// How often the workers' signs of life are read.
@@ -31,7 +31,7 @@ pub(super) struct Worker {
     /// What runs there, in the words of `worker_class`; known when it is ready.
     pub(super) class: WorkerClass,
     /// The front's end; given to the front when the worker is added.
-    pub(super) channel: Option<(FrontChannel, PacketSocket)>,
+    pub(super) channel: Option<FrontChannel>,
     /// The flag and the heartbeat, which stay with the supervisor.
     flags: Control,
     wake: Wake,
@@ -58,19 +58,12 @@ impl Drive {
         let config = self.generations.config_of(generation);
         let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
         let limits = channel_limits(&config);
-        let channel = ChannelFds::create(limits)?;
-        let front_end = channel.try_clone()?;
-        let wake = Wake::from_fd(channel.request_wake.try_clone()?);
+        let (front_end, channel) = ChannelFds::pair(limits)?;
+        let wake = Wake::from_fd(front_end.request_wake.try_clone()?);
         let front = FrontChannel::open(front_end, limits)?;
         let (control, control_theirs) = PacketSocket::pair()?;
-        let (descriptors, descriptors_theirs) = PacketSocket::pair()?;
         let (stacks, stacks_theirs) = Stacks::create()?;
-        let fds = WorkerFds {
-            channel,
-            descriptors: descriptors_theirs,
-            control: control_theirs,
-            stacks: stacks_theirs,
-        };
+        let fds = WorkerFds { channel, control: control_theirs, stacks: stacks_theirs };
         let zygote = self.children.zygotes.get(&generation);
         let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
         zygote.send(&Request::Fork { worker: id }, &fds.in_order())?;
@@ -80,7 +73,7 @@ impl Drive {
             control,
             control_open: true,
             flags: front.control(),
-            channel: Some((front, descriptors)),
+            channel: Some(front),
             wake,
             interface: Interface::Wsgi,
             class: config.worker_class,
@@ -147,7 +140,7 @@ impl Drive {
         let (interface, capacity, generation) =
             (worker.interface, worker.capacity, worker.generation);
         let pid = worker.child.as_ref().map_or(0, Child::pid);
-        if let (Some((channel, fds)), Some(front), Some(config)) =
+        if let (Some(channel), Some(front), Some(config)) =
             (worker.channel.take(), &self.front, self.generations.config(generation))
         {
             let requests_max = requests_max(config);
@@ -155,7 +148,6 @@ impl Drive {
             let worker = NewWorker {
                 pid,
                 channel,
-                fds,
                 interface,
                 capacity,
                 requests_max,
@@ -168,6 +160,14 @@ impl Drive {
                 self.events.push(Event::ChannelBroken { worker: id });
             }
         }
+    }
+
+    /// The front found that a worker's channel cannot be used any more.
+    pub(super) fn channel_broke(&mut self, id: WorkerId, fault: ChannelFault) {
+        let child = self.children.workers.get(&id).and_then(|worker| worker.child.as_ref());
+        let pid = child.map_or_else(std::process::id, Child::pid);
+        self.log.write_about(Level::Error, pid, &format!("The channel of worker {id}: {fault}"));
+        self.feed(Event::ChannelBroken { worker: id });
     }
 
     pub(super) fn shut_down_worker(&self, id: WorkerId) {

@@ -1,8 +1,10 @@
 //! What the front tells the supervisor, and what both call what a worker runs.
 
+use std::fmt;
 use std::sync::Arc;
 
 use indrik_core::ids::WorkerId;
+use indrik_ring::{NotSent, Violation};
 
 /// What a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub enum FrontEvent {
     /// The worker's threads are to look which requests shall stop.
     Interrupt(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.
-    ChannelBroken(WorkerId),
+    ChannelBroken(WorkerId, ChannelFault),
     /// A worker has answered all requests of its warm-up well.
     WorkerWarm(WorkerId),
     /// A worker has not: why, in one line.
@@ -46,3 +48,35 @@ pub enum FrontEvent {
 
 /// Where the front's events go; called from any thread, must not block.
 pub type EventSink = Arc<dyn Fn(FrontEvent) + Send + Sync>;
+
+/// Why a worker's channel cannot be used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelFault {
+    /// The worker wrote something impossible into the shared memory.
+    Memory(Violation),
+    /// Files cannot be handed over: the worker has closed its end of the socket.
+    FilesClosed,
+    /// It sent more than its windows allow.
+    Flood,
+}
+
+impl ChannelFault {
+    /// What a push that failed says of the channel, if it says anything.
+    pub(in crate::front) const fn of(reason: NotSent) -> Option<Self> {
+        match reason {
+            NotSent::Broken(violation) => Some(Self::Memory(violation)),
+            NotSent::FilesClosed => Some(Self::FilesClosed),
+            NotSent::NoSpace | NotSent::FilesFull | NotSent::TooLarge => None,
+        }
+    }
+}
+
+impl fmt::Display for ChannelFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory(violation) => return violation.fmt(f),
+            Self::FilesClosed => "the worker has closed the socket that files are handed over by",
+            Self::Flood => "the worker sent more than its windows allow",
+        })
+    }
+}

@@ -62,6 +62,8 @@ pub(super) enum Event {
     UploadBroken(Refusal),
     /// The time in the queue is over.
     QueueTimeout,
+    /// No worker's channel takes it.
+    TooLarge,
     /// The request ran longer than it may.
     TimedOut {
         /// Its limit, or how long it had run when its worker was found to stand still.
@@ -89,6 +91,7 @@ impl Event {
             | Self::WorkerLost { .. }
             | Self::UploadBroken(_)
             | Self::QueueTimeout
+            | Self::TooLarge
             | Self::TimedOut { .. }
             | Self::Leaving => 0,
         };

@@ -51,7 +51,7 @@ use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
 pub use conn::tls::TlsError;
-pub use events::{EventSink, FrontEvent, Interface};
+pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
 pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, Load, NewWorker, Running};

@@ -20,6 +20,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// No channel to a worker takes it. (Bodies that are too large for one go another way.)
+    pub(super) const HEAD_TOO_LARGE: Self = Self::failed(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "the request's head is larger than a worker can be given",
+    );
+
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
         Self { status, message, close: true, worker_pid: 0 }

@@ -151,6 +151,7 @@ async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, St
             | Event::BodyWanted
             | Event::UploadBroken(_)
             | Event::QueueTimeout
+            | Event::TooLarge
             | Event::Leaving => {}
         }
     }

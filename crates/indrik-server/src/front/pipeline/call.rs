@@ -113,6 +113,7 @@ impl Call {
                 let message = "all workers are busy and the queue is full";
                 Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
             }
+            Submitted::TooLarge => Err(Refusal::HEAD_TOO_LARGE),
         }
     }
 
@@ -159,6 +160,7 @@ impl Call {
                     let message = "no worker was free in time";
                     return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
                 }
+                Event::TooLarge => return Err(Refusal::HEAD_TOO_LARGE),
                 Event::TimedOut { after } => {
                     let shown = self.exchange.outgoing.shown();
                     self.context.services().log.error(&format!(

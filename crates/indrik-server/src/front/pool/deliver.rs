@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use indrik_ring::{Descriptor, Flags, Kind, ResponseHead};
-use indrik_sys::packets::Received;
+use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
 use super::super::ahead::Buffered;
+use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::Event;
 use super::Answers;
 use super::link::Link;
 
-/// In a `Failed` descriptor: the response ended short of its Content-Length.
-const FAILED_SHORT: u64 = 4;
 /// The first status that says that the server, or the application, failed.
 const FIRST_SERVER_ERROR: u16 = 500;
 
@@ -27,7 +25,7 @@ pub(super) struct Batch {
     /// There is more in the ring.
     pub(super) more: bool,
     /// The worker wrote what cannot be; it must go.
-    pub(super) broken: bool,
+    pub(super) fault: Option<ChannelFault>,
     /// What it answered, if its generation is on trial.
     pub(super) answers: Answers,
 }
@@ -73,13 +71,13 @@ impl Link {
             match self.channel.responses.receive() {
                 Ok(Some(descriptor)) => {
                     self.take(&descriptor, &mut batch, wakers, buffered);
-                    if batch.broken {
+                    if batch.fault.is_some() {
                         return batch;
                     }
                 }
                 Ok(None) => break,
-                Err(_) => {
-                    batch.broken = true;
+                Err(violation) => {
+                    batch.fault = Some(ChannelFault::Memory(violation));
                     return batch;
                 }
             }
@@ -88,7 +86,7 @@ impl Link {
         self.after_room(wakers);
         match self.channel.responses.look() {
             Ok(more) => batch.more = more,
-            Err(_) => batch.broken = true,
+            Err(violation) => batch.fault = Some(ChannelFault::Memory(violation)),
         }
         batch
     }
@@ -106,16 +104,12 @@ impl Link {
         {
             entry.answered |= entry.generation == generation;
         }
-        let Some(exchange) = self.exchange(slot, generation) else {
-            // A request that is over: all that can still matter is a descriptor in the socket.
-            if descriptor.kind == Kind::File {
-                drop(self.receive_file(descriptor));
-            }
-            return;
-        };
+        // Taken whoever the descriptor is for: it must not stay in the socket.
+        let file = (descriptor.kind == Kind::File).then(|| self.receive_file(descriptor));
+        let Some(exchange) = self.exchange(slot, generation) else { return };
         let done = descriptor.flags.has(Flags::DONE);
         let abandoned = exchange.is_abandoned();
-        let event = if abandoned { None } else { self.event(descriptor) };
+        let event = if abandoned { None } else { self.event(descriptor, file) };
         if self.on_trial
             && let Some(event) = &event
         {
@@ -124,8 +118,8 @@ impl Link {
         let counted = event.as_ref().and_then(counted_bytes);
         let counted = counted.filter(|_| self.interface == Interface::Wsgi);
         let credit = counted.map(|bytes| exchange.receives(bytes, buffered));
-        if event.is_some() || done {
-            batch.broken |= !exchange.deliver(event, done, wakers);
+        if (event.is_some() || done) && !exchange.deliver(event, done, wakers) {
+            batch.fault = Some(ChannelFault::Flood);
         }
         if descriptor.kind == Kind::RequestCredit {
             wakers.extend(exchange.take_upload_waker());
@@ -144,13 +138,14 @@ impl Link {
 
     /// Nobody wants the response, but the worker must not wait for credit.
     fn discard(&mut self, descriptor: &Descriptor) {
-        if descriptor.kind == Kind::File {
-            drop(self.receive_file(descriptor));
-        }
         self.give_credit(descriptor.slot, descriptor.generation, u64::from(descriptor.len));
     }
 
-    fn event(&self, descriptor: &Descriptor) -> Option<Event> {
+    fn event(
+        &self,
+        descriptor: &Descriptor,
+        file: Option<Result<OwnedFd, FileLost>>,
+    ) -> Option<Event> {
         let flags = descriptor.flags;
         let end = flags.has(Flags::END);
         Some(match descriptor.kind {
@@ -163,7 +158,7 @@ impl Link {
             Kind::Informational => Event::Informational { payload: self.payload(descriptor) },
             Kind::ResponseBody => Event::Body { bytes: self.payload(descriptor), end },
             Kind::Trailers => Event::Trailers { payload: self.payload(descriptor) },
-            Kind::File => self.file(descriptor)?,
+            Kind::File => self.file(descriptor, file?)?,
             Kind::Path => Event::Path { path: self.payload(descriptor) },
             Kind::WebSocketAccept => Event::WebSocketAccept { payload: self.payload(descriptor) },
             Kind::WebSocketSend => {
@@ -176,7 +171,7 @@ impl Link {
             },
             Kind::Failed => Event::Failed {
                 message: self.payload(descriptor),
-                short: descriptor.aux == FAILED_SHORT,
+                short: Failure::from_aux(descriptor.aux) == Some(Failure::Short),
             },
             Kind::BodyWanted => Event::BodyWanted,
             Kind::Done | Kind::RequestCredit => return None,
@@ -197,26 +192,25 @@ impl Link {
         Bytes::from(payload)
     }
 
-    fn file(&self, descriptor: &Descriptor) -> Option<Event> {
-        let place = self.payload(descriptor);
-        let number = |at: usize| {
-            let bytes: [u8; 8] = place.get(at..at + 8)?.try_into().ok()?;
-            Some(u64::from_le_bytes(bytes))
-        };
-        let (offset, len) = (number(0)?, number(8)?);
-        let Some(fd) = self.receive_file(descriptor) else {
-            let message = Bytes::from_static(b"the worker's file did not arrive");
-            return Some(Event::Failed { message, short: false });
-        };
-        Some(Event::File { fd, offset, len })
+    fn file(&self, descriptor: &Descriptor, file: Result<OwnedFd, FileLost>) -> Option<Event> {
+        let FilePart { offset, len } = FilePart::decode(&self.payload(descriptor))?;
+        Some(match file {
+            Ok(fd) => Event::File { fd, offset, len },
+            Err(lost) => {
+                let message = format!("the file of a response: {lost}").into();
+                Event::Failed { message, short: false }
+            }
+        })
     }
 
-    /// The descriptor that was sent ahead of a `File`.
-    fn receive_file(&self, descriptor: &Descriptor) -> Option<OwnedFd> {
-        let Ok(Received::Message(message, mut fds)) = self.fds.receive() else { return None };
-        let slot = u16::from_le_bytes([*message.first()?, *message.get(1)?]);
-        let generation = u32::from_le_bytes(message.get(4..8)?.try_into().ok()?);
-        let mine = slot == descriptor.slot && generation == descriptor.generation;
-        if mine { fds.pop() } else { None }
+    /// The file that was handed over with a `File`.
+    fn receive_file(&mut self, descriptor: &Descriptor) -> Result<OwnedFd, FileLost> {
+        let Descriptor { slot, generation, .. } = *descriptor;
+        let slots = &self.slots;
+        let is_live = |slot: u16, generation| {
+            let entry = slots.get(usize::from(slot));
+            entry.is_some_and(|it| it.generation == generation && it.exchange.is_some())
+        };
+        self.channel.files_in.take(slot, generation, is_live)
     }
 }

@@ -1,17 +1,18 @@
 //! The front's end of one worker: its channel, and which request is in which slot.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::overtime::{Intake, Overtime};
-use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, SlotState};
-use indrik_sys::packets::PacketSocket;
+use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState};
 
+use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Place};
-use super::{Load, NewWorker, Trial, send_file};
+use super::{Load, NewWorker, Trial};
 
 /// After so many requests a worker may have grown so much that its memory is looked at.
 const SERVED_NEWS_MIN: u64 = 16;
@@ -22,7 +23,6 @@ pub(super) struct Link {
     pub(super) id: WorkerId,
     pid: u32,
     pub(super) channel: FrontChannel,
-    pub(super) fds: PacketSocket,
     pub(super) interface: Interface,
     pub(super) capacity: usize,
     pub(super) slots: Vec<Slot>,
@@ -47,6 +47,8 @@ pub(super) struct Link {
     pub(super) drain_waker: Option<Waker>,
     /// Something found the ring full and waits for room.
     pub(super) wants_room: bool,
+    /// Why nothing of the channel is used any more.
+    pub(super) fault: Option<ChannelFault>,
 }
 
 #[derive(Default)]
@@ -74,11 +76,19 @@ pub(super) struct Interrupt {
     pub(super) sent: u64,
 }
 
+/// What became of a request that was to go to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub(super) enum Push {
     Done,
-    Full,
+    /// The worker has no room for it now: no slot, no space in the ring, or none for its file.
+    Later,
+    /// It is larger than the channel ever takes.
+    TooLarge,
     /// It was made ready for the other interface: a reload came between.
     Foreign,
+    /// The channel cannot be used any more.
+    Broken(ChannelFault),
 }
 
 impl Link {
@@ -88,7 +98,6 @@ impl Link {
             id,
             pid: worker.pid,
             channel: worker.channel,
-            fds: worker.fds,
             interface: worker.interface,
             capacity: worker.capacity,
             slots: (0..count).map(|_| Slot::default()).collect(),
@@ -106,6 +115,7 @@ impl Link {
             drained: false,
             drain_waker: None,
             wants_room: false,
+            fault: None,
         }
     }
 
@@ -142,7 +152,7 @@ impl Link {
         if entry.generation == generation { entry.exchange.as_ref() } else { None }
     }
 
-    /// Sends a request.
+    /// Sends a request, with the file that its body may lie in.
     pub(super) fn push_request(
         &mut self,
         exchange: &Arc<Exchange>,
@@ -154,31 +164,19 @@ impl Link {
         if needs_asgi && self.interface == Interface::Wsgi {
             return Push::Foreign;
         }
-        let Some(slot) = self.free.pop() else { return Push::Full };
-        let entry = &mut self.slots[usize::from(slot)];
-        let generation = entry.generation.wrapping_add(1);
-        let outgoing = &exchange.outgoing;
-        if let Some(file) = &outgoing.file
-            && !send_file(&self.fds, slot, generation, file)
-        {
-            self.free.push(slot);
-            return Push::Full;
+        if let Some(fault) = self.fault {
+            return Push::Broken(fault);
         }
-        self.channel.slots.begin(slot, generation);
-        let aux = outgoing.head_len as u64;
-        let descriptor = Descriptor::new(Kind::Request, outgoing.flags, slot, generation, aux);
-        self.channel.requests.begin_batch();
-        let payload = &outgoing.payload[..];
-        let fill = |into: &mut [u8]| into.copy_from_slice(payload);
-        let sent = self.channel.requests.send(descriptor, payload.len(), fill);
-        if sent.is_err() {
-            // The worker tells when it has room, so that waiting requests are placed then.
-            self.wants_room = true;
-            let _ = self.channel.requests.starve();
+        let Some(slot) = self.free.pop() else { return Push::Later };
+        let generation = self.slots[usize::from(slot)].generation.wrapping_add(1);
+        if let Err(reason) = self.send_request(exchange, slot, generation) {
             self.free.push(slot);
-            return Push::Full;
+            return match reason {
+                NotSent::TooLarge => Push::TooLarge,
+                reason => ChannelFault::of(reason).map_or(Push::Later, Push::Broken),
+            };
         }
-        *entry = Slot {
+        self.slots[usize::from(slot)] = Slot {
             generation,
             exchange: Some(Arc::clone(exchange)),
             since: now,
@@ -189,26 +187,55 @@ impl Link {
         Push::Done
     }
 
-    /// Sends a descriptor with a payload. False: there is no room; uploads are woken when there is.
-    pub(super) fn push(&mut self, descriptor: Descriptor, payload: &[u8]) -> bool {
+    fn send_request(
+        &mut self,
+        exchange: &Exchange,
+        slot: u16,
+        generation: u32,
+    ) -> Result<(), NotSent> {
+        let outgoing = &exchange.outgoing;
+        let channel = &mut self.channel;
+        channel.slots.begin(slot, generation);
+        let aux = outgoing.head_len as u64;
+        let descriptor = Descriptor::new(Kind::Request, outgoing.flags, slot, generation, aux);
+        channel.requests.begin_batch();
+        let payload = &outgoing.payload[..];
+        let fill = |into: &mut [u8]| into.copy_from_slice(payload);
+        let sent = match &outgoing.file {
+            None => channel.requests.send(descriptor, payload.len(), fill),
+            Some(file) => {
+                let with = (&channel.files_out, file.as_fd());
+                channel.requests.send_with_file(with, descriptor, payload.len(), fill)
+            }
+        };
+        if sent.is_err_and(NotSent::is_for_now) {
+            // The worker tells when it has taken something, so that waiting requests are placed then.
+            self.wants_room = true;
+            let _ = channel.requests.starve();
+        }
+        sent
+    }
+
+    /// Sends a descriptor with a payload. What finds no room is woken when there is some.
+    pub(super) fn push(&mut self, descriptor: Descriptor, payload: &[u8]) -> Result<(), NotSent> {
         let requests = &mut self.channel.requests;
         loop {
-            if requests
-                .send(descriptor, payload.len(), |into| into.copy_from_slice(payload))
-                .is_ok()
-            {
-                return true;
-            }
-            if requests.is_broken() || requests.starve() {
-                self.wants_room = true;
-                return false;
+            let sent =
+                requests.send(descriptor, payload.len(), |into| into.copy_from_slice(payload));
+            match sent {
+                Err(NotSent::NoSpace) if !requests.starve() => {}
+                Err(NotSent::NoSpace) => {
+                    self.wants_room = true;
+                    return sent;
+                }
+                sent => return sent,
             }
         }
     }
 
     /// Sends a descriptor without payload, sooner or later.
     pub(super) fn control(&mut self, descriptor: Descriptor) {
-        if !self.late.is_empty() || !self.push(descriptor, &[]) {
+        if !self.late.is_empty() || self.push(descriptor, &[]) == Err(NotSent::NoSpace) {
             self.late.push(descriptor);
         }
         self.channel.flush();

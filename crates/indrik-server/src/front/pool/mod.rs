@@ -5,20 +5,20 @@
 
 mod bell;
 mod deliver;
+mod fault;
 mod link;
 mod overtime;
+mod pieces;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::spin::SpinBudget;
-use indrik_ring::{CHUNK_MAX, Descriptor, Flags, FrontChannel, Kind, REQUEST_WINDOW};
-use indrik_sys::packets::PacketSocket;
+use indrik_ring::FrontChannel;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -30,6 +30,7 @@ pub(super) use bell::answer;
 use link::{Link, Push};
 pub(super) use overtime::Looks;
 pub use overtime::Running;
+pub(super) use pieces::Piece;
 
 /// How long an io thread looks for an answer before it sleeps, if workers have another core: a
 /// quick application answers within it.
@@ -49,8 +50,6 @@ pub struct NewWorker {
     pub pid: u32,
     /// The front's end of its channel.
     pub channel: FrontChannel,
-    /// Where file descriptors travel beside the channel.
-    pub fds: PacketSocket,
     /// What it runs.
     pub interface: Interface,
     /// Requests it can run at once.
@@ -138,6 +137,8 @@ pub(super) enum Submitted {
     Accepted,
     /// The queue is full.
     Refused,
+    /// No worker's channel takes it.
+    TooLarge,
 }
 
 impl Pool {
@@ -212,12 +213,16 @@ impl Pool {
                     };
                     match link.push_request(exchange, now, now) {
                         Push::Done => self.after_push(inner),
-                        Push::Full => {
-                            inner.dispatch.reclaimed(id);
-                            inner.dispatch.wait_again(RequestId(number), now);
-                            inner.wait(number, exchange, now);
+                        Push::Later => inner.wait_for(id, number, exchange, now),
+                        Push::Broken(fault) => {
+                            inner.wait_for(id, number, exchange, now);
+                            self.condemn(inner, id, fault, now);
                         }
-                        Push::Foreign => inner.turn_away(id, exchange),
+                        Push::TooLarge => {
+                            inner.dispatch.reclaimed(id);
+                            return Submitted::TooLarge;
+                        }
+                        Push::Foreign => inner.turn_away(id, exchange, Event::QueueTimeout),
                     }
                     Submitted::Accepted
                 }
@@ -267,58 +272,6 @@ impl Pool {
         });
     }
 
-    /// The client's side took `bytes` of the response's body.
-    pub(super) fn took(&self, exchange: &Exchange, bytes: usize) {
-        let (Place::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
-            return;
-        };
-        let mut inner = self.inner.lock();
-        let Some(link) = inner.links.get_mut(&id) else { return };
-        if link.holds(slot, generation) {
-            link.give_credit(slot, generation, credit);
-        }
-    }
-
-    /// Sends a piece of the request's body (or of a WebSocket message) as soon as the worker has
-    /// room: at most [`CHUNK_MAX`] bytes. Ready with false when nobody wants it any more.
-    pub(super) fn poll_send_piece(
-        &self,
-        exchange: &Exchange,
-        piece: &Piece<'_>,
-        sent: u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<bool> {
-        debug_assert!(piece.bytes.len() <= CHUNK_MAX);
-        // Registered before anything is looked at, so that no wake-up is lost.
-        exchange.wait_upload(cx);
-        let mut inner = self.inner.lock();
-        let (id, slot, generation) = match exchange.place() {
-            Place::Worker { id, slot, generation } => (id, slot, generation),
-            Place::Queue(_) => return Poll::Pending,
-            Place::Nowhere => return Poll::Ready(false),
-        };
-        let Some(link) = inner.links.get_mut(&id) else { return Poll::Ready(false) };
-        if !link.holds(slot, generation) {
-            return Poll::Ready(false);
-        }
-        let slots = &link.channel.slots;
-        let len = piece.bytes.len() as u64;
-        let room = |taken: u64| sent + len <= taken.saturating_add(REQUEST_WINDOW);
-        if !room(slots.request_taken(slot)) {
-            slots.want_request_credit(slot);
-            if !room(slots.request_taken(slot)) {
-                return Poll::Pending;
-            }
-        }
-        let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
-        if !link.push(descriptor, piece.bytes) {
-            // The drain task wakes uploads when the worker has made room.
-            return Poll::Pending;
-        }
-        self.after_push(&mut inner);
-        Poll::Ready(true)
-    }
-
     // --- the supervisor's side
 
     /// A worker's channel is there; it gets clients' requests when it is opened.
@@ -332,6 +285,9 @@ impl Pool {
     pub(super) fn open(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             let Some(link) = inner.links.get_mut(&id) else { return };
+            if link.fault.is_some() {
+                return;
+            }
             self.interface.send_replace(Some(link.interface));
             link.open();
             let slots = usize::from(link.channel.slots.count());
@@ -353,6 +309,9 @@ impl Pool {
     pub(super) fn resume(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             let Some(link) = inner.links.get(&id) else { return };
+            if link.fault.is_some() {
+                return;
+            }
             self.interface.send_replace(Some(link.interface));
             inner.dispatch.worker_resumes(id);
             self.place_waiting(inner, now);
@@ -437,7 +396,9 @@ impl Pool {
     pub(super) fn deliver(&self, id: WorkerId, now: Micros, wakers: &mut Vec<Waker>) -> Delivered {
         let mut inner = self.inner.lock();
         let Inner { links, wakers: ready, dispatch, trial, .. } = &mut *inner;
-        let Some(link) = links.get_mut(&id) else { return Delivered::Gone };
+        let Some(link) = links.get_mut(&id).filter(|link| link.fault.is_none()) else {
+            return Delivered::Gone;
+        };
         let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready, &self.buffered);
         if let (true, Some(trial)) = (link.on_trial, trial) {
             trial.answers.all += batch.answers.all;
@@ -449,16 +410,16 @@ impl Pool {
             self.place_waiting(&mut inner, now);
             self.check_drained(&mut inner, id);
         }
-        if batch.broken {
-            (self.sink)(FrontEvent::ChannelBroken(id));
+        if let Some(fault) = batch.fault {
+            self.condemn(&mut inner, id, fault, now);
         }
         std::mem::swap(&mut inner.wakers, wakers);
         drop(inner);
         wakers.drain(..).for_each(Waker::wake);
-        match (batch.broken, batch.more) {
-            (true, _) => Delivered::Gone,
-            (false, true) => Delivered::More,
-            (false, false) => Delivered::Nothing,
+        match (batch.fault, batch.more) {
+            (Some(_), _) => Delivered::Gone,
+            (None, true) => Delivered::More,
+            (None, false) => Delivered::Nothing,
         }
     }
 
@@ -545,6 +506,7 @@ impl Pool {
             while let Some((id, ahead)) = inner.dispatch.overdue(now) {
                 self.take_back(inner, id, ahead);
             }
+            self.look_for_faults(inner, now);
             self.look_at_intake(inner, now);
             while let Some(RequestId(number)) = inner.dispatch.expired(now) {
                 inner.counts.queue_timeouts += 1;
@@ -583,14 +545,18 @@ impl Pool {
             let Some(link) = inner.links.get_mut(&id) else { continue };
             match link.push_request(&exchange, exchange.arrived(), now) {
                 Push::Done => self.after_push(inner),
-                Push::Full => {
+                Push::Later => {
                     // The worker makes room with its next answer; that asks here again.
-                    inner.dispatch.reclaimed(id);
-                    inner.dispatch.wait_again(RequestId(number), exchange.arrived());
-                    inner.wait(number, &exchange, exchange.arrived());
+                    inner.wait_for(id, number, &exchange, exchange.arrived());
                     break;
                 }
-                Push::Foreign => inner.turn_away(id, &exchange),
+                Push::Broken(fault) => {
+                    inner.wait_for(id, number, &exchange, exchange.arrived());
+                    // It places what waits at the others.
+                    return self.condemn(inner, id, fault, now);
+                }
+                Push::TooLarge => inner.turn_away(id, &exchange, Event::TooLarge),
+                Push::Foreign => inner.turn_away(id, &exchange, Event::QueueTimeout),
             }
         }
     }
@@ -658,25 +624,24 @@ impl Inner {
         self.spin.missed();
     }
 
-    /// A request that the worker it was placed at cannot take: `503`.
-    fn turn_away(&mut self, id: WorkerId, exchange: &Exchange) {
+    /// A request that the worker it was placed at cannot take, now or ever: it is told why.
+    fn turn_away(&mut self, id: WorkerId, exchange: &Exchange, why: Event) {
         self.dispatch.reclaimed(id);
         exchange.set_nowhere();
-        self.wakers.extend(exchange.put(Event::QueueTimeout));
+        self.wakers.extend(exchange.put(why));
+    }
+
+    /// A request that the worker it was placed at has no room for waits in its place in the queue.
+    fn wait_for(&mut self, id: WorkerId, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
+        self.dispatch.reclaimed(id);
+        self.dispatch.wait_again(RequestId(number), arrived);
+        self.wait(number, exchange, arrived);
     }
 
     fn wait(&mut self, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
         exchange.set_in_queue(number, arrived);
         self.waiting.insert(number, Arc::clone(exchange));
     }
-}
-
-/// A piece of a request's body or of a WebSocket message.
-pub(super) struct Piece<'a> {
-    pub(super) kind: Kind,
-    pub(super) flags: Flags,
-    pub(super) aux: u64,
-    pub(super) bytes: &'a [u8],
 }
 
 /// What [`Pool::deliver`] found.
@@ -689,12 +654,4 @@ pub(super) enum Delivered {
     More,
     /// The worker is gone, or not to be trusted any more.
     Gone,
-}
-
-/// Sends the descriptor of a body's file ahead of its request.
-fn send_file(socket: &PacketSocket, slot: u16, generation: u32, file: &OwnedFd) -> bool {
-    let mut message = [0u8; 8];
-    message[..2].copy_from_slice(&slot.to_le_bytes());
-    message[4..].copy_from_slice(&generation.to_le_bytes());
-    socket.send(&message, &[file.as_fd()]).is_ok()
 }

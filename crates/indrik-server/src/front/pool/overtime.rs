@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{Step, Verdict, verdict};
-use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, SlotState};
+use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME, SlotState};
 
 use super::super::events::{FrontEvent, Interface};
 use super::super::exchange::{Event, Exchange};
@@ -198,7 +198,7 @@ impl Link {
         if wait == CreditWait::Descriptor && self.interface == Interface::Wsgi {
             self.control(Descriptor::new(Kind::Credit, flags, slot, generation, 0));
         }
-        self.control(Descriptor::new(Kind::Disconnect, flags, slot, generation, 1));
+        self.control(Descriptor::new(Kind::Disconnect, flags, slot, generation, STOP_OVERTIME));
         Interrupt { number, sent: self.channel.requests.sent() }
     }
 

@@ -120,7 +120,8 @@ impl Stream {
                 | Event::WebSocketClose { .. }
                 | Event::BodyWanted
                 | Event::Leaving
-                | Event::QueueTimeout => {}
+                | Event::QueueTimeout
+                | Event::TooLarge => {}
             }
         }
     }

@@ -227,7 +227,8 @@ impl Bridge {
             | Event::WebSocketAccept { .. }
             | Event::BodyWanted
             | Event::UploadBroken(_)
-            | Event::QueueTimeout => {}
+            | Event::QueueTimeout
+            | Event::TooLarge => {}
         }
     }
 

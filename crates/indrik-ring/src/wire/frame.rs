@@ -15,7 +15,8 @@ pub enum Kind {
     WebSocketReceive = 3,
     /// The WebSocket is closed; `aux` is the close code, the payload the reason.
     WebSocketClosed = 4,
-    /// The client is gone. `aux` is not 0: the request ran too long and shall stop.
+    /// The client is gone; `aux` is [`STOP_OVERTIME`](crate::STOP_OVERTIME): the request ran too long and
+    /// shall stop.
     Disconnect = 5,
     /// There is response credit again for a side that waits with [`CreditWait::Descriptor`](crate::CreditWait).
     Credit = 6,
@@ -27,7 +28,7 @@ pub enum Kind {
     ResponseBody = 17,
     /// The trailers; they end the body.
     Trailers = 18,
-    /// Send a file: its fd came over the fd socket. Payload: offset and length, two `u64`.
+    /// Send a file, handed over with this descriptor. Payload: a [`FilePart`](crate::FilePart).
     File = 19,
     /// Send the file at the path in the payload.
     Path = 20,
@@ -41,7 +42,7 @@ pub enum Kind {
     WebSocketClose = 24,
     /// The application has returned; nothing more will come for this request.
     Done = 25,
-    /// The application failed; `aux` says how, the payload is the message for the log.
+    /// The application failed; `aux` is a [`Failure`](crate::Failure), the payload the message for the log.
     Failed = 26,
     /// The application wants the request body now (`100 Continue` may be sent).
     BodyWanted = 27,
@@ -92,7 +93,7 @@ impl Kind {
 
 /// Flags of a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(pub u8);
+pub struct Flags(pub u16);
 
 impl Flags {
     /// No flag.
@@ -103,7 +104,7 @@ impl Flags {
     pub const DONE: Self = Self(2);
     /// The request's body follows in [`Kind::RequestBody`] descriptors.
     pub const BODY_STREAM: Self = Self(4);
-    /// The request's body is a file whose fd came over the fd socket.
+    /// The request's body is a file, handed over with this descriptor.
     pub const BODY_FILE: Self = Self(8);
     /// On a response: its body is a [`Kind::File`] or [`Kind::Path`], which follows at once.
     pub const FILE: Self = Self(8);
@@ -145,6 +146,11 @@ pub struct Descriptor {
     pub generation: u32,
     /// A number whose meaning depends on the kind.
     pub aux: u64,
+    /// With [`Flags::DONE`]: how long the application has had the request, microseconds; 0: it was not
+    /// measured, [`TIME_TOO_LONG`](crate::TIME_TOO_LONG): longer than that.
+    pub time_us: u32,
+    /// Which route the application chose, as worker and front number them; 0: not known.
+    pub route: u16,
     /// Where the payload lies in the direction's area, bytes.
     pub(crate) offset: u32,
     /// The payload's length, bytes.
@@ -155,18 +161,20 @@ impl Descriptor {
     /// A descriptor without a payload yet; the sender fills in where it lies.
     #[must_use]
     pub const fn new(kind: Kind, flags: Flags, slot: u16, generation: u32, aux: u64) -> Self {
-        Self { kind, flags, slot, generation, aux, offset: 0, len: 0 }
+        Self { kind, flags, slot, generation, aux, time_us: 0, route: 0, offset: 0, len: 0 }
     }
 
     pub(crate) fn store(&self, cell: &Cell) {
         let first = u64::from(self.kind as u8)
-            | u64::from(self.flags.0) << 8
             | u64::from(self.slot) << 16
             | u64::from(self.generation) << 32;
         cell.0[0].store(first, Ordering::Relaxed);
         cell.0[1].store(self.aux, Ordering::Relaxed);
         let place = u64::from(self.offset) | u64::from(self.len) << 32;
         cell.0[2].store(place, Ordering::Relaxed);
+        let last =
+            u64::from(self.flags.0) | u64::from(self.route) << 16 | u64::from(self.time_us) << 32;
+        cell.0[3].store(last, Ordering::Relaxed);
     }
 
     /// Copies a descriptor out. `None` when its kind is unknown.
@@ -174,18 +182,22 @@ impl Descriptor {
         let first = cell.0[0].load(Ordering::Relaxed);
         let aux = cell.0[1].load(Ordering::Relaxed);
         let place = cell.0[2].load(Ordering::Relaxed);
+        let last = cell.0[3].load(Ordering::Relaxed);
         Some(Self {
             kind: Kind::from_u8(first as u8)?,
-            flags: Flags((first >> 8) as u8),
+            flags: Flags(last as u16),
             slot: (first >> 16) as u16,
             generation: (first >> 32) as u32,
             aux,
+            time_us: (last >> 32) as u32,
+            route: (last >> 16) as u16,
             offset: place as u32,
             len: (place >> 32) as u32,
         })
     }
 }
 
-/// A descriptor as it lies in shared memory. The fourth word is kept for later versions.
+/// A descriptor as it lies in shared memory: kind (8 bits, then 8 that are kept free), slot, generation;
+/// `aux`; the payload's place; flags, route, time.
 #[repr(C)]
 pub(crate) struct Cell(pub(crate) [AtomicU64; 4]);

@@ -1,0 +1,74 @@
+//! Bodies in pieces: those of requests on their way to a worker, and the credit for those of responses.
+
+use std::task::{Context, Poll};
+
+use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, REQUEST_WINDOW};
+
+use super::super::exchange::{Exchange, Place};
+use super::Pool;
+
+/// A piece of a request's body or of a WebSocket message.
+pub(in super::super) struct Piece<'a> {
+    pub(in super::super) kind: Kind,
+    pub(in super::super) flags: Flags,
+    pub(in super::super) aux: u64,
+    pub(in super::super) bytes: &'a [u8],
+}
+
+impl Pool {
+    /// The client's side took `bytes` of the response's body.
+    pub(in super::super) fn took(&self, exchange: &Exchange, bytes: usize) {
+        let (Place::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
+            return;
+        };
+        let mut inner = self.inner.lock();
+        let Some(link) = inner.links.get_mut(&id) else { return };
+        if link.holds(slot, generation) {
+            link.give_credit(slot, generation, credit);
+        }
+    }
+
+    /// Sends a piece of the request's body (or of a WebSocket message) as soon as the worker has
+    /// room: at most [`CHUNK_MAX`] bytes. Ready with false when nobody wants it any more.
+    pub(in super::super) fn poll_send_piece(
+        &self,
+        exchange: &Exchange,
+        piece: &Piece<'_>,
+        sent: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        debug_assert!(piece.bytes.len() <= CHUNK_MAX);
+        // Registered before anything is looked at, so that no wake-up is lost.
+        exchange.wait_upload(cx);
+        let mut inner = self.inner.lock();
+        let (id, slot, generation) = match exchange.place() {
+            Place::Worker { id, slot, generation } => (id, slot, generation),
+            Place::Queue(_) => return Poll::Pending,
+            Place::Nowhere => return Poll::Ready(false),
+        };
+        let Some(link) = inner.links.get_mut(&id) else { return Poll::Ready(false) };
+        if !link.holds(slot, generation) {
+            return Poll::Ready(false);
+        }
+        let slots = &link.channel.slots;
+        let len = piece.bytes.len() as u64;
+        let room = |taken: u64| sent + len <= taken.saturating_add(REQUEST_WINDOW);
+        if !room(slots.request_taken(slot)) {
+            slots.want_request_credit(slot);
+            if !room(slots.request_taken(slot)) {
+                return Poll::Pending;
+            }
+        }
+        let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
+        match link.push(descriptor, piece.bytes) {
+            Ok(()) => {
+                self.after_push(&mut inner);
+                Poll::Ready(true)
+            }
+            // The drain task wakes uploads when the worker has made room.
+            Err(reason) if reason.is_for_now() => Poll::Pending,
+            // The next tick finds what is wrong with the channel.
+            Err(_) => Poll::Ready(false),
+        }
+    }
+}
