@@ -2,8 +2,9 @@
 //!
 //! [`process`] reads the files under `/proc`, [`cgroup`] finds a control group and reads what it says
 //! of memory; both take text and know nothing of files. [`watch`] holds one worker against its limits,
-//! [`oom`] tells whose death was the kernel's work.
+//! [`oom`] tells whose death was the kernel's work, [`account`] says what the front may hold for its clients.
 
+pub mod account;
 pub mod cgroup;
 pub mod oom;
 pub mod process;

@@ -17,8 +17,8 @@ use super::network::Network;
 use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
 use super::share::Share;
-use crate::memory::Limit;
 use crate::memory::watch::{Bounds, Limits};
+use crate::memory::{Limit, account};
 
 /// Every setting, resolved and valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,8 @@ pub struct Config {
     pub body_buffer_max: usize,
     pub body_size_max: u64,
     pub websocket_max_message_size: usize,
+    pub front_memory_max: Limit,
+    pub connection_memory_max: u64,
 
     // Proxies and requests
     pub forwarded_allow_ips: Vec<Network>,
@@ -232,6 +234,11 @@ impl Config {
             rss: bounds(self.worker_max_rss, self.worker_max_rss_hard),
             pss: bounds(self.worker_max_pss, self.worker_max_pss_hard),
         }
+    }
+
+    /// What the front may hold for its clients, where the server may use so many bytes.
+    pub fn front_memory_limits(&self, memory: Option<u64>) -> account::Limits {
+        account::Limits::new(self.front_memory_max, self.connection_memory_max, memory)
     }
 
     /// What process titles show between the brackets: `proc_name`, else the application.

@@ -15,6 +15,7 @@ use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
 use crate::memory::Limit;
+use crate::memory::account::connection_auto;
 use crate::overtime;
 
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
@@ -297,6 +298,7 @@ impl Settlement {
         {
             settled.value = Value::Int(IO_THREADS_AUTO);
         }
+        self.settle_connection_memory();
         if let Some(settled) = self.values.get_mut("wsgi_app")
             && settled.value == Value::Nothing
         {
@@ -322,6 +324,19 @@ impl Settlement {
             values.chain(computed).map(|(name, json)| (name.to_owned(), json)).collect();
         serde_json::from_value(Json::Object(fields))
             .expect("tested: the table's types are those of Config's fields")
+    }
+
+    /// Replaces `auto` by what the largest WebSocket message needs.
+    fn settle_connection_memory(&mut self) {
+        let message_max = match self.get("websocket_max_message_size").map(|it| &it.value) {
+            Some(Value::Size(bytes)) => *bytes,
+            _ => 0,
+        };
+        if let Some(settled) = self.values.get_mut("connection_memory_max")
+            && settled.value == Value::Auto
+        {
+            settled.value = Value::Size(connection_auto(message_max));
+        }
     }
 
     /// Replaces `auto` by a number and says why it is that number.

@@ -599,3 +599,16 @@ fn a_hard_limit_of_memory_leaves_room_above_the_soft_one() {
         assert!(resolve(&flags, None).is_ok(), "{soft} {hard}");
     }
 }
+
+#[test]
+fn a_connection_may_hold_what_the_largest_websocket_message_takes() {
+    let memory = |message: &str, own: &str| {
+        let flags = [("websocket_max_message_size", [message]), ("connection_memory_max", [own])];
+        let flags: Vec<(&str, &[&str])> =
+            flags.iter().map(|(name, value)| (*name, &value[..])).collect();
+        config(&with_flags(&flags), &ConfigFileValues::default()).connection_memory_max
+    };
+    assert_eq!(memory("16MiB", "auto"), 64 << 20);
+    assert_eq!(memory("1GiB", "auto"), (2 << 30) + (16 << 20));
+    assert_eq!(memory("1GiB", "8MiB"), 8 << 20);
+}

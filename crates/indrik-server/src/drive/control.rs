@@ -11,6 +11,7 @@ use indrik_core::supervise::{EndReason, Event, Level, Signal, WorkerView};
 use serde_json::{Value as Json, json};
 
 use super::Drive;
+use super::memory::shown_front;
 use super::reload::{Waiting, shown};
 use crate::control::{ControlServer, Open, Token, error, open};
 use crate::front::Listener;
@@ -287,6 +288,7 @@ impl Drive {
             stats["requests_waiting"] = front.waiting.into();
             stats["requests_refused"] = front.counts.refused.into();
             stats["requests_timed_out"] = front.counts.timed_out.into();
+            stats["front_memory"] = shown_front(front.memory);
         }
         stats
     }

@@ -20,6 +20,7 @@ use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
 use super::Drive;
+use crate::front::MemoryStats;
 
 /// What is watched.
 pub(super) struct Memory {
@@ -213,12 +214,24 @@ impl Drive {
 }
 
 /// The memory this server may use: the least of its groups' limits, or the machine's.
-fn usable() -> Option<u64> {
+pub(super) fn usable() -> Option<u64> {
     let machine = memory::machine().as_deref().and_then(process::total);
     let group = own_group();
     let limits = group.iter().flat_map(Group::limits);
     let limits = limits.filter_map(|path| cgroup::bytes(&memory::file(&path)?));
     limits.chain(machine).min()
+}
+
+/// What the front holds for its clients, for showing; a limit that there is not is null.
+pub(super) fn shown_front(memory: MemoryStats) -> Json {
+    let limit = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
+    json!({
+        "held_bytes": memory.held,
+        "max_bytes": limit(memory.limits.total),
+        "connection_max_bytes": limit(memory.limits.connection),
+        "measure": memory.measure.word(),
+        "connections_cut": memory.cut,
+    })
 }
 
 /// What the server's control group says of memory, for showing; what it does not say is null.

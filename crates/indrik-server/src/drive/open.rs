@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::confine::check_limits;
 use super::listeners::Change;
+use super::memory::usable;
 use super::{Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
@@ -214,7 +215,7 @@ impl Drive {
         }
         let servers = self.places.listeners.servers();
         if let Some(front) = &self.front {
-            front.reconfigure(Arc::clone(config), &servers, open, &close);
+            front.reconfigure(Arc::clone(config), &servers, open, &close, usable());
         }
         self.note_listeners();
         self.open_control(config);
@@ -262,7 +263,7 @@ impl Drive {
         raise_descriptor_limit();
         self.note_listeners();
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sources.sink));
-        match Front::start(Arc::clone(config), sockets, log, sink) {
+        match Front::start(Arc::clone(config), sockets, log, sink, usable()) {
             Ok(front) => self.front = Some(front),
             Err(error) => {
                 self.log.write(Level::Critical, &format!("Cannot start the front: {error}"));

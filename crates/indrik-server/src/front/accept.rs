@@ -58,7 +58,8 @@ pub(super) async fn accept(
     let mut turn = usize::from(index);
     let mut give = |stream, origin| {
         let open = Open::new(&services);
-        threads[turn % threads.len()].spawn(serve_std(open, stream, origin));
+        let holder = Arc::clone(open.holder());
+        threads[turn % threads.len()].spawn(Open::run(holder, serve_std(open, stream, origin)));
         turn += 1;
     };
     let mut complained = false;

@@ -39,29 +39,31 @@ impl Ahead {
         Self { all: Arc::clone(all), bytes: 0, pieces: 0, owed: 0 }
     }
 
-    /// A piece has come from the worker. Says for how many bytes the worker gets credit.
-    pub(super) fn received(&mut self, bytes: u64) -> u64 {
+    /// A piece has come from the worker. Says for how many bytes the worker gets credit. `is_short`:
+    /// nothing is to lie here for this client that need not.
+    pub(super) fn received(&mut self, bytes: u64, is_short: bool) -> u64 {
         self.all.0.fetch_add(bytes + PIECE_BYTES, Ordering::Relaxed);
         self.bytes += bytes;
         self.pieces += 1;
         self.owed += bytes;
-        self.credit()
+        self.credit(is_short)
     }
 
     /// The client's side has taken a piece. Says for how many bytes the worker gets credit.
-    pub(super) fn taken(&mut self, bytes: u64) -> u64 {
+    pub(super) fn taken(&mut self, bytes: u64, is_short: bool) -> u64 {
         self.all.0.fetch_sub(bytes + PIECE_BYTES, Ordering::Relaxed);
         self.bytes -= bytes;
         self.pieces -= 1;
-        self.credit()
+        self.credit(is_short)
     }
 
     fn cost(&self) -> u64 {
         self.bytes + self.pieces * PIECE_BYTES
     }
 
-    fn credit(&mut self) -> u64 {
-        let fits = self.cost() <= RESPONSE_BUFFER_BYTES_MAX
+    fn credit(&mut self, is_short: bool) -> u64 {
+        let fits = !is_short
+            && self.cost() <= RESPONSE_BUFFER_BYTES_MAX
             && self.all.0.load(Ordering::Relaxed) <= RESPONSE_BUFFERS_BYTES_MAX;
         let left = if fits { 0 } else { self.owed.min(self.bytes) };
         let credit = self.owed - left;
@@ -86,31 +88,41 @@ mod tests {
     fn a_page_of_a_mebibyte_never_waits_for_its_client() {
         let mut ahead = Ahead::new(&Arc::default());
         for _ in 0..1024 * 1024 / PIECE {
-            assert_eq!(ahead.received(PIECE), PIECE);
+            assert_eq!(ahead.received(PIECE, false), PIECE);
         }
     }
 
     #[test]
     fn beyond_the_limit_only_what_the_client_took_counts() {
         let mut ahead = Ahead::new(&Arc::default());
-        let credit: u64 = (0..64).map(|_| ahead.received(PIECE)).sum();
+        let credit: u64 = (0..64).map(|_| ahead.received(PIECE, false)).sum();
         assert!(credit <= RESPONSE_BUFFER_BYTES_MAX);
         let mut total = credit;
         for taken in 1..=64 {
-            total += ahead.taken(PIECE);
+            total += ahead.taken(PIECE, false);
             assert!(total >= taken * PIECE, "the worker waits for what was taken");
         }
         assert_eq!(total, 64 * PIECE);
     }
 
     #[test]
+    fn when_memory_is_short_nothing_runs_ahead() {
+        let mut ahead = Ahead::new(&Arc::default());
+        assert_eq!(ahead.received(PIECE, true), 0);
+        assert_eq!(ahead.received(PIECE, true), 0);
+        assert_eq!(ahead.taken(PIECE, true), PIECE, "what the client took counts all the same");
+        assert_eq!(ahead.taken(PIECE, true), PIECE);
+    }
+
+    #[test]
     fn all_together_have_a_limit_and_give_back_what_they_used() {
         let all: Arc<Buffered> = Arc::default();
         let mut many: Vec<Ahead> = (0..100).map(|_| Ahead::new(&all)).collect();
-        let credit: u64 = (0..16).flat_map(|_| 0..100).map(|i| many[i].received(PIECE)).sum();
+        let credit: u64 =
+            (0..16).flat_map(|_| 0..100).map(|i| many[i].received(PIECE, false)).sum();
         assert!(credit <= RESPONSE_BUFFERS_BYTES_MAX);
         for ahead in &mut many {
-            let _ = ahead.taken(PIECE);
+            let _ = ahead.taken(PIECE, false);
         }
         drop(many);
         assert_eq!(all.0.load(Ordering::Relaxed), 0);
@@ -119,7 +131,7 @@ mod tests {
     #[test]
     fn tiny_pieces_cost_more_than_their_bytes() {
         let mut ahead = Ahead::new(&Arc::default());
-        let credit: u64 = (0..1_000_000).map(|_| ahead.received(1)).sum();
+        let credit: u64 = (0..1_000_000).map(|_| ahead.received(1, false)).sum();
         assert!(credit < 10_000);
     }
 }

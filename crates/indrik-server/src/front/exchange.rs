@@ -18,6 +18,7 @@ use indrik_core::ids::WorkerId;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 
+use super::account::{Charge, Holder};
 use super::ahead::{Ahead, Buffered};
 use super::refusal::Refusal;
 
@@ -130,6 +131,8 @@ pub(super) struct Outgoing {
     pub(super) payload: Vec<u8>,
     /// The body's file.
     pub(super) file: Option<OwnedFd>,
+    /// What of it lies in memory, bytes.
+    pub(super) file_bytes: usize,
 }
 
 impl Outgoing {
@@ -157,6 +160,8 @@ struct State {
     abandoned: bool,
     /// The account of a WSGI response that comes in pieces.
     ahead: Option<Ahead>,
+    /// What the request and the inbox take.
+    charge: Charge,
 }
 
 /// What an inbox may hold, bytes with [`EVENT_BYTES`] for each event. A worker that keeps to its
@@ -198,6 +203,8 @@ impl Inbox {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
+    /// What it takes while it is kept, bytes.
+    outgoing_bytes: usize,
     /// How long it may run; 0: as long as it likes.
     pub(super) limit: Micros,
     /// The process of the worker that has it or had it last; for the access log.
@@ -206,7 +213,11 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(outgoing: Outgoing, limit: Micros) -> Arc<Self> {
+    /// A request of a connection that is charged for it.
+    pub(super) fn new(outgoing: Outgoing, limit: Micros, holder: &Arc<Holder>) -> Arc<Self> {
+        let outgoing_bytes = outgoing.payload.capacity() + outgoing.file_bytes;
+        let mut charge = Charge::of(holder);
+        charge.set(outgoing_bytes);
         let state = Mutex::new(State {
             place: Place::Nowhere,
             arrived: 0,
@@ -215,8 +226,9 @@ impl Exchange {
             upload_waker: None,
             abandoned: false,
             ahead: None,
+            charge,
         });
-        Arc::new(Self { outgoing, limit, worker_pid: AtomicU32::new(0), state })
+        Arc::new(Self { outgoing, outgoing_bytes, limit, worker_pid: AtomicU32::new(0), state })
     }
 
     // --- the connection's side
@@ -230,6 +242,7 @@ impl Exchange {
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut state = self.state.lock();
         if let Some(event) = state.inbox.pop() {
+            self.weigh(&mut state);
             return Poll::Ready(event);
         }
         register(&mut state.waker, cx);
@@ -241,7 +254,8 @@ impl Exchange {
     pub(super) fn took(&self, bytes: usize) -> (Place, u64) {
         let mut state = self.state.lock();
         let bytes = bytes as u64;
-        let credit = state.ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes));
+        let is_short = state.charge.holder().is_short();
+        let credit = state.ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes, is_short));
         (state.place, credit)
     }
 
@@ -272,6 +286,7 @@ impl Exchange {
             state.abandoned = true;
             state.inbox.clear();
             state.ahead = None;
+            self.weigh(&mut state);
             state.upload_waker.take()
         };
         if let Some(waker) = waker {
@@ -285,6 +300,7 @@ impl Exchange {
         state.abandoned = true;
         state.inbox.clear();
         state.ahead = None;
+        self.weigh(&mut state);
         state.waker = None;
         state.place
     }
@@ -298,7 +314,8 @@ impl Exchange {
         if state.abandoned {
             return bytes as u64;
         }
-        state.ahead.get_or_insert_with(|| Ahead::new(all)).received(bytes as u64)
+        let is_short = state.charge.holder().is_short();
+        state.ahead.get_or_insert_with(|| Ahead::new(all)).received(bytes as u64, is_short)
     }
 
     /// It lies in the queue from now on, counted from `arrived`.
@@ -346,6 +363,7 @@ impl Exchange {
         if done && !complete {
             state.inbox.push(Event::Done);
         }
+        self.weigh(&mut state);
         wakers.extend(state.waker.take());
         state.inbox.bytes <= INBOX_BYTES_MAX
     }
@@ -357,6 +375,7 @@ impl Exchange {
             return None;
         }
         state.inbox.push(event);
+        self.weigh(&mut state);
         state.waker.take()
     }
 
@@ -370,6 +389,11 @@ impl Exchange {
     /// There may be room for more of the request's body.
     pub(super) fn take_upload_waker(&self) -> Option<Waker> {
         self.state.lock().upload_waker.take()
+    }
+
+    fn weigh(&self, state: &mut State) {
+        let bytes = self.outgoing_bytes + state.inbox.bytes;
+        state.charge.set(bytes);
     }
 
     /// Whether the client's side has lost interest.
@@ -388,14 +412,18 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use indrik_core::memory::account::Limits;
 
+    use super::super::account::Account;
     use super::*;
 
     #[test]
     fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
+        let payload = Vec::new();
         let outgoing =
-            Outgoing { flags: Flags::NONE, head_len: 0, payload: Vec::new(), file: None };
-        let exchange = Exchange::new(outgoing, 0);
+            Outgoing { flags: Flags::NONE, head_len: 0, payload, file: None, file_bytes: 0 };
+        let none = Limits { total: u64::MAX, connection: u64::MAX };
+        let exchange = Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)));
         let piece = Bytes::from(vec![0; 64 * 1024]);
         let pieces = (1..10_000).take_while(|_| {
             let event = Event::Body { bytes: piece.clone(), end: false };

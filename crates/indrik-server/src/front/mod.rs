@@ -17,6 +17,7 @@
 
 mod accept;
 mod access_log;
+mod account;
 mod ahead;
 mod body;
 mod clock;
@@ -50,6 +51,7 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::Config;
 use indrik_ring::ChannelLimits;
 
+pub use account::MemoryStats;
 pub use conn::tls::TlsError;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
@@ -59,6 +61,7 @@ pub use response::set_server_header;
 
 use crate::log::Log;
 use accept::LAST_ACCEPTS_MAX;
+use account::Account;
 use clock::micros;
 use conn::reaper::Connections;
 use conn::tls;
@@ -84,10 +87,12 @@ pub struct FrontStats {
     pub waiting: usize,
     pub in_flight: usize,
     pub counts: Counts,
+    pub memory: MemoryStats,
 }
 
 impl Front {
     /// Starts the io threads; they accept at once, and requests wait until a worker is added.
+    /// `memory`: what this server may use of it, bytes.
     ///
     /// # Errors
     /// When a thread or a file descriptor cannot be had.
@@ -96,12 +101,14 @@ impl Front {
         listeners: Vec<Listening>,
         log: Arc<Log>,
         sink: EventSink,
+        memory: Option<u64>,
     ) -> io::Result<Self> {
         let other_cores = indrik_sys::cpus::available() > 1;
         let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
         let services = Arc::new(Services {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
             connections: Connections::default(),
+            account: Account::new(config.front_memory_limits(memory)),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),
             log,
@@ -229,7 +236,9 @@ impl Front {
         servers: &[(String, Option<u16>)],
         open: Vec<Listening>,
         close: &[u16],
+        memory: Option<u64>,
     ) {
+        self.services.account.set_limits(config.front_memory_limits(memory));
         self.services.pool.set_limits(dispatch_limits(&config));
         self.services.settings.store(Arc::new(Settings::new(Arc::clone(&config))));
         self.runtime.open_doors(&self.services, open);
@@ -246,7 +255,9 @@ impl Front {
     #[must_use]
     pub fn stats(&self) -> FrontStats {
         let (waiting, in_flight, counts) = self.services.pool.stats();
-        FrontStats { connections: self.services.connections.count(), waiting, in_flight, counts }
+        let connections = self.services.connections.count();
+        let memory = self.services.account.stats();
+        FrontStats { connections, waiting, in_flight, counts, memory }
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.

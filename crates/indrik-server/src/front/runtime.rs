@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
 
 use super::accept::accept;
+use super::account::relieve;
 use super::clock::{self, micros};
 use super::conn::reaper::{SWEEP_INTERVAL, sweep};
 use super::conn::tls;
@@ -52,6 +53,7 @@ impl Threads {
         threads.handles[0].spawn(tick(Arc::clone(services)));
         threads.handles[0].spawn(watch_certificate(Arc::clone(services)));
         threads.handles[0].spawn(watch_requests(Arc::clone(services)));
+        threads.handles[0].spawn(relieve(Arc::clone(services)));
         threads.handles[0].spawn(watch_time(Arc::clone(services), Arc::clone(&threads.doors)));
         Ok(threads)
     }

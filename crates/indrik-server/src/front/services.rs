@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, Guard};
 
 use super::access_log::AccessLog;
+use super::account::Account;
 use super::conn::reaper::Connections;
 use super::conn::tls::Tls;
 use super::doors::Doors;
@@ -22,6 +23,8 @@ pub(super) struct Services {
     pub(super) standing: ArcSwap<Standing>,
     pub(super) pool: Pool,
     pub(super) connections: Connections,
+    /// What the front holds of memory.
+    pub(super) account: Arc<Account>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,
     pub(super) log: Arc<Log>,

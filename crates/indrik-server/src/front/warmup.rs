@@ -11,6 +11,7 @@ use indrik_core::settings::Config;
 use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::account::Holder;
 use super::clock;
 use super::events::FrontEvent;
 use super::exchange::{Event, Exchange, Outgoing, Place};
@@ -65,7 +66,7 @@ impl WarmUp {
         path: &str,
         deadline: Instant,
     ) -> Result<(), String> {
-        let exchange = Exchange::new(self.request(path), 0);
+        let exchange = Exchange::new(self.request(path), 0, &Holder::new(&services.account));
         if !services.pool.submit_to(id, &exchange, clock::now()) {
             return Err("the worker ended while it was warmed up".to_owned());
         }
@@ -105,7 +106,7 @@ impl WarmUp {
         let mut payload = vec![0; len];
         let count = u16::try_from(fields().count()).unwrap_or(0);
         indrik_ring::encode_request(&mut payload, &head, count, fields());
-        Outgoing { flags: Flags::END, head_len: len, payload, file: None }
+        Outgoing { flags: Flags::END, head_len: len, payload, file: None, file_bytes: 0 }
     }
 }
 

@@ -16,11 +16,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body as _;
+use indrik_core::memory::account::Measure;
 use indrik_core::settings::Config;
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 use tokio::time::timeout;
 
 use super::RequestBody;
+use crate::front::account::Charge;
 use crate::front::context::RequestContext;
 use crate::front::events::Interface;
 use crate::front::exchange::{Event, Exchange};
@@ -35,8 +37,8 @@ pub(in crate::front) const INLINE_BYTES_MAX: usize = 64 * 1024;
 pub(in crate::front) enum Upload {
     /// All of it.
     Inline(Bytes),
-    /// All of it, in a file whose position is at the start.
-    File(OwnedFd),
+    /// All of it, in a file whose position is at the start, and how much of that lies in memory.
+    File(OwnedFd, usize),
     /// To be sent when the application asks for it.
     Stream(Box<RequestBody>),
 }
@@ -54,7 +56,11 @@ pub(in crate::front) async fn receive(
     if interface == Interface::Asgi && (expects || !fits) {
         return Ok(Upload::Stream(Box::new(body)));
     }
+    if !fits {
+        wait_for_room(context).await?;
+    }
     let mut store = Store::Memory(BytesMut::new());
+    let mut charge = Charge::of(context.connection.watch.holder());
     let log = &context.services().log;
     let mut reader = Reader::new(context, body);
     while let Some(bytes) = reader.next().await? {
@@ -62,11 +68,30 @@ pub(in crate::front) async fn receive(
             log.error(&format!("a request body could not be stored: {error}"));
             Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
         })?;
+        charge.set(store.memory());
     }
     store.finish().map_err(|error| {
         log.error(&format!("a request body could not be stored: {error}"));
         Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
     })
+}
+
+/// While the front's memory is short, a body stays with its client: the client waits as one for whom
+/// no worker is free.
+async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
+    let account = &context.services().account;
+    if account.measure() < Measure::Hold {
+        return Ok(());
+    }
+    let limit = context.settings.config.queue_timeout;
+    let has_room = account.has_room();
+    if limit.is_zero() {
+        has_room.await;
+        return Ok(());
+    }
+    let message = "the server's memory is used up by others";
+    let refusal = Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message);
+    timeout(limit, has_room).await.map_err(|_| refusal)
 }
 
 /// Reads a body within its limits.
@@ -160,12 +185,22 @@ impl Store {
         }
     }
 
+    /// What it takes of memory, bytes.
+    fn memory(&self) -> usize {
+        match self {
+            Self::Memory(memory) => memory.capacity(),
+            Self::Shared(_, len) => *len,
+            Self::Disk(_) => 0,
+        }
+    }
+
     fn finish(self) -> io::Result<Upload> {
+        let bytes = self.memory();
         Ok(match self {
             Self::Memory(memory) => Upload::Inline(memory.freeze()),
             Self::Shared(mut file, _) | Self::Disk(mut file) => {
                 file.rewind()?;
-                Upload::File(file.into())
+                Upload::File(file.into(), bytes)
             }
         })
     }

@@ -18,7 +18,7 @@ use crate::front::settings::Settings;
 
 /// Serves a connection to its end.
 pub(in crate::front) async fn serve_connection(
-    open: Open,
+    mut open: Open,
     (stream, spoken): (Stream, Spoken),
     origin: Origin,
     proxied: Option<Proxied>,
@@ -40,10 +40,14 @@ pub(in crate::front) async fn serve_connection(
     }
     loop {
         match h1::drive(&connection, io).await {
-            Left::Parked(parked) => match h1::wait_for_bytes(&connection.watch, &parked).await {
-                true => io = parked,
-                false => return,
-            },
+            Left::Parked(parked) => {
+                open.is_parked(true);
+                match h1::wait_for_bytes(&connection.watch, &parked).await {
+                    true => io = parked,
+                    false => return,
+                }
+                open.is_parked(false);
+            }
             Left::Upgraded(io, first) => {
                 let successor = connection.successor.lock().take();
                 if let Some(successor) = successor {
@@ -79,6 +83,7 @@ fn context(
             }
         }
     }
+    watch.holder().is_of(ip);
     let peer = Peer {
         listener: origin.listener,
         ip,

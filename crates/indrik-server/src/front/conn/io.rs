@@ -24,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
 use super::reaper::{Phase, Watch};
+use crate::front::account::Charge;
 use crate::front::settings::Settings;
 
 /// A response up to this size is written in one piece.
@@ -101,6 +102,9 @@ pub(in crate::front) struct ClientIo {
     broken: bool,
     /// The client has closed its direction.
     at_end: bool,
+    /// Bytes of a head that is not complete yet; hyper keeps them.
+    head_bytes: usize,
+    charge: Charge,
 }
 
 impl ClientIo {
@@ -113,8 +117,19 @@ impl ClientIo {
         let screen = Screen::new(settings.limits);
         let rewriter = (!settings.permits.is_nothing())
             .then(|| Box::new(Rewriter::new(settings.permits, settings.limits)));
-        let before = Bytes::new();
-        Self { stream, screen, rewriter, before, watch, state, broken: false, at_end: false }
+        let charge = Charge::of(watch.holder());
+        Self {
+            stream,
+            screen,
+            rewriter,
+            before: Bytes::new(),
+            watch,
+            state,
+            broken: false,
+            at_end: false,
+            head_bytes: 0,
+            charge,
+        }
     }
 
     /// Puts bytes back in front. They have been screened.
@@ -182,11 +197,11 @@ impl ClientIo {
         if let Some(rewriter) = &mut self.rewriter {
             let mut passed = Vec::new();
             let verdict = rewriter.read(&mut self.screen, bytes, &mut passed);
-            self.note(verdict);
+            self.note(verdict, bytes.len());
             return Err(passed.into());
         }
         let (passed, verdict) = self.screen.pass(bytes);
-        self.note(verdict);
+        self.note(verdict, bytes.len());
         match passed {
             Cow::Borrowed(passed) if passed.len() == bytes.len() => Ok(bytes),
             // What belongs to the requests in front of a broken one is served.
@@ -194,9 +209,12 @@ impl ClientIo {
         }
     }
 
-    fn note(&mut self, verdict: Result<(), Broken>) {
+    fn note(&mut self, verdict: Result<(), Broken>, len: usize) {
+        let in_head = self.screen.is_in_head() || self.is_holding();
+        self.head_bytes = if in_head { self.head_bytes + len } else { 0 };
+        self.charge.set(self.head_bytes);
         match verdict {
-            Ok(()) if self.screen.is_in_head() || self.is_holding() => {
+            Ok(()) if in_head => {
                 // While a request is served, what comes behind it has time.
                 if self.watch.phase() != Phase::Head && !self.watch.is_in_flight() {
                     self.watch.set(Phase::Head);

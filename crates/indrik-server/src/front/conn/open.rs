@@ -1,8 +1,11 @@
 //! What comes before HTTP on a connection: its place in the list, a PROXY header, TLS, and which version
 //! of HTTP the client speaks.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +19,16 @@ use super::io::{ClientIo, Stream};
 use super::preamble::{self, Preamble};
 use super::reaper::Watch;
 use super::tls::Begun;
+use crate::front::account::{Charge, Holder};
 use crate::front::pipeline::forwarding::is_in;
 use crate::front::refusal::Refusal;
 use crate::front::services::Services;
 
+/// What a connection is charged from its beginning: its tasks and hyper's buffers, and a small request with
+/// its answer.
+const CONNECTION_BYTES: usize = 24 * 1024;
+/// The same while its buffers are given back.
+const PARKED_BYTES: usize = 4 * 1024;
 /// For the whole of a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -52,12 +61,36 @@ pub(in crate::front) struct Open {
     pub(super) services: Arc<Services>,
     key: usize,
     pub(super) watch: Arc<Watch>,
+    /// What it takes by being there.
+    base: Charge,
 }
 
 impl Open {
     pub(in crate::front) fn new(services: &Arc<Services>) -> Self {
-        let (key, watch) = services.connections.add();
-        Self { services: Arc::clone(services), key, watch }
+        let (key, watch) = services.connections.add(&services.account);
+        let mut base = Charge::of(watch.holder());
+        base.set(CONNECTION_BYTES);
+        Self { services: Arc::clone(services), key, watch, base }
+    }
+
+    /// Runs what serves it to its end, or until it is cut for the memory it holds.
+    pub(in crate::front) async fn run(holder: Arc<Holder>, serving: impl Future<Output = ()>) {
+        let mut serving = pin!(serving);
+        poll_fn(|cx| match holder.is_cut() {
+            true => Poll::Ready(()),
+            false => serving.as_mut().poll(cx),
+        })
+        .await;
+    }
+
+    /// What it holds of memory.
+    pub(in crate::front) fn holder(&self) -> &Arc<Holder> {
+        self.watch.holder()
+    }
+
+    /// Its buffers are given back, or there again.
+    pub(super) fn is_parked(&mut self, parked: bool) {
+        self.base.set(if parked { PARKED_BYTES } else { CONNECTION_BYTES });
     }
 
     /// The PROXY header, if the server reads them: it comes before everything, TLS included. `None`:

@@ -10,10 +10,12 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use indrik_core::dispatch::Micros;
+use indrik_core::memory::account::{Holding, to_cut};
 use indrik_core::settings::Config;
 use parking_lot::Mutex;
 use slab::Slab;
 
+use crate::front::account::{Account, Cut, Holder, held_by_others};
 use crate::front::clock::{self, micros};
 
 /// How often the reaper looks.
@@ -55,7 +57,7 @@ pub(in crate::front) enum Order {
 }
 
 /// One connection, as others see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::front) struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
@@ -64,9 +66,27 @@ pub(in crate::front) struct Watch {
     in_flight: AtomicU32,
     /// The connection's task; the same for its whole life.
     task: OnceLock<Waker>,
+    /// What it holds of memory.
+    holder: Arc<Holder>,
 }
 
 impl Watch {
+    fn new(account: &Arc<Account>) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            since: AtomicU64::new(clock::coarse()),
+            order: AtomicU8::new(Order::None as u8),
+            in_flight: AtomicU32::new(0),
+            task: OnceLock::new(),
+            holder: Holder::new(account),
+        }
+    }
+
+    /// What it holds of memory.
+    pub(in crate::front) fn holder(&self) -> &Arc<Holder> {
+        &self.holder
+    }
+
     /// HTTP begins: what was waited for until now does not count.
     pub(in crate::front) fn begin_waiting(&self) {
         self.set(Phase::Idle);
@@ -149,7 +169,11 @@ impl Watch {
 
     fn give(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::SeqCst);
-        // Before the first poll there is nobody to wake: that poll sees the order.
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // Before the first poll there is nobody to wake: that poll sees what it was to hear.
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
         }
@@ -173,9 +197,8 @@ impl From<u8> for Order {
 pub(in crate::front) struct Connections(Mutex<Slab<Arc<Watch>>>);
 
 impl Connections {
-    pub(in crate::front) fn add(&self) -> (usize, Arc<Watch>) {
-        let watch = Arc::new(Watch::default());
-        watch.set(Phase::Idle);
+    pub(in crate::front) fn add(&self, account: &Arc<Account>) -> (usize, Arc<Watch>) {
+        let watch = Arc::new(Watch::new(account));
         (self.0.lock().insert(Arc::clone(&watch)), watch)
     }
 
@@ -198,6 +221,28 @@ impl Connections {
 
     pub(in crate::front) fn close_all(&self) {
         self.each(|watch| watch.give(Order::Close));
+    }
+
+    /// Cuts those that hold too much. Returns who they were.
+    pub(in crate::front) fn cut(&self, account: &Account) -> Vec<Cut> {
+        let list = self.0.lock();
+        let (mut holders, mut by_cut) = (Vec::new(), 0);
+        for (key, watch) in &*list {
+            let bytes = watch.holder.bytes();
+            if watch.holder.is_cut() {
+                by_cut += bytes;
+            } else {
+                holders.push(Holding { key, bytes });
+            }
+        }
+        let held = held_by_others(account, by_cut);
+        let cut = to_cut(account.limits(), held, holders);
+        let cut = cut.into_iter().filter_map(|holding| list.get(holding.key)).map(|watch| {
+            let cut = watch.holder.cut();
+            watch.wake();
+            cut
+        });
+        cut.collect()
     }
 
     fn each(&self, act: impl Fn(&Watch)) {
@@ -232,4 +277,30 @@ pub(in crate::front) fn sweep(connections: &Connections, config: &Config, is_dra
 /// Whether a wait is over; a limit of zero means that there is none.
 fn over(waited: Micros, limit: Duration) -> bool {
     !limit.is_zero() && waited >= micros(limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use indrik_core::memory::account::Limits;
+
+    use super::*;
+    use crate::front::account::Charge;
+
+    #[test]
+    fn the_largest_holder_is_cut_and_counts_no_more_while_it_ends() {
+        let account = Account::new(Limits { total: 1 << 20, connection: u64::MAX });
+        let connections = Connections::default();
+        let watches: Vec<_> = (0..10).map(|_| connections.add(&account).1).collect();
+        let mut charges: Vec<_> = watches.iter().map(|watch| Charge::of(watch.holder())).collect();
+        for (charge, bytes) in charges.iter_mut().zip((0..).map(|number| 50_000 + number * 1_000)) {
+            charge.set(bytes);
+        }
+        assert_eq!(connections.cut(&account), []);
+        charges[4].set(900_000);
+        let cut = connections.cut(&account);
+        assert_eq!(cut, [Holding { key: None, bytes: 900_000 }]);
+        assert!(watches[4].holder().is_cut());
+        // What it holds until it has ended is nobody else's fault.
+        assert_eq!(connections.cut(&account), []);
+    }
 }

@@ -48,14 +48,14 @@ impl Call {
         upload: Upload,
         flags: Flags,
     ) -> Self {
-        let (mut inline, mut file, mut stream) = (Bytes::new(), None, None);
+        let (mut inline, mut file, mut file_bytes, mut stream) = (Bytes::new(), None, 0, None);
         let flags = flags.with(match upload {
             Upload::Inline(body) => {
                 inline = body;
                 Flags::END
             }
-            Upload::File(body) => {
-                file = Some(body);
+            Upload::File(body, bytes) => {
+                (file, file_bytes) = (Some(body), bytes);
                 Flags::BODY_FILE
             }
             Upload::Stream(body) => {
@@ -72,9 +72,11 @@ impl Call {
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
         parts.headers.clear();
+        let outgoing = Outgoing { flags, head_len, payload, file, file_bytes };
+        let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
         Self {
             context,
-            exchange: Exchange::new(Outgoing { flags, head_len, payload, file }, limit),
+            exchange,
             spare_map: parts.headers,
             stream,
             pump: None,

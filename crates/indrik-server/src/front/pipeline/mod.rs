@@ -23,6 +23,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use indrik_core::dispatch::Micros;
+use indrik_core::memory::account::Measure;
 use indrik_ring::Flags;
 
 use super::access_log::Entry;
@@ -183,7 +184,9 @@ impl Serving {
     /// The last things that every answer gets.
     fn finish(&mut self, answer: Answer) -> Response<Body> {
         let mut response = answer.unwrap_or_else(Refusal::into_response);
-        if self.connection.services.is_draining() {
+        let services = &self.connection.services;
+        // While memory is short, connections that nobody needs are the first thing to go.
+        if services.is_draining() || services.account.measure() >= Measure::Spare {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(http::header::CONNECTION, close);
         }
