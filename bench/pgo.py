@@ -40,7 +40,8 @@ def main() -> int:
     for stamp in (".release", ".built", ".pgo"):
         (VENV / stamp).unlink(missing_ok=True)
     print("pgo: building with counters", flush=True)
-    build(f"-Cprofile-generate={RAW}")
+    # Names as they are: not every llvm-profdata was built with zlib.
+    build(f"-Cprofile-generate={RAW} -Cllvm-args=-enable-name-compression=false")
     print("pgo: running the benches that train it", flush=True)
     train()
     # A process that is killed while it writes spoils one file, and no other.
