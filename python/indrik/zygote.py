@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-from indrik import classes, facade, loader, logs, worker
+from indrik import classes, command, facade, loader, logs, worker
 from indrik.lean import _native
 from indrik.messages import connect, describe, receive, send
 
@@ -35,9 +35,13 @@ EMBEDDED = "INDRIK_EMBEDDED"
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
 
-def main(fd: int) -> None:
-    """Serves the supervisor on the inherited socket until it says so or has gone."""
+def main(fd: int, words: list[str]) -> None:
+    """Serves the supervisor on the inherited socket until it says so or has gone.
+
+    ``words`` are the command that was typed, packed by `command`: code of the user's finds that in `sys`.
+    """
     _take_signals()
+    command.show(command.unpacked(words))
     os.set_inheritable(fd, False)
     facade.install()
     # The listing's own descriptor is closed again, and its number is the next one given out.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{env, fs, io, thread};
 
-use indrik_core::settings::{Entry, Launch, Layer, Origin, Problem, Raw, Setting, TextFile, words};
+use indrik_core::settings::{
+    Entry, Launch, Layer, Origin, Problem, Raw, Setting, TextFile, Typed, words,
+};
 
 use crate::Failure;
 use crate::arguments::{self, Arguments};
@@ -19,7 +21,7 @@ const LOGGERS_SECTION: &str = "[loggers]";
 const CMD_ARGS: &str = "GUNICORN_CMD_ARGS";
 
 /// Gathers everything around a parsed command line.
-pub(crate) fn launch(arguments: Arguments, python_executable: String) -> Result<Launch, Failure> {
+pub(crate) fn launch(arguments: Arguments, typed: Typed) -> Result<Launch, Failure> {
     let Arguments { layer: command_line, notices, .. } = arguments;
     // A variable that is not UTF-8 is no setting's; the workers inherit it all the same.
     let env: BTreeMap<String, String> = env::vars_os()
@@ -33,7 +35,7 @@ pub(crate) fn launch(arguments: Arguments, python_executable: String) -> Result<
         cmd_args: cmd_args(&env)?,
         notices,
         env,
-        python_executable,
+        typed,
         cpus: thread::available_parallelism().map_or(1, usize::from),
         indrik_toml: indrik_toml(&cwd).map_err(one)?,
         cwd,

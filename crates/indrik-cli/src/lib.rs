@@ -16,16 +16,16 @@ mod upgrade;
 
 use std::io::Write as _;
 
+pub use indrik_core::settings::Typed;
 use indrik_core::settings::{Launch, Problem, render};
 use indrik_core::supervise;
 
 use arguments::{Action, Arguments};
 use indrik_server::Outcome;
 
-/// Runs the command. `args` begins with the program's own name; `python_executable` is the Python
-/// that will run zygote and workers. Returns the process's exit code.
-pub fn main(args: Vec<String>, python_executable: String) -> i32 {
-    match run(args, python_executable) {
+/// Runs the command. Its arguments begin with the program's own name. Returns the process's exit code.
+pub fn main(typed: Typed) -> i32 {
+    match run(typed) {
         Ok(code) => code,
         Err(failure) => {
             let problems = render::problems(&failure.problems);
@@ -38,8 +38,10 @@ pub fn main(args: Vec<String>, python_executable: String) -> i32 {
     }
 }
 
-fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
-    let mut args = args.into_iter().skip(1).peekable();
+fn run(typed: Typed) -> Result<i32, Failure> {
+    // What is not UTF-8 is no setting's name, and is told with the character that stands for such bytes.
+    let args = typed.arguments.iter().map(|word| word.to_string_lossy().into_owned());
+    let mut args = args.skip(1).collect::<Vec<_>>().into_iter().peekable();
     if args.next_if(|word| word == "ctl").is_some() {
         print(&ctl::Ctl::parse(args)?.run()?);
         return Ok(0);
@@ -59,11 +61,11 @@ fn run(args: Vec<String>, python_executable: String) -> Result<i32, Failure> {
         Action::Version => print(concat!("indrik (version ", env!("CARGO_PKG_VERSION"), ")\n")),
         Action::Explain(ref name) => {
             let name = name.clone();
-            let launch = gather::launch(arguments, python_executable)?;
+            let launch = gather::launch(arguments, typed)?;
             print(&explain::explain(&launch, &name)?);
         }
-        Action::Check => check::check(&gather::launch(arguments, python_executable)?)?,
-        Action::Run => return serve(gather::launch(arguments, python_executable)?),
+        Action::Check => check::check(&gather::launch(arguments, typed)?)?,
+        Action::Run => return serve(gather::launch(arguments, typed)?),
     }
     Ok(0)
 }

@@ -9,6 +9,9 @@
     reason = "the C API of CPython is unsafe; every block names what makes it sound"
 )]
 
+use std::ffi::OsString;
+
+use indrik_cli::Typed;
 use pyo3::prelude::*;
 
 mod around;
@@ -48,10 +51,26 @@ mod _native {
     use super::wsgi::{GreenServer, run_wsgi_sync, run_wsgi_threads};
 }
 
-/// Runs the `indrik` command; `argv` begins with the program's name, `python` is the interpreter
-/// that will run zygote and workers. Returns the exit code. The GIL is released for good: this
-/// process runs no Python while it serves.
+/// Runs the `indrik` command, as `indrik.command` describes it. Returns the exit code. The GIL is
+/// released for good: this process runs no Python while it serves.
 #[pyfunction]
-fn main(py: Python<'_>, argv: Vec<String>, python: String) -> i32 {
-    py.detach(|| indrik_cli::main(argv, python))
+fn main(py: Python<'_>, command: Command) -> i32 {
+    py.detach(|| indrik_cli::main(command.into()))
+}
+
+/// `indrik.command.Command`.
+#[derive(FromPyObject)]
+struct Command {
+    python: OsString,
+    python_options: Vec<OsString>,
+    line: Vec<OsString>,
+    argv: Vec<OsString>,
+    file: OsString,
+}
+
+impl From<Command> for Typed {
+    fn from(command: Command) -> Self {
+        let Command { python, python_options, line, argv: arguments, file } = command;
+        Self { python, python_options, line, arguments, file }
+    }
 }

@@ -63,7 +63,6 @@ use upgrade::{Heritage, Neighbours};
 #[must_use]
 pub fn run(launch: Launch) -> Outcome {
     let log = Arc::new(Log::new());
-    // Before the first title is set: it is written where the arguments lie.
     let heritage = Arc::new(Heritage::gather());
     match serve(launch.clone(), &heritage, &log, None) {
         Ending::Exit(code) => Outcome::Exit(code),

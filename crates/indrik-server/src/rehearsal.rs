@@ -29,8 +29,7 @@ impl Rehearsal {
     /// # Errors
     /// When Python cannot be started or the file is wrong.
     pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
-        let zygote = Zygote::spawn(&launch.python_executable, &launch.cwd, Streams::Same)
-            .map_err(no_python)?;
+        let zygote = Zygote::spawn(&launch.typed, &launch.cwd, Streams::Same).map_err(no_python)?;
         let rehearsal = Self { zygote };
         let path = launch.config_request();
         let request = Request::ReadConfig { path: path.as_deref(), chdir: None };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::settings::{Config, ConfigFileValues, WorkerClass};
+use indrik_core::settings::{Config, ConfigFileValues, Typed, WorkerClass};
 use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::packets::{PacketSocket, Received};
 use indrik_sys::process::Child;
@@ -17,7 +17,7 @@ use crate::boot::{Identity, OWN_VARIABLES};
 /// What the interpreter runs. `-m` would put the current directory on `sys.path` before the
 /// standard library is imported, and an application's `json.py` would be taken for the real one.
 const PROGRAM: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); \
-                       from indrik.zygote import main; main(int(sys.argv[1]))";
+                       from indrik.zygote import main; main(int(sys.argv[1]), sys.argv[2:])";
 
 /// A running zygote.
 pub(crate) struct Zygote {
@@ -305,16 +305,20 @@ impl From<BootFailure> for Failure {
 
 impl Zygote {
     /// Starts an interpreter that waits for requests. To be called on the main thread.
-    pub(crate) fn spawn(python: &str, directory: &Path, streams: Streams) -> io::Result<Self> {
+    pub(crate) fn spawn(typed: &Typed, directory: &Path, streams: Streams) -> io::Result<Self> {
         let (socket, theirs) = PacketSocket::pair()?;
-        let mut command = Command::new(python);
-        command.arg("-c").arg(PROGRAM).current_dir(directory);
+        let mut command = Command::new(&typed.python);
+        command.args(&typed.python_options).arg("-c").arg(PROGRAM).current_dir(directory);
         streams.apply(&mut command);
         for name in OWN_VARIABLES {
             command.env_remove(name);
         }
         command.arg(std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
+        // As `indrik.command` packs it.
+        command.arg(&typed.file).arg(typed.arguments.len().to_string());
+        command.args(&typed.arguments).args(&typed.line);
         let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
+            let python = typed.python.display();
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
         Ok(Self { child, socket, ready: false, again: false, logs: false })

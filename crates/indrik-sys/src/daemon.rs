@@ -34,14 +34,14 @@ impl Word {
 /// Forks twice. The foreground process takes signals again as if nothing had been blocked, so that
 /// it can be interrupted, and waits for the daemon's word.
 ///
+/// To be called before this program has started a thread. Those of a preloaded library stay behind.
+///
 /// # Errors
-/// When this process has more than one thread, or the system is out of processes or descriptors.
+/// When the system is out of processes or descriptors.
 pub fn detach() -> io::Result<Detached> {
-    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::other("a process with several threads cannot become a daemon"));
-    }
     let (read, write) = io::pipe()?;
-    // SAFETY: the process has one thread.
+    // SAFETY: no thread of ours holds a lock; what a preloaded library locks in a thread of its own is
+    // the business of its at-fork handlers.
     match unsafe { libc::fork() } {
         -1 => return Err(io::Error::last_os_error()),
         0 => {}
@@ -63,7 +63,7 @@ pub fn detach() -> io::Result<Detached> {
 }
 
 fn wait_for_word(mut read: io::PipeReader, between: libc::pid_t) -> io::Result<Option<i32>> {
-    crate::signals::unblock_all()?;
+    crate::signals::forget()?;
     if let Some(pid) = Pid::from_raw(between) {
         // Its only work is to leave.
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());

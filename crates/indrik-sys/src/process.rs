@@ -90,7 +90,7 @@ pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child
     // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation, no lock.
     unsafe {
         command.pre_exec(move || {
-            crate::signals::unblock_all()?;
+            crate::signals::forget()?;
             die_with_parent(parent)?;
             let fd = BorrowedFd::borrow_raw(inherit);
             rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;

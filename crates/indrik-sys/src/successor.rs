@@ -1,7 +1,7 @@
 //! Starting this program anew beside itself: not a child to be killed with this process, but one
 //! that outlives it, with descriptors under known numbers.
 
-use std::ffi::{CString, OsString, c_char};
+use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io::{self, Write as _};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -18,7 +18,7 @@ const PID_BYTES: usize = 11;
 #[derive(Debug)]
 pub struct Program<'a> {
     /// The file to execute.
-    pub file: &'a str,
+    pub file: &'a OsStr,
     /// Its arguments, its own name first.
     pub arguments: Vec<OsString>,
     /// Its environment.
@@ -115,7 +115,7 @@ pub fn start(program: &Program<'_>) -> io::Result<Child> {
     // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation, no lock.
     unsafe {
         command.pre_exec(move || {
-            crate::signals::unblock_all()?;
+            crate::signals::forget()?;
             for fd in &descriptors {
                 if libc::fcntl(*fd, libc::F_SETFD, 0) < 0 {
                     return Err(io::Error::last_os_error());
@@ -149,7 +149,7 @@ mod tests {
         let fd = write.as_raw_fd();
         let script = format!("echo $OWN_PID $$ $COLOUR $(pwd) >&{fd}");
         let child = start(&Program {
-            file: "/bin/sh",
+            file: OsStr::new("/bin/sh"),
             arguments: vec!["sh".into(), "-c".into(), script.into()],
             environment: vec![
                 ("OWN_PID".into(), "1".into()),
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error_here() {
         let program = Program {
-            file: "/no/such/program",
+            file: OsStr::new("/no/such/program"),
             arguments: vec!["x".into()],
             environment: Vec::new(),
             pid_variables: &[],

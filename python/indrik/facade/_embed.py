@@ -11,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from indrik import command
+
 VARIABLE = "INDRIK_EMBEDDED"
 """Tells zygotes which program to run, as JSON."""
 OPTIONS = "GUNICORN_CMD_ARGS"
@@ -44,7 +46,7 @@ def start(app: Any) -> None:
 
     main: Any = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    program: dict[str, Any] = {"argv": sys.argv, "path": sys.path, "cwd": os.getcwd()}
+    program: dict[str, Any] = {"argv": sys.argv, "line": sys.orig_argv, "path": sys.path, "cwd": os.getcwd()}
     if spec is not None and spec.name != "__main__":
         program["module"] = spec.name
     elif getattr(main, "__file__", None):
@@ -58,9 +60,11 @@ def start(app: Any) -> None:
     sys.stderr.flush()
     # Read already, by the program itself if it reads it at all; the supervisor would put it above that.
     program["options"] = os.environ.pop(OPTIONS, None)
+    command.restore_search_path()
     environment = {**os.environ, VARIABLE: json.dumps(program)}
     # A fresh process: whatever the program imported or started is not the supervisor's to carry.
-    os.execve(sys.executable, [sys.executable, "-c", _COMMAND], environment)
+    options = command.interpreter_options(sys.orig_argv)
+    os.execve(sys.executable, [sys.executable, *options, "-c", _COMMAND], environment)
 
 
 def capture(program: dict[str, Any]) -> Any:
@@ -70,6 +74,7 @@ def capture(program: dict[str, Any]) -> Any:
     """
     global _capturing
     sys.argv[:] = program["argv"]
+    sys.orig_argv[:] = program["line"]
     sys.path[:] = program["path"]
     os.chdir(program["cwd"])
     if program["options"] is not None:

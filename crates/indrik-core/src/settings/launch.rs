@@ -1,6 +1,7 @@
 //! What a start is made of: everything the settings are resolved from, gathered by the shell.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -26,8 +27,8 @@ pub struct Launch {
     pub env: BTreeMap<String, String>,
     /// The directory the process was started in.
     pub cwd: PathBuf,
-    /// The Python that runs the zygote.
-    pub python_executable: String,
+    /// The command as it was typed.
+    pub typed: Typed,
     /// How many CPUs this process may use (affinity and cgroup quota). At least 1.
     pub cpus: usize,
     /// `indrik.toml`, if the directory has one. A reload reads it again.
@@ -45,6 +46,21 @@ impl Launch {
             _ => None,
         }
     }
+}
+
+/// The command as it was typed: what a successor repeats, and what zygotes and workers see in `sys`.
+#[derive(Clone, Debug, Default)]
+pub struct Typed {
+    /// The Python that runs the zygote.
+    pub python: OsString,
+    /// Options of the interpreter itself, `-O` for example.
+    pub python_options: Vec<OsString>,
+    /// The whole line: the interpreter, its options, the program, its arguments.
+    pub line: Vec<OsString>,
+    /// The program and its arguments.
+    pub arguments: Vec<OsString>,
+    /// The file that was the main program; empty if it was none.
+    pub file: OsString,
 }
 
 /// A text file that has been read.

@@ -34,7 +34,7 @@ pub use config::{
     ClassSpec, Config, ControlSocket, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogTarget,
     ProxyProtocol, RealIpHeader, WorkerClass,
 };
-pub use launch::{ConfigFileValues, Launch, TextFile};
+pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};
 pub use network::{Network, NetworkError};
 pub use problem::Problem;

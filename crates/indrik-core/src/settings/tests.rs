@@ -19,7 +19,7 @@ fn launch() -> Launch {
         cmd_args: Layer::default(),
         env: BTreeMap::new(),
         cwd: PathBuf::from("/srv"),
-        python_executable: "python3".to_owned(),
+        typed: Typed::default(),
         cpus: 2,
         indrik_toml: None,
     }

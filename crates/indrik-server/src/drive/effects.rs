@@ -93,7 +93,7 @@ impl Drive {
             Some(leaving) if leaving.keep_output => Streams::NoTerminal,
             Some(_) => Streams::Nowhere,
         };
-        match Zygote::spawn(&self.launch.python_executable, &self.launch.cwd, streams) {
+        match Zygote::spawn(&self.launch.typed, &self.launch.cwd, streams) {
             Ok(mut zygote) => {
                 zygote.again = self.generations.config(generation).is_some();
                 self.restore_descriptor_limit(zygote.child.pid());

@@ -1,9 +1,8 @@
 //! A new server beside this one (USR2), and being that new server: Gunicorn's protocol, so that either
 //! of the two may be Gunicorn.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 use std::{env, io};
@@ -27,20 +26,12 @@ const SUFFIX: &str = ".2";
 /// What this process was started with.
 #[derive(Debug)]
 pub(super) struct Heritage {
-    /// The command line, the interpreter first.
-    arguments: Vec<OsString>,
     pub(super) inheritance: Inheritance,
 }
 
 impl Heritage {
     pub(super) fn gather() -> Self {
-        let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-        let line = line.strip_suffix(b"\0").unwrap_or(&line);
-        let arguments = line.split(|byte| *byte == 0);
-        Self {
-            arguments: arguments.map(|word| OsStr::from_bytes(word).to_owned()).collect(),
-            inheritance: Inheritance::from_environment(),
-        }
+        Self { inheritance: Inheritance::from_environment() }
     }
 
     /// The server that this one is to replace.
@@ -123,9 +114,6 @@ impl Drive {
     }
 
     fn spawn_successor(&mut self) -> io::Result<Child> {
-        if self.neighbours.heritage.arguments.len() < 2 {
-            return Err(io::Error::other("this process's command line cannot be read from /proc"));
-        }
         let mut descriptors = self.places.listeners.descriptors();
         let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
@@ -154,8 +142,8 @@ impl Drive {
             pid_variables.push(WATCHDOG_PID);
         }
         successor::start(&Program {
-            file: &self.launch.python_executable,
-            arguments: self.neighbours.heritage.arguments.clone(),
+            file: &self.launch.typed.python,
+            arguments: self.launch.typed.line.clone(),
             environment,
             pid_variables: &pid_variables,
             directory: &self.launch.cwd,
