@@ -7,6 +7,7 @@ around it, and logs what applications raise.
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -22,6 +23,8 @@ HEARTBEAT_SECONDS_MAX = 1.0
 HEARTBEATS_IN_TIMEOUT = 4
 #: Seconds that the application's tasks get to end after they were cancelled at the exit.
 CANCEL_SECONDS_MAX = 5.0
+#: Turns of the loop in which a signal that was raised reaches a handler.
+TURNS_OF_A_SIGNAL = 5
 LOOPS = ("auto", "asyncio", "uvloop")
 LIFESPANS = ("auto", "on", "off")
 
@@ -40,8 +43,10 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
     `on_ready` is called when the application has started up. Options beyond those of the native
     server: `loop` ("auto", "asyncio", "uvloop"), `lifespan` ("auto", "on", "off"), `disconnect_grace`
     (seconds after which the coroutine of a client that has gone is cancelled; None: never),
-    `before_start`, which is called when there is a loop and before anything runs on it, and `leave`,
-    which is called with the exception when the application asks for the end of its process.
+    `event_loop` (one that is current already), `threads` (for what blocks; 1: as many as the libraries think
+    right), `before_start`, which is called when there is a loop and before anything runs on it, `leave`, which is
+    called with the exception when the application asks for the end of its process, and `before_end`, which is
+    called when all requests have ended and returns whether it has sent this process a signal.
 
     Raises `LifespanFailed` if the application cannot start, `ValueError` for a bad option and
     `RuntimeError` if the channel breaks.
@@ -49,8 +54,7 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
     lifespan_mode = options.get("lifespan") or "auto"
     if lifespan_mode not in LIFESPANS:
         raise ValueError(f"lifespan {lifespan_mode!r} is not one of {', '.join(LIFESPANS)}")
-    loop = new_event_loop(options.get("loop") or "auto")
-    asyncio.set_event_loop(loop)
+    loop = options.get("event_loop") or make_current(options.get("loop") or "auto")
     try:
         before_start = options.get("before_start")
         if before_start is not None:
@@ -64,6 +68,20 @@ def serve(channel: Any, app: Application, options: dict[str, Any], on_ready: Cal
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def make_current(kind: str) -> asyncio.AbstractEventLoop:
+    """A new event loop, which is the current one from now on."""
+    loop = new_event_loop(kind)
+    asyncio.set_event_loop(loop)
+    return loop
+
+
+def current() -> asyncio.AbstractEventLoop | None:
+    """The event loop that somebody has made current, if it can be run. Asking asyncio would make one."""
+    policy = getattr(asyncio.events, "_event_loop_policy", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(getattr(policy, "_local", None), "_loop", None)
+    return None if loop is None or loop.is_closed() or loop.is_running() else loop
 
 
 def new_event_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -92,6 +110,8 @@ def _serve_on(
     lifespan_mode: str,
     on_ready: Callable[[], None],
 ) -> None:
+    if options.get("threads", 1) > 1:
+        loop.run_until_complete(_size_threads(options["threads"]))
     lifespan = Lifespan(app, required=lifespan_mode == "on")
     if lifespan_mode != "off":
         loop.run_until_complete(lifespan.start_up())
@@ -132,6 +152,9 @@ def _serve_on(
     finally:
         loop.remove_reader(server.fileno())
         server.close()
+        before_end = options.get("before_end")
+        if before_end is not None:
+            loop.run_until_complete(_say(before_end))
         loop.run_until_complete(lifespan.shut_down())
     if failure:
         raise RuntimeError(f"the worker cannot go on serving: {failure[0]}") from failure[0]
@@ -146,6 +169,24 @@ def _run(loop: asyncio.AbstractEventLoop, leave: Callable[[BaseException], None]
         except (SystemExit, KeyboardInterrupt) as error:
             logs.write("ERROR", "Exception in a task or callback of the ASGI application", error)
             leave(error)
+
+
+async def _say(before_end: Callable[[], bool]) -> None:
+    """Calls it while the loop runs: only then does a signal reach the loop's handlers, and that takes some turns."""
+    if before_end():
+        for _ in range(TURNS_OF_A_SIGNAL):
+            await asyncio.sleep(0)
+
+
+async def _size_threads(count: int) -> None:
+    """As many threads for what blocks: in the loop's own executor, and in anyio's, which Starlette uses."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count, thread_name_prefix="asyncio"))
+    if "anyio" in sys.modules:
+        import anyio.to_thread
+
+        anyio.to_thread.current_default_thread_limiter().total_tokens = count
 
 
 class Lifespan:

@@ -56,8 +56,6 @@ def settle(config: dict[str, Any]) -> list[str]:
         _need_package(PACKAGES[kind], f"worker_class {name!r}")
     if kind in ("asgi", "aiohttp") and config["asgi_loop"] == "uvloop":
         _need_package("uvloop", "asgi_loop 'uvloop'")
-    if kind in ("asgi", "aiohttp") and config["threads"] > 1:
-        notes.append(f"threads = {config['threads']} has no effect: worker_class {name!r} runs one event loop")
     return notes
 
 

@@ -363,13 +363,14 @@ def _traceback(error: BaseException) -> str:
 
 
 def embedded_values(app: Any) -> dict[str, Any]:
-    """The settings that an embedding program has changed, as a configuration file would have them."""
+    """The settings that an embedding program has set, as a configuration file would have them."""
     defaults = mirror.defaults()
     values = {}
     for name, setting in app.cfg.settings.items():
         value = setting.get()
         before = defaults.settings[name].get() if name in defaults.settings else None
         is_default_hook = name in HOOKS and value is setting.default
-        if value != before and not is_default_hook and name not in ("config", "default_proc_name"):
+        is_given = setting.given and value is not None
+        if (is_given or value != before) and not is_default_hook and name not in ("config", "default_proc_name"):
             values[name] = value
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import os
 import sys
@@ -20,6 +21,9 @@ else:
     # Without the enumerations that `signal` makes of its numbers.
     import _signal as signal
 
+WORKER_FAILED = 255
+"""Gunicorn's code for a worker that had booted and raised an exception outside any request."""
+
 EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
 
@@ -28,6 +32,9 @@ SHOW_STACKS = 16
 
 PULSES_IN_TIMEOUT = 4
 """Signs that the interpreter's lock is free, in a `deadlock_timeout`."""
+
+LOOP_KINDS = ("asgi", "aiohttp")
+"""Kinds of workers that run an event loop, whatever the application turns out to be."""
 
 GREENLET_KINDS = ("gevent", "eventlet")
 """Kinds of workers that run each request on a greenlet."""
@@ -55,8 +62,15 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks, stacks)
     watcher = _watch(control, config, hooks) if config["reload"] else None
+    farewell = Farewell()
     try:
-        code = _run(config, channel, control, app, hooks, watcher)
+        code = _run(config, channel, control, app, hooks, watcher, farewell)
+        farewell.say()
+        code = code or farewell.code
+    except Exception as error:
+        # Its standard error may lead nowhere, or where nobody looks.
+        logs.write("CRITICAL", "Exception in worker process", error)
+        code = WORKER_FAILED
     finally:
         if watcher is not None:
             watcher.stop()
@@ -71,13 +85,44 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     return code
 
 
+class Farewell:
+    """The handler for SIGTERM that the application has set in the place of ours. A worker is told to leave through
+    its channel; what such a handler does is to be done all the same, once, at every stop."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        """What the handler wants the process to end with."""
+        self._said = False
+
+    def say(self) -> bool:
+        """Calls the handler, if there is one and it has not been called; returns whether it was."""
+        handler = signal.getsignal(signal.SIGTERM)
+        if self._said or not callable(handler) or getattr(handler, "__module__", None) == __name__:
+            return False
+        self._said = True
+        try:
+            # An event loop's handlers hear of it as well.
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit as error:
+            self.code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return True
+
+
 def _watch(control: socket.socket, config: dict[str, Any], hooks: Any) -> Any:
     from indrik import reloader
 
     return reloader.of_worker(config, control, hooks and hooks.code_changed)
 
 
-def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, watcher: Any) -> int:
+def _run(
+    config: dict[str, Any],
+    channel: Any,
+    control: socket.socket,
+    app: Any,
+    hooks: Any,
+    watcher: Any,
+    farewell: Farewell,
+) -> int:
     try:
         try:
             if config["worker_no_new_privs"]:
@@ -88,7 +133,7 @@ def _run(config: dict[str, Any], channel: Any, control: socket.socket, app: Any,
             if watcher is not None:
                 # Not sooner: its thread must not keep the rights that are given up here.
                 watcher.start()
-            run = _prepare(config, channel, control, app, hooks)
+            run = _prepare(config, channel, control, app, hooks, farewell)
         except loader.LoadError as error:
             raise NotReady(error) from None
         if watcher is not None:
@@ -140,7 +185,9 @@ def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
     return failure.code if failure.kind == "exit" else EXIT_CODES[failure.kind]
 
 
-def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any) -> Callable[[], int]:
+def _prepare(
+    config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, farewell: Farewell
+) -> Callable[[], int]:
     prepare_hub(config, forked=True)
     if config["spew"]:
         from indrik import spew
@@ -148,8 +195,14 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
         spew.install()
     if isinstance(app, loader.LoadError):
         raise app
+    loop = None
     if app is None:
+        loop = _prepare_loop(config)
+        before = _current_loop()
         app = loader.load_configured(config)
+        # One that the application has made while it was imported, where no class said that there will be one.
+        if loop is None and _current_loop() is not before:
+            loop = _current_loop()
     interface, kind, notices = loader.kind_for(app, config)
     config["notices"] = notices
     if hooks is not None and interface == "wsgi":
@@ -166,7 +219,31 @@ def _prepare(config: dict[str, Any], channel: Any, control: socket.socket, app: 
         config |= {"asgi_lifespan": "on", "asgi_disconnect_grace_period": None}
     elif interface == "asgi2":
         app = loader.asgi3_from_asgi2(app)
-    return lambda: _run_asgi(config, channel, control, app, kind, hooks)
+    around = {"event_loop": loop, "before_end": farewell.say}
+    return lambda: _run_asgi(config, channel, control, app, kind, hooks, around)
+
+
+def _prepare_loop(config: dict[str, Any]) -> Any:
+    """Makes the loop that will serve the current one before the application is imported, as in Gunicorn: clients
+    that are made then (`grpc.aio`, motor) bind themselves to it. None where the application may be WSGI, which should
+    not pay for it."""
+    if config["worker_class"] not in LOOP_KINDS and config["asgi_loop"] == "auto":
+        return None
+    from indrik import asgi
+
+    try:
+        return asgi.make_current(config["asgi_loop"])
+    except Exception as error:
+        raise loader.boot_error("making the event loop", error) from None
+
+
+def _current_loop() -> Any:
+    """The event loop that is current, if somebody has loaded what makes one."""
+    if "asyncio" not in sys.modules:
+        return None
+    from indrik import asgi
+
+    return asgi.current()
 
 
 def prepare_hub(config: dict[str, Any], forked: bool) -> None:
@@ -220,6 +297,12 @@ def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
         channel.limit_requests(RequestTimeout)
         # Ignored elsewhere: event loops and hubs are told through the channel.
         signal.signal(signal.SIGURG, lambda _number, _frame: channel.interrupt())
+    if threads:
+        # What the loop needs is there before the worker is ready: its user may not be allowed to read it.
+        try:
+            import threading  # noqa: F401
+        except Exception as error:
+            raise NotReady(loader.boot_error("importing what threads need", error)) from None
     _say_ready(config, channel, control, "wsgi", kind, max(threads, 1), hooks)
     while True:
         try:
@@ -252,7 +335,16 @@ def _run_greenlets(
     return 0
 
 
-def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
+def _run_asgi(
+    config: dict[str, Any],
+    channel: Any,
+    control: socket.socket,
+    app: Any,
+    kind: str,
+    hooks: Any,
+    around: dict[str, Any],
+) -> int:
+    """``around``: options of `asgi.serve` beside those that are made here."""
     from indrik import asgi
 
     ready = False
@@ -262,12 +354,17 @@ def _run_asgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
         ready = True
         _say_ready(config, channel, control, "asgi", kind, config["worker_connections"], hooks)
 
-    options = _options(config, False, hooks) | {
-        "loop": config["asgi_loop"],
-        "lifespan": config["asgi_lifespan"],
-        "disconnect_grace": config["asgi_disconnect_grace_period"],
-        "leave": lambda error: _leave(control, error),
-    }
+    options = (
+        _options(config, False, hooks)
+        | {
+            "loop": config["asgi_loop"],
+            "threads": config["threads"],
+            "lifespan": config["asgi_lifespan"],
+            "disconnect_grace": config["asgi_disconnect_grace_period"],
+            "leave": lambda error: _leave(control, error),
+        }
+        | around
+    )
     if hooks is not None:
         # The loop is there by then, but does not run.
         options["before_start"] = lambda: hooks.loaded(app)
@@ -327,6 +424,8 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any, stacks: int) 
         def handle(_number: int, _frame: Any) -> None:
             if hook is not None:
                 hook()
+            # Not by an exception in whatever runs now; but what is to happen at the exit happens, as in Gunicorn.
+            atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)

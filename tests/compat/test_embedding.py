@@ -213,3 +213,20 @@ def environment(project: Project) -> dict[str, str]:
     import os
 
     return os.environ | project.environment | {"PARENT": str(os.getpid())}
+
+
+def test_a_setting_that_is_set_to_its_default_is_what_the_program_wants(project: Project, run: Run) -> None:
+    project.write("standalone.py", STANDALONE.replace('"workers": 2', '"workers": 1'))
+    server = run("standalone.py")
+    project.wait_for_records("when_ready 1 StandaloneApplication")
+    assert len(server.workers()) == 1
+
+
+def test_hooks_that_nobody_has_set_have_the_names_of_gunicorn_s(project: Project) -> None:
+    program = "from gunicorn.config import Config; c = Config(); print([c.settings[n].get().__qualname__ for n in "
+    program += "('on_starting', 'pre_fork', 'post_request', 'nworkers_changed', 'ssl_context')], c.when_ready.__name__)"
+    project.write("show.py", program)
+    done = subprocess.run([*RUN, "show.py"], cwd=project.directory, capture_output=True, text=True, check=True)
+    names = "OnStarting.on_starting Prefork.pre_fork PostRequest.post_request NumWorkersChanged.nworkers_changed"
+    assert done.stdout.split("'")[1::2] == [*names.split(), "NewSSLContext.ssl_context"]
+    assert done.stdout.split()[-1] == "when_ready"

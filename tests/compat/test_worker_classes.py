@@ -427,10 +427,9 @@ class TestInterfaces:
         server = start("class_fastapi:app", "-k", "uvicorn.workers.UvicornWorker", "-w", "1")
         assert json.loads(get(connect, server, "/items/5?q=x").body) == {"item": 5, "q": "x"}
 
-    def test_threads_of_an_asgi_class_have_no_effect_and_that_is_said(self, start, connect):
-        server = start("class_asgi_app:app", "-k", "asgi", "--threads", "4", "-w", "1")
-        assert seen(connect, server, "/")["lifespan"] is True
-        server.wait_for_log("threads = 4 has no effect")
+    def test_threads_of_an_asgi_class_are_those_for_what_blocks(self, start, connect):
+        server = start("class_fastapi:app", "-k", "asgi", "--asgi-loop", "asyncio", "--threads", "3")
+        assert json.loads(get(connect, server, "/threads").body) == {"executor": 3, "anyio": 3}
 
 
 class TestAsgiSettings:

@@ -206,6 +206,8 @@ class Setting:
     nargs: Any = None
     const: Any = None
     order = 0
+    given = False
+    """Whether it was set, be it to its default: then it is what somebody wants, and no other default counts."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -220,6 +222,7 @@ class Setting:
     def __init__(self) -> None:
         if self.default is not None:
             self.set(self.default)
+        self.given = False
 
     def add_option(self, parser: Any) -> None:
         """Adds the setting to the command line."""
@@ -246,6 +249,7 @@ class Setting:
         if not callable(self.validator):
             raise TypeError(f"Invalid validator: {self.name}")
         self.value = self.validator(val)
+        self.given = True
 
     def __lt__(self, other: Setting) -> bool:
         return bool(self.section == other.section and self.order < other.order)
@@ -276,20 +280,36 @@ def _make(section: str, name: str, cli: tuple[str, ...], kind: str, default: Any
         space["type"] = lambda text: auto_int(None, text)
     if kind == "proxy":
         space.update(nargs="?", const="auto")
-    made = type("".join(part.capitalize() for part in name.split("_")), (Setting,), space)
+    made = type(_class_name(name), (Setting,), space)
     globals().setdefault(made.__name__, made)
 
 
+_CLASS_NAMES = {
+    "pre_fork": "Prefork",
+    "post_fork": "Postfork",
+    "nworkers_changed": "NumWorkersChanged",
+    "ssl_context": "NewSSLContext",
+}
+"""The hooks whose classes Gunicorn calls otherwise than its rule says."""
+
+
+def _class_name(name: str) -> str:
+    return _CLASS_NAMES.get(name) or "".join(part.capitalize() for part in name.split("_"))
+
+
 def default_hook(name: str) -> Callable[..., Any]:
-    """A function of the right arity that does nothing (``ssl_context``: makes the default context)."""
+    """A function of the right arity that does nothing (``ssl_context``: makes the default context), named as in
+    Gunicorn: programs show what they find, and compare names."""
     count = HOOKS[name][0]
-    if name == "ssl_context":
-        return lambda config, default_ssl_context_factory: default_ssl_context_factory()
     one: Callable[..., Any] = lambda a: _no_hook()  # noqa: E731
     two: Callable[..., Any] = lambda a, b: _no_hook()  # noqa: E731
     three: Callable[..., Any] = lambda a, b, c: _no_hook()  # noqa: E731
     four: Callable[..., Any] = lambda a, b, c, d: _no_hook()  # noqa: E731
-    return (one, two, three, four)[count - 1]
+    hook = (one, two, three, four)[count - 1]
+    if name == "ssl_context":
+        hook = lambda config, default_ssl_context_factory: default_ssl_context_factory()  # noqa: E731
+    hook.__name__, hook.__qualname__ = name, f"{_class_name(name)}.{name}"
+    return hook
 
 
 for _section, _rows in SECTIONS.items():
@@ -318,6 +338,8 @@ class Config:
         self.set("chdir", util.getcwd())
         self.set("user", os.geteuid())
         self.set("group", os.getegid())
+        for setting in self.settings.values():
+            setting.given = False
 
     def __str__(self) -> str:
         width = max(map(len, self.settings))
