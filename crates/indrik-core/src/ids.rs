@@ -11,7 +11,18 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct WorkerId(pub u64);
 
-/// One zygote and the workers forked from it. A reload starts the next generation.
+/// A group of workers that run one application. There is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PoolId(pub u16);
+
+impl PoolId {
+    /// The pool the server starts with.
+    pub const FIRST: Self = Self(1);
+}
+
+/// One zygote and the workers forked from it. A reload starts the next generation. Numbers are given
+/// out by the server, so no two pools have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(pub u64);

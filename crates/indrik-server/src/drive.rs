@@ -37,9 +37,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{PoolId, WorkerId};
 use indrik_core::settings::Launch;
-use indrik_core::supervise::{Event, Exit, Level, Supervisor};
+use indrik_core::supervise::{Event, Exit, Level, Supervisor, WorkerEvent};
 use indrik_sys::daemon::Detached;
 use indrik_sys::process::End;
 
@@ -55,6 +55,9 @@ use service::{Leaving, Service};
 use sources::Sources;
 use timers::{Timer, Timers};
 use upgrade::{Heritage, Neighbours};
+
+/// There is one.
+const POOL: PoolId = PoolId::FIRST;
 
 /// Runs the server as `launch` asks, until a signal ends it.
 ///
@@ -308,7 +311,7 @@ impl Drive {
         let requests = requests.map_or(0, |load| load.served);
         let exit = Exit { status, oom: self.was_oom(id, status), requests };
         self.usage.memory.forget(id);
-        self.feed(Event::WorkerExited { worker: id, exit });
+        self.feed(Event::Worker(id, WorkerEvent::Exited { exit }));
         let worker = self.children.workers.remove(&id);
         let pid = worker.and_then(|worker| worker.child).map(|child| child.pid());
         if let Some(pid) = pid {
@@ -320,8 +323,12 @@ impl Drive {
         self.sources.bell.clear();
         while let Some(event) = self.sources.next_of_front() {
             match event {
-                FrontEvent::WorkerDrained(worker) => self.feed(Event::WorkerDrained { worker }),
-                FrontEvent::WorkerUsedUp(worker) => self.feed(Event::WorkerUsedUp { worker }),
+                FrontEvent::WorkerDrained(worker) => {
+                    self.feed(Event::Worker(worker, WorkerEvent::Drained))
+                }
+                FrontEvent::WorkerUsedUp(worker) => {
+                    self.feed(Event::Worker(worker, WorkerEvent::UsedUp))
+                }
                 FrontEvent::WorkerServed { worker, served } => self.worker_served(worker, served),
                 FrontEvent::Idle => {
                     // Said before the latest order, it is out of date.
@@ -329,10 +336,16 @@ impl Drive {
                         self.feed(Event::FrontIdle);
                     }
                 }
-                FrontEvent::WorkerWarm(worker) => self.feed(Event::WorkerWarm { worker }),
+                FrontEvent::WorkerWarm(worker) => {
+                    self.feed(Event::Worker(worker, WorkerEvent::Warm))
+                }
                 FrontEvent::WarmUpFailed(worker, why) => self.warm_up_failed(worker, why),
-                FrontEvent::RequestStuck(worker) => self.feed(Event::RequestStuck { worker }),
-                FrontEvent::RequestHangs(worker) => self.feed(Event::RequestHangs { worker }),
+                FrontEvent::RequestStuck(worker) => {
+                    self.feed(Event::Worker(worker, WorkerEvent::RequestStuck))
+                }
+                FrontEvent::RequestHangs(worker) => {
+                    self.feed(Event::Worker(worker, WorkerEvent::RequestHangs))
+                }
                 FrontEvent::Interrupt(worker) => self.interrupt_worker(worker),
                 FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),
             }

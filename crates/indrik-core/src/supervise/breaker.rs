@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::limits::{
     BREAKER_FAILURES, BREAKER_PAUSE, BREAKER_PAUSE_MAX, USEFUL_REQUESTS, YOUNG_AGE,
 };
+use super::reason::SIGKILL;
 use super::restart::Death;
 use super::worker::{State, Worker};
 use super::{EndReason, Level, Now, Supervisor};
@@ -90,7 +91,7 @@ impl Supervisor {
     pub(super) fn tell_breaker(&mut self, worker: &Worker, death: Death, reason: EndReason) {
         let counts = match death {
             Death::Ready { age, requests } => {
-                age < YOUNG_AGE && requests < USEFUL_REQUESTS && reason != EndReason::Crash(9)
+                age < YOUNG_AGE && requests < USEFUL_REQUESTS && reason != EndReason::Crash(SIGKILL)
             }
             Death::Booting => true,
             Death::Killed => false,
@@ -98,21 +99,21 @@ impl Supervisor {
         if !counts {
             let was_of_use = matches!(death, Death::Ready { age, requests }
                 if age >= YOUNG_AGE || requests >= USEFUL_REQUESTS);
-            if was_of_use && worker.born >= self.breaker.since {
+            if was_of_use && worker.born >= self.pool.serving.breaker.since {
                 self.close_breaker();
             }
             return;
         }
-        if !self.breaker.is_open() && self.has_proven_worker() {
+        if !self.pool.serving.breaker.is_open() && self.has_proven_worker() {
             self.close_breaker();
         }
         let failing = Failing {
             worker: worker.id,
             was_ready: matches!(death, Death::Ready { .. }),
-            in_its_place: self.restarts.failures(worker.slot),
-            wanted: self.wanted,
+            in_its_place: self.pool.serving.restarts.failures(worker.slot),
+            wanted: self.pool.serving.wanted,
         };
-        if self.breaker.failed(failing, self.now) {
+        if self.pool.serving.breaker.failed(failing, self.now) {
             let census = self.census();
             self.log(
                 Level::Critical,
@@ -120,13 +121,13 @@ impl Supervisor {
                     "Workers keep failing: {} in a row, the last one by {reason}. {} of {} workers \
                      serve on; one is tried now and then, first in {} s. Look for the errors above; \
                      when a worker succeeds, all places are filled again",
-                    self.breaker.streak,
+                    self.pool.serving.breaker.streak,
                     census.ready,
                     census.wanted,
                     BREAKER_PAUSE.as_secs()
                 ),
             );
-        } else if let Some(open) = &self.breaker.open
+        } else if let Some(open) = &self.pool.serving.breaker.open
             && open.trial.is_none()
         {
             let seconds = open.retry.saturating_sub(self.now).as_secs();
@@ -139,50 +140,50 @@ impl Supervisor {
     fn has_proven_worker(&self) -> bool {
         let proven = |worker: &Worker| match worker.state {
             State::Ready { since, .. } => {
-                worker.generation == self.current
-                    && since >= self.breaker.since
+                worker.generation == self.current()
+                    && since >= self.pool.serving.breaker.since
                     && self.now.saturating_sub(since) >= YOUNG_AGE
             }
             _ => false,
         };
-        self.breaker.streak > 0 && self.workers.values().any(proven)
+        self.pool.serving.breaker.streak > 0 && self.pool.workers.values().any(proven)
     }
 
     /// The trial, while it has not failed.
     fn trial(&self) -> Option<&Worker> {
-        let trial = self.breaker.open.as_ref()?.trial?;
-        self.workers.get(&trial).filter(|worker| worker.holds_slot())
+        let trial = self.pool.serving.breaker.open.as_ref()?.trial?;
+        self.pool.workers.get(&trial).filter(|worker| worker.holds_slot())
     }
 
     /// How many empty places may be filled at once.
     pub(super) fn fill_room(&self) -> usize {
-        if self.breaker.is_open() { 1 } else { usize::MAX }
+        if self.pool.serving.breaker.is_open() { 1 } else { usize::MAX }
     }
 
     /// Whether the empty place may be filled now.
     pub(super) fn may_fill(&self, slot: u32) -> bool {
-        if self.breaker.is_open() {
+        if self.pool.serving.breaker.is_open() {
             self.trial_due(slot).is_some_and(|at| at <= self.now)
         } else {
-            self.restarts.not_before(slot) <= self.now
+            self.pool.serving.restarts.not_before(slot) <= self.now
         }
     }
 
     /// When the empty place may have the next trial, if the breaker is open and none is under way.
     pub(super) fn trial_due(&self, slot: u32) -> Option<Now> {
-        let open = self.breaker.open.as_ref()?;
-        let is_coming = |worker: &Worker| worker.generation == self.current && worker.is_coming();
-        if self.trial().is_some() || self.workers.values().any(is_coming) {
+        let open = self.pool.serving.breaker.open.as_ref()?;
+        let is_coming = |worker: &Worker| worker.generation == self.current() && worker.is_coming();
+        if self.trial().is_some() || self.pool.workers.values().any(is_coming) {
             return None;
         }
-        let not_before = self.restarts.not_before(slot);
-        let serves = self.count_of(self.current, Worker::is_ready) > 0;
+        let not_before = self.pool.serving.restarts.not_before(slot);
+        let serves = self.count_of(self.current(), Worker::is_ready) > 0;
         Some(if serves { not_before.max(open.retry) } else { not_before })
     }
 
     /// A worker was started: with the breaker open, it is the trial.
     pub(super) fn note_trial(&mut self, id: WorkerId) {
-        if let Some(open) = &mut self.breaker.open {
+        if let Some(open) = &mut self.pool.serving.breaker.open {
             open.trial = Some(id);
         }
     }
@@ -197,7 +198,7 @@ impl Supervisor {
 
     /// Closes the breaker when the trial has succeeded.
     pub(super) fn judge_trial(&mut self) {
-        let Some(open) = &self.breaker.open else { return };
+        let Some(open) = &self.pool.serving.breaker.open else { return };
         let succeeded = match self.trial().map(|worker| worker.state) {
             Some(State::Ready { since, .. }) => {
                 !open.must_live || self.now.saturating_sub(since) >= YOUNG_AGE
@@ -211,9 +212,9 @@ impl Supervisor {
 
     /// A worker that was started after the failures began has been of use.
     fn close_breaker(&mut self) {
-        let before = std::mem::take(&mut self.breaker);
+        let before = std::mem::take(&mut self.pool.serving.breaker);
         if before.is_open() {
-            self.restarts.forgive();
+            self.pool.serving.restarts.forgive();
             self.log(Level::Warning, "Workers no longer fail: every place is filled again");
         }
     }
@@ -225,7 +226,8 @@ mod tests {
 
     use super::*;
     use crate::supervise::{
-        Effect, Event, ExitStatus, Failure, FailureKind, HealthState, Policy, Signal,
+        Effect, Event, ExitStatus, Failure, FailureKind, HealthState, OperatorEvent, Policy,
+        Signal, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,
     };
 
     const WORKERS: u32 = 4;
@@ -274,15 +276,18 @@ mod tests {
 
         fn perform(&mut self, effect: Effect) {
             let answer = match effect {
-                Effect::SpawnZygote { generation } => {
+                Effect::Zygote(generation, ZygoteEffect::Spawn) => {
                     let policy = Policy { workers: WORKERS, ..Policy::default() };
-                    Event::ZygoteReady { generation, policy }
+                    Event::Zygote(generation, ZygoteEvent::Ready { policy })
                 }
-                Effect::Fork { worker, .. } => {
+                Effect::Worker(worker, WorkerEffect::Fork { .. }) => {
                     self.started.push(self.now);
-                    Event::Forked { worker, pid: u32::try_from(worker.0).unwrap() }
+                    Event::Worker(
+                        worker,
+                        WorkerEvent::Forked { pid: u32::try_from(worker.0).unwrap() },
+                    )
                 }
-                Effect::Release { worker } if self.broken => {
+                Effect::Worker(worker, WorkerEffect::Release) if self.broken => {
                     let failure = Failure {
                         kind: FailureKind::Boot,
                         message: "no module named shop".into(),
@@ -290,21 +295,27 @@ mod tests {
                         traceback: String::new(),
                     };
                     self.due.insert((self.now, worker), ExitStatus::Code(3));
-                    Event::WorkerBootFailed { worker, failure }
+                    Event::Worker(worker, WorkerEvent::BootFailed { failure })
                 }
-                Effect::Release { worker } => Event::WorkerReady { worker },
-                Effect::AddToFront { worker } => {
+                Effect::Worker(worker, WorkerEffect::Release) => {
+                    Event::Worker(worker, WorkerEvent::Ready)
+                }
+                Effect::Worker(worker, WorkerEffect::AddToFront) => {
                     if let Some((after, status)) = self.crash {
                         self.due.insert((self.now + after, worker), status);
                     }
                     return;
                 }
-                Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
-                Effect::ShutDownWorker { worker } => {
+                Effect::Worker(worker, WorkerEffect::DrainInFront) => {
+                    Event::Worker(worker, WorkerEvent::Drained)
+                }
+                Effect::Worker(worker, WorkerEffect::ShutDown) => {
                     self.due.insert((self.now, worker), ExitStatus::Code(0));
                     return;
                 }
-                Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
+                Effect::Zygote(generation, ZygoteEffect::Retire { .. }) => {
+                    Event::Zygote(generation, ZygoteEvent::Exited)
+                }
                 Effect::Log(line) => {
                     if line.level == Level::Critical {
                         self.critical.push(line.text);
@@ -341,7 +352,7 @@ mod tests {
 
         fn exit(&mut self, worker: WorkerId, status: ExitStatus) {
             let exit = crate::supervise::Exit { status, oom: None, requests: self.requests };
-            self.event(Event::WorkerExited { worker, exit });
+            self.event(Event::Worker(worker, WorkerEvent::Exited { exit }));
         }
 
         fn oldest(&self) -> WorkerId {
@@ -419,7 +430,7 @@ mod tests {
             let worker = system.oldest();
             system.exit(worker, ExitStatus::Signal(signal));
             system.run(600);
-            assert!(!system.machine.breaker.is_open(), "signal {signal}");
+            assert!(!system.machine.pool.serving.breaker.is_open(), "signal {signal}");
             assert!(system.started.len() > 500, "{}", system.started.len());
         }
     }
@@ -442,11 +453,11 @@ mod tests {
     #[test]
     fn every_worker_failing_once_is_one_event_and_no_row_of_failures() {
         let mut system = System::serving();
-        system.event(Event::WantWorkers(20));
+        system.event(Event::Operator(OperatorEvent::WantWorkers(20)));
         system.run(1);
         for _ in 0..20 {
             let worker = system.oldest();
-            system.machine.workers.get_mut(&worker).unwrap().state =
+            system.machine.pool.workers.get_mut(&worker).unwrap().state =
                 State::Ready { since: system.now, retiring: false };
             system.exit(worker, ExitStatus::Signal(11));
         }
@@ -461,10 +472,10 @@ mod tests {
         let worker = system.oldest();
         system.exit(worker, ExitStatus::Signal(11));
         system.run(600);
-        assert!(system.machine.breaker.is_open());
+        assert!(system.machine.pool.serving.breaker.is_open());
         system.broken = false;
-        system.event(Event::Signal(Signal::Hup));
-        assert!(!system.machine.breaker.is_open());
+        system.event(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
+        assert!(!system.machine.pool.serving.breaker.is_open());
         assert_eq!(system.machine.health().state, HealthState::Ready);
     }
 }

@@ -8,14 +8,12 @@
 //!
 //! `settle` holds what follows a takeover.
 
-use super::breaker::Breaker;
 use super::limits::FORKS_IN_FLIGHT_MAX;
 use super::reason::{EndReason, StartReason};
-use super::recycle::Recycling;
-use super::restart::Restarts;
+use super::serving::Serving;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Level, Notice, Policy, Supervisor};
+use super::{Effect, Level, Notice, Policy, PoolEffect, Supervisor, WorkerEffect};
 use crate::ids::{Generation, WorkerId};
 
 /// The generation in the making.
@@ -80,9 +78,9 @@ impl Limits {
 impl Supervisor {
     /// Begins a new generation; while one is in the making, the wish is remembered.
     pub(super) fn reload(&mut self) {
-        match self.phase {
-            Phase::Starting => self.reload_again = true,
-            Phase::Serving if self.is_changing() => self.reload_again = true,
+        match self.server.phase {
+            Phase::Starting => self.pool.reloads.again = true,
+            Phase::Serving if self.is_changing() => self.pool.reloads.again = true,
             Phase::Serving => {
                 let name = self.master_name();
                 self.log(Level::Info, format!("Hang up: {name}"));
@@ -98,33 +96,33 @@ impl Supervisor {
     }
 
     pub(super) fn begin_candidate(&mut self) {
-        self.totals.reloads += 1;
+        self.pool.totals.reloads += 1;
         self.notify(Notice::Reloading);
-        self.last_generation = self.last_generation.next();
-        let generation = self.last_generation;
-        self.candidate =
+        self.server.last_generation = self.server.last_generation.next();
+        let generation = self.server.last_generation;
+        self.pool.candidate =
             Some(Candidate { generation, policy: None, whole: false, has_begun: false });
         self.spawn_zygote(generation);
     }
 
     /// A reload is under way: a generation is in the making, or has taken over and settles.
     pub(super) fn is_changing(&self) -> bool {
-        self.candidate.is_some() || self.settling.is_some()
+        self.pool.candidate.is_some() || self.pool.settling.is_some()
     }
 
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
-        self.candidate.is_some_and(|candidate| candidate.generation == generation)
+        self.pool.candidate.is_some_and(|candidate| candidate.generation == generation)
     }
 
     pub(super) fn candidate_configured(&mut self, policy: Policy) {
-        if let Some(candidate) = &mut self.candidate {
+        if let Some(candidate) = &mut self.pool.candidate {
             candidate.policy = Some(policy);
         }
     }
 
     /// Its workers speak another interface than those that serve.
     pub(super) fn interface_changed(&mut self, generation: Generation) {
-        if let Some(candidate) = &mut self.candidate
+        if let Some(candidate) = &mut self.pool.candidate
             && candidate.generation == generation
         {
             candidate.whole = true;
@@ -133,15 +131,15 @@ impl Supervisor {
 
     /// The settings of a worker's generation.
     pub(super) fn policy_of(&self, generation: Generation) -> Policy {
-        let candidate = self.candidate.filter(|candidate| candidate.generation == generation);
-        candidate.and_then(|candidate| candidate.policy).unwrap_or(self.policy)
+        let candidate = self.pool.candidate.filter(|candidate| candidate.generation == generation);
+        candidate.and_then(|candidate| candidate.policy).unwrap_or(self.pool.serving.policy)
     }
 
     /// Asks for the candidate's workers, lets them join, and lets it take over when all are ready.
     pub(super) fn fill_candidate(&mut self) {
-        let Some(candidate) = self.candidate else { return };
+        let Some(candidate) = self.pool.candidate else { return };
         let Candidate { generation, policy: Some(policy), whole, .. } = candidate else { return };
-        let limits = Limits::of(&policy, self.wanted, whole);
+        let limits = Limits::of(&policy, self.pool.serving.wanted, whole);
         if limits.rolls {
             self.roll(generation, limits);
         }
@@ -175,11 +173,12 @@ impl Supervisor {
         let has_canary = warm > 0 || self.count_of(generation, Worker::is_coming) > 0;
         let has_room = self.processes() < limits.processes_max;
         let is_leaving = |worker: &Worker| !worker.holds_slot() && !worker.is_ready();
-        let is_anybody_leaving = self.workers.values().any(is_leaving);
+        let is_anybody_leaving = self.pool.workers.values().any(is_leaving);
         let mut ready = self.ready();
         // New ones that are used up are old.
         let is_new = |worker: &Worker| worker.generation == generation && worker.is_staying();
         let mut old: Vec<(bool, WorkerId)> = self
+            .pool
             .workers
             .values()
             .filter(|worker| worker.is_ready() && !is_new(worker))
@@ -200,7 +199,7 @@ impl Supervisor {
             ready -= 1;
             has_begun = true;
         }
-        if let Some(candidate) = &mut self.candidate {
+        if let Some(candidate) = &mut self.pool.candidate {
             candidate.has_begun |= has_begun;
         }
     }
@@ -208,47 +207,41 @@ impl Supervisor {
     /// How many workers of the old generation may be started while a new one rolls in: those that are
     /// missing, as the others' places are for new workers.
     pub(super) fn room_beside_candidate(&self) -> u32 {
-        let Some(Candidate { policy: Some(policy), whole, has_begun: true, .. }) = self.candidate
+        let Some(Candidate { policy: Some(policy), whole, has_begun: true, .. }) =
+            self.pool.candidate
         else {
             return u32::MAX;
         };
-        let limits = Limits::of(&policy, self.wanted, whole);
-        let had = self.ready() + self.count_of(self.current, Worker::is_coming);
+        let limits = Limits::of(&policy, self.pool.serving.wanted, whole);
+        let had = self.ready() + self.count_of(self.current(), Worker::is_coming);
         limits.ready_min.saturating_sub(had)
     }
 
     /// Processes of all generations.
     fn processes(&self) -> u32 {
-        u32::try_from(self.workers.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.pool.workers.len()).unwrap_or(u32::MAX)
     }
 
     /// Workers of all generations that take requests.
     fn ready(&self) -> u32 {
-        let count = self.workers.values().filter(|worker| worker.is_ready()).count();
+        let count = self.pool.workers.values().filter(|worker| worker.is_ready()).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// A worker that was ready takes requests from now on.
     fn join(&mut self, id: WorkerId) {
         let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.state = State::Ready { since: now, retiring: false };
         worker.in_front = true;
-        self.push(Effect::AddToFront { worker: id });
+        self.push(Effect::Worker(id, WorkerEffect::AddToFront));
     }
 
     fn take_over(&mut self, generation: Generation, policy: Policy) {
-        let old = std::mem::replace(&mut self.current, generation);
-        let (old_policy, old_wanted) = (self.policy, self.wanted);
+        let before = self.swap_serving(Serving::new(generation, policy));
+        let old = before.generation;
         let settles = !policy.reload.settle.is_zero();
-        self.candidate = None;
-        self.policy = policy;
-        self.wanted = policy.workers;
-        self.restarts = Restarts::default();
-        self.forget_refork();
-        self.breaker = Breaker::default();
-        self.recycling = Recycling::default();
-        self.last_failure.clear();
+        self.pool.candidate = None;
         let becomes = if settles { "stands by" } else { "drains" };
         self.log(
             Level::Info,
@@ -257,12 +250,12 @@ impl Supervisor {
                 policy.workers
             ),
         );
-        self.push(Effect::Adopt { generation, on_trial: settles });
+        self.push(Effect::Pool(self.pool.id, PoolEffect::Adopt { generation, on_trial: settles }));
         for id in self.ids_of(generation, |worker| worker.state == State::Waiting) {
             self.join(id);
         }
         for id in self.ids_beside(generation) {
-            let Some(worker) = self.workers.get(&id) else { continue };
+            let Some(worker) = self.pool.workers.get(&id) else { continue };
             if worker.is_ready() && settles && worker.generation == old {
                 self.stand_by(id);
             } else if worker.is_ready() {
@@ -273,7 +266,7 @@ impl Supervisor {
         }
         self.resume();
         if settles {
-            self.begin_to_settle(old, old_policy, old_wanted);
+            self.begin_to_settle(before);
         } else {
             self.retire_zygote(old);
             self.reload_ended(generation, None);
@@ -283,17 +276,17 @@ impl Supervisor {
     /// Gives the generation in the making up; the old one has been serving all the time. `details`
     /// is what the log says already.
     pub(super) fn abandon_reload(&mut self, why: &str, details: &str) {
-        let Some(candidate) = self.candidate.take() else { return };
+        let Some(candidate) = self.pool.candidate.take() else { return };
         let generation = candidate.generation;
         self.log(
             Level::Error,
             format!(
                 "Generation {generation} is given up: {why}; generation {} keeps serving",
-                self.current
+                self.current()
             ),
         );
         self.discard_generation(generation, EndReason::Rollback);
-        self.push(Effect::Forget { generation });
+        self.push(Effect::Pool(self.pool.id, PoolEffect::Forget { generation }));
         let failure = ReloadFailure { why: why.to_owned(), details: details.to_owned() };
         self.reload_ended(generation, Some(failure));
     }
@@ -303,17 +296,17 @@ impl Supervisor {
         let failed = failure.is_some();
         self.tell_outcome(generation, failure);
         self.notify_ready();
-        if std::mem::take(&mut self.reload_again) {
+        if std::mem::take(&mut self.pool.reloads.again) {
             self.reload();
         } else if !failed {
-            self.changes_seen.clear();
+            self.pool.reloads.changes_seen.clear();
         }
     }
 
     fn tell_outcome(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
-        let outcome = ReloadOutcome { generation, serving: self.current, failure };
-        self.last_reload = Some(outcome.clone());
-        self.push(Effect::ReloadEnded(outcome));
+        let outcome = ReloadOutcome { generation, serving: self.current(), failure };
+        self.pool.reloads.last = Some(outcome.clone());
+        self.push(Effect::Pool(self.pool.id, PoolEffect::ReloadEnded(outcome)));
     }
 
     /// Ends the reload because the server ends or pauses. A generation that has taken over stays.
@@ -323,18 +316,21 @@ impl Supervisor {
             _ => "the server ends",
         };
         let failure = || Some(ReloadFailure { why: why.to_owned(), details: String::new() });
-        let again = std::mem::take(&mut self.reload_again);
-        if let Some(candidate) = self.candidate.take() {
+        let again = std::mem::take(&mut self.pool.reloads.again);
+        if let Some(candidate) = self.pool.candidate.take() {
             self.discard_generation(candidate.generation, reason);
-            self.push(Effect::Forget { generation: candidate.generation });
+            self.push(Effect::Pool(
+                self.pool.id,
+                PoolEffect::Forget { generation: candidate.generation },
+            ));
             self.tell_outcome(candidate.generation, failure());
         }
-        if self.settling.is_some() {
+        if self.pool.settling.is_some() {
             self.let_go_of_old();
-            self.tell_outcome(self.current, failure());
+            self.tell_outcome(self.current(), failure());
         }
         if again {
-            self.tell_outcome(self.last_generation.next(), failure());
+            self.tell_outcome(self.server.last_generation.next(), failure());
         }
     }
 
@@ -348,15 +344,16 @@ impl Supervisor {
 
     /// Workers of a generation that was given up serve until there are enough of the others.
     pub(super) fn drain_abandoned(&mut self) {
-        let current = self.current;
+        let current = self.current();
         let abandoned: Vec<WorkerId> = self
+            .pool
             .workers
             .values()
             .filter(|worker| worker.is_ready() && worker.generation != current)
             .filter(|worker| !self.is_candidate(worker.generation))
             .map(|worker| worker.id)
             .collect();
-        let surplus = self.ready().saturating_sub(self.wanted);
+        let surplus = self.ready().saturating_sub(self.pool.serving.wanted);
         for id in abandoned.into_iter().take(surplus as usize) {
             self.drain(id, EndReason::Rollback);
         }
@@ -368,27 +365,27 @@ impl Supervisor {
         is: impl Fn(&Worker) -> bool,
     ) -> Vec<WorkerId> {
         let matches = |worker: &&Worker| worker.generation == generation && is(worker);
-        self.workers.values().filter(matches).map(|worker| worker.id).collect()
+        self.pool.workers.values().filter(matches).map(|worker| worker.id).collect()
     }
 
     fn ids_beside(&self, generation: Generation) -> Vec<WorkerId> {
-        let others = self.workers.values().filter(|worker| worker.generation != generation);
+        let others = self.pool.workers.values().filter(|worker| worker.generation != generation);
         others.map(|worker| worker.id).collect()
     }
 
     /// The generation that a reload asked for now ends up with, if one is under way or will be.
     #[must_use]
     pub fn reload_awaited(&self) -> Option<Generation> {
-        if self.reload_again {
-            return Some(self.last_generation.next());
+        if self.pool.reloads.again {
+            return Some(self.server.last_generation.next());
         }
-        self.is_changing().then_some(self.last_generation)
+        self.is_changing().then_some(self.server.last_generation)
     }
 
     /// How the last reload ended.
     #[must_use]
     pub fn last_reload(&self) -> Option<&ReloadOutcome> {
-        self.last_reload.as_ref()
+        self.pool.reloads.last.as_ref()
     }
 }
 

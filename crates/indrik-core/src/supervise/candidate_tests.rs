@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use super::*;
+use crate::ids::PoolId;
 use crate::settings::Share;
-use crate::supervise::{Event, ExitStatus, Failure, FailureKind, ReloadPolicy, Signal};
+use crate::supervise::{
+    Event, ExitStatus, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadPolicy, Signal,
+    WorkerEvent, ZygoteEvent,
+};
 
 /// A supervisor whose processes do what the test says.
 struct Bench {
@@ -34,14 +38,14 @@ impl Bench {
         self.machine.handle(event, self.now);
         let mut forked = Vec::new();
         while let Some(effect) = self.machine.poll_effect() {
-            if let Effect::Fork { worker, .. } = &effect {
+            if let Effect::Worker(worker, WorkerEffect::Fork { .. }) = &effect {
                 forked.push(*worker);
             }
             self.effects.push(effect);
         }
         for worker in forked {
             let pid = u32::try_from(worker.0).unwrap() + 100;
-            self.give(Event::Forked { worker, pid });
+            self.give(Event::Worker(worker, WorkerEvent::Forked { pid }));
         }
     }
 
@@ -51,23 +55,26 @@ impl Bench {
     }
 
     fn configure(&mut self, generation: Generation) {
-        self.give(Event::ZygoteReady { generation, policy: self.policy });
+        self.give(Event::Zygote(generation, ZygoteEvent::Ready { policy: self.policy }));
     }
 
     /// Asks for a reload, up to the canary's boot.
     fn reload(&mut self) -> Generation {
-        self.give(Event::Signal(Signal::Hup));
+        self.give(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
         let generation = self.machine.reload_awaited().unwrap();
         self.configure(generation);
         generation
     }
 
     fn ready(&mut self, worker: WorkerId) {
-        self.give(Event::WorkerReady { worker });
+        self.give(Event::Worker(worker, WorkerEvent::Ready));
     }
 
     fn dies(&mut self, worker: WorkerId) {
-        self.give(Event::WorkerExited { worker, exit: ExitStatus::Signal(11).into() });
+        self.give(Event::Worker(
+            worker,
+            WorkerEvent::Exited { exit: ExitStatus::Signal(11).into() },
+        ));
     }
 
     fn in_state(&self, state: &str) -> Vec<WorkerId> {
@@ -81,10 +88,13 @@ impl Bench {
     /// Everything that drains or stops does so.
     fn old_leave(&mut self) {
         for worker in self.in_state("draining") {
-            self.give(Event::WorkerDrained { worker });
+            self.give(Event::Worker(worker, WorkerEvent::Drained));
         }
         for worker in self.in_state("stopping") {
-            self.give(Event::WorkerExited { worker, exit: ExitStatus::Code(0).into() });
+            self.give(Event::Worker(
+                worker,
+                WorkerEvent::Exited { exit: ExitStatus::Code(0).into() },
+            ));
         }
     }
 
@@ -151,7 +161,7 @@ fn a_canary_that_fails_is_the_only_one_that_was_ever_started() {
     let mut bench = Bench::serving(4, ReloadPolicy::default());
     bench.reload();
     let failure = failure(FailureKind::Import);
-    bench.give(Event::WorkerBootFailed { worker: WorkerId(5), failure });
+    bench.give(Event::Worker(WorkerId(5), WorkerEvent::BootFailed { failure }));
     assert_eq!(bench.machine.totals().spawned, 5);
     assert_eq!((bench.ready_of(1), bench.outcome()), (4, Some((2, 1, false))));
     let failure = bench.machine.last_reload().unwrap().failure.clone().unwrap();
@@ -165,15 +175,18 @@ fn a_worker_is_ready_after_its_warm_up_in_every_generation() {
     bench.reload();
     let worker = WorkerId(2);
     bench.ready(worker);
-    assert!(bench.has(&Effect::WarmUp { worker }));
+    assert!(bench.has(&Effect::Worker(worker, WorkerEffect::WarmUp)));
     assert_eq!((bench.in_state("warming up"), bench.ready_of(1)), (vec![worker], 1));
-    bench.give(Event::WorkerWarm { worker });
+    bench.give(Event::Worker(worker, WorkerEvent::Warm));
     assert_eq!(bench.outcome(), Some((2, 2, true)));
     bench.dies(worker);
     let successor = bench.booting()[0];
     bench.ready(successor);
     assert_eq!(bench.in_state("warming up"), [successor], "a respawn is warmed up too");
-    bench.give(Event::WarmUpFailed { worker: successor, failure: failure(FailureKind::WarmUp) });
+    bench.give(Event::Worker(
+        successor,
+        WorkerEvent::WarmUpFailed { failure: failure(FailureKind::WarmUp) },
+    ));
     assert_eq!(bench.in_state("stopping"), [successor], "which is a failed boot");
     assert!(bench.machine.census().serving);
 }
@@ -189,7 +202,10 @@ fn a_warm_up_that_fails_or_is_never_over_ends_the_reload() {
         if is_silent {
             bench.wait(11);
         } else {
-            bench.give(Event::WarmUpFailed { worker, failure: failure(FailureKind::WarmUp) });
+            bench.give(Event::Worker(
+                worker,
+                WorkerEvent::WarmUpFailed { failure: failure(FailureKind::WarmUp) },
+            ));
         }
         assert_eq!((bench.ready_of(1), bench.outcome()), (2, Some((2, 1, false))));
     }
@@ -244,7 +260,10 @@ fn a_reload_that_fails_half_way_rolls_back_without_a_gap() {
     }
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (2, 2));
     let worker = bench.booting()[0];
-    bench.give(Event::WorkerBootFailed { worker, failure: failure(FailureKind::Boot) });
+    bench.give(Event::Worker(
+        worker,
+        WorkerEvent::BootFailed { failure: failure(FailureKind::Boot) },
+    ));
     assert_eq!(bench.outcome(), Some((2, 1, false)));
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (2, 2), "new ones serve until then");
     let back = bench.booting();
@@ -268,7 +287,7 @@ fn a_joined_worker_that_dies_ends_a_rolling_reload() {
 fn another_interface_never_rolls() {
     let mut bench = Bench::serving(2, with(|reload| reload.surge = Share::Count(1)));
     let generation = bench.reload();
-    bench.give(Event::InterfaceChanged { generation });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::InterfaceChanged { generation }));
     bench.ready(WorkerId(3));
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (2, 0));
     let next = bench.booting()[0];
@@ -291,12 +310,14 @@ fn settling(workers: u32) -> Bench {
 #[test]
 fn old_workers_stand_by_and_leave_when_the_new_ones_have_settled() {
     let mut bench = settling(2);
-    bench.give(Event::Answered { answers: 1000, errors: 10 });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 1000, errors: 10 }));
     bench.wait(29);
     assert_eq!(bench.in_state("standing by").len(), 2);
     bench.wait(1);
     assert_eq!(bench.in_state("draining").len(), 2);
-    assert!(bench.has(&Effect::Confirm { generation: Generation(2) }));
+    assert!(
+        bench.has(&Effect::Pool(PoolId::FIRST, PoolEffect::Confirm { generation: Generation(2) }))
+    );
     assert_eq!(bench.outcome(), Some((2, 2, true)));
 }
 
@@ -305,8 +326,10 @@ fn a_crash_while_it_settles_gives_the_requests_back_at_once() {
     let mut bench = settling(2);
     bench.dies(WorkerId(4));
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (2, 0));
-    assert!(bench.has(&Effect::Restore { generation: Generation(1) }));
-    assert!(bench.has(&Effect::ResumeInFront { worker: WorkerId(1) }));
+    assert!(
+        bench.has(&Effect::Pool(PoolId::FIRST, PoolEffect::Restore { generation: Generation(1) }))
+    );
+    assert!(bench.has(&Effect::Worker(WorkerId(1), WorkerEffect::ResumeInFront)));
     assert_eq!(bench.in_state("draining"), [WorkerId(3)]);
     assert_eq!(bench.outcome(), Some((2, 1, false)));
     bench.old_leave();
@@ -318,7 +341,7 @@ fn a_crash_while_it_settles_gives_the_requests_back_at_once() {
 #[test]
 fn a_worker_that_hangs_while_it_settles_gives_the_requests_back_too() {
     let mut bench = settling(2);
-    bench.give(Event::RequestStuck { worker: WorkerId(4) });
+    bench.give(Event::Worker(WorkerId(4), WorkerEvent::RequestStuck));
     assert_eq!(bench.ready_of(1), 0, "it may come free yet");
     bench.dies(WorkerId(4));
     assert_eq!((bench.ready_of(1), bench.outcome()), (2, Some((2, 1, false))));
@@ -327,18 +350,18 @@ fn a_worker_that_hangs_while_it_settles_gives_the_requests_back_too() {
 #[test]
 fn too_many_errors_while_it_settles_roll_back_as_soon_as_they_say_something() {
     let mut bench = settling(2);
-    bench.give(Event::Answered { answers: 10, errors: 10 });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 10, errors: 10 }));
     assert_eq!(bench.ready_of(2), 2, "ten answers say little");
-    bench.give(Event::Answered { answers: 100, errors: 10 });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 100, errors: 10 }));
     assert_eq!(bench.ready_of(2), 2, "ten percent may be");
-    bench.give(Event::Answered { answers: 100, errors: 11 });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 100, errors: 11 }));
     assert_eq!((bench.ready_of(1), bench.outcome()), (2, Some((2, 1, false))));
 }
 
 #[test]
 fn few_answers_are_judged_when_its_time_is_over() {
     let mut bench = settling(1);
-    bench.give(Event::Answered { answers: 3, errors: 1 });
+    bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 3, errors: 1 }));
     bench.wait(30);
     assert_eq!((bench.ready_of(1), bench.outcome()), (1, Some((2, 1, false))));
 }
@@ -346,7 +369,7 @@ fn few_answers_are_judged_when_its_time_is_over() {
 #[test]
 fn a_reload_asked_for_while_another_settles_begins_after_it() {
     let mut bench = settling(1);
-    bench.give(Event::Signal(Signal::Hup));
+    bench.give(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
     assert_eq!(bench.machine.reload_awaited(), Some(Generation(3)));
     assert_eq!(bench.machine.totals().reloads, 1);
     bench.wait(30);
@@ -358,14 +381,16 @@ fn a_reload_asked_for_while_another_settles_begins_after_it() {
 fn a_server_that_ends_during_a_reload_tells_everybody_who_waits() {
     let mut bench = Bench::serving(1, ReloadPolicy::default());
     bench.reload();
-    bench.give(Event::Signal(Signal::Hup));
+    bench.give(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
     assert_eq!(bench.machine.reload_awaited(), Some(Generation(3)));
-    bench.give(Event::Signal(Signal::Term));
+    bench.give(Event::Operator(OperatorEvent::Signal(Signal::Term)));
     let told: Vec<u64> = bench
         .effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::ReloadEnded(outcome) if outcome.failure.is_some() => Some(outcome.generation.0),
+            Effect::Pool(_, PoolEffect::ReloadEnded(outcome)) if outcome.failure.is_some() => {
+                Some(outcome.generation.0)
+            }
             _ => None,
         })
         .collect();
@@ -375,7 +400,7 @@ fn a_server_that_ends_during_a_reload_tells_everybody_who_waits() {
 #[test]
 fn a_server_that_ends_while_it_settles_lets_the_old_workers_go_and_says_so() {
     let mut bench = settling(2);
-    bench.give(Event::Signal(Signal::Term));
+    bench.give(Event::Operator(OperatorEvent::Signal(Signal::Term)));
     assert_eq!(bench.in_state("draining").len(), 2);
     assert_eq!(bench.ready_of(2), 2);
     assert_eq!(bench.outcome(), Some((2, 2, false)));

@@ -3,48 +3,106 @@
 use std::time::Duration;
 
 use super::{ReloadOutcome, Tally};
-use crate::ids::{Generation, WorkerId};
+use crate::ids::{Generation, PoolId, WorkerId};
 pub use crate::logs::entry::{FieldValue, Fields};
 
-/// What to do.
+/// What to do, by whom it is done to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "an effect must be performed"]
 pub enum Effect {
-    /// Start a zygote for the generation, or start it again. Answer: `ConfigRead` (`ZygoteReady` if its settings are
-    /// known), `ZygoteFailed`, `ZygoteExited`.
-    SpawnZygote {
-        /// Which.
-        generation: Generation,
-    },
+    /// To the zygote of a generation.
+    Zygote(Generation, ZygoteEffect),
+    /// To a worker, or to the front for it.
+    Worker(WorkerId, WorkerEffect),
+    /// To what serves a pool.
+    Pool(PoolId, PoolEffect),
+    /// To the front as a whole.
+    Front(FrontEffect),
+    /// To the other server of an upgrade.
+    Upgrade(UpgradeEffect),
+    /// Tell the service manager.
+    Notify(Notice),
+    /// Reopen the log files.
+    ReopenLogs,
+    /// A worker started or ended: the metrics are told.
+    Count(Tally),
+    /// Write a line to the error log.
+    Log(LogLine),
+    /// Nothing is left to do: end the process with this code. The last effect.
+    Exit(i32),
+}
+
+/// What to do to a zygote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZygoteEffect {
+    /// Start one for the generation, or start it again. Answer: `ConfigRead` (`Ready` if its settings
+    /// are known), `Failed`, `Exited`.
+    Spawn,
     /// Open what the generation's settings need and is not open yet, as the operator sees it from
     /// outside: addresses, pid file. Answer: `Listening` or `ListenFailed`.
-    Listen {
-        /// Which.
-        generation: Generation,
+    Listen,
+    /// Give it its settings. Answer: `Ready` or `Failed`.
+    Configure,
+    /// Tell it that another number of workers is wanted.
+    WorkersChanged {
+        /// How many.
+        workers: u32,
     },
-    /// Give the zygote its settings. Answer: `ZygoteReady` or `ZygoteFailed`.
-    Configure {
-        /// Which.
-        generation: Generation,
+    /// Run the hook `pre_stop` in it. Answer: `PreStopDone`.
+    RunPreStop,
+    /// The worker is the zygote of the generation from now on, and no worker any more; the one before
+    /// is told to leave. Answer: `OldZygoteExited`.
+    ChangeTo {
+        /// The worker that becomes it.
+        worker: WorkerId,
     },
-    /// The generation will not take over: close what was opened for it alone.
-    Forget {
-        /// Which.
-        generation: Generation,
-    },
-    /// Tell the zygote to leave. Answer: `ZygoteExited`, or `ZygoteStays` the first time.
-    RetireZygote {
-        /// Which.
-        generation: Generation,
+    /// Tell it to leave. Answer: `Exited`, or `Stays` the first time.
+    Retire {
         /// The server ends, and this zygote stood for it: it runs the last hook.
         last: bool,
     },
-    /// SIGKILL for a zygote that does not leave.
-    KillZygote {
-        /// Which.
+    /// SIGKILL for one that does not leave.
+    Kill,
+}
+
+/// What to do to a worker, or in the front for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerEffect {
+    /// Ask the zygote for it. Answer: `Forked`, `ForkFailed` or `ForkRefused`.
+    Fork {
+        /// The zygote to ask.
         generation: Generation,
     },
-    /// From now on this generation's configuration is the server's.
+    /// Let it go on after the fork; until then it waits, so no worker runs that is not known.
+    Release,
+    /// Send it the requests of its warm-up. Answer: `Warm` or `WarmUpFailed`.
+    WarmUp,
+    /// The front may give it requests.
+    AddToFront,
+    /// The front gives it nothing for now.
+    HoldInFront,
+    /// The front may give it requests again.
+    ResumeInFront,
+    /// The front gives it nothing more. Answer: `Drained`.
+    DrainInFront,
+    /// Set its shutdown flag and wake it.
+    ShutDown,
+    /// Tell it, drained, to become a zygote when its loop ends, which it is told next. Answer: `Turned`
+    /// or `TurnRefused`.
+    Turn,
+    /// Send it a signal.
+    Kill {
+        /// What.
+        signal: KillSignal,
+    },
+    /// It is dead: the front recovers what it held.
+    Gone,
+}
+
+/// What to do to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolEffect {
+    /// From now on this generation's configuration is the one that counts.
     Adopt {
         /// Which.
         generation: Generation,
@@ -56,8 +114,13 @@ pub enum Effect {
         /// Which.
         generation: Generation,
     },
-    /// The configuration of the generation before is the server's again.
+    /// The configuration of the generation before counts again.
     Restore {
+        /// Which.
+        generation: Generation,
+    },
+    /// The generation will not take over: close what was opened for it alone.
+    Forget {
         /// Which.
         generation: Generation,
     },
@@ -68,106 +131,38 @@ pub enum Effect {
     },
     /// A reload is over, one way or the other: whoever waits for it is told.
     ReloadEnded(ReloadOutcome),
-    /// Tell the zygote of this generation that another number of workers is wanted.
-    WorkersChanged {
-        /// The zygote to tell.
-        generation: Generation,
-        /// How many.
-        workers: u32,
-    },
-    /// Ask the zygote for a worker. Answer: `Forked`, `ForkFailed` or `ForkRefused`.
-    Fork {
-        /// The new worker.
-        worker: WorkerId,
-        /// The zygote to ask.
-        generation: Generation,
-    },
-    /// Let a forked worker go on; until then it waits, so no worker runs that is not known.
-    Release {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The front may give the worker requests.
-    AddToFront {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// Send the worker the requests of its warm-up. Answer: `WorkerWarm` or `WarmUpFailed`.
-    WarmUp {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The front gives the worker nothing for now.
-    HoldInFront {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The front may give the worker requests again.
-    ResumeInFront {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The front gives the worker nothing more. Answer: `WorkerDrained`.
-    DrainInFront {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker is dead: the front recovers what it held.
-    WorkerGone {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// Tell the drained worker to become a zygote when its loop ends, which it is told next. Answer:
-    /// `WorkerTurned` or `TurnRefused`.
-    TurnWorker {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker is the zygote of the generation from now on, and no worker any more; the one before
-    /// is told to leave. Answer: `OldZygoteExited`.
-    ChangeZygote {
-        /// Whose zygote changes.
-        generation: Generation,
-        /// The worker that becomes it.
-        worker: WorkerId,
-    },
     /// SIGKILL for the zygote that a refork has replaced.
     KillOldZygote,
-    /// Set the worker's shutdown flag and wake it.
-    ShutDownWorker {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// Send the worker a signal.
-    Kill {
-        /// Which.
-        worker: WorkerId,
-        /// What.
-        signal: KillSignal,
-    },
-    /// Run the hook `pre_stop` in this zygote. Answer: `PreStopDone`.
-    RunPreStop {
-        /// Which.
-        generation: Generation,
-    },
-    /// The front takes no new connections, but finishes what was accepted, the kernel's queue included. Answer: `FrontIdle`.
+}
+
+/// What to do to the front as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrontEffect {
+    /// It takes no new connections, but finishes what was accepted, the kernel's queue included. Answer:
+    /// `FrontIdle`.
     StopAccepting,
-    /// The front drops everything at once.
+    /// It drops everything at once.
     CloseNow,
-    /// The front leaves new connections in the kernel's queue and finishes what it has. Answer: `FrontIdle`.
+    /// It leaves new connections in the kernel's queue and finishes what it has. Answer: `FrontIdle`.
     PauseAccepting,
-    /// The front takes new connections again.
+    /// It takes new connections again.
     ResumeAccepting,
-    /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or `SuccessorFailed`.
+}
+
+/// What to do to the other server of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeEffect {
+    /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or
+    /// `SuccessorFailed`.
     StartSuccessor,
-    /// The new server serves, and this one leaves as soon as it has finished what it has: whoever asked for
-    /// the upgrade may be told.
-    Upgraded {
+    /// The new server serves, and this one leaves as soon as it has finished what it has: whoever asked
+    /// for the upgrade may be told.
+    Done {
         /// The new server's process.
         successor: u32,
     },
     /// There is no new server, or it did not come to serve; this one goes on.
-    UpgradeFailed {
+    Failed {
         /// Why.
         message: String,
     },
@@ -175,16 +170,6 @@ pub enum Effect {
     TellPredecessor,
     /// This process is the server now: its pid file and title lose what told it from the old one.
     Promote,
-    /// Tell the service manager.
-    Notify(Notice),
-    /// Reopen the log files.
-    ReopenLogs,
-    /// A worker started or ended: the metrics are told.
-    Count(Tally),
-    /// Write a line to the error log.
-    Log(LogLine),
-    /// Nothing is left to do: end the process with this code. The last effect.
-    Exit(i32),
 }
 
 /// What the service manager (systemd) is told.
@@ -231,7 +216,7 @@ pub enum Doing {
 /// The signals the supervisor sends to workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillSignal {
-    /// SIGUSR2: write the tracebacks of all threads.
+    /// Write the tracebacks of all threads.
     DumpTraceback,
     /// SIGABRT: run the abort handler and exit.
     Abort,

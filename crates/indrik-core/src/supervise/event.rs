@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{EndReason, Exit, FileChange, Signal};
-use crate::ids::{Generation, WorkerId};
+use crate::ids::{Generation, PoolId, WorkerId};
 use crate::memory::watch::Excess;
 use crate::settings::Share;
 
@@ -168,7 +168,7 @@ pub enum ExitStatus {
     Signal(i32),
 }
 
-/// What happened.
+/// What happened, by whom it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The server is to start. The first event, once.
@@ -176,95 +176,148 @@ pub enum Event {
         /// It was started by a running server, to take its place (USR2).
         successor: bool,
     },
-    /// The supervisor received a signal.
-    Signal(Signal),
-    /// The zygote has read its configuration, and the settings are valid.
+    /// About the zygote of a generation.
+    Zygote(Generation, ZygoteEvent),
+    /// About a worker.
+    Worker(WorkerId, WorkerEvent),
+    /// About a pool as a whole.
+    Pool(PoolId, PoolEvent),
+    /// Somebody outside wants something.
+    Operator(OperatorEvent),
+    /// About the other server of an upgrade.
+    Upgrade(UpgradeEvent),
+    /// No request and no connection is left in the front.
+    FrontIdle,
+    /// The hook `pre_stop` is done, or cannot be run.
+    PreStopDone,
+    /// The time [`Supervisor::poll_timeout`](super::Supervisor::poll_timeout) named has come.
+    Tick,
+}
+
+/// What happened to a zygote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZygoteEvent {
+    /// It has read its configuration, and the settings are valid.
     ConfigRead {
-        /// Which.
-        generation: Generation,
         /// How long it and each of its workers may boot.
         boot_max: Duration,
     },
     /// The addresses of the generation's settings are open.
-    Listening {
-        /// Which.
-        generation: Generation,
-    },
+    Listening,
     /// An address of the generation's settings could not be opened.
     ListenFailed {
-        /// Which.
-        generation: Generation,
         /// Why.
         failure: Failure,
         /// Somebody else has it, who may be about to leave.
         in_use: bool,
     },
-    /// The zygote has read its configuration, the sockets are bound, and it can fork workers.
-    ZygoteReady {
-        /// Which.
-        generation: Generation,
+    /// It has read its configuration, the sockets are bound, and it can fork workers.
+    Ready {
         /// The settings of its configuration.
         policy: Policy,
     },
-    /// The zygote could not get ready. It is told to leave.
-    ZygoteFailed {
-        /// Which.
-        generation: Generation,
+    /// It could not get ready. It is told to leave.
+    Failed {
         /// Why.
         failure: Failure,
     },
-    /// The zygote was told to leave and stays: threads that its hooks started still run.
-    ZygoteStays {
-        /// Which.
-        generation: Generation,
-    },
-    /// The zygote's process ended.
-    ZygoteExited {
-        /// Which.
-        generation: Generation,
-    },
-    /// The zygote made the worker.
+    /// It was told to leave and stays: threads that its hooks started still run.
+    Stays,
+    /// Its process ended.
+    Exited,
+}
+
+/// What happened to a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkerEvent {
+    /// The zygote made it.
     Forked {
-        /// Which.
-        worker: WorkerId,
         /// Its process.
         pid: u32,
     },
-    /// The zygote could not make the worker.
+    /// The zygote could not make it.
     ForkFailed {
-        /// Which.
-        worker: WorkerId,
         /// The system's reason.
         message: String,
     },
-    /// The zygote did not make the worker, because a hook raised.
+    /// The zygote did not make it, because a hook raised.
     ForkRefused {
-        /// Which.
-        worker: WorkerId,
         /// What the hook raised.
         failure: Failure,
     },
+    /// It has the application loaded and waits for requests.
+    Ready,
+    /// It could not load the application. Its exit follows.
+    BootFailed {
+        /// Why.
+        failure: Failure,
+    },
+    /// What it cost to start it. It is ready now.
+    BootMeasured {
+        /// How long it ran.
+        ran: Duration,
+        /// How long it waited for a processor.
+        waited: Duration,
+    },
+    /// It has answered its warm-up well.
+    Warm,
+    /// It has not, or not in time.
+    WarmUpFailed {
+        /// What went wrong.
+        failure: Failure,
+    },
+    /// It was sent SIGTERM, by somebody else; it serves on until it is told to leave.
+    SentTerm,
+    /// The front has nothing left in it.
+    Drained,
+    /// It has served as many requests as one may.
+    UsedUp,
+    /// It was measured, and is too old or too big.
+    ShouldGo {
+        /// Why; it goes after its successor is ready, and at once if that cannot wait.
+        reason: EndReason,
+    },
+    /// It uses more memory than a limit.
+    Memory {
+        /// How much, and what follows.
+        excess: Excess,
+    },
+    /// A request in it has run longer than it may, and nothing else goes on there.
+    RequestStuck,
+    /// A request in it has run longer than it may, while others go on there.
+    RequestHangs,
+    /// None of its threads has had the interpreter's lock for longer than `deadlock_timeout`.
+    Deadlocked,
+    /// Its main thread has shown no life for longer than `timeout`.
+    HeartbeatStale,
+    /// It wrote what cannot be into its channel.
+    ChannelBroken,
+    /// It has ended its loop and can fork others: it waits to be the zygote.
+    Turned,
+    /// It cannot become a zygote. Its exit follows.
+    TurnRefused {
+        /// Why, in a few words.
+        why: String,
+    },
+    /// Files that it runs were changed.
+    CodeChanged {
+        /// What.
+        files: Vec<FileChange>,
+    },
+    /// Its process ended.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// What happened to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolEvent {
     /// A hook wants another number of workers.
     WorkersWished {
         /// How many.
         workers: u32,
-    },
-    /// The worker has the application loaded and waits for requests.
-    WorkerReady {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker has answered its warm-up well.
-    WorkerWarm {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker has not, or not in time.
-    WarmUpFailed {
-        /// Which.
-        worker: WorkerId,
-        /// What went wrong.
-        failure: Failure,
     },
     /// The application of this generation is of another interface than that which serves. Said
     /// before its first worker is ready.
@@ -272,132 +325,43 @@ pub enum Event {
         /// Which.
         generation: Generation,
     },
-    /// What the generation has answered since [`Effect::WatchAnswers`](super::Effect::WatchAnswers).
+    /// What the generation on trial has answered since
+    /// [`PoolEffect::WatchAnswers`](super::PoolEffect::WatchAnswers).
     Answered {
         /// All answers, and requests that got none.
         answers: u64,
         /// Those that say that the application failed.
         errors: u64,
     },
-    /// The worker could not load the application. Its exit follows.
-    WorkerBootFailed {
-        /// Which.
-        worker: WorkerId,
-        /// Why.
-        failure: Failure,
-    },
-    /// The worker was sent SIGTERM, by somebody else; it serves on until it is told to leave.
-    WorkerSentTerm {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker's process ended.
-    WorkerExited {
-        /// Which.
-        worker: WorkerId,
-        /// How.
-        exit: Exit,
-    },
-    /// The front has nothing left in the worker.
-    WorkerDrained {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker has served as many requests as one may.
-    WorkerUsedUp {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker was measured, and is too old or too big.
-    WorkerShouldGo {
-        /// Which.
-        worker: WorkerId,
-        /// Why; it goes after its successor is ready, and at once if that cannot wait.
-        reason: EndReason,
-    },
-    /// The worker uses more memory than a limit.
-    WorkerMemory {
-        /// Which.
-        worker: WorkerId,
-        /// How much, and what follows.
-        excess: Excess,
-    },
-    /// What it cost to start the worker. It is ready now.
-    BootMeasured {
-        /// Which.
-        worker: WorkerId,
-        /// How long it ran.
-        ran: Duration,
-        /// How long it waited for a processor.
-        waited: Duration,
-    },
-    /// A request in the worker has run longer than it may, and nothing else goes on there.
-    RequestStuck {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// A request in the worker has run longer than it may, while others go on there.
-    RequestHangs {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// No thread of the worker has had the interpreter's lock for longer than `deadlock_timeout`.
-    Deadlocked {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker's main thread has shown no life for longer than `timeout`.
-    HeartbeatStale {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker wrote what cannot be into its channel.
-    ChannelBroken {
-        /// Which.
-        worker: WorkerId,
-    },
     /// What workers have served since they were added to the front; told from time to time where a
     /// policy wants to refork.
-    WorkersServed {
+    Served {
         /// Requests by worker.
         counts: BTreeMap<WorkerId, u64>,
     },
-    /// The worker has ended its loop and can fork others: it waits to be the zygote.
-    WorkerTurned {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// The worker cannot become a zygote. Its exit follows.
-    TurnRefused {
-        /// Which.
-        worker: WorkerId,
-        /// Why, in a few words.
-        why: String,
-    },
     /// The process of a zygote that a refork has replaced ended.
     OldZygoteExited,
-    /// No request and no connection is left in the front.
-    FrontIdle,
-    /// An operator wants this many workers.
+}
+
+/// What somebody outside wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorEvent {
+    /// The supervisor received a signal.
+    Signal(Signal),
+    /// So many workers are wanted.
     WantWorkers(u32),
-    /// An operator wants another worker in the place of this one.
+    /// Another worker is wanted in the place of this one.
     ReplaceWorker {
         /// Which.
         worker: WorkerId,
     },
-    /// Files that the worker runs were changed.
-    CodeChanged {
-        /// Which.
-        worker: WorkerId,
-        /// What.
-        files: Vec<FileChange>,
-    },
-    /// The hook `pre_stop` is done, or cannot be run.
-    PreStopDone,
+}
+
+/// What happened to the other server of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeEvent {
     /// A new server is to take this one's place as soon as it is ready.
-    Upgrade,
-    /// The process that is to take this one's place says that it serves.
-    SuccessorReady,
+    Wanted,
     /// The process that is to take this one's place runs.
     SuccessorStarted {
         /// Its process.
@@ -408,6 +372,8 @@ pub enum Event {
         /// The system's reason.
         message: String,
     },
+    /// The process that is to take this one's place says that it serves.
+    SuccessorReady,
     /// The process that was to take this one's place ended.
     SuccessorExited {
         /// How.
@@ -415,6 +381,4 @@ pub enum Event {
     },
     /// The server whose place this one was started to take has ended.
     PredecessorExited,
-    /// The time [`Supervisor::poll_timeout`] named has come.
-    Tick,
 }

@@ -1,17 +1,18 @@
 //! Ends of workers that were seen: what they mean for their places, and what is said and counted.
 
+use super::ladder::Rung;
 use super::limits::{BOOT_DELAY, START_CRASHES_MAX};
-use super::reason::{EndReason, Exit, Tally, signal_name};
+use super::reason::{EndReason, Exit, SIGKILL, SIGQUIT, Tally, signal_name};
 use super::restart::Death;
 use super::worker::{State, Worker};
-use super::{Effect, ExitStatus, FailureKind, Level, Supervisor};
+use super::{Effect, ExitStatus, FailureKind, Level, Supervisor, WorkerEffect};
 use crate::ids::WorkerId;
 
 impl Supervisor {
     pub(super) fn worker_exited(&mut self, id: WorkerId, exit: Exit) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
         if worker.in_front {
-            self.push(Effect::WorkerGone { worker: id });
+            self.push(Effect::Worker(id, WorkerEffect::Gone));
         }
         let reason = worker.reason_of(exit);
         self.log_exit(&worker, exit, reason);
@@ -36,10 +37,7 @@ impl Supervisor {
             | State::StandingBy
             | State::Cancelled { .. }
             | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
+            | State::Ending(_) => {}
         }
     }
 
@@ -49,7 +47,7 @@ impl Supervisor {
         let details = format!("It ended for this reason: {reason}");
         if self.is_candidate(worker.generation) {
             self.abandon_reload(&what, &details);
-        } else if worker.generation == self.current {
+        } else if worker.generation == self.current() {
             self.settle_failed(&what, &details);
         }
     }
@@ -64,11 +62,11 @@ impl Supervisor {
             let why = format!("worker {} died while booting", worker.id);
             return self.abandon_reload(&why, &format!("It ended for this reason: {reason}"));
         }
-        if !self.ever_ready {
-            self.start_crashes += 1;
+        if !self.pool.ever_ready {
+            self.pool.start_crashes += 1;
             let hopeless = match exit.status {
                 ExitStatus::Code(_) => true,
-                ExitStatus::Signal(_) => self.start_crashes >= START_CRASHES_MAX,
+                ExitStatus::Signal(_) => self.pool.start_crashes >= START_CRASHES_MAX,
             };
             if hopeless {
                 self.log(
@@ -90,21 +88,21 @@ impl Supervisor {
         if self.is_candidate(worker.generation) {
             self.abandon_reload(&what, &details);
         }
-        if worker.generation != self.current {
+        if worker.generation != self.current() {
             return;
         }
         self.settle_failed(&what, &details);
-        if worker.generation != self.current {
+        if worker.generation != self.current() {
             return;
         }
-        let delay = self.restarts.died(worker.slot, death, self.now);
-        self.restarts.vacate(worker.slot, reason);
+        let delay = self.pool.serving.restarts.died(worker.slot, death, self.now);
+        self.pool.serving.restarts.vacate(worker.slot, reason);
         if reason != EndReason::BootFailed {
-            self.last_failure = reason.to_string();
+            self.pool.serving.last_failure = reason.to_string();
         }
         self.tell_breaker(worker, death, reason);
-        if delay >= BOOT_DELAY && !self.breaker.is_open() {
-            let failures = self.restarts.failures(worker.slot);
+        if delay >= BOOT_DELAY && !self.pool.serving.breaker.is_open() {
+            let failures = self.pool.serving.restarts.failures(worker.slot);
             self.log(
                 Level::Warning,
                 format!(
@@ -148,10 +146,12 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
         ExitStatus::Code(code) => {
             (Level::Error, format!("Worker (pid:{pid}) exited with code {code}."))
         }
-        ExitStatus::Signal(9) if matches!(worker.state, State::Killed { .. }) => {
+        ExitStatus::Signal(SIGKILL)
+            if matches!(worker.state, State::Ending(Rung::Killed { .. })) =>
+        {
             (Level::Warning, format!("Worker (pid:{pid}) was killed."))
         }
-        ExitStatus::Signal(9) => {
+        ExitStatus::Signal(SIGKILL) => {
             let why = match exit.oom {
                 Some(true) => {
                     " The kernel's OOM killer did it: its control group was out of memory"
@@ -163,7 +163,9 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
             (Level::Error, format!("Worker (pid:{pid}) was sent SIGKILL!{why}"))
         }
         // We sent it, to one that had not yet made up its mind about signals.
-        ExitStatus::Signal(3) if matches!(worker.state, State::Aborting { .. }) => {
+        ExitStatus::Signal(SIGQUIT)
+            if matches!(worker.state, State::Ending(Rung::Aborting { .. })) =>
+        {
             (Level::Info, format!("Worker exiting (pid: {pid})"))
         }
         ExitStatus::Signal(signal) => {

@@ -53,22 +53,24 @@ impl Supervisor {
     #[must_use]
     pub fn health(&self) -> Health {
         let trouble = self.trouble();
-        let state = match self.phase {
+        let state = match self.server.phase {
             Phase::Starting => HealthState::Starting,
             Phase::Leaving { .. } | Phase::Draining { .. } => HealthState::Draining,
             Phase::Serving if self.is_handing_over() => HealthState::Draining,
             Phase::Stopping { .. } | Phase::Done => HealthState::Stopping,
-            Phase::Serving if self.pause != Pause::No => HealthState::Paused,
+            Phase::Serving if self.server.pause != Pause::No => HealthState::Paused,
             Phase::Serving if trouble.is_some() => HealthState::Degraded,
-            Phase::Serving if !self.announced => HealthState::Starting,
+            Phase::Serving if !self.server.announced => HealthState::Starting,
             Phase::Serving => HealthState::Ready,
         };
         let serves = matches!(state, HealthState::Ready | HealthState::Degraded);
         // Whoever asks here means the address, and that is served by the other one.
-        let neighbour = matches!(self.upgrade, Upgrade::Predecessor { .. })
+        let neighbour = matches!(self.server.upgrade, Upgrade::Predecessor { .. })
             && matches!(state, HealthState::Draining | HealthState::Paused);
-        let ready =
-            neighbour || (serves && self.announced && self.workers.values().any(Worker::is_ready));
+        let ready = neighbour
+            || (serves
+                && self.server.announced
+                && self.pool.workers.values().any(Worker::is_ready));
         let why = trouble.filter(|_| state == HealthState::Degraded).unwrap_or_default();
         Health { state, ready, why }
     }
@@ -78,27 +80,28 @@ impl Supervisor {
         let census = self.census();
         let is_served = |slot: u32| {
             let serves = |worker: &Worker| worker.slot == slot && worker.is_ready();
-            self.workers.values().any(serves)
+            self.pool.workers.values().any(serves)
         };
-        let has_failed = |slot: u32| self.restarts.failures(slot) > 0 && !is_served(slot);
-        let lacks =
-            census.ready < census.wanted && (census.ready == 0 || (0..self.wanted).any(has_failed));
-        if lacks || self.breaker.is_open() {
+        let has_failed =
+            |slot: u32| self.pool.serving.restarts.failures(slot) > 0 && !is_served(slot);
+        let lacks = census.ready < census.wanted
+            && (census.ready == 0 || (0..self.pool.serving.wanted).any(has_failed));
+        if lacks || self.pool.serving.breaker.is_open() {
             let mut why = format!("{} of {} workers are ready", census.ready, census.wanted);
-            if !self.last_failure.is_empty() {
+            if !self.pool.serving.last_failure.is_empty() {
                 why.push_str(", last failure: ");
-                why.push_str(&self.last_failure);
+                why.push_str(&self.pool.serving.last_failure);
             }
-            if self.breaker.is_open() {
+            if self.pool.serving.breaker.is_open() {
                 why.push_str("; workers keep failing and are tried one at a time");
             }
             return Some(why);
         }
-        let zygote = self.zygotes.get(&self.current);
+        let zygote = self.pool.zygotes.get(&self.current());
         let is_lost =
-            zygote.is_some_and(|zygote| zygote.has_failed()) && !self.can_fork(self.current);
+            zygote.is_some_and(|zygote| zygote.has_failed()) && !self.can_fork(self.current());
         is_lost.then(|| {
-            let generation = self.current;
+            let generation = self.current();
             format!("the zygote of generation {generation} failed; it is started again, until then no worker is replaced")
         })
     }

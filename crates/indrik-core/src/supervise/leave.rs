@@ -2,32 +2,33 @@
 //!
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
+use super::ladder::{Rung, Step};
 use super::limits::{BOOT_STOP_GRACE, STOP_GRACE_MIN};
 use super::reason::EndReason;
 use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, ExitStatus, KillSignal, Level, Supervisor};
+use super::{Effect, ExitStatus, KillSignal, Level, Supervisor, WorkerEffect};
 use crate::ids::WorkerId;
 
 impl Supervisor {
     /// Notes why a worker is to end. The worker that follows in its place is started for that.
     pub(super) fn decide(&mut self, id: WorkerId, reason: EndReason) {
-        let current = self.current;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let current = self.current();
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if worker.end.is_some() {
             return;
         }
         worker.end = Some(reason);
         if worker.generation == current {
-            self.restarts.vacate(worker.slot, reason);
+            self.pool.serving.restarts.vacate(worker.slot, reason);
         }
     }
 
     /// It goes as soon as its successor is ready, and serves until then. One that is not ready is
     /// left alone.
     pub(super) fn retire(&mut self, id: WorkerId, reason: EndReason) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if let State::Ready { since, retiring: false } = worker.state {
             worker.state = State::Ready { since, retiring: true };
             let pid = worker.pid;
@@ -49,10 +50,10 @@ impl Supervisor {
     /// It was sent SIGTERM. By whoever wants it replaced; or with everybody else by what ends a whole
     /// group of processes, and then it is needed until what was accepted is finished.
     pub(super) fn worker_sent_term(&mut self, id: WorkerId) {
-        match self.phase {
+        match self.server.phase {
             Phase::Starting | Phase::Serving => {
                 let stands_by = |worker: &Worker| worker.state == State::StandingBy;
-                if self.workers.get(&id).is_some_and(stands_by) {
+                if self.pool.workers.get(&id).is_some_and(stands_by) {
                     self.drain(id, EndReason::Outside);
                 } else {
                     self.retire(id, EndReason::Outside);
@@ -67,25 +68,25 @@ impl Supervisor {
 
     pub(super) fn worker_drained(&mut self, id: WorkerId) {
         let (until, soon) = (self.stop_deadline(), self.now + STOP_GRACE_MIN);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if matches!(worker.state, State::Draining { .. }) {
             // What it still has is not going to end.
             let hangs = worker.end == Some(EndReason::Timeout);
             let until = if hangs { until.min(soon) } else { until };
-            worker.state = State::Stopping { until };
+            worker.state = State::told(until);
             self.turn_if_chosen(id);
-            self.push(Effect::ShutDownWorker { worker: id });
+            self.push(Effect::Worker(id, WorkerEffect::ShutDown));
         }
     }
 
     /// The kill ladder's first step; its place is free at once, so its successor starts now.
     pub(super) fn stuck(&mut self, id: WorkerId, reason: EndReason) {
         let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         let in_service = worker.is_ready()
             || matches!(
                 worker.state,
-                State::StandingBy | State::Draining { .. } | State::Stopping { .. }
+                State::StandingBy | State::Draining { .. } | State::Ending(Rung::Told { .. })
             );
         if !in_service {
             return;
@@ -103,15 +104,15 @@ impl Supervisor {
         };
         self.log(Level::Critical, text);
         if was_ready {
-            self.push(Effect::DrainInFront { worker: id });
+            self.push(Effect::Worker(id, WorkerEffect::DrainInFront));
         }
-        self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
+        self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::DumpTraceback }));
     }
 
     /// One of its requests does not end, and the others do: it is asked for its tracebacks, and goes
     /// when its successor is ready and its other requests have ended.
     pub(super) fn request_hangs(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         let serves = worker.is_ready() || matches!(worker.state, State::Draining { .. });
         if !serves {
             return;
@@ -119,14 +120,14 @@ impl Supervisor {
         let pid = worker.pid.unwrap_or(0);
         let text = format!("WORKER TIMEOUT (pid:{pid}): a request does not end, others go on");
         self.log(Level::Critical, text);
-        self.push(Effect::Kill { worker: id, signal: KillSignal::DumpTraceback });
+        self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::DumpTraceback }));
         self.retire(id, EndReason::Timeout);
     }
 
     /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
     pub(super) fn channel_broken(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id).cloned() else { return };
-        if worker.in_front && !matches!(worker.state, State::Killed { .. }) {
+        let Some(worker) = self.pool.workers.get(&id).cloned() else { return };
+        if worker.in_front && !matches!(worker.state, State::Ending(Rung::Killed { .. })) {
             let (pid, generation) = (worker.pid.unwrap_or(0), worker.generation);
             self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
             self.decide(id, EndReason::ChannelBroken);
@@ -135,7 +136,7 @@ impl Supervisor {
             let what = format!("worker {id} broke its channel");
             if self.is_candidate(generation) {
                 self.abandon_reload(&what, "");
-            } else if generation == self.current {
+            } else if generation == self.current() {
                 self.settle_failed(&what, "");
             }
         }
@@ -144,36 +145,36 @@ impl Supervisor {
     /// A worker that had to be ended by force soon after it became ready is as good as crashed.
     fn back_off_if_young(&mut self, worker: &Worker) {
         if let State::Ready { since, retiring: false } = worker.state
-            && worker.generation == self.current
+            && worker.generation == self.current()
         {
             let age = self.now.saturating_sub(since);
             let death = Death::Ready { age, requests: 0 };
-            let _ = self.restarts.died(worker.slot, death, self.now);
+            let _ = self.pool.serving.restarts.died(worker.slot, death, self.now);
         }
     }
 
     /// No more requests for a ready worker; the flag follows when it is empty.
     pub(super) fn drain(&mut self, id: WorkerId, reason: EndReason) {
-        let until = self.now + self.policy.graceful_timeout;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let until = self.now + self.pool.serving.policy.graceful_timeout;
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.state = State::Draining { until };
         self.decide(id, reason);
-        self.push(Effect::DrainInFront { worker: id });
+        self.push(Effect::Worker(id, WorkerEffect::DrainInFront));
     }
 
     /// SIGKILL. Why has been decided.
     pub(super) fn kill(&mut self, id: WorkerId) {
         let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.killed(now);
-        self.push(Effect::Kill { worker: id, signal: KillSignal::Kill });
+        self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Kill }));
     }
 
     /// Ends a worker that has not served, in whatever way its state asks for. One with a process
     /// may have opened what its exit hooks close, so it is told to leave once it has booted.
     pub(super) fn discard(&mut self, id: WorkerId, reason: EndReason) {
         let until = self.stop_deadline().min(self.now + BOOT_STOP_GRACE);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match worker.state {
             State::Forking { until } => {
                 worker.state = State::Cancelled { until };
@@ -182,18 +183,15 @@ impl Supervisor {
             // It has no request. If it has started up it needs only to shut down again; if it still
             // imports, nobody waits for that.
             State::Booting { .. } | State::Warming { .. } | State::Waiting => {
-                worker.state = State::Stopping { until };
+                worker.state = State::told(until);
                 self.decide(id, reason);
-                self.push(Effect::ShutDownWorker { worker: id });
+                self.push(Effect::Worker(id, WorkerEffect::ShutDown));
             }
             State::Cancelled { .. }
             | State::Ready { .. }
             | State::StandingBy
             | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
+            | State::Ending(_) => {}
         }
     }
 
@@ -201,6 +199,7 @@ impl Supervisor {
     pub(super) fn expire_workers(&mut self) {
         let now = self.now;
         let due: Vec<WorkerId> = self
+            .pool
             .workers
             .values()
             .filter(|worker| worker.deadline().is_some_and(|at| at <= now))
@@ -213,8 +212,8 @@ impl Supervisor {
 
     fn expire_worker(&mut self, id: WorkerId) {
         let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        let (pid, in_front) = (worker.pid.unwrap_or(0), worker.in_front);
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        let pid = worker.pid.unwrap_or(0);
         match worker.state {
             State::Forking { .. } | State::Cancelled { .. } => {
                 let generation = worker.generation;
@@ -235,40 +234,43 @@ impl Supervisor {
                 let exit = ExitStatus::Code(1).into();
                 self.died_before_service(&worker, exit, EndReason::BootTimeout);
             }
-            State::Draining { .. } | State::Stopping { .. } => {
-                self.log(
-                    Level::Warning,
-                    format!("Worker (pid:{pid}) did not finish within the graceful timeout"),
-                );
-                self.abort(id);
-            }
-            State::Dumping { .. } => self.abort(id),
-            State::Aborting { .. } => self.kill(id),
-            State::Killed { .. } => {
-                self.log(
-                    Level::Critical,
-                    format!("Worker (pid:{pid}) survives SIGKILL; forgotten"),
-                );
-                if in_front {
-                    self.push(Effect::WorkerGone { worker: id });
-                }
-                if let Some(worker) = self.workers.remove(&id) {
-                    self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
-                }
-            }
+            State::Draining { .. } => self.did_not_finish(id, pid),
+            State::Ending(rung) => match rung.next(true) {
+                Step::Abort if rung.is_forced() => self.abort(id),
+                Step::Abort => self.did_not_finish(id, pid),
+                Step::Kill => self.kill(id),
+                Step::Forget => self.forget(id),
+            },
             State::Waiting | State::Ready { .. } | State::StandingBy => {}
         }
         debug_assert!(
-            self.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),
+            self.pool.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),
             "an expired state must be left"
         );
+    }
+
+    fn did_not_finish(&mut self, id: WorkerId, pid: u32) {
+        let text = format!("Worker (pid:{pid}) did not finish within the graceful timeout");
+        self.log(Level::Warning, text);
+        self.abort(id);
+    }
+
+    /// SIGKILL has not ended it, and nobody waits for it any more.
+    fn forget(&mut self, id: WorkerId) {
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
+        let pid = worker.pid.unwrap_or(0);
+        self.log(Level::Critical, format!("Worker (pid:{pid}) survives SIGKILL; forgotten"));
+        if worker.in_front {
+            self.push(Effect::Worker(id, WorkerEffect::Gone));
+        }
+        self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
     }
 
     /// SIGABRT. Why has been decided.
     pub(super) fn abort(&mut self, id: WorkerId) {
         let now = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.aborting(now);
-        self.push(Effect::Kill { worker: id, signal: KillSignal::Abort });
+        self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Abort }));
     }
 }

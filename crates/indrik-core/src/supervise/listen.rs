@@ -4,25 +4,25 @@
 use std::time::Duration;
 
 use super::limits::{LISTEN_PAUSE, LISTEN_TRIES_MAX};
-use super::reload::ZygoteState;
-use super::{Effect, Failure, Level, Supervisor};
+use super::zygote::ZygoteState;
+use super::{Effect, Failure, Level, Supervisor, ZygoteEffect};
 use crate::ids::Generation;
 
 impl Supervisor {
     pub(super) fn config_read(&mut self, generation: Generation, boot_max: Duration) {
         if self.zygote_starts(generation) {
             let until = self.now + boot_max;
-            if let Some(zygote) = self.zygotes.get_mut(&generation) {
+            if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
                 zygote.boot_max = boot_max;
                 zygote.state = ZygoteState::Starting { until };
             }
-            self.push(Effect::Listen { generation });
+            self.push(Effect::Zygote(generation, ZygoteEffect::Listen));
         }
     }
 
     pub(super) fn listening(&mut self, generation: Generation) {
         if self.zygote_starts(generation) {
-            self.push(Effect::Configure { generation });
+            self.push(Effect::Zygote(generation, ZygoteEffect::Configure));
         }
     }
 
@@ -34,7 +34,7 @@ impl Supervisor {
         in_use: bool,
     ) {
         let retry = self.now + LISTEN_PAUSE;
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         if !matches!(zygote.state, ZygoteState::Starting { .. }) {
             return;
         }
@@ -52,14 +52,14 @@ impl Supervisor {
 
     pub(super) fn listen_again(&mut self, generation: Generation) {
         let now = self.now;
-        if let Some(zygote) = self.zygotes.get_mut(&generation) {
+        if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
             zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
-            self.push(Effect::Listen { generation });
+            self.push(Effect::Zygote(generation, ZygoteEffect::Listen));
         }
     }
 
     fn zygote_starts(&self, generation: Generation) -> bool {
-        let zygote = self.zygotes.get(&generation);
+        let zygote = self.pool.zygotes.get(&generation);
         zygote.is_some_and(|zygote| matches!(zygote.state, ZygoteState::Starting { .. }))
     }
 }
@@ -68,7 +68,7 @@ impl Supervisor {
 mod tests {
     use super::*;
     use crate::ids::WorkerId;
-    use crate::supervise::{EndReason, Event, Policy};
+    use crate::supervise::{EndReason, Event, Policy, WorkerEvent, ZygoteEvent};
 
     /// A machine whose first zygote has read its configuration.
     fn configured(boot_max: u64) -> Supervisor {
@@ -76,8 +76,11 @@ mod tests {
         let generation = Generation::FIRST;
         let boot_max = Duration::from_secs(boot_max);
         machine.handle(Event::Start { successor: false }, Duration::from_secs(1));
-        machine.handle(Event::ConfigRead { generation, boot_max }, Duration::from_secs(1));
-        machine.handle(Event::Listening { generation }, Duration::from_secs(1));
+        machine.handle(
+            Event::Zygote(generation, ZygoteEvent::ConfigRead { boot_max }),
+            Duration::from_secs(1),
+        );
+        machine.handle(Event::Zygote(generation, ZygoteEvent::Listening), Duration::from_secs(1));
         machine
     }
 
@@ -104,11 +107,11 @@ mod tests {
         let mut machine = configured(7);
         let (generation, policy) = (Generation::FIRST, Policy { workers: 2, ..Policy::default() });
         let at = Duration::from_secs(2);
-        machine.handle(Event::ZygoteReady { generation, policy }, at);
+        machine.handle(Event::Zygote(generation, ZygoteEvent::Ready { policy }), at);
         for worker in [WorkerId(1), WorkerId(2)] {
-            machine.handle(Event::Forked { worker, pid: 4711 }, at);
+            machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid: 4711 }), at);
         }
-        machine.handle(Event::WorkerReady { worker: WorkerId(1) }, at);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Ready), at);
         machine.handle(Event::Tick, Duration::from_secs(9));
         assert!(logged(&mut machine).contains("was not ready within 7 s"));
         let ends: Vec<_> = machine.views().map(|view| view.end).collect();

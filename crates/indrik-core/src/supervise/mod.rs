@@ -5,16 +5,18 @@
 //! [`Supervisor::poll_timeout`]. Performing an effect only ever produces a later event, so the
 //! simulator in `tests/supervise_sim` replaces the whole operating system.
 //!
-//! This file holds the machine and the only `match` over events; `event` and `effect` are its types.
-//! One concern lies in each of the other files: `worker` (states of one worker), `pool` (wanted and
-//! had), `leave` (making a worker end), `exit` (ends that were seen), `reason` (why workers start and
-//! end), `recycle` (workers whose time has come), `restart` (back-off), `refork` (a warm worker as the
-//! zygote), `breaker` (workers that keep failing), `health` (how the server is),
-//! `listen` (a zygote's way to its first worker), `reload` (zygotes), `candidate` (a new generation
-//! takes over), `settle` (and is on trial), `warmup` (before a worker is ready),
-//! `shutdown` (escalation), `signals` (what a signal means), `pause` (a server without workers),
-//! `upgrade` (a new program beside the old one), `patience` (what a service manager waits for),
-//! `operator` (what operators ask for and see), `limits`.
+//! This file holds the machine: events come in families, and each family's part of it is read on its
+//! own. `zygote` (zygotes and their ends), `listen` (a zygote's way to its first worker); `worker`
+//! (states of one worker), `life` (what happens to it), `leave` (making one end), `exit` (ends that were
+//! seen), `warmup` (before it is ready); `pool` (wanted and had), `serving` (what belongs to the
+//! generation that serves), `candidate` (a new one takes over), `settle` (and is on trial), `recycle`
+//! (workers whose time has come), `refork` (a warm worker as the zygote), `breaker` (workers that keep
+//! failing); `operator` (what operators ask for and see), `signals` (what a signal means), `health` (how
+//! the server is); `upgrade` (a new program beside the old one); `shutdown` (escalation), `pause` (a
+//! server without workers), `patience` (what a service manager waits for).
+//! `ladder` and `restart` serve every child: how one is made to end, and when it is started again.
+//! `reason` says why workers start and end, `event` and `effect` are the machine's types, `limits` its
+//! limits.
 
 mod breaker;
 mod candidate;
@@ -22,7 +24,9 @@ mod effect;
 mod event;
 mod exit;
 mod health;
+mod ladder;
 mod leave;
+mod life;
 pub mod limits;
 mod listen;
 mod operator;
@@ -32,38 +36,42 @@ mod pool;
 mod reason;
 mod recycle;
 mod refork;
-mod reload;
 mod restart;
+mod serving;
 mod settle;
 mod shutdown;
 mod signals;
 mod upgrade;
 mod warmup;
 mod worker;
+mod zygote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::ids::{Generation, WorkerId};
-use breaker::Breaker;
+use crate::ids::{Generation, PoolId, WorkerId};
 use candidate::Candidate;
 pub use candidate::{ReloadFailure, ReloadOutcome};
-pub use effect::{Doing, Effect, FieldValue, Fields, KillSignal, Level, LogLine, Notice};
-pub use event::{Event, ExitStatus, Failure, FailureKind, Policy, ReloadPolicy};
+pub use effect::{
+    Doing, Effect, FieldValue, Fields, FrontEffect, KillSignal, Level, LogLine, Notice, PoolEffect,
+    UpgradeEffect, WorkerEffect, ZygoteEffect,
+};
+pub use event::{
+    Event, ExitStatus, Failure, FailureKind, OperatorEvent, Policy, PoolEvent, ReloadPolicy,
+    UpgradeEvent, WorkerEvent, ZygoteEvent,
+};
 pub use health::{Health, HealthState};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use patience::Asked;
 use pause::Pause;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
-use recycle::Recycling;
-use refork::Refork;
-use reload::Zygote;
-use restart::Restarts;
+use serving::Serving;
 use settle::Settling;
 use shutdown::Phase;
 pub use signals::Signal;
 use upgrade::Upgrade;
 use worker::Worker;
+use zygote::Zygote;
 
 /// Monotonic time since some moment the shell chose.
 pub type Now = Duration;
@@ -72,45 +80,57 @@ pub type Now = Duration;
 #[derive(Debug)]
 pub struct Supervisor {
     now: Now,
+    server: Server,
+    pool: Pool,
+    effects: VecDeque<Effect>,
+}
+
+/// What there is once, however many pools there are.
+#[derive(Debug)]
+struct Server {
     phase: Phase,
-    policy: Policy,
-    /// Workers wanted: the policy's number, changed by TTIN and TTOU.
-    wanted: u32,
-    /// A worker has been ready at some time: from then on no boot failure ends the server.
-    ever_ready: bool,
-    /// Workers ended by a signal before any was ready.
-    start_crashes: u32,
-    workers: BTreeMap<WorkerId, Worker>,
-    next_worker: u64,
-    zygotes: BTreeMap<Generation, Zygote>,
-    current: Generation,
-    candidate: Option<Candidate>,
-    settling: Option<Settling>,
-    last_reload: Option<ReloadOutcome>,
-    /// A reload was asked for while one was under way.
-    reload_again: bool,
-    /// Changes of files that the generation in the making, or the one after it, will have read.
-    changes_seen: BTreeSet<FileChange>,
-    totals: Totals,
-    accounts: Accounts,
     pause: Pause,
     upgrade: Upgrade,
     /// The service manager has been told that the server is ready.
     announced: bool,
     asked: Asked,
-    last_generation: Generation,
-    restarts: Restarts,
-    refork: Refork,
-    breaker: Breaker,
-    /// How the last worker failed that had its place.
-    last_failure: String,
-    recycling: Recycling,
     exit_code: i32,
     /// The end has been logged.
     said_farewell: bool,
     /// When SIGTERM came first.
     first_term: Option<Now>,
-    effects: VecDeque<Effect>,
+    next_worker: u64,
+    last_generation: Generation,
+}
+
+/// A pool: its processes, and the generations that come and go.
+#[derive(Debug)]
+struct Pool {
+    id: PoolId,
+    serving: Serving,
+    candidate: Option<Candidate>,
+    settling: Option<Settling>,
+    workers: BTreeMap<WorkerId, Worker>,
+    zygotes: BTreeMap<Generation, Zygote>,
+    /// A zygote that a refork has replaced was told to leave, and has until then.
+    old_zygote_until: Option<Now>,
+    /// A worker has been ready at some time: from then on no boot failure ends the server.
+    ever_ready: bool,
+    /// Workers ended by a signal before any was ready.
+    start_crashes: u32,
+    reloads: Reloads,
+    totals: Totals,
+    accounts: Accounts,
+}
+
+/// What is remembered of reloads.
+#[derive(Debug, Default)]
+struct Reloads {
+    last: Option<ReloadOutcome>,
+    /// One was asked for while one was under way.
+    again: bool,
+    /// Changes of files that the generation in the making, or the one after it, will have read.
+    changes_seen: BTreeSet<FileChange>,
 }
 
 impl Default for Supervisor {
@@ -123,39 +143,33 @@ impl Supervisor {
     /// A supervisor that has not begun; the first event is [`Event::Start`].
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            now: Now::ZERO,
+        let server = Server {
             phase: Phase::Starting,
-            policy: Policy::default(),
-            wanted: 1,
-            ever_ready: false,
-            start_crashes: 0,
-            workers: BTreeMap::new(),
-            next_worker: 1,
-            zygotes: BTreeMap::new(),
-            current: Generation::FIRST,
-            candidate: None,
-            settling: None,
-            last_reload: None,
-            reload_again: false,
-            changes_seen: BTreeSet::new(),
-            totals: Totals::default(),
-            accounts: Accounts::default(),
             pause: Pause::No,
             upgrade: Upgrade::None,
             announced: false,
             asked: Asked::default(),
-            last_generation: Generation::FIRST,
-            restarts: Restarts::default(),
-            refork: Refork::default(),
-            breaker: Breaker::default(),
-            last_failure: String::new(),
-            recycling: Recycling::default(),
             exit_code: 0,
             said_farewell: false,
             first_term: None,
-            effects: VecDeque::new(),
-        }
+            next_worker: 1,
+            last_generation: Generation::FIRST,
+        };
+        let pool = Pool {
+            id: PoolId::FIRST,
+            serving: Serving::new(Generation::FIRST, Policy::default()),
+            candidate: None,
+            settling: None,
+            workers: BTreeMap::new(),
+            zygotes: BTreeMap::new(),
+            old_zygote_until: None,
+            ever_ready: false,
+            start_crashes: 0,
+            reloads: Reloads::default(),
+            totals: Totals::default(),
+            accounts: Accounts::default(),
+        };
+        Self { now: Now::ZERO, server, pool, effects: VecDeque::new() }
     }
 
     /// Takes in what happened at `now`. A clock that goes back is taken as standing still.
@@ -163,56 +177,22 @@ impl Supervisor {
         self.now = self.now.max(now);
         match event {
             Event::Start { successor } => self.start(successor),
-            Event::Signal(signal) => self.signal_received(signal),
-            Event::ConfigRead { generation, boot_max } => self.config_read(generation, boot_max),
-            Event::Listening { generation } => self.listening(generation),
-            Event::ListenFailed { generation, failure, in_use } => {
-                self.listen_failed(generation, &failure, in_use);
-            }
-            Event::ZygoteReady { generation, policy } => self.zygote_ready(generation, policy),
-            Event::ZygoteFailed { generation, failure } => self.zygote_failed(generation, &failure),
-            Event::ZygoteStays { generation } => self.zygote_stays(generation),
-            Event::ZygoteExited { generation } => self.zygote_exited(generation),
-            Event::Forked { worker, pid } => self.forked(worker, pid),
-            Event::ForkFailed { worker, message } => self.fork_failed(worker, &message),
-            Event::ForkRefused { worker, failure } => self.fork_refused(worker, &failure),
-            Event::WorkersWished { workers } => self.set_wanted(workers),
-            Event::WorkerReady { worker } => self.worker_ready(worker),
-            Event::WorkerWarm { worker } => self.worker_warm(worker),
-            Event::WarmUpFailed { worker, failure } => self.warm_up_failed(worker, &failure),
-            Event::InterfaceChanged { generation } => self.interface_changed(generation),
-            Event::Answered { answers, errors } => self.answered(answers, errors),
-            Event::WorkerBootFailed { worker, failure } => self.boot_failed(worker, &failure),
-            Event::WorkerSentTerm { worker } => self.worker_sent_term(worker),
-            Event::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
-            Event::WorkerDrained { worker } => self.worker_drained(worker),
-            Event::WorkerUsedUp { worker } => self.recycle(worker, EndReason::MaxRequests),
-            Event::WorkerShouldGo { worker, reason } => self.worker_should_go(worker, reason),
-            Event::WorkerMemory { worker, excess } => self.memory_exceeded(worker, excess),
-            Event::BootMeasured { worker, ran, waited } => self.boot_measured(worker, ran, waited),
-            Event::RequestStuck { worker } | Event::HeartbeatStale { worker } => {
-                self.stuck(worker, EndReason::Timeout);
-            }
-            Event::RequestHangs { worker } => self.request_hangs(worker),
-            Event::Deadlocked { worker } => self.stuck(worker, EndReason::Deadlock),
-            Event::ChannelBroken { worker } => self.channel_broken(worker),
-            Event::WorkersServed { counts } => self.workers_served(&counts),
-            Event::WorkerTurned { worker } => self.worker_turned(worker),
-            Event::TurnRefused { worker, why } => self.turn_refused(worker, &why),
-            Event::OldZygoteExited => self.old_zygote_exited(),
+            Event::Zygote(generation, event) => self.zygote_event(generation, event),
+            Event::Worker(worker, event) => self.worker_event(worker, event),
+            Event::Pool(pool, event) if pool == self.pool.id => self.pool_event(event),
+            // One that is not there (any more).
+            Event::Pool(..) => {}
+            Event::Operator(event) => self.operator_event(event),
+            Event::Upgrade(event) => self.upgrade_event(event),
             Event::FrontIdle => self.front_idle(),
-            Event::WantWorkers(wanted) => self.change_wanted(wanted),
-            Event::ReplaceWorker { worker } => self.replace_worker(worker),
-            Event::CodeChanged { worker, files } => self.code_changed(worker, files),
             Event::PreStopDone => self.pre_stop_done(),
-            Event::Upgrade => self.upgrade(),
-            Event::SuccessorReady => self.successor_ready(),
-            Event::SuccessorStarted { pid } => self.successor_started(pid),
-            Event::SuccessorFailed { message } => self.successor_failed(&message),
-            Event::SuccessorExited { status } => self.successor_exited(status),
-            Event::PredecessorExited => self.predecessor_exited(),
             Event::Tick => {}
         }
+        self.go_on();
+    }
+
+    /// What follows from the state alone, in this order.
+    fn go_on(&mut self) {
         self.expire_workers();
         self.expire_zygotes();
         self.expire_phase();
@@ -238,25 +218,25 @@ impl Supervisor {
     /// When [`Event::Tick`] is due at the latest. May change with each `handle`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Now> {
-        let workers = self.workers.values().filter_map(Worker::deadline);
-        let zygotes = self.zygotes.values().filter_map(Zygote::deadline);
+        let workers = self.pool.workers.values().filter_map(Worker::deadline);
+        let zygotes = self.pool.zygotes.values().filter_map(Zygote::deadline);
         let phases = [
-            self.phase.deadline(),
-            self.pause.deadline(),
-            self.upgrade.deadline(),
-            self.asked.next(),
+            self.server.phase.deadline(),
+            self.server.pause.deadline(),
+            self.server.upgrade.deadline(),
+            self.server.asked.next(),
             self.next_refill(),
             self.breaker_deadline(),
-            self.settling.as_ref().map(Settling::deadline),
+            self.pool.settling.as_ref().map(Settling::deadline),
             self.next_recycling(),
-            self.refork.deadline(),
+            self.pool.old_zygote_until,
         ];
         workers.chain(zygotes).chain(phases.into_iter().flatten()).min()
     }
 
     fn start(&mut self, successor: bool) {
         if successor {
-            self.upgrade = Upgrade::Successor;
+            self.server.upgrade = Upgrade::Successor;
         }
         self.spawn_zygote(Generation::FIRST);
     }
@@ -264,19 +244,21 @@ impl Supervisor {
     /// Says once that the server is ready: every place has a worker that takes requests, or one that
     /// has failed and is waited for no longer.
     fn announce(&mut self) {
-        if self.announced || self.phase != Phase::Serving {
+        if self.server.announced || self.server.phase != Phase::Serving {
             return;
         }
         let has_ready = |slot: u32| {
             let is = |worker: &Worker| worker.slot == slot && worker.is_ready();
-            self.workers.values().any(is)
+            self.pool.workers.values().any(is)
         };
-        let has_failed = |slot: u32| self.restarts.failures(slot) > 0 || self.breaker.is_open();
-        let settled = (0..self.wanted).all(|slot| has_ready(slot) || has_failed(slot));
+        let has_failed = |slot: u32| {
+            self.pool.serving.restarts.failures(slot) > 0 || self.pool.serving.breaker.is_open()
+        };
+        let settled = (0..self.pool.serving.wanted).all(|slot| has_ready(slot) || has_failed(slot));
         if settled {
-            self.announced = true;
-            if self.upgrade == Upgrade::Successor {
-                self.push(Effect::TellPredecessor);
+            self.server.announced = true;
+            if self.server.upgrade == Upgrade::Successor {
+                self.push(Effect::Upgrade(UpgradeEffect::TellPredecessor));
             }
             self.notify_ready();
         }
@@ -290,7 +272,7 @@ impl Supervisor {
 
     /// While another process is the service's main one, it speaks.
     fn notify(&mut self, notice: Notice) {
-        if self.upgrade != Upgrade::Successor {
+        if self.server.upgrade != Upgrade::Successor {
             self.push(Effect::Notify(notice));
         }
     }

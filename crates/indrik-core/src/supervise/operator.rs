@@ -1,11 +1,14 @@
 //! What operators and changed files ask for, and what operators are shown.
 
+use super::ladder::Rung;
 use super::limits::CHANGES_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
 use super::worker::State;
-use super::{Accounts, Effect, EndReason, Level, Now, StartReason, Supervisor};
-use crate::ids::{Generation, WorkerId};
+use super::{
+    Accounts, Effect, EndReason, Level, Now, OperatorEvent, StartReason, Supervisor, WorkerEffect,
+};
+use crate::ids::{Generation, PoolId, WorkerId};
 
 /// A file that was changed, and in which way: the same change reported twice is equal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,8 @@ pub struct FileChange {
 /// How many workers there are and of what generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
+    /// Whose.
+    pub pool: PoolId,
     /// The generation that serves.
     pub generation: Generation,
     /// Workers wanted.
@@ -53,6 +58,8 @@ pub struct WorkerView {
     pub id: WorkerId,
     /// Its process, once it has one.
     pub pid: Option<u32>,
+    /// The group it belongs to.
+    pub pool: PoolId,
     /// Whose code it runs.
     pub generation: Generation,
     /// Its state in one word.
@@ -72,40 +79,50 @@ pub struct WorkerView {
 }
 
 impl Supervisor {
+    pub(super) fn operator_event(&mut self, event: OperatorEvent) {
+        match event {
+            OperatorEvent::Signal(signal) => self.signal_received(signal),
+            OperatorEvent::WantWorkers(workers) => self.change_wanted(workers),
+            OperatorEvent::ReplaceWorker { worker } => self.replace_worker(worker),
+        }
+    }
+
     /// A picture for tests and for the control interface.
     #[must_use]
     pub fn census(&self) -> Census {
-        let ready = self.workers.values().filter(|worker| worker.is_ready()).count();
+        let ready = self.pool.workers.values().filter(|worker| worker.is_ready()).count();
         Census {
-            generation: self.current,
-            wanted: self.wanted,
+            pool: self.pool.id,
+            generation: self.current(),
+            wanted: self.pool.serving.wanted,
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
-            processes: self.workers.len(),
-            reloading: self.is_changing() || self.reload_again,
-            serving: self.phase == Phase::Serving,
-            paused: self.pause != Pause::No,
+            processes: self.pool.workers.len(),
+            reloading: self.is_changing() || self.pool.reloads.again,
+            serving: self.server.phase == Phase::Serving,
+            paused: self.server.pause != Pause::No,
         }
     }
 
     /// What has been done since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.totals
+        self.pool.totals
     }
 
     /// Starts and ends of workers, by reason.
     #[must_use]
     pub fn accounts(&self) -> &Accounts {
-        &self.accounts
+        &self.pool.accounts
     }
 
     /// Every worker whose end has not been seen, the oldest first.
     pub fn views(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.workers.values().map(|worker| {
+        self.pool.workers.values().map(|worker| {
             let (state, booted, aborted) = described(worker.state);
             WorkerView {
                 id: worker.id,
                 pid: worker.pid,
+                pool: self.pool.id,
                 generation: worker.generation,
                 place: worker.slot + 1,
                 state,
@@ -120,7 +137,7 @@ impl Supervisor {
 
     /// It goes as soon as its successor is ready; one that does not serve yet goes at once.
     pub(super) fn replace_worker(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         match worker.state {
             State::Ready { retiring: false, .. } => self.retire(id, EndReason::Replaced),
             State::Forking { .. }
@@ -133,25 +150,24 @@ impl Supervisor {
             | State::StandingBy
             | State::Cancelled { .. }
             | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
+            | State::Ending(_) => {}
         }
     }
 
     /// Files that a worker runs were changed. Every worker reports the same change, and those of an
     /// old generation report what their successors have read already.
     pub(super) fn code_changed(&mut self, id: WorkerId, files: Vec<FileChange>) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         let is_of_interest =
-            worker.generation == self.current || self.is_candidate(worker.generation);
+            worker.generation == self.current() || self.is_candidate(worker.generation);
         if !is_of_interest {
             return;
         }
         let pid = worker.pid;
-        let new: Vec<FileChange> =
-            files.into_iter().filter(|change| !self.changes_seen.contains(change)).collect();
+        let new: Vec<FileChange> = files
+            .into_iter()
+            .filter(|change| !self.pool.reloads.changes_seen.contains(change))
+            .collect();
         let Some(first) = new.first() else { return };
         let others = match new.len() - 1 {
             0 => String::new(),
@@ -159,13 +175,13 @@ impl Supervisor {
         };
         let text = format!("Worker reloading: {}{others} modified", first.path);
         self.log_worker(Level::Info, pid, text);
-        if self.changes_seen.len() + new.len() > CHANGES_MAX {
-            self.changes_seen.clear();
+        if self.pool.reloads.changes_seen.len() + new.len() > CHANGES_MAX {
+            self.pool.reloads.changes_seen.clear();
         }
-        self.changes_seen.extend(new.into_iter().take(CHANGES_MAX));
-        match self.phase {
-            Phase::Starting => self.reload_again = true,
-            Phase::Serving if self.is_changing() => self.reload_again = true,
+        self.pool.reloads.changes_seen.extend(new.into_iter().take(CHANGES_MAX));
+        match self.server.phase {
+            Phase::Starting => self.pool.reloads.again = true,
+            Phase::Serving if self.is_changing() => self.pool.reloads.again = true,
             Phase::Serving => self.begin_candidate(),
             Phase::Leaving { .. }
             | Phase::Draining { .. }
@@ -177,9 +193,9 @@ impl Supervisor {
     /// Counts what an effect that is about to be given out does.
     pub(super) fn count(&mut self, effect: &Effect) {
         match effect {
-            Effect::Fork { .. } => self.totals.spawned += 1,
-            Effect::ShutDownWorker { .. } => self.totals.ended += 1,
-            Effect::Count(tally) => self.accounts.enter(*tally),
+            Effect::Worker(_, WorkerEffect::Fork { .. }) => self.pool.totals.spawned += 1,
+            Effect::Worker(_, WorkerEffect::ShutDown) => self.pool.totals.ended += 1,
+            Effect::Count(tally) => self.pool.accounts.enter(*tally),
             _ => {}
         }
     }
@@ -196,10 +212,10 @@ fn described(state: State) -> (&'static str, bool, bool) {
         State::Ready { retiring: false, .. } => ("ready", true, false),
         State::Ready { retiring: true, .. } => ("retiring", true, false),
         State::Draining { .. } => ("draining", true, false),
-        State::Stopping { .. } => ("stopping", true, false),
-        State::Dumping { .. } => ("stuck", true, true),
-        State::Aborting { .. } => ("aborting", true, true),
-        State::Killed { .. } => ("killed", true, true),
+        State::Ending(Rung::Told { .. }) => ("stopping", true, false),
+        State::Ending(Rung::Dumping { .. }) => ("stuck", true, true),
+        State::Ending(Rung::Aborting { .. }) => ("aborting", true, true),
+        State::Ending(Rung::Killed { .. }) => ("killed", true, true),
     }
 }
 
@@ -209,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::supervise::limits::WORKERS_MAX;
-    use crate::supervise::{Event, Policy};
+    use crate::supervise::{Event, Policy, WorkerEvent, ZygoteEffect, ZygoteEvent};
 
     const NOW: Duration = Duration::from_secs(1);
 
@@ -217,21 +233,25 @@ mod tests {
     fn calm(machine: &mut Supervisor, log: &mut Vec<String>) {
         while let Some(effect) = machine.poll_effect() {
             let event = match effect {
-                Effect::SpawnZygote { generation } => {
+                Effect::Zygote(generation, ZygoteEffect::Spawn) => {
                     let policy = Policy { workers: 2, ..Policy::default() };
-                    Event::ZygoteReady { generation, policy }
+                    Event::Zygote(generation, ZygoteEvent::Ready { policy })
                 }
-                Effect::Fork { worker, .. } => {
+                Effect::Worker(worker, WorkerEffect::Fork { .. }) => {
                     let pid = u32::try_from(worker.0).unwrap() + 100;
-                    machine.handle(Event::Forked { worker, pid }, NOW);
-                    Event::WorkerReady { worker }
+                    machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid }), NOW);
+                    Event::Worker(worker, WorkerEvent::Ready)
                 }
-                Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
-                Effect::ShutDownWorker { worker } => {
+                Effect::Worker(worker, WorkerEffect::DrainInFront) => {
+                    Event::Worker(worker, WorkerEvent::Drained)
+                }
+                Effect::Worker(worker, WorkerEffect::ShutDown) => {
                     let status = crate::supervise::ExitStatus::Code(0);
-                    Event::WorkerExited { worker, exit: status.into() }
+                    Event::Worker(worker, WorkerEvent::Exited { exit: status.into() })
                 }
-                Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
+                Effect::Zygote(generation, ZygoteEffect::Retire { .. }) => {
+                    Event::Zygote(generation, ZygoteEvent::Exited)
+                }
                 Effect::Log(line) => {
                     log.push(line.text);
                     continue;
@@ -258,7 +278,7 @@ mod tests {
     fn a_replaced_worker_leaves_after_its_successor_is_ready() {
         let mut machine = serving();
         let id = WorkerId(1);
-        machine.handle(Event::ReplaceWorker { worker: id }, NOW);
+        machine.handle(Event::Operator(OperatorEvent::ReplaceWorker { worker: id }), NOW);
         assert_eq!(machine.views().next().map(|view| view.state), Some("retiring"));
         let mut log = Vec::new();
         calm(&mut machine, &mut log);
@@ -271,13 +291,13 @@ mod tests {
     fn what_starts_and_ends_is_counted_by_its_reason() {
         let mut machine = serving();
         let orders = [
-            Event::WantWorkers(3),
-            Event::WantWorkers(2),
-            Event::ReplaceWorker { worker: WorkerId(2) },
-            Event::WorkerUsedUp { worker: WorkerId(3) },
-            Event::Signal(crate::supervise::Signal::Hup),
-            Event::Signal(crate::supervise::Signal::Ttin),
-            Event::Signal(crate::supervise::Signal::Int),
+            Event::Operator(OperatorEvent::WantWorkers(3)),
+            Event::Operator(OperatorEvent::WantWorkers(2)),
+            Event::Operator(OperatorEvent::ReplaceWorker { worker: WorkerId(2) }),
+            Event::Worker(WorkerId(3), WorkerEvent::UsedUp),
+            Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)),
+            Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Ttin)),
+            Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Int)),
         ];
         for order in orders {
             machine.handle(order, NOW);
@@ -305,7 +325,10 @@ mod tests {
     fn a_change_reported_by_every_worker_is_one_reload() {
         let mut machine = serving();
         for worker in [WorkerId(1), WorkerId(2)] {
-            machine.handle(Event::CodeChanged { worker, files: change("a.py", "1") }, NOW);
+            machine.handle(
+                Event::Worker(worker, WorkerEvent::CodeChanged { files: change("a.py", "1") }),
+                NOW,
+            );
         }
         let mut log = Vec::new();
         calm(&mut machine, &mut log);
@@ -317,10 +340,14 @@ mod tests {
     #[test]
     fn a_change_during_a_reload_is_followed_by_another_one() {
         let mut machine = serving();
-        let first = Event::CodeChanged { worker: WorkerId(1), files: change("a.py", "1") };
+        let first =
+            Event::Worker(WorkerId(1), WorkerEvent::CodeChanged { files: change("a.py", "1") });
         machine.handle(first, NOW);
         for worker in [WorkerId(1), WorkerId(2)] {
-            machine.handle(Event::CodeChanged { worker, files: change("a.py", "2") }, NOW);
+            machine.handle(
+                Event::Worker(worker, WorkerEvent::CodeChanged { files: change("a.py", "2") }),
+                NOW,
+            );
         }
         calm(&mut machine, &mut Vec::new());
         assert_eq!((machine.census().generation, machine.totals().reloads), (Generation(3), 2));
@@ -330,9 +357,12 @@ mod tests {
     #[test]
     fn workers_of_an_old_generation_have_no_say() {
         let mut machine = serving();
-        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
+        machine.handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)), NOW);
         calm(&mut machine, &mut Vec::new());
-        machine.handle(Event::CodeChanged { worker: WorkerId(1), files: change("a.py", "1") }, NOW);
+        machine.handle(
+            Event::Worker(WorkerId(1), WorkerEvent::CodeChanged { files: change("a.py", "1") }),
+            NOW,
+        );
         assert!(!machine.census().reloading);
     }
 
@@ -340,7 +370,7 @@ mod tests {
     fn a_reload_that_has_to_wait_for_the_start_is_told_as_one() {
         let mut machine = Supervisor::new();
         machine.handle(Event::Start { successor: false }, NOW);
-        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
+        machine.handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)), NOW);
         assert!(machine.census().reloading);
         calm(&mut machine, &mut Vec::new());
         assert_eq!(
@@ -352,9 +382,9 @@ mod tests {
     #[test]
     fn the_number_wanted_stays_within_its_limits() {
         let mut machine = serving();
-        machine.handle(Event::WantWorkers(0), NOW);
+        machine.handle(Event::Operator(OperatorEvent::WantWorkers(0)), NOW);
         assert_eq!(machine.census().wanted, 1);
-        machine.handle(Event::WantWorkers(u32::MAX), NOW);
+        machine.handle(Event::Operator(OperatorEvent::WantWorkers(u32::MAX)), NOW);
         assert_eq!(machine.census().wanted, WORKERS_MAX);
     }
 }

@@ -25,18 +25,18 @@ impl Supervisor {
     /// Runs after every event.
     pub(super) fn ask_for_time(&mut self) {
         let Some((doing, until)) = self.doing() else {
-            self.asked = Asked::default();
+            self.server.asked = Asked::default();
             return;
         };
-        let due = match self.asked.0 {
+        let due = match self.server.asked.0 {
             Some((before, at)) if before == doing => at + MORE_TIME_INTERVAL <= self.now,
             Some(_) | None => {
-                self.asked = Asked(Some((doing, self.now)));
+                self.server.asked = Asked(Some((doing, self.now)));
                 !matches!(doing, Doing::Starting | Doing::Reloading)
             }
         };
         if due {
-            self.asked = Asked(Some((doing, self.now)));
+            self.server.asked = Asked(Some((doing, self.now)));
             let left = until.map_or(MORE_TIME_MAX, |until| until.saturating_sub(self.now));
             self.notify(Notice::MoreTime { doing, by: left.clamp(MORE_TIME_MIN, MORE_TIME_MAX) });
         }
@@ -44,25 +44,27 @@ impl Supervisor {
 
     /// What goes on, and when it is over at the latest.
     fn doing(&self) -> Option<(Doing, Option<Now>)> {
-        if matches!(self.upgrade, Upgrade::Successor | Upgrade::Predecessor { .. }) {
+        if matches!(self.server.upgrade, Upgrade::Successor | Upgrade::Predecessor { .. }) {
             // The one is not heard, the other hands over.
             return None;
         }
-        let graceful = self.policy.graceful_timeout;
-        match self.phase {
+        let graceful = self.pool.serving.policy.graceful_timeout;
+        match self.server.phase {
             Phase::Starting => Some((Doing::Starting, None)),
             Phase::Serving if self.is_changing() => Some((Doing::Reloading, None)),
             Phase::Serving | Phase::Done => None,
-            Phase::Leaving { hook: true, until } => {
-                Some((Doing::Leaving, Some(until + self.policy.drain_delay + graceful)))
-            }
+            Phase::Leaving { hook: true, until } => Some((
+                Doing::Leaving,
+                Some(until + self.pool.serving.policy.drain_delay + graceful),
+            )),
             Phase::Leaving { hook: false, until } => Some((Doing::Leaving, Some(until + graceful))),
             Phase::Draining { until } => Some((Doing::Draining, Some(until))),
             // The end of a start that failed is nobody's to wait for.
-            Phase::Stopping { .. } if !self.ever_ready => None,
-            Phase::Stopping { .. } => {
-                Some((Doing::Stopping, self.workers.values().filter_map(Worker::deadline).max()))
-            }
+            Phase::Stopping { .. } if !self.pool.ever_ready => None,
+            Phase::Stopping { .. } => Some((
+                Doing::Stopping,
+                self.pool.workers.values().filter_map(Worker::deadline).max(),
+            )),
         }
     }
 }

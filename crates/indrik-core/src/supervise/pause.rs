@@ -5,7 +5,7 @@
 //! has is finished first; then the workers go.
 
 use super::shutdown::Phase;
-use super::{Effect, EndReason, Level, Now, Supervisor};
+use super::{Effect, EndReason, FrontEffect, Level, Now, Supervisor, ZygoteEffect};
 
 /// Whether the front takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Pause {
 impl Supervisor {
     /// WINCH.
     pub(super) fn pause(&mut self) {
-        if self.phase != Phase::Serving || self.pause != Pause::No {
+        if self.server.phase != Phase::Serving || self.server.pause != Pause::No {
             return;
         }
         self.log(Level::Info, "graceful stop of workers");
@@ -43,40 +43,41 @@ impl Supervisor {
             self.cancel_reload(EndReason::Pause);
             self.notify_ready();
         }
-        self.pause = Pause::Emptying { until: self.now + self.policy.graceful_timeout };
-        self.push(Effect::PauseAccepting);
+        self.server.pause =
+            Pause::Emptying { until: self.now + self.pool.serving.policy.graceful_timeout };
+        self.push(Effect::Front(FrontEffect::PauseAccepting));
     }
 
     /// Whatever brings workers back brings the connections back too.
     pub(super) fn resume(&mut self) {
-        if std::mem::replace(&mut self.pause, Pause::No) != Pause::No {
-            self.push(Effect::ResumeAccepting);
+        if std::mem::replace(&mut self.server.pause, Pause::No) != Pause::No {
+            self.push(Effect::Front(FrontEffect::ResumeAccepting));
         }
     }
 
     pub(super) fn emptied(&mut self) {
-        if !matches!(self.pause, Pause::Emptying { .. }) {
+        if !matches!(self.server.pause, Pause::Emptying { .. }) {
             return;
         }
         if self.is_handing_over() {
-            self.pause = Pause::Empty;
+            self.server.pause = Pause::Empty;
             self.hand_over();
         } else {
-            self.pause = Pause::Empty;
-            self.wanted = 0;
-            self.push(Effect::WorkersChanged { generation: self.current, workers: 0 });
+            self.server.pause = Pause::Empty;
+            self.pool.serving.wanted = 0;
+            self.push(Effect::Zygote(self.current(), ZygoteEffect::WorkersChanged { workers: 0 }));
         }
     }
 
     pub(super) fn expire_pause(&mut self) {
-        if self.pause.deadline().is_some_and(|at| at <= self.now) {
-            if self.phase != Phase::Serving {
+        if self.server.pause.deadline().is_some_and(|at| at <= self.now) {
+            if self.server.phase != Phase::Serving {
                 // What is left is the shutdown's to wait for.
-                self.pause = Pause::No;
+                self.server.pause = Pause::No;
                 return;
             }
             if self.is_handing_over() {
-                self.pause = Pause::Empty;
+                self.server.pause = Pause::Empty;
                 self.say_goodbye();
                 return self.drop_the_rest();
             }

@@ -9,13 +9,23 @@ use super::reason::{EndReason, StartReason, Tally};
 use super::restart::Death;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Failure, FailureKind, Level, Now, Supervisor};
+use super::{Effect, Failure, FailureKind, Level, Now, PoolEvent, Supervisor, WorkerEffect};
 use crate::ids::{Generation, WorkerId};
 
 impl Supervisor {
+    pub(super) fn pool_event(&mut self, event: PoolEvent) {
+        match event {
+            PoolEvent::WorkersWished { workers } => self.set_wanted(workers),
+            PoolEvent::InterfaceChanged { generation } => self.interface_changed(generation),
+            PoolEvent::Answered { answers, errors } => self.answered(answers, errors),
+            PoolEvent::Served { counts } => self.workers_served(&counts),
+            PoolEvent::OldZygoteExited => self.old_zygote_exited(),
+        }
+    }
+
     /// Brings what is had nearer to what is wanted. Runs after every event.
     pub(super) fn reconcile(&mut self) {
-        match self.phase {
+        match self.server.phase {
             Phase::Starting | Phase::Serving | Phase::Leaving { .. } => {
                 self.take_turns();
                 self.fill_current();
@@ -32,39 +42,42 @@ impl Supervisor {
     /// When an empty place may be filled, if one is waiting for its back-off.
     pub(super) fn next_refill(&self) -> Option<Now> {
         let room = self.room_beside_candidate();
-        if !self.phase.may_start() || !self.can_fork(self.current) || room == 0 {
+        if !self.server.phase.may_start() || !self.can_fork(self.current()) || room == 0 {
             return None;
         }
-        let taken = self.taken_slots(self.current);
-        let empty = (0..self.wanted).filter(|slot| !taken.contains(slot));
-        if self.breaker.is_open() {
+        let taken = self.taken_slots(self.current());
+        let empty = (0..self.pool.serving.wanted).filter(|slot| !taken.contains(slot));
+        if self.pool.serving.breaker.is_open() {
             let at = empty.map(|slot| self.trial_due(slot)).min();
             return at.flatten().filter(|at| *at > self.now);
         }
-        empty.map(|slot| self.restarts.not_before(slot)).filter(|at| *at > self.now).min()
+        empty
+            .map(|slot| self.pool.serving.restarts.not_before(slot))
+            .filter(|at| *at > self.now)
+            .min()
     }
 
     fn fill_current(&mut self) {
-        let generation = self.current;
+        let generation = self.current();
         if !self.can_fork(generation) {
             return;
         }
         let taken = self.taken_slots(generation);
         // A recycled worker's successor makes one process more than wanted: not too many at once.
-        let surge_workers_max = self.wanted.div_ceil(4);
+        let surge_workers_max = self.pool.serving.wanted.div_ceil(4);
         let alive = self.count_of(generation, |worker| worker.is_ready() || worker.is_coming());
-        let room = (self.wanted + surge_workers_max).saturating_sub(alive);
+        let room = (self.pool.serving.wanted + surge_workers_max).saturating_sub(alive);
         let room = room.min(self.room_beside_candidate());
-        let due: Vec<u32> = (0..self.wanted)
+        let due: Vec<u32> = (0..self.pool.serving.wanted)
             .filter(|slot| !taken.contains(slot) && self.may_fill(*slot))
             .take(self.fill_room())
             .take(room as usize)
             .take(FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation)))
             .collect();
         for slot in due {
-            let start = match self.restarts.take_vacancy(slot) {
+            let start = match self.pool.serving.restarts.take_vacancy(slot) {
                 Some(end) => StartReason::Respawn(end),
-                None if slot >= self.policy.workers => StartReason::Scale,
+                None if slot >= self.pool.serving.policy.workers => StartReason::Scale,
                 None if generation == Generation::FIRST => StartReason::Boot,
                 None => StartReason::Reload,
             };
@@ -74,20 +87,22 @@ impl Supervisor {
 
     /// Drains workers while more are ready than wanted: those to be replaced first, then the oldest.
     fn drain_surplus(&mut self) {
-        let current = self.current;
+        let current = self.current();
         let mut ready: Vec<(bool, WorkerId)> = self
+            .pool
             .workers
             .values()
             .filter(|worker| worker.is_ready() && worker.generation == current)
             .map(|worker| (worker.is_staying(), worker.id))
             .collect();
         ready.sort_unstable();
-        let surplus = ready.len().saturating_sub(self.wanted as usize);
+        let surplus = ready.len().saturating_sub(self.pool.serving.wanted as usize);
         for (_, id) in ready.into_iter().take(surplus) {
-            let place = self.workers.get(&id).map(|worker| worker.slot);
-            let fewer = if self.pause == Pause::No { EndReason::Scale } else { EndReason::Pause };
+            let place = self.pool.workers.get(&id).map(|worker| worker.slot);
+            let fewer =
+                if self.server.pause == Pause::No { EndReason::Scale } else { EndReason::Pause };
             self.drain(id, fewer);
-            if let Some(place) = place.filter(|place| *place < self.wanted) {
+            if let Some(place) = place.filter(|place| *place < self.pool.serving.wanted) {
                 self.move_up(place);
             }
         }
@@ -96,34 +111,34 @@ impl Supervisor {
     /// The place became free because there are too many workers: one whose place is not wanted any
     /// more takes it, or it would be filled again.
     fn move_up(&mut self, place: u32) {
-        let (current, wanted) = (self.current, self.wanted);
+        let (current, wanted) = (self.current(), self.pool.serving.wanted);
         if self.taken_slots(current).contains(&place) {
             return;
         }
-        let beyond = self.workers.values_mut().find(|worker| {
+        let beyond = self.pool.workers.values_mut().find(|worker| {
             worker.generation == current && worker.holds_slot() && worker.slot >= wanted
         });
         if let Some(worker) = beyond {
-            let _ = self.restarts.take_vacancy(place);
+            let _ = self.pool.serving.restarts.take_vacancy(place);
             worker.slot = place;
         }
     }
 
     pub(super) fn fork(&mut self, generation: Generation, slot: u32, start: StartReason) {
-        let id = WorkerId(self.next_worker);
-        self.next_worker += 1;
-        self.workers.insert(id, Worker::new(id, generation, slot, start, self.now));
+        let id = WorkerId(self.server.next_worker);
+        self.server.next_worker += 1;
+        self.pool.workers.insert(id, Worker::new(id, generation, slot, start, self.now));
         self.push(Effect::Count(Tally::Start(start)));
-        if generation == self.current {
+        if generation == self.current() {
             self.note_trial(id);
         }
-        self.push(Effect::Fork { worker: id, generation });
+        self.push(Effect::Worker(id, WorkerEffect::Fork { generation }));
     }
 
     /// The workers of the generation the predicate holds for.
     pub(super) fn count_of(&self, generation: Generation, is: impl Fn(&Worker) -> bool) -> u32 {
         let matches = |worker: &&Worker| worker.generation == generation && is(worker);
-        let count = self.workers.values().filter(matches).count();
+        let count = self.pool.workers.values().filter(matches).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -131,20 +146,20 @@ impl Supervisor {
         let in_flight = |worker: &&Worker| {
             worker.generation == generation && matches!(worker.state, State::Forking { .. })
         };
-        self.workers.values().filter(in_flight).count()
+        self.pool.workers.values().filter(in_flight).count()
     }
 
     pub(super) fn taken_slots(&self, generation: Generation) -> Vec<u32> {
         let holds = |worker: &&Worker| worker.generation == generation && worker.holds_slot();
-        self.workers.values().filter(holds).map(|worker| worker.slot).collect()
+        self.pool.workers.values().filter(holds).map(|worker| worker.slot).collect()
     }
 
     pub(super) fn forked(&mut self, id: WorkerId, pid: u32) {
-        let Some(generation) = self.workers.get(&id).map(|worker| worker.generation) else {
+        let Some(generation) = self.pool.workers.get(&id).map(|worker| worker.generation) else {
             return;
         };
         let until = self.now + self.boot_max(generation);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match worker.state {
             State::Forking { .. } => {
                 worker.booting(pid, until);
@@ -154,7 +169,7 @@ impl Supervisor {
                 let text =
                     format!("Worker {id} (pid:{pid}) of generation {generation} started: {start}");
                 self.log_with(Level::Info, None, text, fields);
-                self.push(Effect::Release { worker: id });
+                self.push(Effect::Worker(id, WorkerEffect::Release));
             }
             State::Cancelled { .. } => {
                 worker.pid = Some(pid);
@@ -166,15 +181,12 @@ impl Supervisor {
             | State::StandingBy
             | State::Ready { .. }
             | State::Draining { .. }
-            | State::Stopping { .. }
-            | State::Dumping { .. }
-            | State::Aborting { .. }
-            | State::Killed { .. } => {}
+            | State::Ending(_) => {}
         }
     }
 
     pub(super) fn fork_failed(&mut self, id: WorkerId, message: &str) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
         self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log(Level::Error, format!("Cannot fork worker {id}: {message}"));
         if self.is_candidate(worker.generation) {
@@ -186,7 +198,7 @@ impl Supervisor {
 
     /// A hook raised instead of letting the worker be made.
     pub(super) fn fork_refused(&mut self, id: WorkerId, failure: &Failure) {
-        let Some(worker) = self.workers.remove(&id) else { return };
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
         self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));
         self.log_failure("Cannot fork a worker", failure);
         if self.is_candidate(worker.generation) {
@@ -194,7 +206,7 @@ impl Supervisor {
                 "a worker could not be forked",
                 &failure.told("Cannot fork a worker"),
             );
-        } else if self.ever_ready {
+        } else if self.pool.ever_ready {
             self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         } else {
             let kind = match failure.kind {
@@ -209,19 +221,19 @@ impl Supervisor {
     pub(super) fn worker_serves(&mut self, id: WorkerId) {
         let now = self.now;
         let is_candidate =
-            self.workers.get(&id).is_some_and(|worker| self.is_candidate(worker.generation));
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+            self.pool.workers.get(&id).is_some_and(|worker| self.is_candidate(worker.generation));
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if is_candidate {
             worker.state = State::Waiting;
             return;
         }
         worker.state = State::Ready { since: now, retiring: false };
         worker.in_front = true;
-        self.push(Effect::AddToFront { worker: id });
-        self.ever_ready = true;
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Serving;
-            if std::mem::take(&mut self.reload_again) {
+        self.push(Effect::Worker(id, WorkerEffect::AddToFront));
+        self.pool.ever_ready = true;
+        if self.server.phase == Phase::Starting {
+            self.server.phase = Phase::Serving;
+            if std::mem::take(&mut self.pool.reloads.again) {
                 self.reload();
             }
         }
@@ -229,11 +241,11 @@ impl Supervisor {
 
     pub(super) fn boot_failed(&mut self, id: WorkerId, failure: &Failure) {
         let until = self.now + STOP_GRACE_MIN;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if !matches!(worker.state, State::Booting { .. }) {
             return;
         }
-        worker.state = State::Stopping { until };
+        worker.state = State::told(until);
         worker.explained = true;
         let worker = worker.clone();
         self.decide(id, EndReason::BootFailed);
@@ -252,15 +264,16 @@ impl Supervisor {
             _ => "Worker failed to boot",
         };
         self.log_failure(what, failure);
-        if !self.ever_ready {
+        if !self.pool.ever_ready {
             self.give_up(failure.kind);
         } else if is_candidate {
             self.abandon_reload("a worker failed to boot", &failure.told(what));
         } else {
-            if worker.generation == self.current {
+            if worker.generation == self.current() {
                 self.settle_failed("a worker failed to boot", &failure.told(what));
             }
-            self.last_failure = format!("{}: {}", EndReason::BootFailed, failure.message);
+            self.pool.serving.last_failure =
+                format!("{}: {}", EndReason::BootFailed, failure.message);
             self.record_death(worker, Death::Booting, EndReason::BootFailed);
         }
     }

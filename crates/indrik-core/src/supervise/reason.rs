@@ -9,6 +9,11 @@ use std::fmt;
 
 use super::ExitStatus;
 
+/// What cannot be caught, on every Linux.
+pub(super) const SIGKILL: i32 = 9;
+/// What workers are sent that are to end at once.
+pub(super) const SIGQUIT: i32 = 3;
+
 /// Why a worker was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StartReason {
@@ -153,7 +158,7 @@ impl EndReason {
     /// Why a worker ended that nobody had told to.
     pub(super) const fn of_death(exit: Exit) -> Self {
         match (exit.status, exit.oom) {
-            (ExitStatus::Signal(9), Some(true)) => Self::Oom,
+            (ExitStatus::Signal(SIGKILL), Some(true)) => Self::Oom,
             (ExitStatus::Signal(signal), _) => Self::Crash(signal),
             (ExitStatus::Code(code), _) => Self::Exit(code),
         }
@@ -186,7 +191,7 @@ pub struct Exit {
 impl Exit {
     /// Somebody killed it, and it was not the kernel for memory.
     pub(super) fn is_from_outside(self) -> bool {
-        self.status == ExitStatus::Signal(9) && self.oom == Some(false)
+        self.status == ExitStatus::Signal(SIGKILL) && self.oom == Some(false)
     }
 }
 
@@ -263,13 +268,13 @@ pub(super) fn signal_name(number: i32) -> Cow<'static, str> {
     Cow::Borrowed(match number {
         1 => "SIGHUP",
         2 => "SIGINT",
-        3 => "SIGQUIT",
+        SIGQUIT => "SIGQUIT",
         4 => "SIGILL",
         5 => "SIGTRAP",
         6 => "SIGABRT",
         7 => "SIGBUS",
         8 => "SIGFPE",
-        9 => "SIGKILL",
+        SIGKILL => "SIGKILL",
         10 => "SIGUSR1",
         11 => "SIGSEGV",
         12 => "SIGUSR2",
@@ -294,7 +299,7 @@ mod tests {
         assert_eq!(word(ExitStatus::Signal(11), None), "crash:SIGSEGV");
         assert_eq!(word(ExitStatus::Signal(9), None), "crash:SIGKILL");
         assert_eq!(word(ExitStatus::Signal(9), Some(false)), "crash:SIGKILL");
-        assert_eq!(word(ExitStatus::Signal(9), Some(true)), "oom");
+        assert_eq!(word(ExitStatus::Signal(SIGKILL), Some(true)), "oom");
         assert_eq!(word(ExitStatus::Signal(11), Some(true)), "crash:SIGSEGV");
         assert_eq!(word(ExitStatus::Code(0), None), "exit:0");
     }

@@ -42,7 +42,7 @@ impl Supervisor {
     /// The worker is to be recycled when it is its turn.
     pub(super) fn recycle(&mut self, id: WorkerId, reason: EndReason) {
         let since = self.now;
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         let waits_already = worker.wish.is_some_and(|wish| urgency(wish.reason) <= urgency(reason));
         if !worker.is_staying() || waits_already {
             return;
@@ -57,7 +57,7 @@ impl Supervisor {
     /// A successor that is used up before those that were there before it have had their turn.
     fn tell_if_too_fast(&mut self, id: WorkerId) {
         let older_waits = self.waiting_to_go().any(|worker| worker.id < id);
-        if older_waits && !std::mem::replace(&mut self.recycling.told_too_fast, true) {
+        if older_waits && !std::mem::replace(&mut self.pool.serving.recycling.told_too_fast, true) {
             self.log(
                 Level::Warning,
                 format!(
@@ -72,14 +72,14 @@ impl Supervisor {
 
     /// Lets the next worker that is to be recycled retire, if it is its turn. Runs after every event.
     pub(super) fn take_turns(&mut self) {
-        if self.phase != Phase::Serving {
+        if self.server.phase != Phase::Serving {
             return;
         }
         let (retiring, leaving) = self.being_recycled();
-        if retiring > 0 || leaving >= self.wanted.div_ceil(4) {
+        if retiring > 0 || leaving >= self.pool.serving.wanted.div_ceil(4) {
             return;
         }
-        let resting = self.recycling.rest_until > self.now;
+        let resting = self.pool.serving.recycling.rest_until > self.now;
         let next = self
             .waiting_to_go()
             .filter_map(|worker| Some((worker.wish?, worker.id)))
@@ -92,8 +92,8 @@ impl Supervisor {
 
     /// Those of the generation that serves that wait for their turn.
     fn waiting_to_go(&self) -> impl Iterator<Item = &Worker> {
-        let current = self.current;
-        self.workers.values().filter(move |worker| {
+        let current = self.current();
+        self.pool.workers.values().filter(move |worker| {
             worker.generation == current && worker.is_staying() && worker.wish.is_some()
         })
     }
@@ -101,18 +101,18 @@ impl Supervisor {
     /// How many wait for their successor, and how many finish or leave.
     fn being_recycled(&self) -> (u32, u32) {
         let recycled = |worker: &Worker| worker.wish.is_some() && !worker.is_staying();
-        let retiring = self.count_of(self.current, |it| recycled(it) && it.is_ready());
-        let leaving = self.count_of(self.current, |it| recycled(it) && !it.is_ready());
+        let retiring = self.count_of(self.current(), |it| recycled(it) && it.is_ready());
+        let leaving = self.count_of(self.current(), |it| recycled(it) && !it.is_ready());
         (retiring, leaving)
     }
 
     /// What starting a worker cost: so long it ran, and so long it waited for a processor.
     pub(super) fn boot_measured(&mut self, id: WorkerId, ran: Duration, waited: Duration) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         let for_recycling = matches!(worker.start, StartReason::Respawn(end) if is_paced(end));
-        if for_recycling && worker.generation == self.current {
-            let rest = rest_after(ran, waited, self.policy.cpus);
-            self.recycling.rest_until = self.now + rest;
+        if for_recycling && worker.generation == self.current() {
+            let rest = rest_after(ran, waited, self.pool.serving.policy.cpus);
+            self.pool.serving.recycling.rest_until = self.now + rest;
         }
     }
 
@@ -130,8 +130,8 @@ impl Supervisor {
 
     /// Workers that will be too old, and when.
     fn ages(&self) -> impl Iterator<Item = (&Worker, Now)> {
-        let (current, policy) = (self.current, self.policy);
-        self.workers.values().filter_map(move |worker| match worker.state {
+        let (current, policy) = (self.current(), self.pool.serving.policy);
+        self.pool.workers.values().filter_map(move |worker| match worker.state {
             State::Ready { since, retiring: false }
                 if worker.generation == current && worker.wish.is_none() =>
             {
@@ -143,24 +143,24 @@ impl Supervisor {
 
     /// When something is to happen here at the latest.
     pub(super) fn next_recycling(&self) -> Option<Now> {
-        if self.phase != Phase::Serving {
+        if self.server.phase != Phase::Serving {
             return None;
         }
         let ages = self.ages().map(|(_, old_at)| old_at);
         let someone_waits = self.waiting_to_go().next().is_some();
-        let rest = (someone_waits && self.recycling.rest_until > self.now)
-            .then_some(self.recycling.rest_until);
+        let rest = (someone_waits && self.pool.serving.recycling.rest_until > self.now)
+            .then_some(self.pool.serving.recycling.rest_until);
         ages.chain(rest).min()
     }
 
     /// The worker uses more memory than a limit.
     pub(super) fn memory_exceeded(&mut self, id: WorkerId, excess: Excess) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         let (pid, is_ready) = (worker.pid.unwrap_or(0), worker.is_ready());
         let told = told(excess);
         match excess.step {
             Step::Misfit => {
-                if !std::mem::replace(&mut self.recycling.told_misfit, true) {
+                if !std::mem::replace(&mut self.pool.serving.recycling.told_misfit, true) {
                     let text = format!(
                         "Worker (pid:{pid}) {told}, as soon as it had started; no worker is replaced \
                          for that\n  hint: raise the limit above what the application needs"
@@ -244,7 +244,7 @@ fn told(excess: Excess) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supervise::{Effect, Event, ExitStatus};
+    use crate::supervise::{Effect, Event, ExitStatus, WorkerEffect, WorkerEvent, ZygoteEvent};
 
     /// A server whose workers start, drain and leave only when told to.
     struct Bench {
@@ -266,7 +266,10 @@ mod tests {
             };
             bench.does(Event::Start { successor: false });
             let generation = crate::ids::Generation::FIRST;
-            bench.does(Event::ZygoteReady { generation, policy: Policy { workers, ..policy } });
+            bench.does(Event::Zygote(
+                generation,
+                ZygoteEvent::Ready { policy: Policy { workers, ..policy } },
+            ));
             bench.boot_all();
             assert_eq!(bench.machine.census().ready, workers);
             bench
@@ -276,8 +279,10 @@ mod tests {
             self.machine.handle(event, self.now);
             while let Some(effect) = self.machine.poll_effect() {
                 match effect {
-                    Effect::Fork { worker, .. } => self.forked.push(worker),
-                    Effect::DrainInFront { worker } => self.draining.push(worker),
+                    Effect::Worker(worker, WorkerEffect::Fork { .. }) => self.forked.push(worker),
+                    Effect::Worker(worker, WorkerEffect::DrainInFront) => {
+                        self.draining.push(worker)
+                    }
                     Effect::Log(line) => self.log.push(line.text),
                     _ => {}
                 }
@@ -287,26 +292,29 @@ mod tests {
         fn boot_all(&mut self) {
             for worker in std::mem::take(&mut self.forked) {
                 let pid = 100 + u32::try_from(worker.0).unwrap();
-                self.does(Event::Forked { worker, pid });
-                self.does(Event::WorkerReady { worker });
+                self.does(Event::Worker(worker, WorkerEvent::Forked { pid }));
+                self.does(Event::Worker(worker, WorkerEvent::Ready));
             }
         }
 
         fn leave_all(&mut self) {
             for worker in std::mem::take(&mut self.draining) {
-                self.does(Event::WorkerDrained { worker });
-                self.does(Event::WorkerExited { worker, exit: ExitStatus::Code(0).into() });
+                self.does(Event::Worker(worker, WorkerEvent::Drained));
+                self.does(Event::Worker(
+                    worker,
+                    WorkerEvent::Exited { exit: ExitStatus::Code(0).into() },
+                ));
             }
         }
 
         fn used_up(&mut self, worker: u64) {
-            self.does(Event::WorkerUsedUp { worker: WorkerId(worker) });
+            self.does(Event::Worker(WorkerId(worker), WorkerEvent::UsedUp));
         }
 
         fn excess(&mut self, worker: u64, step: Step) {
             self.now += Duration::from_millis(1);
             let excess = Excess { step, measure: Measure::Rss, used: 250 << 20, limit: 200 << 20 };
-            self.does(Event::WorkerMemory { worker: WorkerId(worker), excess });
+            self.does(Event::Worker(WorkerId(worker), WorkerEvent::Memory { excess }));
         }
 
         fn states(&self) -> Vec<(u64, &'static str)> {
@@ -422,8 +430,8 @@ mod tests {
         bench.used_up(2);
         let (ran, waited) = (Duration::from_millis(100), Duration::from_millis(200));
         let worker = bench.forked[0];
-        bench.does(Event::Forked { worker, pid: 7 });
-        bench.does(Event::BootMeasured { worker, ran, waited });
+        bench.does(Event::Worker(worker, WorkerEvent::Forked { pid: 7 }));
+        bench.does(Event::Worker(worker, WorkerEvent::BootMeasured { ran, waited }));
         bench.boot_all();
         bench.leave_all();
         assert_eq!(bench.states(), [(2, "ready"), (3, "ready")]);

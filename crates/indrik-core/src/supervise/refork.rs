@@ -7,14 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use super::ladder::Rung;
 use super::limits::{REFORK_OLD_ZYGOTE_MAX, STOP_GRACE_MIN};
 use super::pause::Pause;
 use super::reason::EndReason;
-use super::reload::ZygoteState;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Level, Now, Supervisor};
-use crate::ids::{Generation, WorkerId};
+use super::zygote::ZygoteState;
+use super::{Effect, Level, PoolEffect, Supervisor, WorkerEffect, ZygoteEffect};
+use crate::ids::WorkerId;
 
 /// How far a refork is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,17 +41,11 @@ pub(super) struct Refork {
     served: u64,
     /// What each worker had served when it was last heard of.
     by_worker: BTreeMap<WorkerId, u64>,
-    /// A worker of this generation could not become a zygote, and the next one could not either.
-    refused: Option<Generation>,
-    /// An old zygote was told to leave, and has until then.
-    old_until: Option<Now>,
+    /// A worker could not become a zygote, and the next one could not either.
+    refused: bool,
 }
 
 impl Refork {
-    pub(super) fn deadline(&self) -> Option<Now> {
-        self.old_until
-    }
-
     /// The old zygote is not asked for workers any more.
     pub(super) fn holds_forks(&self) -> bool {
         matches!(self.stage, Stage::Turned(_))
@@ -65,44 +60,44 @@ impl Refork {
 impl Supervisor {
     /// How many requests each worker has served since it was added to the front.
     pub(super) fn workers_served(&mut self, counts: &BTreeMap<WorkerId, u64>) {
-        self.refork.by_worker.retain(|id, _| self.workers.contains_key(id));
+        self.pool.serving.refork.by_worker.retain(|id, _| self.pool.workers.contains_key(id));
         for (id, count) in counts {
             let is_ours =
-                self.workers.get(id).is_some_and(|worker| worker.generation == self.current);
+                self.pool.workers.get(id).is_some_and(|worker| worker.generation == self.current());
             if is_ours {
-                let before = self.refork.by_worker.insert(*id, *count).unwrap_or(0);
-                self.refork.served += count.saturating_sub(before);
+                let before = self.pool.serving.refork.by_worker.insert(*id, *count).unwrap_or(0);
+                self.pool.serving.refork.served += count.saturating_sub(before);
             }
         }
     }
 
     /// Takes the next step. Runs after every event, before workers are started and drained.
     pub(super) fn advance_refork(&mut self) {
-        if self.refork.old_until.is_some_and(|until| until <= self.now) {
-            self.refork.old_until = Some(self.now + REFORK_OLD_ZYGOTE_MAX);
-            self.push(Effect::KillOldZygote);
+        if self.pool.old_zygote_until.is_some_and(|until| until <= self.now) {
+            self.pool.old_zygote_until = Some(self.now + REFORK_OLD_ZYGOTE_MAX);
+            self.push(Effect::Pool(self.pool.id, PoolEffect::KillOldZygote));
         }
-        match self.refork.stage {
+        match self.pool.serving.refork.stage {
             Stage::Counting => self.begin_refork(),
             Stage::Leaving(id) => {
                 let leaves = |worker: &Worker| {
                     matches!(worker.state, State::Ready { .. } | State::Draining { .. })
                 };
                 if !self.refork_can_go_on(id, leaves) {
-                    self.refork.restart();
+                    self.pool.serving.refork.restart();
                 }
             }
             // One that has been told says what has become of it, or its time runs out.
             Stage::Turning(id) => {
                 if !self.refork_can_go_on(id, is_stopping) {
-                    self.refork.restart();
+                    self.pool.serving.refork.restart();
                 }
             }
             Stage::Turned(id) => {
                 if self.refork_can_go_on(id, is_stopping) {
                     self.change_zygote(id);
                 } else {
-                    self.refork.restart();
+                    self.pool.serving.refork.restart();
                     self.end_turned(id);
                 }
             }
@@ -111,56 +106,64 @@ impl Supervisor {
     }
 
     fn begin_refork(&mut self) {
-        let after = self.policy.refork_after_requests;
-        if after == 0 || self.refork.served < after || self.refork.refused == Some(self.current) {
+        let after = self.pool.serving.policy.refork_after_requests;
+        if after == 0 || self.pool.serving.refork.served < after || self.pool.serving.refork.refused
+        {
             return;
         }
-        if self.refork.old_until.is_some() || !self.is_calm() {
+        if self.pool.old_zygote_until.is_some() || !self.is_calm() {
             return;
         }
-        let served = |worker: &&Worker| self.refork.by_worker.get(&worker.id).copied().unwrap_or(0);
-        let ours = self.workers.values().filter(|worker| worker.generation == self.current);
+        let served = |worker: &&Worker| {
+            self.pool.serving.refork.by_worker.get(&worker.id).copied().unwrap_or(0)
+        };
+        let ours = self.pool.workers.values().filter(|worker| worker.generation == self.current());
         let Some(id) = ours.max_by_key(served).map(|worker| worker.id) else { return };
-        self.refork.stage = Stage::Leaving(id);
+        self.pool.serving.refork.stage = Stage::Leaving(id);
         self.retire(id, EndReason::Refork);
     }
 
     /// Every worker that is wanted serves, none comes or goes, and nothing else is under way.
     fn is_calm(&self) -> bool {
-        let ours = || self.workers.values().filter(|worker| worker.generation == self.current);
-        self.phase == Phase::Serving
-            && self.pause == Pause::No
-            && self.candidate.is_none()
-            && self.settling.is_none()
-            && self.can_fork(self.current)
-            && ours().count() == self.wanted as usize
+        let ours =
+            || self.pool.workers.values().filter(|worker| worker.generation == self.current());
+        self.server.phase == Phase::Serving
+            && self.server.pause == Pause::No
+            && self.pool.candidate.is_none()
+            && self.pool.settling.is_none()
+            && self.can_fork(self.current())
+            && ours().count() == self.pool.serving.wanted as usize
             && ours().all(Worker::is_staying)
     }
 
     /// Nothing has come between: the worker is there, in this state, and its zygote could be replaced.
     fn refork_can_go_on(&self, id: WorkerId, is: impl Fn(&Worker) -> bool) -> bool {
         let is_ours = |worker: &Worker| {
-            worker.generation == self.current && worker.end == Some(EndReason::Refork) && is(worker)
+            worker.generation == self.current()
+                && worker.end == Some(EndReason::Refork)
+                && is(worker)
         };
-        let zygote = self.zygotes.get(&self.current).map(|zygote| zygote.state);
-        self.phase == Phase::Serving
-            && self.candidate.is_none()
+        let zygote = self.pool.zygotes.get(&self.current()).map(|zygote| zygote.state);
+        self.server.phase == Phase::Serving
+            && self.pool.candidate.is_none()
             && zygote == Some(ZygoteState::Ready)
-            && self.workers.get(&id).is_some_and(is_ours)
+            && self.pool.workers.get(&id).is_some_and(is_ours)
     }
 
     /// Whether the drained worker is the one chosen; then it is told what to become.
     pub(super) fn turn_if_chosen(&mut self, id: WorkerId) {
-        if self.refork.stage == Stage::Leaving(id) && self.refork_can_go_on(id, is_stopping) {
-            self.refork.stage = Stage::Turning(id);
-            self.push(Effect::TurnWorker { worker: id });
+        if self.pool.serving.refork.stage == Stage::Leaving(id)
+            && self.refork_can_go_on(id, is_stopping)
+        {
+            self.pool.serving.refork.stage = Stage::Turning(id);
+            self.push(Effect::Worker(id, WorkerEffect::Turn));
         }
     }
 
     /// It says that it can fork.
     pub(super) fn worker_turned(&mut self, id: WorkerId) {
-        if self.refork.stage == Stage::Turning(id) {
-            self.refork.stage = Stage::Turned(id);
+        if self.pool.serving.refork.stage == Stage::Turning(id) {
+            self.pool.serving.refork.stage = Stage::Turned(id);
         } else {
             self.end_turned(id);
         }
@@ -168,22 +171,22 @@ impl Supervisor {
 
     /// It says that it cannot, and leaves as a worker does.
     pub(super) fn turn_refused(&mut self, id: WorkerId, why: &str) {
-        if self.refork.stage != Stage::Turning(id) {
+        if self.pool.serving.refork.stage != Stage::Turning(id) {
             return;
         }
-        self.refork.restart();
-        self.refork.refused = Some(self.current);
+        self.pool.serving.refork.restart();
+        self.pool.serving.refork.refused = true;
         let text = format!(
             "Worker {id} cannot become the zygote: {why}. The old one stays; no other worker of \
              generation {} is asked",
-            self.current
+            self.current()
         );
         self.log(Level::Warning, text);
     }
 
     /// Something came between. It has left its loop, and would serve nobody.
     fn end_turned(&mut self, id: WorkerId) {
-        if self.workers.get(&id).is_some_and(is_stopping) {
+        if self.pool.workers.get(&id).is_some_and(is_stopping) {
             self.log(Level::Info, format!("Worker {id} is not needed as the zygote any more"));
             self.kill(id);
         }
@@ -191,19 +194,20 @@ impl Supervisor {
 
     /// As soon as the old zygote owes no answer.
     fn change_zygote(&mut self, id: WorkerId) {
-        let generation = self.current;
+        let generation = self.current();
         let owed = |worker: &Worker| {
             matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
         };
         if self.count_of(generation, owed) > 0 {
             return;
         }
-        let Some(worker) = self.workers.remove(&id) else { return };
-        self.refork.stage = Stage::Following { below: WorkerId(self.next_worker) };
-        self.refork.old_until = Some(self.now + STOP_GRACE_MIN);
-        self.push(Effect::ChangeZygote { generation, worker: id });
+        let Some(worker) = self.pool.workers.remove(&id) else { return };
+        self.pool.serving.refork.stage =
+            Stage::Following { below: WorkerId(self.server.next_worker) };
+        self.pool.old_zygote_until = Some(self.now + STOP_GRACE_MIN);
+        self.push(Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker: id }));
         if worker.in_front {
-            self.push(Effect::WorkerGone { worker: id });
+            self.push(Effect::Worker(id, WorkerEffect::Gone));
         }
         self.account_end(EndReason::Refork);
         let pid = worker.pid.unwrap_or(0);
@@ -215,10 +219,10 @@ impl Supervisor {
     }
 
     fn follow_refork(&mut self, below: WorkerId) {
-        let is_old = |worker: &&Worker| worker.generation == self.current && worker.id < below;
-        let old = self.workers.values().find(is_old).map(|worker| worker.id);
+        let is_old = |worker: &&Worker| worker.generation == self.current() && worker.id < below;
+        let old = self.pool.workers.values().find(is_old).map(|worker| worker.id);
         match old {
-            None => self.refork.restart(),
+            None => self.pool.serving.refork.restart(),
             Some(id) if self.is_calm() => self.retire(id, EndReason::Refork),
             Some(_) => {}
         }
@@ -226,18 +230,12 @@ impl Supervisor {
 
     /// The old zygote's process ended.
     pub(super) fn old_zygote_exited(&mut self) {
-        self.refork.old_until = None;
-    }
-
-    /// Another generation serves: its requests are counted from now.
-    pub(super) fn forget_refork(&mut self) {
-        let old_until = self.refork.old_until;
-        self.refork = Refork { old_until, ..Refork::default() };
+        self.pool.old_zygote_until = None;
     }
 }
 
 fn is_stopping(worker: &Worker) -> bool {
-    matches!(worker.state, State::Stopping { .. })
+    matches!(worker.state, State::Ending(Rung::Told { .. }))
 }
 
 #[cfg(test)]
@@ -245,7 +243,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::supervise::{Event, ExitStatus, LogLine, Policy};
+    use crate::ids::{Generation, PoolId};
+    use crate::supervise::{
+        Event, ExitStatus, LogLine, OperatorEvent, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
+    };
 
     const NOW: Duration = Duration::from_secs(1);
     fn policy() -> Policy {
@@ -268,40 +269,56 @@ mod tests {
         fn settle(&mut self, machine: &mut Supervisor) {
             while let Some(effect) = machine.poll_effect() {
                 let event = match effect {
-                    Effect::SpawnZygote { generation } => {
-                        Event::ZygoteReady { generation, policy: policy() }
+                    Effect::Zygote(generation, ZygoteEffect::Spawn) => {
+                        Event::Zygote(generation, ZygoteEvent::Ready { policy: policy() })
                     }
-                    Effect::Fork { .. } if self.silent => continue,
-                    Effect::Fork { worker, .. } => {
+                    Effect::Worker(_, WorkerEffect::Fork { .. }) if self.silent => continue,
+                    Effect::Worker(worker, WorkerEffect::Fork { .. }) => {
                         let pid = u32::try_from(worker.0).unwrap() + 100;
-                        machine.handle(Event::Forked { worker, pid }, NOW);
-                        Event::WorkerReady { worker }
+                        machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid }), NOW);
+                        Event::Worker(worker, WorkerEvent::Ready)
                     }
-                    Effect::DrainInFront { worker } if self.busy == Some(worker) => continue,
-                    Effect::DrainInFront { worker } => Event::WorkerDrained { worker },
-                    Effect::TurnWorker { worker } => {
+                    Effect::Worker(worker, WorkerEffect::DrainInFront)
+                        if self.busy == Some(worker) =>
+                    {
+                        continue;
+                    }
+                    Effect::Worker(worker, WorkerEffect::DrainInFront) => {
+                        Event::Worker(worker, WorkerEvent::Drained)
+                    }
+                    Effect::Worker(worker, WorkerEffect::Turn) => {
                         self.told.push(effect);
                         if self.refuses {
-                            Event::TurnRefused { worker, why: "it has 2 threads".into() }
+                            Event::Worker(
+                                worker,
+                                WorkerEvent::TurnRefused { why: "it has 2 threads".into() },
+                            )
                         } else {
-                            Event::WorkerTurned { worker }
+                            Event::Worker(worker, WorkerEvent::Turned)
                         }
                     }
-                    Effect::ShutDownWorker { worker } => {
-                        let turned = self.told.contains(&Effect::TurnWorker { worker });
+                    Effect::Worker(worker, WorkerEffect::ShutDown) => {
+                        let turned =
+                            self.told.contains(&Effect::Worker(worker, WorkerEffect::Turn));
                         if turned && !self.refuses {
                             continue;
                         }
-                        Event::WorkerExited { worker, exit: ExitStatus::Code(0).into() }
+                        Event::Worker(
+                            worker,
+                            WorkerEvent::Exited { exit: ExitStatus::Code(0).into() },
+                        )
                     }
-                    Effect::Kill { worker, .. } => {
-                        Event::WorkerExited { worker, exit: ExitStatus::Signal(9).into() }
-                    }
-                    Effect::ChangeZygote { .. } => {
+                    Effect::Worker(worker, WorkerEffect::Kill { .. }) => Event::Worker(
+                        worker,
+                        WorkerEvent::Exited { exit: ExitStatus::Signal(9).into() },
+                    ),
+                    Effect::Zygote(_, ZygoteEffect::ChangeTo { .. }) => {
                         self.told.push(effect);
-                        Event::OldZygoteExited
+                        Event::Pool(PoolId::FIRST, PoolEvent::OldZygoteExited)
                     }
-                    Effect::RetireZygote { generation, .. } => Event::ZygoteExited { generation },
+                    Effect::Zygote(generation, ZygoteEffect::Retire { .. }) => {
+                        Event::Zygote(generation, ZygoteEvent::Exited)
+                    }
                     Effect::Log(line) => {
                         self.log.push(line);
                         continue;
@@ -323,7 +340,7 @@ mod tests {
 
     fn served(counts: &[(u64, u64)]) -> Event {
         let counts = counts.iter().map(|(id, count)| (WorkerId(*id), *count)).collect();
-        Event::WorkersServed { counts }
+        Event::Pool(PoolId::FIRST, PoolEvent::Served { counts })
     }
 
     fn ids(machine: &Supervisor) -> Vec<u64> {
@@ -339,8 +356,8 @@ mod tests {
         machine.handle(served(&[(1, 20), (2, 51), (3, 29)]), NOW);
         system.settle(&mut machine);
         let (worker, generation) = (WorkerId(2), Generation::FIRST);
-        let change = Effect::ChangeZygote { generation, worker };
-        assert_eq!(system.told, [Effect::TurnWorker { worker }, change]);
+        let change = Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker });
+        assert_eq!(system.told, [Effect::Worker(worker, WorkerEffect::Turn), change]);
         // 4 was forked by the old zygote, so that nothing was missing meanwhile.
         assert_eq!(ids(&machine), [5, 6, 7]);
         assert_eq!(machine.census().ready, 3);
@@ -355,7 +372,7 @@ mod tests {
         let (mut machine, mut system) = (serving(), Calm { refuses: true, ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
         system.settle(&mut machine);
-        assert_eq!(system.told, [Effect::TurnWorker { worker: WorkerId(1) }]);
+        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
         assert_eq!(ids(&machine), [2, 3, 4]);
         let warnings = system.log.iter().filter(|line| line.level == Level::Warning);
         assert_eq!(warnings.filter(|line| line.text.contains("it has 2 threads")).count(), 1);
@@ -371,19 +388,23 @@ mod tests {
         machine.handle(served(&[(1, 100)]), NOW);
         system.settle(&mut machine);
         system.silent = true;
-        machine.handle(Event::WantWorkers(4), NOW);
-        machine.handle(Event::WorkerDrained { worker: WorkerId(1) }, NOW);
+        machine.handle(Event::Operator(OperatorEvent::WantWorkers(4)), NOW);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Drained), NOW);
         system.settle(&mut machine);
-        assert_eq!(system.told, [Effect::TurnWorker { worker: WorkerId(1) }]);
-        machine.handle(Event::WantWorkers(5), NOW);
+        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
+        machine.handle(Event::Operator(OperatorEvent::WantWorkers(5)), NOW);
         let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
-        let forks = effects.iter().any(|effect| matches!(effect, Effect::Fork { .. }));
+        let forks = effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Worker(_, WorkerEffect::Fork { .. })));
         assert!(!forks, "the old zygote is asked for nothing more: {effects:?}");
-        machine.handle(Event::Forked { worker: WorkerId(5), pid: 105 }, NOW);
-        let change = Effect::ChangeZygote { generation: Generation::FIRST, worker: WorkerId(1) };
+        machine.handle(Event::Worker(WorkerId(5), WorkerEvent::Forked { pid: 105 }), NOW);
+        let change =
+            Effect::Zygote(Generation::FIRST, ZygoteEffect::ChangeTo { worker: WorkerId(1) });
         let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
         let at = |wanted: &Effect| effects.iter().position(|effect| effect == wanted).unwrap();
-        let fork = Effect::Fork { worker: WorkerId(6), generation: Generation::FIRST };
+        let fork =
+            Effect::Worker(WorkerId(6), WorkerEffect::Fork { generation: Generation::FIRST });
         assert!(at(&change) < at(&fork), "{effects:?}");
     }
 
@@ -393,8 +414,8 @@ mod tests {
             (serving(), Calm { busy: Some(WorkerId(1)), ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
         system.settle(&mut machine);
-        machine.handle(Event::Signal(crate::supervise::Signal::Hup), NOW);
-        machine.handle(Event::WorkerDrained { worker: WorkerId(1) }, NOW);
+        machine.handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)), NOW);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Drained), NOW);
         system.settle(&mut machine);
         assert_eq!(system.told, []);
         assert_eq!(machine.census().generation, Generation(2));
@@ -404,11 +425,14 @@ mod tests {
     #[test]
     fn an_old_zygote_that_stays_is_killed_and_no_refork_begins_meanwhile() {
         let mut machine = serving();
-        machine.refork.old_until = Some(NOW + STOP_GRACE_MIN);
+        machine.pool.old_zygote_until = Some(NOW + STOP_GRACE_MIN);
         machine.handle(served(&[(1, 100)]), NOW);
         assert_eq!(machine.poll_effect(), None);
         assert_eq!(machine.poll_timeout(), Some(NOW + STOP_GRACE_MIN));
         machine.handle(Event::Tick, NOW + STOP_GRACE_MIN);
-        assert_eq!(machine.poll_effect(), Some(Effect::KillOldZygote));
+        assert_eq!(
+            machine.poll_effect(),
+            Some(Effect::Pool(PoolId::FIRST, PoolEffect::KillOldZygote))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Restart policy: at once after the first death, ever later while it repeats.
+//! Restart policy: at once after the first death, ever later while it repeats. [`Backoff`] serves every
+//! child that is started again; [`Restarts`] keeps one for each place of a worker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,6 +8,51 @@ use super::limits::{
     BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, USEFUL_REQUESTS, YOUNG_AGE,
 };
 use super::{EndReason, Now};
+
+/// How fast something is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// So many failures cost no time.
+    free: u32,
+    /// After the next one; then it doubles.
+    first: Duration,
+    max: Duration,
+}
+
+impl Pace {
+    /// A zygote that died or could not start.
+    pub(super) const ZYGOTE: Self = Self { free: 1, first: BOOT_DELAY, max: BOOT_DELAY_MAX };
+    /// A worker that never became ready.
+    const BOOT: Self = Self { free: 0, first: BOOT_DELAY, max: BOOT_DELAY_MAX };
+    /// A worker that died young.
+    const CRASH: Self = Self { free: 1, first: CRASH_DELAY, max: CRASH_DELAY_MAX };
+    /// A worker that died young, and had been of use.
+    const USEFUL: Self = Self { free: 1, first: CRASH_DELAY, max: CRASH_DELAY };
+}
+
+/// Failures in a row of a child that is started again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    pub(super) fn fail(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    pub(super) const fn failures(self) -> u32 {
+        self.failures
+    }
+
+    /// How long to wait before the next start.
+    pub(super) fn delay(self, pace: Pace) -> Duration {
+        match self.failures.saturating_sub(pace.free) {
+            0 => Duration::ZERO,
+            n => pace.first.saturating_mul(1 << (n - 1).min(16)).min(pace.max),
+        }
+    }
+}
 
 /// How a worker's life ended, as far as its successor's start is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +73,7 @@ pub(super) enum Death {
 /// The failures in a row of one place, and when it may be filled again.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    failures: u32,
+    backoff: Backoff,
     not_before: Now,
     /// Why its last worker went, until the next one is started.
     vacancy: Option<EndReason>,
@@ -43,24 +89,18 @@ impl Restarts {
     /// A worker at `slot` died of itself; answers how long the place stays empty.
     pub(super) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
         let place = self.places.entry(slot).or_default();
-        let delay = match death {
+        let pace = match death {
             Death::Ready { age, .. } if age >= YOUNG_AGE => {
-                place.failures = 0;
-                Duration::ZERO
+                place.backoff = Backoff::default();
+                place.not_before = now;
+                return Duration::ZERO;
             }
-            Death::Ready { requests, .. } if requests >= USEFUL_REQUESTS => {
-                place.failures = place.failures.saturating_add(1);
-                backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY)
-            }
-            Death::Ready { .. } | Death::Killed => {
-                place.failures = place.failures.saturating_add(1);
-                backoff(place.failures - 1, CRASH_DELAY, CRASH_DELAY_MAX)
-            }
-            Death::Booting => {
-                place.failures = place.failures.saturating_add(1);
-                backoff(place.failures, BOOT_DELAY, BOOT_DELAY_MAX)
-            }
+            Death::Ready { requests, .. } if requests >= USEFUL_REQUESTS => Pace::USEFUL,
+            Death::Ready { .. } | Death::Killed => Pace::CRASH,
+            Death::Booting => Pace::BOOT,
         };
+        place.backoff.fail();
+        let delay = place.backoff.delay(pace);
         place.not_before = now + delay;
         delay
     }
@@ -78,7 +118,7 @@ impl Restarts {
     /// What failed works again: nothing is waited for.
     pub(super) fn forgive(&mut self) {
         for place in self.places.values_mut() {
-            place.failures = 0;
+            place.backoff = Backoff::default();
             place.not_before = Now::ZERO;
         }
     }
@@ -90,16 +130,7 @@ impl Restarts {
 
     /// How often in a row the place's workers died early.
     pub(super) fn failures(&self, slot: u32) -> u32 {
-        self.places.get(&slot).map_or(0, |place| place.failures)
-    }
-}
-
-/// The delay after the given number of failures in a row: none after 0, `first` after 1, then
-/// doubling up to `max`.
-pub(super) fn backoff(failures: u32, first: Duration, max: Duration) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => first.saturating_mul(1 << (n - 1).min(16)).min(max),
+        self.places.get(&slot).map_or(0, |place| place.backoff.failures())
     }
 }
 

@@ -3,24 +3,18 @@
 //! Standing by means: no new requests, what was begun is finished, nothing is ended. A crash of a new
 //! worker or too many errors give the requests back to the old ones at once.
 
-use super::breaker::Breaker;
 use super::limits::{SETTLE_ANSWERS_MIN, SETTLE_LOOK};
 use super::reason::EndReason;
-use super::recycle::Recycling;
-use super::restart::Restarts;
+use super::serving::Serving;
 use super::worker::State;
-use super::{Effect, Level, Now, Policy, ReloadFailure, Supervisor};
-use crate::ids::{Generation, WorkerId};
+use super::{Effect, Level, Now, PoolEffect, ReloadFailure, Supervisor, WorkerEffect};
+use crate::ids::WorkerId;
 
 /// A generation that has taken over and may be given up yet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settling {
-    /// The generation that stands by.
-    old: Generation,
-    /// Its settings.
-    policy: Policy,
-    /// How many workers it had.
-    wanted: u32,
+    /// The generation that stands by, as it was.
+    old: Serving,
     until: Now,
     /// When the answers are to be looked at again.
     look: Now,
@@ -41,33 +35,36 @@ impl Settling {
 }
 
 impl Supervisor {
-    pub(super) fn begin_to_settle(&mut self, old: Generation, policy: Policy, wanted: u32) {
-        let until = self.now + self.policy.reload.settle;
+    pub(super) fn begin_to_settle(&mut self, old: Serving) {
+        let until = self.now + self.pool.serving.policy.reload.settle;
         let look = self.now + SETTLE_LOOK;
-        self.settling = Some(Settling { old, policy, wanted, until, look, answers: 0, errors: 0 });
-        self.push(Effect::WatchAnswers { generation: Some(self.current) });
+        self.pool.settling = Some(Settling { old, until, look, answers: 0, errors: 0 });
+        self.push(Effect::Pool(
+            self.pool.id,
+            PoolEffect::WatchAnswers { generation: Some(self.current()) },
+        ));
     }
 
     /// It gets no requests for now.
     pub(super) fn stand_by(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.state = State::StandingBy;
-        self.push(Effect::HoldInFront { worker: id });
+        self.push(Effect::Worker(id, WorkerEffect::HoldInFront));
     }
 
     /// What the new generation has answered since it took over.
     pub(super) fn answered(&mut self, answers: u64, errors: u64) {
         let look = self.now + SETTLE_LOOK;
-        let Some(settling) = &mut self.settling else { return };
+        let Some(settling) = &mut self.pool.settling else { return };
         (settling.answers, settling.errors, settling.look) = (answers, errors, look);
         self.judge(false);
     }
 
     fn judge(&mut self, is_over: bool) {
-        let percent_max = self.policy.reload.error_percent_max;
-        let Some(settling) = self.settling else { return };
+        let percent_max = self.pool.serving.policy.reload.error_percent_max;
+        let Some(settling) = &self.pool.settling else { return };
         if settling.is_bad(percent_max, is_over) {
-            let Settling { answers, errors, .. } = settling;
+            let (answers, errors) = (settling.answers, settling.errors);
             let why = format!(
                 "{errors} of its {answers} answers were errors, more than the {percent_max}% of \
                  reload_error_rate_max"
@@ -78,7 +75,7 @@ impl Supervisor {
 
     pub(super) fn expire_settling(&mut self) {
         let now = self.now;
-        let Some(settling) = &mut self.settling else { return };
+        let Some(settling) = &mut self.pool.settling else { return };
         if settling.look <= now {
             settling.look = now + SETTLE_LOOK;
         }
@@ -86,8 +83,8 @@ impl Supervisor {
             return;
         }
         self.judge(true);
-        if self.settling.is_some() {
-            let generation = self.current;
+        if self.pool.settling.is_some() {
+            let generation = self.current();
             self.log(Level::Info, format!("Generation {generation} has settled"));
             self.let_go_of_old();
             self.reload_ended(generation, None);
@@ -96,41 +93,34 @@ impl Supervisor {
 
     /// The new generation stays, whatever happens: the old workers leave.
     pub(super) fn let_go_of_old(&mut self) {
-        let Some(settling) = self.settling.take() else { return };
-        self.push(Effect::WatchAnswers { generation: None });
-        self.push(Effect::Confirm { generation: self.current });
-        for id in self.ids_of(settling.old, |worker| worker.state == State::StandingBy) {
+        let Some(settling) = self.pool.settling.take() else { return };
+        self.push(Effect::Pool(self.pool.id, PoolEffect::WatchAnswers { generation: None }));
+        self.push(Effect::Pool(self.pool.id, PoolEffect::Confirm { generation: self.current() }));
+        for id in self.ids_of(settling.old.generation, |worker| worker.state == State::StandingBy) {
             self.drain(id, EndReason::Reload);
         }
-        self.retire_zygote(settling.old);
+        self.retire_zygote(settling.old.generation);
     }
 
     /// The generation on trial is given up, if one is: the one that stands by serves again.
     pub(super) fn settle_failed(&mut self, why: &str, details: &str) {
-        let Some(settling) = self.settling.take() else { return };
-        let failed = std::mem::replace(&mut self.current, settling.old);
-        self.policy = settling.policy;
-        self.wanted = settling.wanted;
-        self.restarts = Restarts::default();
-        self.forget_refork();
-        self.breaker = Breaker::default();
-        self.recycling = Recycling::default();
-        self.last_failure.clear();
+        let Some(settling) = self.pool.settling.take() else { return };
+        let failed = self.swap_serving(settling.old).generation;
         self.log(
             Level::Error,
             format!(
                 "Generation {failed} is given up: {why}; generation {} serves again",
-                self.current
+                self.current()
             ),
         );
-        self.push(Effect::WatchAnswers { generation: None });
-        self.push(Effect::Restore { generation: self.current });
+        self.push(Effect::Pool(self.pool.id, PoolEffect::WatchAnswers { generation: None }));
+        self.push(Effect::Pool(self.pool.id, PoolEffect::Restore { generation: self.current() }));
         let now = self.now;
-        for id in self.ids_of(self.current, |worker| worker.state == State::StandingBy) {
-            if let Some(worker) = self.workers.get_mut(&id) {
+        for id in self.ids_of(self.current(), |worker| worker.state == State::StandingBy) {
+            if let Some(worker) = self.pool.workers.get_mut(&id) {
                 let retiring = worker.end.is_some();
                 worker.state = State::Ready { since: now, retiring };
-                self.push(Effect::ResumeInFront { worker: id });
+                self.push(Effect::Worker(id, WorkerEffect::ResumeInFront));
             }
         }
         self.discard_generation(failed, EndReason::Rollback);
@@ -138,9 +128,9 @@ impl Supervisor {
         self.reload_ended(failed, Some(failure));
     }
 
-    /// Whether the shell is to tell what the new generation answers ([`Event::Answered`](super::Event::Answered)).
+    /// Whether the shell is to tell what the new generation answers ([`PoolEvent::Answered`](super::PoolEvent::Answered)).
     #[must_use]
     pub fn wants_answers(&self) -> bool {
-        self.settling.is_some()
+        self.pool.settling.is_some()
     }
 }

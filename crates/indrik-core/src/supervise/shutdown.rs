@@ -1,11 +1,15 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
+use super::ladder::Rung;
 use super::limits::{PRE_STOP_MAX, QUICK_GRACE, STOP_GRACE_MIN, TERM_ECHO};
 use super::pause::Pause;
 use super::reason::EndReason;
 use super::upgrade::Upgrade;
 use super::worker::State;
-use super::{Effect, FailureKind, KillSignal, Level, Notice, Now, Supervisor};
+use super::{
+    Effect, FailureKind, FrontEffect, KillSignal, Level, Notice, Now, Supervisor, WorkerEffect,
+    ZygoteEffect,
+};
 use crate::ids::{Generation, WorkerId};
 
 /// Where the server stands.
@@ -48,11 +52,11 @@ impl Phase {
 impl Supervisor {
     /// TERM: say so, finish what was accepted, then leave. The second one does not wait.
     pub(super) fn shut_down_gracefully(&mut self) {
-        let is_echo = self.first_term.is_some_and(|first| self.now < first + TERM_ECHO);
-        self.first_term.get_or_insert(self.now);
-        match self.phase {
+        let is_echo = self.server.first_term.is_some_and(|first| self.now < first + TERM_ECHO);
+        self.server.first_term.get_or_insert(self.now);
+        match self.server.phase {
             // The workers have gone: there is nobody to finish anything.
-            Phase::Serving if self.pause == Pause::Empty => self.shut_down_quickly(),
+            Phase::Serving if self.server.pause == Pause::Empty => self.shut_down_quickly(),
             Phase::Serving => {
                 self.cancel_reload(EndReason::ShutDown);
                 self.say_goodbye();
@@ -72,47 +76,48 @@ impl Supervisor {
 
     /// Nobody has to turn to others where another server has the sockets, or nothing comes in.
     fn begin_leaving(&mut self) {
-        if self.upgrade != Upgrade::None || self.pause != Pause::No {
+        if self.server.upgrade != Upgrade::None || self.server.pause != Pause::No {
             return self.begin_draining();
         }
-        if self.policy.pre_stop {
-            self.phase = Phase::Leaving { hook: true, until: self.now + PRE_STOP_MAX };
-            self.push(Effect::RunPreStop { generation: self.current });
+        if self.pool.serving.policy.pre_stop {
+            self.server.phase = Phase::Leaving { hook: true, until: self.now + PRE_STOP_MAX };
+            self.push(Effect::Zygote(self.current(), ZygoteEffect::RunPreStop));
         } else {
             self.begin_delay();
         }
     }
 
     pub(super) fn pre_stop_done(&mut self) {
-        if matches!(self.phase, Phase::Leaving { hook: true, .. }) {
+        if matches!(self.server.phase, Phase::Leaving { hook: true, .. }) {
             self.begin_delay();
         }
     }
 
     fn begin_delay(&mut self) {
-        let delay = self.policy.drain_delay;
+        let delay = self.pool.serving.policy.drain_delay;
         if delay.is_zero() {
             return self.begin_draining();
         }
         let text = format!("Not ready any more; serving on for {} s", delay.as_secs_f64());
         self.log(Level::Info, text);
-        self.phase = Phase::Leaving { hook: false, until: self.now + delay };
+        self.server.phase = Phase::Leaving { hook: false, until: self.now + delay };
     }
 
     fn begin_draining(&mut self) {
-        self.phase = Phase::Draining { until: self.now + self.policy.graceful_timeout };
-        self.push(Effect::StopAccepting);
+        self.server.phase =
+            Phase::Draining { until: self.now + self.pool.serving.policy.graceful_timeout };
+        self.push(Effect::Front(FrontEffect::StopAccepting));
     }
 
     /// INT, QUIT: leave now. Once more: kill.
     pub(super) fn shut_down_quickly(&mut self) {
-        match self.phase {
+        match self.server.phase {
             Phase::Starting | Phase::Serving | Phase::Leaving { .. } | Phase::Draining { .. } => {
                 self.cancel_reload(EndReason::ShutDown);
-                if self.phase == Phase::Serving {
+                if self.server.phase == Phase::Serving {
                     self.say_goodbye();
                 }
-                self.push(Effect::CloseNow);
+                self.push(Effect::Front(FrontEffect::CloseNow));
                 self.quit_workers();
             }
             Phase::Stopping { quick: false } => self.quit_workers(),
@@ -122,7 +127,7 @@ impl Supervisor {
     }
 
     pub(super) fn say_goodbye(&mut self) {
-        self.notify(match self.upgrade {
+        self.notify(match self.server.upgrade {
             Upgrade::Predecessor { successor, .. } => Notice::HandedOver { to: successor },
             Upgrade::None | Upgrade::Starting { .. } | Upgrade::Successor => Notice::Stopping,
         });
@@ -131,16 +136,16 @@ impl Supervisor {
 
     /// The server could not start: everything ends, with Gunicorn's exit code.
     pub(super) fn give_up(&mut self, kind: FailureKind) {
-        if self.phase == Phase::Starting {
-            self.exit_code = kind.exit_code();
-            self.push(Effect::CloseNow);
+        if self.server.phase == Phase::Starting {
+            self.server.exit_code = kind.exit_code();
+            self.push(Effect::Front(FrontEffect::CloseNow));
             self.quit_workers();
         }
     }
 
     /// The front has finished everything: now the workers may leave.
     pub(super) fn front_idle(&mut self) {
-        if matches!(self.phase, Phase::Draining { .. }) {
+        if matches!(self.server.phase, Phase::Draining { .. }) {
             self.stop_workers();
         } else {
             self.emptied();
@@ -148,10 +153,10 @@ impl Supervisor {
     }
 
     pub(super) fn expire_phase(&mut self) {
-        if self.phase.deadline().is_none_or(|at| at > self.now) {
+        if self.server.phase.deadline().is_none_or(|at| at > self.now) {
             return;
         }
-        match self.phase {
+        match self.server.phase {
             Phase::Leaving { hook: true, .. } => {
                 let limit = PRE_STOP_MAX.as_secs();
                 let text = format!("The hook pre_stop still runs after {limit} s; going on");
@@ -173,39 +178,39 @@ impl Supervisor {
             Level::Warning,
             format!(
                 "Requests are unfinished after the graceful timeout of {} s; they are dropped",
-                self.policy.graceful_timeout.as_secs()
+                self.pool.serving.policy.graceful_timeout.as_secs()
             ),
         );
-        self.push(Effect::CloseNow);
+        self.push(Effect::Front(FrontEffect::CloseNow));
         self.stop_workers();
     }
 
     /// Until when a worker that was told to leave may take: the rest of the graceful timeout.
     pub(super) fn stop_deadline(&self) -> Now {
         let least = self.now + STOP_GRACE_MIN;
-        match self.phase {
+        match self.server.phase {
             Phase::Draining { until } => until.max(least),
             Phase::Starting
             | Phase::Serving
             | Phase::Leaving { .. }
             | Phase::Stopping { .. }
-            | Phase::Done => least.max(self.now + self.policy.graceful_timeout),
+            | Phase::Done => least.max(self.now + self.pool.serving.policy.graceful_timeout),
         }
     }
 
     pub(super) fn stop_workers(&mut self) {
         let until = self.stop_deadline();
-        self.phase = Phase::Stopping { quick: false };
+        self.server.phase = Phase::Stopping { quick: false };
         for id in self.all_workers() {
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let Some(worker) = self.pool.workers.get_mut(&id) else { continue };
             match worker.state {
                 State::Ready { .. } | State::StandingBy | State::Draining { .. } => {
-                    worker.state = State::Stopping { until };
+                    worker.state = State::told(until);
                     self.decide(id, EndReason::ShutDown);
-                    self.push(Effect::ShutDownWorker { worker: id });
+                    self.push(Effect::Worker(id, WorkerEffect::ShutDown));
                 }
-                State::Stopping { until: earlier } => {
-                    worker.state = State::Stopping { until: earlier.min(until) };
+                State::Ending(Rung::Told { until: earlier }) => {
+                    worker.state = State::told(earlier.min(until));
                 }
                 // One that boots may have started up already, and what started up is shut down.
                 State::Forking { .. }
@@ -213,36 +218,32 @@ impl Supervisor {
                 | State::Booting { .. }
                 | State::Warming { .. }
                 | State::Waiting
-                | State::Dumping { .. }
-                | State::Aborting { .. }
-                | State::Killed { .. } => self.discard(id, EndReason::ShutDown),
+                | State::Ending(_) => self.discard(id, EndReason::ShutDown),
             }
         }
         self.retire_zygotes();
     }
 
     fn quit_workers(&mut self) {
-        self.phase = Phase::Stopping { quick: true };
+        self.server.phase = Phase::Stopping { quick: true };
         let until = self.now + QUICK_GRACE;
         for id in self.all_workers() {
-            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let Some(worker) = self.pool.workers.get_mut(&id) else { continue };
             match worker.state {
                 State::Ready { .. }
                 | State::StandingBy
                 | State::Draining { .. }
-                | State::Stopping { .. }
                 | State::Booting { .. }
                 | State::Warming { .. }
                 | State::Waiting
-                | State::Dumping { .. } => {
-                    worker.state = State::Aborting { until };
+                | State::Ending(Rung::Told { .. } | Rung::Dumping { .. }) => {
+                    worker.state = State::Ending(Rung::Aborting { until });
                     self.decide(id, EndReason::ShutDown);
-                    self.push(Effect::Kill { worker: id, signal: KillSignal::Quit });
+                    self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Quit }));
                 }
-                State::Forking { .. }
-                | State::Cancelled { .. }
-                | State::Aborting { .. }
-                | State::Killed { .. } => self.discard(id, EndReason::ShutDown),
+                State::Forking { .. } | State::Cancelled { .. } | State::Ending(_) => {
+                    self.discard(id, EndReason::ShutDown)
+                }
             }
         }
         self.retire_zygotes();
@@ -250,21 +251,19 @@ impl Supervisor {
 
     fn kill_all(&mut self) {
         for id in self.all_workers() {
-            let Some(worker) = self.workers.get(&id) else { continue };
+            let Some(worker) = self.pool.workers.get(&id) else { continue };
             match worker.state {
                 State::Forking { .. } | State::Cancelled { .. } => {
                     self.discard(id, EndReason::ShutDown)
                 }
-                State::Killed { .. } => {}
+                State::Ending(Rung::Killed { .. }) => {}
                 State::Booting { .. }
                 | State::Warming { .. }
                 | State::Waiting
                 | State::Ready { .. }
                 | State::StandingBy
                 | State::Draining { .. }
-                | State::Stopping { .. }
-                | State::Dumping { .. }
-                | State::Aborting { .. } => {
+                | State::Ending(_) => {
                     self.decide(id, EndReason::ShutDown);
                     self.kill(id);
                 }
@@ -275,30 +274,30 @@ impl Supervisor {
 
     /// Ends the server when nothing of it is left.
     pub(super) fn finish_if_empty(&mut self) {
-        let stopping = matches!(self.phase, Phase::Stopping { .. });
-        if stopping && self.workers.is_empty() && self.zygotes.is_empty() {
+        let stopping = matches!(self.server.phase, Phase::Stopping { .. });
+        if stopping && self.pool.workers.is_empty() && self.pool.zygotes.is_empty() {
             self.say_farewell();
-            self.phase = Phase::Done;
-            self.push(Effect::Exit(self.exit_code));
+            self.server.phase = Phase::Done;
+            self.push(Effect::Exit(self.server.exit_code));
         }
     }
 
     pub(super) fn say_farewell(&mut self) {
-        if !std::mem::replace(&mut self.said_farewell, true) {
+        if !std::mem::replace(&mut self.server.said_farewell, true) {
             let name = self.master_name();
             self.log(Level::Info, format!("Shutting down: {name}"));
         }
     }
 
     fn retire_zygotes(&mut self) {
-        let generations: Vec<Generation> = self.zygotes.keys().copied().collect();
+        let generations: Vec<Generation> = self.pool.zygotes.keys().copied().collect();
         for generation in generations {
             self.retire_zygote(generation);
         }
     }
 
     fn all_workers(&self) -> Vec<WorkerId> {
-        self.workers.keys().copied().collect()
+        self.pool.workers.keys().copied().collect()
     }
 }
 
@@ -307,7 +306,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::supervise::{Event, Policy, Signal};
+    use crate::supervise::{Event, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent};
 
     const START: Now = Duration::from_secs(1);
 
@@ -316,11 +315,11 @@ mod tests {
         let mut machine = Supervisor::new();
         machine.handle(Event::Start { successor: false }, START);
         let policy = Policy { workers: 2, ..Policy::default() };
-        machine.handle(Event::ZygoteReady { generation: Generation::FIRST, policy }, START);
+        machine.handle(Event::Zygote(Generation::FIRST, ZygoteEvent::Ready { policy }), START);
         while let Some(effect) = machine.poll_effect() {
-            if let Effect::Fork { worker, .. } = effect {
-                machine.handle(Event::Forked { worker, pid: 100 }, START);
-                machine.handle(Event::WorkerReady { worker }, START);
+            if let Effect::Worker(worker, WorkerEffect::Fork { .. }) = effect {
+                machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid: 100 }), START);
+                machine.handle(Event::Worker(worker, WorkerEvent::Ready), START);
             }
         }
         assert_eq!(machine.census().ready, 2);
@@ -332,21 +331,24 @@ mod tests {
     }
 
     fn forks(effects: &[Effect]) -> usize {
-        effects.iter().filter(|effect| matches!(effect, Effect::Fork { .. })).count()
+        effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Worker(_, WorkerEffect::Fork { .. })))
+            .count()
     }
 
     #[test]
     fn workers_that_are_sent_term_with_the_master_serve_until_the_front_has_finished() {
         let mut machine = serving();
         let ids = machine.all_workers();
-        machine.handle(Event::Signal(Signal::Term), START);
+        machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Term)), START);
         for worker in ids {
-            machine.handle(Event::WorkerSentTerm { worker }, START);
+            machine.handle(Event::Worker(worker, WorkerEvent::SentTerm), START);
         }
         let (ready, meanwhile) = (machine.census().ready, effects(&mut machine));
         assert_eq!((ready, forks(&meanwhile)), (2, 0));
         machine.handle(Event::FrontIdle, START);
-        let told = |effect: &&Effect| matches!(effect, Effect::ShutDownWorker { .. });
+        let told = |effect: &&Effect| matches!(effect, Effect::Worker(_, WorkerEffect::ShutDown));
         assert_eq!(effects(&mut machine).iter().filter(told).count(), 2);
     }
 
@@ -354,25 +356,28 @@ mod tests {
     fn a_worker_that_is_sent_term_alone_serves_until_its_successor_is_ready() {
         let mut machine = serving();
         let worker = machine.all_workers()[0];
-        machine.handle(Event::WorkerSentTerm { worker }, START);
+        machine.handle(Event::Worker(worker, WorkerEvent::SentTerm), START);
         let meanwhile = effects(&mut machine);
         assert_eq!((machine.census().ready, forks(&meanwhile)), (2, 1));
-        let Some(Effect::Fork { worker: successor, .. }) =
-            meanwhile.into_iter().find(|effect| matches!(effect, Effect::Fork { .. }))
+        let Some(Effect::Worker(successor, WorkerEffect::Fork { .. })) = meanwhile
+            .into_iter()
+            .find(|effect| matches!(effect, Effect::Worker(_, WorkerEffect::Fork { .. })))
         else {
             panic!("no successor");
         };
-        machine.handle(Event::Forked { worker: successor, pid: 101 }, START);
-        machine.handle(Event::WorkerReady { worker: successor }, START);
-        assert!(effects(&mut machine).contains(&Effect::DrainInFront { worker }));
+        machine.handle(Event::Worker(successor, WorkerEvent::Forked { pid: 101 }), START);
+        machine.handle(Event::Worker(successor, WorkerEvent::Ready), START);
+        assert!(
+            effects(&mut machine).contains(&Effect::Worker(worker, WorkerEffect::DrainInFront))
+        );
     }
 
     #[test]
     fn a_second_term_is_quick_unless_it_is_an_echo_of_the_first() {
         let mut machine = serving();
         let is_quick = |machine: &mut Supervisor, at| {
-            machine.handle(Event::Signal(Signal::Term), at);
-            effects(machine).contains(&Effect::CloseNow)
+            machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Term)), at);
+            effects(machine).contains(&Effect::Front(FrontEffect::CloseNow))
         };
         assert!(!is_quick(&mut machine, START));
         assert!(!is_quick(&mut machine, START + TERM_ECHO - Duration::from_millis(1)));
@@ -382,11 +387,12 @@ mod tests {
     #[test]
     fn the_first_term_is_no_echo_of_an_end_that_began_otherwise() {
         let mut machine = serving();
-        machine.handle(Event::Signal(Signal::Int), START);
+        machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Int)), START);
         let _ = effects(&mut machine);
-        machine.handle(Event::Signal(Signal::Term), START);
-        let kill =
-            |effect: &&Effect| matches!(effect, Effect::Kill { signal: KillSignal::Kill, .. });
+        machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Term)), START);
+        let kill = |effect: &&Effect| {
+            matches!(effect, Effect::Worker(_, WorkerEffect::Kill { signal: KillSignal::Kill, .. }))
+        };
         assert_eq!(effects(&mut machine).iter().filter(kill).count(), 2);
     }
 }

@@ -3,7 +3,7 @@
 use super::limits::WORKERS_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
-use super::{Effect, Level, Supervisor};
+use super::{Effect, Level, Supervisor, ZygoteEffect};
 
 /// A signal the supervisor listens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Signal {
 
 impl Supervisor {
     pub(super) fn signal_received(&mut self, signal: Signal) {
-        if signal == Signal::Winch && !self.policy.daemon {
+        if signal == Signal::Winch && !self.pool.serving.policy.daemon {
             // Every resize of a terminal sends it; it means nothing to a server in the foreground.
             self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
             return;
@@ -68,30 +68,33 @@ impl Supervisor {
 
     /// A server without workers gets its first one back.
     fn one_more(&mut self) {
-        self.change_wanted(match self.pause {
-            Pause::No => self.wanted.saturating_add(1),
+        self.change_wanted(match self.server.pause {
+            Pause::No => self.pool.serving.wanted.saturating_add(1),
             Pause::Emptying { .. } | Pause::Empty => 1,
         });
     }
 
     fn one_less(&mut self) {
-        if self.wanted > 1 {
-            self.change_wanted(self.wanted - 1);
+        if self.pool.serving.wanted > 1 {
+            self.change_wanted(self.pool.serving.wanted - 1);
         }
     }
 
     pub(super) fn change_wanted(&mut self, wanted: u32) {
-        let before = self.wanted;
+        let before = self.pool.serving.wanted;
         self.set_wanted(wanted);
-        if self.wanted != before {
-            self.push(Effect::WorkersChanged { generation: self.current, workers: self.wanted });
+        if self.pool.serving.wanted != before {
+            self.push(Effect::Zygote(
+                self.current(),
+                ZygoteEffect::WorkersChanged { workers: self.pool.serving.wanted },
+            ));
         }
     }
 
     /// Wanting workers is wanting to serve.
     pub(super) fn set_wanted(&mut self, wanted: u32) {
-        if matches!(self.phase, Phase::Starting | Phase::Serving) {
-            self.wanted = wanted.clamp(1, WORKERS_MAX);
+        if matches!(self.server.phase, Phase::Starting | Phase::Serving) {
+            self.pool.serving.wanted = wanted.clamp(1, WORKERS_MAX);
             self.resume();
         }
     }

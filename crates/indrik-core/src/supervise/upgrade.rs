@@ -8,7 +8,7 @@
 use super::limits::UPGRADE_MAX;
 use super::pause::Pause;
 use super::shutdown::Phase;
-use super::{Effect, ExitStatus, Level, Now, Supervisor};
+use super::{Effect, ExitStatus, FrontEffect, Level, Now, Supervisor, UpgradeEffect, UpgradeEvent};
 
 /// Which of two servers this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,22 +44,33 @@ impl Upgrade {
 }
 
 impl Supervisor {
+    pub(super) fn upgrade_event(&mut self, event: UpgradeEvent) {
+        match event {
+            UpgradeEvent::Wanted => self.upgrade(),
+            UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
+            UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
+            UpgradeEvent::SuccessorReady => self.successor_ready(),
+            UpgradeEvent::SuccessorExited { status } => self.successor_exited(status),
+            UpgradeEvent::PredecessorExited => self.predecessor_exited(),
+        }
+    }
+
     /// Whether a new server can be started beside this one.
     ///
     /// # Errors
     /// Why not, in Gunicorn's words.
     pub fn may_upgrade(&self) -> Result<(), &'static str> {
-        match self.upgrade {
+        match self.server.upgrade {
             Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => Err("Child exists."),
             Upgrade::Successor => Err("Parent exists."),
-            Upgrade::None if self.phase == Phase::Serving => Ok(()),
+            Upgrade::None if self.server.phase == Phase::Serving => Ok(()),
             Upgrade::None => Err("The server starts up or shuts down."),
         }
     }
 
     pub(super) fn usr2(&mut self) {
         match self.may_upgrade() {
-            Ok(()) => self.start_successor(self.policy.upgrade_drains),
+            Ok(()) => self.start_successor(self.pool.serving.policy.upgrade_drains),
             Err(why) => self.log(Level::Warning, format!("USR2 signal ignored. {why}")),
         }
     }
@@ -72,45 +83,46 @@ impl Supervisor {
     }
 
     fn start_successor(&mut self, replaces: bool) {
-        self.upgrade = Upgrade::Starting { replaces };
-        self.push(Effect::StartSuccessor);
+        self.server.upgrade = Upgrade::Starting { replaces };
+        self.push(Effect::Upgrade(UpgradeEffect::StartSuccessor));
     }
 
     pub(super) fn successor_started(&mut self, pid: u32) {
-        if let Upgrade::Starting { replaces } = self.upgrade {
+        if let Upgrade::Starting { replaces } = self.server.upgrade {
             let plan = match replaces {
                 true => Plan::Leave { until: self.now + UPGRADE_MAX },
                 false => Plan::Stay,
             };
-            self.upgrade = Upgrade::Predecessor { successor: pid, plan };
+            self.server.upgrade = Upgrade::Predecessor { successor: pid, plan };
             self.log(Level::Info, format!("Starting new master (pid: {pid})"));
         }
     }
 
     pub(super) fn successor_failed(&mut self, message: &str) {
-        if let Upgrade::Starting { replaces } = self.upgrade {
-            self.upgrade = Upgrade::None;
+        if let Upgrade::Starting { replaces } = self.server.upgrade {
+            self.server.upgrade = Upgrade::None;
             let text = format!("Cannot start a new master: {message}");
             self.log(Level::Error, text.clone());
             if replaces {
-                self.push(Effect::UpgradeFailed { message: text });
+                self.push(Effect::Upgrade(UpgradeEffect::Failed { message: text }));
             }
         }
     }
 
     /// The new server serves: if it is to take this one's place, what this one has is finished now.
     pub(super) fn successor_ready(&mut self) {
-        let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.upgrade else {
+        let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade
+        else {
             return;
         };
-        if self.phase != Phase::Serving {
+        if self.server.phase != Phase::Serving {
             return;
         }
         let text = format!("New master (pid:{successor}) serves; this one finishes its requests");
         self.log(Level::Info, text);
-        self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Leaving };
-        self.push(Effect::Upgraded { successor });
-        match self.pause {
+        self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Leaving };
+        self.push(Effect::Upgrade(UpgradeEffect::Done { successor }));
+        match self.server.pause {
             Pause::No => self.leave_connections(),
             Pause::Emptying { .. } => {}
             Pause::Empty => self.hand_over(),
@@ -119,22 +131,23 @@ impl Supervisor {
 
     /// Whether this server goes as soon as it is empty.
     pub(super) fn is_handing_over(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Predecessor { plan: Plan::Leaving, .. })
+        matches!(self.server.upgrade, Upgrade::Predecessor { plan: Plan::Leaving, .. })
     }
 
     /// Nothing is left to do here.
     pub(super) fn hand_over(&mut self) {
         self.say_goodbye();
-        self.push(Effect::CloseNow);
+        self.push(Effect::Front(FrontEffect::CloseNow));
         self.stop_workers();
     }
 
     pub(super) fn expire_upgrade(&mut self) {
-        let Upgrade::Predecessor { successor, plan: Plan::Leave { until } } = self.upgrade else {
+        let Upgrade::Predecessor { successor, plan: Plan::Leave { until } } = self.server.upgrade
+        else {
             return;
         };
         if until <= self.now {
-            self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
             self.upgrade_failed(format!(
                 "New master (pid:{successor}) has not said in time that it serves; both go on: end \
                  one of them"
@@ -144,8 +157,8 @@ impl Supervisor {
 
     /// This server leaves for another reason than that the new one serves.
     pub(super) fn upgrade_is_overtaken(&mut self) {
-        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.upgrade {
-            self.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade {
+            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
             self.upgrade_failed(format!(
                 "The old master was told to stop before new master (pid:{successor}) served; that \
                  one goes on"
@@ -155,37 +168,41 @@ impl Supervisor {
 
     fn upgrade_failed(&mut self, message: String) {
         self.log(Level::Error, message.clone());
-        self.push(Effect::UpgradeFailed { message });
+        self.push(Effect::Upgrade(UpgradeEffect::Failed { message }));
     }
 
     /// This server is the only one again, and serves again if it had been told to pause.
     pub(super) fn successor_exited(&mut self, status: ExitStatus) {
-        let Upgrade::Predecessor { successor, plan } = self.upgrade else { return };
-        self.upgrade = Upgrade::None;
+        let Upgrade::Predecessor { successor, plan } = self.server.upgrade else { return };
+        self.server.upgrade = Upgrade::None;
         let (level, how) = match status {
             ExitStatus::Code(0) => (Level::Info, "stopped".to_owned()),
             ExitStatus::Code(code) => (Level::Error, format!("exited with code {code}")),
             ExitStatus::Signal(signal) => (Level::Error, format!("was ended by signal {signal}")),
         };
-        let serves = self.phase == Phase::Serving;
+        let serves = self.server.phase == Phase::Serving;
         let rest = if serves { "this one goes on" } else { "this one ends too" };
         let text = format!("New master (pid:{successor}) {how}; {rest}");
         self.log(level, text.clone());
         if matches!(plan, Plan::Leave { .. }) {
-            self.push(Effect::UpgradeFailed { message: text });
+            self.push(Effect::Upgrade(UpgradeEffect::Failed { message: text }));
         }
-        if serves && self.pause != Pause::No {
-            let emptied = self.pause == Pause::Empty;
-            self.change_wanted(if emptied { self.policy.workers } else { self.wanted });
+        if serves && self.server.pause != Pause::No {
+            let emptied = self.server.pause == Pause::Empty;
+            self.change_wanted(if emptied {
+                self.pool.serving.policy.workers
+            } else {
+                self.pool.serving.wanted
+            });
         }
     }
 
     pub(super) fn predecessor_exited(&mut self) {
-        if self.upgrade == Upgrade::Successor {
-            self.upgrade = Upgrade::None;
+        if self.server.upgrade == Upgrade::Successor {
+            self.server.upgrade = Upgrade::None;
             self.log(Level::Info, "Master has been promoted.");
-            self.push(Effect::Promote);
-            if self.announced {
+            self.push(Effect::Upgrade(UpgradeEffect::Promote));
+            if self.server.announced {
                 self.notify_ready();
             }
         }
@@ -193,7 +210,7 @@ impl Supervisor {
 
     /// What this server calls itself in the log.
     pub(super) fn master_name(&self) -> &'static str {
-        match self.upgrade {
+        match self.server.upgrade {
             Upgrade::Successor => "Master.2",
             Upgrade::None | Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => "Master",
         }

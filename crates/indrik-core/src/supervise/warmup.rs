@@ -3,25 +3,25 @@
 use super::limits::WARM_UP_SLACK;
 use super::reason::EndReason;
 use super::worker::State;
-use super::{Effect, Failure, Supervisor};
+use super::{Effect, Failure, Supervisor, WorkerEffect};
 use crate::ids::WorkerId;
 
 impl Supervisor {
     /// The worker has booted. If its generation has a warm-up, that comes first.
     pub(super) fn worker_ready(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get(&id) else { return };
+        let Some(worker) = self.pool.workers.get(&id) else { return };
         if !matches!(worker.state, State::Booting { .. }) {
             return;
         }
         let warm_up = self.policy_of(worker.generation).reload.warm_up;
         let until = warm_up.map(|limit| self.now + limit + WARM_UP_SLACK);
-        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match until {
             None => self.worker_serves(id),
             Some(until) => {
                 worker.state = State::Warming { until };
                 worker.in_front = true;
-                self.push(Effect::WarmUp { worker: id });
+                self.push(Effect::Worker(id, WorkerEffect::WarmUp));
             }
         }
     }
@@ -38,12 +38,12 @@ impl Supervisor {
             return;
         }
         self.discard(id, EndReason::BootFailed);
-        let Some(worker) = self.workers.get(&id).cloned() else { return };
+        let Some(worker) = self.pool.workers.get(&id).cloned() else { return };
         self.boot_ended(&worker, failure);
     }
 
     fn is_warming(&self, id: WorkerId) -> bool {
-        let worker = self.workers.get(&id);
+        let worker = self.pool.workers.get(&id);
         worker.is_some_and(|worker| matches!(worker.state, State::Warming { .. }))
     }
 }

@@ -1,7 +1,8 @@
 //! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
 
 use super::effect::Fields;
-use super::limits::{ABORT_GRACE, DUMP_GRACE, FORK_MAX, KILL_MAX};
+use super::ladder::Rung;
+use super::limits::FORK_MAX;
 use super::reason::{EndReason, Exit, StartReason};
 use super::recycle::Wish;
 use super::{ExitStatus, Now};
@@ -27,14 +28,14 @@ pub(super) enum State {
     StandingBy,
     /// The front gives it nothing new; it finishes what it has.
     Draining { until: Now },
-    /// Its shutdown flag is set; it runs its exit hooks and leaves.
-    Stopping { until: Now },
-    /// Stuck; it was asked for its tracebacks. SIGABRT comes next.
-    Dumping { until: Now },
-    /// SIGABRT or SIGQUIT was sent. SIGKILL comes next.
-    Aborting { until: Now },
-    /// SIGKILL was sent.
-    Killed { until: Now },
+    /// It is to end: `Told` means that its shutdown flag is set; it runs its exit hooks and leaves.
+    Ending(Rung),
+}
+
+impl State {
+    pub(super) const fn told(until: Now) -> Self {
+        Self::Ending(Rung::Told { until })
+    }
 }
 
 /// One worker, from the request to fork it until its exit was seen.
@@ -85,13 +86,11 @@ impl Worker {
 
     /// Why it ended: as decided, unless something else was faster.
     pub(super) fn reason_of(&self, exit: Exit) -> EndReason {
-        let being_killed = matches!(
-            self.state,
-            State::Cancelled { .. }
-                | State::Dumping { .. }
-                | State::Aborting { .. }
-                | State::Killed { .. }
-        );
+        let being_killed = match self.state {
+            State::Cancelled { .. } => true,
+            State::Ending(rung) => rung.is_forced(),
+            _ => false,
+        };
         match (self.end, exit.status) {
             (Some(_), ExitStatus::Signal(_)) if !being_killed && !self.explained => {
                 EndReason::of_death(exit)
@@ -143,11 +142,8 @@ impl Worker {
             | State::Cancelled { until }
             | State::Booting { until }
             | State::Warming { until }
-            | State::Draining { until }
-            | State::Stopping { until }
-            | State::Dumping { until }
-            | State::Aborting { until }
-            | State::Killed { until } => Some(until),
+            | State::Draining { until } => Some(until),
+            State::Ending(rung) => Some(rung.deadline()),
             State::Waiting | State::Ready { .. } | State::StandingBy => None,
         }
     }
@@ -160,16 +156,16 @@ impl Worker {
 
     /// It was asked for its tracebacks.
     pub(super) fn dumping(&mut self, now: Now) {
-        self.state = State::Dumping { until: now + DUMP_GRACE };
+        self.state = State::Ending(Rung::dumping(now));
     }
 
     /// SIGABRT was sent.
     pub(super) fn aborting(&mut self, now: Now) {
-        self.state = State::Aborting { until: now + ABORT_GRACE };
+        self.state = State::Ending(Rung::aborting(now));
     }
 
     /// SIGKILL was sent.
     pub(super) fn killed(&mut self, now: Now) {
-        self.state = State::Killed { until: now + KILL_MAX };
+        self.state = State::Ending(Rung::killed(now));
     }
 }

@@ -1,150 +1,26 @@
 //! The fake operating system: zygotes, workers and the front as the supervisor's effects see them.
 
+mod faults;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::ids::{Generation, PoolId, WorkerId};
 use indrik_core::memory::watch::{Excess, Measure, Step};
 use indrik_core::settings::Share;
 use indrik_core::supervise::{
     Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
-    ReloadOutcome, ReloadPolicy,
+    PoolEffect, PoolEvent, ReloadOutcome, ReloadPolicy, UpgradeEvent, WorkerEffect, WorkerEvent,
+    ZygoteEffect, ZygoteEvent,
 };
+
+pub(crate) use faults::Faults;
 
 use crate::random::Random;
 
 /// The simulated setting `refork_after_requests`.
 const REFORK_AFTER: u64 = 1_000;
-
-/// How likely each fault is, in percent; and what always fails.
-#[derive(Clone, Debug)]
-pub(crate) struct Faults {
-    pub(crate) zygote_fails: u32,
-    pub(crate) zygote_dies: u32,
-    pub(crate) zygote_ignores_exit: u32,
-    pub(crate) zygote_stays: u32,
-    pub(crate) fork_fails: u32,
-    pub(crate) fork_silent: u32,
-    pub(crate) boot_fails: u32,
-    pub(crate) boot_crash: u32,
-    pub(crate) boot_slow: u32,
-    /// The setting `max_boot_time`.
-    pub(crate) boot_max: Duration,
-    pub(crate) worker_dies: u32,
-    pub(crate) worker_stuck: u32,
-    pub(crate) worker_used_up: u32,
-    pub(crate) worker_should_go: u32,
-    pub(crate) worker_grows: u32,
-    pub(crate) worker_stops_itself: u32,
-    pub(crate) drain_never: u32,
-    pub(crate) shutdown_ignored: u32,
-    pub(crate) signal_ignored: u32,
-    pub(crate) front_never_idle: u32,
-    pub(crate) address_taken: u32,
-    pub(crate) successor_fails: u32,
-    pub(crate) successor_dies: u32,
-    pub(crate) warm_up_fails: u32,
-    pub(crate) warm_up_silent: u32,
-    pub(crate) answers_bad: u32,
-    pub(crate) successor_never_serves: u32,
-    /// A worker has soon served enough for a refork.
-    pub(crate) refork: u32,
-    /// A worker that is to be the zygote says nothing more, or that it cannot.
-    pub(crate) turn_fails: u32,
-    /// Everything that loads the application fails so.
-    pub(crate) always_fails: Option<FailureKind>,
-}
-
-impl Faults {
-    /// Everything works.
-    pub(crate) fn calm() -> Self {
-        Self {
-            zygote_fails: 0,
-            zygote_dies: 0,
-            zygote_ignores_exit: 0,
-            zygote_stays: 0,
-            fork_fails: 0,
-            fork_silent: 0,
-            boot_fails: 0,
-            boot_crash: 0,
-            boot_slow: 0,
-            boot_max: Duration::from_secs(1_800),
-            worker_dies: 0,
-            worker_stuck: 0,
-            worker_used_up: 0,
-            worker_should_go: 0,
-            worker_grows: 0,
-            worker_stops_itself: 0,
-            drain_never: 0,
-            shutdown_ignored: 0,
-            signal_ignored: 0,
-            front_never_idle: 0,
-            address_taken: 0,
-            successor_fails: 0,
-            successor_dies: 0,
-            warm_up_fails: 0,
-            warm_up_silent: 0,
-            answers_bad: 0,
-            successor_never_serves: 0,
-            refork: 0,
-            turn_fails: 0,
-            always_fails: None,
-        }
-    }
-
-    /// Everything works, slowly, and workers get used up.
-    pub(crate) fn busy() -> Self {
-        Self {
-            boot_slow: 40,
-            worker_used_up: 50,
-            worker_should_go: 50,
-            zygote_stays: 50,
-            drain_never: 20,
-            shutdown_ignored: 20,
-            refork: 30,
-            turn_fails: 20,
-            ..Self::calm()
-        }
-    }
-
-    /// Nothing can be relied on.
-    pub(crate) fn wild() -> Self {
-        Self {
-            zygote_fails: 15,
-            zygote_dies: 25,
-            zygote_ignores_exit: 30,
-            zygote_stays: 40,
-            fork_fails: 15,
-            fork_silent: 5,
-            boot_fails: 15,
-            boot_crash: 15,
-            boot_slow: 20,
-            boot_max: Duration::from_secs(40),
-            worker_dies: 40,
-            worker_stuck: 25,
-            worker_used_up: 30,
-            worker_should_go: 20,
-            worker_grows: 30,
-            worker_stops_itself: 15,
-            drain_never: 25,
-            shutdown_ignored: 30,
-            signal_ignored: 30,
-            front_never_idle: 40,
-            address_taken: 30,
-            successor_fails: 30,
-            successor_dies: 60,
-            warm_up_fails: 10,
-            warm_up_silent: 5,
-            answers_bad: 20,
-            successor_never_serves: 20,
-            refork: 50,
-            turn_fails: 40,
-            always_fails: None,
-        }
-    }
-}
 
 /// A worker process.
 #[derive(Clone, Debug)]
@@ -301,7 +177,7 @@ impl Os {
                 for id in orphans {
                     self.after(now, 1, 5, Coming::WorkerEnds(id, ExitStatus::Code(0)));
                 }
-                Some(Event::ZygoteExited { generation })
+                Some(Event::Zygote(generation, ZygoteEvent::Exited))
             }
             Coming::Forks(worker, generation, which) => {
                 if self.zygotes.get(&generation) != Some(&which) {
@@ -320,26 +196,25 @@ impl Os {
                 };
                 self.processes.insert(worker, process);
                 let pid = 1000 + u32::try_from(worker.0).unwrap();
-                Some(Event::Forked { worker, pid })
+                Some(Event::Worker(worker, WorkerEvent::Forked { pid }))
             }
             Coming::Worker(worker, event) => self.processes.contains_key(&worker).then_some(event),
             Coming::WorkerEnds(worker, status) => {
                 self.processes.remove(&worker)?;
-                Some(Event::WorkerExited { worker, exit: status.into() })
+                Some(Event::Worker(worker, WorkerEvent::Exited { exit: status.into() }))
             }
-            Coming::OldZygoteEnds(which) => {
-                (self.old_zygote.take_if(|old| *old == which)).map(|_| Event::OldZygoteExited)
-            }
+            Coming::OldZygoteEnds(which) => (self.old_zygote.take_if(|old| *old == which))
+                .map(|_| Event::Pool(PoolId::FIRST, PoolEvent::OldZygoteExited)),
             Coming::Front(event) | Coming::Predecessor(event) => Some(event),
             Coming::Successor(pid, event) => {
                 if self.successor != Some(pid) {
                     return None;
                 }
-                if matches!(event, Event::SuccessorExited { .. }) {
+                if matches!(event, Event::Upgrade(UpgradeEvent::SuccessorExited { .. })) {
                     self.successor = None;
                     self.successor_serves = false;
                 }
-                self.successor_serves |= event == Event::SuccessorReady;
+                self.successor_serves |= event == Event::Upgrade(UpgradeEvent::SuccessorReady);
                 Some(event)
             }
         }
@@ -367,30 +242,34 @@ impl Os {
     /// Does what the supervisor wants, checking that it may want it.
     pub(crate) fn perform(&mut self, effect: &Effect, now: Duration) {
         match effect {
-            Effect::SpawnZygote { generation } => self.spawn_zygote(*generation, now),
-            Effect::RetireZygote { generation, last } => self.retire(*generation, *last, now),
-            Effect::KillZygote { generation } => {
+            Effect::Zygote(generation, ZygoteEffect::Spawn) => self.spawn_zygote(*generation, now),
+            Effect::Zygote(generation, ZygoteEffect::Retire { last }) => {
+                self.retire(*generation, *last, now)
+            }
+            Effect::Zygote(generation, ZygoteEffect::Kill) => {
                 if let Some(which) = self.zygotes.get(generation).copied() {
                     self.after(now, 0, 100, Coming::ZygoteEnds(*generation, which));
                 }
             }
-            Effect::Fork { worker, generation } => self.fork(*worker, *generation, now),
-            Effect::Release { worker } => self.release(*worker, now),
-            Effect::AddToFront { worker } => self.add(*worker, now),
-            Effect::DrainInFront { worker } => self.drain(*worker, now),
-            Effect::WorkerGone { worker } => {
+            Effect::Worker(worker, WorkerEffect::Fork { generation }) => {
+                self.fork(*worker, *generation, now)
+            }
+            Effect::Worker(worker, WorkerEffect::Release) => self.release(*worker, now),
+            Effect::Worker(worker, WorkerEffect::AddToFront) => self.add(*worker, now),
+            Effect::Worker(worker, WorkerEffect::DrainInFront) => self.drain(*worker, now),
+            Effect::Worker(worker, WorkerEffect::Gone) => {
                 assert!(!self.processes.contains_key(worker), "{worker} is alive and called gone");
             }
-            Effect::TurnWorker { worker } => self.turn(*worker, now),
-            Effect::ChangeZygote { generation, worker } => {
+            Effect::Worker(worker, WorkerEffect::Turn) => self.turn(*worker, now),
+            Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker }) => {
                 self.change_zygote(*generation, *worker, now);
             }
-            Effect::KillOldZygote => {
+            Effect::Pool(_, PoolEffect::KillOldZygote) => {
                 if let Some(which) = self.old_zygote {
                     self.after(now, 0, 100, Coming::OldZygoteEnds(which));
                 }
             }
-            Effect::ShutDownWorker { worker } => {
+            Effect::Worker(worker, WorkerEffect::ShutDown) => {
                 if self.processes.get(worker).is_none_or(|process| process.turning) {
                     return;
                 }
@@ -398,29 +277,31 @@ impl Os {
                     self.after(now, 1, 3_000, Coming::WorkerEnds(*worker, ExitStatus::Code(0)));
                 }
             }
-            Effect::Kill { worker, signal } => self.kill(*worker, *signal, now),
-            Effect::Listen { generation } => self.listen(*generation, now),
-            Effect::Configure { generation } => self.configure(*generation, now),
-            Effect::Forget { generation } => {
+            Effect::Worker(worker, WorkerEffect::Kill { signal }) => {
+                self.kill(*worker, *signal, now)
+            }
+            Effect::Zygote(generation, ZygoteEffect::Listen) => self.listen(*generation, now),
+            Effect::Zygote(generation, ZygoteEffect::Configure) => self.configure(*generation, now),
+            Effect::Pool(_, PoolEffect::Forget { generation }) => {
                 self.prepared.remove(generation);
             }
-            Effect::Adopt { generation, .. } => {
+            Effect::Pool(_, PoolEffect::Adopt { generation, .. }) => {
                 assert!(self.prepared.remove(generation), "{generation} opened nothing");
             }
-            Effect::WarmUp { worker } => self.warm_up(*worker, now),
-            Effect::HoldInFront { worker } => {
+            Effect::Worker(worker, WorkerEffect::WarmUp) => self.warm_up(*worker, now),
+            Effect::Worker(worker, WorkerEffect::HoldInFront) => {
                 if let Some(process) = self.processes.get_mut(worker) {
                     assert!(process.in_front, "{worker} is held but was never added");
                     process.held = true;
                 }
             }
-            Effect::ResumeInFront { worker } => {
+            Effect::Worker(worker, WorkerEffect::ResumeInFront) => {
                 if let Some(process) = self.processes.get_mut(worker) {
                     assert!(process.held, "{worker} is resumed but was not held");
                     process.held = false;
                 }
             }
-            Effect::WatchAnswers { generation } => {
+            Effect::Pool(_, PoolEffect::WatchAnswers { generation }) => {
                 self.watched = generation.map(|generation| (generation, 0, 0));
             }
             effect => self.perform_for_all(effect, now),
@@ -434,10 +315,11 @@ impl Os {
         assert!(process.draining, "{worker} is to turn and may have requests");
         process.turning = !fails || silent;
         if !fails {
-            let event = Event::WorkerTurned { worker };
+            let event = Event::Worker(worker, WorkerEvent::Turned);
             self.after(now, 1, 3_000, Coming::Worker(worker, event));
         } else if !silent {
-            let event = Event::TurnRefused { worker, why: "it has 2 threads".into() };
+            let event =
+                Event::Worker(worker, WorkerEvent::TurnRefused { why: "it has 2 threads".into() });
             self.after(now, 0, 1, Coming::Worker(worker, event));
         }
     }
@@ -470,10 +352,13 @@ impl Os {
         } else if let Some(kind) =
             self.faults.always_fails.filter(|kind| *kind == FailureKind::Config)
         {
-            let event = Event::ZygoteFailed { generation, failure: failure(kind) };
+            let event = Event::Zygote(generation, ZygoteEvent::Failed { failure: failure(kind) });
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         } else {
-            let event = Event::ConfigRead { generation, boot_max: self.faults.boot_max };
+            let event = Event::Zygote(
+                generation,
+                ZygoteEvent::ConfigRead { boot_max: self.faults.boot_max },
+            );
             self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
         }
         if self.random.percent(self.faults.zygote_dies) {
@@ -489,11 +374,14 @@ impl Os {
         let never = self.faults.always_fails == Some(FailureKind::Bind);
         let event = if in_use || never {
             let failure = failure(FailureKind::Bind);
-            Event::ListenFailed { generation, failure, in_use: in_use || self.random.percent(50) }
+            Event::Zygote(
+                generation,
+                ZygoteEvent::ListenFailed { failure, in_use: in_use || self.random.percent(50) },
+            )
         } else {
             self.configured.insert(generation);
             self.prepared.insert(generation);
-            Event::Listening { generation }
+            Event::Zygote(generation, ZygoteEvent::Listening)
         };
         self.after(now, 0, 0, Coming::Zygote(generation, which, event));
     }
@@ -517,11 +405,11 @@ impl Os {
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
         let failing = kind.filter(|_| self.random.percent(30));
         let event = if let Some(kind) = failing {
-            Event::ZygoteFailed { generation, failure: failure(kind) }
+            Event::Zygote(generation, ZygoteEvent::Failed { failure: failure(kind) })
         } else if self.random.percent(self.faults.zygote_fails) {
-            Event::ZygoteFailed { generation, failure: failure(FailureKind::Boot) }
+            Event::Zygote(generation, ZygoteEvent::Failed { failure: failure(FailureKind::Boot) })
         } else {
-            Event::ZygoteReady { generation, policy }
+            Event::Zygote(generation, ZygoteEvent::Ready { policy })
         };
         self.after(now, 1, 5_000, Coming::Zygote(generation, which, event));
     }
@@ -533,7 +421,10 @@ impl Os {
             return;
         }
         if self.random.percent(self.faults.fork_fails) {
-            let event = Event::ForkFailed { worker, message: "out of processes".into() };
+            let event = Event::Worker(
+                worker,
+                WorkerEvent::ForkFailed { message: "out of processes".into() },
+            );
             self.after(now, 0, 50, Coming::Zygote(generation, which, event));
         } else {
             self.after(now, 0, 50, Coming::Forks(worker, generation, which));
@@ -547,11 +438,14 @@ impl Os {
         let most = if self.random.percent(self.faults.boot_slow) { 60_000 } else { 3_000 };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
         if let Some(kind) = kind {
-            let event = Event::WorkerBootFailed { worker, failure: failure(kind) };
+            let event = Event::Worker(worker, WorkerEvent::BootFailed { failure: failure(kind) });
             self.after(now, 1, most, Coming::Worker(worker, event));
             self.after(now, most, most + 100, Coming::WorkerEnds(worker, ExitStatus::Code(3)));
         } else if self.random.percent(self.faults.boot_fails) {
-            let event = Event::WorkerBootFailed { worker, failure: failure(FailureKind::Boot) };
+            let event = Event::Worker(
+                worker,
+                WorkerEvent::BootFailed { failure: failure(FailureKind::Boot) },
+            );
             self.after(now, 1, most, Coming::Worker(worker, event));
             self.after(now, most, most + 100, Coming::WorkerEnds(worker, ExitStatus::Code(3)));
         } else if self.random.percent(self.faults.boot_crash) {
@@ -561,9 +455,14 @@ impl Os {
         } else {
             let (ran, waited) =
                 (self.random.milliseconds(1, 2_000), self.random.milliseconds(0, 1_000));
-            let measured = Event::BootMeasured { worker, ran, waited };
+            let measured = Event::Worker(worker, WorkerEvent::BootMeasured { ran, waited });
             self.after(now, 0, most, Coming::Worker(worker, measured));
-            self.after(now, 1, most, Coming::Worker(worker, Event::WorkerReady { worker }));
+            self.after(
+                now,
+                1,
+                most,
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::Ready)),
+            );
         }
     }
 
@@ -577,9 +476,12 @@ impl Os {
         let event = if self.random.percent(self.faults.warm_up_fails)
             || self.faults.always_fails == Some(FailureKind::WarmUp)
         {
-            Event::WarmUpFailed { worker, failure: failure(FailureKind::WarmUp) }
+            Event::Worker(
+                worker,
+                WorkerEvent::WarmUpFailed { failure: failure(FailureKind::WarmUp) },
+            )
         } else {
-            Event::WorkerWarm { worker }
+            Event::Worker(worker, WorkerEvent::Warm)
         };
         self.after(now, 1, 10_000, Coming::Worker(worker, event));
     }
@@ -590,7 +492,7 @@ impl Os {
         let (_, answers, errors) = self.watched.as_mut()?;
         *answers += 10;
         *errors += if bad { 10 } else { 0 };
-        Some(Event::Answered { answers: *answers, errors: *errors })
+        Some(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: *answers, errors: *errors }))
     }
 
     /// A way for generations to take over.
@@ -620,7 +522,7 @@ impl Os {
         }
         let stays = !last && self.random.percent(self.faults.zygote_stays);
         if stays && self.stayed.insert((generation, which)) {
-            let event = Event::ZygoteStays { generation };
+            let event = Event::Zygote(generation, ZygoteEvent::Stays);
             self.after(now, 1, 500, Coming::Zygote(generation, which, event));
         } else {
             self.after(now, 1, 500, Coming::ZygoteEnds(generation, which));
@@ -641,23 +543,38 @@ impl Os {
         let excess = Excess { step, measure: Measure::Rss, used: 2, limit: 1 };
         let counts = BTreeMap::from([(worker, REFORK_AFTER)]);
         let fates = [
-            (self.faults.refork, Coming::Worker(worker, Event::WorkersServed { counts })),
+            (
+                self.faults.refork,
+                Coming::Worker(worker, Event::Pool(PoolId::FIRST, PoolEvent::Served { counts })),
+            ),
             (
                 self.faults.worker_grows,
-                Coming::Worker(worker, Event::WorkerMemory { worker, excess }),
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::Memory { excess })),
             ),
             (
                 self.faults.worker_should_go,
-                Coming::Worker(worker, Event::WorkerShouldGo { worker, reason }),
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::ShouldGo { reason })),
             ),
-            (self.faults.worker_used_up, Coming::Worker(worker, Event::WorkerUsedUp { worker })),
-            (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestStuck { worker })),
-            (self.faults.worker_stuck, Coming::Worker(worker, Event::RequestHangs { worker })),
-            (self.faults.worker_stuck / 5, Coming::Worker(worker, Event::Deadlocked { worker })),
+            (
+                self.faults.worker_used_up,
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::UsedUp)),
+            ),
+            (
+                self.faults.worker_stuck,
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::RequestStuck)),
+            ),
+            (
+                self.faults.worker_stuck,
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::RequestHangs)),
+            ),
+            (
+                self.faults.worker_stuck / 5,
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::Deadlocked)),
+            ),
             (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),
             (
                 self.faults.worker_stops_itself,
-                Coming::Worker(worker, Event::WorkerSentTerm { worker }),
+                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::SentTerm)),
             ),
         ];
         for (percent, fate) in fates {
@@ -672,7 +589,7 @@ impl Os {
         assert!(process.in_front, "{worker} is drained but was never added");
         process.draining = true;
         if !self.random.percent(self.faults.drain_never) {
-            let event = Event::WorkerDrained { worker };
+            let event = Event::Worker(worker, WorkerEvent::Drained);
             self.after(now, 0, 20_000, Coming::Worker(worker, event));
         }
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
-use indrik_core::supervise::{Effect, EndReason, Event, FileChange, Level, Signal, Supervisor};
+use indrik_core::supervise::{
+    Effect, EndReason, Event, FileChange, Level, OperatorEvent, Signal, Supervisor, UpgradeEffect,
+    WorkerEvent,
+};
 
 use crate::os::{Faults, Os};
 
@@ -64,7 +67,7 @@ impl World {
 
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.may_end |= matches!(signal, Signal::Term | Signal::Int | Signal::Quit);
-        self.step(Event::Signal(signal));
+        self.step(Event::Operator(OperatorEvent::Signal(signal)));
     }
 
     /// Lets so much time pass.
@@ -129,17 +132,17 @@ impl World {
         }
         let worker = workers[self.os.random.below(workers.len())];
         match self.os.random.below(4) {
-            0 => self.step(Event::ReplaceWorker { worker }),
+            0 => self.step(Event::Operator(OperatorEvent::ReplaceWorker { worker })),
             1 => {
                 let wanted = u32::try_from(self.os.random.below(9)).unwrap();
-                self.step(Event::WantWorkers(wanted));
+                self.step(Event::Operator(OperatorEvent::WantWorkers(wanted)));
             }
             _ => {
                 let path = format!("m{}.py", self.os.random.below(3));
                 let files = vec![FileChange { path, stamp: format!("{:?}", self.now) }];
-                self.step(Event::CodeChanged { worker, files: files.clone() });
+                self.step(Event::Worker(worker, WorkerEvent::CodeChanged { files: files.clone() }));
                 let other = workers[self.os.random.below(workers.len())];
-                self.step(Event::CodeChanged { worker: other, files });
+                self.step(Event::Worker(other, WorkerEvent::CodeChanged { files }));
             }
         }
     }
@@ -204,7 +207,7 @@ impl World {
             self.os.perform(&effect, self.now);
             match effect {
                 Effect::Exit(code) => self.exit = Some(code),
-                Effect::Promote => {
+                Effect::Upgrade(UpgradeEffect::Promote) => {
                     assert!(!self.promoted, "seed {}: promoted twice", self.seed);
                     self.promoted = true;
                 }

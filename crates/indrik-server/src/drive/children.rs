@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Event, ExitStatus};
+use indrik_core::supervise::{Event, ExitStatus, ZygoteEvent};
 use indrik_sys::process::{Child, End, ended_child, reap_orphan};
 
 use super::Drive;
@@ -126,7 +126,7 @@ impl Drive {
         self.release_group(zygote.child.pid());
         self.hook_done(generation, "pre_exec");
         self.hook_done(generation, "pre_stop");
-        self.feed(Event::ZygoteExited { generation });
+        self.feed(Event::Zygote(generation, ZygoteEvent::Exited));
     }
 
     /// Reaps what nobody knows. See the module's text.

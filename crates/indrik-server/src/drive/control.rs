@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop};
 use indrik_core::settings::{Config, ControlSocket};
-use indrik_core::supervise::{EndReason, Event, Level, Signal, WorkerView};
+use indrik_core::supervise::{
+    EndReason, Event, Level, OperatorEvent, Signal, UpgradeEvent, WorkerView,
+};
 use serde_json::{Value as Json, json};
 
 use super::Drive;
@@ -143,7 +145,9 @@ impl Drive {
 
     fn command(&mut self, command: Command) -> Done {
         match command {
-            Command::Upgrade => (json!({"status": "upgrading"}), Some(Event::Upgrade)),
+            Command::Upgrade => {
+                (json!({"status": "upgrading"}), Some(Event::Upgrade(UpgradeEvent::Wanted)))
+            }
             Command::Show(what) => (self.show(what), None),
             Command::AddWorkers(count) => {
                 let (previous, total) = self.resize(|wanted| wanted.saturating_add(count));
@@ -177,14 +181,14 @@ impl Drive {
     /// Workers wanted before and after.
     fn resize(&mut self, change: impl Fn(u32) -> u32) -> (u32, u32) {
         let previous = self.machine.census().wanted;
-        self.feed(Event::WantWorkers(change(previous)));
+        self.feed(Event::Operator(OperatorEvent::WantWorkers(change(previous))));
         (previous, self.machine.census().wanted)
     }
 
     fn replace_worker(&self, pid: u32) -> Done {
         match self.machine.views().find(|view| view.pid == Some(pid)) {
             Some(view) => {
-                let event = Event::ReplaceWorker { worker: view.id };
+                let event = Event::Operator(OperatorEvent::ReplaceWorker { worker: view.id });
                 (json!({"success": true, "killed": pid}), Some(event))
             }
             None => {
@@ -313,7 +317,7 @@ impl Drive {
 
 #[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
 fn signal(signal: Signal) -> Option<Event> {
-    Some(Event::Signal(signal))
+    Some(Event::Operator(OperatorEvent::Signal(signal)))
 }
 
 /// Seconds, as people want to read them.

@@ -1,78 +1,27 @@
 //! Doing what the supervisor decided. A failure to do it becomes an event, or a line in the log.
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Effect, Event, Failure, FailureKind, KillSignal, Level, LogLine};
+use indrik_core::supervise::{
+    Effect, Event, Failure, FailureKind, FrontEffect, KillSignal, Level, LogLine, PoolEffect,
+    UpgradeEffect, WorkerEffect, ZygoteEffect, ZygoteEvent,
+};
 use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::{Drive, Ending};
 use crate::boot::word;
+use crate::front::Front;
 use crate::log::Entry;
 use crate::zygote::{Request, Streams, Zygote};
 
 impl Drive {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::SpawnZygote { generation } => self.spawn_zygote(generation),
-            Effect::Listen { generation } => self.listen(generation),
-            Effect::Configure { generation } => self.configure(generation),
-            Effect::Forget { generation } => self.forget(generation),
-            Effect::RetireZygote { generation, last } => self.retire_zygote(generation, last),
-            Effect::KillZygote { generation } => self.kill_zygote(generation),
-            Effect::WorkersChanged { generation, workers } => {
-                self.tell_workers_changed(generation, workers);
-            }
-            Effect::Adopt { generation, on_trial } => self.adopt(generation, on_trial),
-            Effect::Confirm { generation } => self.confirm(generation),
-            Effect::Restore { generation } => self.restore(generation),
-            Effect::WatchAnswers { generation } => {
-                if let Some(front) = &self.front {
-                    front.begin_trial(generation);
-                }
-            }
-            Effect::ReloadEnded(outcome) => self.tell_reload_ended(&outcome),
-            Effect::Fork { worker, generation } => self.fork(worker, generation),
-            Effect::Release { worker } => self.release(worker),
-            Effect::WarmUp { worker } => self.warm_up(worker),
-            Effect::AddToFront { worker } => self.add_to_front(worker),
-            Effect::HoldInFront { worker } => {
-                if let Some(front) = &self.front {
-                    front.hold_worker(worker);
-                }
-            }
-            Effect::ResumeInFront { worker } => {
-                if let Some(front) = &self.front {
-                    front.resume_worker(worker);
-                }
-            }
-            Effect::DrainInFront { worker } => {
-                if let Some(front) = &self.front {
-                    front.drain_worker(worker);
-                }
-            }
-            Effect::WorkerGone { worker } => {
-                if let Some(front) = &self.front {
-                    front.worker_gone(worker);
-                }
-            }
-            Effect::TurnWorker { worker } => self.turn_worker(worker),
-            Effect::ChangeZygote { generation, worker } => self.change_zygote(generation, worker),
-            Effect::KillOldZygote => self.kill_old_zygote(),
-            Effect::ShutDownWorker { worker } => self.shut_down_worker(worker),
-            Effect::Kill { worker, signal } => self.signal_worker(worker, signal),
-            Effect::StopAccepting => self.stop_accepting(),
-            Effect::CloseNow => self.close_now(),
-            Effect::PauseAccepting => match &self.front {
-                Some(front) => front.pause_accepting(),
-                None => self.events.push(Event::FrontIdle),
-            },
-            Effect::ResumeAccepting => self.resume_accepting(),
-            Effect::RunPreStop { generation } => self.run_pre_stop(generation),
-            Effect::StartSuccessor => self.run_pre_exec(),
-            Effect::Upgraded { successor } => self.upgrade_ended(Ok(successor)),
-            Effect::UpgradeFailed { message } => self.upgrade_ended(Err(message)),
-            Effect::TellPredecessor => word::say_serving(),
-            Effect::Promote => self.promote(),
+            Effect::Zygote(generation, effect) => self.perform_on_zygote(generation, &effect),
+            Effect::Worker(worker, effect) => self.perform_on_worker(worker, &effect),
+            Effect::Pool(_, effect) => self.perform_on_pool(effect),
+            Effect::Front(effect) => self.perform_on_front(effect),
+            Effect::Upgrade(effect) => self.perform_upgrade(effect),
             Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),
             Effect::Count(tally) => self.count(tally),
@@ -81,9 +30,77 @@ impl Drive {
         }
     }
 
-    fn resume_accepting(&self) {
+    fn perform_on_zygote(&mut self, generation: Generation, effect: &ZygoteEffect) {
+        match *effect {
+            ZygoteEffect::Spawn => self.spawn_zygote(generation),
+            ZygoteEffect::Listen => self.listen(generation),
+            ZygoteEffect::Configure => self.configure(generation),
+            ZygoteEffect::WorkersChanged { workers } => {
+                self.tell_workers_changed(generation, workers);
+            }
+            ZygoteEffect::RunPreStop => self.run_pre_stop(generation),
+            ZygoteEffect::ChangeTo { worker } => self.change_zygote(generation, worker),
+            ZygoteEffect::Retire { last } => self.retire_zygote(generation, last),
+            ZygoteEffect::Kill => self.kill_zygote(generation),
+        }
+    }
+
+    fn perform_on_worker(&mut self, id: WorkerId, effect: &WorkerEffect) {
+        match *effect {
+            WorkerEffect::Fork { generation } => self.fork(id, generation),
+            WorkerEffect::Release => self.release(id),
+            WorkerEffect::WarmUp => self.warm_up(id),
+            WorkerEffect::AddToFront => self.add_to_front(id),
+            WorkerEffect::HoldInFront => self.with_front(|front| front.hold_worker(id)),
+            WorkerEffect::ResumeInFront => self.with_front(|front| front.resume_worker(id)),
+            WorkerEffect::DrainInFront => self.with_front(|front| front.drain_worker(id)),
+            WorkerEffect::ShutDown => self.shut_down_worker(id),
+            WorkerEffect::Turn => self.turn_worker(id),
+            WorkerEffect::Kill { signal } => self.signal_worker(id, signal),
+            WorkerEffect::Gone => self.with_front(|front| front.worker_gone(id)),
+        }
+    }
+
+    fn perform_on_pool(&mut self, effect: PoolEffect) {
+        match effect {
+            PoolEffect::Adopt { generation, on_trial } => self.adopt(generation, on_trial),
+            PoolEffect::Confirm { generation } => self.confirm(generation),
+            PoolEffect::Restore { generation } => self.restore(generation),
+            PoolEffect::Forget { generation } => self.forget(generation),
+            PoolEffect::WatchAnswers { generation } => {
+                self.with_front(|front| front.begin_trial(generation));
+            }
+            PoolEffect::ReloadEnded(outcome) => self.tell_reload_ended(&outcome),
+            PoolEffect::KillOldZygote => self.kill_old_zygote(),
+        }
+    }
+
+    fn perform_on_front(&mut self, effect: FrontEffect) {
+        match effect {
+            FrontEffect::StopAccepting => self.stop_accepting(),
+            FrontEffect::CloseNow => self.close_now(),
+            FrontEffect::PauseAccepting => match &self.front {
+                Some(front) => front.pause_accepting(),
+                None => self.events.push(Event::FrontIdle),
+            },
+            FrontEffect::ResumeAccepting => self.with_front(Front::resume_accepting),
+        }
+    }
+
+    fn perform_upgrade(&mut self, effect: UpgradeEffect) {
+        match effect {
+            UpgradeEffect::StartSuccessor => self.run_pre_exec(),
+            UpgradeEffect::Done { successor } => self.upgrade_ended(Ok(successor)),
+            UpgradeEffect::Failed { message } => self.upgrade_ended(Err(message)),
+            UpgradeEffect::TellPredecessor => word::say_serving(),
+            UpgradeEffect::Promote => self.promote(),
+        }
+    }
+
+    /// Does it if there is a front yet.
+    fn with_front(&self, act: impl FnOnce(&Front)) {
         if let Some(front) = &self.front {
-            front.resume_accepting();
+            act(front);
         }
     }
 
@@ -103,7 +120,7 @@ impl Drive {
             Err(error) => {
                 // There is no process whose end could be heard: both are said here.
                 self.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
-                self.events.push(Event::ZygoteExited { generation });
+                self.events.push(Event::Zygote(generation, ZygoteEvent::Exited));
             }
         }
     }
@@ -220,7 +237,7 @@ impl Drive {
         hint: &str,
     ) {
         let failure = Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
-        self.events.push(Event::ZygoteFailed { generation, failure });
+        self.events.push(Event::Zygote(generation, ZygoteEvent::Failed { failure }));
     }
 }
 

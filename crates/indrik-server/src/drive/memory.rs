@@ -14,7 +14,7 @@ use indrik_core::memory::oom::Kills;
 use indrik_core::memory::process;
 use indrik_core::memory::watch::{Limits, Watch};
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Event, ExitStatus};
+use indrik_core::supervise::{Event, ExitStatus, WorkerEvent};
 use indrik_sys::memory;
 use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
@@ -135,7 +135,7 @@ impl Drive {
             }
         }
         if let Some(excess) = watch.excess() {
-            self.feed(Event::WorkerMemory { worker: id, excess });
+            self.feed(Event::Worker(id, WorkerEvent::Memory { excess }));
         }
         if hidden {
             self.tell_if_hidden(Some(pid), "smaps_rollup", "worker_max_pss has");
@@ -195,7 +195,7 @@ impl Drive {
         }
         let stat = worker.child.as_ref().and_then(|child| memory::schedstat(child.pid()));
         if let Some((ran, waited)) = stat.as_deref().and_then(process::run_and_waited) {
-            self.feed(Event::BootMeasured { worker: id, ran, waited });
+            self.feed(Event::Worker(id, WorkerEvent::BootMeasured { ran, waited }));
         }
     }
 

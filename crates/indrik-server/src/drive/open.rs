@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch, LogTarget, TextFile, resolve};
-use indrik_core::supervise::{Event, Failure, FailureKind, Level};
+use indrik_core::supervise::{Event, Failure, FailureKind, Level, OperatorEvent, ZygoteEvent};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::confine::check_limits;
@@ -79,8 +79,10 @@ impl Drive {
     /// Opens what a generation needs, while an older one serves.
     pub(super) fn listen(&mut self, generation: Generation) {
         let event = match self.try_listen(generation) {
-            Ok(()) => Event::Listening { generation },
-            Err((failure, in_use)) => Event::ListenFailed { generation, failure, in_use },
+            Ok(()) => Event::Zygote(generation, ZygoteEvent::Listening),
+            Err((failure, in_use)) => {
+                Event::Zygote(generation, ZygoteEvent::ListenFailed { failure, in_use })
+            }
         };
         self.events.push(event);
     }
@@ -267,7 +269,9 @@ impl Drive {
             Ok(front) => self.front = Some(front),
             Err(error) => {
                 self.log.write(Level::Critical, &format!("Cannot start the front: {error}"));
-                self.events.push(Event::Signal(indrik_core::supervise::Signal::Quit));
+                self.events.push(Event::Operator(OperatorEvent::Signal(
+                    indrik_core::supervise::Signal::Quit,
+                )));
             }
         }
     }

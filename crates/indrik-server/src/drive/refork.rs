@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{Event, Level};
+use indrik_core::supervise::{Event, Level, PoolEvent, WorkerEvent};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
 
-use super::Drive;
 use super::timers::Timer;
+use super::{Drive, POOL};
 use crate::zygote::{Request, Zygote};
 
 /// How often requests are counted, where that decides something.
@@ -57,7 +57,7 @@ impl Drive {
         };
         let loads = front.loads().into_iter().filter(|(id, _)| reforks(id));
         let counts = loads.map(|(id, load)| (id, load.served)).collect();
-        self.feed(Event::WorkersServed { counts });
+        self.feed(Event::Pool(POOL, PoolEvent::Served { counts }));
     }
 
     /// The word comes before the flag that ends its loop.
@@ -71,7 +71,7 @@ impl Drive {
             Ok(socket) => worker.as_zygote = Some(socket),
             Err(error) => {
                 let why = format!("it cannot be told: {error}");
-                self.events.push(Event::TurnRefused { worker: id, why });
+                self.events.push(Event::Worker(id, WorkerEvent::TurnRefused { why }));
             }
         }
     }
@@ -83,7 +83,7 @@ impl Drive {
         let Some((child, socket)) = process else {
             // It said that it can fork, so it was told and has a process.
             self.log.write(Level::Error, &format!("Worker {id} cannot be found to be the zygote"));
-            self.events.push(Event::OldZygoteExited);
+            self.events.push(Event::Pool(POOL, PoolEvent::OldZygoteExited));
             return;
         };
         let pid = child.pid();
@@ -96,7 +96,7 @@ impl Drive {
                 }
                 self.children.old_zygote = Some(old);
             }
-            None => self.events.push(Event::OldZygoteExited),
+            None => self.events.push(Event::Pool(POOL, PoolEvent::OldZygoteExited)),
         }
         self.spare_zygote(generation, pid);
     }
@@ -113,7 +113,7 @@ impl Drive {
     pub(super) fn old_zygote_ended(&mut self) {
         if let Some(old) = self.children.old_zygote.take() {
             self.release_group(old.child.pid());
-            self.feed(Event::OldZygoteExited);
+            self.feed(Event::Pool(POOL, PoolEvent::OldZygoteExited));
         }
     }
 }

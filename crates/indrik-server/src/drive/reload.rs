@@ -4,10 +4,13 @@ use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, Share};
-use indrik_core::supervise::{Event, Failure, FailureKind, ReloadOutcome, ReloadPolicy, Signal};
+use indrik_core::supervise::{
+    Event, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadOutcome, ReloadPolicy, Signal,
+    WorkerEvent,
+};
 use serde_json::{Value as Json, json};
 
-use super::Drive;
+use super::{Drive, POOL};
 use crate::control::error;
 
 /// Reloads that may be waited for at the same time.
@@ -57,7 +60,7 @@ impl Drive {
         let config = generation.and_then(|generation| self.generations.config(generation));
         match (&self.front, config) {
             (Some(front), Some(config)) => front.warm_up(id, config),
-            _ => self.events.push(Event::WorkerWarm { worker: id }),
+            _ => self.events.push(Event::Worker(id, WorkerEvent::Warm)),
         }
     }
 
@@ -72,7 +75,7 @@ impl Drive {
             hint: HINT.to_owned(),
             traceback: traceback.unwrap_or_default(),
         };
-        self.feed(Event::WarmUpFailed { worker: id, failure });
+        self.feed(Event::Worker(id, WorkerEvent::WarmUpFailed { failure }));
     }
 
     /// A new generation may speak another interface than the one that serves.
@@ -84,7 +87,7 @@ impl Drive {
             other.generation == current && other.channel.is_none() && other.interface != interface
         });
         if generation != current && differs {
-            self.feed(Event::InterfaceChanged { generation });
+            self.feed(Event::Pool(POOL, PoolEvent::InterfaceChanged { generation }));
         }
     }
 
@@ -98,7 +101,10 @@ impl Drive {
         let due = self.machine.poll_timeout().is_some_and(|at| at <= self.events.now());
         let trial = self.front.as_ref().and_then(crate::front::Front::trial);
         if let (true, Some(trial)) = (due, trial) {
-            self.feed(Event::Answered { answers: trial.all, errors: trial.errors });
+            self.feed(Event::Pool(
+                POOL,
+                PoolEvent::Answered { answers: trial.all, errors: trial.errors },
+            ));
         }
     }
 
@@ -129,7 +135,7 @@ impl Drive {
             return self.places.control.server.answer(client, &error(id, &why), now);
         }
         let before = self.machine.last_reload().map(|outcome| outcome.generation);
-        self.feed(Event::Signal(Signal::Hup));
+        self.feed(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
         if let Some(generation) = self.machine.reload_awaited() {
             self.places.control.server.have_wait(client, now);
             self.places.control.waiting.push(Waiting { client, id, generation });

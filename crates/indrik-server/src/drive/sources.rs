@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Event, Level, Signal};
+use indrik_core::supervise::{Event, Level, OperatorEvent, Signal, UpgradeEvent};
 use indrik_sys::bell::Bell;
 use indrik_sys::signal::Signal as Number;
 use indrik_sys::signals::SignalStream;
@@ -153,7 +153,7 @@ impl Drive {
             Source::SuccessorWords => self.take_words(),
             Source::Predecessor => {
                 self.neighbours.predecessor = None;
-                self.feed(Event::PredecessorExited);
+                self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
             }
         }
     }
@@ -165,7 +165,7 @@ impl Drive {
                 Ok(Some(number)) => {
                     let known = SIGNALS.iter().find(|(known, _)| *known == number);
                     match known.and_then(|(_, signal)| *signal) {
-                        Some(signal) => self.feed(Event::Signal(signal)),
+                        Some(signal) => self.feed(Event::Operator(OperatorEvent::Signal(signal))),
                         None => self.children.some_ended(),
                     }
                 }

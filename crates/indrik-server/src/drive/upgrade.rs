@@ -9,7 +9,7 @@ use std::{env, io};
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Event, ExitStatus, Level};
+use indrik_core::supervise::{Event, ExitStatus, Level, UpgradeEvent};
 use indrik_sys::process::{self, Child};
 use indrik_sys::successor::{self, Program};
 use rustix::process::{Resource, Rlimit, getrlimit};
@@ -88,7 +88,7 @@ impl Drive {
         let successor = self.neighbours.heritage.partner_pid().is_some();
         self.feed(Event::Start { successor });
         if successor && self.neighbours.predecessor.is_none() {
-            self.feed(Event::PredecessorExited);
+            self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
         }
     }
 
@@ -104,11 +104,13 @@ impl Drive {
             Ok(child) => {
                 let pid = child.pid();
                 self.children.successor = Some(child);
-                self.events.push(Event::SuccessorStarted { pid });
+                self.events.push(Event::Upgrade(UpgradeEvent::SuccessorStarted { pid }));
             }
             Err(error) => {
                 self.places.listeners.share(false);
-                self.events.push(Event::SuccessorFailed { message: error.to_string() });
+                self.events.push(Event::Upgrade(UpgradeEvent::SuccessorFailed {
+                    message: error.to_string(),
+                }));
             }
         }
     }
@@ -154,7 +156,7 @@ impl Drive {
     /// What the new server says.
     pub(super) fn take_words(&mut self) {
         if self.neighbours.words.take() {
-            self.feed(Event::SuccessorReady);
+            self.feed(Event::Upgrade(UpgradeEvent::SuccessorReady));
         }
     }
 
@@ -168,7 +170,7 @@ impl Drive {
             Ok(()) => {
                 self.places.control.server.have_wait(client, now);
                 self.places.control.upgraders.push((client, id));
-                return self.feed(Event::Upgrade);
+                return self.feed(Event::Upgrade(UpgradeEvent::Wanted));
             }
         };
         let data = json!({"success": false, "error": why});
@@ -200,7 +202,7 @@ impl Drive {
         if let Some(config) = self.generations.config_of(generation) {
             self.open_control(&config);
         }
-        self.feed(Event::SuccessorExited { status });
+        self.feed(Event::Upgrade(UpgradeEvent::SuccessorExited { status }));
     }
 
     /// The old server has gone.

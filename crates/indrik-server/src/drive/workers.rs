@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level};
+use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level, WorkerEvent};
 use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
@@ -50,7 +50,8 @@ impl Drive {
     pub(super) fn fork(&mut self, id: WorkerId, generation: Generation) {
         if let Err(error) = self.try_fork(id, generation) {
             self.children.workers.remove(&id);
-            self.events.push(Event::ForkFailed { worker: id, message: error.to_string() });
+            self.events
+                .push(Event::Worker(id, WorkerEvent::ForkFailed { message: error.to_string() }));
         }
     }
 
@@ -96,10 +97,10 @@ impl Drive {
                 let generation = worker.generation;
                 self.confine(generation, pid);
                 self.usage.memory.note_group(id, pid, self.events.now());
-                self.feed(Event::Forked { worker: id, pid });
+                self.feed(Event::Worker(id, WorkerEvent::Forked { pid }));
             }
             Err(_) => {
-                self.feed(Event::Forked { worker: id, pid });
+                self.feed(Event::Worker(id, WorkerEvent::Forked { pid }));
                 self.worker_ended(id, End::Signal(Signal::KILL.number()));
             }
         }
@@ -157,7 +158,7 @@ impl Drive {
             if let Err(error) = front.add_worker(id, worker) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
-                self.events.push(Event::ChannelBroken { worker: id });
+                self.events.push(Event::Worker(id, WorkerEvent::ChannelBroken));
             }
         }
     }
@@ -167,7 +168,7 @@ impl Drive {
         let child = self.children.workers.get(&id).and_then(|worker| worker.child.as_ref());
         let pid = child.map_or_else(std::process::id, Child::pid);
         self.log.write_about(Level::Error, pid, &format!("The channel of worker {id}: {fault}"));
-        self.feed(Event::ChannelBroken { worker: id });
+        self.feed(Event::Worker(id, WorkerEvent::ChannelBroken));
     }
 
     pub(super) fn shut_down_worker(&self, id: WorkerId) {
@@ -207,10 +208,10 @@ impl Drive {
                 }
                 self.compare_interfaces(id);
                 self.measure_boot(id);
-                self.feed(Event::WorkerReady { worker: id });
+                self.feed(Event::Worker(id, WorkerEvent::Ready));
             }
             WorkerNote::BootFailed(failure) => {
-                self.feed(Event::WorkerBootFailed { worker: id, failure: failure.into() });
+                self.feed(Event::Worker(id, WorkerEvent::BootFailed { failure: failure.into() }));
             }
             WorkerNote::LoadFailed(failure) => {
                 let what = "The application cannot be loaded; requests are answered with why";
@@ -227,17 +228,19 @@ impl Drive {
                     worker.last_words = traceback;
                 }
             }
-            WorkerNote::SentTerm => self.feed(Event::WorkerSentTerm { worker: id }),
-            WorkerNote::Turned => self.feed(Event::WorkerTurned { worker: id }),
-            WorkerNote::TurnRefused { why } => self.feed(Event::TurnRefused { worker: id, why }),
-            WorkerNote::UsedUp => self.feed(Event::WorkerUsedUp { worker: id }),
+            WorkerNote::SentTerm => self.feed(Event::Worker(id, WorkerEvent::SentTerm)),
+            WorkerNote::Turned => self.feed(Event::Worker(id, WorkerEvent::Turned)),
+            WorkerNote::TurnRefused { why } => {
+                self.feed(Event::Worker(id, WorkerEvent::TurnRefused { why }))
+            }
+            WorkerNote::UsedUp => self.feed(Event::Worker(id, WorkerEvent::UsedUp)),
             WorkerNote::EndsItself => {
                 let reason = EndReason::Application;
-                self.feed(Event::WorkerShouldGo { worker: id, reason });
+                self.feed(Event::Worker(id, WorkerEvent::ShouldGo { reason }));
             }
             WorkerNote::Changed { files } => {
                 let files = files.into_iter().map(|(path, stamp)| FileChange { path, stamp });
-                self.feed(Event::CodeChanged { worker: id, files: files.collect() });
+                self.feed(Event::Worker(id, WorkerEvent::CodeChanged { files: files.collect() }));
             }
         }
     }
@@ -294,13 +297,13 @@ impl Drive {
             if let Some(front) = &self.front {
                 front.worker_stands_still(worker);
             }
-            self.feed(Event::HeartbeatStale { worker });
+            self.feed(Event::Worker(worker, WorkerEvent::HeartbeatStale));
         }
         for worker in deadlocked {
             if let Some(front) = &self.front {
                 front.worker_stands_still(worker);
             }
-            self.feed(Event::Deadlocked { worker });
+            self.feed(Event::Worker(worker, WorkerEvent::Deadlocked));
         }
     }
 }

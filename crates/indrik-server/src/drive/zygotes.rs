@@ -4,11 +4,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::ConfigFileValues;
-use indrik_core::supervise::{Event, FailureKind, Level, Policy};
+use indrik_core::supervise::{
+    Event, FailureKind, Level, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
+};
 
 use indrik_sys::signal::Signal;
 
-use super::Drive;
+use super::{Drive, POOL};
 use crate::zygote::{Reply, Request, Stream, receive_all};
 
 impl Drive {
@@ -73,7 +75,10 @@ impl Drive {
         match reply {
             Reply::Config(values) => self.config_read(generation, &values),
             Reply::ConfigFailed(failure) => {
-                self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
+                self.feed(Event::Zygote(
+                    generation,
+                    ZygoteEvent::Failed { failure: failure.into() },
+                ));
             }
             Reply::Started => self.tell_config_read(generation),
             Reply::LogsReady => self.python_logs_ready(generation),
@@ -101,18 +106,24 @@ impl Drive {
                     jitter_seed: RandomState::new().build_hasher().finish(),
                     cpus: u32::try_from(indrik_sys::cpus::available()).unwrap_or(u32::MAX),
                 };
-                self.feed(Event::ZygoteReady { generation, policy });
+                self.feed(Event::Zygote(generation, ZygoteEvent::Ready { policy }));
             }
             Reply::Failed(failure) => {
-                self.feed(Event::ZygoteFailed { generation, failure: failure.into() });
+                self.feed(Event::Zygote(
+                    generation,
+                    ZygoteEvent::Failed { failure: failure.into() },
+                ));
             }
             Reply::Forked { worker, pid } => self.worker_forked(worker, pid),
             Reply::ForkFailed { worker, message } => {
-                self.feed(Event::ForkFailed { worker, message });
+                self.feed(Event::Worker(worker, WorkerEvent::ForkFailed { message }));
                 self.children.workers.remove(&worker);
             }
             Reply::ForkRefused { worker, failure } => {
-                self.feed(Event::ForkRefused { worker, failure: failure.into() });
+                self.feed(Event::Worker(
+                    worker,
+                    WorkerEvent::ForkRefused { failure: failure.into() },
+                ));
                 self.children.workers.remove(&worker);
             }
             Reply::WantWorkers { workers } => {
@@ -120,13 +131,13 @@ impl Drive {
                 let is_ready =
                     self.children.zygotes.get(&generation).is_some_and(|zygote| zygote.ready);
                 if is_ready && generation == self.machine.census().generation {
-                    self.feed(Event::WorkersWished { workers });
+                    self.feed(Event::Pool(POOL, PoolEvent::WorkersWished { workers }));
                 }
             }
             // Only a rehearsal asks for it.
             Reply::Checked(_) => {}
             Reply::HookDone { hook } => self.hook_done(generation, &hook),
-            Reply::Stays => self.feed(Event::ZygoteStays { generation }),
+            Reply::Stays => self.feed(Event::Zygote(generation, ZygoteEvent::Stays)),
         }
     }
 
@@ -137,7 +148,7 @@ impl Drive {
         }
         self.generations.has_hooks(generation, values.hooks.clone());
         if let Err(failure) = self.take_config(generation, values) {
-            return self.feed(Event::ZygoteFailed { generation, failure });
+            return self.feed(Event::Zygote(generation, ZygoteEvent::Failed { failure }));
         }
         if self.exit.is_some() {
             return;
@@ -155,6 +166,6 @@ impl Drive {
     fn tell_config_read(&mut self, generation: Generation) {
         let Some(config) = self.generations.config(generation) else { return };
         let boot_max = config.max_boot_time;
-        self.feed(Event::ConfigRead { generation, boot_max });
+        self.feed(Event::Zygote(generation, ZygoteEvent::ConfigRead { boot_max }));
     }
 }

@@ -3,25 +3,30 @@
 
 use std::time::Duration;
 
-use indrik_core::supervise::{Effect, Event, ExitStatus, Notice};
+use indrik_core::supervise::{
+    Effect, Event, ExitStatus, FrontEffect, Notice, PoolEffect, UpgradeEffect, UpgradeEvent,
+    ZygoteEffect,
+};
 
 use super::{Coming, Os};
 
 impl Os {
     pub(super) fn perform_for_all(&mut self, effect: &Effect, now: Duration) {
         match effect {
-            Effect::ReloadEnded(outcome) => self.outcomes.push(outcome.clone()),
-            Effect::ResumeAccepting => {
+            Effect::Pool(_, PoolEffect::ReloadEnded(outcome)) => {
+                self.outcomes.push(outcome.clone())
+            }
+            Effect::Front(FrontEffect::ResumeAccepting) => {
                 assert!(self.paused, "resumed without a pause");
                 self.paused = false;
             }
-            Effect::PauseAccepting => {
+            Effect::Front(FrontEffect::PauseAccepting) => {
                 assert!(!self.paused, "paused twice");
                 assert!(self.daemon || self.successor_serves, "nobody takes connections");
                 self.paused = true;
                 self.empty_the_front(now);
             }
-            Effect::StartSuccessor => self.start_successor(now),
+            Effect::Upgrade(UpgradeEffect::StartSuccessor) => self.start_successor(now),
             Effect::Notify(Notice::MoreTime { .. }) => {}
             Effect::Notify(notice) => {
                 if let Notice::HandedOver { to } = notice {
@@ -29,24 +34,24 @@ impl Os {
                 }
                 self.told = Some(*notice);
             }
-            Effect::RunPreStop { .. } => {
+            Effect::Zygote(_, ZygoteEffect::RunPreStop) => {
                 if !self.random.percent(self.faults.front_never_idle) {
                     self.after(now, 0, 20_000, Coming::Front(Event::PreStopDone));
                 }
             }
-            Effect::Upgraded { .. } => self.upgraded += 1,
-            Effect::UpgradeFailed { .. } => self.upgrades_failed += 1,
-            Effect::StopAccepting => {
+            Effect::Upgrade(UpgradeEffect::Done { .. }) => self.upgraded += 1,
+            Effect::Upgrade(UpgradeEffect::Failed { .. }) => self.upgrades_failed += 1,
+            Effect::Front(FrontEffect::StopAccepting) => {
                 self.refuses = true;
                 self.empty_the_front(now);
             }
-            Effect::CloseNow => self.refuses = true,
+            Effect::Front(FrontEffect::CloseNow) => self.refuses = true,
             Effect::ReopenLogs
-            | Effect::Promote
-            | Effect::TellPredecessor
-            | Effect::WorkersChanged { .. }
-            | Effect::Confirm { .. }
-            | Effect::Restore { .. }
+            | Effect::Upgrade(UpgradeEffect::Promote)
+            | Effect::Upgrade(UpgradeEffect::TellPredecessor)
+            | Effect::Zygote(_, ZygoteEffect::WorkersChanged { .. })
+            | Effect::Pool(_, PoolEffect::Confirm { .. })
+            | Effect::Pool(_, PoolEffect::Restore { .. })
             | Effect::Count(_)
             | Effect::Log(_)
             | Effect::Exit(_) => {}
@@ -67,13 +72,24 @@ impl Os {
         let pid = u32::try_from(self.counter).unwrap();
         self.successor = Some(pid);
         if self.random.percent(self.faults.successor_fails) {
-            let event = Event::SuccessorFailed { message: "no such file".into() };
+            let event =
+                Event::Upgrade(UpgradeEvent::SuccessorFailed { message: "no such file".into() });
             self.successor = None;
             return self.after(now, 0, 0, Coming::Predecessor(event));
         }
-        self.after(now, 0, 0, Coming::Successor(pid, Event::SuccessorStarted { pid }));
+        self.after(
+            now,
+            0,
+            0,
+            Coming::Successor(pid, Event::Upgrade(UpgradeEvent::SuccessorStarted { pid })),
+        );
         if !self.random.percent(self.faults.successor_never_serves) {
-            self.after(now, 1, 30_000, Coming::Successor(pid, Event::SuccessorReady));
+            self.after(
+                now,
+                1,
+                30_000,
+                Coming::Successor(pid, Event::Upgrade(UpgradeEvent::SuccessorReady)),
+            );
         }
         if self.random.percent(self.faults.successor_dies) {
             self.end_successor(now, 30_000);
@@ -85,12 +101,22 @@ impl Os {
         if let Some(pid) = self.successor {
             let status = [ExitStatus::Code(0), ExitStatus::Code(3), ExitStatus::Signal(9)];
             let status = status[self.random.below(3)];
-            self.after(now, 1, most, Coming::Successor(pid, Event::SuccessorExited { status }));
+            self.after(
+                now,
+                1,
+                most,
+                Coming::Successor(pid, Event::Upgrade(UpgradeEvent::SuccessorExited { status })),
+            );
         }
     }
 
     /// The old server goes away within half a minute.
     pub(crate) fn end_predecessor(&mut self, now: Duration) {
-        self.after(now, 1, 30_000, Coming::Predecessor(Event::PredecessorExited));
+        self.after(
+            now,
+            1,
+            30_000,
+            Coming::Predecessor(Event::Upgrade(UpgradeEvent::PredecessorExited)),
+        );
     }
 }

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use super::limits::{
-    BOOT_DELAY, BOOT_DELAY_MAX, BOOT_MAX, EXIT_HOOK_MAX, KILL_MAX, STOP_GRACE_MIN, YOUNG_AGE,
-};
+use super::ladder::{Rung, Step};
+use super::limits::{BOOT_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
 use super::reason::EndReason;
-use super::restart::backoff;
+use super::restart::{Backoff, Pace};
+use super::serving::Serving;
 use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{Effect, Failure, FailureKind, Level, Now, Policy, Supervisor};
+use super::{
+    Effect, Failure, FailureKind, Level, Now, Policy, PoolEffect, Supervisor, ZygoteEffect,
+    ZygoteEvent,
+};
 use crate::ids::Generation;
 
 /// Where a zygote stands.
@@ -21,22 +24,26 @@ pub(super) enum ZygoteState {
     Waiting { retry: Now },
     /// It can fork.
     Ready,
-    /// It was told to leave.
-    Retiring { until: Now },
+    /// It was told to leave, or is ended by force.
+    Ending(Rung),
     /// It was told to leave, but its hooks started something that lives in it: it stays to the end.
     Kept,
-    /// It was sent SIGKILL.
-    Killed { until: Now },
     /// It is dead and will be started again.
     Dead { retry: Now },
+}
+
+impl ZygoteState {
+    const fn told(until: Now) -> Self {
+        Self::Ending(Rung::Told { until })
+    }
 }
 
 /// The zygote of one generation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Zygote {
     pub(super) state: ZygoteState,
-    /// Deaths and failed starts in a row.
-    failures: u32,
+    /// Deaths and failed starts.
+    backoff: Backoff,
     /// When it became ready the last time.
     ready_since: Now,
     /// It is the zygote of a generation that is wanted: start it again when it dies.
@@ -52,15 +59,14 @@ pub(super) struct Zygote {
 impl Zygote {
     /// It died or could not start, the last time it was started.
     pub(super) fn has_failed(&self) -> bool {
-        self.failures > 0
+        self.backoff.failures() > 0
     }
 
     /// The moment its state has lasted long enough, if the state has a limit.
     pub(super) fn deadline(&self) -> Option<Now> {
         match self.state {
-            ZygoteState::Starting { until }
-            | ZygoteState::Retiring { until }
-            | ZygoteState::Killed { until } => Some(until),
+            ZygoteState::Starting { until } => Some(until),
+            ZygoteState::Ending(rung) => Some(rung.deadline()),
             ZygoteState::Dead { retry } | ZygoteState::Waiting { retry } => Some(retry),
             ZygoteState::Ready | ZygoteState::Kept => None,
         }
@@ -68,34 +74,48 @@ impl Zygote {
 }
 
 impl Supervisor {
+    pub(super) fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
+        match event {
+            ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
+            ZygoteEvent::Listening => self.listening(generation),
+            ZygoteEvent::ListenFailed { failure, in_use } => {
+                self.listen_failed(generation, &failure, in_use);
+            }
+            ZygoteEvent::Ready { policy } => self.zygote_ready(generation, policy),
+            ZygoteEvent::Failed { failure } => self.zygote_failed(generation, &failure),
+            ZygoteEvent::Stays => self.zygote_stays(generation),
+            ZygoteEvent::Exited => self.zygote_exited(generation),
+        }
+    }
+
     pub(super) fn can_fork(&self, generation: Generation) -> bool {
-        let held = generation == self.current && self.refork.holds_forks();
+        let held = generation == self.current() && self.pool.serving.refork.holds_forks();
         let is_ready = |zygote: &Zygote| zygote.state == ZygoteState::Ready;
-        !held && self.zygotes.get(&generation).is_some_and(is_ready)
+        !held && self.pool.zygotes.get(&generation).is_some_and(is_ready)
     }
 
     /// How long workers of the generation may boot.
     pub(super) fn boot_max(&self, generation: Generation) -> Duration {
-        self.zygotes.get(&generation).map_or(BOOT_MAX, |zygote| zygote.boot_max)
+        self.pool.zygotes.get(&generation).map_or(BOOT_MAX, |zygote| zygote.boot_max)
     }
 
     pub(super) fn spawn_zygote(&mut self, generation: Generation) {
         let now = self.now;
-        let zygote = self.zygotes.entry(generation).or_insert(Zygote {
+        let zygote = self.pool.zygotes.entry(generation).or_insert_with(|| Zygote {
             state: ZygoteState::Starting { until: now + BOOT_MAX },
             boot_max: BOOT_MAX,
-            failures: 0,
+            backoff: Backoff::default(),
             ready_since: now,
             wanted: true,
             been_ready: false,
             listen_failures: 0,
         });
         zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
-        self.push(Effect::SpawnZygote { generation });
+        self.push(Effect::Zygote(generation, ZygoteEffect::Spawn));
     }
 
     pub(super) fn zygote_ready(&mut self, generation: Generation, policy: Policy) {
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         if !matches!(zygote.state, ZygoteState::Starting { .. }) {
             return;
         }
@@ -105,25 +125,27 @@ impl Supervisor {
         let policy = Policy { workers: policy.workers.max(1), ..policy };
         if self.is_candidate(generation) {
             self.candidate_configured(policy);
-        } else if generation == self.current && first_time {
-            self.policy = policy;
-            self.wanted = policy.workers;
-            self.push(Effect::Adopt { generation, on_trial: false });
+        } else if generation == self.current() && first_time {
+            self.pool.serving = Serving::new(generation, policy);
+            self.push(Effect::Pool(
+                self.pool.id,
+                PoolEffect::Adopt { generation, on_trial: false },
+            ));
         }
     }
 
     pub(super) fn zygote_failed(&mut self, generation: Generation, failure: &Failure) {
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         if !matches!(zygote.state, ZygoteState::Starting { .. }) {
             return;
         }
-        zygote.failures = zygote.failures.saturating_add(1);
-        zygote.state = ZygoteState::Retiring { until: self.now + STOP_GRACE_MIN };
-        self.push(Effect::RetireZygote { generation, last: false });
+        zygote.backoff.fail();
+        zygote.state = ZygoteState::told(self.now + STOP_GRACE_MIN);
+        self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
         if self.is_candidate(generation) {
             self.log_failure("Reload failed", failure);
             self.abandon_reload("it could not be loaded", &failure.told("Reload failed"));
-        } else if self.ever_ready {
+        } else if self.pool.ever_ready {
             self.log_failure("The application could not be loaded again", failure);
         } else {
             self.log_failure("Cannot start", failure);
@@ -133,24 +155,24 @@ impl Supervisor {
 
     pub(super) fn zygote_exited(&mut self, generation: Generation) {
         let now = self.now;
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         let unasked = matches!(
             zygote.state,
             ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } | ZygoteState::Ready
         );
         if zygote.state == ZygoteState::Ready && now.saturating_sub(zygote.ready_since) >= YOUNG_AGE
         {
-            zygote.failures = 0;
+            zygote.backoff = Backoff::default();
         }
         if unasked {
-            zygote.failures = zygote.failures.saturating_add(1);
+            zygote.backoff.fail();
         }
-        let again = zygote.wanted && self.phase.may_start();
+        let again = zygote.wanted && self.server.phase.may_start();
         if again {
-            let delay = backoff(zygote.failures.saturating_sub(1), BOOT_DELAY, BOOT_DELAY_MAX);
+            let delay = zygote.backoff.delay(Pace::ZYGOTE);
             zygote.state = ZygoteState::Dead { retry: now + delay };
         } else {
-            self.zygotes.remove(&generation);
+            self.pool.zygotes.remove(&generation);
         }
         self.forget_unforked(generation);
         if !unasked {
@@ -158,7 +180,7 @@ impl Supervisor {
         }
         if self.is_candidate(generation) {
             self.abandon_reload("its zygote died", "");
-        } else if !self.ever_ready {
+        } else if !self.pool.ever_ready {
             self.log(Level::Critical, "Cannot start: the zygote died before a worker was ready");
             self.give_up(FailureKind::Boot);
         } else if again {
@@ -166,7 +188,7 @@ impl Supervisor {
                 Level::Error,
                 format!("The zygote of generation {generation} died; its workers go on, a new one is started"),
             );
-            if generation == self.current {
+            if generation == self.current() {
                 self.settle_failed("its zygote died", "");
             }
         }
@@ -179,8 +201,9 @@ impl Supervisor {
             worker.generation == generation
                 && matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
         };
-        let current = self.current;
+        let current = self.current();
         let lost: Vec<Worker> = self
+            .pool
             .workers
             .extract_if(.., |_, worker| unforked(worker))
             .map(|(_, worker)| worker)
@@ -188,7 +211,7 @@ impl Supervisor {
         for worker in lost {
             let reason = worker.end.unwrap_or(EndReason::ZygoteLost);
             if worker.generation == current && worker.end.is_none() {
-                self.restarts.vacate(worker.slot, reason);
+                self.pool.serving.restarts.vacate(worker.slot, reason);
             }
             self.account_end(reason);
         }
@@ -200,10 +223,10 @@ impl Supervisor {
             Level::Error,
             format!("The zygote of generation {generation} does not answer; killing it"),
         );
-        if let Some(zygote) = self.zygotes.get_mut(&generation) {
-            zygote.failures = zygote.failures.saturating_add(1);
-            zygote.state = ZygoteState::Killed { until: self.now + KILL_MAX };
-            self.push(Effect::KillZygote { generation });
+        if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
+            zygote.backoff.fail();
+            zygote.state = ZygoteState::Ending(Rung::killed(self.now));
+            self.push(Effect::Zygote(generation, ZygoteEffect::Kill));
         }
         self.forget_unforked(generation);
         if self.is_candidate(generation) {
@@ -215,58 +238,59 @@ impl Supervisor {
     /// after the last of them.
     pub(super) fn retire_zygote(&mut self, generation: Generation) {
         let until = self.now + STOP_GRACE_MIN;
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         zygote.wanted = false;
         match zygote.state {
             ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } => {
-                zygote.state = ZygoteState::Retiring { until };
-                self.push(Effect::RetireZygote { generation, last: false });
+                zygote.state = ZygoteState::told(until);
+                self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
             }
             ZygoteState::Dead { .. } => {
-                self.zygotes.remove(&generation);
+                self.pool.zygotes.remove(&generation);
             }
-            ZygoteState::Ready
-            | ZygoteState::Kept
-            | ZygoteState::Retiring { .. }
-            | ZygoteState::Killed { .. } => {}
+            ZygoteState::Ready | ZygoteState::Kept | ZygoteState::Ending(_) => {}
         }
     }
 
     /// Tells unwanted zygotes without workers to leave; at the end of the server the current one is
     /// told last, because it stands for the server in hooks.
     pub(super) fn retire_idle_zygotes(&mut self) {
-        let stopping = matches!(self.phase, Phase::Stopping { .. });
-        let over = stopping && self.workers.is_empty();
+        let stopping = matches!(self.server.phase, Phase::Stopping { .. });
+        let over = stopping && self.pool.workers.is_empty();
         if over {
             self.say_farewell();
         }
         let idle = |generation: Generation| {
-            !self.workers.values().any(|worker| worker.generation == generation)
+            !self.pool.workers.values().any(|worker| worker.generation == generation)
         };
         // The one that was kept has what the hooks of the start made, so it runs the hook of the end.
-        let kept = self.zygotes.iter().find(|(_, zygote)| zygote.state == ZygoteState::Kept);
-        let last_one = kept.map_or(self.current, |(generation, _)| *generation);
+        let kept = self.pool.zygotes.iter().find(|(_, zygote)| zygote.state == ZygoteState::Kept);
+        let last_one = kept.map_or_else(|| self.current(), |(generation, _)| *generation);
         let due: Vec<(Generation, bool)> = self
+            .pool
             .zygotes
             .iter()
             .filter(|(_, zygote)| !zygote.wanted)
             .filter(|(generation, zygote)| match zygote.state {
-                ZygoteState::Ready if stopping && **generation == self.current => over,
+                ZygoteState::Ready if stopping && **generation == self.current() => over,
                 ZygoteState::Ready => idle(**generation),
                 ZygoteState::Kept => over,
                 ZygoteState::Starting { .. }
                 | ZygoteState::Waiting { .. }
-                | ZygoteState::Retiring { .. }
-                | ZygoteState::Killed { .. }
+                | ZygoteState::Ending(_)
                 | ZygoteState::Dead { .. } => false,
             })
             .map(|(generation, _)| (*generation, over && *generation == last_one))
             .collect();
         for (generation, last) in due {
-            let grace = if last && self.policy.exit_hook { EXIT_HOOK_MAX } else { STOP_GRACE_MIN };
-            if let Some(zygote) = self.zygotes.get_mut(&generation) {
-                zygote.state = ZygoteState::Retiring { until: self.now + grace };
-                self.push(Effect::RetireZygote { generation, last });
+            let grace = if last && self.pool.serving.policy.exit_hook {
+                EXIT_HOOK_MAX
+            } else {
+                STOP_GRACE_MIN
+            };
+            if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
+                zygote.state = ZygoteState::told(self.now + grace);
+                self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last }));
             }
         }
     }
@@ -274,25 +298,25 @@ impl Supervisor {
     /// It does not leave yet, for the sake of what its hooks started.
     pub(super) fn zygote_stays(&mut self, generation: Generation) {
         // Only the first generation is told of the start, so only its hooks can have begun something.
-        let may_stay = self.phase.may_start() && generation == Generation::FIRST;
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
-        if !matches!(zygote.state, ZygoteState::Retiring { .. }) {
+        let may_stay = self.server.phase.may_start() && generation == Generation::FIRST;
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
+        if !matches!(zygote.state, ZygoteState::Ending(Rung::Told { .. })) {
             return;
         }
         if may_stay && !zygote.wanted {
             zygote.state = ZygoteState::Kept;
         } else {
-            self.push(Effect::RetireZygote { generation, last: false });
+            self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
         }
     }
 
     /// Nobody waits for hooks any more.
     pub(super) fn kill_zygotes(&mut self) {
-        let until = self.now + KILL_MAX;
-        for (generation, zygote) in &mut self.zygotes {
-            if !matches!(zygote.state, ZygoteState::Killed { .. }) {
-                zygote.state = ZygoteState::Killed { until };
-                self.effects.push_back(Effect::KillZygote { generation: *generation });
+        let now = self.now;
+        for (generation, zygote) in &mut self.pool.zygotes {
+            if !matches!(zygote.state, ZygoteState::Ending(Rung::Killed { .. })) {
+                zygote.state = ZygoteState::Ending(Rung::killed(now));
+                self.effects.push_back(Effect::Zygote(*generation, ZygoteEffect::Kill));
             }
         }
     }
@@ -300,6 +324,7 @@ impl Supervisor {
     pub(super) fn expire_zygotes(&mut self) {
         let now = self.now;
         let due: Vec<Generation> = self
+            .pool
             .zygotes
             .iter()
             .filter(|(_, zygote)| zygote.deadline().is_some_and(|at| at <= now))
@@ -311,8 +336,8 @@ impl Supervisor {
     }
 
     fn expire_zygote(&mut self, generation: Generation) {
-        let killed = ZygoteState::Killed { until: self.now + KILL_MAX };
-        let Some(zygote) = self.zygotes.get_mut(&generation) else { return };
+        let killed = ZygoteState::Ending(Rung::killed(self.now));
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         match zygote.state {
             ZygoteState::Starting { .. } => {
                 let seconds = zygote.boot_max.as_secs();
@@ -326,11 +351,14 @@ impl Supervisor {
                 };
                 self.zygote_failed(generation, &failure);
             }
-            ZygoteState::Retiring { .. } => {
-                zygote.state = killed;
-                self.push(Effect::KillZygote { generation });
-            }
-            ZygoteState::Killed { .. } => self.zygote_exited(generation),
+            // It has no handler for SIGABRT.
+            ZygoteState::Ending(rung) => match rung.next(false) {
+                Step::Abort | Step::Kill => {
+                    zygote.state = killed;
+                    self.push(Effect::Zygote(generation, ZygoteEffect::Kill));
+                }
+                Step::Forget => self.zygote_exited(generation),
+            },
             ZygoteState::Dead { .. } => self.spawn_zygote(generation),
             ZygoteState::Waiting { .. } => self.listen_again(generation),
             ZygoteState::Ready | ZygoteState::Kept => {}
