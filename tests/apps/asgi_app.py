@@ -331,6 +331,13 @@ async def answer_early(_scope: Scope, _receive: Any, send: Any) -> None:
     await respond(send, "early")
 
 
+@route("/answer-within")
+async def answer_within(_scope: Scope, receive: Any, send: Any) -> None:
+    """Answer when the first piece of the body has come."""
+    await receive()
+    await respond(send, "early")
+
+
 @route("/stream")
 async def stream(scope: Scope, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
@@ -417,6 +424,23 @@ async def socket_subprotocol(scope: Scope, receive: Any, send: Any) -> None:
     accept = {"type": "websocket.accept", "subprotocol": chosen, "headers": [(b"x-own", b"1")]}
     await send(accept)
     await send({"type": "websocket.send", "text": ",".join(scope["subprotocols"])})
+    await send({"type": "websocket.close"})
+
+
+@route("/choose", SOCKETS)
+async def socket_choose(scope: Scope, receive: Any, send: Any) -> None:
+    """Choose the subprotocol `?key=`, and name `?header=` among the fields; else accept with none, and say why."""
+    await receive()
+    accept: dict[str, Any] = {"type": "websocket.accept"}
+    if key := argument(scope, "key"):
+        accept["subprotocol"] = key
+    if header := argument(scope, "header"):
+        accept["headers"] = [(b"Sec-WebSocket-Protocol", header.encode())]
+    try:
+        await send(accept)
+    except ValueError as error:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": str(error), "bytes": b""})
     await send({"type": "websocket.close"})
 
 

@@ -162,6 +162,38 @@ class TestExpect:
         wire.send(self.HEAD.replace("/upload", "/answer-early"))
         assert wire.read_answer(skip_interim=False).text == "early"
 
+    @pytest.mark.indrik_only
+    @pytest.mark.parametrize("target", ["/answer-early", "/answer-within"])
+    @pytest.mark.parametrize("length", [70_000, 900_000])
+    @pytest.mark.parametrize("chunked", [True, False])
+    def test_an_answer_before_the_body_was_read_keeps_the_connection(
+        self, connect, asgi_server, target, length, chunked
+    ):
+        wire = connect(asgi_server)
+        body = b"GET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n" * (length // 37)
+        framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+        framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+        for _ in range(5):
+            wire.send(f"POST {target} HTTP/1.1\r\nHost: t\r\n{framing}\r\n\r\n".encode() + framed)
+            answer = wire.read_answer()
+            assert (answer.text, answer.header("connection")) == ("early", None)
+        assert wire.get("/hello").text == "hello"
+
+    @pytest.mark.indrik_only
+    def test_an_answer_before_a_long_body_was_read_closes_the_connection(self, connect, asgi_server):
+        wire = connect(asgi_server)
+        wire.send("POST /answer-early HTTP/1.1\r\nHost: t\r\nContent-Length: 2000000\r\n\r\n" + "x" * 70_000)
+        assert wire.read_answer().header("connection") == "close"
+
+    @pytest.mark.indrik_only
+    def test_the_rest_of_a_body_that_comes_late_is_not_read_as_a_request(self, connect, asgi_server):
+        wire = connect(asgi_server)
+        wire.send("POST /answer-early HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        assert wire.read_answer().text == "early"
+        smuggled = "GET /describe HTTP/1.1\r\nHost: t\r\n\r\n"
+        wire.send(f"{len(smuggled):x}\r\n{smuggled}\r\n0\r\n\r\n")
+        assert wire.get("/hello").text == "hello"
+
     def test_another_expectation_is_a_417(self, wire):
         wire.send("GET /hello HTTP/1.1\r\nHost: t\r\nExpect: a-miracle\r\n\r\n")
         assert wire.read_answer().status == 417

@@ -110,7 +110,11 @@ impl Exchange {
                 "ASGI callable returned without starting response.",
             ),
             (_, false) => {
-                let aux = if before { Failure::Invalid as u64 } else { Failure::Short as u64 };
+                let aux = match (before, state.response.expected) {
+                    (true, _) => Failure::Invalid as u64,
+                    (false, Some(_)) => Failure::Short as u64,
+                    (false, None) => Failure::After as u64,
+                };
                 (Kind::Failed, aux, "ASGI callable returned without completing response.")
             }
         };

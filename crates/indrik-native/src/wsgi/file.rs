@@ -88,7 +88,8 @@ impl FileWrapper {
         // SAFETY: the object holds the descriptor open; it is borrowed for this function only.
         let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
         let stat = rustix::fs::fstat(borrowed).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        // What the kernel makes up while it is read (`/proc`) says that it is empty.
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size == 0 {
             return None;
         }
         // A buffered reader has read ahead of what it gave out, so its own word goes first.

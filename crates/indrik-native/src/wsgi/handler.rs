@@ -357,7 +357,9 @@ impl Handler {
             let sendable =
                 self.sendfile && response.phase == Phase::Ready && response.can_have_body();
             let file = if sendable { wrapper.get().range(py) } else { None };
-            if let Some(file) = file.filter(|file| response.accepts_file(file)) {
+            if let Some(file) = file {
+                // Known before the head is sent, so the client can be told.
+                response.check_length(&file)?;
                 return response.send_file(py, channel, &file);
             }
         }

@@ -261,10 +261,15 @@ impl Response {
         !self.is_head && !self.head.forbids_body()
     }
 
-    /// Whether a file is long enough for the `Content-Length`; a shorter one is read, so that it
-    /// ends as any other body that is too short.
-    pub(crate) fn accepts_file(&self, file: &FileRange) -> bool {
-        self.head.content_length.is_none_or(|length| length <= file.len)
+    /// Whether a file is long enough for the `Content-Length`.
+    ///
+    /// # Errors
+    /// [`SendError::Short`].
+    pub(crate) fn check_length(&self, file: &FileRange) -> Result<(), SendError> {
+        match self.head.content_length {
+            Some(length) if length > file.len => Err(SendError::Short(length - file.len)),
+            _ => Ok(()),
+        }
     }
 
     /// Sends the rest of a file as the body; the worker need not wait until it is sent.

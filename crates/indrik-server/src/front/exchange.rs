@@ -197,6 +197,10 @@ impl Inbox {
     fn clear(&mut self) {
         *self = Self::default();
     }
+
+    fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.first.iter().chain(&self.rest)
+    }
 }
 
 /// One request and its response.
@@ -247,6 +251,23 @@ impl Exchange {
         }
         register(&mut state.waker, cx);
         Poll::Pending
+    }
+
+    /// What is said of an application that has failed already when the head of its answer is about to
+    /// be sent, if the answer is to be an error instead: it is short of its length, or there is no
+    /// byte of it (`nothing`: none came with the head). What was given goes out in every other case.
+    pub(super) fn take_failure(&self, nothing: bool) -> Option<(Bytes, bool)> {
+        let mut state = self.state.lock();
+        let found = state.inbox.iter().enumerate().find_map(|(at, event)| match event {
+            Event::Failed { message, short } if *short || (nothing && at == 0) => {
+                Some((message.clone(), *short))
+            }
+            _ => None,
+        });
+        if found.is_some() {
+            state.inbox.clear();
+        }
+        found
     }
 
     /// The client's side took a piece of the response's body. Says where it is, and for how many

@@ -10,7 +10,6 @@ use std::future::poll_fn;
 use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,17 +17,13 @@ use http::StatusCode;
 use http_body::Body as _;
 use indrik_core::memory::account::Measure;
 use indrik_core::settings::Config;
-use indrik_ring::{CHUNK_MAX, Flags, Kind};
 use tokio::time::timeout;
 
 use super::RequestBody;
 use crate::front::account::Charge;
 use crate::front::context::RequestContext;
 use crate::front::events::Interface;
-use crate::front::exchange::{Event, Exchange};
-use crate::front::pool::Piece;
 use crate::front::refusal::Refusal;
-use crate::front::services::Services;
 
 /// A body up to this size travels beside the head.
 pub(in crate::front) const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -95,7 +90,7 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
 }
 
 /// Reads a body within its limits.
-struct Reader {
+pub(super) struct Reader {
     body: RequestBody,
     pause_max: Duration,
     bytes_max: u64,
@@ -103,14 +98,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(context: &RequestContext, body: RequestBody) -> Self {
+    pub(super) fn new(context: &RequestContext, body: RequestBody) -> Self {
         let config = &context.settings.config;
         let bytes_max = if config.body_size_max == 0 { u64::MAX } else { config.body_size_max };
         Self { body, pause_max: config.body_read_timeout, bytes_max, bytes: 0 }
     }
 
     /// The next bytes; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         loop {
             let next = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             let next = if self.pause_max.is_zero() {
@@ -216,66 +211,4 @@ async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?
-}
-
-/// The task that streams a body to the application; it ends with this handle.
-pub(in crate::front) struct Pump(tokio::task::AbortHandle);
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Starts to stream a body.
-pub(in crate::front) fn pump(
-    context: &RequestContext,
-    exchange: &Arc<Exchange>,
-    body: RequestBody,
-) -> Pump {
-    let (services, exchange) = (Arc::clone(context.services()), Arc::clone(exchange));
-    let mut reader = Reader::new(context, body);
-    let task = tokio::spawn(async move {
-        let mut sent = 0;
-        loop {
-            let next = reader.next().await;
-            let done = match next {
-                Ok(Some(bytes)) => {
-                    let mut wanted = true;
-                    for piece in bytes.chunks(CHUNK_MAX) {
-                        wanted =
-                            wanted && send(&services, &exchange, Flags::NONE, piece, sent).await;
-                        sent += piece.len() as u64;
-                    }
-                    !wanted
-                }
-                Ok(None) => {
-                    send(&services, &exchange, Flags::END, &[], sent).await;
-                    true
-                }
-                Err(refusal) => {
-                    // A broken body never looks like a whole one.
-                    if let Some(waker) = exchange.put(Event::UploadBroken(refusal)) {
-                        waker.wake();
-                    }
-                    true
-                }
-            };
-            if done {
-                return;
-            }
-        }
-    });
-    Pump(task.abort_handle())
-}
-
-async fn send(
-    services: &Services,
-    exchange: &Exchange,
-    flags: Flags,
-    bytes: &[u8],
-    sent: u64,
-) -> bool {
-    let piece = Piece { kind: Kind::RequestBody, flags, aux: 0, bytes };
-    poll_fn(|cx| services.pool.poll_send_piece(exchange, &piece, sent, cx)).await
 }

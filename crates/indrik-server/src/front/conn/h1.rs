@@ -72,6 +72,8 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
             log_invalid(&context.services, &context.peer.address, &why);
             Left::Ended(parts.io)
         }
+        // The answer broke off; what was given of it is on its way.
+        Ended::Closed(Err(error)) if error.is_user() => Left::Ended(parts.io),
         Ended::Closed(Err(_)) | Ended::CutOff => Left::Lost,
     }
 }

@@ -12,8 +12,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -53,6 +53,18 @@ pub(in crate::front) struct IoState {
     hyper_is_writing: AtomicBool,
     /// The screen has refused a head: hyper reads nothing any more.
     is_refused: AtomicBool,
+    flushes: Flushes,
+}
+
+/// How often everything that was to be written was, and who waits for the next time.
+#[derive(Debug, Default)]
+struct Flushes {
+    count: AtomicU64,
+    /// Something was written since.
+    is_due: AtomicBool,
+    /// Spares the lock.
+    has_waiting: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +87,33 @@ impl IoState {
         interim.bytes.extend_from_slice(bytes);
         self.has_interim.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// How often everything that was to be written was.
+    pub(in crate::front) fn flushes(&self) -> u64 {
+        self.flushes.count.load(Ordering::Relaxed)
+    }
+
+    /// Ready when everything was written once more than `count` times, and nothing waits since.
+    pub(in crate::front) fn poll_flushed(&self, count: u64, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flushes() > count && !self.flushes.is_due.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.flushes.waiting.lock();
+        waiting.retain(|waker| !waker.will_wake(cx.waker()));
+        waiting.push(cx.waker().clone());
+        self.flushes.has_waiting.store(true, Ordering::Relaxed);
+        Poll::Pending
+    }
+
+    fn note_flush(&self) {
+        let flushes = &self.flushes;
+        flushes.count.fetch_add(1, Ordering::Relaxed);
+        flushes.is_due.store(false, Ordering::Relaxed);
+        if flushes.has_waiting.swap(false, Ordering::Relaxed) {
+            let waiting = std::mem::take(&mut *flushes.waiting.lock());
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Why the framing was refused, if it was.
@@ -287,6 +326,7 @@ impl ClientIo {
             std::task::ready!(self.poll_interim(cx))?;
         }
         self.state.hyper_is_writing.store(true, Ordering::Relaxed);
+        self.state.flushes.is_due.store(true, Ordering::Relaxed);
         let result = write(Pin::new(&mut self.stream), cx);
         self.note_write(&result);
         result
@@ -384,7 +424,9 @@ impl Write for ClientIo {
         if self.state.has_interim.load(Ordering::Relaxed) {
             std::task::ready!(self.poll_interim(cx))?;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.state.note_flush();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -172,7 +172,8 @@ impl Watch {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Has the connection's task look at what there is to do.
+    pub(in crate::front) fn wake(&self) {
         // Before the first poll there is nobody to wake: that poll sees what it was to hear.
         if let Some(task) = self.task.get() {
             task.wake_by_ref();

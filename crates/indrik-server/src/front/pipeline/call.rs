@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
+use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use indrik_core::dispatch::{Fate, Micros, Replay};
@@ -12,7 +12,8 @@ use indrik_ring::{Flags, ResponseHead};
 use super::encode::{encode, interim_response};
 use super::target;
 use crate::front::body::RequestBody;
-use crate::front::body::upload::{self, Upload};
+use crate::front::body::pump::{self, Pump};
+use crate::front::body::upload::Upload;
 use crate::front::clock;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing};
@@ -28,7 +29,9 @@ pub(in crate::front) struct Call {
     /// connection (hyper keeps it between the messages).
     spare_map: HeaderMap,
     stream: Option<Box<RequestBody>>,
-    pump: Option<upload::Pump>,
+    pump: Option<Pump>,
+    /// A short rest of the body is read and thrown away behind an early answer.
+    discards: bool,
     replay: Replay,
     takes_interim: bool,
     /// The body came in a coding that others on the way may have framed differently.
@@ -71,6 +74,8 @@ impl Call {
         let coding = parts.headers.get(TRANSFER_ENCODING);
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
+        // Whoever waits to be asked for the body may send the next request instead.
+        let discards = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
         parts.headers.clear();
         let outgoing = Outgoing { flags, head_len, payload, file, file_bytes };
         let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
@@ -80,6 +85,7 @@ impl Call {
             spare_map: parts.headers,
             stream,
             pump: None,
+            discards,
             replay: Replay::new(is_idempotent(&parts.method)),
             // hyper has no way to send one in HTTP/2.
             takes_interim: parts.version == Version::HTTP_11,
@@ -138,7 +144,7 @@ impl Call {
                 }
                 Event::BodyWanted => {
                     if let Some(body) = self.stream.take() {
-                        self.pump = Some(upload::pump(&self.context, &self.exchange, *body));
+                        self.pump = Some(pump::pump(&self.context, &self.exchange, *body));
                     }
                 }
                 // Nothing else may come before the head.
@@ -174,16 +180,7 @@ impl Call {
                     return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
                 }
                 Event::UploadBroken(refusal) => return Err(refusal),
-                Event::Failed { message, short } => {
-                    if !message.is_empty() {
-                        self.context.services().log.error(&String::from_utf8_lossy(&message));
-                    }
-                    // An application that miscounts has lost track of the connection: close it.
-                    let close = short;
-                    let status = StatusCode::INTERNAL_SERVER_ERROR;
-                    let worker_pid = self.exchange.worker_pid();
-                    return Err(Refusal { close, worker_pid, ..Refusal::failed(status, "") });
-                }
+                Event::Failed { message, short } => return Err(self.failed(&message, short)),
                 Event::Done => {
                     let shown = self.exchange.outgoing.shown();
                     self.context
@@ -195,6 +192,16 @@ impl Call {
                 event => return Ok(event),
             }
         }
+    }
+
+    /// The answer to a request whose application failed before its head was sent.
+    fn failed(&self, message: &Bytes, short: bool) -> Refusal {
+        if !message.is_empty() {
+            self.context.services().log.error(&String::from_utf8_lossy(message));
+        }
+        // An application that miscounts has lost track of the connection: close it.
+        let (close, worker_pid) = (short, self.exchange.worker_pid());
+        Refusal { close, worker_pid, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
     }
 
     /// Opens the file that is the response's body.
@@ -221,13 +228,27 @@ impl Call {
         file: Option<FilePart>,
     ) -> Result<Response<Body>, Refusal> {
         let first = payload.slice(head_len..);
+        if !flags.has(Flags::END)
+            && let Some((message, short)) = self.exchange.take_failure(first.is_empty())
+        {
+            // Nothing of the answer went out yet.
+            return Err(self.failed(&message, short));
+        }
         self.open = false;
+        if self.discards
+            && let Some(body) = self.stream.take_if(|body| pump::is_short(body))
+        {
+            pump::discard_all(&self.context, *body);
+        }
         let body = if flags.has(Flags::END) {
             self.exchange.leave();
+            if let Some(pump) = self.pump.take_if(|_| self.discards) {
+                pump.discard_rest();
+            }
             Body::full(first)
         } else {
-            let pump = self.pump.take();
-            Body::stream(Stream::new(self.context.services(), &self.exchange, first, pump))
+            let upload = self.pump.take().map(|pump| (pump, self.discards));
+            Body::stream(Stream::new(&self.context, &self.exchange, first, upload))
         };
         let body = body.answered_by(self.exchange.worker_pid());
         let closes = self.closes() || flags.has(Flags::CLOSE);

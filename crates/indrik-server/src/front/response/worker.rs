@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -10,10 +11,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 use indrik_ring::Headers;
+use tokio::time::{Sleep, sleep};
 
 use super::file::FilePart;
 use super::head::copy_headers;
-use crate::front::body::upload;
+use crate::front::body::pump::Pump;
+use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::exchange::{Event, Exchange};
 use crate::front::services::Services;
 
@@ -29,6 +32,8 @@ impl fmt::Display for BrokenOff {
 
 impl std::error::Error for BrokenOff {}
 
+type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
+
 /// A body that the worker sends piece by piece.
 pub(in crate::front) struct Stream {
     services: Arc<Services>,
@@ -39,34 +44,47 @@ pub(in crate::front) struct Stream {
     /// Its length, where it is known before the head is sent.
     pub(super) len: Option<u64>,
     pub(super) is_over: bool,
-    /// Closes the rest of an upload when the response is over.
-    _upload: Option<upload::Pump>,
+    /// The rest of an upload, and whether it is read to its end when the response is over.
+    upload: Option<(Pump, bool)>,
+    connection: Arc<ConnectionContext>,
+    cut: Option<Cut>,
+}
+
+/// The answer breaks off as soon as what was given of it is written.
+struct Cut {
+    why: &'static str,
+    /// How often the connection had written everything when that was known.
+    flushes: u64,
+    /// Of a client that takes nothing, the rest is not waited for.
+    limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl Stream {
     pub(in crate::front) fn new(
-        services: &Arc<Services>,
+        context: &RequestContext,
         exchange: &Arc<Exchange>,
         first: Bytes,
-        upload: Option<upload::Pump>,
+        upload: Option<(Pump, bool)>,
     ) -> Self {
         Self {
-            services: Arc::clone(services),
+            services: Arc::clone(context.services()),
             exchange: Arc::clone(exchange),
             first,
             file: None,
             len: None,
             is_over: false,
-            _upload: upload,
+            upload,
+            connection: Arc::clone(&context.connection),
+            cut: None,
         }
     }
 
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         if self.is_over {
             return Poll::Ready(None);
+        }
+        if self.cut.is_some() {
+            return self.poll_cut(cx);
         }
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
@@ -75,7 +93,7 @@ impl Stream {
         loop {
             if let Some(file) = &mut self.file {
                 let chunk = ready!(file.poll_chunk(cx));
-                return Poll::Ready(self.file_chunk(chunk));
+                return self.file_chunk(chunk, cx);
             }
             match ready!(self.exchange.poll_next(cx)) {
                 Event::Body { bytes, end } => {
@@ -98,19 +116,19 @@ impl Stream {
                     if !message.is_empty() {
                         self.services.log.error(&String::from_utf8_lossy(&message));
                     }
-                    return Poll::Ready(Some(Err(self.broken("the application failed"))));
+                    return self.cut("the application failed", cx);
                 }
                 Event::Done => {
-                    return Poll::Ready(Some(Err(self.broken("the response was not finished"))));
+                    return self.cut("the response was not finished", cx);
                 }
                 Event::WorkerLost { .. } => {
-                    return Poll::Ready(Some(Err(self.broken("the worker is gone"))));
+                    return self.cut("the worker is gone", cx);
                 }
                 Event::UploadBroken(_) => {
-                    return Poll::Ready(Some(Err(self.broken("the request's body broke off"))));
+                    return self.cut("the request's body broke off", cx);
                 }
                 Event::TimedOut { .. } => {
-                    return Poll::Ready(Some(Err(self.broken("the request ran too long"))));
+                    return self.cut("the request ran too long", cx);
                 }
                 // A second head and the like: the worker's library does not send it.
                 Event::Response { .. }
@@ -136,9 +154,26 @@ impl Stream {
         self.is_over = true;
     }
 
-    fn broken(&mut self, why: &'static str) -> BrokenOff {
+    /// Breaks the answer off, behind what was given of it: whoever writes the connection throws away
+    /// what it holds when a body fails.
+    fn cut(&mut self, why: &'static str, cx: &mut Context<'_>) -> Polled {
+        let limit = self.services.settings().config.write_timeout;
+        let limit = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
+        self.cut = Some(Cut { why, flushes: self.connection.io.flushes(), limit });
+        // Also if it has nothing to write: then it says so.
+        self.connection.watch.wake();
+        self.poll_cut(cx)
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Polled {
+        let Some(cut) = &mut self.cut else { return Poll::Ready(None) };
+        let is_late = |limit: &mut Pin<Box<Sleep>>| limit.as_mut().poll(cx).is_ready();
+        if !cut.limit.as_mut().is_some_and(is_late) {
+            ready!(self.connection.io.poll_flushed(cut.flushes, cx));
+        }
+        let why = cut.why;
         self.is_over = true;
-        BrokenOff(why)
+        Poll::Ready(Some(Err(BrokenOff(why))))
     }
 
     fn trailers(&mut self, payload: &Bytes) -> Result<Frame<Bytes>, BrokenOff> {
@@ -149,21 +184,18 @@ impl Stream {
         Ok(Frame::trailers(trailers))
     }
 
-    fn file_chunk(
-        &mut self,
-        chunk: io::Result<Option<Bytes>>,
-    ) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+    fn file_chunk(&mut self, chunk: io::Result<Option<Bytes>>, cx: &mut Context<'_>) -> Polled {
         match chunk {
-            Ok(Some(bytes)) => Some(Ok(Frame::data(bytes))),
+            Ok(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
             Ok(None) => {
                 self.file = None;
                 self.over();
-                None
+                Poll::Ready(None)
             }
             Err(error) => {
                 self.file = None;
                 self.services.log.error(&format!("a file could not be sent: {error}"));
-                Some(Err(self.broken("a file could not be read")))
+                self.cut("a file could not be read", cx)
             }
         }
     }
@@ -173,6 +205,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if self.is_over {
             self.exchange.leave();
+            let upload = self.upload.take();
+            if let Some((pump, true)) = upload.filter(|_| self.cut.is_none()) {
+                pump.discard_rest();
+            }
         } else {
             self.services.pool.abandon(&self.exchange);
         }
