@@ -205,8 +205,8 @@ class Lifespan:
         self._foreign = False
 
     async def start_up(self) -> None:
-        """Runs the application's start-up. An application that raises on the lifespan scope before
-        it says anything does not support it, which is fine unless it is required."""
+        """Runs the application's start-up. One that raises before it has said anything is served without lifespan
+        events, as the specification wants, unless the lifespan is required."""
         loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         self._stopped = loop.create_future()
@@ -246,19 +246,21 @@ class Lifespan:
         """The application's lifespan coroutine is over."""
         assert self._started is not None and self._stopped is not None
         if not self._started.done():
-            if error is not None and (self._required or self._is_failed_start(error)):
+            if error is not None and self._required:
                 self._started.set_exception(LifespanFailed(_text_of(error)))
-            else:
-                self._started.set_result(None)
+                return self._stopped.set_result(None)
+            if error is not None and self._knows_lifespan(error):
+                text = "The application raised in its lifespan startup; it is served without lifespan (asgi_lifespan)"
+                logs.write("ERROR", text, error)
+            self._started.set_result(None)
         elif error is not None and not self._failed:
             logs.write("ERROR", "Exception in 'lifespan' protocol", error)
         if not self._stopped.done():
             self._stopped.set_result(None)
 
-    def _is_failed_start(self, error: Exception) -> bool:
-        """Whether the application supports the protocol, so that what it raised is a failed start.
-        One that does not even look at the scope's type takes the event too, but then misses a key
-        of an HTTP message or sends one."""
+    def _knows_lifespan(self, error: Exception) -> bool:
+        """Whether what it raised is news. One that does not even look at the scope's type takes the event too, but then
+        misses a key of an HTTP message or sends one."""
         return self._events.empty() and not self._foreign and not isinstance(error, KeyError)
 
     async def _send(self, message: Message) -> None:

@@ -263,6 +263,23 @@ def errors(environ: Environ, start_response: Any) -> Iterable[bytes]:
     return plain(start_response, "ok")
 
 
+@route("/errors-stream")
+def errors_stream(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    stream = environ["wsgi.errors"]
+    seen = {name: getattr(stream, name) for name in ("closed", "encoding", "errors", "mode", "name")}
+    seen |= {name: getattr(stream, name)() for name in ("isatty", "readable", "writable", "seekable")}
+    seen["is_open"] = os.fstat(stream.fileno()).st_nlink >= 0
+    stream.close()
+    seen["after close"] = stream.write("\n")
+    return plain(start_response, json.dumps(seen))
+
+
+@route("/read")
+def read(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    found = getattr(environ["wsgi.input"], argument(environ, "method"))(eval(argument(environ, "size")))
+    return plain(start_response, found if isinstance(found, bytes) else b"".join(found))
+
+
 @route("/status")
 def status(environ: Environ, start_response: Any) -> Iterable[bytes]:
     """Any status line: `?line=299 Own Reason`; the body is `?body=`."""

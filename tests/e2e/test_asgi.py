@@ -79,6 +79,13 @@ class TestScope:
         assert scope["path"] == "/describe/é"
         assert scope["raw_path"] == "/describe/%C3%A9"
 
+    @pytest.mark.parametrize("path", ["/api/x", "/x", "/apix", "/%C3%A9"])
+    def test_a_root_path_changes_nothing_of_the_path_that_was_received(self, start, connect, path):
+        server = start("asgi_app:app", "--workers", "1", "--root-path", "/api", interface="asgi")
+        scope = json.loads(connect(server).get(path).body)
+        assert (scope["path"], scope["raw_path"]) == (path.replace("%C3%A9", "é"), path)
+        assert scope["root_path"] == "/api"
+
     def test_the_method_is_upper_case_and_http_1_0_is_named(self, wire):
         wire.send("POST /describe HTTP/1.0\r\nContent-Length: 2\r\n\r\nab")
         scope = json.loads(wire.read_answer().body)

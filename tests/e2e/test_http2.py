@@ -71,6 +71,7 @@ def test_the_application_sees_the_version_the_host_and_one_cookie(start, pki, op
         assert (described["QUERY_STRING"], described["RAW_URI"]) == ("a=b", "/describe?a=b")
     else:
         assert (described["scheme"], described["path"]) == ("https", "/describe")
+        assert described["headers"][0] == ["host", "test"]
     server.wait_for_access_line(r'"GET /describe\?a=b HTTP/2\.0" 200')
 
 

@@ -81,6 +81,25 @@ class TestHandshake:
         assert socket_.recv(10) == "one,two"
         assert socket_.response.headers["x-own"] == "1"
 
+    @pytest.mark.parametrize("said", ["key=two", "header=two", "key=two&header=two"])
+    def test_a_subprotocol_among_the_fields_is_the_same_as_the_key(self, client, said):
+        assert client(f"/choose?{said}", subprotocols=["one", "two"]).subprotocol == "two"
+
+    @pytest.mark.indrik_only
+    @pytest.mark.parametrize("said", ["key=three", "header=three"])
+    @pytest.mark.parametrize("offers", [["one", "two"], None])
+    def test_a_subprotocol_that_was_not_offered_is_an_error_for_the_application(self, client, said, offers):
+        socket_ = client(f"/choose?{said}", subprotocols=offers)
+        assert socket_.subprotocol is None
+        error = socket_.recv(10)
+        assert 'does not offer the subprotocol "three"' in error
+        assert ('offers "one", "two"' if offers else "offers none") in error
+
+    @pytest.mark.indrik_only
+    def test_two_different_subprotocols_are_an_error_for_the_application(self, client):
+        socket_ = client("/choose?key=one&header=two", subprotocols=["one", "two"])
+        assert "differ" in socket_.recv(10)
+
     def test_a_rejection_is_a_403(self, client):
         with pytest.raises(InvalidStatus) as refused:
             client("/reject")

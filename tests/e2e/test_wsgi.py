@@ -356,6 +356,33 @@ def test_errors_go_to_the_error_log(wire, server):
     server.wait_for_log("lines to wsgi.errors")
 
 
+@pytest.mark.indrik_only
+def test_the_stream_of_errors_has_what_a_stream_has(wire):
+    """Whoever writes colours, redirects descriptors or wraps streams asks for these."""
+    seen = json.loads(wire.get("/errors-stream").body)
+    assert seen == {
+        "closed": False,
+        "isatty": False,
+        "readable": False,
+        "writable": True,
+        "seekable": False,
+        "encoding": "utf-8",
+        "errors": "backslashreplace",
+        "mode": "w",
+        "name": "<wsgi.errors>",
+        "is_open": True,
+        "after close": 1,
+    }
+
+
+@pytest.mark.parametrize("size", ["1 << 70", "-(1 << 70)", "None", "-1", "True and 9"])
+@pytest.mark.parametrize("method", ["read", "readline", "readlines"])
+def test_any_integer_is_a_size_to_read(connect, server, size, method):
+    wire = connect(server)
+    answer = wire.get(f"/read?method={method}&size={quote(size)}", method="POST", body=b"a line\n")
+    assert (answer.status, answer.text) == (200, "a line\n")
+
+
 def test_multiprocess_is_true_with_several_workers(start, connect):
     server = start("wsgi_app:app", "--workers", "2")
     assert seen(connect(server), "/describe")["wsgi.multiprocess"] is True

@@ -51,13 +51,23 @@ def test_the_reason_of_a_failed_start_is_passed_on() -> None:
         started(app)
 
 
-def test_raising_during_the_start_is_a_failed_start_with_its_traceback() -> None:
-    async def app(_scope: Any, receive: Receive, _send: Send) -> None:
-        await receive()
-        raise RuntimeError("no such table")
+async def raises_in_its_start(_scope: Any, receive: Receive, _send: Send) -> None:
+    await receive()
+    raise RuntimeError("no such table")
 
+
+def test_an_application_that_raises_in_its_start_is_served_without_lifespan_and_the_log_says_so(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert started(raises_in_its_start).state == {}
+    log = capfd.readouterr().err
+    assert "without lifespan" in log
+    assert "RuntimeError: no such table" in log
+
+
+def test_where_the_lifespan_is_required_raising_in_the_start_is_a_failed_start_with_its_traceback() -> None:
     with pytest.raises(LifespanFailed, match="Traceback(.|\n)*no such table"):
-        started(app)
+        started(raises_in_its_start, required=True)
 
 
 async def refuses(scope: Any, _receive: Receive, _send: Send) -> None:

@@ -31,6 +31,11 @@ pub(crate) fn set_log(fd: RawFd, as_json: bool, sink: Option<Py<PyAny>>) -> PyRe
     Ok(())
 }
 
+/// The error log's descriptor.
+pub(crate) fn fd() -> RawFd {
+    TARGET.load(Ordering::Relaxed)
+}
+
 /// Writes an entry of a level ("ERROR") as the settings say, without a Python logger.
 #[pyfunction]
 pub(crate) fn write_log(py: Python<'_>, level: &str, text: &str) -> PyResult<()> {

@@ -17,6 +17,9 @@ const TEMPLATES_MAX: usize = 64;
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
+/// The version of HTTP whose `:authority` becomes a `host` field, as the channel has it.
+const HTTP_2: u8 = 20;
+
 /// Extensions that the front serves for requests.
 const HTTP_EXTENSIONS: [&str; 3] =
     ["http.response.pathsend", "http.response.early_hint", "http.response.trailers"];
@@ -29,7 +32,7 @@ pub(super) struct Scopes {
     /// Client address of the last request: connections are reused.
     client: Option<(Box<[u8]>, Py<PyString>)>,
     servers: Vec<Py<PyAny>>,
-    root_path: Vec<u8>,
+    root_path: String,
     state: Option<Py<PyDict>>,
     empty: Py<PyBytes>,
     /// Of requests, of WebSockets.
@@ -53,7 +56,7 @@ impl Scopes {
             methods: METHODS.map(|method| PyString::intern(py, method).unbind()),
             client: None,
             servers,
-            root_path: root_path.trim_end_matches('/').as_bytes().to_vec(),
+            root_path: root_path.trim_end_matches('/').to_owned(),
             state,
             empty: PyBytes::new(py, b"").unbind(),
             extensions: [
@@ -75,11 +78,18 @@ impl Scopes {
     ) -> PyResult<Bound<'py, PyDict>> {
         let scope = self.template(py, head, websocket)?.copy()?;
         let (path, query) = target::split(head.target);
-        self.set_path(&scope, path)?;
+        // What was received, wherever the application is mounted: whoever routes below `root_path`
+        // takes it off a path that begins with it, and a proxy may have done that before.
+        scope.set_item(intern!(py, "path"), text(py, &target::percent_decode(path)))?;
+        scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, path))?;
         if !query.is_empty() {
             scope.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
         }
-        scope.set_item(intern!(py, "headers"), self.fields.list(py, head.headers)?)?;
+        let fields = self.fields.list(py, head.headers)?;
+        if head.version == HTTP_2 {
+            put_host_first(&fields)?;
+        }
+        scope.set_item(intern!(py, "headers"), fields)?;
         if !head.client.is_empty() {
             scope.set_item(intern!(py, "client"), self.client(py, head)?)?;
         }
@@ -90,25 +100,15 @@ impl Scopes {
         let extensions = self.extensions[usize::from(websocket)].bind(py).copy()?;
         scope.set_item(intern!(py, "extensions"), extensions)?;
         if websocket {
-            let offered = subprotocols(py, head.headers)?;
+            let offered = PyList::empty(py);
+            for subprotocol in subprotocols(head.headers) {
+                offered.append(text(py, subprotocol))?;
+            }
             scope.set_item(intern!(py, "subprotocols"), offered)?;
         } else {
             scope.set_item(intern!(py, "method"), self.method(py, head.method))?;
         }
         Ok(scope)
-    }
-
-    fn set_path(&self, scope: &Bound<'_, PyDict>, path: &[u8]) -> PyResult<()> {
-        let py = scope.py();
-        let decoded = target::percent_decode(path);
-        if self.root_path.is_empty() || target::lies_under(&decoded, &self.root_path) {
-            scope.set_item(intern!(py, "path"), text(py, &decoded))?;
-            scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, path))
-        } else {
-            let full = |rest: &[u8]| [&self.root_path, rest].concat();
-            scope.set_item(intern!(py, "path"), text(py, &full(&decoded)))?;
-            scope.set_item(intern!(py, "raw_path"), PyBytes::new(py, &full(path)))
-        }
     }
 
     fn client<'py>(
@@ -184,8 +184,7 @@ impl Scopes {
         if !websocket {
             scope.set_item(intern!(py, "method"), py.None())?;
         }
-        let root_path = String::from_utf8_lossy(&self.root_path);
-        scope.set_item(intern!(py, "root_path"), &*root_path)?;
+        scope.set_item(intern!(py, "root_path"), &self.root_path)?;
         scope.set_item(intern!(py, "path"), py.None())?;
         scope.set_item(intern!(py, "raw_path"), py.None())?;
         scope.set_item(intern!(py, "query_string"), &self.empty)?;
@@ -199,6 +198,18 @@ impl Scopes {
         }
         Ok(scope)
     }
+}
+
+/// What was the `:authority` stands at the start of the fields.
+fn put_host_first(fields: &Bound<'_, PyList>) -> PyResult<()> {
+    for (at, pair) in fields.iter().enumerate() {
+        let is_host = pair.cast::<PyTuple>()?.get_item(0)?.cast::<PyBytes>()?.as_bytes() == b"host";
+        if is_host {
+            fields.del_item(at)?;
+            return fields.insert(0, pair);
+        }
+    }
+    Ok(())
 }
 
 /// Text of bytes that should be UTF-8; what is not is replaced.
@@ -219,16 +230,9 @@ fn extensions(py: Python<'_>, names: &[&str]) -> PyResult<Py<PyDict>> {
 }
 
 /// The subprotocols that the client offers, in its order.
-fn subprotocols<'py>(py: Python<'py>, headers: Headers<'_>) -> PyResult<Bound<'py, PyList>> {
-    let list = PyList::empty(py);
-    for (name, value) in headers {
-        if name == b"sec-websocket-protocol" {
-            for offered in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                if !offered.is_empty() {
-                    list.append(text(py, offered))?;
-                }
-            }
-        }
-    }
-    Ok(list)
+pub(super) fn subprotocols<'a>(headers: Headers<'a>) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .filter(|(name, _)| *name == b"sec-websocket-protocol")
+        .flat_map(|(_, value)| value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
+        .filter(|offered| !offered.is_empty())
 }

@@ -16,7 +16,7 @@ use super::carrier::{Step, copy_context, first_step, is_exit};
 use super::cell::LoopCell;
 use super::exchange::{Exchange, RequestBody, Response, State, wake};
 use super::http::is_head;
-use super::scope::Scopes;
+use super::scope::{Scopes, subprotocols};
 use super::tasks::Tasks;
 use super::websocket::Socket;
 use crate::around::Watched;
@@ -436,7 +436,7 @@ impl AsgiServer {
                 version: head.version,
                 ..Response::default()
             },
-            socket: websocket.then(Box::<Socket>::default),
+            socket: websocket.then(|| Box::new(Socket::new(subprotocols(head.headers)))),
             watched: watched.map(Box::new),
             ..State::default()
         };

@@ -52,17 +52,9 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// Whether a path already lies under the root path, so that it must not be put in front again.
-///
-/// A proxy may strip the root path before it forwards (then the path is completed, as ASGI wants
-/// the full one), or may not.
-pub(super) fn lies_under(path: &[u8], root: &[u8]) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{lies_under, percent_decode, split};
+    use super::{percent_decode, split};
 
     #[test]
     fn a_target_is_split_at_the_first_question_mark() {
@@ -82,13 +74,5 @@ mod tests {
         assert_eq!(&*percent_decode(b"/a%20b%C3%A9"), "/a bé".as_bytes());
         assert_eq!(&*percent_decode(b"/100%/%zz%4"), b"/100%/%zz%4");
         assert_eq!(&*percent_decode(b"/plain"), b"/plain");
-    }
-
-    #[test]
-    fn a_path_lies_under_its_root_only_at_a_segment_boundary() {
-        assert!(lies_under(b"/api/x", b"/api"));
-        assert!(lies_under(b"/api", b"/api"));
-        assert!(!lies_under(b"/apix", b"/api"));
-        assert!(!lies_under(b"/x", b"/api"));
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Stage {
 #[derive(Default)]
 pub(super) struct Socket {
     pub(super) stage: Stage,
+    /// The subprotocols that the client offers.
+    offered: Vec<Box<[u8]>>,
     connect_given: bool,
     /// Whole messages for the application. Bounded by the front's window.
     messages: VecDeque<Incoming>,
@@ -57,6 +59,11 @@ struct Incoming {
 }
 
 impl Socket {
+    /// A WebSocket that the application has not answered.
+    pub(super) fn new<'a>(offered: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { offered: offered.map(Box::from).collect(), ..Self::default() }
+    }
+
     /// A piece of a message has arrived. Returns the bytes that count as taken now.
     pub(super) fn arrived(&mut self, piece: &[u8], flags: Flags) -> usize {
         self.partial.extend_from_slice(piece);
@@ -192,29 +199,47 @@ impl Exchange {
     fn accept(&self, message: &Message<'_, '_>) -> PyResult<()> {
         let py = message.dict.py();
         let subprotocol = message.text(intern!(py, "subprotocol"))?;
-        let subprotocol = subprotocol.as_ref().map_or(Ok(""), |text| text.to_str())?;
-        if subprotocol.len() > SUBPROTOCOL_BYTES_MAX {
-            return Err(PyValueError::new_err(format!(
-                "ASGI message 'websocket.accept': the subprotocol has more than \
-                 {SUBPROTOCOL_BYTES_MAX} bytes"
-            )));
-        }
-        if subprotocol.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(PyValueError::new_err(format!(
-                "ASGI message 'websocket.accept': the subprotocol {subprotocol:?} is not a token"
-            )));
-        }
+        let mut chosen = match &subprotocol {
+            Some(text) => text.to_str()?.as_bytes().to_vec(),
+            None => Vec::new(),
+        };
         let mut head = Head::begin(101)?;
-        head.reason = subprotocol.as_bytes().to_vec();
         message.headers(intern!(py, "headers"))?.each(|name, value| {
-            // The protocol is said by the key, not by a field.
+            // The same as the key, which is the proper place for it.
             if name.eq_ignore_ascii_case(b"sec-websocket-protocol") {
+                if !chosen.is_empty() && chosen != value {
+                    return Err(PyValueError::new_err(
+                        "ASGI message 'websocket.accept': 'subprotocol' and the header \
+                         Sec-WebSocket-Protocol differ; give one of them",
+                    ));
+                }
+                chosen = value.to_vec();
                 return Ok(());
             }
             Ok(head.field(name, value)?)
         })?;
+        self.check_offered(&chosen)?;
+        check_token(&chosen)?;
+        head.reason = chosen;
         self.send_head(py, Kind::WebSocketAccept, Flags::NONE, &head, b"")?;
         self.set_stage(Stage::Open)
+    }
+
+    /// A client ends a WebSocket with a subprotocol that it did not offer (RFC 6455, 4.1).
+    fn check_offered(&self, chosen: &[u8]) -> PyResult<()> {
+        let state = self.state.get()?;
+        let Some(socket) = state.socket.as_ref() else { return Ok(()) };
+        if chosen.is_empty() || socket.offered.iter().any(|offered| **offered == *chosen) {
+            return Ok(());
+        }
+        let shown = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(bytes));
+        let offered: Vec<String> = socket.offered.iter().map(|offered| shown(offered)).collect();
+        let offered = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+        Err(PyValueError::new_err(format!(
+            "ASGI message 'websocket.accept': the client does not offer the subprotocol {}; it \
+             offers {offered}: choose one of scope[\"subprotocols\"], or none",
+            shown(chosen)
+        )))
     }
 
     /// A close before the accept: the handshake is answered with 403.
@@ -237,13 +262,14 @@ impl Exchange {
         let text = message.text(intern!(py, "text"))?;
         let bytes = message.bytes(intern!(py, "bytes"))?;
         match (bytes, text) {
+            // One of both should be None; Gunicorn takes the text.
+            (_, Some(text)) => Self::transmit(slf, text.into_any(), How::Message { text: true }),
             (Some(bytes), None) => {
                 Self::transmit(slf, bytes.into_any(), How::Message { text: false })
             }
-            (None, Some(text)) => Self::transmit(slf, text.into_any(), How::Message { text: true }),
-            _ => Err(PyValueError::new_err(
-                "ASGI message 'websocket.send' needs exactly one of 'bytes' and 'text'",
-            )),
+            (None, None) => {
+                Err(PyValueError::new_err("ASGI message 'websocket.send' needs 'bytes' or 'text'"))
+            }
         }
     }
 
@@ -281,6 +307,23 @@ impl Exchange {
         super::exchange::wake(py, waiters)?;
         Ok(sent)
     }
+}
+
+/// What a client may offer and a head cannot carry.
+fn check_token(subprotocol: &[u8]) -> PyResult<()> {
+    if subprotocol.len() > SUBPROTOCOL_BYTES_MAX {
+        return Err(PyValueError::new_err(format!(
+            "ASGI message 'websocket.accept': the subprotocol has more than \
+             {SUBPROTOCOL_BYTES_MAX} bytes"
+        )));
+    }
+    if subprotocol.iter().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(PyValueError::new_err(format!(
+            "ASGI message 'websocket.accept': the subprotocol {:?} is not a token",
+            String::from_utf8_lossy(subprotocol)
+        )));
+    }
+    Ok(())
 }
 
 impl State {

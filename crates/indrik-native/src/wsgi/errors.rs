@@ -1,5 +1,7 @@
 //! `wsgi.errors`: what the application writes for the error log.
 
+use std::os::fd::RawFd;
+
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -31,5 +33,66 @@ impl ErrorStream {
 
     /// Does nothing: nothing is kept back.
     #[expect(clippy::unused_self, reason = "a method in Python")]
-    fn flush(&self) {}
+    const fn flush(&self) {}
+
+    /// Does nothing: the log is not the application's to close.
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    const fn close(&self) {}
+
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute in Python")]
+    const fn closed(&self) -> bool {
+        false
+    }
+
+    /// Never a terminal for whoever asks whether to write colours: the log is a log.
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    const fn isatty(&self) -> bool {
+        false
+    }
+
+    /// The error log's descriptor.
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    fn fileno(&self) -> RawFd {
+        log::fd()
+    }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    const fn readable(&self) -> bool {
+        false
+    }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    const fn writable(&self) -> bool {
+        true
+    }
+
+    #[expect(clippy::unused_self, reason = "a method in Python")]
+    const fn seekable(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute in Python")]
+    const fn name(&self) -> &'static str {
+        "<wsgi.errors>"
+    }
+
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute in Python")]
+    const fn mode(&self) -> &'static str {
+        "w"
+    }
+
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute in Python")]
+    const fn encoding(&self) -> &'static str {
+        "utf-8"
+    }
+
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute in Python")]
+    const fn errors(&self) -> &'static str {
+        "backslashreplace"
+    }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyOSError, PyStopIteration};
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -76,7 +76,7 @@ impl Input {
 impl Input {
     /// At most `size` bytes; all that is left when it is negative or `None`.
     #[pyo3(signature = (size = None, /))]
-    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+    fn read<'py>(&self, py: Python<'py>, size: Option<Size>) -> PyResult<Bound<'py, PyBytes>> {
         let (at, len) = self.take(size);
         if len == 0 {
             return Ok(PyBytes::new(py, b""));
@@ -88,16 +88,17 @@ impl Input {
 
     /// One line with its end, at most `size` bytes of it; `b""` at the end of the body.
     #[pyo3(signature = (size = None, /))]
-    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+    fn readline<'py>(&self, py: Python<'py>, size: Option<Size>) -> PyResult<Bound<'py, PyBytes>> {
         let line = self.with_body(py, |body| body.read_line(limit(size))).map_err(read_failed)?;
         Ok(PyBytes::new(py, &line))
     }
 
     /// The lines that are left; about `hint` bytes of them when it is positive.
     #[pyo3(signature = (hint = None, /))]
-    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<Size>) -> PyResult<Bound<'py, PyList>> {
         let lines = PyList::empty(py);
-        let enough = hint.and_then(|hint| usize::try_from(hint).ok()).filter(|hint| *hint > 0);
+        let enough = limit(hint).and_then(|hint| usize::try_from(hint).ok());
+        let enough = enough.filter(|hint| *hint > 0);
         let mut total = 0;
         loop {
             let line = self.readline(py, None)?;
@@ -128,7 +129,7 @@ impl Input {
 
 impl Input {
     /// Moves on by at most `size` bytes: from where, and how many.
-    fn take(&self, size: Option<i64>) -> (u64, usize) {
+    fn take(&self, size: Option<Size>) -> (u64, usize) {
         let mut body = self.body.lock();
         let at = body.at;
         let left = body.len - at;
@@ -208,8 +209,28 @@ fn read_file_at(fd: &OwnedFd, mut at: u64, mut into: &mut [u8]) -> std::io::Resu
 }
 
 /// `None`: no limit.
-fn limit(size: Option<i64>) -> Option<u64> {
-    size.and_then(|size| u64::try_from(size).ok())
+fn limit(size: Option<Size>) -> Option<u64> {
+    size.and_then(|Size(size)| u64::try_from(size).ok())
+}
+
+/// How much is wanted, as an application says it: any integer. One that no body reaches is as good
+/// as the largest.
+#[derive(Clone, Copy)]
+struct Size(i64);
+
+impl<'py> FromPyObject<'_, 'py> for Size {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        match object.extract::<i64>() {
+            Ok(size) => Ok(Self(size)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
+                Ok(Self(if object.lt(0)? { -1 } else { i64::MAX }))
+            }
+            Err(error) => Err(error),
+        }
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -259,9 +280,9 @@ mod tests {
     #[test]
     fn reading_moves_on_by_what_is_there() {
         let input = spooled(b"0123456789");
-        assert_eq!(input.take(Some(4)), (0, 4));
-        assert_eq!(input.take(Some(0)), (4, 0));
-        assert_eq!(input.take(Some(100)), (4, 6));
+        assert_eq!(input.take(Some(Size(4))), (0, 4));
+        assert_eq!(input.take(Some(Size(0))), (4, 0));
+        assert_eq!(input.take(Some(Size(100))), (4, 6));
         assert_eq!(input.take(None), (10, 0));
         let mut into = [0; 4];
         input.body.lock().source.read_at(3, &mut into).unwrap();
@@ -272,7 +293,7 @@ mod tests {
     fn reading_on_after_a_line_does_not_skip_what_was_read_ahead() {
         let input = spooled(b"one\ntwo\nthree");
         assert_eq!(input.body.lock().read_line(None).unwrap(), b"one\n");
-        assert_eq!(input.take(Some(2)), (4, 2));
+        assert_eq!(input.take(Some(Size(2))), (4, 2));
         assert_eq!(input.body.lock().read_line(None).unwrap(), b"o\n");
         assert_eq!(input.take(None), (8, 5));
     }
