@@ -10,5 +10,5 @@ mod token;
 pub use host::Host;
 pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
-pub use screen::{Broken, Limits, Screen};
+pub use screen::{Broken, HEAD_BYTES_MAX, Limits, Screen};
 pub use token::is_token_byte;

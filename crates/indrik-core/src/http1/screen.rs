@@ -19,7 +19,7 @@ use super::token::{is_token, is_value_byte};
 
 /// Bytes of one head that are looked at before it is too large in any case; what a worker's channel
 /// takes whatever the settings allow.
-pub(super) const HEAD_BYTES_MAX: usize = 128 * 1024;
+pub const HEAD_BYTES_MAX: usize = 128 * 1024;
 
 /// How large the parts of a head may be, counted as Gunicorn does.
 #[derive(Clone, Copy, Debug)]

@@ -65,7 +65,11 @@ impl Exchange {
     /// When the channel is broken.
     pub(super) fn took(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
         let server = self.server.get();
-        if bytes != 0 && server.channel().slots.request_took(self.slot, bytes as u64) {
+        // Once it is over, the slot may be another request's.
+        if bytes == 0 || self.state.get()?.finished {
+            return Ok(());
+        }
+        if server.channel().slots.request_took(self.slot, bytes as u64) {
             self.send_raw(py, self.descriptor(Kind::RequestCredit, Flags::NONE, 0), &[])?;
             server.settle();
         }

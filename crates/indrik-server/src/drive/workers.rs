@@ -8,7 +8,7 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level, WorkerEvent};
-use indrik_ring::{ChannelFds, ChannelLimits, Control, FrontChannel, Wake};
+use indrik_ring::{ChannelFds, Control, FrontChannel, Wake};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 use indrik_sys::signal::Signal;
@@ -16,7 +16,7 @@ use indrik_sys::signal::Signal;
 use super::Drive;
 use super::stacks::Stacks;
 use super::timers::Timer;
-use crate::front::{ChannelFault, Interface, NewWorker};
+use crate::front::{ChannelFault, Interface, NewWorker, channel_limits};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
 
 /// How often the workers' signs of life are read.
@@ -339,27 +339,6 @@ impl Worker {
         }
         stands
     }
-}
-
-/// Requests queued ahead of a worker's capacity have slots too.
-const QUEUE_AHEAD_SLOTS: usize = 64;
-
-/// A channel's size: every request the worker may run at once needs a slot. Which class `auto`
-/// means is known only when the application is loaded, and unused slots cost no memory.
-fn channel_limits(config: &Config) -> ChannelLimits {
-    let default = ChannelLimits::default();
-    let capacity = match config.worker_class {
-        WorkerClass::Gevent | WorkerClass::Eventlet | WorkerClass::Asgi | WorkerClass::Aiohttp => {
-            config.worker_connections
-        }
-        // An ASGI application runs as ASGI under these too.
-        WorkerClass::Sync | WorkerClass::Gthread | WorkerClass::Auto | WorkerClass::Custom => {
-            config.worker_connections.max(config.threads)
-        }
-    };
-    let slots = u16::try_from(capacity + QUEUE_AHEAD_SLOTS).unwrap_or(u16::MAX);
-    let slots = slots.clamp(default.slots, ChannelLimits::SLOTS_MAX);
-    ChannelLimits { slots, ..default }
 }
 
 /// After how many requests one worker is replaced; 0 is never. The jitter keeps workers that were

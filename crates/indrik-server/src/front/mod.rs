@@ -20,6 +20,7 @@ mod access_log;
 mod account;
 mod ahead;
 mod body;
+mod channel_size;
 mod clock;
 mod conn;
 mod context;
@@ -49,9 +50,9 @@ use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::Config;
-use indrik_ring::ChannelLimits;
 
 pub use account::MemoryStats;
+pub use channel_size::channel_limits;
 pub use conn::tls::TlsError;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
@@ -69,9 +70,6 @@ use doors::Order;
 use pool::Pool;
 use services::Services;
 use settings::Settings;
-
-/// Requests that a channel can hold at most; more `worker_connections` have no effect.
-const SLOTS_MAX: u16 = 16_384;
 
 /// The running front.
 pub struct Front {
@@ -270,18 +268,6 @@ impl Front {
     #[must_use]
     pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
         self.services.pool.loads()
-    }
-}
-
-/// The size of a worker's channel: room for all that it may run at once, and for what is queued
-/// ahead.
-#[must_use]
-pub fn channel_limits(config: &Config) -> ChannelLimits {
-    let capacity = config.worker_connections.max(config.threads);
-    let slots = capacity.saturating_add(DispatchLimits::default().queue_ahead_requests_max);
-    ChannelLimits {
-        slots: u16::try_from(slots).unwrap_or(SLOTS_MAX).min(SLOTS_MAX),
-        ..Default::default()
     }
 }
 

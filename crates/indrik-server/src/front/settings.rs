@@ -46,15 +46,20 @@ pub(super) enum Stage {
     Probes(Probes),
 }
 
+/// What a head may measure.
+pub(super) fn head_limits(config: &Config) -> Limits {
+    let or = |limit: usize, none: usize| if limit == 0 { none } else { limit };
+    Limits {
+        line: or(config.limit_request_line, LINE_BYTES_MAX).min(LINE_BYTES_MAX),
+        fields: or(config.limit_request_fields, FIELDS_MAX).min(FIELDS_MAX),
+        field: or(config.limit_request_field_size, FIELD_BYTES_DEFAULT),
+    }
+}
+
 impl Settings {
     pub(super) fn new(config: Arc<Config>) -> Self {
-        let or = |limit: usize, none: usize| if limit == 0 { none } else { limit };
         Self {
-            limits: Limits {
-                line: or(config.limit_request_line, LINE_BYTES_MAX).min(LINE_BYTES_MAX),
-                fields: or(config.limit_request_fields, FIELDS_MAX).min(FIELDS_MAX),
-                field: or(config.limit_request_field_size, FIELD_BYTES_DEFAULT),
-            },
+            limits: head_limits(&config),
             permits: Permits {
                 folding: config.permit_obsolete_folding,
                 space_before_colon: config.strip_header_spaces,

@@ -1,11 +1,47 @@
 //! Workers whose channel cannot be used any more: who notices, and what becomes of their requests.
+//!
+//! A worker can write every word of the memory, those too that only the front writes. What is read on a
+//! request's way is checked there; here is looked, at every tick, for what nothing stumbles over: a worker
+//! that hangs for a word of its own, a request that nobody can end any more.
+
+use std::sync::Arc;
+use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
+use indrik_ring::{Flags, SlotState, Violation};
 
 use super::super::events::{ChannelFault, FrontEvent};
-use super::link::Link;
+use super::super::exchange::{Event, Exchange};
+use super::link::{Link, Slot};
 use super::{Inner, Pool};
+
+/// How often the slots of a worker are looked at.
+const LOOK_PAUSE_US: Micros = 50_000;
+/// How often those who wait for a worker are woken although it did not say that they may go on.
+const NUDGE_PAUSE_US: Micros = 1_000_000;
+
+/// When a worker's memory was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    slots_at: Micros,
+    nudged_at: Micros,
+    /// What the worker had taken then.
+    taken: u64,
+}
+
+/// What was seen of a slot's words: they cannot go back from there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Bytes of the response that the worker was given credit for; only the front counts them.
+    pub(super) response_taken: u64,
+    /// Bytes of the request's body that were sent to the worker in pieces.
+    pub(super) request_sent: u64,
+    /// Bytes of those that the worker has taken.
+    request_taken: u64,
+    /// The worker said that the request is over.
+    is_done: bool,
+}
 
 impl Pool {
     /// A channel was found to be broken: its worker gets nothing more, what it has not started goes to
@@ -23,25 +59,142 @@ impl Pool {
         }
         inner.dispatch.worker_draining(id);
         self.take_back(inner, id, usize::MAX);
+        let Inner { links, dispatch, wakers, counts, .. } = inner;
+        let untaken = links.get_mut(&id).map_or_else(Vec::new, Link::untaken);
+        for exchange in untaken {
+            dispatch.reclaimed(id);
+            counts.reclaimed += 1;
+            exchange.set_nowhere();
+            wakers.extend(exchange.put(Event::WorkerLost { started: false }));
+        }
         self.place_waiting(inner, now);
         (self.sink)(FrontEvent::ChannelBroken(id, fault));
     }
 
-    /// Condemns the workers at which a fault shows that nothing has stumbled over.
+    /// Looks for what is wrong with the workers' memory, and helps those that wait for a word that may never
+    /// come.
     pub(super) fn look_for_faults(&self, inner: &mut Inner, now: Micros) {
-        let find = |(id, link): (&WorkerId, &mut Link)| Some((*id, link.find_fault()?));
-        let found: Vec<_> = inner.links.iter_mut().filter_map(find).collect();
-        for (id, fault) in found {
+        let mut faults = Vec::new();
+        let mut finished = Vec::new();
+        let Inner { links, wakers, .. } = &mut *inner;
+        for (id, link) in links {
+            if link.fault.is_some() {
+                continue;
+            }
+            if let Err(fault) = link.look_at_memory(now) {
+                faults.push((*id, fault));
+                continue;
+            }
+            if link.looks.slots_at != now {
+                continue;
+            }
+            let unanswered = link.done_without_answer();
+            if !unanswered.is_empty() {
+                finished.push((*id, unanswered.len()));
+            }
+            for exchange in unanswered {
+                let message = "the worker ended a request without an answer to it".into();
+                let failed = Event::Failed { message, short: false };
+                exchange.set_nowhere();
+                wakers.extend(exchange.finish());
+                wakers.extend(exchange.put(failed));
+            }
+            link.nudge(now, wakers);
+        }
+        for (id, count) in finished {
+            inner.dispatch.finished(id, count, now);
+            self.check_drained(inner, id);
+        }
+        for (id, fault) in faults {
             self.condemn(inner, id, fault, now);
         }
     }
 }
 
 impl Link {
-    fn find_fault(&mut self) -> Option<ChannelFault> {
-        if self.fault.is_some() {
-            return None;
+    fn look_at_memory(&mut self, now: Micros) -> Result<(), ChannelFault> {
+        if let Some(fault) = self.fault_found {
+            return Err(fault);
         }
-        self.channel.requests.check().err().map(ChannelFault::Memory)
+        self.channel.requests.check().map_err(ChannelFault::Memory)?;
+        if now.saturating_sub(self.looks.slots_at) < LOOK_PAUSE_US {
+            return Ok(());
+        }
+        self.looks.slots_at = now;
+        let words = &self.channel.slots;
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            if entry.exchange.is_none() {
+                continue;
+            }
+            let state = words.state(slot, entry.generation);
+            let request_taken = words.request_taken(slot);
+            let is_possible =
+                matches!(state, SlotState::Queued | SlotState::Running | SlotState::Done)
+                    && words.response_taken(slot) == entry.seen.response_taken
+                    && (entry.seen.request_taken..=entry.seen.request_sent)
+                        .contains(&request_taken);
+            if !is_possible {
+                return Err(ChannelFault::Memory(Violation::State));
+            }
+            entry.seen.request_taken = request_taken;
+        }
+        Ok(())
+    }
+
+    /// Takes out the requests that the worker says are over and whose answer is not there. An honest worker
+    /// says it when the answer lies in the ring; so if that is empty, twice, none will come.
+    fn done_without_answer(&mut self) -> Vec<Arc<Exchange>> {
+        if self.in_use() == 0 || self.has_sent() {
+            return Vec::new();
+        }
+        let mut over = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            if entry.exchange.is_none() {
+                continue;
+            }
+            let is_done = self.channel.slots.state(slot, entry.generation) == SlotState::Done;
+            if std::mem::replace(&mut entry.seen.is_done, is_done) && is_done {
+                over.push(slot);
+            }
+        }
+        over.into_iter().filter_map(|slot| self.free_slot(slot)).collect()
+    }
+
+    /// Wakes a worker that leaves what is sent to it lying, whether or not it says that it sleeps; now and
+    /// then also those who wait for it to take more of a body.
+    fn nudge(&mut self, now: Micros, wakers: &mut Vec<Waker>) {
+        let (taken, is_empty) = self.channel.requests.taken();
+        if std::mem::replace(&mut self.looks.taken, taken) == taken && !is_empty {
+            self.channel.worker.ring();
+        }
+        if now.saturating_sub(self.looks.nudged_at) < NUDGE_PAUSE_US {
+            return;
+        }
+        self.looks.nudged_at = now;
+        self.after_room(wakers);
+        let exchanges = self.slots.iter().filter_map(|slot| slot.exchange.as_ref());
+        let streams = exchanges.filter(|exchange| {
+            let flags = exchange.outgoing.flags;
+            flags.has(Flags::BODY_STREAM) || flags.has(Flags::WEBSOCKET)
+        });
+        wakers.extend(streams.filter_map(|exchange| exchange.take_upload_waker()));
+    }
+
+    /// Takes out the requests that the worker has not even taken from the ring, and whose state says nothing
+    /// any more.
+    fn untaken(&mut self) -> Vec<Arc<Exchange>> {
+        if self.channel.requests.check().is_err() {
+            return Vec::new();
+        }
+        let (taken, _) = self.channel.requests.taken();
+        let is_lost = |(slot, entry): &(u16, &Slot)| {
+            let state = self.channel.slots.state(*slot, entry.generation);
+            entry.exchange.is_some()
+                && entry.sent >= taken
+                && !matches!(state, SlotState::Running | SlotState::Done)
+        };
+        let lost: Vec<u16> =
+            (0u16..).zip(&self.slots).filter(is_lost).map(|(slot, _)| slot).collect();
+        lost.into_iter().filter_map(|slot| self.free_slot(slot)).collect()
     }
 }

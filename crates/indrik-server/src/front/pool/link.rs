@@ -12,12 +12,17 @@ use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, Sl
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Place};
+use super::fault::{Looks, Seen};
 use super::{Load, NewWorker, Trial};
 
 /// After so many requests a worker may have grown so much that its memory is looked at.
 const SERVED_NEWS_MIN: u64 = 16;
 /// Not more often than this: each time wakes the supervisor.
 const SERVED_NEWS_PAUSE_US: Micros = 20_000;
+
+/// Descriptors without payload that may wait for room, per slot: a credit, a disconnection and a stop, and
+/// as many again of the slot's use before.
+const LATE_PER_SLOT_MAX: usize = 8;
 
 pub(super) struct Link {
     pub(super) id: WorkerId,
@@ -32,7 +37,7 @@ pub(super) struct Link {
     pub(super) intake: Intake,
     /// Free slots; the one used last is on top, its memory is warm.
     free: Vec<u16>,
-    /// Descriptors without payload that found the ring full; at most a few per slot.
+    /// Descriptors without payload that found the ring full; at most [`LATE_PER_SLOT_MAX`] per slot.
     late: Vec<Descriptor>,
     requests_max: Option<u64>,
     requests_left: Option<u64>,
@@ -49,6 +54,9 @@ pub(super) struct Link {
     pub(super) wants_room: bool,
     /// Why nothing of the channel is used any more.
     pub(super) fault: Option<ChannelFault>,
+    /// The same, not yet acted upon.
+    pub(super) fault_found: Option<ChannelFault>,
+    pub(super) looks: Looks,
 }
 
 #[derive(Default)]
@@ -65,6 +73,10 @@ pub(super) struct Slot {
     pub(super) overtime: Overtime,
     /// How it was told to stop.
     pub(super) interrupt: Interrupt,
+    /// Descriptors that had been sent to the worker before it.
+    pub(super) sent: u64,
+    /// What only the front may write, or may only grow; see [`super::fault`].
+    pub(super) seen: Seen,
 }
 
 /// How a worker was told that a request shall stop: with it one sees whether it has heard.
@@ -116,6 +128,8 @@ impl Link {
             drain_waker: None,
             wants_room: false,
             fault: None,
+            fault_found: None,
+            looks: Looks::default(),
         }
     }
 
@@ -169,6 +183,7 @@ impl Link {
         }
         let Some(slot) = self.free.pop() else { return Push::Later };
         let generation = self.slots[usize::from(slot)].generation.wrapping_add(1);
+        let sent = self.channel.requests.sent();
         if let Err(reason) = self.send_request(exchange, slot, generation) {
             self.free.push(slot);
             return match reason {
@@ -180,6 +195,7 @@ impl Link {
             generation,
             exchange: Some(Arc::clone(exchange)),
             since: now,
+            sent,
             ..Slot::default()
         };
         let place = Place::Worker { id: self.id, slot, generation };
@@ -238,6 +254,11 @@ impl Link {
         if !self.late.is_empty() || self.push(descriptor, &[]) == Err(NotSent::NoSpace) {
             self.late.push(descriptor);
         }
+        if self.late.len() > LATE_PER_SLOT_MAX * self.slots.len() {
+            // It asks for more credits than it can wait for.
+            self.late.clear();
+            self.fault_found = Some(ChannelFault::Flood);
+        }
         self.channel.flush();
     }
 
@@ -267,6 +288,9 @@ impl Link {
     /// The client's side took `bytes` more of a response: who waits for that in an event loop or a
     /// hub is told.
     pub(super) fn give_credit(&mut self, slot: u16, generation: u32, bytes: u64) {
+        if let Some(entry) = self.slots.get_mut(usize::from(slot)) {
+            entry.seen.response_taken += bytes;
+        }
         if self.channel.slots.response_took(slot, bytes) == CreditWait::Descriptor {
             let flags = Flags::NONE;
             self.control(Descriptor::new(Kind::Credit, flags, slot, generation, 0));

@@ -2,8 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, REQUEST_WINDOW};
+use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, REQUEST_WINDOW, Violation};
 
+use super::super::events::ChannelFault;
 use super::super::exchange::{Exchange, Place};
 use super::Pool;
 
@@ -53,7 +54,13 @@ impl Pool {
         let slots = &link.channel.slots;
         let len = piece.bytes.len() as u64;
         let room = |taken: u64| sent + len <= taken.saturating_add(REQUEST_WINDOW);
-        if !room(slots.request_taken(slot)) {
+        let taken = slots.request_taken(slot);
+        let entry = &mut link.slots[usize::from(slot)];
+        if taken > entry.seen.request_sent {
+            link.fault_found = Some(ChannelFault::Memory(Violation::State));
+            return Poll::Ready(false);
+        }
+        if !room(taken) {
             slots.want_request_credit(slot);
             if !room(slots.request_taken(slot)) {
                 return Poll::Pending;
@@ -62,6 +69,7 @@ impl Pool {
         let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
         match link.push(descriptor, piece.bytes) {
             Ok(()) => {
+                link.slots[usize::from(slot)].seen.request_sent += len;
                 self.after_push(&mut inner);
                 Poll::Ready(true)
             }

@@ -1,0 +1,145 @@
+"""A worker whose memory is overwritten, word by word: it may lose its own requests and nothing else.
+
+Two workers, clients that check every answer, and one worker at a time that writes into its channel. Whatever it
+writes: nobody gets a wrong answer, the server goes on with the other worker, and a worker whose channel cannot be
+used any more is replaced with a reason in the log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+from support.server import Server, poll
+from support.wire import Wire
+
+pytestmark = pytest.mark.indrik_only
+
+LINE = 128
+RING = 6 * LINE
+"""What two sides of a ring share: six words, each on a line of its own."""
+
+HEADER = {
+    **{
+        f"requests.{name}": LINE * (1 + at) for at, name in enumerate(("tail", "head", "sleeping", "starving", "space"))
+    },
+    **{
+        f"responses.{name}": LINE + RING + LINE * at
+        for at, name in enumerate(("tail", "head", "sleeping", "starving", "space"))
+    },
+    **{
+        name: LINE + 2 * RING + LINE * at
+        for at, name in enumerate(("shutdown", "heartbeat", "pulse", "interrupts", "interrupts_seen"))
+    },
+}
+SLOTS, SLOT = 4096, 256
+SLOT_WORDS = {"state": 0, "response_taken": 8, "credit": 16, "request_taken": 128, "wants_credit": 136}
+EIGHT_BYTES = {"tail", "head", "heartbeat", "pulse", "state", "response_taken", "request_taken"}
+VALUES = (0, 1, (1 << 64) - 1, 0x1234_5678_9ABC_DEF0)
+
+BROKEN = {"requests.head": "ring index", "responses.tail": "ring index"}
+"""Words of which the front must notice that they are garbage, and how it says so."""
+
+KINDS = {
+    "sync": ("hostile_app:wsgi", "--worker-class", "sync"),
+    "gthread": ("hostile_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
+    "asgi": ("hostile_app:asgi", "--worker-class", "asgi"),
+}
+
+
+class Checked:
+    """Clients that look at every answer, GETs and POSTs."""
+
+    def __init__(self, server: Server, connect, clients: int) -> None:
+        self.server, self.connect = server, connect
+        self.wrong: list[str] = []
+        self.failed: list[str] = []
+        self.served = 0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(clients)]
+
+    def run(self, client: int) -> None:
+        wire: Wire | None = None
+        for number in itertools.count():
+            if self.stopping.is_set():
+                return
+            try:
+                wire = wire or self.connect(self.server, 20)
+                self.look(wire, client, number)
+            except (OSError, EOFError) as error:
+                self.failed.append(f"client {client}: {error!r}")
+                wire = None
+
+    def look(self, wire: Wire, client: int, number: int) -> None:
+        if number % 4 == 3:
+            body = f"{client}-{number} ".encode() * 5_000
+            answer, wanted = wire.get("/", method="POST", body=body), body
+        else:
+            target = f"/echo?{client}-{number}"
+            answer, wanted = wire.get(target), target.encode()
+        if answer.status != 200:
+            self.failed.append(f"client {client}: {answer.status} {answer.text[:60]}")
+        elif answer.body != wanted:
+            self.wrong.append(f"client {client}: {answer.text[:60]!r} instead of {wanted[:60]!r}")
+        self.served += 1
+
+    def __enter__(self) -> Checked:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+    def goes_on(self, requests: int) -> None:
+        target = self.served + requests
+        poll(lambda: self.served >= target or self.wrong, f"{requests} more requests", 30)
+        assert self.wrong == []
+
+
+@pytest.mark.parametrize("value", VALUES, ids=["zero", "one", "max", "random"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_of_garbage_in_one_workers_memory_gives_nobody_a_wrong_answer(connect, start, kind, value):
+    server = start(*KINDS[kind], "--workers", "2", "--timeout", "5", "--graceful-timeout", "2")
+    server.clean_stop = False
+    words = HEADER | {f"slot.{name}": SLOTS + at for name, at in SLOT_WORDS.items()}
+    with Checked(server, connect, 6) as clients:
+        for name, offset in words.items():
+            clients.goes_on(10)
+            poke(server, connect, name, offset, value)
+            clients.goes_on(40)
+            poll(lambda: len(server.workers()) >= 2, "two workers", 30)
+    assert clients.wrong == []
+    # What the sick worker had begun is lost, and no more: a few requests for each word.
+    assert len(clients.failed) <= 2 * len(words), clients.failed
+
+
+def poke(server: Server, connect, name: str, offset: int, value: int, more: str = "") -> None:
+    size = 8 if name.split(".")[-1] in EIGHT_BYTES else 4
+    more += "&places=16&stride=256" if name.startswith("slot.") else ""
+    target = f"/poke?offset={offset}&size={size}&value={value & ((1 << 8 * size) - 1)}{more}"
+    wire = connect(server, 30)
+    try:
+        wire.get(target)
+    except (OSError, EOFError):
+        # It was this worker's own request.
+        return
+
+
+@pytest.mark.parametrize("word", BROKEN)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_impossible_index_replaces_the_worker_with_its_reason_in_the_log(connect, start, kind, word):
+    server = start(*KINDS[kind], "--workers", "2")
+    server.clean_stop = False
+    before = server.workers()
+    with Checked(server, connect, 4) as clients:
+        clients.goes_on(10)
+        poke(server, connect, word, HEADER[word], (1 << 64) - 1, "&keep=1")
+        poll(lambda: BROKEN[word] in server.log(), "the reason in the log", 20)
+        poll(lambda: len(server.workers()) == 2 and server.workers() != before, "a new worker", 20)
+        clients.goes_on(40)
+    assert clients.wrong == []
