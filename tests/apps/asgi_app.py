@@ -417,6 +417,14 @@ async def socket_echo(scope: Scope, receive: Any, send: Any) -> None:
         mark(path, f"{message['type']} {message['code']} {message.get('reason')}")
 
 
+@route("/accept-at-gate", SOCKETS)
+async def socket_accept_at_gate(scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    await send({"type": "websocket.accept"})
+    await receive()
+
+
 @route("/subprotocol", SOCKETS)
 async def socket_subprotocol(scope: Scope, receive: Any, send: Any) -> None:
     await receive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.gate import Gate
 from support.server import IS_ORACLE, Server, poll
+from support.wire import Wire
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -269,3 +271,39 @@ def test_term_closes_sockets_with_1001_or_1012_and_exits(start):
         assert socket_.recv(10) == "here"
         assert server.stop() == 0
         assert closing(socket_)[0] in (1001, 1012) or IS_ORACLE
+
+
+@pytest.mark.indrik_only
+@pytest.mark.parametrize(
+    ("form", "line"), [("text", r"^101 \d+ \d+[.]\d+ 4001 /echo$"), ("json", '"close_code":4001,')]
+)
+def test_a_line_of_the_access_log_says_how_a_socket_ended(start, form, line):
+    """With what was sent on it, how long it was open, and its close code."""
+    text = "%(s)s %(b)s %(L)s %(close_code)s %(U)s"
+    server = start(
+        *("asgi_app:app", "--access-logfile", "-", "--access-logformat", text, "--log-format", form),
+        interface="asgi",
+    )
+    with connect(server.url.replace("http", "ws", 1) + "/echo", compression=None) as socket_:
+        socket_.send("x" * 1000)
+        assert len(socket_.recv(10)) == 1000
+        socket_.close(4001, "enough")
+    found = server.wait_for_access_line(line).string
+    sent = json.loads(found)["bytes"] if form == "json" else int(found.split()[1])
+    assert 1000 < sent < 1100
+
+
+@pytest.mark.indrik_only
+def test_a_socket_that_is_opened_while_the_server_drains_does_not_say_close(start, gate):
+    """The 101 ends HTTP; who has the connection then says when it closes."""
+    server = start("asgi_app:app", "--graceful-timeout", "5", interface="asgi")
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        head = "\r\n".join([f"GET /accept-at-gate?gate={gate.path} HTTP/1.1", "Host: a", *UPGRADE, VERSION])
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        gate.arrived()
+        server.signal(signal.SIGTERM)
+        server.wait_for_log("Handling signal: term")
+        gate.release()
+        with Wire(connection) as wire:
+            answer = wire.read_answer()
+    assert (answer.status, (answer.header("connection") or "").lower()) == (101, "upgrade")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import struct
 from typing import Any
 
 import pytest
-from support.server import Server
+from support.server import Server, poll
+from support.wire import Wire
 
 pytestmark = pytest.mark.indrik_only
 
@@ -150,3 +154,88 @@ def test_chunk_extensions_and_trailers_are_read_past(wire):
 def test_options_with_an_asterisk_reaches_the_application(wire):
     wire.send("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
     assert wire.read_answer().status == 200
+
+
+class TestEnds:
+    """How a connection ends, and what its last answer says of it."""
+
+    @pytest.fixture
+    def wsgi(self, start_shared, connect) -> Wire:
+        return connect(start_shared("wsgi_app:app", "--threads", "2"))
+
+    def test_http_1_0_without_a_length_says_close_and_nothing_beside_it(self, wire):
+        wire.send("GET /stream?megabytes=1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        answer = wire.read_answer()
+        assert (answer.header("connection"), len(answer.body)) == ("close", 1 << 20)
+
+    def test_http_1_0_with_a_length_stays(self, wire):
+        for _ in range(3):
+            wire.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            answer = wire.read_answer()
+            assert (answer.header("connection"), answer.text) == ("keep-alive", "hello")
+
+    def test_a_refusal_to_http_1_0_says_close_only(self, wire):
+        wire.send("G / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        answer = wire.read_answer()
+        assert (answer.status, answer.header("connection")) == (400, "close")
+        wire.assert_closed()
+
+    @pytest.mark.parametrize("request_line", ["HEAD /hello HTTP/3.0", "HEAD * HTTP/1.1", "HEAD /a HTTP/1.1"])
+    def test_a_refusal_of_head_has_no_body(self, wire, request_line):
+        wire.send(f"{request_line}\r\nHost: a%\r\n\r\n")
+        answer = wire.read_answer(head_only=True)
+        assert answer.status in (400, 505)
+        assert int(answer.header("content-length") or 0) > 0
+        wire.assert_closed()
+
+    def test_a_refusal_in_front_of_the_parser_looks_like_one_behind_it(self, connect, server):
+        names = []
+        for request in ["GET /hello HTTP/1.1\r\nHost: a%\r\n\r\n", "GET hello HTTP/1.1\r\nHost: a\r\n\r\n"]:
+            wire = connect(server)
+            wire.send(request)
+            answer = wire.read_answer()
+            assert "<h1><p>Bad Request</p></h1>" in answer.text
+            names.append(sorted(name for name, _ in answer.headers))
+        assert names[0] == names[1]
+        assert "date" in names[0]
+
+    @pytest.mark.parametrize("size", [0, 200_000])
+    def test_a_client_of_wsgi_that_closes_its_direction_gets_its_answer(self, wsgi, size):
+        head = f"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"
+        wsgi.send(head.encode() + b"x" * size)
+        wsgi.half_close()
+        assert json.loads(wsgi.read_answer().body)["bytes"] == size
+        wsgi.assert_closed()
+
+    def test_it_gets_the_answers_to_all_it_sent(self, wsgi):
+        wsgi.send("GET /page HTTP/1.1\r\nHost: a\r\n\r\n" * 3 + "GET /hel")
+        wsgi.half_close()
+        for _ in range(3):
+            assert len(wsgi.read_answer().body) == 200_000
+        wsgi.assert_closed()
+
+    def test_a_reset_after_it_is_leaving(self, start, connect, gate):
+        server = start("wsgi_app:app", "--workers", "1")
+
+        def sockets() -> int:
+            return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+        connect(server).get("/hello")
+        poll(lambda: server.accepts(), "the server answers")
+        before = sockets()
+        with connect(server) as wire:
+            wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: a\r\n\r\n")
+            gate.arrived()
+            assert sockets() > before
+            wire.half_close()
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        poll(lambda: sockets() <= before, "the connection is given up while the application still works")
+        gate.release()
+        assert connect(server).get("/hello").text == "hello"
+
+    def test_a_refusal_has_a_line_in_the_access_log(self, start, connect):
+        server = start("wsgi_app:app", "--access-logfile", "-")
+        for request in ["GET /odd HTTP/1.1\r\nnonsense\r\n\r\n", "HEAD hello HTTP/1.0\r\n\r\n"]:
+            connect(server).send(request)
+        server.wait_for_access_line(r'^127\.0\.0\.1 - - \[.*\] "GET /odd HTTP/1\.1" 400 [1-9]\d* "-" "-"$')
+        server.wait_for_access_line(r'"HEAD hello HTTP/1\.0" 400 0 "-" "-"$')

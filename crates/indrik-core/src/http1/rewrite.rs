@@ -79,10 +79,10 @@ impl Rewriter {
                 bytes = &bytes[used..];
                 continue;
             }
-            let used = self.hold(bytes).map_err(|broken| screen.refuse(broken))?;
+            let used = self.hold(bytes).map_err(|broken| screen.refuse(broken, &self.held))?;
             bytes = &bytes[used..];
             if self.held.ends_with(b"\r\n\r\n") {
-                let head = self.rewrite().map_err(|broken| screen.refuse(broken))?;
+                let head = self.rewrite().map_err(|broken| screen.refuse(broken, &self.held))?;
                 self.held.clear();
                 self.empty_line_seen = false;
                 let (passed, verdict) = screen.pass(&head);

@@ -21,6 +21,9 @@ use super::token::{is_token, is_value_byte};
 /// takes whatever the settings allow.
 pub const HEAD_BYTES_MAX: usize = 128 * 1024;
 
+/// Bytes of a refused request line that are kept.
+const REFUSED_LINE_BYTES_MAX: usize = 4096;
+
 /// How large the parts of a head may be, counted as Gunicorn does.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -47,6 +50,8 @@ pub struct Screen {
     requests: u64,
     /// It was refused within a body.
     broken_in_body: bool,
+    /// The first line of the head that was refused, as far as it was there.
+    refused_line: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -198,6 +203,7 @@ impl Screen {
             held: Vec::new(),
             requests: 0,
             broken_in_body: false,
+            refused_line: Vec::new(),
         }
     }
 
@@ -218,7 +224,7 @@ impl Screen {
             let taken = match self.step(&bytes[at..]) {
                 Ok(taken) => taken,
                 Err(broken) => {
-                    let broken = self.refuse(broken);
+                    let broken = self.refuse(broken, &bytes[at..]);
                     let passed = passed.map_or(Cow::Borrowed(&bytes[..at]), Cow::Owned);
                     return (passed, Err(broken));
                 }
@@ -243,15 +249,26 @@ impl Screen {
     /// # Errors
     /// As `read`.
     pub(super) fn read_body(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        self.step(bytes).map(|taken| taken.used).map_err(|broken| self.refuse(broken))
+        self.step(bytes).map(|taken| taken.used).map_err(|broken| self.refuse(broken, &[]))
     }
 
-    /// From here on everything is refused.
-    pub(super) fn refuse(&mut self, broken: Broken) -> Broken {
-        self.broken_in_body |= matches!(self.state, State::Chunked(_));
+    /// From here on everything is refused; `bytes` are what could not be taken.
+    pub(super) fn refuse(&mut self, broken: Broken, bytes: &[u8]) -> Broken {
+        let held = std::mem::take(&mut self.held);
+        match self.state {
+            State::Start { .. } | State::Head => self.refused_line = first_line(held, bytes),
+            State::Chunked(_) => self.broken_in_body = true,
+            State::Body { .. } | State::Opaque | State::Broken(_) => {}
+        }
         self.state = State::Broken(broken);
-        self.held = Vec::new();
         broken
+    }
+
+    /// After a refusal: the request line of the head that was refused, for the log; as far as it was
+    /// there, and empty if it was a body.
+    #[must_use]
+    pub fn refused_line(&self) -> &[u8] {
+        &self.refused_line
     }
 
     /// After a refusal: whether it was a body whose framing is broken, and not a head.
@@ -330,7 +347,8 @@ impl Screen {
     }
 
     /// Whether the next bytes belong to a body, or to no message of HTTP.
-    pub(super) const fn is_in_body(&self) -> bool {
+    #[must_use]
+    pub const fn is_in_body(&self) -> bool {
         matches!(self.state, State::Body { .. } | State::Chunked(_) | State::Opaque)
     }
 
@@ -358,9 +376,10 @@ impl Screen {
             None => head_len(bytes),
         };
         let Some(used) = end else { return self.hold(bytes, self.held.last().copied()) };
-        let mut head = std::mem::take(&mut self.held);
-        head.extend_from_slice(&bytes[..used]);
+        // A copy: a head that is refused is still needed, for its first line.
+        let head = [&self.held, &bytes[..used]].concat();
         let rewritten = self.head_done(&head)?;
+        self.held.clear();
         Ok(Taken { used, as_what: As::Bytes(rewritten.unwrap_or(head)) })
     }
 
@@ -383,6 +402,15 @@ impl Screen {
         };
         Ok(rewritten)
     }
+}
+
+/// The first line of a head, without its end, and not more of it than is worth a line in a log.
+fn first_line(mut held: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
+    let missing = REFUSED_LINE_BYTES_MAX.saturating_sub(held.len());
+    held.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+    let end = held.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(held.len());
+    held.truncate(end.min(REFUSED_LINE_BYTES_MAX));
+    held
 }
 
 /// Bytes up to and with the empty line that ends a head.
@@ -734,5 +762,22 @@ mod tests {
         let passed = String::from_utf8_lossy(&passed).into_owned();
         assert_eq!((&*passed, verdict), ("GET /a\u{bc}b HTTP/1.1\r\nHost: a\r\n\r\n", Ok(())));
         assert_eq!(screen.stop(), b"GET /b");
+    }
+
+    #[test]
+    fn of_a_refused_head_the_first_line_is_kept_wherever_it_is_cut() {
+        let request = b"HEAD /a HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n";
+        for cut in 0..request.len() {
+            let mut screen = Screen::default();
+            let (first, rest) = request.split_at(cut);
+            let verdict = screen.read(first).and_then(|()| screen.read(rest));
+            assert_eq!(verdict, Err(Broken::FieldName), "cut after {cut} bytes");
+            assert_eq!(screen.refused_line(), b"HEAD /a HTTP/1.1", "cut after {cut} bytes");
+        }
+        let mut screen = Screen::default();
+        let long = [&b"GET /"[..], &[b'a'; 2 * REFUSED_LINE_BYTES_MAX]].concat();
+        let _ = screen.read(&long);
+        assert_eq!(screen.read(b"\n"), Err(Broken::BareLineFeed));
+        assert_eq!(screen.refused_line(), &long[..REFUSED_LINE_BYTES_MAX]);
     }
 }

@@ -50,6 +50,8 @@ pub enum Atom {
     DecimalSeconds,
     /// `p`
     Pid,
+    /// `close_code`: of a WebSocket.
+    CloseCode,
     /// `{name}i`, in lower case.
     RequestHeader(String),
     /// `{name}o`, in lower case.
@@ -73,6 +75,7 @@ impl Atom {
             | Self::Microseconds
             | Self::DecimalSeconds
             | Self::Pid
+            | Self::CloseCode
             | Self::ResponseHeader(_) => true,
             Self::Client
             | Self::User
@@ -120,6 +123,7 @@ impl Atom {
             "D" => Self::Microseconds,
             "L" => Self::DecimalSeconds,
             "p" => Self::Pid,
+            "close_code" => Self::CloseCode,
             _ => Self::Absent,
         }
     }

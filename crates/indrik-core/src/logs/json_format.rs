@@ -4,7 +4,7 @@ use super::access_format::{Atom, Format, Part};
 use super::json;
 
 /// The fields that every line has.
-const FIELDS: [(&str, Atom); 13] = [
+const FIELDS: [(&str, Atom); 14] = [
     ("pid", Atom::Pid),
     ("client", Atom::Client),
     ("user", Atom::User),
@@ -15,6 +15,7 @@ const FIELDS: [(&str, Atom); 13] = [
     ("status", Atom::Status),
     ("bytes", Atom::Bytes),
     ("duration_us", Atom::Microseconds),
+    ("close_code", Atom::CloseCode),
     ("referer", Atom::Referer),
     ("user_agent", Atom::UserAgent),
     ("request_line", Atom::RequestLine),

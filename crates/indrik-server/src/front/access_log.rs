@@ -71,6 +71,8 @@ pub(super) struct Entry {
     bytes: u64,
     /// The worker's process; 0: the front answered.
     pid: u32,
+    /// How a WebSocket ended.
+    close_code: Option<u16>,
 }
 
 impl AccessLog {
@@ -113,6 +115,7 @@ impl AccessLog {
             status: 0,
             bytes: 0,
             pid: 0,
+            close_code: None,
             log,
         };
         if let Some(lines) = &entry.log.lines {
@@ -222,6 +225,11 @@ impl Entry {
         self.bytes += bytes as u64;
     }
 
+    /// The WebSocket has ended.
+    pub(super) fn closed(&mut self, code: u16) {
+        self.close_code = Some(code);
+    }
+
     /// Writes the line and sends the metrics.
     pub(super) fn write(&self) {
         let took = clock::now().saturating_sub(self.arrived);
@@ -243,7 +251,13 @@ impl Entry {
     }
 
     fn put_together(&self, lines: &Lines, took: Micros, line: &mut Vec<u8>) {
-        let end = render::End { took, status: self.status, bytes: self.bytes, pid: self.pid() };
+        let end = render::End {
+            took,
+            status: self.status,
+            bytes: self.bytes,
+            pid: self.pid(),
+            close_code: self.close_code,
+        };
         let mut texts = self.early.split(|byte| *byte == HOLE);
         let mut headers = self.response_headers.split(|byte| *byte == HOLE);
         line.extend_from_slice(texts.next().unwrap_or_default());
@@ -323,6 +337,7 @@ mod tests {
             status: 200,
             bytes: 5,
             pid: 42,
+            close_code: None,
         };
         let mut line = Vec::new();
         entry.put_together(&lines, 1_234_567, &mut line);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::access_log::Entry;
 use super::conn::io::{ClientIo, IoState};
 use super::conn::reaper::Watch;
 use super::peer::Peer;
@@ -26,6 +27,9 @@ pub(super) struct ConnectionContext {
 
 /// What a connection becomes when HTTP has ended on it with a 101.
 pub(super) trait Successor: Send {
+    /// Takes the request's line of the access log, to be written when the connection is over.
+    fn log_to(&mut self, entry: Option<Box<Entry>>);
+
     /// Has the connection to its end; `first` is what was read behind the request.
     fn run(
         self: Box<Self>,

@@ -1,5 +1,7 @@
 //! Refusals: what the front answers itself when a request cannot be served.
 
+use std::time::SystemTime;
+
 use http::StatusCode;
 use indrik_core::supervise::Level;
 
@@ -44,17 +46,18 @@ impl Refusal {
         }
     }
 
-    /// The whole answer as bytes, for what never became a request of hyper's.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    /// Head and page as bytes, for what never became a request of hyper's; the head as hyper writes it.
+    pub(super) fn into_bytes(self) -> (Vec<u8>, Vec<u8>) {
         let page = self.page();
-        format!(
-            "HTTP/1.1 {} {}\r\nConnection: close\r\nContent-Type: text/html; charset=utf-8\r\n\
-             Content-Length: {}\r\n\r\n{page}",
+        let head = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: text/html; charset=utf-8\r\nconnection: close\r\n\
+             content-length: {}\r\ndate: {}\r\n\r\n",
             self.status.as_u16(),
             self.reason(),
-            page.len()
-        )
-        .into_bytes()
+            page.len(),
+            httpdate::fmt_http_date(SystemTime::now()),
+        );
+        (head.into_bytes(), page.into_bytes())
     }
 
     fn reason(self) -> &'static str {

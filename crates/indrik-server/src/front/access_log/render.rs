@@ -28,6 +28,8 @@ pub(super) struct End {
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) pid: u32,
+    /// Of a WebSocket.
+    pub(super) close_code: Option<u16>,
 }
 
 /// The format's own text.
@@ -91,6 +93,7 @@ pub(super) fn late(end: &End, atom: &Atom, form: Form, line: &mut Vec<u8>) {
         (Atom::DecimalSeconds, _) => write!(line, "{}.{:06}", took / 1_000_000, took % 1_000_000),
         (Atom::Pid, Form::Text) => write!(line, "<{}>", end.pid),
         (Atom::Pid, Form::Json) => write!(line, "{}", end.pid),
+        (Atom::CloseCode, _) if let Some(code) = end.close_code => write!(line, "{code}"),
         _ => {
             value(None, form, line);
             Ok(())

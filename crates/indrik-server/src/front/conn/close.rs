@@ -4,8 +4,15 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Uri, Version};
+
 use super::io::ClientIo;
+use super::open::log_invalid;
+use crate::front::clock;
+use crate::front::peer::Peer;
 use crate::front::refusal::Refusal;
+use crate::front::services::Services;
 
 /// After an answer that ends the connection: bytes of the client that are still read, so that the
 /// kernel does not reset the connection under the answer.
@@ -13,12 +20,49 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// For how long the client is read from then.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Answers what the screen refused, and closes.
-pub(super) async fn refuse(mut io: ClientIo, refusal: Refusal) {
-    let page = refusal.into_bytes();
-    if let Ok(Ok(())) = tokio::time::timeout(LINGER, io.write_all(&page)).await {
+/// Answers what never became a request of hyper's, and closes; `line` is what is known of its request
+/// line.
+pub(super) async fn refuse(
+    services: &Services,
+    peer: &Peer,
+    mut io: ClientIo,
+    line: &[u8],
+    refusal: Refusal,
+) {
+    log_invalid(services, &peer.address, refusal.message);
+    let parts = parts(line);
+    // What a client asks about with HEAD has no body, refused or not.
+    let (head, page) = refusal.into_bytes();
+    let page = if parts.method == Method::HEAD { Vec::new() } else { page };
+    let entry = services.access_log.entry(peer, &parts, clock::now());
+    let bytes = [&head[..], &page].concat();
+    let written = tokio::time::timeout(LINGER, io.write_all(&bytes)).await;
+    if let Some(entry) = entry {
+        let mut entry = entry.with_response(refusal.status, &HeaderMap::new(), 0);
+        entry.sent(page.len());
+        entry.write();
+    }
+    if let Ok(Ok(())) = written {
         linger(io).await;
     }
+}
+
+/// What can be read of a request line that was refused; `-` for the rest.
+fn parts(line: &[u8]) -> Parts {
+    let absent = || Uri::from_static("-");
+    let mut words = line.split(|byte| *byte == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (mut parts, ()) = Request::new(()).into_parts();
+    let method = word();
+    let absent_method = || Method::from_bytes(b"-").unwrap_or_default();
+    parts.method = Method::from_bytes(method).unwrap_or_else(|_| absent_method());
+    parts.uri = Uri::try_from(word()).unwrap_or_else(|_| absent());
+    parts.version = match word() {
+        b"HTTP/1.0" => Version::HTTP_10,
+        b"HTTP/2.0" => Version::HTTP_2,
+        _ => Version::HTTP_11,
+    };
+    parts
 }
 
 /// Closes our direction, and reads a little of what the client still sends: closing with unread
@@ -31,4 +75,23 @@ pub(super) async fn linger(mut io: ClientIo) {
         }
     };
     let _ = tokio::time::timeout(LINGER, close).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_refused_request_line_what_can_be_read_is_shown() {
+        for (line, shown) in [
+            (&b"HEAD /a?b HTTP/1.0"[..], "HEAD /a?b HTTP/1.0"),
+            (b"GET /a HTTP/2.0", "GET /a HTTP/2.0"),
+            (b"GET  /a HTTP/1.1", "GET - HTTP/1.1"),
+            (b"G(T \xff\x00 x", "- - HTTP/1.1"),
+            (b"", "- - HTTP/1.1"),
+        ] {
+            let parts = parts(line);
+            assert_eq!(format!("{} {} {:?}", parts.method, parts.uri, parts.version), shown);
+        }
+    }
 }

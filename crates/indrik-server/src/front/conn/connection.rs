@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::close::{linger, refuse};
 use super::h1::{self, Left};
 use super::h2;
-use super::io::{ClientIo, IoState, Stream};
+use super::io::{ClientIo, IoState, Refused, Stream};
 use super::open::{Open, Origin, Proxied, Spoken, shown};
 use super::reaper::{Phase, Watch};
 use crate::front::context::ConnectionContext;
 use crate::front::peer::Peer;
 use crate::front::pipeline::forwarding::describe;
+use crate::front::refusal::Refusal;
 use crate::front::services::Services;
 use crate::front::settings::Settings;
 
@@ -55,7 +57,14 @@ pub(in crate::front) async fn serve_connection(
                 }
                 return;
             }
-            Left::Refused(io, broken) => return Box::pin(refuse(io, broken)).await,
+            Left::Refused(io, refused) => {
+                let Refused { broken, line } = refused;
+                let status = StatusCode::from_u16(broken.status());
+                let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+                let refusal = Refusal::bad(status, broken.message());
+                let (services, peer) = (&connection.services, &connection.peer);
+                return Box::pin(refuse(services, peer, io, &line, refusal)).await;
+            }
             // Boxed: its buffer would otherwise be part of every connection's task.
             Left::Ended(io) => return Box::pin(linger(io)).await,
             Left::Lost => return,

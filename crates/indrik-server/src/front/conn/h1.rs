@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
-use indrik_core::http1::Broken;
 
-use super::io::ClientIo;
+use super::io::{ClientIo, Refused};
 use super::open::log_invalid;
 use super::reaper::{Order, Phase, Watch};
 use crate::front::body::RequestBody;
 use crate::front::context::ConnectionContext;
+use crate::front::events::Interface;
 use crate::front::pipeline::serve;
-use crate::front::refusal::Refusal;
 use crate::front::response::Body;
 
 /// Bytes of a head that hyper buffers before it answers 431 by itself.
@@ -32,7 +31,7 @@ pub(super) enum Left {
     /// It is a WebSocket from here on.
     Upgraded(ClientIo, Bytes),
     /// Everything is answered and written but the head that was refused.
-    Refused(ClientIo, Refusal),
+    Refused(ClientIo, Refused),
     /// Everything is answered and written.
     Ended(ClientIo),
     /// The client is gone, or was cut off.
@@ -61,14 +60,11 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
             Left::Upgraded(parts.io, parts.read_buf)
         }
         Ended::Closed(Ok(())) => Left::Ended(parts.io),
-        Ended::Refused(broken) => {
-            log_invalid(&context.services, &context.peer.address, broken.message());
-            let status = StatusCode::from_u16(broken.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            Left::Refused(parts.io, Refusal::bad(status, broken.message()))
-        }
+        Ended::Refused(refused) => Left::Refused(parts.io, refused),
         // A message that cannot be parsed has been answered; the client may still be writing.
         Ended::Closed(Err(error)) if error.is_parse() => {
-            let why = context.io.broken().map_or_else(|| error.to_string(), |why| why.to_string());
+            let refused = context.io.refused();
+            let why = refused.map_or_else(|| error.to_string(), |why| why.broken.to_string());
             log_invalid(&context.services, &context.peer.address, &why);
             Left::Ended(parts.io)
         }
@@ -81,7 +77,7 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
 enum Ended {
     Parked,
     /// The screen has refused a head, and there is nothing else left to do.
-    Refused(Broken),
+    Refused(Refused),
     Closed(hyper::Result<()>),
     CutOff,
 }
@@ -101,18 +97,27 @@ where
         Order::Close => return Poll::Ready(Ended::CutOff),
         Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
         // The next answer says that it is the last; closing without one could cross a request.
-        Order::None | Order::Park | Order::Finish | Order::Expire => {}
+        Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {}
     }
-    let poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
+    let mut poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
+    // An ASGI application is told that nobody can send any more; one of WSGI has no ear for it, and its
+    // client gets the answer.
+    if poll.is_pending()
+        && context.io.is_half_closed()
+        && context.services.pool.known_interface() == Some(Interface::Asgi)
+    {
+        context.io.pass_end();
+        poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
+    }
     if order == Order::Expire && poll.is_pending() && watch.phase() == Phase::Idle {
         return Poll::Ready(Ended::CutOff);
     }
     if poll.is_pending()
         && context.io.is_refused()
         && !watch.is_in_flight()
-        && let Some(broken) = context.io.broken()
+        && let Some(refused) = context.io.refused()
     {
-        return Poll::Ready(Ended::Refused(broken));
+        return Poll::Ready(Ended::Refused(refused));
     }
     poll
 }

@@ -61,7 +61,7 @@ pub(in crate::front) async fn drive(client: &Arc<ConnectionContext>, io: ClientI
     let mut is_closing = false;
     poll_fn(|cx| {
         match client.watch.poll_order(cx) {
-            Order::None | Order::Park => {}
+            Order::None | Order::Look | Order::Park => {}
             Order::Close if is_closing || client.watch.is_in_flight() => return Poll::Ready(()),
             Order::Expire if is_closing && !client.watch.is_in_flight() => return Poll::Ready(()),
             // The client learns which of its requests were taken (GOAWAY), and has as long as an

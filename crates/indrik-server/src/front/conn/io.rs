@@ -54,6 +54,10 @@ pub(in crate::front) struct IoState {
     /// The screen has refused a head: hyper reads nothing any more.
     is_refused: AtomicBool,
     flushes: Flushes,
+    /// The client has closed its direction while an answer was on its way; hyper has not been told.
+    is_half_closed: AtomicBool,
+    /// It is to be told.
+    end_passes: AtomicBool,
 }
 
 /// How often everything that was to be written was, and who waits for the next time.
@@ -67,12 +71,20 @@ struct Flushes {
     waiting: Mutex<Vec<Waker>>,
 }
 
+/// What the screen has refused, and why.
+#[derive(Clone, Debug)]
+pub(in crate::front) struct Refused {
+    pub(in crate::front) broken: Broken,
+    /// The request line, as far as it was there; empty for a body.
+    pub(in crate::front) line: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Interim {
     /// Bytes to go out before hyper's next ones.
     bytes: Vec<u8>,
     sent: usize,
-    broken: Option<Broken>,
+    refused: Option<Refused>,
 }
 
 impl IoState {
@@ -116,9 +128,20 @@ impl IoState {
         }
     }
 
-    /// Why the framing was refused, if it was.
-    pub(in crate::front) fn broken(&self) -> Option<Broken> {
-        self.interim.lock().broken
+    /// What was refused, if anything was.
+    pub(in crate::front) fn refused(&self) -> Option<Refused> {
+        self.interim.lock().refused.clone()
+    }
+
+    /// Whether hyper does not know yet that the client has closed its direction.
+    pub(in crate::front) fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Lets hyper know, at its next read, that the client has closed its direction.
+    pub(in crate::front) fn pass_end(&self) {
+        self.is_half_closed.store(false, Ordering::Relaxed);
+        self.end_passes.store(true, Ordering::Relaxed);
     }
 
     /// Whether a head was refused and nothing of hyper's is on its way out any more.
@@ -262,11 +285,32 @@ impl ClientIo {
             Ok(()) => {}
             Err(broken) => {
                 self.broken = true;
-                self.state.interim.lock().broken = Some(broken);
+                let line = self.screen.refused_line().to_vec();
+                self.state.interim.lock().refused = Some(Refused { broken, line });
                 if !self.screen.is_broken_in_body() {
                     self.state.is_refused.store(true, Ordering::Relaxed);
                 }
             }
+        }
+    }
+
+    /// The end of what the client sends. A client that has sent its request may close its direction
+    /// and wait for the answer; for hyper that is a client who has left. So hyper hears of it when the
+    /// answer is out, or when somebody says that it shall ([`IoState::pass_end`]). Until then only a
+    /// reset counts. Within a body the end is one: what is missing will not come.
+    fn poll_end(&self) -> Poll<io::Result<()>> {
+        let is_answering =
+            self.watch.is_in_flight() || self.state.hyper_is_writing.load(Ordering::Relaxed);
+        let is_told = self.state.end_passes.load(Ordering::Relaxed);
+        if !is_answering || is_told || self.screen.is_in_body() {
+            return Poll::Ready(Ok(()));
+        }
+        self.state.is_half_closed.store(true, Ordering::Relaxed);
+        // Nobody wakes us for a reset: the reaper does so for all that are half-closed.
+        self.watch.set_half_closed();
+        match self.stream.error() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
         }
     }
 
@@ -353,6 +397,9 @@ impl Read for ClientIo {
         {
             return Poll::Ready(Err(error));
         }
+        if this.at_end {
+            return this.poll_end();
+        }
         let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
         let len = cursor.remaining().min(READ_BYTES);
         let mut buffer = ReadBuf::uninit(&mut scratch[..len]);
@@ -361,6 +408,9 @@ impl Read for ClientIo {
             std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
             let bytes = buffer.filled();
             this.at_end = bytes.is_empty();
+            if this.at_end {
+                return this.poll_end();
+            }
             match this.pass(bytes) {
                 Ok(bytes) => {
                     cursor.put_slice(bytes);
@@ -374,9 +424,6 @@ impl Read for ClientIo {
             }
             if this.broken {
                 return this.end_of_broken();
-            }
-            if this.at_end {
-                return Poll::Ready(Ok(()));
             }
             // All of it is held; hyper would take an empty read for the end.
         }
@@ -508,6 +555,16 @@ impl Stream {
     /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
     pub(in crate::front) fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+
+    /// What has gone wrong with the socket: the client has reset it.
+    fn error(&self) -> Option<io::Error> {
+        match self {
+            Self::Tcp(stream) => stream.take_error().unwrap_or_else(Some),
+            Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
+            Self::Tls(stream) => stream.get_ref().0.error(),
+            Self::Ahead(ahead) => ahead.1.error(),
+        }
     }
 
     /// Ready when there are bytes, or the end.

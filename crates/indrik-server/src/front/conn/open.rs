@@ -20,6 +20,7 @@ use super::preamble::{self, Preamble};
 use super::reaper::Watch;
 use super::tls::Begun;
 use crate::front::account::{Charge, Holder};
+use crate::front::peer::Peer;
 use crate::front::pipeline::forwarding::is_in;
 use crate::front::refusal::Refusal;
 use crate::front::services::Services;
@@ -183,10 +184,16 @@ impl Open {
 
     /// Answers a connection that never came to a request, and closes it.
     async fn refuse(&self, stream: Stream, origin: &Origin, refusal: Refusal) {
-        log_invalid(&self.services, &shown(origin.ip), refusal.message);
         let (settings, watch) = (self.services.settings.load_full(), Arc::clone(&self.watch));
         let io = ClientIo::new(stream, &settings, watch, Arc::default());
-        Box::pin(close::refuse(io, refusal)).await;
+        let peer = Peer {
+            listener: origin.listener,
+            ip: origin.ip,
+            address: shown(origin.ip),
+            port: origin.port,
+            ..Peer::default()
+        };
+        Box::pin(close::refuse(&self.services, &peer, io, &[], refusal)).await;
     }
 
     /// The socket could not be taken over.

@@ -4,7 +4,7 @@
 //! waits for and since when; one reaper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -46,14 +46,16 @@ pub(in crate::front) enum Phase {
 #[repr(u8)]
 pub(in crate::front) enum Order {
     None = 0,
+    /// Look whether the client has reset the connection.
+    Look = 1,
     /// Give the buffers back.
-    Park = 1,
+    Park = 2,
     /// The server drains: a WebSocket is closed, an HTTP connection with its next answer.
-    Finish = 2,
+    Finish = 3,
     /// Nothing has come for too long: close, unless something has after all.
-    Expire = 3,
+    Expire = 4,
     /// Close now.
-    Close = 4,
+    Close = 5,
 }
 
 /// One connection, as others see it.
@@ -64,6 +66,9 @@ pub(in crate::front) struct Watch {
     order: AtomicU8,
     /// Requests being served: more than one in HTTP/2 only. Written by the connection's thread alone.
     in_flight: AtomicU32,
+    /// The client has closed its direction and waits for the answer: nothing but the reaper makes its
+    /// task look at the socket again.
+    is_half_closed: AtomicBool,
     /// The connection's task; the same for its whole life.
     task: OnceLock<Waker>,
     /// What it holds of memory.
@@ -77,6 +82,7 @@ impl Watch {
             since: AtomicU64::new(clock::coarse()),
             order: AtomicU8::new(Order::None as u8),
             in_flight: AtomicU32::new(0),
+            is_half_closed: AtomicBool::new(false),
             task: OnceLock::new(),
             holder: Holder::new(account),
         }
@@ -117,6 +123,11 @@ impl Watch {
 
     fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The client has closed its direction and waits for the answer.
+    pub(in crate::front) fn set_half_closed(&self) {
+        self.is_half_closed.store(true, Ordering::Relaxed);
     }
 
     /// The socket takes bytes again.
@@ -185,9 +196,10 @@ impl From<u8> for Order {
     fn from(value: u8) -> Self {
         match value {
             0 => Self::None,
-            1 => Self::Park,
-            2 => Self::Finish,
-            3 => Self::Expire,
+            1 => Self::Look,
+            2 => Self::Park,
+            3 => Self::Finish,
+            4 => Self::Expire,
             _ => Self::Close,
         }
     }
@@ -270,6 +282,7 @@ pub(in crate::front) fn sweep(connections: &Connections, config: &Config, is_dra
             Phase::Idle if over(waited, PARK_AFTER) => watch.give(Order::Park),
             Phase::Head if over(waited, config.header_read_timeout) => watch.give(Order::Close),
             Phase::Writing if over(waited, config.write_timeout) => watch.give(Order::Close),
+            Phase::Busy if watch.is_half_closed.load(Ordering::Relaxed) => watch.give(Order::Look),
             Phase::Idle | Phase::Parked | Phase::Head | Phase::Busy | Phase::Writing => {}
         }
     });

@@ -1,7 +1,9 @@
 //! Messages as bytes: what a worker is sent for a request, and interim responses to the client.
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
 use indrik_ring::{Headers, RequestHead, ResponseHead};
 
 use super::forwarding::{Via, shown_client};
@@ -42,12 +44,28 @@ fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
     parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
-/// A 1xx response as bytes; `None` if a field is invalid.
+/// An interim response as bytes; `None` if it is none, or a field is invalid.
 pub(super) fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
-    let mut bytes = format!("HTTP/1.1 {} Early Hints\r\n", head.status).into_bytes();
+    let status = StatusCode::from_u16(head.status).ok()?;
+    // 101 is the last word of HTTP on a connection, and not one in between.
+    if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+        return None;
+    }
+    let reason = match head.reason {
+        [] => status.canonical_reason().unwrap_or(""),
+        reason => {
+            ReasonPhrase::try_from(reason).ok()?;
+            std::str::from_utf8(reason).ok()?
+        }
+    };
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", head.status).into_bytes();
     for (name, value) in head.headers {
-        http::HeaderName::from_bytes(name).ok()?;
+        let field = HeaderName::from_bytes(name).ok()?;
         HeaderValue::from_bytes(value).ok()?;
+        // It has no body (RFC 9110 section 8.6, RFC 9112 section 6.1).
+        if field == CONTENT_LENGTH || field == TRANSFER_ENCODING {
+            continue;
+        }
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value);
@@ -55,4 +73,39 @@ pub(super) fn interim_response(head: &ResponseHead<'_>) -> Option<Vec<u8>> {
     }
     bytes.extend_from_slice(b"\r\n");
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interim(status: u16, reason: &[u8], fields: &[(&[u8], &[u8])]) -> Option<String> {
+        let (count, fields) = (u16::try_from(fields.len()).unwrap(), fields.iter().copied());
+        let mut bytes = vec![0; 1024];
+        let len = indrik_ring::encode_response(&mut bytes, status, reason, count, fields);
+        bytes.truncate(len);
+        let head = ResponseHead::decode(&bytes).unwrap();
+        interim_response(&head).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn an_interim_response_has_the_reason_of_its_status_or_its_own() {
+        let link: (&[u8], &[u8]) = (b"link", b"</a>");
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+        assert_eq!(interim(103, b"", &[link]).as_deref(), Some(hints));
+        assert_eq!(interim(102, b"", &[]).as_deref(), Some("HTTP/1.1 102 Processing\r\n\r\n"));
+        assert_eq!(interim(103, b"Mine", &[]).as_deref(), Some("HTTP/1.1 103 Mine\r\n\r\n"));
+        assert_eq!(interim(199, b"", &[]).as_deref(), Some("HTTP/1.1 199 \r\n\r\n"));
+    }
+
+    #[test]
+    fn what_is_no_interim_response_is_not_sent_as_one() {
+        for status in [0, 99, 101, 200, 204, 500] {
+            assert_eq!(interim(status, b"", &[]), None, "{status}");
+        }
+        assert_eq!(interim(103, b"a\r\nb", &[]), None);
+        assert_eq!(interim(103, b"", &[(b"a b", b"")]), None);
+        let framed: [(&[u8], &[u8]); 2] = [(b"Content-Length", b"1"), (b"transfer-encoding", b"x")];
+        assert_eq!(interim(103, b"", &framed).as_deref(), Some("HTTP/1.1 103 Early Hints\r\n\r\n"));
+    }
 }

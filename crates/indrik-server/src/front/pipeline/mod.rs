@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use indrik_core::dispatch::Micros;
 use indrik_core::memory::account::Measure;
@@ -34,7 +34,7 @@ use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
 use super::exchange::Event;
 use super::refusal::Refusal;
-use super::response::Body;
+use super::response::{self, Body};
 use super::ws::bridge;
 use call::Call;
 use check::Seen;
@@ -51,6 +51,7 @@ pub(in crate::front) fn serve(
     let is_logged = log.is_on();
     let arrived = if is_logged { clock::now() } else { clock::coarse() };
     let (mut parts, body) = request.into_parts();
+    let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
     let checked = check::head(&context, &mut parts);
     let entry = if is_logged { log.entry(&connection.peer, &parts, arrived) } else { None };
     let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
@@ -64,7 +65,7 @@ pub(in crate::front) fn serve(
             Wait::Refused(refusal)
         }
     };
-    Serving { connection: Arc::clone(connection), entry, wait }
+    Serving { connection: Arc::clone(connection), asked, entry, wait }
 }
 
 /// Gives a checked request to the pool, if its body is here.
@@ -114,8 +115,16 @@ async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
 /// A request being served. Most are one call and one event; those need no future of their own.
 pub(in crate::front) struct Serving {
     connection: Arc<ConnectionContext>,
+    asked: Asked,
     entry: Option<Box<Entry>>,
     wait: Wait,
+}
+
+/// What of the request decides how its answer is framed.
+#[derive(Clone, Copy)]
+struct Asked {
+    version: Version,
+    is_head: bool,
 }
 
 type Answer = Result<Response<Body>, Refusal>;
@@ -185,15 +194,25 @@ impl Serving {
     fn finish(&mut self, answer: Answer) -> Response<Body> {
         let mut response = answer.unwrap_or_else(Refusal::into_response);
         let services = &self.connection.services;
+        // After a 101 the connection is somebody else's, who says when it closes.
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         // While memory is short, connections that nobody needs are the first thing to go.
-        if services.is_draining() || services.account.measure() >= Measure::Spare {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(http::header::CONNECTION, close);
+        let is_last = services.is_draining() || services.account.measure() >= Measure::Spare;
+        if is_last && !is_upgraded {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.asked.version == Version::HTTP_10 {
+            response::close_for_http_1_0(&mut response, self.asked.is_head);
         }
         let entry = self.entry.take().map(|entry| {
             let pid = response.body().worker_pid();
             entry.with_response(response.status(), response.headers(), pid)
         });
+        if is_upgraded && let Some(successor) = self.connection.successor.lock().as_mut() {
+            successor.log_to(entry);
+            response.body_mut().ends(Arc::clone(&self.connection.watch), None);
+            return response;
+        }
         response.body_mut().ends(Arc::clone(&self.connection.watch), entry);
         response
     }

@@ -483,6 +483,11 @@ impl Pool {
         *tokio::time::timeout(limit, known).await.ok()?.ok()?
     }
 
+    /// What the workers run, if one has been ready.
+    pub(super) fn known_interface(&self) -> Option<Interface> {
+        *self.interface.borrow()
+    }
+
     /// Whether [`Self::tick`] must be called within a millisecond or so.
     pub(super) fn needs_fine_tick(&self) -> bool {
         self.inner.lock().dispatch.has_queued_ahead()

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use indrik_ring::{Headers, ResponseHead};
 
@@ -98,4 +98,43 @@ fn check_length(value: &HeaderValue, before: &HeaderMap) -> Result<(), Invalid> 
         return Ok(());
     }
     Err(Invalid(format!("the response's Content-Length {value:?} is invalid or not the only one")))
+}
+
+/// To a client of HTTP/1.0: where the end of the body is the end of the connection, the answer says so;
+/// and where it says that the connection closes, nothing else is said beside it. hyper would promise
+/// to keep it open (it takes a version of its own in the answer for the server's wish to close).
+pub(in crate::front) fn close_for_http_1_0<B: http_body::Body>(
+    response: &mut Response<B>,
+    is_head: bool,
+) {
+    let has_no_body = is_head
+        || response.status() == StatusCode::NO_CONTENT
+        || response.status() == StatusCode::NOT_MODIFIED;
+    let has_length = response.headers().contains_key(CONTENT_LENGTH)
+        || response.body().size_hint().exact().is_some();
+    let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    if response.headers().get(CONNECTION).is_some_and(closes) || !(has_no_body || has_length) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        *response.version_mut() = Version::HTTP_10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_http_1_0_closes_when_nothing_else_ends_it_or_when_it_says_so() {
+        let closes = |build: &dyn Fn(&mut Response<Body>), is_head| {
+            let mut response = Response::new(Body::full(Bytes::from_static(b"a")));
+            build(&mut response);
+            close_for_http_1_0(&mut response, is_head);
+            response.version() == Version::HTTP_10 && response.headers()[CONNECTION] == "close"
+        };
+        assert!(!closes(&|_| {}, false));
+        let close = |response: &mut Response<Body>| {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        };
+        assert!(closes(&close, false) && closes(&close, true));
+    }
 }

@@ -10,5 +10,5 @@ mod worker;
 pub(super) use body::{Body, with_file};
 pub(super) use file::FilePart;
 pub use head::set_server_header;
-pub(super) use head::{copy_headers, head};
+pub(super) use head::{close_for_http_1_0, copy_headers, head};
 pub(super) use worker::{BrokenOff, Stream};

@@ -11,6 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
 
+use crate::front::access_log::Entry;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
 use crate::front::conn::io::ClientIo;
@@ -24,7 +25,7 @@ use crate::front::response::{self, Body};
 use crate::front::services::Services;
 use crate::front::websocket::handshake::{self, Handshake};
 use crate::front::websocket::negotiation::{Deflate, DeflatePolicy};
-use crate::front::websocket::session::{self, Application, Command, SessionLimits};
+use crate::front::websocket::session::{self, Application, Command, Outcome, SessionLimits};
 use crate::front::websocket::{CloseFrame, Connection, Message};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
@@ -35,6 +36,29 @@ const SERVICE_RESTART: u16 = 1012;
 struct Upgrade {
     call: Call,
     deflate: Option<Deflate>,
+    line: Line,
+}
+
+/// The line of the access log, written when it is dropped: when the WebSocket is over, or when it never
+/// came to be one, because the client had gone.
+#[derive(Default)]
+struct Line(Option<Box<Entry>>);
+
+impl Line {
+    fn note(&mut self, outcome: &Outcome) {
+        if let Some(entry) = &mut self.0 {
+            entry.sent(usize::try_from(outcome.bytes_sent).unwrap_or(usize::MAX));
+            entry.closed(outcome.close.code);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.write();
+        }
+    }
 }
 
 /// Whether a request opens a WebSocket.
@@ -89,11 +113,15 @@ fn accept(
     let subprotocol = (!subprotocol.is_empty()).then_some(subprotocol);
     let response = handshake.response(subprotocol, extra).map_err(|error| invalid(&error))?;
     let deflate = handshake.deflate.clone();
-    *connection.successor.lock() = Some(Box::new(Upgrade { call, deflate }));
+    *connection.successor.lock() = Some(Box::new(Upgrade { call, deflate, line: Line::default() }));
     Ok(response.map(|()| Body::full(Bytes::new())))
 }
 
 impl Successor for Upgrade {
+    fn log_to(&mut self, entry: Option<Box<Entry>>) {
+        self.line = Line(entry);
+    }
+
     fn run(
         self: Box<Self>,
         connection: Arc<ConnectionContext>,
@@ -106,7 +134,7 @@ impl Successor for Upgrade {
 
 /// Runs the session to its end; `first` is what was read behind the request.
 async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo, first: Bytes) {
-    let Upgrade { call, deflate } = upgrade;
+    let Upgrade { call, deflate, mut line } = upgrade;
     let (message_max, write_timeout) = {
         let config = &context.services.settings().config;
         (config.websocket_max_message_size, config.write_timeout)
@@ -131,7 +159,8 @@ async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo
     if leaving {
         bridge.leave();
     }
-    session::run(io, connection, &first, bridge, limits).await;
+    let outcome = session::run(io, connection, &first, bridge, limits).await;
+    line.note(&outcome);
     context.watch.end();
 }
 
@@ -263,7 +292,7 @@ impl Application for Bridge {
         let _ = self.poll_send(cx);
         match self.watch.poll_order(cx) {
             Order::Finish | Order::Expire | Order::Close => self.leave(),
-            Order::None | Order::Park => {}
+            Order::None | Order::Look | Order::Park => {}
         }
         loop {
             if let Some(command) = self.commands.pop_front() {
