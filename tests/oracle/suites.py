@@ -25,6 +25,8 @@ BLACKBOX = [
     "test_http2_live.py",
     "workers/test_gevent_import_order.py",
 ]
+# Where the plugin lies that tells tests about the server from others.
+HERE = Path(__file__).resolve().parent
 STARTS_GUNICORN = re.compile(r"""sys\.executable,\s*['"]-m['"],\s*['"]gunicorn['"]""")
 FRAMEWORKS = {
     "django": ("django_app", "asgi:application"),
@@ -41,7 +43,8 @@ FACADE = "import sys\nfrom indrik.facade import install\ninstall()\n"
 
 
 def run_suite(suite: str, server: str, environment: Environment, arguments: list[str]) -> dict[str, str]:
-    """Run one suite against one server: test id -> passed, failed or skipped."""
+    """Run one suite against one server: test id -> passed, failed, skipped, or apart (it passed, and has
+    nothing to do with the server)."""
     directory = environment.work / f"{suite}-{server}"
     shutil.rmtree(directory, ignore_errors=True)
     with SUITES[suite](server, environment, directory) as selected:
@@ -161,19 +164,31 @@ def frameworks(server: str, environment: Environment, directory: Path) -> Iterat
 
 def run_pytest(server: str, environment: Environment, directory: Path, arguments: list[str]) -> dict[str, str]:
     result = directory / "results.xml"
-    command = [str(environment.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    command = [str(environment.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "touched", "--tb=short"]
     command += [f"--timeout={TEST_SECONDS}", "-o", "junit_family=xunit1", f"--junitxml={result}", *arguments]
     with (directory / "pytest.log").open("wb") as log:
-        subprocess.run(command, cwd=directory, env=environment.variables(server, directory), stdout=log, stderr=log)
+        variables = environment.variables(server, directory, HERE)
+        subprocess.run(command, cwd=directory, env=variables, stdout=log, stderr=log)
     if not result.exists():
         print((directory / "pytest.log").read_text()[-4000:])
         return {}
+    print(f"   details: {directory / 'pytest.log'}", flush=True)
+    return read_results(result)
+
+
+def read_results(result: Path) -> dict[str, str]:
+    """The outcomes in a file of pytest's results."""
     outcomes = {}
     for case in ElementTree.parse(result).iter("testcase"):
         name = f"{case.get('file', '').removeprefix('tests/')}::{case.get('name')}"
         kinds = {child.tag for child in case}
-        outcomes[name] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-    print(f"   details: {directory / 'pytest.log'}", flush=True)
+        properties = {(child.get("name"), child.get("value")) for child in case.iter("property")}
+        if kinds & {"failure", "error"}:
+            outcomes[name] = "failed"
+        elif "skipped" in kinds:
+            outcomes[name] = "skipped"
+        else:
+            outcomes[name] = "apart" if ("touches_server", "no") in properties else "passed"
     return outcomes
 
 
