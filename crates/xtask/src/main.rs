@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask tidy` checks what can be counted, `cargo xtask settings` writes
-//! the settings reference.
+//! Developer commands: `cargo xtask tidy` checks what can be counted, `cargo xtask circles` lists the
+//! files that use each other in a circle, `cargo xtask settings` writes the settings reference.
 
 #![forbid(unsafe_code)]
 
@@ -9,13 +9,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy | settings";
+const USAGE: &str = "usage: cargo xtask tidy | circles | settings";
 const SETTINGS_PAGE: &str = "docs/reference/settings.md";
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let outcome = match command.as_str() {
         "tidy" => run_tidy(&repository()),
+        "circles" => tidy::circles(&repository()),
         "settings" => write_settings_page(&repository()),
         _ => Err(USAGE.to_owned()),
     };

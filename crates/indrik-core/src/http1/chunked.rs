@@ -1,6 +1,6 @@
 //! The framing of a chunked body (RFC 9112 section 7.1), byte by byte outside the data.
 
-use super::Broken;
+use super::broken::Broken;
 use super::token::{is_token, is_token_byte, is_value_byte};
 
 /// Bytes of one chunk's size line, extensions included.

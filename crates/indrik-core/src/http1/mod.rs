@@ -1,5 +1,6 @@
 //! HTTP/1.1 framing, stricter than the parser behind it.
 
+mod broken;
 mod chunked;
 mod host;
 mod request_line;
@@ -7,8 +8,9 @@ mod rewrite;
 mod screen;
 mod token;
 
+pub use broken::Broken;
 pub use host::Host;
 pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
-pub use screen::{Broken, HEAD_BYTES_MAX, Limits, Screen};
+pub use screen::{HEAD_BYTES_MAX, Limits, Screen};
 pub use token::is_token_byte;

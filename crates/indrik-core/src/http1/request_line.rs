@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::Broken;
+use super::broken::Broken;
 use super::host::Host;
 use super::token::is_token;
 

@@ -5,8 +5,9 @@
 //! written anew in the strict form, and *that* is what the screen checks, the parser parses and
 //! the application sees. Without such a setting nothing is held or copied.
 
+use super::broken::Broken;
 use super::screen::{
-    Broken, HEAD_BYTES_MAX, Limits, Lines, Screen, check_line_ends, check_unfinished, head_len,
+    HEAD_BYTES_MAX, Limits, Lines, Screen, check_line_ends, check_unfinished, head_len,
 };
 
 /// What is permitted beyond the strict form.

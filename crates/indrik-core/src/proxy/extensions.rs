@@ -1,6 +1,6 @@
 //! The extensions (TLVs) of a version 2 PROXY header.
 
-use super::header::Malformed;
+use super::malformed::Malformed;
 
 /// Bytes in front of an extension's value: its type and its length.
 const PREFIX_BYTES: usize = 3;

@@ -3,7 +3,9 @@
 
 mod extensions;
 mod header;
+mod malformed;
 mod real_ip;
 
-pub use header::{Accepts, Ends, Found, Header, Malformed, Transport, read_header};
+pub use header::{Accepts, Ends, Found, Header, Transport, read_header};
+pub use malformed::Malformed;
 pub use real_ip::{Hop, Source, client};

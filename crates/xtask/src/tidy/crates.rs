@@ -1,6 +1,6 @@
 //! Rules on the crates: which may depend on which, and what the pure core may never reach.
 
-use super::Problem;
+use super::problem::Problem;
 use super::source::Source;
 
 /// Who may use whom, of ours. A crate that is not named here may use nothing of ours.
@@ -52,7 +52,7 @@ fn manifest_of(source: &Source) -> Option<&str> {
     (source.path == format!("crates/{name}/Cargo.toml")).then_some(name)
 }
 
-fn dependencies(source: &Source) -> Vec<String> {
+pub(super) fn dependencies(source: &Source) -> Vec<String> {
     let Ok(manifest) = source.text.parse::<toml::Table>() else { return Vec::new() };
     let mut names: Vec<String> = Vec::new();
     for table in TABLES {
@@ -72,7 +72,7 @@ fn keys(table: Option<&toml::Value>) -> Vec<String> {
     table.map_or_else(Vec::new, |table| table.keys().cloned().collect())
 }
 
-fn line_of(source: &Source, dependency: &str) -> usize {
+pub(super) fn line_of(source: &Source, dependency: &str) -> usize {
     source.text.lines().position(|line| line.starts_with(dependency)).map_or(1, |index| index + 1)
 }
 

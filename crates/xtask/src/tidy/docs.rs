@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Problem;
+use super::problem::Problem;
 use super::source::Source;
 
 const SETTINGS_TABLE: &str = "settings.toml";

@@ -1,38 +1,22 @@
 //! What can be counted is checked here: a small function per rule, each with the remedy in its
 //! message. `run` is the ordered list of all of them.
 
+mod circles;
 mod crates;
 mod docs;
+mod problem;
+mod purity;
 mod source;
+mod structs;
 mod text;
+mod tokens;
 mod unsafety;
+mod unused;
 
-use std::fmt;
 use std::path::Path;
 
+use problem::Problem;
 use source::Source;
-
-/// One place that breaks a rule.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Problem {
-    pub(crate) path: String,
-    /// Counted from 1.
-    pub(crate) line: usize,
-    /// What is wrong, and what to do.
-    pub(crate) message: String,
-}
-
-impl Problem {
-    fn new(source: &Source, line: usize, message: impl Into<String>) -> Self {
-        Self { path: source.path.clone(), line, message: message.into() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: {}", self.path, self.line, self.message)
-    }
-}
 
 /// What one run over the repository found.
 pub(crate) struct Report {
@@ -54,6 +38,8 @@ const RULES: &[Rule] = &[
     text::sleeping_tests,
     crates::arrows,
     crates::forbidden_in_core,
+    purity::core_reads_no_world,
+    structs::fields,
 ];
 
 /// Checks every file under `root`; an error says why the files could not be read.
@@ -63,6 +49,14 @@ pub(crate) fn run(root: &Path) -> Result<Report, String> {
         sources.iter().flat_map(|source| RULES.iter().flat_map(|rule| rule(source))).collect();
     problems.extend(docs::settings_documented(&sources));
     problems.extend(docs::links(&sources, root));
+    problems.extend(unused::dependencies(&sources));
+    problems.extend(unused::public_items(&sources));
+    problems.extend(circles::check(&sources));
     problems.sort();
     Ok(Report { files: sources.len(), problems })
+}
+
+/// The circles of files, as text.
+pub(crate) fn circles(root: &Path) -> Result<String, String> {
+    Ok(circles::report(&source::read_all(root)?))
 }

@@ -1,6 +1,6 @@
 //! Rules on the text of a file: its length, unfinished work, paths of one machine, sleeping tests.
 
-use super::Problem;
+use super::problem::Problem;
 use super::source::Source;
 
 const FILE_LINES_MAX: usize = 700;

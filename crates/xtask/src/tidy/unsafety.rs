@@ -1,6 +1,6 @@
 //! Rules on `unsafe`: only in the crates that exist for it, and each use with its reason.
 
-use super::Problem;
+use super::problem::Problem;
 use super::source::Source;
 
 const UNSAFE_CRATES: &[&str] = &["indrik-ring", "indrik-sys", "indrik-native"];
