@@ -78,6 +78,25 @@ def app(environ, start_response):
     start_response("200 OK", [])
     return [b"x"]
 """
+# Its import ends when somebody has written to the pipe.
+WAITS_AT_IMPORT = """
+import os
+from recorder import record
+record("imports")
+if os.path.exists("pipe"):
+    open("pipe").read()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [b"x"]
+"""
+DIES_WHEN_READY = """
+import os, signal
+
+def post_worker_init(worker):
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+"""
 NO_THREADS = """
 import sys
 sys.modules["threading"] = None
@@ -151,3 +170,24 @@ def test_a_worker_that_cannot_load_what_its_loop_needs_is_not_ready(project):
     assert done.code == 3
     assert "importing what threads need raised ModuleNotFoundError" in done.stderr
     assert "Ready" not in done.stderr
+
+
+@pytest.mark.indrik_only
+@pytest.mark.parametrize("arguments", [(), ("--preload",)])
+def test_a_stop_during_a_reload_that_imports_ends_the_import_without_an_alarm(project, arguments):
+    project.write("app.py", WAITS_AT_IMPORT)
+    server = project.start("-w", "1", *arguments)
+    os.mkfifo(project.directory / "pipe")
+    server.signal(signal.SIGHUP)
+    project.wait_for_records("imports", "imports")
+    assert server.stop() == 0
+    log = server.log()
+    assert not [line for line in log.splitlines() if "[WARNING]" in line or "[ERROR]" in line or "Fatal" in line], log
+
+
+@pytest.mark.indrik_only
+def test_a_start_none_of_whose_workers_lives_has_failed(project):
+    project.config(DIES_WHEN_READY)
+    done = project.run("-w", "1", "-b", f"127.0.0.1:{free_port()}", "app:app")
+    assert done.code == 3
+    assert "No worker has finished a request or lived for long since the start" in done.stderr

@@ -13,9 +13,10 @@ use super::limits::{
 };
 use super::reason::SIGKILL;
 use super::restart::Death;
+use super::shutdown::Phase;
 use super::worker::{State, Worker};
-use super::{EndReason, Level, Now, Supervisor};
-use crate::ids::WorkerId;
+use super::{EndReason, FailureKind, Level, Now, Supervisor};
+use crate::ids::{Generation, WorkerId};
 
 /// See the module's text. One for the generation that serves.
 #[derive(Clone, Debug, Default)]
@@ -115,25 +116,59 @@ impl Supervisor {
         };
         if self.pool.serving.breaker.failed(failing, self.now) {
             let census = self.census();
+            let (streak, next) = (self.pool.serving.breaker.streak, self.next_trial());
             self.log(
                 Level::Critical,
                 format!(
-                    "Workers keep failing: {} in a row, the last one by {reason}. {} of {} workers \
-                     serve on; one is tried now and then, first in {} s. Look for the errors above; \
+                    "Workers keep failing: {streak} in a row, the last one by {reason}. {} of {} workers \
+                     serve on; one is tried now and then, {next}. Look for the errors above; \
                      when a worker succeeds, all places are filled again",
-                    self.pool.serving.breaker.streak,
-                    census.ready,
-                    census.wanted,
-                    BREAKER_PAUSE.as_secs()
+                    census.ready, census.wanted,
                 ),
             );
         } else if let Some(open) = &self.pool.serving.breaker.open
             && open.trial.is_none()
         {
-            let seconds = open.retry.saturating_sub(self.now).as_secs();
-            let text = format!("Workers still fail ({reason}); next try in {seconds} s");
+            let text = format!("Workers still fail ({reason}); {}", self.next_trial());
             self.log(Level::Warning, text);
         }
+        if self.pool.serving.breaker.is_open() && self.has_never_served() {
+            self.log(
+                Level::Critical,
+                "No worker has finished a request or lived for long since the start: the start has failed",
+            );
+            self.server.exit_code = FailureKind::Boot.exit_code();
+            self.shut_down_quickly();
+        }
+    }
+
+    /// When the next trial comes, in words.
+    fn next_trial(&self) -> String {
+        let taken = self.taken_slots(self.current());
+        let empty = (0..self.pool.serving.wanted).filter(|slot| !taken.contains(slot));
+        match empty.map(|slot| self.trial_due(slot)).min().flatten() {
+            Some(at) => {
+                let tenths = at.saturating_sub(self.now).as_millis().div_ceil(100);
+                format!("next try in {}.{} s", tenths / 10, tenths % 10)
+            }
+            None => "next try when the worker that boots has failed".to_owned(),
+        }
+    }
+
+    /// Notes that a worker has lived for long. Before each event: it may be that worker's end.
+    pub(super) fn look_whether_of_use(&mut self) {
+        let has_lived =
+            |worker: &Worker| worker.in_front && self.now.saturating_sub(worker.born) >= YOUNG_AGE;
+        self.pool.ever_of_use = self.pool.ever_of_use || self.pool.workers.values().any(has_lived);
+    }
+
+    /// Nothing that was started was of any use yet. Then the server ends rather than go on as if it served:
+    /// whoever started it learns of it.
+    fn has_never_served(&self) -> bool {
+        self.current() == Generation::FIRST
+            && self.server.phase == Phase::Serving
+            && !self.pool.ever_of_use
+            && self.count_of(self.current(), Worker::is_ready) == 0
     }
 
     /// A worker that was started after the failures began does well.
@@ -225,6 +260,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::supervise::limits::CRASH_DELAY_MAX;
     use crate::supervise::{
         Effect, Event, ExitStatus, Failure, FailureKind, HealthState, OperatorEvent, Policy,
         Signal, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,
@@ -245,12 +281,14 @@ mod tests {
         due: BTreeMap<(Now, WorkerId), ExitStatus>,
         started: Vec<Now>,
         critical: Vec<String>,
+        /// What was said of tries to come, and when.
+        said: Vec<(Now, String)>,
+        exit: Option<i32>,
     }
 
     impl System {
-        /// A server that has served for an hour.
-        fn serving() -> Self {
-            let mut system = Self {
+        fn new() -> Self {
+            Self {
                 machine: Supervisor::new(),
                 now: Duration::from_secs(1),
                 broken: false,
@@ -259,7 +297,14 @@ mod tests {
                 due: BTreeMap::new(),
                 started: Vec::new(),
                 critical: Vec::new(),
-            };
+                said: Vec::new(),
+                exit: None,
+            }
+        }
+
+        /// A server that has served for an hour.
+        fn serving() -> Self {
+            let mut system = Self::new();
             system.event(Event::Start { successor: false });
             system.run(3_600);
             assert_eq!(system.machine.census().ready, WORKERS);
@@ -317,9 +362,20 @@ mod tests {
                     Event::Zygote(generation, ZygoteEvent::Exited)
                 }
                 Effect::Log(line) => {
+                    if line.text.starts_with("Workers still fail") {
+                        self.said.push((self.now, line.text.clone()));
+                    }
                     if line.level == Level::Critical {
                         self.critical.push(line.text);
                     }
+                    return;
+                }
+                Effect::Worker(worker, WorkerEffect::Kill { .. }) => {
+                    self.due.insert((self.now, worker), ExitStatus::Signal(9));
+                    return;
+                }
+                Effect::Exit(code) => {
+                    self.exit = Some(code);
                     return;
                 }
                 _ => return,
@@ -419,6 +475,43 @@ mod tests {
         system.crash = None;
         system.run(2 * YOUNG_AGE.as_secs());
         assert_eq!(system.machine.census().ready, WORKERS);
+    }
+
+    #[test]
+    fn a_server_none_of_whose_workers_was_ever_of_use_has_failed_to_start() {
+        let mut system = System::new();
+        system.crash = SEGFAULT;
+        system.event(Event::Start { successor: false });
+        system.run(600);
+        assert_eq!(system.exit, Some(FailureKind::Boot.exit_code()));
+        assert!(system.critical.last().unwrap().contains("the start has failed"));
+    }
+
+    #[test]
+    fn a_request_that_was_finished_makes_a_start_of_it() {
+        let mut system = System::new();
+        system.crash = SEGFAULT;
+        system.requests = 1;
+        system.event(Event::Start { successor: false });
+        system.run(600);
+        assert_eq!((system.exit, system.critical.len()), (None, 1), "{:?}", system.critical);
+    }
+
+    #[test]
+    fn the_pause_that_is_said_is_the_pause_that_is_made() {
+        let mut system = System::serving();
+        system.crash = SEGFAULT;
+        for _ in 0..WORKERS {
+            let worker = system.oldest();
+            system.exit(worker, ExitStatus::Signal(11));
+        }
+        system.run(60);
+        let (said_at, said) = system.said.last().unwrap().clone();
+        let seconds = said.rsplit_once("next try in ").unwrap().1.trim_end_matches(" s");
+        let pause = Duration::from_secs_f64(seconds.parse().unwrap());
+        let tried = *system.started.iter().find(|at| **at > said_at).unwrap_or(&system.now);
+        assert!(tried <= said_at + pause, "{said}, and tried after {:?}", tried - said_at);
+        assert!(pause <= CRASH_DELAY_MAX, "{said}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ impl Supervisor {
         if worker.in_front {
             self.push(Effect::Worker(id, WorkerEffect::Gone));
         }
+        self.pool.ever_of_use |= exit.requests > 0;
         let reason = worker.reason_of(exit);
         self.log_exit(&worker, exit, reason);
         self.account_end(reason);

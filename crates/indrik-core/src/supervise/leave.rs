@@ -3,7 +3,7 @@
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
 use super::ladder::{Rung, Step};
-use super::limits::{BOOT_STOP_GRACE, STOP_GRACE_MIN};
+use super::limits::{BOOT_STOP_GRACE, FORK_UNWANTED_MAX, QUICK_GRACE, STOP_GRACE_MIN};
 use super::reason::EndReason;
 use super::restart::Death;
 use super::shutdown::Phase;
@@ -174,9 +174,15 @@ impl Supervisor {
     /// may have opened what its exit hooks close, so it is told to leave once it has booted.
     pub(super) fn discard(&mut self, id: WorkerId, reason: EndReason) {
         let until = self.stop_deadline().min(self.now + BOOT_STOP_GRACE);
+        let soon = self.now + FORK_UNWANTED_MAX;
+        let is_ending = matches!(self.server.phase, Phase::Stopping { .. });
+        let current = self.current();
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match worker.state {
             State::Forking { until } => {
+                // The zygote of the generation that serves is needed on, so it has its time.
+                let is_unwanted = is_ending || worker.generation != current;
+                let until = if is_unwanted { until.min(soon) } else { until };
                 worker.state = State::Cancelled { until };
                 self.decide(id, reason);
             }
@@ -186,6 +192,9 @@ impl Supervisor {
                 worker.state = State::told(until);
                 self.decide(id, reason);
                 self.push(Effect::Worker(id, WorkerEffect::ShutDown));
+            }
+            State::Cancelled { until } if is_ending => {
+                worker.state = State::Cancelled { until: until.min(soon) };
             }
             State::Cancelled { .. }
             | State::Ready { .. }
@@ -235,6 +244,12 @@ impl Supervisor {
                 self.died_before_service(&worker, exit, EndReason::BootTimeout);
             }
             State::Draining { .. } => self.did_not_finish(id, pid),
+            State::Ending(Rung::Told { .. }) if !worker.in_front => {
+                // It has no request, and its tracebacks would only show that it was importing.
+                let text = format!("Worker (pid:{pid}) still loads the application; ending it");
+                self.log(Level::Info, text);
+                self.quit(id);
+            }
             State::Ending(rung) => match rung.next(true) {
                 Step::Abort if rung.is_forced() => self.abort(id),
                 Step::Abort => self.did_not_finish(id, pid),
@@ -264,6 +279,14 @@ impl Supervisor {
             self.push(Effect::Worker(id, WorkerEffect::Gone));
         }
         self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
+    }
+
+    /// SIGQUIT. Why has been decided.
+    fn quit(&mut self, id: WorkerId) {
+        let until = self.now + QUICK_GRACE;
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        worker.state = State::Ending(Rung::Aborting { until });
+        self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Quit }));
     }
 
     /// SIGABRT. Why has been decided.

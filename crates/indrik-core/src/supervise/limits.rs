@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 /// How long a zygote may take to answer a fork request. It has nothing else to do, so a longer
-/// silence means that a hook hangs in it: it is killed and started anew.
-pub const FORK_MAX: Duration = Duration::from_secs(60);
+/// silence means that a hook hangs in it: it is killed and started anew. Nobody is replaced
+/// meanwhile.
+pub const FORK_MAX: Duration = Duration::from_secs(10);
+
+/// The same where the worker is not wanted any more: what the zygote does is of no use to anybody.
+pub const FORK_UNWANTED_MAX: Duration = Duration::from_secs(1);
 
 /// How long a zygote may take until it has read its configuration; then the setting `max_boot_time`
 /// counts.
@@ -37,9 +41,9 @@ pub const QUICK_GRACE: Duration = Duration::from_secs(2);
 /// graceful timeout is used up.
 pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
 
-/// How long a worker that is not ready yet may take to leave: its application's shutdown has this
-/// time if it has started up, and an import that still goes on is cut off.
-pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long a worker that is not ready yet may take to leave by itself, which it does if it has started
+/// up meanwhile. An import that still goes on is ended: nobody waits for it.
+pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the hook `pre_stop` may hold up the end, which is announced already.
 pub const PRE_STOP_MAX: Duration = Duration::from_secs(30);

@@ -116,6 +116,8 @@ struct Pool {
     old_zygote_until: Option<Now>,
     /// A worker has been ready at some time: from then on no boot failure ends the server.
     ever_ready: bool,
+    /// A worker has finished a request, or lived for long.
+    ever_of_use: bool,
     /// Workers ended by a signal before any was ready.
     start_crashes: u32,
     reloads: Reloads,
@@ -164,6 +166,7 @@ impl Supervisor {
             zygotes: BTreeMap::new(),
             old_zygote_until: None,
             ever_ready: false,
+            ever_of_use: false,
             start_crashes: 0,
             reloads: Reloads::default(),
             totals: Totals::default(),
@@ -175,6 +178,7 @@ impl Supervisor {
     /// Takes in what happened at `now`. A clock that goes back is taken as standing still.
     pub fn handle(&mut self, event: Event, now: Now) {
         self.now = self.now.max(now);
+        self.look_whether_of_use();
         match event {
             Event::Start { successor } => self.start(successor),
             Event::Zygote(generation, event) => self.zygote_event(generation, event),

@@ -221,7 +221,10 @@ impl Supervisor {
     pub(super) fn zygote_silent(&mut self, generation: Generation) {
         self.log(
             Level::Error,
-            format!("The zygote of generation {generation} does not answer; killing it"),
+            format!(
+                "The zygote of generation {generation} does not answer a request to fork; killing it \
+                 (does the hook pre_fork wait for something?)"
+            ),
         );
         if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
             zygote.backoff.fail();
@@ -241,7 +244,12 @@ impl Supervisor {
         let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         zygote.wanted = false;
         match zygote.state {
-            ZygoteState::Starting { .. } | ZygoteState::Waiting { .. } => {
+            // It imports, and would hear of its end when that is over.
+            ZygoteState::Starting { .. } => {
+                zygote.state = ZygoteState::Ending(Rung::killed(self.now));
+                self.push(Effect::Zygote(generation, ZygoteEffect::Kill));
+            }
+            ZygoteState::Waiting { .. } => {
                 zygote.state = ZygoteState::told(until);
                 self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
             }

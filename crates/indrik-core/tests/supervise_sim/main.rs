@@ -32,7 +32,7 @@ fn whatever_breaks_the_server_recovers_when_it_stops_breaking_and_ends_when_told
         world.os.faults = Faults::wild();
         world.run_with_signals(seconds(300));
         world.os.faults = Faults::calm();
-        // A hanging fork is noticed after a minute, the longest back-off is half a minute.
+        // The longest back-off is half a minute.
         world.run(seconds(400));
         world.revive();
         world.assert_full();
@@ -207,6 +207,26 @@ fn code_that_stops_loading_never_stops_the_server_that_has_it_loaded() {
         assert!(world.machine.census().generation > generation, "seed {seed}");
         world.assert_full();
         world.end(Signal::Term, 0);
+    }
+}
+
+/// Neither a zygote that does not answer nor an import that does not end is of use to anybody then.
+#[test]
+fn what_hangs_in_a_zygote_or_an_import_does_not_hold_up_the_end() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        (world.os.drain_delay, world.os.pre_stop) = (Duration::ZERO, false);
+        world.start_and_wait_until_full();
+        world.os.faults = Faults { fork_silent: 50, boot_slow: 100, ..Faults::calm() };
+        if world.os.random.percent(50) {
+            world.signal(Signal::Hup);
+        } else {
+            world.kill_all_workers();
+        }
+        let wait = world.os.random.milliseconds(0, 20_000);
+        world.run(wait);
+        // The front takes up to twenty seconds to finish what it has.
+        world.end_within(Signal::Term, 0, seconds(26));
     }
 }
 

@@ -182,8 +182,13 @@ impl World {
 
     /// Ends the server and checks that it does, with the code and nothing left behind.
     pub(crate) fn end(&mut self, signal: Signal, code: i32) {
+        self.end_within(signal, code, END_MAX);
+    }
+
+    /// As [`Self::end`], in less time.
+    pub(crate) fn end_within(&mut self, signal: Signal, code: i32, limit: Duration) {
         self.signal(signal);
-        self.run(END_MAX);
+        self.run(limit);
         assert_eq!(self.exit, Some(code), "seed {}: {:?}", self.seed, self.machine);
     }
 
