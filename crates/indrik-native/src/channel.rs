@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indrik_ring::{
-    ChannelFds, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent, Receiver, Sender,
-    SlotState, Slots, SpaceWait, Violation, Wake, WorkerChannel,
+    BodyView, ChannelFds, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent,
+    Receiver, Sender, SlotState, Slots, SpaceWait, Violation, Wake, WorkerChannel,
 };
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -36,6 +36,8 @@ pub(crate) struct Channel {
     pub(crate) responses: Mutex<Sender>,
     /// The slot table.
     pub(crate) slots: Slots,
+    /// Where the bodies of requests lie.
+    pub(crate) bodies: BodyView,
     /// The worker sleeps on it.
     pub(crate) wake: Wake,
     /// Shutdown flag and heartbeat.
@@ -84,6 +86,7 @@ impl Channel {
             requests: Mutex::new(channel.requests),
             responses: Mutex::new(channel.responses),
             slots: channel.slots,
+            bodies: channel.bodies,
             wake: channel.wake,
             front: channel.front,
             files_out: channel.files_out,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use crate::bodies::{BodyArea, BodyMemory, BodyView};
 use crate::handoff::{FileReceiver, FileSender, both_ways, files_pair};
 use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
@@ -76,6 +77,8 @@ pub struct FrontChannel {
     pub responses: Receiver,
     /// The slot table.
     pub slots: Slots,
+    /// Where bodies of requests lie.
+    pub bodies: BodyArea,
     /// Rings the worker.
     pub worker: Wake,
     /// The front sleeps on it.
@@ -103,6 +106,7 @@ impl FrontChannel {
                 requests: Sender::new(Mapping::requests(&mapping)),
                 responses: Receiver::new(Mapping::responses(&mapping)),
                 slots: Mapping::slots(&mapping),
+                bodies: BodyArea::new(Mapping::bodies(&mapping)),
                 worker: Wake::from_fd(fds.request_wake),
                 wake: Wake::from_fd(fds.response_wake),
                 files_out,
@@ -134,6 +138,8 @@ pub struct WorkerChannel {
     pub responses: Sender,
     /// The slot table.
     pub slots: Slots,
+    /// Where bodies of requests lie.
+    pub bodies: BodyView,
     /// Rings the front.
     pub front: Wake,
     /// The worker sleeps on it.
@@ -163,6 +169,7 @@ impl WorkerChannel {
                 requests: Receiver::new(Mapping::requests(&mapping)),
                 responses: Sender::new(Mapping::responses(&mapping)),
                 slots: Mapping::slots(&mapping),
+                bodies: BodyView::new(Mapping::bodies(&mapping)),
                 wake: Wake::from_fd(fds.request_wake),
                 front: Wake::from_fd(fds.response_wake),
                 files_out,
@@ -288,7 +295,7 @@ impl Mapping {
 
     /// The limits that the maker wrote down; read from the file, before anything is mapped.
     fn read_limits(memory: &OwnedFd) -> io::Result<ChannelLimits> {
-        let mut bytes = [0u8; 28];
+        let mut bytes = [0u8; 32];
         rustix::io::pread(memory, &mut bytes, 0)?;
         let word = |at: usize| {
             u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -303,6 +310,7 @@ impl Mapping {
             descriptors: word(16),
             request_area: word(20),
             response_area: word(24),
+            body_area: word(28),
         };
         limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         Ok(limits)
@@ -318,6 +326,7 @@ impl Mapping {
             (&raw mut (*header).descriptors).write(self.limits.descriptors);
             (&raw mut (*header).request_area).write(self.limits.request_area);
             (&raw mut (*header).response_area).write(self.limits.response_area);
+            (&raw mut (*header).body_area).write(self.limits.body_area);
         }
     }
 
@@ -375,6 +384,12 @@ impl Mapping {
             direction,
             _keep: Arc::<Self>::clone(this),
         }
+    }
+
+    fn bodies(this: &Arc<Self>) -> BodyMemory {
+        // SAFETY: the offset lies inside the mapping, and the area ends with it.
+        let start = unsafe { this.base.add(this.map.bodies) };
+        BodyMemory { start, len: this.limits.body_area, _keep: Arc::<Self>::clone(this) }
     }
 
     fn slots(this: &Arc<Self>) -> Slots {

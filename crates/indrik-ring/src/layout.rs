@@ -7,8 +7,8 @@ use crate::sync::{AtomicU32, AtomicU64};
 use crate::wire::Cell;
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 4;
-const PAGE: usize = 4096;
+pub(crate) const VERSION: u32 = 5;
+pub(crate) const PAGE: usize = 4096;
 
 /// The sizes of a channel; they never change after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,19 @@ pub struct ChannelLimits {
     pub request_area: u32,
     /// Bytes of payload that may wait in the response direction.
     pub response_area: u32,
+    /// Bytes of request bodies that the worker reads in place; 0: none.
+    pub body_area: u32,
 }
 
 impl Default for ChannelLimits {
     fn default() -> Self {
-        Self { slots: 128, descriptors: 1024, request_area: 512 * 1024, response_area: 512 * 1024 }
+        Self {
+            slots: 128,
+            descriptors: 1024,
+            request_area: 1024 * 1024,
+            response_area: 512 * 1024,
+            body_area: 8 * 1024 * 1024,
+        }
     }
 }
 
@@ -55,6 +63,9 @@ impl ChannelLimits {
         if !area.contains(&self.response_area) || !self.response_area.is_multiple_of(64) {
             return fail("response_area");
         }
+        if self.body_area > Self::AREA_MAX || !self.body_area.is_multiple_of(PAGE as u32) {
+            return fail("body_area");
+        }
         Ok(())
     }
 
@@ -65,8 +76,9 @@ impl ChannelLimits {
         let response_cells = request_cells + cells;
         let request_area = (response_cells + cells).next_multiple_of(PAGE);
         let response_area = (request_area + self.request_area as usize).next_multiple_of(PAGE);
-        let total = (response_area + self.response_area as usize).next_multiple_of(PAGE);
-        Map { slots, request_cells, response_cells, request_area, response_area, total }
+        let bodies = (response_area + self.response_area as usize).next_multiple_of(PAGE);
+        let total = bodies + self.body_area as usize;
+        Map { slots, request_cells, response_cells, request_area, response_area, bodies, total }
     }
 }
 
@@ -95,6 +107,7 @@ pub(crate) struct Map {
     pub(crate) response_cells: usize,
     pub(crate) request_area: usize,
     pub(crate) response_area: usize,
+    pub(crate) bodies: usize,
     pub(crate) total: usize,
 }
 
@@ -128,6 +141,7 @@ pub(crate) struct Header {
     pub(crate) descriptors: u32,
     pub(crate) request_area: u32,
     pub(crate) response_area: u32,
+    pub(crate) body_area: u32,
     pub(crate) requests: RingHead,
     pub(crate) responses: RingHead,
     /// 1 when the worker shall leave once its ring is empty; written by either side.

@@ -22,6 +22,8 @@
 
 // A mapping has no place for loom's atomics; its models use `testing`.
 #[cfg(not(loom))]
+mod bodies;
+#[cfg(not(loom))]
 mod channel;
 #[cfg(not(loom))]
 mod handoff;
@@ -43,6 +45,8 @@ mod testing;
 mod tests;
 
 #[cfg(not(loom))]
+pub use bodies::{BodyArea, BodyPlace, BodyView};
+#[cfg(not(loom))]
 pub use channel::{ChannelFds, Control, FrontChannel, WorkerChannel};
 #[cfg(not(loom))]
 pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
@@ -58,7 +62,11 @@ pub use wire::{
 
 /// Bytes of a request body that may lie between the front and the application, per request.
 pub const REQUEST_WINDOW: u64 = 256 * 1024;
+/// The same for an application that keeps up with its client.
+pub const REQUEST_WINDOW_MAX: u64 = 1024 * 1024;
 /// Bytes of a response body that may lie between the application and the client, per response.
 pub const RESPONSE_WINDOW: u64 = 256 * 1024;
 /// The largest payload of one descriptor that carries a piece of a body.
 pub const CHUNK_MAX: usize = 64 * 1024;
+/// The largest payload of one descriptor that carries a piece of a request's body.
+pub const REQUEST_PIECE_MAX: usize = 256 * 1024;

@@ -83,6 +83,8 @@ struct WorkerPart {
     wants_credit: AtomicU32,
     /// 1 when the front wants a [`Kind::RequestCredit`](crate::Kind::RequestCredit).
     request_credit_wanted: AtomicU32,
+    /// 1 when the worker needs the request's part of the [`BodyArea`](crate::BodyArea) no more.
+    body_released: AtomicU32,
 }
 
 #[cfg(test)]
@@ -99,6 +101,7 @@ impl SlotCell {
             request_taken: AtomicU64::new(0),
             wants_credit: AtomicU32::new(0),
             request_credit_wanted: AtomicU32::new(0),
+            body_released: AtomicU32::new(0),
         };
         Self { front: Line(front), worker: Line(worker) }
     }
@@ -146,6 +149,7 @@ impl Slots {
         cell.worker.0.request_taken.store(0, Ordering::Relaxed);
         cell.worker.0.wants_credit.store(0, Ordering::Relaxed);
         cell.worker.0.request_credit_wanted.store(0, Ordering::Relaxed);
+        cell.worker.0.body_released.store(0, Ordering::Relaxed);
         cell.front.0.state.store(pack(generation, SlotState::Queued), Ordering::Release);
     }
 
@@ -217,6 +221,12 @@ impl Slots {
         self.cell(slot).worker.0.request_taken.load(Ordering::Acquire)
     }
 
+    /// Whether the worker has copied the body that it was sent with the request.
+    #[must_use]
+    pub fn has_released_body(&self, slot: u16) -> bool {
+        self.cell(slot).worker.0.body_released.load(Ordering::Acquire) != 0
+    }
+
     /// Asks the worker to send a [`Kind::RequestCredit`](crate::Kind::RequestCredit) when it takes
     /// more; look at [`Self::request_taken`] again afterwards.
     pub fn want_request_credit(&self, slot: u16) {
@@ -237,6 +247,11 @@ impl Slots {
     /// already, and begun another use of the slot; then this does nothing.
     pub fn finish(&self, slot: u16, generation: u32) {
         let _ = self.exchange(slot, generation, SlotState::Running, SlotState::Done);
+    }
+
+    /// Says that the request's body was copied: the front may use its part of the area for another one.
+    pub fn release_body(&self, slot: u16) {
+        self.cell(slot).worker.0.body_released.store(1, Ordering::Release);
     }
 
     /// Whether the client is gone.

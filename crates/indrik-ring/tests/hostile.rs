@@ -13,8 +13,13 @@ use indrik_ring::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const LIMITS: ChannelLimits =
-    ChannelLimits { slots: 4, descriptors: 8, request_area: 128 * 1024, response_area: 128 * 1024 };
+const LIMITS: ChannelLimits = ChannelLimits {
+    slots: 4,
+    descriptors: 8,
+    request_area: 128 * 1024,
+    response_area: 128 * 1024,
+    body_area: 0,
+};
 
 /// Offsets in the memory; the layout is fixed between both sides, so a hostile worker knows it.
 const REQUESTS_HEAD: u64 = 256;

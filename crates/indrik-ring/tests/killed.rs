@@ -17,6 +17,7 @@ const LIMITS: ChannelLimits = ChannelLimits {
     descriptors: 32,
     request_area: 128 * 1024,
     response_area: 128 * 1024,
+    body_area: 64 * 1024,
 };
 const FDS: &str = "INDRIK_TEST_CHANNEL_FDS";
 const WORKERS: u64 = 60;
@@ -261,6 +262,7 @@ fn limits_out_of_range_are_named() {
         (ChannelLimits { descriptors: 1000, ..good }, "descriptors"),
         (ChannelLimits { request_area: 4096, ..good }, "request_area"),
         (ChannelLimits { response_area: 512 * 1024 + 1, ..good }, "response_area"),
+        (ChannelLimits { body_area: 4095, ..good }, "body_area"),
     ] {
         assert_eq!(limits.check().unwrap_err().name, name);
         assert!(ChannelFds::pair(limits).is_err());

@@ -9,6 +9,7 @@
 //! others.
 
 mod awaitable;
+mod body;
 mod carrier;
 mod cell;
 mod exchange;

@@ -9,9 +9,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use indrik_ring::{BodyIn, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME};
+use indrik_ring::{Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME};
 
 use super::awaitable::{Sent, awaited_future, install_send_slots};
+use super::body::first_piece;
 use super::carrier::{Step, copy_context, first_step, is_exit};
 use super::cell::LoopCell;
 use super::exchange::{Exchange, RequestBody, Response, State, wake};
@@ -388,17 +389,15 @@ impl AsgiServer {
         if !this.channel().slots.start(descriptor.slot, descriptor.generation) {
             return Ok(());
         }
-        let (Some((head, inline)), BodyIn::Payload | BodyIn::Stream) =
-            (descriptor.split_head(payload), descriptor.body_in())
-        else {
+        let Some((head, behind)) = descriptor.split_head(payload) else {
             return Err(bad_request());
         };
-        let inline = (!inline.is_empty()).then(|| PyBytes::new(py, inline).unbind());
+        let first = first_piece(py, this.channel(), descriptor, behind)?;
         // A copy: the application runs below, and a turn of the loop inside it gives the ring's memory back.
         let mut copy = std::mem::take(&mut this.core.get()?.head);
         copy.clear();
         copy.extend_from_slice(head);
-        let begun = Self::begin_with(slf, descriptor, &copy, inline, spares);
+        let begun = Self::begin_with(slf, descriptor, &copy, first, spares);
         this.core.get()?.head = copy;
         begun
     }
@@ -407,7 +406,7 @@ impl AsgiServer {
         slf: &Bound<'_, Self>,
         descriptor: &Descriptor,
         head: &[u8],
-        inline: Option<Py<PyBytes>>,
+        first: Option<Py<PyBytes>>,
         spares: bool,
     ) -> PyResult<()> {
         let this = slf.get();
@@ -427,7 +426,7 @@ impl AsgiServer {
             waits: flags.has(Flags::BODY_WAITS),
             ..RequestBody::default()
         };
-        body.pieces.extend(inline);
+        body.pieces.extend(first);
         let state = State {
             scope: Some(scope.clone().unbind()),
             body,

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use indrik_ring::{BodyIn, CHUNK_MAX, Descriptor, Failure, FileLost, Kind, RequestHead};
+use indrik_ring::{BodyIn, BodyPlace, CHUNK_MAX, Descriptor, Failure, FileLost, Kind, RequestHead};
 use pyo3::exceptions::{PyBrokenPipeError, PyException, PyOSError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -29,6 +29,7 @@ pub(crate) struct Taken {
 enum Body {
     None,
     Memory(Vec<u8>),
+    Placed(BodyPlace),
     File(Result<OwnedFd, FileLost>),
 }
 
@@ -102,6 +103,9 @@ fn read_payload(
     match file {
         Some(file) => Body::File(file),
         None if body_part.is_empty() => Body::None,
+        None if descriptor.body_in() == BodyIn::Placed => {
+            BodyPlace::decode(body_part).map_or(Body::None, Body::Placed)
+        }
         None => Body::Memory(body_part.to_vec()),
     }
 }
@@ -237,6 +241,12 @@ impl Handler {
         let input = match body {
             Body::None => None,
             Body::Memory(bytes) => Some(Bound::new(py, Input::memory(bytes))?),
+            Body::Placed(place) => {
+                let input = Bound::new(py, Input::placed(&self.channel.get().bodies, place)?)?;
+                let borrowed = input.clone().unbind();
+                self.exchange.get().wait_for_state(py).response.borrow_body(borrowed);
+                Some(input)
+            }
             Body::File(file) => {
                 let file = file.map_err(|lost| PyOSError::new_err(lost.to_string()))?;
                 let input = Input::file(file).map_err(PyErr::from)?;

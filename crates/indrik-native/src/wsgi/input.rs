@@ -1,9 +1,15 @@
 //! `wsgi.input`: the request body.
 
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use indrik_ring::{BodyPlace, BodyView};
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyOSError, PyOverflowError, PyStopIteration};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{
+    PyBufferError, PyOSError, PyOverflowError, PyRuntimeError, PyStopIteration,
+};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -11,7 +17,8 @@ use pyo3::types::{PyBytes, PyList};
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 /// The request body. The front has all of it before the application is called, so reading never
-/// waits for the client: short bodies lie in memory, long ones in a file.
+/// waits for the client: short bodies lie in memory, longer ones in the channel's while the request lasts,
+/// long ones in a file.
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct Input {
     body: Mutex<Body>,
@@ -32,7 +39,23 @@ struct Body {
 
 enum Source {
     Memory(Vec<u8>),
+    /// In the channel's memory, until the front is told that the request is over.
+    Placed(Placed),
     File(OwnedFd),
+}
+
+/// A body in the channel's memory.
+struct Placed {
+    view: BodyView,
+    place: BodyPlace,
+}
+
+impl Placed {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: `Input::placed` found the place, and the request is not over: `keep_what_is_left` takes
+        // this away first. The slice lives no longer than the lock through which this is reached.
+        unsafe { self.view.body(self.place) }.unwrap_or_default()
+    }
 }
 
 impl Input {
@@ -45,6 +68,32 @@ impl Input {
     pub(crate) fn memory(bytes: Vec<u8>) -> Self {
         let len = bytes.len() as u64;
         Self::new(Source::Memory(bytes), len, false)
+    }
+
+    /// A body in the channel's memory; to be followed by [`Self::keep_what_is_left`].
+    ///
+    /// # Errors
+    /// When there is no such place.
+    pub(crate) fn placed(view: &BodyView, place: BodyPlace) -> PyResult<Self> {
+        // SAFETY: only its length is looked at.
+        let Some(body) = (unsafe { view.body(place) }) else {
+            return Err(PyRuntimeError::new_err("the front put a request's body nowhere"));
+        };
+        let len = body.len() as u64;
+        Ok(Self::new(Source::Placed(Placed { view: view.clone(), place }), len, false))
+    }
+
+    /// The request is over, and another one's body will lie where this one does. Who still has the object
+    /// (`is_kept`) reads what is left of it from a copy.
+    pub(crate) fn keep_what_is_left(&self, is_kept: bool) {
+        let mut body = self.body.lock();
+        let Source::Placed(placed) = &body.source else { return };
+        let at = usize::try_from(body.at).unwrap_or(usize::MAX);
+        let rest = if is_kept { placed.bytes().get(at..) } else { None };
+        let rest = rest.unwrap_or_default().to_vec();
+        body.at = 0;
+        body.len = rest.len() as u64;
+        body.source = Source::Memory(rest);
     }
 
     /// A body that is the whole of a file.
@@ -77,13 +126,30 @@ impl Input {
     /// At most `size` bytes; all that is left when it is negative or `None`.
     #[pyo3(signature = (size = None, /))]
     fn read<'py>(&self, py: Python<'py>, size: Option<Size>) -> PyResult<Bound<'py, PyBytes>> {
-        let (at, len) = self.take(size);
-        if len == 0 {
-            return Ok(PyBytes::new(py, b""));
+        if self.is_file {
+            return self.read_file(py, size);
         }
-        PyBytes::new_with(py, len, |into| {
-            self.with_body(py, |body| body.source.read_at(at, into)).map_err(read_failed)
-        })
+        let mut body = self.body.lock();
+        let (at, len) = body.take(size);
+        let bytes = PyBytes::new(py, &body.source.bytes(at)[..len]);
+        Ok(bytes)
+    }
+
+    /// Fills a writable buffer with what comes next; returns how many bytes that were.
+    #[pyo3(signature = (buffer, /))]
+    fn readinto(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let buffer = PyBuffer::<u8>::get(buffer)?;
+        if buffer.readonly() || !buffer.is_c_contiguous() {
+            return Err(PyBufferError::new_err("readinto() needs a writable, contiguous buffer"));
+        }
+        let (at, len) = self.body.lock().take(i64::try_from(buffer.len_bytes()).ok().map(Size));
+        // SAFETY: the exporter keeps the memory in place while we have the buffer, and its length was
+        // asked. Another thread that writes there at the same time gets a mixture, as with any `readinto`.
+        let into = unsafe {
+            std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<MaybeUninit<u8>>(), len)
+        };
+        self.with_body(py, |body| body.source.read_at(at, into)).map_err(read_failed)?;
+        Ok(len)
     }
 
     /// One line with its end, at most `size` bytes of it; `b""` at the end of the body.
@@ -128,18 +194,34 @@ impl Input {
 }
 
 impl Input {
-    /// Moves on by at most `size` bytes: from where, and how many.
-    fn take(&self, size: Option<Size>) -> (u64, usize) {
-        let mut body = self.body.lock();
-        let at = body.at;
-        let left = body.len - at;
-        let len = limit(size).map_or(left, |limit| left.min(limit));
-        body.at += len;
-        (at, usize::try_from(len).unwrap_or(usize::MAX))
+    /// [`Self::read`] of a file: with the GIL released, straight into the object that is returned.
+    fn read_file<'py>(&self, py: Python<'py>, size: Option<Size>) -> PyResult<Bound<'py, PyBytes>> {
+        let (at, len) = self.body.lock().take(size);
+        let object_len = ffi::Py_ssize_t::try_from(len)
+            .map_err(|_| PyOSError::new_err("wsgi.input: the rest of the body is too large"))?;
+        // SAFETY: a new object with room for so many bytes, which nobody else has, and which is thrown away
+        // unless all of them are written.
+        unsafe {
+            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), object_len);
+            let object = Bound::from_owned_ptr_or_err(py, object)?;
+            let start = ffi::PyBytes_AsString(object.as_ptr()).cast::<MaybeUninit<u8>>();
+            let into = std::slice::from_raw_parts_mut(start, len);
+            self.with_body(py, |body| body.source.read_at(at, into)).map_err(read_failed)?;
+            Ok(object.cast_into_unchecked())
+        }
     }
 }
 
 impl Body {
+    /// Moves on by at most `size` bytes: from where, and how many.
+    fn take(&mut self, size: Option<Size>) -> (u64, usize) {
+        let at = self.at;
+        let left = self.len - at;
+        let len = limit(size).map_or(left, |limit| left.min(limit));
+        self.at += len;
+        (at, usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
     fn read_line(&mut self, limit: Option<u64>) -> std::io::Result<Vec<u8>> {
         let left = self.len - self.at;
         let limit = limit.map_or(left, |limit| limit.min(left));
@@ -161,9 +243,7 @@ impl Body {
     /// Bytes from the current place on: at least one, as the place lies before the end.
     fn window(&mut self) -> std::io::Result<&[u8]> {
         let fd = match &self.source {
-            Source::Memory(bytes) => {
-                return Ok(&bytes[usize::try_from(self.at).unwrap_or(usize::MAX)..]);
-            }
+            Source::Memory(_) | Source::Placed(_) => return Ok(self.source.bytes(self.at)),
             Source::File(fd) => fd,
         };
         let in_ahead = self.at.checked_sub(self.ahead_at).and_then(|at| usize::try_from(at).ok());
@@ -171,8 +251,12 @@ impl Body {
             Some(at) => Ok(&self.ahead[at..]),
             None => {
                 let left = usize::try_from(self.len - self.at).unwrap_or(usize::MAX);
-                self.ahead.resize(left.min(READ_AHEAD_BYTES), 0);
-                read_file_at(fd, self.at, &mut self.ahead)?;
+                let len = left.min(READ_AHEAD_BYTES);
+                self.ahead.clear();
+                self.ahead.reserve(len);
+                read_file_at(fd, self.at, &mut self.ahead.spare_capacity_mut()[..len])?;
+                // SAFETY: so many bytes were written.
+                unsafe { self.ahead.set_len(len) };
                 self.ahead_at = self.at;
                 Ok(&self.ahead)
             }
@@ -181,24 +265,39 @@ impl Body {
 }
 
 impl Source {
-    fn read_at(&self, at: u64, into: &mut [u8]) -> std::io::Result<()> {
-        match self {
-            Self::Memory(bytes) => {
-                let at = usize::try_from(at).unwrap_or(usize::MAX);
-                into.copy_from_slice(&bytes[at..at + into.len()]);
-                Ok(())
-            }
-            Self::File(fd) => read_file_at(fd, at, into),
+    /// Of a body in memory, what lies behind `at`.
+    fn bytes(&self, at: u64) -> &[u8] {
+        let bytes = match self {
+            Self::Memory(bytes) => bytes,
+            Self::Placed(placed) => placed.bytes(),
+            Self::File(_) => return &[],
+        };
+        usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default()
+    }
+
+    /// Fills `into` with what lies behind `at`, or fails.
+    fn read_at(&self, at: u64, into: &mut [MaybeUninit<u8>]) -> std::io::Result<()> {
+        if let Self::File(fd) = self {
+            return read_file_at(fd, at, into);
         }
+        let bytes = self.bytes(at).get(..into.len());
+        into.write_copy_of_slice(bytes.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
 }
 
 /// Fills `into` from a file that is known to be long enough.
-fn read_file_at(fd: &OwnedFd, mut at: u64, mut into: &mut [u8]) -> std::io::Result<()> {
+fn read_file_at(
+    fd: &OwnedFd,
+    mut at: u64,
+    mut into: &mut [MaybeUninit<u8>],
+) -> std::io::Result<()> {
     while !into.is_empty() {
         let count = match rustix::io::pread(fd, &mut *into, at) {
-            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
+            Ok((read, _)) if read.is_empty() => {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok((read, _)) => read.len(),
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -247,6 +346,10 @@ mod tests {
         std::iter::repeat_with(next).take_while(|line| !line.is_empty()).collect()
     }
 
+    fn take(input: &Input, size: Option<Size>) -> (u64, usize) {
+        input.body.lock().take(size)
+    }
+
     fn spooled(bytes: &[u8]) -> Input {
         let fd = rustix::fs::memfd_create("body", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         assert_eq!(rustix::io::write(&fd, bytes).unwrap(), bytes.len());
@@ -280,21 +383,21 @@ mod tests {
     #[test]
     fn reading_moves_on_by_what_is_there() {
         let input = spooled(b"0123456789");
-        assert_eq!(input.take(Some(Size(4))), (0, 4));
-        assert_eq!(input.take(Some(Size(0))), (4, 0));
-        assert_eq!(input.take(Some(Size(100))), (4, 6));
-        assert_eq!(input.take(None), (10, 0));
-        let mut into = [0; 4];
+        assert_eq!(take(&input, Some(Size(4))), (0, 4));
+        assert_eq!(take(&input, Some(Size(0))), (4, 0));
+        assert_eq!(take(&input, Some(Size(100))), (4, 6));
+        assert_eq!(take(&input, None), (10, 0));
+        let mut into = [MaybeUninit::uninit(); 4];
         input.body.lock().source.read_at(3, &mut into).unwrap();
-        assert_eq!(&into, b"3456");
+        assert_eq!(into.map(|byte| unsafe { byte.assume_init() }), *b"3456");
     }
 
     #[test]
     fn reading_on_after_a_line_does_not_skip_what_was_read_ahead() {
         let input = spooled(b"one\ntwo\nthree");
         assert_eq!(input.body.lock().read_line(None).unwrap(), b"one\n");
-        assert_eq!(input.take(Some(Size(2))), (4, 2));
+        assert_eq!(take(&input, Some(Size(2))), (4, 2));
         assert_eq!(input.body.lock().read_line(None).unwrap(), b"o\n");
-        assert_eq!(input.take(None), (8, 5));
+        assert_eq!(take(&input, None), (8, 5));
     }
 }

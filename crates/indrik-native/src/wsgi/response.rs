@@ -6,12 +6,14 @@ use indrik_ring::{
     CHUNK_MAX, CreditWait, Descriptor, Failure, FilePart, Flags, Kind, RESPONSE_WINDOW,
     encode_response, headers_len, response_len,
 };
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::channel::Channel;
 use crate::log::{self, Level};
 use crate::wsgi::file::FileRange;
 use crate::wsgi::head::Head;
+use crate::wsgi::input::Input;
 
 /// How long a response that has no credit sleeps before it looks again by itself.
 const CREDIT_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -85,6 +87,8 @@ pub(crate) struct Response {
     waited: Duration,
     /// Whether the line about a body that is longer than it should be was written.
     surplus_told: bool,
+    /// The request's body, if it lies where another one will lie when this is done.
+    borrowed: Option<Py<Input>>,
 }
 
 impl Response {
@@ -103,6 +107,7 @@ impl Response {
             began: Instant::now(),
             waited: Duration::ZERO,
             surplus_told: false,
+            borrowed: None,
         }
     }
 
@@ -157,6 +162,9 @@ impl Response {
             Phase::Ready | Phase::Streaming => {}
         }
         let (data, then) = self.fit(data, then)?;
+        if then == Then::Done {
+            self.give_body_back(py);
+        }
         if self.phase == Phase::Ready && data.len() <= CHUNK_MAX && then != Then::More {
             return self.send_in_one(py, channel, data, then);
         }
@@ -349,6 +357,7 @@ impl Response {
     /// When the channel is broken.
     pub(crate) fn finish(&mut self, py: Python<'_>, channel: &Channel) -> PyResult<()> {
         if !self.is_done {
+            self.give_body_back(py);
             channel.send(py, self.descriptor(Kind::Done, Flags::DONE, 0), 0, |_| {})?;
             self.ended(channel, Then::Done);
         }
@@ -368,6 +377,7 @@ impl Response {
         line: &str,
     ) -> PyResult<()> {
         if !self.is_done {
+            self.give_body_back(py);
             let line = &line.as_bytes()[..line.len().min(FAILURE_LINE_BYTES_MAX)];
             let descriptor = self.descriptor(Kind::Failed, Flags::DONE, how as u64);
             channel.send(py, descriptor, line.len(), |into| into.copy_from_slice(line))?;
@@ -384,6 +394,22 @@ impl Response {
         if then == Then::Done {
             self.is_done = true;
             channel.slots.finish(self.slot, self.generation);
+        }
+    }
+
+    /// The request's body lies in the channel's memory until the front is told that it is over.
+    pub(crate) fn borrow_body(&mut self, input: Py<Input>) {
+        self.borrowed = Some(input);
+    }
+
+    /// Before the front is told that the request is over: whoever kept the input object reads from a copy
+    /// from now on.
+    fn give_body_back(&mut self, py: Python<'_>) {
+        if let Some(input) = self.borrowed.take() {
+            // SAFETY: a live object, and we have the interpreter's lock.
+            let references = unsafe { ffi::Py_REFCNT(input.as_ptr()) };
+            input.get().keep_what_is_left(references > 1);
+            drop(input.into_bound(py));
         }
     }
 

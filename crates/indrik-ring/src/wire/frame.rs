@@ -119,6 +119,9 @@ impl Flags {
     pub const BODY_WAITS: Self = Self(64);
     /// The connection must be closed after this response.
     pub const CLOSE: Self = Self(128);
+    /// On a request: its body lies in the [`BodyArea`](crate::BodyArea); a [`BodyPlace`](crate::BodyPlace) is
+    /// behind the head.
+    pub const BODY_PLACED: Self = Self(256);
 
     /// Whether all flags of `other` are set.
     #[must_use]

@@ -17,6 +17,8 @@ pub const TIME_TOO_LONG: u32 = u32::MAX;
 pub enum BodyIn {
     /// Behind the head, in the same payload.
     Payload,
+    /// In the [`BodyArea`](crate::BodyArea); behind the head is the [`BodyPlace`](crate::BodyPlace).
+    Placed,
     /// In a file, handed over with the descriptor.
     File,
     /// In [`Kind::RequestBody`](super::Kind::RequestBody) descriptors that follow.
@@ -54,11 +56,14 @@ pub(crate) struct FileMark {
 }
 
 impl Descriptor {
-    /// Where the body lies of the request that this begins.
+    /// Where the body lies of the request that this begins, or the first part of one with
+    /// [`Flags::BODY_STREAM`].
     #[must_use]
     pub const fn body_in(&self) -> BodyIn {
         if self.flags.has(Flags::BODY_FILE) {
             BodyIn::File
+        } else if self.flags.has(Flags::BODY_PLACED) {
+            BodyIn::Placed
         } else if self.flags.has(Flags::BODY_STREAM) {
             BodyIn::Stream
         } else {

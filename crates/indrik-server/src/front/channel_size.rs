@@ -5,7 +5,7 @@ use indrik_core::http1::{HEAD_BYTES_MAX, Limits};
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_ring::ChannelLimits;
 
-use super::body::upload::INLINE_BYTES_MAX;
+use super::body::INLINE_BYTES_MAX;
 use super::http2_settings::Http2Settings;
 use super::settings::head_limits;
 

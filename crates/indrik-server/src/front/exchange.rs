@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use super::account::{Charge, Holder};
 use super::ahead::{Ahead, Buffered};
+use super::body::Pieces;
 use super::refusal::Refusal;
 
 /// What can happen to a request after it was submitted.
@@ -125,14 +126,12 @@ pub(super) enum Place {
 pub(super) struct Outgoing {
     /// The descriptor's flags.
     pub(super) flags: Flags,
-    /// Bytes of the head.
-    pub(super) head_len: usize,
-    /// The head and an inline body.
+    /// The head.
     pub(super) payload: Vec<u8>,
+    /// The body, if it is here and lies in no file.
+    pub(super) body: Pieces,
     /// The body's file.
     pub(super) file: Option<OwnedFd>,
-    /// What of it lies in memory, bytes.
-    pub(super) file_bytes: usize,
 }
 
 impl Outgoing {
@@ -219,7 +218,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A request of a connection that is charged for it.
     pub(super) fn new(outgoing: Outgoing, limit: Micros, holder: &Arc<Holder>) -> Arc<Self> {
-        let outgoing_bytes = outgoing.payload.capacity() + outgoing.file_bytes;
+        let outgoing_bytes = outgoing.payload.capacity() + outgoing.body.len();
         let mut charge = Charge::of(holder);
         charge.set(outgoing_bytes);
         let state = Mutex::new(State {
@@ -440,9 +439,12 @@ mod tests {
 
     #[test]
     fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
-        let payload = Vec::new();
-        let outgoing =
-            Outgoing { flags: Flags::NONE, head_len: 0, payload, file: None, file_bytes: 0 };
+        let outgoing = Outgoing {
+            flags: Flags::NONE,
+            payload: Vec::new(),
+            body: Pieces::default(),
+            file: None,
+        };
         let none = Limits { total: u64::MAX, connection: u64::MAX };
         let exchange = Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)));
         let piece = Bytes::from(vec![0; 64 * 1024]);

@@ -12,6 +12,7 @@ use indrik_ring::{Flags, Headers, RequestHead, ResponseHead};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::account::Holder;
+use super::body::Pieces;
 use super::clock;
 use super::events::FrontEvent;
 use super::exchange::{Event, Exchange, Outgoing, Place};
@@ -106,7 +107,7 @@ impl WarmUp {
         let mut payload = vec![0; len];
         let count = u16::try_from(fields().count()).unwrap_or(0);
         indrik_ring::encode_request(&mut payload, &head, count, fields());
-        Outgoing { flags: Flags::END, head_len: len, payload, file: None, file_bytes: 0 }
+        Outgoing { flags: Flags::END, payload, body: Pieces::default(), file: None }
     }
 }
 

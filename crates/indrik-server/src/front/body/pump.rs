@@ -1,5 +1,7 @@
-//! A request's body that streams to the application, and what becomes of the rest of one whose answer
-//! is there already.
+//! The rest of a request's body on its way to an ASGI application, as fast as that takes it; and what becomes
+//! of the rest of one whose answer is there already.
+//!
+//! What was sent is held up to a limit, for another worker should this one end before it answers.
 //!
 //! In HTTP/1 the next request comes behind the body, so a rest that is short is read and thrown away:
 //! closing would cost the client its connection for an answer that has nothing to do with it.
@@ -7,14 +9,16 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_body::Body as _;
-use indrik_ring::{CHUNK_MAX, Flags, Kind};
+use bytes::{Buf, Bytes};
+use indrik_ring::{Flags, Kind, REQUEST_PIECE_MAX};
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::RequestBody;
-use super::upload::Reader;
+use super::upload::{HELD_BYTES_MAX, Reader};
 use crate::front::conn::reaper::Watch;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange};
@@ -28,11 +32,55 @@ const DISCARD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The task that streams a body to the application; it ends with this handle.
 pub(in crate::front) struct Pump {
-    task: Option<tokio::task::AbortHandle>,
+    task: Option<AbortHandle>,
+    stream: Arc<Mutex<Stream>>,
     rest: Arc<Rest>,
 }
 
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
 impl Pump {
+    /// Starts to stream what `reader` has, behind what has gone with the request.
+    pub(in crate::front) fn start(
+        context: &RequestContext,
+        exchange: &Arc<Exchange>,
+        reader: Reader,
+    ) -> Self {
+        let stream = Arc::new(Mutex::new(Stream::new(reader, exchange)));
+        let rest = Rest::new(context);
+        let task = spawn(context.services(), exchange, &stream, &rest);
+        Self { task: Some(task), stream, rest }
+    }
+
+    /// Whether the front still has all that it has sent.
+    pub(in crate::front) fn holds_all(&self) -> bool {
+        self.stream.lock().held.is_some()
+    }
+
+    /// No other worker will have the request: nothing is held from now on.
+    pub(in crate::front) fn forget(&self) {
+        self.stream.lock().forget();
+    }
+
+    /// The worker is gone. Nothing is sent until [`Self::restart`].
+    pub(in crate::front) fn stop(&mut self) {
+        self.stream.lock().is_stopped = true;
+        self.task.take().into_iter().for_each(|task| task.abort());
+    }
+
+    /// Another worker wants the body, from its beginning.
+    pub(in crate::front) fn restart(&mut self, context: &RequestContext, exchange: &Arc<Exchange>) {
+        self.stop();
+        self.stream.lock().begin_again(exchange);
+        self.task = Some(spawn(context.services(), exchange, &self.stream, &self.rest));
+    }
+
     /// The answer is complete, and in HTTP/1: the application gets no more of the body, and the
     /// connection is kept if the rest is short.
     pub(in crate::front) fn discard_rest(mut self) {
@@ -40,14 +88,6 @@ impl Pump {
             self.rest.hold();
             // Not to be ended with this handle; it notices that nobody takes the body any more.
             drop(task);
-        }
-    }
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
         }
     }
 }
@@ -81,48 +121,45 @@ impl Drop for Held {
     }
 }
 
-/// Starts to stream a body.
-pub(in crate::front) fn pump(
-    context: &RequestContext,
+fn spawn(
+    services: &Arc<Services>,
     exchange: &Arc<Exchange>,
-    body: RequestBody,
-) -> Pump {
-    let (services, exchange) = (Arc::clone(context.services()), Arc::clone(exchange));
-    let rest = Rest::new(context);
-    let held = Held(Arc::clone(&rest));
-    let mut reader = Reader::new(context, body);
+    stream: &Arc<Mutex<Stream>>,
+    rest: &Arc<Rest>,
+) -> AbortHandle {
+    let (services, exchange) = (Arc::clone(services), Arc::clone(exchange));
+    let (stream, held) = (Arc::clone(stream), Held(Arc::clone(rest)));
     let task = tokio::spawn(async move {
         let held = held;
-        if !stream(&services, &exchange, &mut reader).await {
-            discard(&mut reader).await;
+        if !poll_fn(|cx| stream.lock().poll(&services, &exchange, cx)).await {
+            discard(|cx| stream.lock().reader.poll_next(cx)).await;
         }
         drop(held);
     });
-    Pump { task: Some(task.abort_handle()), rest }
+    task.abort_handle()
 }
 
 /// Reads and throws away a body that the application did not ask for.
-pub(in crate::front) fn discard_all(context: &RequestContext, body: RequestBody) {
+pub(in crate::front) fn discard_all(context: &RequestContext, mut reader: Reader) {
     let rest = Rest::new(context);
     rest.hold();
     let held = Held(rest);
-    let mut reader = Reader::new(context, body);
     tokio::spawn(async move {
-        discard(&mut reader).await;
+        discard(|cx| reader.poll_next(cx)).await;
         drop(held);
     });
 }
 
 /// Whether a body that nobody wants is short enough to be thrown away, as far as that is known.
-pub(in crate::front) fn is_short(body: &RequestBody) -> bool {
-    body.size_hint().exact().is_none_or(|len| len <= DISCARD_BYTES_MAX as u64)
+pub(in crate::front) fn is_short(reader: &Reader) -> bool {
+    reader.left().is_none_or(|len| len <= DISCARD_BYTES_MAX as u64)
 }
 
-async fn discard(reader: &mut Reader) {
+async fn discard<E>(mut poll_next: impl FnMut(&mut Context<'_>) -> Poll<Result<Option<Bytes>, E>>) {
     let all = async {
         let mut bytes = 0;
         while bytes <= DISCARD_BYTES_MAX {
-            match reader.next().await {
+            match poll_fn(&mut poll_next).await {
                 Ok(Some(piece)) => bytes += piece.len(),
                 Ok(None) | Err(_) => return,
             }
@@ -132,46 +169,112 @@ async fn discard(reader: &mut Reader) {
     let _ = timeout(DISCARD_WAIT_MAX, all).await;
 }
 
-/// Sends the body to the application. False: it has returned, or answered, before the end.
-async fn stream(services: &Services, exchange: &Exchange, reader: &mut Reader) -> bool {
-    let mut sent = 0;
-    loop {
-        match reader.next().await {
-            Ok(Some(bytes)) => {
-                for piece in bytes.chunks(CHUNK_MAX) {
-                    if !send(services, exchange, Flags::NONE, piece, sent).await {
-                        return false;
+/// A body under way.
+struct Stream {
+    reader: Reader,
+    /// What was sent behind the request, for another try; none when it became too much.
+    held: Option<Vec<Bytes>>,
+    held_bytes: usize,
+    /// How many of the held pieces this worker was given.
+    again: usize,
+    /// What is to be sent next.
+    piece: Bytes,
+    /// Bytes that this worker was sent.
+    sent: u64,
+    has_ended: bool,
+    is_stopped: bool,
+}
+
+impl Stream {
+    fn new(reader: Reader, exchange: &Exchange) -> Self {
+        let first = exchange.outgoing.body.len();
+        Self {
+            reader,
+            held: Some(Vec::new()),
+            held_bytes: first,
+            again: 0,
+            piece: Bytes::new(),
+            sent: first as u64,
+            has_ended: false,
+            is_stopped: false,
+        }
+    }
+
+    fn begin_again(&mut self, exchange: &Exchange) {
+        self.again = 0;
+        self.piece = Bytes::new();
+        self.sent = exchange.outgoing.body.len() as u64;
+        self.is_stopped = false;
+    }
+
+    fn forget(&mut self) {
+        self.held = None;
+        self.reader.holds(self.piece.len());
+    }
+
+    /// Sends the body to the application. False: it has returned, or answered, before the end.
+    fn poll(
+        &mut self,
+        services: &Services,
+        exchange: &Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        while !self.is_stopped {
+            if !self.piece.is_empty() {
+                let len = self.piece.len().min(REQUEST_PIECE_MAX);
+                let piece = &self.piece[..len];
+                if !ready!(poll_send(services, exchange, Flags::NONE, piece, self.sent, cx)) {
+                    return Poll::Ready(false);
+                }
+                self.piece.advance(len);
+                self.sent += len as u64;
+            } else if let Some(held) = self.held.as_ref().and_then(|held| held.get(self.again)) {
+                self.piece = held.clone();
+                self.again += 1;
+            } else if self.has_ended {
+                let _ = ready!(poll_send(services, exchange, Flags::END, &[], self.sent, cx));
+                return Poll::Ready(true);
+            } else {
+                match ready!(self.reader.poll_next(cx)) {
+                    Ok(Some(bytes)) => self.take(bytes),
+                    Ok(None) => self.has_ended = true,
+                    Err(refusal) => {
+                        // A broken body never looks like a whole one.
+                        if let Some(waker) = exchange.put(Event::UploadBroken(refusal)) {
+                            waker.wake();
+                        }
+                        return Poll::Ready(true);
                     }
-                    sent += piece.len() as u64;
                 }
-            }
-            Ok(None) => {
-                send(services, exchange, Flags::END, &[], sent).await;
-                return true;
-            }
-            Err(refusal) => {
-                // A broken body never looks like a whole one.
-                if let Some(waker) = exchange.put(Event::UploadBroken(refusal)) {
-                    waker.wake();
-                }
-                return true;
             }
         }
+        Poll::Ready(true)
+    }
+
+    fn take(&mut self, bytes: Bytes) {
+        self.held_bytes = self.held_bytes.saturating_add(bytes.len());
+        if self.held_bytes > HELD_BYTES_MAX {
+            self.held = None;
+        }
+        if let Some(held) = &mut self.held {
+            held.push(bytes.clone());
+            self.again = held.len();
+        }
+        self.reader.holds(if self.held.is_some() { self.held_bytes } else { bytes.len() });
+        self.piece = bytes;
     }
 }
 
-async fn send(
+fn poll_send(
     services: &Services,
     exchange: &Exchange,
     flags: Flags,
     bytes: &[u8],
     sent: u64,
-) -> bool {
+    cx: &mut Context<'_>,
+) -> Poll<bool> {
     let piece = Piece { kind: Kind::RequestBody, flags, aux: 0, bytes };
-    poll_fn(|cx| {
-        let polled = services.pool.poll_send_piece(exchange, &piece, sent, cx);
-        // Asked after it has registered to be woken, so that no wake-up is lost.
-        if exchange.is_abandoned() { std::task::Poll::Ready(false) } else { polled }
-    })
-    .await
+    let polled = services.pool.poll_send_piece(exchange, &piece, sent, cx);
+    // Asked after it has registered to be woken, so that no wake-up is lost.
+    if exchange.is_abandoned() { Poll::Ready(false) } else { polled }
 }

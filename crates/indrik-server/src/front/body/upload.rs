@@ -7,38 +7,43 @@
 
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, Seek, Write};
+use std::io::{self, Seek};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body as _;
 use indrik_core::memory::account::Measure;
 use indrik_core::settings::Config;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
-use super::RequestBody;
+use super::{PLACED_BYTES_MAX, Pieces, RequestBody};
 use crate::front::account::Charge;
 use crate::front::context::RequestContext;
 use crate::front::events::Interface;
 use crate::front::refusal::Refusal;
 
-/// A body up to this size travels beside the head.
-pub(in crate::front) const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Of a body for ASGI, what the front takes at most before the application is called, and what it holds for
+/// another try.
+pub(super) const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that are gathered for one write to a disk.
+const SPOOL_WRITE_BYTES: usize = 1024 * 1024;
 
 /// A request's body, as far as the front has it.
 pub(in crate::front) enum Upload {
-    /// All of it.
-    Inline(Bytes),
-    /// All of it, in a file whose position is at the start, and how much of that lies in memory.
-    File(OwnedFd, usize),
-    /// To be sent when the application asks for it.
-    Stream(Box<RequestBody>),
+    /// All of it, in memory.
+    Memory(Pieces),
+    /// All of it, in a file whose position is at the start.
+    File(OwnedFd),
+    /// The first part of it; the rest is to be sent when the application asks for it.
+    Stream(Pieces, Box<Reader>),
 }
 
-/// Takes the body, or leaves it to be streamed. Reading is what sends the `100 Continue` that a
+/// Takes the body, or for ASGI what is here of it. Reading is what sends the `100 Continue` that a
 /// client `expects`, so for ASGI that body is left until the application asks for it.
 pub(in crate::front) async fn receive(
     context: &RequestContext,
@@ -47,27 +52,33 @@ pub(in crate::front) async fn receive(
     body: RequestBody,
 ) -> Result<Upload, Refusal> {
     let known = body.size_hint().exact();
-    let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
-    if interface == Interface::Asgi && (expects || !fits) {
-        return Ok(Upload::Stream(Box::new(body)));
+    let fits = known.is_some_and(|len| len <= super::INLINE_BYTES_MAX as u64);
+    let mut reader = Reader::new(context, body);
+    if interface == Interface::Asgi {
+        let is_short = !fits && context.services().account.measure() >= Measure::Hold;
+        if expects || is_short {
+            return Ok(Upload::Stream(Pieces::default(), Box::new(reader)));
+        }
+        let (pieces, is_whole) = reader.take_what_is_here(HELD_BYTES_MAX).await?;
+        return Ok(match is_whole {
+            true => Upload::Memory(pieces),
+            false => {
+                // From here on the request is charged for it.
+                reader.holds(0);
+                Upload::Stream(pieces, Box::new(reader))
+            }
+        });
     }
     if !fits {
         wait_for_room(context).await?;
     }
-    let mut store = Store::Memory(BytesMut::new());
-    let mut charge = Charge::of(context.connection.watch.holder());
-    let log = &context.services().log;
-    let mut reader = Reader::new(context, body);
-    while let Some(bytes) = reader.next().await? {
-        store = store.add(bytes, &context.settings.config).await.map_err(|error| {
-            log.error(&format!("a request body could not be stored: {error}"));
+    store(&mut reader, &context.settings.config).await.map_err(|error| match error {
+        Unstored::Refused(refusal) => refusal,
+        Unstored::Failed(error) => {
+            let text = format!("a request body could not be stored: {error}");
+            context.services().log.error(&text);
             Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
-        })?;
-        charge.set(store.memory());
-    }
-    store.finish().map_err(|error| {
-        log.error(&format!("a request body could not be stored: {error}"));
-        Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
+        }
     })
 }
 
@@ -89,121 +100,167 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
     timeout(limit, has_room).await.map_err(|_| refusal)
 }
 
+/// Why a body is not here.
+enum Unstored {
+    Refused(Refusal),
+    Failed(io::Error),
+}
+
+/// Reads all of a body: into memory as far as it may lie there, else into a file.
+async fn store(reader: &mut Reader, config: &Config) -> Result<Upload, Unstored> {
+    let mut pieces = Pieces::default();
+    while let Some(bytes) = reader.next().await.map_err(Unstored::Refused)? {
+        pieces.push(bytes);
+        reader.charge.set(pieces.len());
+        if pieces.len() > config.body_buffer_max.max(super::INLINE_BYTES_MAX) {
+            return spool(reader, config, pieces).await;
+        }
+    }
+    if pieces.len() <= PLACED_BYTES_MAX {
+        return Ok(Upload::Memory(pieces));
+    }
+    let written = blocking(move || super::memfd(&pieces)).await;
+    written.map(Upload::File).map_err(Unstored::Failed)
+}
+
+/// Reads the rest of a body into a file without a name.
+async fn spool(
+    reader: &mut Reader,
+    config: &Config,
+    mut pieces: Pieces,
+) -> Result<Upload, Unstored> {
+    let directory = config.tmp_upload_dir.clone();
+    let mut file = blocking(move || nameless(directory)).await.map_err(Unstored::Failed)?;
+    let mut at_end = false;
+    while !at_end {
+        while pieces.len() < SPOOL_WRITE_BYTES && !at_end {
+            match reader.next().await.map_err(Unstored::Refused)? {
+                Some(bytes) => pieces.push(bytes),
+                None => at_end = true,
+            }
+            reader.charge.set(pieces.len());
+        }
+        let write = std::mem::take(&mut pieces);
+        let written = blocking(move || {
+            write.write_to(&mut file)?;
+            if at_end {
+                file.rewind()?;
+            }
+            Ok(file)
+        });
+        file = written.await.map_err(Unstored::Failed)?;
+    }
+    Ok(Upload::File(file.into()))
+}
+
 /// Reads a body within its limits.
-pub(super) struct Reader {
+pub(in crate::front) struct Reader {
     body: RequestBody,
     pause_max: Duration,
+    /// Runs while a byte is waited for.
+    pause: Option<Pin<Box<Sleep>>>,
     bytes_max: u64,
     bytes: u64,
+    /// For what was read and is not on its way to a worker yet.
+    charge: Charge,
 }
 
 impl Reader {
     pub(super) fn new(context: &RequestContext, body: RequestBody) -> Self {
         let config = &context.settings.config;
         let bytes_max = if config.body_size_max == 0 { u64::MAX } else { config.body_size_max };
-        Self { body, pause_max: config.body_read_timeout, bytes_max, bytes: 0 }
+        let charge = Charge::of(context.connection.watch.holder());
+        Self { body, pause_max: config.body_read_timeout, pause: None, bytes_max, bytes: 0, charge }
     }
 
     /// The next bytes; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// What is held of it from now on is so much.
+    pub(super) fn holds(&mut self, bytes: usize) {
+        self.charge.set(bytes);
+    }
+
+    /// What is left of it, if that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Refusal>> {
         loop {
-            let next = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
-            let next = if self.pause_max.is_zero() {
-                next.await
-            } else {
-                timeout(self.pause_max, next).await.map_err(|_| {
-                    Refusal::bad(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")
-                })?
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return self.poll_pause(cx).map(Err);
             };
-            let Some(frame) = next else { return Ok(None) };
-            let frame = frame
-                .map_err(|_| Refusal::bad(StatusCode::BAD_REQUEST, "the body is cut or broken"))?;
+            self.pause = None;
+            let Some(frame) = frame else { return Poll::Ready(Ok(None)) };
+            let Ok(frame) = frame else {
+                let message = "the body is cut or broken";
+                return Poll::Ready(Err(Refusal::bad(StatusCode::BAD_REQUEST, message)));
+            };
             // Trailers are checked by the screen and, as in Gunicorn, not shown to the application.
             let Ok(bytes) = frame.into_data() else { continue };
             self.bytes += bytes.len() as u64;
             if self.bytes > self.bytes_max {
-                return Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+                let message = "the body is too large";
+                return Poll::Ready(Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, message)));
             }
             if !bytes.is_empty() {
-                return Ok(Some(bytes));
-            }
-        }
-    }
-}
-
-/// Where a buffered body lies.
-enum Store {
-    Memory(BytesMut),
-    /// A memfd and its length.
-    Shared(File, usize),
-    Disk(File),
-}
-
-impl Store {
-    async fn add(self, bytes: Bytes, config: &Config) -> io::Result<Self> {
-        match self {
-            Self::Memory(mut memory) if memory.len() + bytes.len() <= INLINE_BYTES_MAX => {
-                memory.extend_from_slice(&bytes);
-                Ok(Self::Memory(memory))
-            }
-            Self::Memory(memory) => {
-                let mut file = memfd()?;
-                file.write_all(&memory)?;
-                file.write_all(&bytes)?;
-                Ok(Self::Shared(file, memory.len() + bytes.len()))
-            }
-            Self::Shared(mut file, len) if len + bytes.len() <= config.body_buffer_max => {
-                file.write_all(&bytes)?;
-                Ok(Self::Shared(file, len + bytes.len()))
-            }
-            Self::Shared(mut file, _) => {
-                let directory = config.tmp_upload_dir.clone();
-                blocking(move || {
-                    file.rewind()?;
-                    let mut disk = match directory {
-                        Some(directory) => tempfile::tempfile_in(directory)?,
-                        None => tempfile::tempfile()?,
-                    };
-                    io::copy(&mut file, &mut disk)?;
-                    disk.write_all(&bytes)?;
-                    Ok(Self::Disk(disk))
-                })
-                .await
-            }
-            Self::Disk(mut disk) => {
-                blocking(move || {
-                    disk.write_all(&bytes)?;
-                    Ok(Self::Disk(disk))
-                })
-                .await
+                return Poll::Ready(Ok(Some(bytes)));
             }
         }
     }
 
-    /// What it takes of memory, bytes.
-    fn memory(&self) -> usize {
-        match self {
-            Self::Memory(memory) => memory.capacity(),
-            Self::Shared(_, len) => *len,
-            Self::Disk(_) => 0,
+    /// Ready when the client has sent nothing for too long. A timer is set only once it has to be waited for.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        if self.pause_max.is_zero() {
+            return Poll::Pending;
         }
+        let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(self.pause_max)));
+        ready!(pause.as_mut().poll(cx));
+        let message = "the body did not arrive in time";
+        Poll::Ready(Refusal::bad(StatusCode::REQUEST_TIMEOUT, message))
     }
 
-    fn finish(self) -> io::Result<Upload> {
-        let bytes = self.memory();
-        Ok(match self {
-            Self::Memory(memory) => Upload::Inline(memory.freeze()),
-            Self::Shared(mut file, _) | Self::Disk(mut file) => {
-                file.rewind()?;
-                Upload::File(file.into(), bytes)
+    /// Takes what the client has sent already, up to about `most` bytes, and says whether it is all.
+    async fn take_what_is_here(&mut self, most: usize) -> Result<(Pieces, bool), Refusal> {
+        let mut pieces = Pieces::default();
+        let mut has_yielded = false;
+        while pieces.len() < most {
+            match poll_fn(|cx| Poll::Ready(self.poll_next(cx))).await {
+                Poll::Ready(next) => match next? {
+                    Some(bytes) => {
+                        pieces.push(bytes);
+                        self.charge.set(pieces.len());
+                    }
+                    None => return Ok((pieces, true)),
+                },
+                // The connection reads what has come before this goes on.
+                Poll::Pending if !has_yielded => {
+                    has_yielded = true;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Poll::Pending => break,
             }
-        })
+            has_yielded = false;
+        }
+        let is_whole = self.body.is_end_stream();
+        Ok((pieces, is_whole))
     }
 }
 
-fn memfd() -> io::Result<File> {
-    let fd = rustix::fs::memfd_create("indrik-body", rustix::fs::MemfdFlags::CLOEXEC)?;
-    Ok(File::from(fd))
+/// A file without a name, for what is too large for memory.
+pub(in crate::front) fn nameless(directory: Option<PathBuf>) -> io::Result<File> {
+    match directory {
+        Some(directory) => tempfile::tempfile_in(directory),
+        None => tempfile::tempfile(),
+    }
 }
 
 /// Runs what may wait for a disk elsewhere.

@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
 use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -400,26 +400,36 @@ impl Read for ClientIo {
         if this.at_end {
             return this.poll_end();
         }
-        let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
-        let len = cursor.remaining().min(READ_BYTES);
-        let mut buffer = ReadBuf::uninit(&mut scratch[..len]);
+        // Into hyper's own buffer, as much as there is room for: a body is copied once on its way there.
+        Pin::new(&mut TokioIo::new(Screened(this))).poll_read(cx, cursor)
+    }
+}
+
+/// What is read passes the screen before anybody sees it.
+struct Screened<'a>(&'a mut ClientIo);
+
+impl AsyncRead for Screened<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self.0;
         loop {
-            buffer.clear();
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
-            let bytes = buffer.filled();
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+            let bytes = into.filled();
             this.at_end = bytes.is_empty();
             if this.at_end {
                 return this.poll_end();
             }
-            match this.pass(bytes) {
-                Ok(bytes) => {
-                    cursor.put_slice(bytes);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(passed) => this.before = passed,
-            }
+            let Some(passed) = this.pass(bytes).err() else {
+                return Poll::Ready(Ok(()));
+            };
+            into.clear();
+            this.before = passed;
             if !this.before.is_empty() {
-                this.give_before(&mut cursor);
+                let len = this.before.len().min(into.remaining());
+                into.put_slice(&this.before.split_to(len));
                 return Poll::Ready(Ok(()));
             }
             if this.broken {
@@ -429,9 +439,6 @@ impl Read for ClientIo {
         }
     }
 }
-
-/// Bytes read from a socket at once.
-const READ_BYTES: usize = 16 * 1024;
 
 impl Write for ClientIo {
     fn poll_write(

@@ -11,9 +11,9 @@ use indrik_ring::{Flags, ResponseHead};
 
 use super::encode::{encode, interim_response};
 use super::target;
-use crate::front::body::RequestBody;
+use crate::front::body::Pieces;
 use crate::front::body::pump::{self, Pump};
-use crate::front::body::upload::Upload;
+use crate::front::body::upload::{Reader, Upload};
 use crate::front::clock;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing};
@@ -28,7 +28,7 @@ pub(in crate::front) struct Call {
     /// The request's map, empty: the response's fields go there, so that one map serves a whole
     /// connection (hyper keeps it between the messages).
     spare_map: HeaderMap,
-    stream: Option<Box<RequestBody>>,
+    stream: Option<Box<Reader>>,
     pump: Option<Pump>,
     /// A short rest of the body is read and thrown away behind an early answer.
     discards: bool,
@@ -51,22 +51,23 @@ impl Call {
         upload: Upload,
         flags: Flags,
     ) -> Self {
-        let (mut inline, mut file, mut file_bytes, mut stream) = (Bytes::new(), None, 0, None);
+        let (mut inline, mut file, mut stream) = (Pieces::default(), None, None);
         let flags = flags.with(match upload {
-            Upload::Inline(body) => {
+            Upload::Memory(body) => {
                 inline = body;
                 Flags::END
             }
-            Upload::File(body, bytes) => {
-                (file, file_bytes) = (Some(body), bytes);
+            Upload::File(body) => {
+                file = Some(body);
                 Flags::BODY_FILE
             }
-            Upload::Stream(body) => {
-                stream = Some(body);
+            Upload::Stream(first, rest) => {
+                inline = first;
+                stream = Some(rest);
                 Flags::BODY_STREAM.with(Flags::BODY_WAITS)
             }
         });
-        let (head_len, payload) = encode(&context, &parts, &inline);
+        let payload = encode(&context, &parts);
         let limits = &context.settings.time_limits;
         // A WebSocket may stay for as long as it likes.
         let is_limited = !limits.are_off() && !flags.has(Flags::WEBSOCKET);
@@ -77,7 +78,7 @@ impl Call {
         // Whoever waits to be asked for the body may send the next request instead.
         let discards = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
         parts.headers.clear();
-        let outgoing = Outgoing { flags, head_len, payload, file, file_bytes };
+        let outgoing = Outgoing { flags, payload, body: inline, file };
         let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
         Self {
             context,
@@ -144,7 +145,9 @@ impl Call {
                 }
                 Event::BodyWanted => {
                     if let Some(body) = self.stream.take() {
-                        self.pump = Some(pump::pump(&self.context, &self.exchange, *body));
+                        self.pump = Some(Pump::start(&self.context, &self.exchange, *body));
+                    } else if let Some(pump) = &mut self.pump {
+                        pump.restart(&self.context, &self.exchange);
                     }
                 }
                 // Nothing else may come before the head.
@@ -248,6 +251,7 @@ impl Call {
             Body::full(first)
         } else {
             let upload = self.pump.take().map(|pump| (pump, self.discards));
+            upload.iter().for_each(|(pump, _)| pump.forget());
             Body::stream(Stream::new(&self.context, &self.exchange, first, upload))
         };
         let body = body.answered_by(self.exchange.worker_pid());
@@ -285,7 +289,10 @@ impl Call {
     /// The worker is gone or slow: may another one have the request?
     fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
         self.leaving = false;
-        let body_is_here = self.pump.is_none();
+        if let Some(pump) = &mut self.pump {
+            pump.stop();
+        }
+        let body_is_here = self.pump.as_ref().is_none_or(Pump::holds_all);
         if self.replay.lost(started, body_is_here) == Fate::Failed {
             let message = "the worker ended while it had the request";
             return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));

@@ -10,9 +10,8 @@ use super::forwarding::{Via, shown_client};
 use super::target::target;
 use crate::front::context::RequestContext;
 
-/// What the worker is sent: the head, and the body if it is here. Its own copy, so that hyper has
-/// its buffer back while the application works.
-pub(super) fn encode(context: &RequestContext, parts: &Parts, body: &[u8]) -> (usize, Vec<u8>) {
+/// The head as the worker is sent it.
+pub(super) fn encode(context: &RequestContext, parts: &Parts) -> Vec<u8> {
     let (target, via) = (target(parts), Via::of(parts));
     let peer = context.peer();
     let (address, port) = shown_client(peer, via);
@@ -33,11 +32,10 @@ pub(super) fn encode(context: &RequestContext, parts: &Parts, body: &[u8]) -> (u
         headers: Headers::default(),
     };
     let len = indrik_ring::request_len(&head, indrik_ring::headers_len(fields(parts)));
-    let mut payload = vec![0; len + body.len()];
+    let mut payload = vec![0; len];
     let count = u16::try_from(parts.headers.len()).unwrap_or(u16::MAX);
-    indrik_ring::encode_request(&mut payload[..len], &head, count, fields(parts));
-    payload[len..].copy_from_slice(body);
-    (len, payload)
+    indrik_ring::encode_request(&mut payload, &head, count, fields(parts));
+    payload
 }
 
 fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {

@@ -17,7 +17,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -27,8 +26,8 @@ use indrik_core::memory::account::Measure;
 use indrik_ring::Flags;
 
 use super::access_log::Entry;
-use super::body::RequestBody;
 use super::body::upload::{self, Upload};
+use super::body::{Pieces, RequestBody};
 use super::clock;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
@@ -80,7 +79,7 @@ fn begin(
         check::body_size(&context.settings.config, body.size_hint().exact())?;
         return Ok(Wait::Later(Box::pin(serve_later(context, parts, body, arrived))));
     }
-    let mut call = Call::new(context, parts, Upload::Inline(Bytes::new()), Flags::NONE);
+    let mut call = Call::new(context, parts, Upload::Memory(Pieces::default()), Flags::NONE);
     call.submit(arrived)?;
     Ok(Wait::Response(call))
 }

@@ -43,6 +43,13 @@ pub(super) struct Seen {
     is_done: bool,
 }
 
+impl Seen {
+    /// A request is sent, and with it so many bytes of a body that streams.
+    pub(super) fn sent(first: u64) -> Self {
+        Self { request_sent: first, ..Self::default() }
+    }
+}
+
 impl Pool {
     /// A channel was found to be broken: its worker gets nothing more, what it has not started goes to
     /// others, and the supervisor replaces it. What it has started ends with it.

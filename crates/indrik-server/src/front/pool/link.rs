@@ -7,11 +7,14 @@ use std::task::Waker;
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::overtime::{Intake, Overtime};
-use indrik_ring::{CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState};
+use indrik_ring::{
+    BodyPlace, CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState,
+};
 
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
-use super::super::exchange::{Event, Exchange, Place};
+use super::super::exchange::{Event, Exchange, Outgoing, Place};
+use super::bodies::Carried;
 use super::fault::{Looks, Seen};
 use super::{Load, NewWorker, Trial};
 
@@ -57,12 +60,16 @@ pub(super) struct Link {
     /// The same, not yet acted upon.
     pub(super) fault_found: Option<ChannelFault>,
     pub(super) looks: Looks,
+    /// The memory for bodies was in use since it was looked at last.
+    pub(super) had_bodies: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) exchange: Option<Arc<Exchange>>,
+    /// Where the request's body lies, if that is in the channel's memory.
+    pub(super) body: Option<BodyPlace>,
     /// When it was sent, or first seen running.
     pub(super) since: Micros,
     seen_running: bool,
@@ -130,6 +137,7 @@ impl Link {
             fault: None,
             fault_found: None,
             looks: Looks::default(),
+            had_bodies: false,
         }
     }
 
@@ -184,18 +192,26 @@ impl Link {
         let Some(slot) = self.free.pop() else { return Push::Later };
         let generation = self.slots[usize::from(slot)].generation.wrapping_add(1);
         let sent = self.channel.requests.sent();
-        if let Err(reason) = self.send_request(exchange, slot, generation) {
-            self.free.push(slot);
-            return match reason {
-                NotSent::TooLarge => Push::TooLarge,
-                reason => ChannelFault::of(reason).map_or(Push::Later, Push::Broken),
-            };
-        }
+        let body = match self.send_request(&exchange.outgoing, slot, generation) {
+            Ok(body) => body,
+            Err(reason) => {
+                self.free.push(slot);
+                return match reason {
+                    NotSent::TooLarge => Push::TooLarge,
+                    reason => ChannelFault::of(reason).map_or(Push::Later, Push::Broken),
+                };
+            }
+        };
+        // Of a body that streams, the first part has gone with the request.
+        let streams = flags.has(Flags::BODY_STREAM);
+        let first = if streams { exchange.outgoing.body.len() as u64 } else { 0 };
         self.slots[usize::from(slot)] = Slot {
             generation,
             exchange: Some(Arc::clone(exchange)),
+            body,
             since: now,
             sent,
+            seen: Seen::sent(first),
             ..Slot::default()
         };
         let place = Place::Worker { id: self.id, slot, generation };
@@ -203,33 +219,56 @@ impl Link {
         Push::Done
     }
 
+    /// Sends a request in a slot; returns where its body lies, if that is in the channel's memory.
     fn send_request(
         &mut self,
-        exchange: &Exchange,
+        outgoing: &Outgoing,
+        slot: u16,
+        generation: u32,
+    ) -> Result<Option<BodyPlace>, NotSent> {
+        let carried = self.carry(outgoing).ok_or(NotSent::NoSpace);
+        let sent = carried.and_then(|body| {
+            let sent = self.send_carried(outgoing, &body, slot, generation);
+            if let (Err(_), Some(place)) = (sent, body.place()) {
+                self.channel.bodies.free(place);
+            }
+            sent.map(|()| body.place())
+        });
+        if let Err(reason) = sent
+            && reason.is_for_now()
+        {
+            // The worker tells when it has taken something, so that waiting requests are placed then.
+            self.wants_room = true;
+            let _ = self.channel.requests.starve();
+        }
+        sent
+    }
+
+    fn send_carried(
+        &mut self,
+        outgoing: &Outgoing,
+        body: &Carried<'_>,
         slot: u16,
         generation: u32,
     ) -> Result<(), NotSent> {
-        let outgoing = &exchange.outgoing;
         let channel = &mut self.channel;
         channel.slots.begin(slot, generation);
-        let aux = outgoing.head_len as u64;
-        let descriptor = Descriptor::new(Kind::Request, outgoing.flags, slot, generation, aux);
+        let (flags, head_len) = (outgoing.flags.with(body.flags()), outgoing.payload.len());
+        let descriptor = Descriptor::new(Kind::Request, flags, slot, generation, head_len as u64);
         channel.requests.begin_batch();
-        let payload = &outgoing.payload[..];
-        let fill = |into: &mut [u8]| into.copy_from_slice(payload);
-        let sent = match &outgoing.file {
-            None => channel.requests.send(descriptor, payload.len(), fill),
+        let len = head_len + body.len();
+        let fill = |into: &mut [u8]| {
+            let (head, rest) = into.split_at_mut(head_len);
+            head.copy_from_slice(&outgoing.payload);
+            body.fill(rest);
+        };
+        match body.file() {
+            None => channel.requests.send(descriptor, len, fill),
             Some(file) => {
                 let with = (&channel.files_out, file.as_fd());
-                channel.requests.send_with_file(with, descriptor, payload.len(), fill)
+                channel.requests.send_with_file(with, descriptor, len, fill)
             }
-        };
-        if sent.is_err_and(NotSent::is_for_now) {
-            // The worker tells when it has taken something, so that waiting requests are placed then.
-            self.wants_room = true;
-            let _ = channel.requests.starve();
         }
-        sent
     }
 
     /// Sends a descriptor with a payload. What finds no room is woken when there is some.
@@ -311,6 +350,10 @@ impl Link {
     pub(super) fn free_slot(&mut self, slot: u16) -> Option<Arc<Exchange>> {
         let entry = &mut self.slots[usize::from(slot)];
         let exchange = entry.exchange.take()?;
+        if let Some(place) = entry.body.take() {
+            self.channel.bodies.free(place);
+            self.had_bodies = true;
+        }
         if entry.overtime.is_given_up() {
             self.given_up -= 1;
         }

@@ -4,6 +4,7 @@
 //! copy, never over a system call that can block. Tasks are woken after it is free.
 
 mod bell;
+mod bodies;
 mod deliver;
 mod fault;
 mod link;
@@ -41,6 +42,8 @@ const SPIN_REQUESTS_MAX: usize = 2;
 /// Workers often end together (`pkill`, the kernel out of memory); started anew at once, the request
 /// would be at the next one that ends, and it may be started twice only.
 const LOST_PAUSE_US: Micros = 50_000;
+/// Memory that bodies have not needed for so long is given back.
+const TRIM_PAUSE_US: Micros = 1_000_000;
 /// Descriptors taken from one worker before others get their turn.
 const BATCH_DESCRIPTORS_MAX: usize = 512;
 
@@ -93,6 +96,8 @@ struct Inner {
     spin: SpinBudget,
     /// The generation that has just taken over.
     trial: Option<Trial>,
+    /// When memory for bodies was given back last.
+    trimmed: Micros,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,6 +160,7 @@ impl Pool {
             pushed: false,
             spin: SpinBudget::new(if other_cores { SPIN_MAX_US } else { 0 }),
             trial: None,
+            trimmed: 0,
         };
         Self {
             inner: Mutex::new(inner),
@@ -512,6 +518,10 @@ impl Pool {
                 self.take_back(inner, id, ahead);
             }
             self.look_for_faults(inner, now);
+            if now.saturating_sub(inner.trimmed) >= TRIM_PAUSE_US {
+                inner.trimmed = now;
+                inner.links.values_mut().for_each(Link::trim_bodies);
+            }
             self.look_at_intake(inner, now);
             while let Some(RequestId(number)) = inner.dispatch.expired(now) {
                 inner.counts.queue_timeouts += 1;

@@ -2,7 +2,9 @@
 
 use std::task::{Context, Poll};
 
-use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, REQUEST_WINDOW, Violation};
+use indrik_ring::{
+    Descriptor, Flags, Kind, REQUEST_PIECE_MAX, REQUEST_WINDOW, REQUEST_WINDOW_MAX, Violation,
+};
 
 use super::super::events::ChannelFault;
 use super::super::exchange::{Exchange, Place};
@@ -30,7 +32,7 @@ impl Pool {
     }
 
     /// Sends a piece of the request's body (or of a WebSocket message) as soon as the worker has
-    /// room: at most [`CHUNK_MAX`] bytes. Ready with false when nobody wants it any more.
+    /// room: at most [`REQUEST_PIECE_MAX`] bytes. Ready with false when nobody wants it any more.
     pub(in super::super) fn poll_send_piece(
         &self,
         exchange: &Exchange,
@@ -38,7 +40,7 @@ impl Pool {
         sent: u64,
         cx: &mut Context<'_>,
     ) -> Poll<bool> {
-        debug_assert!(piece.bytes.len() <= CHUNK_MAX);
+        debug_assert!(piece.bytes.len() <= REQUEST_PIECE_MAX);
         // Registered before anything is looked at, so that no wake-up is lost.
         exchange.wait_upload(cx);
         let mut inner = self.inner.lock();
@@ -53,7 +55,7 @@ impl Pool {
         }
         let slots = &link.channel.slots;
         let len = piece.bytes.len() as u64;
-        let room = |taken: u64| sent + len <= taken.saturating_add(REQUEST_WINDOW);
+        let room = |taken: u64| sent + len <= taken.saturating_add(window(piece.kind, taken));
         let taken = slots.request_taken(slot);
         let entry = &mut link.slots[usize::from(slot)];
         if taken > entry.seen.request_sent {
@@ -78,5 +80,13 @@ impl Pool {
             // The next tick finds what is wrong with the channel.
             Err(_) => Poll::Ready(false),
         }
+    }
+}
+
+/// Bytes that may be under way to an application that has taken so many: of a body, more to one that keeps up.
+fn window(kind: Kind, taken: u64) -> u64 {
+    match kind {
+        Kind::RequestBody => REQUEST_WINDOW.saturating_add(taken).min(REQUEST_WINDOW_MAX),
+        _ => REQUEST_WINDOW,
     }
 }

@@ -12,6 +12,7 @@ use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
 
 use crate::front::access_log::Entry;
+use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
 use crate::front::conn::io::ClientIo;
@@ -82,7 +83,7 @@ pub(in crate::front) async fn serve(
         }
     };
     let connection = Arc::clone(&context.connection);
-    let mut call = Call::new(context, parts, Upload::Inline(Bytes::new()), Flags::WEBSOCKET);
+    let mut call = Call::new(context, parts, Upload::Memory(Pieces::default()), Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     match call.next().await? {
         Event::WebSocketAccept { payload } => accept(&connection, call, &handshake, &payload),
