@@ -87,3 +87,40 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     answer = scope["query_string"] + b"\n" + await _read(receive)
     await send(_start(len(answer)))
     await send({"type": "http.response.body", "body": answer})
+
+
+PIECE = b"x" * 65_536
+PIECES = 100 * 1_048_576 // len(PIECE)
+
+
+async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+    """Takes the body piece by piece, as a program does that stores it, and answers with its length."""
+    if scope["type"] == "lifespan":
+        return await _lifespan(receive, send)
+    length, more = 0, True
+    while more:
+        event = await receive()
+        length += len(event.get("body", b""))
+        more = event.get("more_body", False)
+    answer = str(length).encode()
+    await send(_start(len(answer)))
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def download(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan" or scope["path"] == "/hello":
+        return await hello(scope, receive, send)
+    await send(_start(PIECES * len(PIECE)))
+    for _ in range(PIECES):
+        await send({"type": "http.response.body", "body": PIECE, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Echoes each message of a WebSocket."""
+    if scope["type"] != "websocket":
+        return await hello(scope, receive, send)
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": event["bytes"]})

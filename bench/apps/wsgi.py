@@ -60,3 +60,24 @@ def echo(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     answer = environ.get("QUERY_STRING", "").encode("latin-1") + b"\n" + body
     start_response("200 OK", _headers(len(answer)))
     return [answer]
+
+
+PIECE = b"x" * 65_536
+PIECES = 100 * 1_048_576 // len(PIECE)
+
+
+def upload(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Reads the body piece by piece, as a program does that stores it, and answers with its length."""
+    read, length = environ["wsgi.input"].read, 0
+    while piece := read(len(PIECE)):
+        length += len(piece)
+    answer = str(length).encode()
+    start_response("200 OK", _headers(len(answer)))
+    return [answer]
+
+
+def download(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/hello":
+        return hello(environ, start_response)
+    start_response("200 OK", _headers(PIECES * len(PIECE)))
+    return (PIECE for _ in range(PIECES))

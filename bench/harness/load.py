@@ -1,10 +1,11 @@
-"""The load: wrk, run with `bench/wrk.lua`, and what came out of it."""
+"""The load: wrk, run with `bench/wrk.lua`, or `bench/wire_client.py`, and what came out of it."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from . import peers
@@ -18,9 +19,11 @@ RESULT_MARK = "BENCH_RESULT "
 
 @dataclass(frozen=True)
 class Request:
-    """What wrk sends, over and over, on each of `connections` connections."""
+    """What is sent, over and over, on each of `connections` connections: by wrk, or, if it names one of its kinds,
+    by `wire_client.py`."""
 
     connections: int
+    wire: str = ""
     method: str = "GET"
     path: str = "/"
     body_bytes: int = 0
@@ -57,17 +60,21 @@ class Wrk:
         # wrk takes whole seconds only.
         duration = max(1, round(seconds))
         self._limit_s = duration + WRK_GRACE_S
+        command = [
+            "wrk", "-t", str(request.threads), "-c", str(request.connections),
+            "-d", f"{duration}s", "--timeout", f"{REQUEST_TIMEOUT_S}s", "-s", str(peers.BENCH / "wrk.lua"),
+            f"http://127.0.0.1:{port}{request.path}",
+        ]  # fmt: skip
+        if request.wire:
+            client = [sys.executable, str(peers.BENCH / "wire_client.py"), request.wire]
+            command = [*client, *map(str, (port, duration, request.connections, request.body_bytes))]
         self._process = subprocess.Popen(
-            [
-                "taskset", "-c", cores, "wrk", "-t", str(request.threads), "-c", str(request.connections),
-                "-d", f"{duration}s", "--timeout", f"{REQUEST_TIMEOUT_S}s", "-s", str(peers.BENCH / "wrk.lua"),
-                f"http://127.0.0.1:{port}{request.path}",
-            ],
+            ["taskset", "-c", cores, *command],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )  # fmt: skip
+        )
 
     def wait(self) -> Load:
         before = os.times()

@@ -15,6 +15,7 @@ HELLO = b"Hello, World!"
 JSON_COMPACT = b'{"message":"Hello, World!"}'
 TEN_K = 10_240
 ONE_M = 1_048_576
+HUNDRED_M = 100 * ONE_M
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ def _post(app: str, size: int) -> Plain:
         Request(connections=64, method="POST", body_bytes=size),
         Check(str(size).encode(), method="POST", body=b"x" * size),
     )
+
+
+def _wire(app: str, kind: str, size: int, connections: int, expected: bytes) -> Plain:
+    """What `wire_client.py` does; the check is of an ordinary request to the same application."""
+    request = Request(connections=connections, wire=kind, body_bytes=size)
+    if kind == "upload":
+        return Plain(app, request, Check(b"5", method="POST", body=b"hello"))
+    return Plain(app, request, Check(expected, path="/hello"))
 
 
 ALL: list[Scenario] = [
@@ -81,6 +90,26 @@ ALL: list[Scenario] = [
     Scenario("asgi_post_1m", "ASGI, request body of 1 MB", "asgi", _post("asgi:post", ONE_M)),
     Scenario("asgi_get_10k", "ASGI, response body of 10 KB", "asgi", _get("asgi:get_10k", b"x" * TEN_K)),
     Scenario("asgi_get_1m", "ASGI, response body of 1 MB", "asgi", _get("asgi:get_1m", b"x" * ONE_M)),
+    Scenario("upload_100m", "WSGI, upload of 100 MB", "wsgi", _wire("wsgi:upload", "upload", HUNDRED_M, 2, b"")),
+    Scenario(
+        "download_100m", "WSGI, download of 100 MB", "wsgi", _wire("wsgi:download", "download", HUNDRED_M, 2, HELLO)
+    ),
+    Scenario("asgi_upload_100m", "ASGI, upload of 100 MB", "asgi", _wire("asgi:upload", "upload", HUNDRED_M, 2, b"")),
+    Scenario(
+        "asgi_download_100m",
+        "ASGI, download of 100 MB",
+        "asgi",
+        _wire("asgi:download", "download", HUNDRED_M, 2, HELLO),
+    ),
+    *(
+        Scenario(
+            f"echo_{size}",
+            f"WebSocket, echo of {size} bytes, 16 connections",
+            "websocket",
+            _wire("asgi:socket", "echo", size, 16, HELLO),
+        )
+        for size in (64, 4096, 65_536)
+    ),
     Scenario(
         "mixed",
         "4 sync workers, 2 connections on a 200 ms request beside 16 on a 1 ms one (shown: the fast ones)",

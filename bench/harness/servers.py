@@ -66,19 +66,22 @@ def _granian(interface: str, *extra: str) -> Callable[[str, int, int, int], list
         # Its back-pressure counts connections, 1,024 by default: too few for the idle ones.
         return [
             _bin("granian"), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers),
-            "--interface", interface, "--http", "1", "--no-ws", "--runtime-threads", "1", "--backlog", "2048",
+            "--interface", interface, "--http", "1", "--runtime-threads", "1", "--backlog", "2048",
             "--backpressure", str(CONNECTIONS_MAX), "--log-level", "warning", *extra, app,
         ]  # fmt: skip
 
     return command
 
 
-def _uvicorn(app: str, port: int, workers: int, threads: int) -> list[str]:
-    return [
-        _bin("uvicorn"), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--loop", "uvloop",
-        "--http", "httptools", "--ws", "none", "--no-access-log", "--log-level", "warning",
-        "--timeout-keep-alive", str(KEEPALIVE_S), app,
-    ]  # fmt: skip
+def _uvicorn(sockets: str) -> Callable[[str, int, int, int], list[str]]:
+    def command(app: str, port: int, workers: int, threads: int) -> list[str]:
+        return [
+            _bin("uvicorn"), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers), "--loop", "uvloop",
+            "--http", "httptools", "--ws", sockets, "--no-access-log", "--log-level", "warning",
+            "--timeout-keep-alive", str(KEEPALIVE_S), app,
+        ]  # fmt: skip
+
+    return command
 
 
 def _launcher(script: str, *extra: str) -> Callable[[str, int, int, int], list[str]]:
@@ -92,14 +95,18 @@ KINDS: list[Kind] = [
     Kind("indrik", "wsgi", _indrik("sync")),
     Kind("indrik", "asgi", _indrik("asgi")),
     Kind("bjoern", "wsgi", _launcher("bjoern_run.py")),
-    Kind("granian", "wsgi", _granian("wsgi", "--blocking-threads", "1")),
-    Kind("granian", "asgi", _granian("asgi", "--loop", "uvloop")),
+    Kind("granian", "wsgi", _granian("wsgi", "--no-ws", "--blocking-threads", "1")),
+    Kind("granian", "asgi", _granian("asgi", "--no-ws", "--loop", "uvloop")),
     Kind("fastpysgi", "wsgi", _launcher("fastpysgi_run.py")),
     Kind("fastpysgi", "asgi", _launcher("fastpysgi_run.py", "uvloop")),
-    Kind("uvicorn", "asgi", _uvicorn),
+    Kind("uvicorn", "asgi", _uvicorn("none")),
     Kind("gunicorn-sync", "wsgi", _gunicorn("sync")),
     Kind("gunicorn-gthread", "wsgi", _gunicorn("gthread")),
     Kind("gunicorn-asgi", "asgi", _gunicorn("asgi", "--asgi-loop", "uvloop")),
+    Kind("indrik", "websocket", _indrik("asgi")),
+    Kind("granian", "websocket", _granian("asgi", "--ws", "--loop", "uvloop")),
+    Kind("uvicorn", "websocket", _uvicorn("websockets")),
+    Kind("gunicorn-asgi", "websocket", _gunicorn("asgi", "--asgi-loop", "uvloop")),
 ]
 
 

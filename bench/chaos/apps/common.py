@@ -66,6 +66,12 @@ def answer(number: str) -> str:
     return f"{number} {state.VERSION} {os.getpid()}"
 
 
+def large(number: str) -> bytes:
+    """8 MiB that say whose they are on every line."""
+    line = f"{int(number):015}\n".encode()
+    return line * (8 * MIB // len(line))
+
+
 def leak() -> None:
     """One MiB that is never given back, touched so that it counts."""
     _leaked.append(bytearray(os.urandom(4096)) * (MIB // 4096))

@@ -60,6 +60,11 @@ async def hold(request: Request) -> Response:
     return await answered(request)
 
 
+@api.get("/large")
+async def large(n: str) -> Response:
+    return Response(common.large(n), media_type="application/octet-stream")
+
+
 @api.get("/leak")
 async def leak(request: Request) -> Response:
     common.leak()

@@ -49,6 +49,11 @@ def hold() -> Response:
     return answered()
 
 
+@site.get("/large")
+def large() -> Response:
+    return Response(common.large(request.args["n"]), mimetype="application/octet-stream")
+
+
 @site.get("/leak")
 def leak() -> Response:
     common.leak()

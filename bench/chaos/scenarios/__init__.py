@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..report import Rows
-from . import deaths, memory, recycling, reloads, stops, stuck, upgrades
+from . import deaths, memory, readers, recycling, reloads, stops, stuck, upgrades
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ ALL = [
     Scenario("leak", "1 MiB leaked a request, soft limit 200 MiB, 4 workers", recycling.leak),
     Scenario("deaths", "workers killed in four ways under GETs and POSTs", deaths.run),
     Scenario("stuck", "requests that do not end, under load", stuck.run),
+    Scenario("readers", "20 clients that do not read 8 MiB, beside ordinary requests", readers.run),
     Scenario("preload", "8 workers, a 440 MiB model loaded at preload", memory.preload),
     Scenario("upgrade", "upgrades by USR2 under load", upgrades.run),
     Scenario("term", "TERM under load with 1,000 connections in the accept queue", stops.term),

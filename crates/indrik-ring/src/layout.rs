@@ -31,7 +31,7 @@ impl Default for ChannelLimits {
             slots: 128,
             descriptors: 1024,
             request_area: 1024 * 1024,
-            response_area: 512 * 1024,
+            response_area: 1536 * 1024,
             body_area: 8 * 1024 * 1024,
         }
     }

@@ -70,3 +70,5 @@ pub const RESPONSE_WINDOW: u64 = 256 * 1024;
 pub const CHUNK_MAX: usize = 64 * 1024;
 /// The largest payload of one descriptor that carries a piece of a request's body.
 pub const REQUEST_PIECE_MAX: usize = 256 * 1024;
+/// The largest payload of one descriptor that carries a piece of a response's body.
+pub const RESPONSE_PIECE_MAX: usize = 256 * 1024;

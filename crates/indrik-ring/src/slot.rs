@@ -179,6 +179,12 @@ impl Slots {
         Self::wake_waiter(cell)
     }
 
+    /// Whether the worker says that it waits for credit.
+    #[must_use]
+    pub fn waits_for_credit(&self, slot: u16) -> bool {
+        self.cell(slot).worker.0.wants_credit.load(Ordering::Relaxed) != CreditWait::No as u32
+    }
+
     /// Says that the client is gone.
     #[must_use = "an event loop must be sent a Disconnect descriptor"]
     pub fn set_gone(&self, slot: u16) -> CreditWait {

@@ -127,6 +127,8 @@ pub struct Config {
     pub limit_request_field_size: usize,
     pub body_buffer_max: usize,
     pub body_size_max: u64,
+    pub response_spool_max: u64,
+    pub response_spools_max: u64,
     pub websocket_max_message_size: usize,
     pub front_memory_max: Limit,
     pub connection_memory_max: u64,

@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use indrik_ring::{CHUNK_MAX, Descriptor, Flags, Kind, RESPONSE_WINDOW};
+use indrik_ring::{Descriptor, Flags, Kind, RESPONSE_PIECE_MAX, RESPONSE_WINDOW};
 
 use super::awaitable::{Awaitable, Job};
 use super::cell::LoopCell;
@@ -279,7 +279,7 @@ impl Exchange {
                     return Ok(true);
                 }
                 How::Message { text } => {
-                    let len = left.min(room).min(CHUNK_MAX);
+                    let len = left.min(room).min(RESPONSE_PIECE_MAX);
                     if len == 0 && left != 0 {
                         return Ok(false);
                     }
@@ -304,7 +304,7 @@ impl Exchange {
                         return Ok(true);
                     }
                     let head_len = head.as_ref().map_or(0, Head::len);
-                    let len = left.min(room).min(CHUNK_MAX.saturating_sub(head_len));
+                    let len = left.min(room).min(RESPONSE_PIECE_MAX.saturating_sub(head_len));
                     if head.is_none() && len == 0 && left != 0 {
                         return Ok(false);
                     }

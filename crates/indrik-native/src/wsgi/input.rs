@@ -294,7 +294,7 @@ fn read_file_at(
 ) -> std::io::Result<()> {
     while !into.is_empty() {
         let count = match rustix::io::pread(fd, &mut *into, at) {
-            Ok((read, _)) if read.is_empty() => {
+            Ok(([], _)) => {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             Ok((read, _)) => read.len(),
@@ -389,6 +389,7 @@ mod tests {
         assert_eq!(take(&input, None), (10, 0));
         let mut into = [MaybeUninit::uninit(); 4];
         input.body.lock().source.read_at(3, &mut into).unwrap();
+        // SAFETY: all four were written.
         assert_eq!(into.map(|byte| unsafe { byte.assume_init() }), *b"3456");
     }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indrik_ring::{
-    CHUNK_MAX, CreditWait, Descriptor, Failure, FilePart, Flags, Kind, RESPONSE_WINDOW,
-    encode_response, headers_len, response_len,
+    CHUNK_MAX, CreditWait, Descriptor, Failure, FilePart, Flags, Kind, RESPONSE_PIECE_MAX,
+    RESPONSE_WINDOW, encode_response, headers_len, response_len,
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -242,7 +242,7 @@ impl Response {
         then: Then,
     ) -> Result<(), SendError> {
         loop {
-            let (piece, rest) = data.split_at(data.len().min(CHUNK_MAX));
+            let (piece, rest) = data.split_at(data.len().min(RESPONSE_PIECE_MAX));
             data = rest;
             self.wait_for_credit(py, channel, piece.len())?;
             let is_last = rest.is_empty() && then != Then::More;

@@ -4,7 +4,8 @@
 //! few clients that read slowly could hold all workers. The front therefore takes ordinary pages in
 //! as fast as the application makes them: a response's bytes count as taken when they arrive, as
 //! long as what lies here of it, and of all such responses together, is below a limit. Beyond that
-//! they count as taken when the client takes them, and the window is what limits the worker again.
+//! they count as taken when the client takes them, and the window is what limits the worker again; unless
+//! they go into a file ([`Spool`](super::response::Spool)).
 //! ASGI needs none of this: there, `await send()` holds up one task only.
 
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const RESPONSE_BUFFER_BYTES_MAX: u64 = 1024 * 1024 + 64 * 1024;
 /// Of all responses together.
 const RESPONSE_BUFFERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a worker may send of a response before the front has taken anything, if it is to lie here anyway: a
+/// response of that size is one piece of work for the worker and one for the front. It counts from the start.
+pub(super) const ADVANCE_BYTES: u64 = 1024 * 1024;
 /// What a piece costs beside its bytes, so that a response of tiny pieces is limited as well.
 const PIECE_BYTES: u64 = 128;
 
@@ -32,20 +36,32 @@ pub(super) struct Ahead {
     pieces: u64,
     /// Bytes that do not count as taken yet; these are in the front.
     owed: u64,
+    /// Bytes that count as taken already and have not come yet.
+    advance: u64,
 }
 
 impl Ahead {
     pub(super) fn new(all: &Arc<Buffered>) -> Self {
-        Self { all: Arc::clone(all), bytes: 0, pieces: 0, owed: 0 }
+        Self { all: Arc::clone(all), bytes: 0, pieces: 0, owed: 0, advance: 0 }
+    }
+
+    /// A response that has [`ADVANCE_BYTES`] of credit. `None`: there is too much here already.
+    pub(super) fn with_advance(all: &Arc<Buffered>) -> Option<Self> {
+        let before = all.0.fetch_add(ADVANCE_BYTES, Ordering::Relaxed);
+        let mut ahead = Self::new(all);
+        ahead.advance = ADVANCE_BYTES;
+        (before + ADVANCE_BYTES <= RESPONSE_BUFFERS_BYTES_MAX).then_some(ahead)
     }
 
     /// A piece has come from the worker. Says for how many bytes the worker gets credit. `is_short`:
     /// nothing is to lie here for this client that need not.
     pub(super) fn received(&mut self, bytes: u64, is_short: bool) -> u64 {
-        self.all.0.fetch_add(bytes + PIECE_BYTES, Ordering::Relaxed);
+        let advance = self.advance.min(bytes);
+        self.all.0.fetch_add(bytes - advance + PIECE_BYTES, Ordering::Relaxed);
+        self.advance -= advance;
         self.bytes += bytes;
         self.pieces += 1;
-        self.owed += bytes;
+        self.owed += bytes - advance;
         self.credit(is_short)
     }
 
@@ -55,6 +71,11 @@ impl Ahead {
         self.bytes -= bytes;
         self.pieces -= 1;
         self.credit(is_short)
+    }
+
+    /// Whether the worker is not given credit for all that it has sent.
+    pub(super) const fn holds_up(&self) -> bool {
+        self.owed != 0
     }
 
     fn cost(&self) -> u64 {
@@ -74,7 +95,7 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.cost(), Ordering::Relaxed);
+        self.all.0.fetch_sub(self.cost() + self.advance, Ordering::Relaxed);
     }
 }
 
@@ -124,6 +145,25 @@ mod tests {
         for ahead in &mut many {
             let _ = ahead.taken(PIECE, false);
         }
+        drop(many);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_advance_is_counted_once_and_given_back() {
+        let all: Arc<Buffered> = Arc::default();
+        let mut ahead = Ahead::with_advance(&all).unwrap();
+        let mut credit = 0;
+        for _ in 0..ADVANCE_BYTES / PIECE {
+            credit += ahead.received(PIECE, false);
+        }
+        assert_eq!(credit, 0, "it had that credit before");
+        assert!(!ahead.holds_up());
+        assert_eq!(ahead.received(PIECE / 2, false), PIECE / 2);
+        drop(ahead);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        let many: Vec<Ahead> = (0..1000).map_while(|_| Ahead::with_advance(&all)).collect();
+        assert_eq!(many.len() as u64, RESPONSE_BUFFERS_BYTES_MAX / ADVANCE_BYTES);
         drop(many);
         assert_eq!(all.0.load(Ordering::Relaxed), 0);
     }

@@ -19,9 +19,10 @@ use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 
 use super::account::{Charge, Holder};
-use super::ahead::{Ahead, Buffered};
+use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
 use super::body::Pieces;
 use super::refusal::Refusal;
+use super::response::{Permit, Spool};
 
 /// What can happen to a request after it was submitted.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ pub(super) enum Event {
     },
     /// The worker is to go: a WebSocket is ended for its client to come back to another one.
     Leaving,
+    /// The rest of the response comes by way of a file.
+    Spooled(Arc<Spool>),
 }
 
 impl Event {
@@ -95,7 +98,8 @@ impl Event {
             | Self::QueueTimeout
             | Self::TooLarge
             | Self::TimedOut { .. }
-            | Self::Leaving => 0,
+            | Self::Leaving
+            | Self::Spooled(_) => 0,
         };
         EVENT_BYTES + payload
     }
@@ -159,8 +163,21 @@ struct State {
     abandoned: bool,
     /// The account of a WSGI response that comes in pieces.
     ahead: Option<Ahead>,
+    spooling: Spooling,
     /// What the request and the inbox take.
     charge: Charge,
+}
+
+/// Whether a response goes by way of a file.
+#[derive(Debug)]
+enum Spooling {
+    /// Not (yet), or never.
+    No,
+    /// When its worker would have to wait for the client.
+    Permitted(Permit),
+    /// The connection's side is to be told.
+    Begins(Arc<Spool>),
+    Goes(Arc<Spool>),
 }
 
 /// What an inbox may hold, bytes with [`EVENT_BYTES`] for each event. A worker that keeps to its
@@ -175,6 +192,19 @@ struct Inbox {
     first: Option<Event>,
     rest: VecDeque<Event>,
     bytes: usize,
+}
+
+impl State {
+    /// The response is over; returns who takes it in.
+    fn end_spooling(&mut self) -> Option<Waker> {
+        match std::mem::replace(&mut self.spooling, Spooling::No) {
+            Spooling::No | Spooling::Permitted(_) => None,
+            Spooling::Begins(spool) | Spooling::Goes(spool) => {
+                spool.close();
+                self.waker.take()
+            }
+        }
+    }
 }
 
 impl Inbox {
@@ -229,6 +259,7 @@ impl Exchange {
             upload_waker: None,
             abandoned: false,
             ahead: None,
+            spooling: Spooling::No,
             charge,
         });
         Arc::new(Self { outgoing, outgoing_bytes, limit, worker_pid: AtomicU32::new(0), state })
@@ -244,6 +275,11 @@ impl Exchange {
     /// The next event.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut state = self.state.lock();
+        if let Spooling::Begins(spool) = &state.spooling {
+            let spool = Arc::clone(spool);
+            state.spooling = Spooling::Goes(Arc::clone(&spool));
+            return Poll::Ready(Event::Spooled(spool));
+        }
         if let Some(event) = state.inbox.pop() {
             self.weigh(&mut state);
             return Poll::Ready(event);
@@ -279,6 +315,65 @@ impl Exchange {
         (state.place, credit)
     }
 
+    /// The response may go into a file when its worker would have to wait for the client.
+    pub(super) fn permit_spool(self: &Arc<Self>, permit: Permit) {
+        let mut state = self.state.lock();
+        state.spooling = Spooling::Permitted(permit);
+        self.spool_if_held_up(&mut state);
+    }
+
+    fn spool_if_held_up(self: &Arc<Self>, state: &mut State) {
+        let is_held_up = state.ahead.as_ref().is_some_and(Ahead::holds_up);
+        if !is_held_up || !matches!(state.spooling, Spooling::Permitted(_)) {
+            return;
+        }
+        if let Spooling::Permitted(permit) = std::mem::replace(&mut state.spooling, Spooling::No)
+            && let Some(spool) = permit.start(self)
+        {
+            state.spooling = Spooling::Begins(spool);
+        }
+    }
+
+    /// The next pieces of the body for the file, about `most` bytes, and what comes behind them. `None`:
+    /// nobody wants the response any more.
+    pub(super) fn poll_pieces(
+        &self,
+        cx: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<Option<(Vec<Bytes>, Option<Event>)>> {
+        let mut state = self.state.lock();
+        if state.abandoned {
+            return Poll::Ready(None);
+        }
+        let (mut pieces, mut behind, mut len) = (Vec::new(), None, 0);
+        while len < most && behind.is_none() {
+            match state.inbox.pop() {
+                Some(Event::Body { bytes, end: false }) => {
+                    len += bytes.len();
+                    pieces.push(bytes);
+                }
+                Some(event) => behind = Some(event),
+                None => break,
+            }
+        }
+        if pieces.is_empty() && behind.is_none() {
+            register(&mut state.waker, cx);
+            return Poll::Pending;
+        }
+        self.weigh(&mut state);
+        Poll::Ready(Some((pieces, behind)))
+    }
+
+    /// Whether the worker waits until the client takes something.
+    pub(super) fn holds_worker_up(&self) -> bool {
+        self.state.lock().ahead.as_ref().is_some_and(Ahead::holds_up)
+    }
+
+    /// The connection that is charged for it.
+    pub(super) fn holder(&self) -> Arc<Holder> {
+        Arc::clone(self.state.lock().charge.holder())
+    }
+
     /// Where it is.
     pub(super) fn place(&self) -> Place {
         self.state.lock().place
@@ -307,11 +402,9 @@ impl Exchange {
             state.inbox.clear();
             state.ahead = None;
             self.weigh(&mut state);
-            state.upload_waker.take()
+            [state.end_spooling(), state.upload_waker.take()]
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The client's side wants nothing more; says where it is.
@@ -321,21 +414,38 @@ impl Exchange {
         state.inbox.clear();
         state.ahead = None;
         self.weigh(&mut state);
+        let waker = state.end_spooling();
         state.waker = None;
-        state.place
+        let place = state.place;
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        place
     }
 
     // --- the pool's side
 
+    /// It goes to a worker. Says how much of the response that may send before anything of it was taken.
+    pub(super) fn advance(&self, all: &Arc<Buffered>) -> u64 {
+        let mut state = self.state.lock();
+        if state.abandoned || state.charge.holder().is_short() {
+            return 0;
+        }
+        state.ahead = Ahead::with_advance(all);
+        if state.ahead.is_some() { ADVANCE_BYTES } else { 0 }
+    }
+
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
-    pub(super) fn receives(&self, bytes: usize, all: &Arc<Buffered>) -> u64 {
+    pub(super) fn receives(self: &Arc<Self>, bytes: usize, all: &Arc<Buffered>) -> u64 {
         let mut state = self.state.lock();
         if state.abandoned {
             return bytes as u64;
         }
         let is_short = state.charge.holder().is_short();
-        state.ahead.get_or_insert_with(|| Ahead::new(all)).received(bytes as u64, is_short)
+        let ahead = state.ahead.get_or_insert_with(|| Ahead::new(all));
+        let credit = ahead.received(bytes as u64, is_short);
+        self.spool_if_held_up(&mut state);
+        credit
     }
 
     /// It lies in the queue from now on, counted from `arrived`.

@@ -107,6 +107,7 @@ impl Front {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
             connections: Connections::default(),
             account: Account::new(config.front_memory_limits(memory)),
+            spools: response::Spools::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),
             log,

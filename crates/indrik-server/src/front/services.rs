@@ -13,6 +13,7 @@ use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
+use super::response::Spools;
 use super::settings::Settings;
 use crate::log::Log;
 
@@ -25,6 +26,8 @@ pub(super) struct Services {
     pub(super) connections: Connections,
     /// What the front holds of memory.
     pub(super) account: Arc<Account>,
+    /// What responses have in files.
+    pub(super) spools: Spools,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,
     pub(super) log: Arc<Log>,

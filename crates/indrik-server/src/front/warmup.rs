@@ -154,6 +154,7 @@ async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, St
             | Event::UploadBroken(_)
             | Event::QueueTimeout
             | Event::TooLarge
+            | Event::Spooled(_)
             | Event::Leaving => {}
         }
     }

@@ -264,7 +264,7 @@ pub(in crate::front) fn nameless(directory: Option<PathBuf>) -> io::Result<File>
 }
 
 /// Runs what may wait for a disk elsewhere.
-async fn blocking<T: Send + 'static>(
+pub(in crate::front) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?

@@ -19,7 +19,7 @@ use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
-use crate::front::response::{self, Body, FilePart, Stream};
+use crate::front::response::{self, Body, FilePart, Permit, Stream};
 
 /// A request on its way through a worker.
 pub(in crate::front) struct Call {
@@ -252,6 +252,9 @@ impl Call {
         } else {
             let upload = self.pump.take().map(|pump| (pump, self.discards));
             upload.iter().for_each(|(pump, _)| pump.forget());
+            if response::may_be_spooled(payload, head_len) {
+                self.exchange.permit_spool(Permit::new(self.context.services()));
+            }
             Body::stream(Stream::new(&self.context, &self.exchange, first, upload))
         };
         let body = body.answered_by(self.exchange.worker_pid());

@@ -11,6 +11,7 @@ use indrik_ring::{
     BodyPlace, CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState,
 };
 
+use super::super::ahead::Buffered;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Outgoing, Place};
@@ -60,6 +61,8 @@ pub(super) struct Link {
     /// The same, not yet acted upon.
     pub(super) fault_found: Option<ChannelFault>,
     pub(super) looks: Looks,
+    /// What the front holds of responses.
+    buffered: Arc<Buffered>,
     /// The memory for bodies was in use since it was looked at last.
     pub(super) had_bodies: bool,
 }
@@ -73,6 +76,8 @@ pub(super) struct Slot {
     /// When it was sent, or first seen running.
     pub(super) since: Micros,
     seen_running: bool,
+    /// When it was looked whether it runs too long.
+    looked_at: Micros,
     /// The request was answered 504 already.
     pub(super) stuck: bool,
     /// The response has begun.
@@ -111,7 +116,12 @@ pub(super) enum Push {
 }
 
 impl Link {
-    pub(super) fn new(id: WorkerId, worker: NewWorker, on_trial: bool) -> Self {
+    pub(super) fn new(
+        id: WorkerId,
+        worker: NewWorker,
+        on_trial: bool,
+        buffered: &Arc<Buffered>,
+    ) -> Self {
         let count = worker.channel.slots.count();
         Self {
             id,
@@ -137,6 +147,7 @@ impl Link {
             fault: None,
             fault_found: None,
             looks: Looks::default(),
+            buffered: Arc::clone(buffered),
             had_bodies: false,
         }
     }
@@ -216,6 +227,10 @@ impl Link {
         };
         let place = Place::Worker { id: self.id, slot, generation };
         exchange.set_at_worker(arrived, place, self.pid);
+        if self.interface == Interface::Wsgi {
+            let advance = exchange.advance(&self.buffered);
+            self.give_credit(slot, generation, advance);
+        }
         Push::Done
     }
 
@@ -390,6 +405,16 @@ impl Link {
         for (slot, entry) in (0u16..).zip(&mut self.slots) {
             let Some(exchange) = &entry.exchange else { continue };
             if entry.overtime.is_over() {
+                continue;
+            }
+            let looked_at = std::mem::replace(&mut entry.looked_at, now);
+            // Time in which the worker waits for the client is not the application's. The worker's word alone
+            // is not enough: it would never be late.
+            if entry.seen_running
+                && self.channel.slots.waits_for_credit(slot)
+                && exchange.holds_worker_up()
+            {
+                entry.since += now.saturating_sub(looked_at);
                 continue;
             }
             if !entry.seen_running {

@@ -284,7 +284,7 @@ impl Pool {
     pub(super) fn add(&self, id: WorkerId, worker: NewWorker) {
         let mut inner = self.inner.lock();
         let on_trial = inner.trial.is_some_and(|trial| trial.generation == worker.generation);
-        inner.links.insert(id, Link::new(id, worker, on_trial));
+        inner.links.insert(id, Link::new(id, worker, on_trial, &self.buffered));
     }
 
     /// A worker gets requests from now on, for the first time or again.

@@ -5,10 +5,12 @@ mod file;
 mod head;
 mod invalid;
 mod refusal;
+mod spool;
 mod worker;
 
 pub(super) use body::{Body, with_file};
 pub(super) use file::FilePart;
 pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
+pub(super) use spool::{Permit, Spool, Spools, may_be_spooled};
 pub(super) use worker::{BrokenOff, Stream};

@@ -15,6 +15,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::file::FilePart;
 use super::head::copy_headers;
+use super::spool::{Next, SpoolReader};
 use crate::front::body::pump::Pump;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::exchange::{Event, Exchange};
@@ -41,6 +42,8 @@ pub(in crate::front) struct Stream {
     /// What came with the head.
     first: Bytes,
     pub(super) file: Option<FilePart>,
+    /// What it runs ahead of its client.
+    spool: Option<SpoolReader>,
     /// Its length, where it is known before the head is sent.
     pub(super) len: Option<u64>,
     pub(super) is_over: bool,
@@ -71,6 +74,7 @@ impl Stream {
             exchange: Arc::clone(exchange),
             first,
             file: None,
+            spool: None,
             len: None,
             is_over: false,
             upload,
@@ -95,7 +99,18 @@ impl Stream {
                 let chunk = ready!(file.poll_chunk(cx));
                 return self.file_chunk(chunk, cx);
             }
-            match ready!(self.exchange.poll_next(cx)) {
+            let event = match ready!(self.poll_event(cx)) {
+                Ok(Next::Event(event)) => event,
+                // The worker has had its credit when they were written.
+                Ok(Next::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Err(error) => {
+                    let text = format!("a response could not be read from its file: {error}");
+                    self.services.log.error(&text);
+                    return self.cut("the response was lost", cx);
+                }
+            };
+            match event {
+                Event::Spooled(spool) => self.spool = Some(SpoolReader::new(spool)),
                 Event::Body { bytes, end } => {
                     if end {
                         self.over();
@@ -118,18 +133,10 @@ impl Stream {
                     }
                     return self.cut("the application failed", cx);
                 }
-                Event::Done => {
-                    return self.cut("the response was not finished", cx);
-                }
-                Event::WorkerLost { .. } => {
-                    return self.cut("the worker is gone", cx);
-                }
-                Event::UploadBroken(_) => {
-                    return self.cut("the request's body broke off", cx);
-                }
-                Event::TimedOut { .. } => {
-                    return self.cut("the request ran too long", cx);
-                }
+                Event::Done => return self.cut("the response was not finished", cx),
+                Event::WorkerLost { .. } => return self.cut("the worker is gone", cx),
+                Event::UploadBroken(_) => return self.cut("the request's body broke off", cx),
+                Event::TimedOut { .. } => return self.cut("the request ran too long", cx),
                 // A second head and the like: the worker's library does not send it.
                 Event::Response { .. }
                 | Event::Informational { .. }
@@ -141,6 +148,14 @@ impl Stream {
                 | Event::QueueTimeout
                 | Event::TooLarge => {}
             }
+        }
+    }
+
+    /// What comes next, from the worker or from the file that holds what came before.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+        match &mut self.spool {
+            None => self.exchange.poll_next(cx).map(|event| Ok(Next::Event(event))),
+            Some(spool) => spool.poll_next(cx),
         }
     }
 

@@ -258,7 +258,8 @@ impl Bridge {
             | Event::BodyWanted
             | Event::UploadBroken(_)
             | Event::QueueTimeout
-            | Event::TooLarge => {}
+            | Event::TooLarge
+            | Event::Spooled(_) => {}
         }
     }
 
