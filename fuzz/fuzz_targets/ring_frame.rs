@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use indrik_ring::{
-    ChannelFds, ChannelLimits, Descriptor, Flags, FrontChannel, Headers, Kind, ResponseHead,
+    ChannelLimits, Descriptor, Flags, FrontChannel, Headers, Kind, ResponseHead, channel_pair,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -52,7 +52,7 @@ fn serve(front: &mut FrontChannel, payload: &mut Vec<u8>) -> bool {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let (ours, theirs) = ChannelFds::pair(LIMITS).expect("the limits are good");
+    let (ours, theirs) = channel_pair(LIMITS).expect("the limits are good");
     let memory = File::from(theirs.memory);
     let write = |bytes: &[u8], at: u64| memory.write_all_at(bytes, at).expect("inside the memory");
     let mut front = FrontChannel::open(ours, LIMITS).expect("it was just made");

@@ -8,6 +8,7 @@ only the parts in C are used, which ``json`` and ``socket`` themselves are made 
 from __future__ import annotations
 
 from _json import encode_basestring, make_scanner
+from errno import EBADF, ECONNRESET, ENOTSOCK, EPIPE
 from sys import byteorder
 
 TYPE_CHECKING = False
@@ -21,8 +22,8 @@ else:
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """The largest message either side sends."""
-FORK_FDS = 6
-"""Memory, request wake, response wake, socket for descriptors, control socket, memory for stacks."""
+FORK_FDS = 7
+"""Memory, wake, bells of worker and front, socket for files, control socket, memory for stacks."""
 
 TEXT_CHARS_MAX = 10_000
 """A traceback is cut to this, so that it fits a message with room for the rest."""
@@ -83,8 +84,10 @@ def send(connection: socket.socket, message: dict[str, Any]) -> None:
             data = _encode(small)
     try:
         connection.send(data)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
+    except OSError as error:
+        # The last two: the application has closed what it had not opened, or this is a child that has let go of it.
+        if error.errno not in (EPIPE, ECONNRESET, EBADF, ENOTSOCK):
+            raise
 
 
 def describe(error: LoadError) -> dict[str, Any]:

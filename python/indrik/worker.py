@@ -7,7 +7,7 @@ import faulthandler
 import os
 import sys
 
-from indrik import facade, loader, logs
+from indrik import children, facade, loader, logs
 from indrik.lean import _native
 from indrik.messages import connect, describe, send
 
@@ -48,16 +48,18 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
 
     ``app`` is None unless it was preloaded, ``hooks`` unless the configuration has some.
     """
-    memory, request_wake, response_wake, descriptors, control_fd, stacks = fds
+    *channel_fds, control_fd, stacks = fds
     for fd in fds:
         os.set_inheritable(fd, False)
-    control = connect(control_fd)
+    stacks = _native.move_high(stacks)
+    control = connect(_native.move_high(control_fd))
     # The supervisor says when to begin: then it knows the worker and will hear of its end.
     if not control.recv(64):
         return 0
     _native.set_process_title(title)
     logs.enter_worker(lambda message: send(control, message))
-    channel = _native.Channel(memory, request_wake, response_wake, descriptors)
+    channel = _native.Channel(*channel_fds)
+    children.disown([*channel.descriptors(), control.fileno(), stacks], (signal.SIGUSR2, SHOW_STACKS))
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks, stacks)
@@ -79,6 +81,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     if code == 0 and config["refork_after_requests"]:
         from indrik import refork
 
+        children.stop()
         faulthandler.unregister(SHOW_STACKS)
         os.close(stacks)
         return refork.turn(config, control, hooks)
@@ -416,12 +419,16 @@ def _set_signals(channel: Any, control: socket.socket, hooks: Any, stacks: int) 
     signals that mean something to it alone. So is its INT, but there both mean the same.
     """
 
-    def pass_on(_number: int, _frame: Any) -> None:
+    def pass_on(number: int, _frame: Any) -> None:
+        if children.is_foreign(number):
+            return
         # It may be for everybody: then this worker is needed until what was accepted is finished.
         send(control, {"event": "sent_term"})
 
     def leave(code: int, hook: Callable[[], None] | None) -> Callable[[int, Any], None]:
-        def handle(_number: int, _frame: Any) -> None:
+        def handle(number: int, _frame: Any) -> None:
+            if children.is_foreign(number):
+                return
             if hook is not None:
                 hook()
             # Not by an exception in whatever runs now; but what is to happen at the exit happens, as in Gunicorn.

@@ -5,17 +5,19 @@
 //! into Python, or waits for anything (the GIL, space, a socket), while holding one of these locks. The
 //! files' lock is taken last.
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indrik_ring::{
-    BodyView, ChannelFds, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent,
-    Receiver, Sender, SlotState, Slots, SpaceWait, Violation, Wake, WorkerChannel,
+    Bell, BodyView, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent, Receiver,
+    Sender, SlotState, Slots, SpaceWait, Violation, Wake, WakeLost, WorkerChannel, WorkerFds,
 };
+use indrik_sys::high;
+use indrik_sys::origin::Origin;
 use parking_lot::Mutex;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::overtime::{Pulse, Running};
@@ -42,7 +44,12 @@ pub(crate) struct Channel {
     pub(crate) wake: Wake,
     /// Shutdown flag and heartbeat.
     pub(crate) control: Control,
-    front: Wake,
+    front: Bell,
+    own: Bell,
+    /// Whether this is the worker, and not a process that the application forked from it.
+    origin: Origin,
+    /// Somebody closed our descriptors.
+    is_lost: AtomicBool,
     space: SpaceWait,
     files_out: FileSender,
     files_in: Mutex<FileReceiver>,
@@ -56,26 +63,23 @@ pub(crate) struct Channel {
 
 #[pymethods]
 impl Channel {
-    /// Takes over the four inherited file descriptors of a channel.
+    /// Takes over the inherited file descriptors of a channel: its memory, what the worker sleeps on, what
+    /// wakes it and what wakes the front, and the socket for files.
     #[new]
-    fn new(
-        memfd: RawFd,
-        request_wake: RawFd,
-        response_wake: RawFd,
-        fd_socket: RawFd,
-    ) -> PyResult<Self> {
-        if let Some(fd) = [memfd, request_wake, response_wake, fd_socket].iter().find(|fd| **fd < 0)
-        {
+    fn new(memfd: RawFd, wake: RawFd, own: RawFd, front: RawFd, files: RawFd) -> PyResult<Self> {
+        if let Some(fd) = [memfd, wake, own, front, files].iter().find(|fd| **fd < 0) {
             let text = format!("Channel: {fd} is no file descriptor");
             return Err(PyOSError::new_err(text));
         }
         // SAFETY: the caller hands these descriptors over and does not use them any more.
-        let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
-        let fds = ChannelFds {
-            memory: own(memfd),
-            request_wake: own(request_wake),
-            response_wake: own(response_wake),
-            files: own(fd_socket),
+        let taken = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+        let fds = WorkerFds {
+            // Closed once it is mapped.
+            memory: taken(memfd),
+            wake: high::moved(taken(wake)),
+            own: high::moved(taken(own)),
+            front: high::moved(taken(front)),
+            files: high::moved(taken(files)),
         };
         let channel = WorkerChannel::open(fds).map_err(|error| {
             PyOSError::new_err(format!("Channel: cannot open the inherited channel: {error}"))
@@ -89,6 +93,9 @@ impl Channel {
             bodies: channel.bodies,
             wake: channel.wake,
             front: channel.front,
+            own: channel.own,
+            origin: Origin::here()?,
+            is_lost: AtomicBool::new(false),
             files_out: channel.files_out,
             files_in: Mutex::new(channel.files_in),
             served: AtomicU64::new(0),
@@ -96,6 +103,12 @@ impl Channel {
             running: OnceLock::new(),
             pulse: Mutex::new(None),
         })
+    }
+
+    /// The file descriptors of this end, for a child to let go of.
+    fn descriptors(&self) -> [RawFd; 4] {
+        [self.wake.as_fd(), self.own.as_fd(), self.front.as_fd(), self.files_out.as_fd()]
+            .map(|fd| fd.as_raw_fd())
     }
 
     /// Requests that this worker has begun to handle.
@@ -196,6 +209,7 @@ impl Channel {
         len: usize,
         mut fill: impl FnMut(&mut [u8]),
     ) -> PyResult<()> {
+        self.leave_if_forked(py);
         if self.responses.lock().send(descriptor, len, &mut fill).is_ok() {
             return Ok(());
         }
@@ -214,6 +228,7 @@ impl Channel {
         len: usize,
         mut fill: impl FnMut(&mut [u8]),
     ) -> PyResult<()> {
+        self.leave_if_forked(py);
         self.send_when_there_is_space(py, || {
             let with = (&self.files_out, file);
             self.responses.lock().send_with_file(with, descriptor, len, &mut fill)
@@ -254,7 +269,7 @@ impl Channel {
             (sender.starve(), sender.must_wake())
         };
         if must_wake {
-            self.front.ring();
+            self.ring_front();
         }
         if is_full {
             self.space.sleep(ticket, SPACE_WAIT_MAX);
@@ -264,16 +279,60 @@ impl Channel {
     /// Wakes the front if it sleeps; after a batch of [`Self::send`].
     #[inline]
     pub(crate) fn flush(&self) {
+        if self.is_forked() {
+            return;
+        }
         let must_wake = self.responses.lock().must_wake();
         if must_wake {
-            self.front.ring();
+            self.ring_front();
         }
     }
 
     /// Wakes the front, which waits for space in the ring of requests.
     #[cold]
     pub(crate) fn ring_front(&self) {
-        self.front.ring();
+        self.noticed(self.front.ring());
+    }
+
+    /// Wakes one of those who wait for requests here.
+    pub(crate) fn ring_own(&self) {
+        self.noticed(self.own.ring());
+    }
+
+    /// Reads the rings so far.
+    pub(crate) fn clear_wake(&self) {
+        self.noticed(self.wake.clear());
+    }
+
+    /// Remembers that our descriptors are gone.
+    pub(crate) fn noticed(&self, result: Result<(), WakeLost>) {
+        if result.is_err() {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// To be asked before requests are taken.
+    ///
+    /// # Errors
+    /// When somebody closed our descriptors: the worker can only end.
+    #[inline]
+    pub(crate) fn check_descriptors(&self) -> PyResult<()> {
+        if self.is_lost.load(Ordering::Relaxed) { Err(lost()) } else { Ok(()) }
+    }
+
+    /// Whether this is a process that the application forked from the worker.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.origin.is_here()
+    }
+
+    /// A forked child that comes back into the server has nothing to do there: the request, the ring and the
+    /// connections are its parent's. It ends here, as a program does whose last line was run.
+    #[inline]
+    pub(crate) fn leave_if_forked(&self, py: Python<'_>) {
+        if self.is_forked() {
+            leave(py, None);
+        }
     }
 
     /// Takes the file that the front handed over for this use of a slot.
@@ -290,6 +349,40 @@ impl Channel {
         };
         self.files_in.lock().take(slot, generation, is_live)
     }
+}
+
+/// Ends a forked child, with what the code raised that it came out of, if anything.
+#[cold]
+pub(crate) fn leave(py: Python<'_>, raised: Option<&PyErr>) -> ! {
+    let code = raised.map_or(0, |raised| exit_code(py, raised));
+    for name in ["stdout", "stderr"] {
+        let flushed = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
+        // Nobody is left to tell.
+        drop(flushed);
+    }
+    indrik_sys::process::end_now(code)
+}
+
+/// What Python itself would exit with.
+fn exit_code(py: Python<'_>, raised: &PyErr) -> i32 {
+    if !raised.is_instance_of::<PySystemExit>(py) {
+        raised.print(py);
+        return 1;
+    }
+    let Ok(code) = raised.value(py).getattr("code") else { return 1 };
+    if code.is_none() {
+        return 0;
+    }
+    code.extract().unwrap_or(1)
+}
+
+/// The error of a worker without descriptors.
+#[cold]
+fn lost() -> PyErr {
+    PyRuntimeError::new_err(
+        "this worker's file descriptors are gone: something in it closed what it had not opened \
+         (os.closerange?)",
+    )
 }
 
 /// The error of a channel whose other side wrote something impossible. The worker can only end.

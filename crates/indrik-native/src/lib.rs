@@ -44,7 +44,7 @@ mod _native {
     #[pymodule_export]
     use super::main;
     #[pymodule_export]
-    use super::process::{become_user, fork_worker, gain_no_rights, set_process_title};
+    use super::process::{become_user, fork_worker, gain_no_rights, move_high, set_process_title};
     #[pymodule_export]
     use super::watch::FileWatch;
     #[pymodule_export]

@@ -1,5 +1,7 @@
 //! What Python needs of the process side: making a worker, and saying in `ps` who is who.
 
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
 use indrik_sys::fork::{Forked, double_fork};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::ffi;
@@ -66,4 +68,18 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: Vec<u32>) -> PyResult<()> 
     indrik_sys::users::become_user(uid, gid, &groups)
         .and_then(|()| indrik_sys::process::die_with_parent(parent))
         .map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// Gives a descriptor a high number, if there is one, and returns it.
+///
+/// # Errors
+/// `OSError` for what is no descriptor.
+#[pyfunction]
+pub(crate) fn move_high(fd: RawFd) -> PyResult<RawFd> {
+    if fd < 0 {
+        return Err(PyOSError::new_err(format!("{fd} is no file descriptor")));
+    }
+    // SAFETY: the caller hands it over, and takes what is returned instead.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(indrik_sys::high::moved(owned).into_raw_fd())
 }

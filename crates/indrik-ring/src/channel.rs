@@ -1,7 +1,7 @@
 //! A channel's memory, and the two ends of it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::Slots;
 use crate::sync::Ordering;
-use crate::wake::Wake;
+use crate::wake::{Bell, Wake, wake_pair};
 use crate::wire::Direction;
 
 /// [`Header::attached`]: the front's end is open.
@@ -22,51 +22,58 @@ const FRONT_ATTACHED: u32 = 1;
 /// [`Header::attached`]: the worker's end is open.
 const WORKER_ATTACHED: u32 = 2;
 
-/// One end of a channel as file descriptors; what a worker inherits of its channel.
+/// The front's end of a channel as file descriptors.
 #[derive(Debug)]
-pub struct ChannelFds {
+pub struct FrontFds {
     /// The memory.
     pub memory: OwnedFd,
-    /// The worker sleeps on it, the front rings it.
-    pub request_wake: OwnedFd,
-    /// The front sleeps on it, the worker rings it.
-    pub response_wake: OwnedFd,
+    /// Wakes the worker.
+    pub worker: Bell,
+    /// The front sleeps on it.
+    pub wake: Wake,
     /// Files travel by it, both ways.
     pub files: OwnedFd,
 }
 
-impl ChannelFds {
-    /// Makes a new channel: the front's end of it, and the worker's.
-    ///
-    /// # Errors
-    /// When a limit is out of range, or the system is out of memory or descriptors.
-    pub fn pair(limits: ChannelLimits) -> io::Result<(Self, Self)> {
-        limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = rustix::fs::memfd_create("indrik-channel", flags)?;
-        rustix::fs::ftruncate(&memory, limits.map().total as u64)?;
-        // Nobody can shrink it under the other's feet.
-        rustix::fs::fcntl_add_seals(
-            &memory,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-        )?;
-        Mapping::map(&memory, limits)?.write_header();
-        let wake = || {
-            rustix::event::eventfd(
-                0,
-                rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-            )
-        };
-        let (request_wake, response_wake) = (wake()?, wake()?);
-        let (files, files_of_worker) = files_pair()?;
-        let front = Self {
-            memory: memory.try_clone()?,
-            request_wake: request_wake.try_clone()?,
-            response_wake: response_wake.try_clone()?,
-            files,
-        };
-        Ok((front, Self { memory, request_wake, response_wake, files: files_of_worker }))
-    }
+/// The worker's end; what a worker inherits of its channel.
+#[derive(Debug)]
+pub struct WorkerFds {
+    /// The memory.
+    pub memory: OwnedFd,
+    /// The worker sleeps on it.
+    pub wake: OwnedFd,
+    /// Wakes the worker: its threads wake each other.
+    pub own: OwnedFd,
+    /// Wakes the front.
+    pub front: OwnedFd,
+    /// Files travel by it, both ways.
+    pub files: OwnedFd,
+}
+
+/// Makes a new channel: the front's end of it, and the worker's.
+///
+/// # Errors
+/// When a limit is out of range, or the system is out of memory or descriptors.
+pub fn channel_pair(limits: ChannelLimits) -> io::Result<(FrontFds, WorkerFds)> {
+    limits.check().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = rustix::fs::memfd_create("indrik-channel", flags)?;
+    rustix::fs::ftruncate(&memory, limits.map().total as u64)?;
+    // Nobody can shrink it under the other's feet.
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Mapping::map(&memory, limits)?.write_header();
+    let (worker, worker_wake) = wake_pair()?;
+    let (front, front_wake) = wake_pair()?;
+    let (files, files_of_worker) = files_pair()?;
+    let own = worker.as_fd().try_clone_to_owned()?;
+    let theirs = WorkerFds {
+        memory: memory.try_clone()?,
+        wake: worker_wake.as_fd().try_clone_to_owned()?,
+        own,
+        front: front.as_fd().try_clone_to_owned()?,
+        files: files_of_worker,
+    };
+    Ok((FrontFds { memory, worker, wake: front_wake, files }, theirs))
 }
 
 /// The front's end of a channel.
@@ -80,7 +87,7 @@ pub struct FrontChannel {
     /// Where bodies of requests lie.
     pub bodies: BodyArea,
     /// Rings the worker.
-    pub worker: Wake,
+    pub worker: Bell,
     /// The front sleeps on it.
     pub wake: Wake,
     /// Hands files over with [`Sender::send_with_file`].
@@ -91,12 +98,12 @@ pub struct FrontChannel {
 }
 
 impl FrontChannel {
-    /// Opens the front's end of a channel that [`ChannelFds::pair`] made with the same limits.
+    /// Opens the front's end of a channel that [`channel_pair`] made with the same limits.
     /// To be called once per channel.
     ///
     /// # Errors
     /// When the memory cannot be mapped, or this end is open already.
-    pub fn open(fds: ChannelFds, limits: ChannelLimits) -> io::Result<Self> {
+    pub fn open(fds: FrontFds, limits: ChannelLimits) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(FRONT_ATTACHED)?;
         let (files_out, files_in) = both_ways(fds.files);
@@ -107,8 +114,8 @@ impl FrontChannel {
                 responses: Receiver::new(Mapping::responses(&mapping)),
                 slots: Mapping::slots(&mapping),
                 bodies: BodyArea::new(Mapping::bodies(&mapping)),
-                worker: Wake::from_fd(fds.request_wake),
-                wake: Wake::from_fd(fds.response_wake),
+                worker: fds.worker,
+                wake: fds.wake,
                 files_out,
                 files_in,
                 control: Control(mapping),
@@ -125,7 +132,8 @@ impl FrontChannel {
     /// Wakes the worker if it sleeps; to be called after a batch of sends.
     pub fn flush(&self) {
         if self.requests.must_wake() {
-            self.worker.ring();
+            // One that is gone is noticed elsewhere.
+            let _ = self.worker.ring();
         }
     }
 }
@@ -141,9 +149,11 @@ pub struct WorkerChannel {
     /// Where bodies of requests lie.
     pub bodies: BodyView,
     /// Rings the front.
-    pub front: Wake,
+    pub front: Bell,
     /// The worker sleeps on it.
     pub wake: Wake,
+    /// Rings the worker itself.
+    pub own: Bell,
     /// Hands files over with [`Sender::send_with_file`].
     pub files_out: FileSender,
     /// Takes the files that descriptors name.
@@ -158,7 +168,7 @@ impl WorkerChannel {
     /// # Errors
     /// When the memory is not a channel of this version, cannot be mapped, or this end is open
     /// already.
-    pub fn open(fds: ChannelFds) -> io::Result<Self> {
+    pub fn open(fds: WorkerFds) -> io::Result<Self> {
         let limits = Mapping::read_limits(&fds.memory)?;
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(WORKER_ATTACHED)?;
@@ -170,8 +180,9 @@ impl WorkerChannel {
                 responses: Sender::new(Mapping::responses(&mapping)),
                 slots: Mapping::slots(&mapping),
                 bodies: BodyView::new(Mapping::bodies(&mapping)),
-                wake: Wake::from_fd(fds.request_wake),
-                front: Wake::from_fd(fds.response_wake),
+                wake: Wake::from_fd(fds.wake),
+                own: Bell::from_fd(fds.own),
+                front: Bell::from_fd(fds.front),
                 files_out,
                 files_in,
                 control: Control(mapping),
@@ -188,7 +199,7 @@ impl WorkerChannel {
     /// Wakes the front if it sleeps; to be called after a batch of sends.
     pub fn flush(&self) {
         if self.responses.must_wake() {
-            self.front.ring();
+            let _ = self.front.ring();
         }
     }
 }

@@ -22,6 +22,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
+use crate::kept::KeptFd;
 use crate::ring::{NotSent, Sender};
 use crate::sync::step;
 use crate::wire::{Descriptor, FileMark};
@@ -45,12 +46,12 @@ pub fn files_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Hands files over.
 #[derive(Clone, Debug)]
-pub struct FileSender(Arc<OwnedFd>);
+pub struct FileSender(Arc<KeptFd>);
 
 /// Takes files that were handed over.
 #[derive(Debug)]
 pub struct FileReceiver {
-    socket: Arc<OwnedFd>,
+    socket: Arc<KeptFd>,
     kept: VecDeque<(FileMark, OwnedFd)>,
 }
 
@@ -82,7 +83,7 @@ impl std::error::Error for FileLost {}
 
 /// Both uses of one end of the socket.
 pub(crate) fn both_ways(end: OwnedFd) -> (FileSender, FileReceiver) {
-    let socket = Arc::new(end);
+    let socket = Arc::new(KeptFd::from(end));
     (FileSender(Arc::clone(&socket)), FileReceiver { socket, kept: VecDeque::new() })
 }
 

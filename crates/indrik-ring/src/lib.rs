@@ -27,6 +27,7 @@ mod bodies;
 mod channel;
 #[cfg(not(loom))]
 mod handoff;
+mod kept;
 #[cfg_attr(loom, expect(dead_code, reason = "nothing is mapped under loom"))]
 mod layout;
 mod ring;
@@ -47,13 +48,14 @@ mod tests;
 #[cfg(not(loom))]
 pub use bodies::{BodyArea, BodyPlace, BodyView};
 #[cfg(not(loom))]
-pub use channel::{ChannelFds, Control, FrontChannel, WorkerChannel};
+pub use channel::{Control, FrontChannel, FrontFds, WorkerChannel, WorkerFds, channel_pair};
 #[cfg(not(loom))]
 pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
+pub use kept::KeptFd;
 pub use layout::{ChannelLimits, LimitError};
 pub use ring::{NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};
-pub use wake::Wake;
+pub use wake::{Bell, RINGS_UNREAD_MAX, Wake, WakeLost, wake_pair};
 pub use wire::{
     BodyIn, Descriptor, Failure, FilePart, Flags, HeadError, Headers, Kind, RequestHead,
     ResponseHead, STOP_OVERTIME, TIME_TOO_LONG, encode_headers, encode_request, encode_response,

@@ -1,51 +1,116 @@
-//! Wake-ups between the sides: one eventfd each way. A counter cannot overflow as a byte stream can.
+//! Wake-ups between the sides, by a pair of sockets for each way.
+//!
+//! Not an eventfd: an application may close what it did not open (`os.closerange(3, …)`), and the next file
+//! that it opens gets the number. A write to that would land in the file; a socket call says ENOTSOCK.
+//!
+//! A sleeper that is told of each new byte (edge-triggered) need not read them, but must now and then: in a
+//! socket that is full no new one arrives. [`RINGS_UNREAD_MAX`] says how many may lie there.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-/// An eventfd that one side sleeps on and the other rings.
+use crate::kept::KeptFd;
+
+/// Rings that may lie unread. The smallest buffer that the system gives a socket has room for several times
+/// as many.
+pub const RINGS_UNREAD_MAX: u32 = 32;
+
+/// What one side sleeps on.
 #[derive(Debug)]
-pub struct Wake(OwnedFd);
+pub struct Wake(KeptFd);
 
-impl Wake {
-    /// A new one; non-blocking, close-on-exec.
+/// What wakes it.
+#[derive(Debug)]
+pub struct Bell(KeptFd);
+
+/// The other end is closed, or this process has lost its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakeLost;
+
+/// A wake-up and its bell; close-on-exec.
+///
+/// # Errors
+/// When the process is out of file descriptors.
+pub fn wake_pair() -> io::Result<(Bell, Wake)> {
+    let flags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+    let (bell, wake) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    Ok((Bell::from_fd(bell), Wake::from_fd(wake)))
+}
+
+impl Bell {
+    /// Takes over one that was inherited.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd.into())
+    }
+
+    /// Another one for the same sleeper.
     ///
     /// # Errors
     /// When the process is out of file descriptors.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.as_fd().try_clone_to_owned().map(Self::from_fd)
     }
 
-    /// Takes over an eventfd that was inherited.
+    /// Wakes the sleeper. A full socket is fine: it has rings that it has not read.
+    ///
+    /// # Errors
+    /// [`WakeLost`]. Whoever has another way to notice may ignore it.
+    pub fn ring(&self) -> Result<(), WakeLost> {
+        let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+        match rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &[1], flags)) {
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Ok(()),
+            Err(_) => Err(WakeLost),
+        }
+    }
+}
+
+impl Wake {
+    /// Takes over one that was inherited.
     #[must_use]
-    pub const fn from_fd(fd: OwnedFd) -> Self {
-        Self(fd)
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd.into())
     }
 
-    /// Wakes the side that sleeps on it. A full counter is fine: the sleeper is woken anyway.
-    pub fn ring(&self) {
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    /// Takes the count, so that the next sleep waits for the next ring.
-    pub fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+    /// Reads the rings so far.
+    ///
+    /// # Errors
+    /// [`WakeLost`].
+    pub fn clear(&self) -> Result<(), WakeLost> {
+        let mut rings = [0; 2 * RINGS_UNREAD_MAX as usize];
+        let flags = RecvFlags::DONTWAIT;
+        match rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut rings, flags)) {
+            Ok((1.., _)) | Err(Errno::AGAIN) => Ok(()),
+            Ok((0, _)) | Err(_) => Err(WakeLost),
+        }
     }
 
     /// Sleeps until rung or until `limit` is over (`None`: no limit). Signals end it early.
-    pub fn sleep(&self, limit: Option<std::time::Duration>) {
+    ///
+    /// # Errors
+    /// [`WakeLost`].
+    pub fn sleep(&self, limit: Option<std::time::Duration>) -> Result<(), WakeLost> {
         let limit = limit.map(|limit| Timespec {
             tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(limit.subsec_nanos()),
         });
         let _ = rustix::event::poll(&mut [PollFd::new(&self.0, PollFlags::IN)], limit.as_ref());
-        self.clear();
+        self.clear()
     }
 }
 
 impl AsFd for Wake {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use indrik_ring::{
-    ChannelFds, ChannelLimits, Descriptor, Flags, FrontChannel, Headers, Kind, RequestHead,
-    ResponseHead, Violation,
+    ChannelLimits, Descriptor, Flags, FrontChannel, Headers, Kind, RequestHead, ResponseHead,
+    Violation, channel_pair,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ const RESPONSE_AREA: u64 = 8192 + 128 * 1024;
 
 /// The front's end, and the memory for writing behind its back.
 fn hostile_channel() -> (FrontChannel, File) {
-    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+    let (ours, theirs) = channel_pair(LIMITS).unwrap();
     (FrontChannel::open(ours, LIMITS).unwrap(), File::from(theirs.memory))
 }
 

@@ -4,12 +4,13 @@
 #![expect(unsafe_code, reason = "a child process takes over inherited descriptors")]
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use indrik_ring::{
-    ChannelFds, ChannelLimits, Descriptor, Flags, FrontChannel, Kind, SlotState, WorkerChannel,
+    ChannelLimits, Descriptor, Flags, FrontChannel, FrontFds, Kind, SlotState, Wake, WorkerChannel,
+    WorkerFds, channel_pair,
 };
 
 const LIMITS: ChannelLimits = ChannelLimits {
@@ -46,13 +47,13 @@ fn serve(mut worker: WorkerChannel) {
             worker.flush();
         }
         if worker.requests.release() {
-            worker.front.ring();
+            worker.front.ring().unwrap();
         }
         if worker.control().is_shut_down() {
             return;
         }
         if worker.requests.prepare_sleep().unwrap() {
-            worker.wake.sleep(None);
+            worker.wake.sleep(None).unwrap();
             worker.requests.awake();
         }
     }
@@ -82,17 +83,18 @@ fn worker_process() {
     let Ok(fds) = std::env::var(FDS) else { return };
     // SAFETY: the parent made these for this process, which owns them from here on.
     let mut fds = fds.split(',').map(|fd| unsafe { OwnedFd::from_raw_fd(fd.parse().unwrap()) });
-    let fds = ChannelFds {
+    let fds = WorkerFds {
         memory: fds.next().unwrap(),
-        request_wake: fds.next().unwrap(),
-        response_wake: fds.next().unwrap(),
+        wake: fds.next().unwrap(),
+        own: fds.next().unwrap(),
+        front: fds.next().unwrap(),
         files: fds.next().unwrap(),
     };
     serve(WorkerChannel::open(fds).unwrap());
 }
 
-fn spawn_worker(fds: &ChannelFds) -> Child {
-    let list = [&fds.memory, &fds.request_wake, &fds.response_wake, &fds.files].map(|fd| {
+fn spawn_worker(fds: &WorkerFds) -> Child {
+    let list = [&fds.memory, &fds.wake, &fds.own, &fds.front, &fds.files].map(|fd| {
         rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
         fd.as_raw_fd().to_string()
     });
@@ -171,7 +173,7 @@ impl Front {
             self.send();
             if self.channel.responses.prepare_sleep().unwrap() {
                 let asleep = Instant::now();
-                self.channel.wake.sleep(Some(HANG));
+                self.channel.wake.sleep(Some(HANG)).unwrap();
                 assert!(asleep.elapsed() < HANG, "the worker hangs");
                 self.channel.responses.awake();
             }
@@ -196,7 +198,7 @@ impl Front {
 #[test]
 fn workers_killed_in_the_middle_leave_every_request_accounted_for() {
     for round in 0..WORKERS {
-        let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+        let (ours, theirs) = channel_pair(LIMITS).unwrap();
         let mut worker = spawn_worker(&theirs);
         let mut front = Front::new(FrontChannel::open(ours, LIMITS).unwrap());
         // Each round kills at another amount of work, with the rings full of more.
@@ -210,13 +212,13 @@ fn workers_killed_in_the_middle_leave_every_request_accounted_for() {
 
 #[test]
 fn a_worker_that_is_asked_to_leave_answers_everything_first() {
-    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
+    let (ours, theirs) = channel_pair(LIMITS).unwrap();
     let mut worker = spawn_worker(&theirs);
     let mut front = Front::new(FrontChannel::open(ours, LIMITS).unwrap());
     front.run_until(100);
     let sent = front.next;
     front.channel.control().shut_down();
-    front.channel.worker.ring();
+    front.channel.worker.ring().unwrap();
     let status = worker.wait().unwrap();
     let mut stderr = String::new();
     worker.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
@@ -227,18 +229,25 @@ fn a_worker_that_is_asked_to_leave_answers_everything_first() {
 
 #[test]
 fn each_end_of_a_channel_opens_once() {
-    let (ours, theirs) = ChannelFds::pair(LIMITS).unwrap();
-    let again = |fds: &ChannelFds| ChannelFds {
-        memory: fds.memory.try_clone().unwrap(),
-        request_wake: fds.request_wake.try_clone().unwrap(),
-        response_wake: fds.response_wake.try_clone().unwrap(),
-        files: fds.files.try_clone().unwrap(),
+    let (ours, theirs) = channel_pair(LIMITS).unwrap();
+    let of_front = || FrontFds {
+        memory: ours.memory.try_clone().unwrap(),
+        worker: ours.worker.try_clone().unwrap(),
+        wake: Wake::from_fd(ours.wake.as_fd().try_clone_to_owned().unwrap()),
+        files: ours.files.try_clone().unwrap(),
     };
-    let _front = FrontChannel::open(again(&ours), LIMITS).unwrap();
-    let _worker = WorkerChannel::open(again(&theirs)).unwrap();
+    let of_worker = || WorkerFds {
+        memory: theirs.memory.try_clone().unwrap(),
+        wake: theirs.wake.try_clone().unwrap(),
+        own: theirs.own.try_clone().unwrap(),
+        front: theirs.front.try_clone().unwrap(),
+        files: theirs.files.try_clone().unwrap(),
+    };
+    let _front = FrontChannel::open(of_front(), LIMITS).unwrap();
+    let _worker = WorkerChannel::open(of_worker()).unwrap();
     for error in [
-        FrontChannel::open(again(&ours), LIMITS).err().unwrap(),
-        WorkerChannel::open(again(&theirs)).err().unwrap(),
+        FrontChannel::open(of_front(), LIMITS).err().unwrap(),
+        WorkerChannel::open(of_worker()).err().unwrap(),
     ] {
         assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     }
@@ -246,9 +255,9 @@ fn each_end_of_a_channel_opens_once() {
 
 #[test]
 fn memory_that_is_no_channel_is_refused() {
-    let (_ours, fds) = ChannelFds::pair(LIMITS).unwrap();
+    let (_ours, fds) = channel_pair(LIMITS).unwrap();
     let other = rustix::fs::memfd_create("other", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    let error = WorkerChannel::open(ChannelFds { memory: other, ..fds }).err().unwrap();
+    let error = WorkerChannel::open(WorkerFds { memory: other, ..fds }).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
 }
 
@@ -265,7 +274,7 @@ fn limits_out_of_range_are_named() {
         (ChannelLimits { body_area: 4095, ..good }, "body_area"),
     ] {
         assert_eq!(limits.check().unwrap_err().name, name);
-        assert!(ChannelFds::pair(limits).is_err());
+        assert!(channel_pair(limits).is_err());
     }
     assert_eq!(good.check(), Ok(()));
 }

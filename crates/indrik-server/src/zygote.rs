@@ -368,17 +368,18 @@ pub(crate) enum Stream {
 
 /// The descriptors a worker inherits, in the order both sides agreed on.
 pub(crate) struct WorkerFds {
-    pub(crate) channel: indrik_ring::ChannelFds,
+    pub(crate) channel: indrik_ring::WorkerFds,
     pub(crate) control: OwnedFd,
     pub(crate) stacks: OwnedFd,
 }
 
 impl WorkerFds {
-    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 6] {
+    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 7] {
         [
             self.channel.memory.as_fd(),
-            self.channel.request_wake.as_fd(),
-            self.channel.response_wake.as_fd(),
+            self.channel.wake.as_fd(),
+            self.channel.own.as_fd(),
+            self.channel.front.as_fd(),
             self.channel.files.as_fd(),
             self.control.as_fd(),
             self.stacks.as_fd(),

@@ -8,6 +8,7 @@ use indrik_ring::{Failure, Flags, Kind};
 use super::exchange::{Exchange, Phase, State, wake};
 use super::websocket::Stage;
 use crate::around::Outcome;
+use crate::channel::leave;
 
 /// The server met an unexpected condition (RFC 6455, 7.4.1).
 const CODE_INTERNAL_ERROR: u64 = 1011;
@@ -21,6 +22,9 @@ impl Exchange {
     /// When the channel is broken.
     pub(super) fn finish(&self, py: Python<'_>, error: Option<&PyErr>) -> PyResult<()> {
         let server = self.server.get();
+        if server.channel().is_forked() {
+            leave(py, error);
+        }
         let (waiters, scope, gone) = {
             let mut state = self.state.get()?;
             if state.finished {

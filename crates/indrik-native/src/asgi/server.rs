@@ -143,7 +143,9 @@ impl AsgiServer {
 
     /// The loop's reader: the front rang.
     fn on_wake(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().channel().wake.clear();
+        let channel = slf.get().channel();
+        channel.leave_if_forked(slf.py());
+        channel.clear_wake();
         Self::on_turn(slf)
     }
 
@@ -152,7 +154,7 @@ impl AsgiServer {
         let this = slf.get();
         let py = slf.py();
         this.in_batch.store(true, Ordering::Relaxed);
-        let outcome = Self::drain(slf);
+        let outcome = this.channel().check_descriptors().and_then(|()| Self::drain(slf));
         this.in_batch.store(false, Ordering::Relaxed);
         this.channel().flush();
         match outcome {

@@ -91,7 +91,7 @@ impl GreenServer {
     /// To be called first when the descriptor is readable.
     fn woken(&self) {
         let channel = self.channel.get();
-        channel.wake.clear();
+        channel.clear_wake();
         channel.requests.lock().awake();
     }
 
@@ -101,6 +101,8 @@ impl GreenServer {
     /// When the channel is broken, or a request failed in a way that ends the worker.
     fn next(slf: &Bound<'_, Self>) -> PyResult<Option<Next>> {
         let this = slf.get();
+        this.channel.get().leave_if_forked(slf.py());
+        this.channel.get().check_descriptors()?;
         let failure = this.core.lock().failure.take();
         if let Some(failure) = failure {
             return Err(failure);
@@ -231,7 +233,7 @@ impl GreenServer {
         // Outside the lock, as in `run`.
         drop(replaced);
         if must_turn || channel.control.is_shut_down() {
-            channel.wake.ring();
+            channel.ring_own();
         }
     }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 
 use crate::around::{Outcome, Watched, pairs};
-use crate::channel::{Channel, broken};
+use crate::channel::{Channel, broken, leave};
 use crate::log;
 use crate::options::Options;
 use crate::text::{bytes_of, latin1_str};
@@ -46,7 +46,13 @@ pub(crate) struct Unstarted {
 /// # Errors
 /// When the channel is broken.
 #[inline]
-pub(crate) fn take(channel: &Channel, head: &mut Vec<u8>) -> PyResult<Option<Taken>> {
+pub(crate) fn take(
+    py: Python<'_>,
+    channel: &Channel,
+    head: &mut Vec<u8>,
+) -> PyResult<Option<Taken>> {
+    channel.leave_if_forked(py);
+    channel.check_descriptors()?;
     let mut requests = channel.requests.lock();
     loop {
         let Some(descriptor) = requests.receive().map_err(broken)? else {
@@ -212,6 +218,14 @@ impl Handler {
         self.channel.get().count_request();
         let mut told = None;
         let result = self.call(py, &head, taken.body, &mut told);
+        if self.channel.get().is_forked() {
+            // What the application raised in it, if anything, is its own.
+            let raised = match &result {
+                Err(SendError::Python(raised)) => Some(raised),
+                Ok(()) | Err(SendError::NotStarted | SendError::Gone | SendError::Short(_)) => None,
+            };
+            leave(py, raised);
+        }
         let begun = told.is_some() && self.exchange.get().wait_for_state(py).response.has_begun();
         let failed = match result {
             Ok(()) => Ok(()),

@@ -1,13 +1,17 @@
 //! Waiting for requests.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use indrik_core::spin::SpinBudget;
+use indrik_ring::{KeptFd, RINGS_UNREAD_MAX, WakeLost};
+use indrik_sys::high;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
 
 use crate::channel::{Channel, broken};
 
@@ -20,10 +24,11 @@ const SPIN_MAX_US: u32 = 150;
 
 /// Waits for requests of one channel; any number of threads may.
 pub(crate) struct Idle {
-    /// Watches the channel's wake-up, edge-triggered: each ring wakes one of the threads that
-    /// wait, and nobody needs to read the counter.
-    epoll: OwnedFd,
+    /// Watches the channel's wake-up, edge-triggered: each ring wakes one of the threads that wait.
+    epoll: KeptFd,
     spin: Mutex<SpinBudget>,
+    /// Rings since they were read last.
+    unread: AtomicU32,
 }
 
 impl Idle {
@@ -40,7 +45,11 @@ impl Idle {
         };
         let another_core = indrik_sys::cpus::available() > 1;
         let spin = SpinBudget::new(if another_core { SPIN_MAX_US } else { 0 });
-        Ok(Self { epoll: create()?, spin: Mutex::new(spin) })
+        Ok(Self {
+            epoll: high::moved(create()?).into(),
+            spin: Mutex::new(spin),
+            unread: AtomicU32::new(0),
+        })
     }
 
     /// Looks for a request for a short while, with the GIL held. True: there is one.
@@ -78,7 +87,19 @@ impl Idle {
                 let mut events =
                     [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
                 // However it ends, the caller looks again.
-                let _ = epoll::wait(&self.epoll, &mut events, Some(&SLEEP_MAX));
+                match epoll::wait(&self.epoll, &mut events, Some(&SLEEP_MAX)) {
+                    // Told of each new ring, nobody needs to read them; but in a socket that is full none
+                    // arrives.
+                    Ok(woken) => {
+                        let unread = self.unread.fetch_add(1, Ordering::Relaxed);
+                        if woken == 0 || unread >= RINGS_UNREAD_MAX {
+                            self.unread.store(0, Ordering::Relaxed);
+                            channel.clear_wake();
+                        }
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(_) => channel.noticed(Err(WakeLost)),
+                }
             });
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use indrik_ring::Wake;
+use indrik_ring::{Bell, Wake, wake_pair};
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -40,7 +40,7 @@ struct Pool {
     running: AtomicUsize,
     failure: Mutex<Option<PyErr>>,
     /// Rung when the last thread has left.
-    over: Wake,
+    over: (Bell, Wake),
 }
 
 /// Serves requests on `threads` threads, until the worker is asked to leave. This thread beats and
@@ -70,14 +70,17 @@ pub(crate) fn run_wsgi_threads(
         stop: AtomicBool::new(false),
         running: AtomicUsize::new(0),
         failure: Mutex::new(None),
-        over: Wake::new()?,
+        over: wake_pair()?,
     });
     let result = start(py, &pool, threads).and_then(|()| watch(py, &pool));
     if result.is_err() {
         pool.leave();
         py.detach(|| {
             while pool.running.load(Ordering::SeqCst) > 0 {
-                pool.over.sleep(Some(BEAT_EVERY));
+                // Without its descriptors it looks again and again, for as long as requests run.
+                if pool.over.1.sleep(Some(BEAT_EVERY)).is_err() {
+                    std::thread::yield_now();
+                }
             }
         });
     }
@@ -114,7 +117,9 @@ fn watch(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     while pool.running.load(Ordering::SeqCst) > 0 {
         pool.channel.get().control.beat();
         // A signal ends the sleep early.
-        py.detach(|| pool.over.sleep(Some(BEAT_EVERY)));
+        let slept = py.detach(|| pool.over.1.sleep(Some(BEAT_EVERY)));
+        pool.channel.get().noticed(slept);
+        pool.channel.get().check_descriptors()?;
         py.check_signals()?;
     }
     Ok(())
@@ -128,9 +133,10 @@ impl Pool {
             drop(replaced);
             self.stop.store(true, Ordering::SeqCst);
         }
-        self.channel.get().wake.ring();
+        self.channel.get().ring_own();
         if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.over.ring();
+            // One that is lost is noticed by the main thread's next sleep.
+            let _ = self.over.0.ring();
         }
     }
 
@@ -144,7 +150,7 @@ impl Pool {
             if self.stop.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            if let Some(taken) = take(channel, &mut head)? {
+            if let Some(taken) = take(py, channel, &mut head)? {
                 self.wake_another_if_there_is_more(channel)?;
                 let handled = handler.handle(py, taken, &head);
                 channel.flush();
@@ -169,7 +175,7 @@ impl Pool {
         }
         let is_empty = channel.requests.lock().prepare_sleep().map_err(broken)?;
         if !is_empty && !self.searching.swap(true, Ordering::SeqCst) {
-            channel.wake.ring();
+            channel.ring_own();
         }
         Ok(())
     }
@@ -177,6 +183,6 @@ impl Pool {
     /// Makes all threads leave.
     fn leave(&self) {
         self.stop.store(true, Ordering::SeqCst);
-        self.channel.get().wake.ring();
+        self.channel.get().ring_own();
     }
 }

@@ -8,7 +8,7 @@ use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level, WorkerEvent};
-use indrik_ring::{ChannelFds, Control, FrontChannel, Wake};
+use indrik_ring::{Bell, Control, FrontChannel, channel_pair};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 use indrik_sys::signal::Signal;
@@ -34,7 +34,7 @@ pub(super) struct Worker {
     pub(super) channel: Option<FrontChannel>,
     /// The flag and the heartbeat, which stay with the supervisor.
     flags: Control,
-    wake: Wake,
+    bell: Bell,
     pub(super) interface: Interface,
     capacity: usize,
     life: Life,
@@ -59,8 +59,8 @@ impl Drive {
         let config = self.generations.config_of(generation);
         let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
         let limits = channel_limits(&config);
-        let (front_end, channel) = ChannelFds::pair(limits)?;
-        let wake = Wake::from_fd(front_end.request_wake.try_clone()?);
+        let (front_end, channel) = channel_pair(limits)?;
+        let bell = front_end.worker.try_clone()?;
         let front = FrontChannel::open(front_end, limits)?;
         let (control, control_theirs) = PacketSocket::pair()?;
         let (stacks, stacks_theirs) = Stacks::create()?;
@@ -75,7 +75,7 @@ impl Drive {
             control_open: true,
             flags: front.control(),
             channel: Some(front),
-            wake,
+            bell,
             interface: Interface::Wsgi,
             class: config.worker_class,
             capacity: 1,
@@ -174,7 +174,8 @@ impl Drive {
     pub(super) fn shut_down_worker(&self, id: WorkerId) {
         if let Some(worker) = self.children.workers.get(&id) {
             worker.flags.shut_down();
-            worker.wake.ring();
+            // One that has lost its end of it is noticed by its beats.
+            let _ = worker.bell.ring();
         }
     }
 

@@ -1,7 +1,7 @@
 //! The front's threads: one single-threaded runtime each.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::Weak;
 use std::task::Poll;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
 use indrik_core::supervise::Level;
+use indrik_ring::{RINGS_UNREAD_MAX, Wake};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
@@ -85,7 +86,7 @@ impl Threads {
         id: WorkerId,
         worker: NewWorker,
     ) -> io::Result<()> {
-        let wake = worker.channel.wake.as_fd().try_clone_to_owned()?;
+        let wake = Wake::from_fd(worker.channel.wake.as_fd().try_clone_to_owned()?);
         services.pool.add(id, worker);
         self.thread_of(id).spawn(take_responses(Arc::clone(services), id, wake));
         Ok(())
@@ -141,7 +142,7 @@ async fn wake_workers(services: Arc<Services>) {
 }
 
 /// Takes a worker's responses until the worker is gone.
-async fn take_responses(services: Arc<Services>, id: WorkerId, wake: OwnedFd) {
+async fn take_responses(services: Arc<Services>, id: WorkerId, wake: Wake) {
     #[expect(deprecated, reason = "its replacement is unsafe; `Fd` owns its descriptor")]
     let wake = AsyncFd::with_interest(Fd(wake), Interest::READABLE);
     let wake = match wake {
@@ -152,6 +153,7 @@ async fn take_responses(services: Arc<Services>, id: WorkerId, wake: OwnedFd) {
         }
     };
     let mut wakers = Vec::new();
+    let (mut unread, mut is_open) = (0, true);
     loop {
         match services.pool.deliver(id, clock::now(), &mut wakers) {
             Delivered::More => tokio::task::yield_now().await,
@@ -160,9 +162,15 @@ async fn take_responses(services: Arc<Services>, id: WorkerId, wake: OwnedFd) {
                 let mut waited = false;
                 std::future::poll_fn(|cx| {
                     services.pool.poll_wait(id, cx);
-                    // Edge-triggered: each ring is a new event, so the counter is never read.
-                    if let Poll::Ready(ready) = wake.poll_read_ready(cx) {
+                    // Edge-triggered: each ring is a new event, so they are read now and then only. A
+                    // worker that has closed its end is looked at every tick until it is gone.
+                    if is_open && let Poll::Ready(ready) = wake.poll_read_ready(cx) {
                         let _ = ready.map(|mut ready| ready.clear_ready());
+                        unread += 1;
+                        if unread >= RINGS_UNREAD_MAX {
+                            unread = 0;
+                            is_open = wake.get_ref().0.clear().is_ok();
+                        }
                         return Poll::Ready(());
                     }
                     // Woken without a ring: by the park hook.
@@ -178,11 +186,11 @@ async fn take_responses(services: Arc<Services>, id: WorkerId, wake: OwnedFd) {
     }
 }
 
-struct Fd(OwnedFd);
+struct Fd(Wake);
 
 impl AsRawFd for Fd {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.as_fd().as_raw_fd()
     }
 }
 

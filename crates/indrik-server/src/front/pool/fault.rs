@@ -172,7 +172,7 @@ impl Link {
     fn nudge(&mut self, now: Micros, wakers: &mut Vec<Waker>) {
         let (taken, is_empty) = self.channel.requests.taken();
         if std::mem::replace(&mut self.looks.taken, taken) == taken && !is_empty {
-            self.channel.worker.ring();
+            let _ = self.channel.worker.ring();
         }
         if now.saturating_sub(self.looks.nudged_at) < NUDGE_PAUSE_US {
             return;
