@@ -96,9 +96,14 @@ def is_alone() -> bool:
 
 def begin_again(command: Command) -> None:
     """Becomes the same command without what ran before it. Returns only if that cannot be done."""
+    import _signal
+
     # Debuggers replace the function in `os`, to be in the next program as well.
     import posix
 
+    # A profiler's timers would go on, and their signals end a program that does not know them.
+    for timer in (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF):
+        _signal.setitimer(timer, 0)
     sys.stdout.flush()
     sys.stderr.flush()
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

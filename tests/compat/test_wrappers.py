@@ -40,7 +40,10 @@ async def answer(anything: str):
 """
 # A thread in every interpreter that starts with it, as wrappers have one.
 SITECUSTOMIZE = """
-import sys, threading
+import signal, sys, threading
+# And a timer, as profilers have one. What it does to a program that does not handle it is to end it.
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
 sys.from_before = "yes"
 threading.Thread(target=threading.Event().wait, name="from-before", daemon=True).start()
 """
