@@ -97,6 +97,24 @@ def post_worker_init(worker):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
 """
+# Looks at its own task in its first step, or after it has waited.
+TASKS = """
+import asyncio, io, json
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise KeyError("no lifespan")
+    if scope["path"] == "/later":
+        await asyncio.sleep(0)
+    coroutine = asyncio.current_task().get_coro()
+    stack = io.StringIO()
+    asyncio.current_task().print_stack(file=stack)
+    seen = [coroutine.__name__, coroutine.__qualname__, coroutine.cr_code.co_name]
+    seen += ["in application" in stack.getvalue(), asyncio.iscoroutine(coroutine)]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(seen).encode()})
+app = application
+"""
 NO_THREADS = """
 import sys
 sys.modules["threading"] = None
@@ -191,3 +209,17 @@ def test_a_start_none_of_whose_workers_lives_has_failed(project):
     done = project.run("-w", "1", "-b", f"127.0.0.1:{free_port()}", "app:app")
     assert done.code == 3
     assert "No worker has finished a request or lived for long since the start" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/at-once", "/later"])
+def test_the_task_of_a_request_has_a_coroutine_with_a_name_and_a_stack(project, path):
+    project.write("app.py", TASKS)
+    server = project.start("-w", "1", "-k", "asgi")
+    with Wire(server.connect()) as wire:
+        name, qualname, code, in_stack, is_coroutine = json.loads(wire.get(path, "Connection: close").body)
+    if IS_ORACLE:
+        # Its task is the connection's, which has a coroutine of its own.
+        assert isinstance(name, str) and isinstance(code, str) and is_coroutine
+    else:
+        assert (name, qualname, code) == ("application",) * 3
+        assert in_stack and is_coroutine

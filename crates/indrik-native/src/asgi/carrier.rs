@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PySystemExit};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use super::awaitable::thrown;
 use super::cell::LoopCell;
@@ -110,6 +110,32 @@ impl Carrier {
     fn cr_frame<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self.running(py)? {
             Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_frame")),
+            None => frame_of_first_step(py),
+        }
+    }
+
+    /// Its code, by which debuggers and monitors name a task.
+    #[getter]
+    fn cr_code<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.running(py)? {
+            Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_code")),
+            None => code_of_first_step(py),
+        }
+    }
+
+    /// What it waits for.
+    #[getter]
+    fn cr_await<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.running(py)? {
+            Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_await")),
+            None => Ok(None),
+        }
+    }
+
+    #[getter]
+    fn cr_origin<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.running(py)? {
+            Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_origin")),
             None => Ok(None),
         }
     }
@@ -117,6 +143,16 @@ impl Carrier {
     #[getter]
     const fn cr_running(&self) -> bool {
         false
+    }
+
+    #[getter(__name__)]
+    fn name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.named(py, intern!(py, "__name__"), "co_name")
+    }
+
+    #[getter(__qualname__)]
+    fn qualified_name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.named(py, intern!(py, "__qualname__"), "co_qualname")
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -161,6 +197,26 @@ impl Carrier {
         Ok(Some((coroutine.bind(py).clone(), context.bind(py).clone())))
     }
 
+    /// A name of the application's coroutine; `of_code`: what it is called there.
+    fn named<'py>(
+        &self,
+        py: Python<'py>,
+        name: &Bound<'py, PyString>,
+        of_code: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some((coroutine, _)) = self.running(py)? {
+            return coroutine.getattr(name);
+        }
+        let Some(code) = code_of_first_step(py)? else {
+            return Ok(PyString::new(py, "request").into_any());
+        };
+        // Python 3.10 has no qualified names there.
+        match code.getattr_opt(of_code)? {
+            Some(name) => Ok(name),
+            None => code.getattr(intern!(py, "co_name")),
+        }
+    }
+
     fn exchange<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Exchange>>> {
         Ok(self.0.get()?.exchange.as_ref().map(|exchange| exchange.bind(py).clone()))
     }
@@ -201,6 +257,33 @@ impl Carrier {
         }
     }
 }
+
+/// While a coroutine takes its first step it is not known here yet. It is the outermost one that runs then: it was
+/// called by the server, which is no coroutine.
+fn frame_of_first_step(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    // SAFETY: the interpreter is attached; a new reference would come from elsewhere, this one is borrowed.
+    let innermost = unsafe { ffi::PyEval_GetFrame() };
+    // SAFETY: null or a live frame.
+    let innermost = unsafe { Bound::from_borrowed_ptr_or_opt(py, innermost.cast()) };
+    let (mut frame, mut found) = (innermost, None);
+    while let Some(one) = frame {
+        let flags: u32 =
+            one.getattr(intern!(py, "f_code"))?.getattr(intern!(py, "co_flags"))?.extract()?;
+        let outer = one.getattr(intern!(py, "f_back"))?;
+        if flags & CO_COROUTINE != 0 {
+            found = Some(one);
+        }
+        frame = (!outer.is_none()).then_some(outer);
+    }
+    Ok(found)
+}
+
+fn code_of_first_step(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    frame_of_first_step(py)?.map(|frame| frame.getattr(intern!(py, "f_code"))).transpose()
+}
+
+/// The flag of code that makes a coroutine.
+const CO_COROUTINE: u32 = 0x80;
 
 /// Whether the application asked for the end of its process: `sys.exit()` and the like.
 pub(super) fn is_exit(py: Python<'_>, error: &PyErr) -> bool {
