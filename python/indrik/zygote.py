@@ -32,6 +32,9 @@ CONFIG_FILE = "gunicorn.conf.py"
 EMBEDDED = "INDRIK_EMBEDDED"
 """The program that embeds the server, as `facade._embed` describes it; the application need not see it."""
 
+OWN_PREFIX = "indrik"
+"""The default of `proc_title_prefix`."""
+
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
 
@@ -121,6 +124,12 @@ class Zygote:
     def _tell(self, message: dict[str, Any]) -> None:
         send(self._connection, message)
 
+    def _title_of(self, kind: str, details: str) -> str:
+        """What `ps` shows. Under another prefix as of Gunicorn's processes, for those who look for them."""
+        prefix = self._config["proc_title_prefix"]
+        middle = f"{kind} {details}" if prefix == OWN_PREFIX else kind
+        return f"{prefix}: {middle} [{self._title}]"
+
     def _may_leave(self, last: bool) -> bool:
         """Runs the last hook. Threads that hooks started, a metrics server for example, would end with
         this process: the first time it is only replaced by another zygote, it stays for their sake."""
@@ -132,7 +141,7 @@ class Zygote:
         if self._stayed or hooks is None or hooks.server is None or not hooks.left_something_running():
             return True
         self._stayed = True
-        _native.set_process_title(f"indrik: zygote gen {self._generation}, kept for its threads [{self._title}]")
+        _native.set_process_title(self._title_of("zygote", f"gen {self._generation}, kept for its threads"))
         self._tell({"event": "stays"})
         return False
 
@@ -210,7 +219,7 @@ class Zygote:
         # Workers inherit the handler.
         signal.signal(signal.SIGUSR1, lambda _number, _frame: logs.reopen())
         let_setproctitle_look()
-        _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
+        _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
         self._notices = classes.settle(config)
@@ -286,7 +295,7 @@ class Zygote:
             return
         if pid == 0:
             self._connection.close()
-            name = f"indrik: worker {number} gen {self._generation} [{self._title}]"
+            name = self._title_of("worker", f"{number} gen {self._generation}")
             outcome = worker.main(self._config, name, fds, self._app, hooks)
             if isinstance(outcome, int):
                 sys.exit(outcome)
@@ -300,7 +309,7 @@ class Zygote:
         """This process was a worker, and is the zygote from now on."""
         self._connection = connection
         _take_signals()
-        _native.set_process_title(f"indrik: zygote gen {self._generation} [{self._title}]")
+        _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
         if self._hooks is not None:
             self._hooks.connect(self._tell)
         _forget("refork")

@@ -165,7 +165,10 @@ class Server:
             return [pid for pid in self.processes() if pid != self.process.pid]
         wanted = "" if generation is None else f" gen {generation} "
         return [
-            pid for pid in self.processes() if "indrik: worker" in (title := title_of(pid)) and wanted in title + " "
+            pid
+            for pid in self.processes()
+            # With Gunicorn's titles, if a test sets `proc_title_prefix`.
+            if (title := title_of(pid)).startswith(("indrik: worker", "gunicorn: worker")) and wanted in title + " "
         ]
 
     def wait_for_new_workers(self, old: Collection[int], count: int = 0, seconds: float = 20.0) -> None:

@@ -27,6 +27,8 @@ ORIGINALS = "_indrik_original_gunicorn"
 """Modules of the real package are loaded under this name when a name is missing in ours."""
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+_STAND_IN = os.path.join(os.path.dirname(_HERE), "stand_in", "first_on_path")
+"""`indrik.stand_in`'s directory."""
 
 
 def install() -> None:
@@ -45,6 +47,9 @@ class Finder:
         if name != PACKAGE and not name.startswith(PACKAGE + "."):
             return None
         tail = name[len(PACKAGE) :]
+        if tail == ".__main__":
+            # Ours runs programs; that of the package runs the server.
+            return None
         path = _HERE + tail.replace(".", "/")
         is_package = os.path.isdir(path)
         if is_package or (os.path.isfile(path + ".py") and not tail.startswith("._")):
@@ -104,7 +109,9 @@ def _find_original(name: str) -> ModuleSpec | None:
     places: list[str] | None = None
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
-        spec = PathFinder.find_spec(".".join(parts[:end]), places)
+        # Where the stand-in for programs is on the path, it is no original.
+        paths = places or [path for path in sys.path if path != _STAND_IN]
+        spec = PathFinder.find_spec(".".join(parts[:end]), paths)
         if spec is None:
             return None
         places = list(spec.submodule_search_locations or ())

@@ -189,6 +189,7 @@ pub struct Config {
     // Process
     pub pidfile: Option<PathBuf>,
     pub proc_name: Option<String>,
+    pub proc_title_prefix: String,
     /// Always there once resolved: the application's name, if nothing else.
     pub default_proc_name: Option<String>,
     pub daemon: bool,

@@ -223,7 +223,8 @@ impl Drive {
 
     pub(super) fn show_title(&self, config: &Config) {
         let suffix = if self.neighbours.predecessor.is_some() { SUFFIX } else { "" };
-        let _ = indrik_sys::title::set(&format!("indrik: master [{}{suffix}]", config.title()));
+        let (prefix, title) = (&config.proc_title_prefix, config.title());
+        let _ = indrik_sys::title::set(&format!("{prefix}: master [{title}{suffix}]"));
     }
 
     /// Where the pid file of these settings lies.
