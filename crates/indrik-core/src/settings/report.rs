@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::BindAddress;
-use super::config::{Config, ControlSocket, Http2Cleartext, LogTarget, ProxyProtocol, WorkerClass};
+use super::config::{Config, ControlSocket, LogTarget, ProxyProtocol, WorkerClass};
 use super::layers::Origin;
 use super::network::Network;
 use super::resolve::{Settled, Settlement};
@@ -243,16 +243,6 @@ impl Suspects<'_> {
 
     fn trust(&self, found: &mut Vec<String>) {
         let config = self.config;
-        if config.speaks_http2()
-            && config.certfile.is_none()
-            && config.http2_cleartext == Http2Cleartext::Off
-        {
-            found.push(
-                "http_protocols has h2, but without TLS (certfile) clients cannot ask for it; \
-                 behind a proxy that speaks it, set http2_cleartext"
-                    .into(),
-            );
-        }
         let is_open = config.bind.iter().any(is_reachable);
         let everyone = |networks: &[Network]| networks.contains(&Network::Everyone);
         if is_open && everyone(&config.forwarded_allow_ips) {

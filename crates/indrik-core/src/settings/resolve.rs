@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json};
 
 use super::address::BindAddress;
-use super::config::{Config, ControlSocket, LogTarget, WorkerClass};
+use super::config::{Config, ControlSocket, Http2Cleartext, LogTarget, WorkerClass};
 use super::launch::{ConfigFileValues, Launch};
 use super::layers::{Entry, Layers, Origin};
 use super::problem::Problem;
@@ -75,7 +75,19 @@ pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Confi
     let application = config.paste.as_ref().unwrap_or(&config.wsgi_app).clone();
     config.default_proc_name.get_or_insert(application);
     make_paths_absolute(&mut config, chdir);
+    tell_what_clients_cannot_ask_for(&mut config);
     Ok(config)
+}
+
+fn tell_what_clients_cannot_ask_for(config: &mut Config) {
+    if config.speaks_http2()
+        && config.certfile.is_none()
+        && config.http2_cleartext == Http2Cleartext::Off
+    {
+        let text = "http_protocols has h2, but without TLS (certfile) clients cannot ask for it; \
+                    behind a proxy that speaks it, set http2_cleartext";
+        config.notices.push(text.to_owned());
+    }
 }
 
 /// Picks the strongest value of every setting.

@@ -239,6 +239,15 @@ fn gunicorns_readings_of_python_values_are_kept() {
 }
 
 #[test]
+fn http2_that_no_client_can_ask_for_is_said_at_the_start() {
+    let asked = ("http_protocols", json!("h2,h1"));
+    let notices = config(&launch(), &file(std::slice::from_ref(&asked))).notices;
+    assert!(notices[0].starts_with("http_protocols has h2, but without TLS"), "{notices:?}");
+    let proxied = config(&launch(), &file(&[asked, ("http2_cleartext", json!("both"))]));
+    assert_eq!(proxied.notices, Vec::<String>::new());
+}
+
+#[test]
 fn what_has_no_effect_is_said_and_what_would_do_harm_is_refused() {
     let told = config(
         &launch(),
