@@ -8,6 +8,7 @@
 pub mod control;
 pub mod dispatch;
 pub mod http1;
+pub mod http2;
 pub mod ids;
 pub mod limits;
 pub mod logs;

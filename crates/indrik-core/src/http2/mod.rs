@@ -1,0 +1,16 @@
+//! HTTP/2: what frames pass by, how many of them a client may send, and when a connection is told to end.
+//!
+//! The frames themselves are the library's work. Here their heads are read in passing, whatever pieces the bytes
+//! come in, and decided upon.
+
+mod allowance;
+mod block;
+mod drain;
+mod field;
+mod frame;
+mod huffman;
+
+pub use allowance::{Allowance, Flood};
+pub use block::{Blocks, Passed};
+pub use drain::{Drain, Step};
+pub use frame::{FrameHead, FrameKind, FrameReader};
