@@ -11,12 +11,17 @@ import ssl
 
 import httpx
 import pytest
+from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from support.http2 import Http2
+from support.http2_raw import DATA, END_STREAM, GET_HELLO, HEADERS, HTTP_1_1_REQUIRED, RST_STREAM, RawHttp2, field, get
 from support.pki import Pki
 from support.server import Server, poll
 
 H2 = ("--http-protocols", "h2,h1")
+HUFFMAN = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 CLEAR = (*H2, "--http2-cleartext", "prior-knowledge")
 
 
@@ -114,6 +119,108 @@ def test_trailers_come_after_the_body(start, pki, open_http2):
     assert (answer.body, answer.trailers) == (b"body", {"x-checksum": "abc"})
 
 
+def test_hints_come_before_the_answer(start, pki, open_http2):
+    client = open_http2(start("asgi_app:app", *pki.flags(), *H2))
+    answer = client.get("/early-hints")
+    assert [head[":status"] for head in answer.interim] == ["103"]
+    assert answer.interim[0]["link"] == "</style.css>; rel=preload"
+    assert (answer.status, answer.body) == (200, b"after the hints")
+
+
+@pytest.mark.parametrize("app", ["wsgi_app:app", "asgi_app:app"])
+def test_a_client_that_waits_for_the_word_to_go_on_gets_it(start, pki, open_http2, app):
+    client = open_http2(start(app, *pki.flags(), *H2, "--body-size-max", "100"))
+    body = b"x" * 10
+    number = client.request("/upload", ("expect", "100-continue"), ("content-length", "10"), method="POST", end=False)
+    while not client.streams[number].interim:
+        assert client.read(), "the connection ended"
+    assert client.streams[number].interim[0][":status"] == "100"
+    client.send(number, body, end=True)
+    answer = client.answer(number)
+    assert (answer.status, len(answer.interim)) == (200, 1)
+    assert hashlib.sha256(body).hexdigest() in answer.body.decode()
+    # What is refused by its length is not asked for.
+    refused = client.request("/upload", ("expect", "100-continue"), ("content-length", "101"), method="POST", end=False)
+    answer = client.answer(refused)
+    assert (answer.status, answer.interim) == (413, [])
+    assert client.get("/hello").body == b"hello"
+
+
+def test_the_host_is_the_first_of_the_fields(start, pki, open_http2):
+    client = open_http2(start("asgi_app:app", *pki.flags(), *H2))
+    described = json.loads(client.get("/describe", ("accept", "*/*"), ("x", "y")).body)
+    assert described["headers"][0] == ["host", "test"]
+
+
+def test_lengths_that_do_not_fit_are_refused_and_the_connection_goes_on(start, pki, open_http2):
+    client = open_http2(start("asgi_app:app", *pki.flags(), *H2))
+    twice = client.request("/upload", ("content-length", "5"), ("content-length", "5"), method="POST", body=b"12345")
+    assert client.answer(twice).status == 400
+    for length in ("4", "6", "5x", "+5", "5, 5"):
+        wrong = client.request("/upload", ("content-length", length), method="POST", body=b"12345")
+        assert client.answer(wrong).reset == ErrorCodes.PROTOCOL_ERROR, length
+    assert client.get("/hello").body == b"hello"
+
+
+@pytest.mark.parametrize("app", ["wsgi_app:app", "asgi_app:app"])
+def test_an_answer_before_the_end_of_the_body_ends_the_upload_and_not_the_connection(start, pki, open_http2, app):
+    client = open_http2(start(app, *pki.flags(), *H2, "--body-size-max", "1000"))
+    number = client.request("/upload", method="POST", body=b"x" * 2000, end=False)
+    assert client.answer(number).status == 413
+    assert client.get("/hello").body == b"hello"
+
+
+def test_what_was_sent_before_the_application_failed_comes_before_the_reset(start, pki, open_http2):
+    client = open_http2(start("asgi_app:app", *pki.flags(), *H2))
+    answer = client.get("/raise-midway")
+    assert answer.reset == ErrorCodes.INTERNAL_ERROR
+    assert len(answer.body) == 100_000
+    assert client.get("/hello").body == b"hello"
+
+
+# Names with a capital, as they are and in the code of Huffman for the table; values with control characters; a pseudo-
+# field that is none; fields of a connection of HTTP/1.1.
+BAD_FIELDS = {
+    "capitals": field(b"X-Upper", b"1"),
+    "coded capitals": b"\x40" + b"\x86" + HUFFMAN.encode(b"X-Upper") + b"\x011",
+    "control character": field(b"x", b"a\x00b"),
+    "line break": b"\x40" + field(b"cookie", b"a\r\nb")[1:],
+    "unknown pseudo-field": field(b":pseudo", b"1"),
+    "empty name": field(b"", b"value"),
+    "connection": field(b"connection", b"close"),
+    "te": field(b"te", b"gzip"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FIELDS)
+def test_a_malformed_head_ends_its_stream_and_no_other(start, gate, name):
+    server = start("asgi_app:app", *CLEAR, "--workers", "1")
+    with RawHttp2(server.connect()) as client:
+        slow = GET_HELLO[:8] + field(b":path", f"/gate?gate={gate.path}".encode())
+        # Two entries for the table that both sides share: they must stay where they are.
+        client.send(get(1, slow + b"\x40\x03x-a\x01a" + b"\x40\x03x-b\x01b"))
+        gate.arrived()
+        client.send(get(3, GET_HELLO + BAD_FIELDS[name]))
+        place = 1 if BAD_FIELDS[name][0] == 0x40 else 0
+        describe = GET_HELLO[:8] + field(b":path", b"/describe")
+        client.send(get(5, describe + bytes([0x80 | (62 + place), 0x80 | (63 + place)])))
+        ended, body = set(), b""
+        for kind, flags, stream, payload in client.frames():
+            if kind == DATA and stream == 5:
+                body += payload
+            if kind == RST_STREAM:
+                assert (stream, int.from_bytes(payload)) == (3, ErrorCodes.PROTOCOL_ERROR)
+            if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
+                ended.add(stream)
+            if ended == {3, 5}:
+                gate.release()
+            if ended == {1, 3, 5}:
+                break
+        headers = json.loads(body)["headers"]
+        assert ["x-a", "a"] in headers
+        assert ["x-b", "b"] in headers
+
+
 def test_a_slow_request_does_not_hold_up_another_one_of_its_connection(start, pki, gate, open_http2):
     server = start("asgi_app:app", *pki.flags(), *H2)
     client = open_http2(server)
@@ -135,13 +242,19 @@ def test_a_request_that_its_client_gives_up_is_seen_by_the_application(start, pk
     assert client.get("/hello").body == b"hello"
 
 
-def test_a_client_that_takes_nothing_is_cut_off_and_the_worker_is_free(start, pki, open_http2):
-    server = start("wsgi_app:app", *pki.flags(), *H2, "--workers", "1", "--write-timeout", "1")
+def test_a_stream_that_nobody_reads_is_reset_and_the_others_go_on(start, pki, open_http2):
+    server = start("wsgi_app:app", *pki.flags(), *H2, "--workers", "2", "--write-timeout", "1")
     client = open_http2(server, acknowledges=False)
-    client.read_head(client.request("/stream?megabytes=50"))
-    client.read_to_end()
-    assert client.closed
-    assert open_http2(server).get("/hello").body == b"hello"
+    # The window of the connection has room for others; that of the stream has not.
+    client.h2.increment_flow_control_window(1_000_000)
+    unread = client.request("/stream?megabytes=50")
+    stream = client.read_head(unread)
+    while stream.reset is None:
+        assert client.read(), "the connection ended"
+        assert client.get("/hello").body == b"hello"
+    assert stream.reset == ErrorCodes.CANCEL
+    assert len(stream.body) == 65_535
+    assert client.get("/hello").body == b"hello"
 
 
 def test_a_worker_that_dies_loses_no_get(start, pki, gate, open_http2):
@@ -154,19 +267,47 @@ def test_a_worker_that_dies_loses_no_get(start, pki, gate, open_http2):
     assert client.answer(number).status == 200
 
 
-def test_the_end_finishes_requests_and_names_those_it_took(start, pki, gate, open_http2):
+def test_no_word_of_the_end_is_said_while_a_request_is_under_way_and_those_that_come_are_served(
+    start, pki, gate, open_http2
+):
     server = start("asgi_app:app", *pki.flags(), *H2)
     client = open_http2(server)
-    number = client.request(f"/gate?gate={gate.path}")
+    first = client.request(f"/gate?gate={gate.path}")
     gate.arrived()
     server.signal(signal.SIGTERM)
-    while client.goaway is None:
-        assert client.read(), "closed without GOAWAY"
+    server.wait_for_log("Handling signal: term")
+    last = client.request("/hello")
+    assert client.answer(last).body == b"hello"
+    assert client.goaway is None
     gate.release()
-    assert client.answer(number).status == 200
+    assert client.answer(first).status == 200
+    assert client.goaway is None, "what was asked for is answered first"
     client.read_to_end()
-    assert client.goaway == number
+    assert client.goaway == last
     assert server.wait_for_exit() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_library_that_takes_any_goaway_for_the_end_of_all_loses_nothing(start, pki, gate, number):
+    server = start("asgi_app:app", *pki.flags(), *H2, "--workers", "1", "--access-logfile", "-")
+    count = 4
+
+    async def load() -> list[httpx.Response]:
+        async with httpx.AsyncClient(http2=True, verify=pki.client(), timeout=20) as client:
+            url = f"https://127.0.0.1:{server.port}"
+            held = [asyncio.create_task(client.get(f"{url}/gate?gate={gate.path}")) for _ in range(count)]
+            for _ in range(count):
+                await asyncio.to_thread(gate.arrived)
+            server.signal(number)
+            await asyncio.to_thread(server.wait_for_log, f"Handling signal: {number.name[3:].lower()}")
+            # Those that come meanwhile are served on the same connection.
+            late = [asyncio.create_task(client.get(f"{url}/hello")) for _ in range(20)]
+            await asyncio.to_thread(server.wait_for_access_line, '"GET /hello HTTP/2.0" 200')
+            gate.release(count)
+            return await asyncio.gather(*held, *late)
+
+    answers = asyncio.run(load())
+    assert {(answer.http_version, answer.status_code) for answer in answers} == {("HTTP/2", 200)}
 
 
 def test_an_idle_connection_is_ended_with_a_word(start, pki, open_http2):
@@ -222,10 +363,18 @@ def test_with_both_a_trusted_proxy_may_choose(start, connect):
 def test_without_trust_or_without_h2_clients_speak_http_1(start, connect, flags):
     server = start("wsgi_app:app", *flags)
     assert connect(server).get("/hello").text == "hello"
-    wire = connect(server)
-    wire.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    assert wire.read_answer().status == 505
-    wire.assert_closed()
+    with RawHttp2(server.connect()) as client:
+        client.read_to_end()
+        assert client.goaway == HTTP_1_1_REQUIRED
+
+
+def test_without_tls_and_without_a_word_on_proxies_the_start_says_that_http2_is_not_spoken(start, connect):
+    server = start("wsgi_app:app", *H2)
+    server.wait_for_log("http_protocols has h2, but without TLS")
+    with RawHttp2(server.connect()) as client:
+        client.read_to_end()
+        assert client.goaway == HTTP_1_1_REQUIRED
+    assert connect(server).get("/hello").text == "hello"
 
 
 def test_many_resets_in_a_row_end_the_connection_and_not_the_server(start):

@@ -18,6 +18,7 @@ from hyperframe.frame import Frame, GoAwayFrame
 class Stream:
     """What has come of one answer."""
 
+    interim: list[dict[str, str]] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -84,6 +85,29 @@ class Http2:
         self.flush()
         return number
 
+    def tunnel(self, path: str, *fields: tuple[str, str], protocol: str = "websocket") -> int:
+        """Begin an extended CONNECT (RFC 8441); the number of its stream."""
+        number = self.h2.get_next_available_stream_id()
+        pseudo = [(":method", "CONNECT"), (":protocol", protocol), (":scheme", "https"), (":authority", "test")]
+        self.streams[number] = Stream()
+        self.h2.send_headers(number, [*pseudo, (":path", path), *fields])
+        self.flush()
+        return number
+
+    def send(self, number: int, data: bytes, end: bool = False) -> None:
+        """Send a part of a body as fast as the server's windows let it."""
+        while data:
+            room = min(self.h2.local_flow_control_window(number), 16_384)
+            if room == 0:
+                assert self.read(), "the connection ended within the body"
+                continue
+            self.h2.send_data(number, data[:room])
+            data = data[room:]
+            self.flush()
+        if end:
+            self.h2.end_stream(number)
+            self.flush()
+
     def reset(self, number: int) -> None:
         self.h2.reset_stream(number)
         self.flush()
@@ -125,7 +149,9 @@ class Http2:
         return True
 
     def _take(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.ResponseReceived):
+        if isinstance(event, h2.events.InformationalResponseReceived):
+            self.streams[event.stream_id].interim.append(text(event.headers))
+        elif isinstance(event, h2.events.ResponseReceived):
             self.streams[event.stream_id].headers = text(event.headers)
         elif isinstance(event, h2.events.TrailersReceived):
             self.streams[event.stream_id].trailers = text(event.headers)

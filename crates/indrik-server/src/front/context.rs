@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::access_log::Entry;
+use super::conn::h2::stream::StreamContext;
 use super::conn::io::{ClientIo, IoState};
 use super::conn::reaper::Watch;
 use super::peer::Peer;
@@ -45,15 +46,26 @@ pub(super) struct RequestContext {
     pub(super) connection: Arc<ConnectionContext>,
     /// What the settings are for this request, from its head to its end.
     pub(super) settings: Arc<Settings>,
+    /// Its stream, in HTTP/2.
+    pub(super) stream: Option<Arc<StreamContext>>,
 }
 
 impl RequestContext {
-    /// A request that begins now.
+    /// A request that begins now, with a connection to itself.
     pub(super) fn new(connection: &Arc<ConnectionContext>) -> Self {
         Self {
             connection: Arc::clone(connection),
             settings: connection.services.settings.load_full(),
+            stream: None,
         }
+    }
+
+    /// A request that begins now on a stream of its connection.
+    pub(super) fn of_stream(
+        connection: &Arc<ConnectionContext>,
+        stream: &Arc<StreamContext>,
+    ) -> Self {
+        Self { stream: Some(Arc::clone(stream)), ..Self::new(connection) }
     }
 
     pub(super) fn services(&self) -> &Arc<Services> {

@@ -1,22 +1,91 @@
 //! The body of a request as it comes from the client, whatever version of HTTP carries it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::RecvStream;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::front::conn::h2::stream::StreamContext;
+
 /// The body of a request.
-#[derive(Debug)]
 pub(in crate::front) enum RequestBody {
+    /// None at all.
+    Empty,
     /// As hyper reads it.
     Hyper(Incoming),
+    /// As a stream of HTTP/2 brings it.
+    Http2(Box<Http2Body>),
+}
+
+/// What a stream brings. Its window is given back with the bytes, so that a client is as fast as whoever takes them.
+pub(in crate::front) struct Http2Body {
+    receive: RecvStream,
+    /// Its length, where the head says so.
+    len: Option<u64>,
+    /// Bytes that were taken out last; who asks for more is done with them.
+    taken: usize,
+    /// The client waits to be told to go on.
+    waits: bool,
+    stream: Arc<StreamContext>,
 }
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
         Self::Hyper(body)
+    }
+}
+
+impl RequestBody {
+    /// The body of a stream, to whose request these fields belong.
+    pub(in crate::front) fn http2(
+        receive: RecvStream,
+        headers: &HeaderMap,
+        stream: &Arc<StreamContext>,
+    ) -> Self {
+        if receive.is_end_stream() {
+            return Self::Empty;
+        }
+        let len = headers.get(CONTENT_LENGTH).map(HeaderValue::to_str);
+        let len = len.and_then(|len| len.ok()?.parse().ok());
+        let (waits, stream) = (headers.contains_key(EXPECT), Arc::clone(stream));
+        Self::Http2(Box::new(Http2Body { receive, len, taken: 0, waits, stream }))
+    }
+}
+
+impl Http2Body {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let taken = std::mem::take(&mut self.taken);
+        if taken > 0 && self.receive.flow_control().release_capacity(taken).is_err() {
+            return Poll::Ready(Some(Err(Broken)));
+        }
+        // Trailers are not shown to the application, so the body ends with its data.
+        let data = self.receive.poll_data(cx);
+        if std::mem::take(&mut self.waits) && data.is_pending() {
+            self.stream.send_interim(StatusCode::CONTINUE, HeaderMap::new());
+        }
+        data.map(|data| {
+            Some(match data? {
+                Ok(bytes) => {
+                    self.taken = bytes.len();
+                    self.stream.held().take(bytes.len());
+                    Ok(Frame::data(bytes))
+                }
+                Err(_) => Err(Broken),
+            })
+        })
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        let unread = self.receive.flow_control().used_capacity().saturating_sub(self.taken);
+        self.stream.held().take(unread);
     }
 }
 
@@ -30,21 +99,27 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
             Self::Hyper(body) => Pin::new(body)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Broken))),
+            Self::Http2(body) => body.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Empty => true,
             Self::Hyper(body) => body.is_end_stream(),
+            Self::Http2(body) => body.receive.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Empty => SizeHint::with_exact(0),
             Self::Hyper(body) => body.size_hint(),
+            Self::Http2(body) => body.len.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }

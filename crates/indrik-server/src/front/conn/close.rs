@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
 
+use super::cleartext::NOT_SPOKEN;
 use super::io::ClientIo;
 use super::open::log_invalid;
 use crate::front::clock;
@@ -16,9 +17,9 @@ use crate::front::services::Services;
 
 /// After an answer that ends the connection: bytes of the client that are still read, so that the
 /// kernel does not reset the connection under the answer.
-const LINGER_BYTES_MAX: usize = 256 * 1024;
+pub(super) const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// For how long the client is read from then.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Answers what never became a request of hyper's, and closes; `line` is what is known of its request
 /// line.
@@ -63,6 +64,14 @@ fn parts(line: &[u8]) -> Parts {
         _ => Version::HTTP_11,
     };
     parts
+}
+
+/// Tells a client that began with HTTP/2 that it is not spoken, in the only words it understands, and closes.
+pub(super) async fn refuse_http2(services: &Services, peer: &Peer, mut io: ClientIo) {
+    log_invalid(services, &peer.address, "HTTP/2 without TLS is not spoken here");
+    if let Ok(Ok(())) = tokio::time::timeout(LINGER, io.write_all(NOT_SPOKEN)).await {
+        linger(io).await;
+    }
 }
 
 /// Closes our direction, and reads a little of what the client still sends: closing with unread

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use super::close::{linger, refuse};
+use super::close::{linger, refuse, refuse_http2};
 use super::h1::{self, Left};
 use super::h2;
 use super::io::{ClientIo, IoState, Refused, Stream};
@@ -56,6 +56,9 @@ pub(in crate::front) async fn serve_connection(
                     successor.run(connection, io, first).await;
                 }
                 return;
+            }
+            Left::Refused(io, _) if connection.io.begins_with_http2() => {
+                return Box::pin(refuse_http2(&connection.services, &connection.peer, io)).await;
             }
             Left::Refused(io, refused) => {
                 let Refused { broken, line } = refused;

@@ -16,7 +16,7 @@ use super::io::{ClientIo, Refused};
 use super::open::log_invalid;
 use super::reaper::{Order, Phase, Watch};
 use crate::front::body::RequestBody;
-use crate::front::context::ConnectionContext;
+use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::events::Interface;
 use crate::front::pipeline::serve;
 use crate::front::response::Body;
@@ -48,8 +48,9 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
         .keep_alive(keep_alive)
         .max_headers(context.settings.limits.fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
-    let handler =
-        service_fn(|request: Request<Incoming>| serve(context, request.map(RequestBody::from)));
+    let handler = service_fn(|request: Request<Incoming>| {
+        serve(RequestContext::new(context), request.map(RequestBody::from))
+    });
     let mut connection = Box::pin(builder.serve_connection(io, handler));
     let ended = poll_fn(|cx| poll_drive(context, connection.as_mut(), cx)).await;
     // hyper's type can be moved again: it is `Unpin`, and done.

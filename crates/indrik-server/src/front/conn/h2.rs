@@ -1,169 +1,257 @@
 //! One connection that speaks HTTP/2: many requests at a time, each on the path that HTTP/1.1 has.
 //!
-//! hyper (h2) does the framing and its flow control, and limits what a client can do with resets and
-//! continuations. Here a request's head is brought into the form that the request path expects, and
-//! a client that takes none of its answers is cut off.
+//! The library (h2) does the framing and its flow control, and limits what a client can do with continuations
+//! and broken streams. Here it is driven: requests become tasks ([`stream`]), which answer as far as the client
+//! has room ([`answer`]); what a client may send beside messages is counted ([`io`]); and the connection ends
+//! in a way by which no request is lost.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+mod answer;
+mod held;
+mod io;
+pub(in crate::front) mod stream;
+pub(in crate::front) mod tunnel;
+
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ::h2::server::{Builder, Connection, Handshake};
+use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::http2::Builder;
-use hyper::service::service_fn;
+use http::Request;
 use indrik_core::dispatch::Micros;
-use parking_lot::Mutex;
-use slab::Slab;
-use tokio::time::{MissedTickBehavior, interval};
+use indrik_core::http2::{Drain, Step};
+use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
+use self::io::{FrameIo, Notes};
+use self::stream::Streams;
 use super::io::ClientIo;
+use super::open::log_invalid;
 use super::reaper::{Order, Phase};
-use crate::front::body::RequestBody;
+use crate::front::account::Charge;
 use crate::front::clock::{self, micros};
 use crate::front::context::ConnectionContext;
-use crate::front::pipeline::serve;
-use crate::front::response::{Body, BrokenOff};
+use crate::front::events::Interface;
 
 /// Bytes that all streams of a connection may send ahead together, at least.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes of an answer that wait in the library for the socket.
+const SEND_BYTES_MAX: usize = 128 * 1024;
 /// Requests that a client may have begun and reset before they were looked at; with more, the connection
 /// ends with ENHANCE_YOUR_CALM (CVE-2023-44487). Room for a browser that leaves a large page.
 const RESETS_MAX: usize = 256;
-/// How often a connection with answers under way looks whether its client takes them.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// What a request takes by being there: its task, its head, its state in the library.
+const STREAM_BYTES: usize = 4096;
+/// How often a connection looks whether its time to end has come, while the server drains.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a connection that ends may take for its last words; with the time for a client to close as well.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// The same for one that is to be closed at once.
+const CLOSE_NOW_LIMIT: Duration = Duration::from_millis(100);
 
 /// Serves a connection to its end.
 pub(in crate::front) async fn drive(client: &Arc<ConnectionContext>, io: ClientIo) {
-    let answers = Arc::new(Answers::default());
-    let service = service_fn(|request: Request<Incoming>| {
-        let (answers, is_head) = (Arc::clone(&answers), request.method() == Method::HEAD);
-        let serving = serve(client, request.map(RequestBody::from));
-        async move { serving.await.map(|response| answers.watch(response, is_head)) }
-    });
+    let notes = Arc::new(Notes::default());
+    // What a client says first has the time of a request's head.
+    client.watch.set(Phase::Head);
+    let streams = Streams::new();
+    let fields_max = client.settings.http2.header_list_bytes_max as usize;
+    let limits = (connection_window(client) as usize, fields_max);
+    let io = FrameIo::new(io, &client.watch, (&notes, &streams), limits);
+    let Some(connection) = begun(client, builder(client).handshake(io)).await else { return };
+    let mut driver = Driver {
+        client: Arc::clone(client),
+        connection,
+        notes,
+        streams,
+        charge: Charge::of(client.watch.holder()),
+        drain: None,
+        last_request_at: 0,
+        is_asked: false,
+        closing: None,
+    };
+    poll_fn(|cx| driver.poll(cx)).await;
+}
+
+fn builder(client: &ConnectionContext) -> Builder {
     let policy = &client.settings.http2;
-    let mut builder = Builder::new(Spawn);
+    let mut builder = Builder::new();
     builder
         .max_concurrent_streams(policy.streams_max)
         .max_pending_accept_reset_streams(RESETS_MAX)
-        .initial_stream_window_size(policy.window_bytes)
-        .initial_connection_window_size(policy.window_bytes.max(CONNECTION_WINDOW_BYTES))
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .initial_window_size(policy.window_bytes)
+        .initial_connection_window_size(connection_window(client))
         .max_frame_size(policy.frame_bytes_max)
         .max_header_list_size(policy.header_list_bytes_max);
-    let mut connection = pin!(builder.serve_connection(io, service));
-    let mut look = interval(LOOK_INTERVAL);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_closing = false;
-    poll_fn(|cx| {
-        match client.watch.poll_order(cx) {
-            Order::None | Order::Look | Order::Park => {}
-            Order::Close if is_closing || client.watch.is_in_flight() => return Poll::Ready(()),
-            Order::Expire if is_closing && !client.watch.is_in_flight() => return Poll::Ready(()),
-            // The client learns which of its requests were taken (GOAWAY), and has as long as an
-            // idle connection to end the others.
-            Order::Close | Order::Expire | Order::Finish => {
-                is_closing = true;
-                connection.as_mut().graceful_shutdown();
-                if !client.watch.is_in_flight() {
-                    client.watch.set(Phase::Idle);
+    // A browser that reads this opens its WebSockets here, so it is only said where they are taken.
+    if client.services.pool.known_interface() == Some(Interface::Asgi) {
+        builder.enable_connect_protocol();
+    }
+    builder
+}
+
+fn connection_window(client: &ConnectionContext) -> u32 {
+    client.settings.http2.window_bytes.max(CONNECTION_WINDOW_BYTES)
+}
+
+/// The connection, once the client has begun as it must; `None`: it did not.
+async fn begun(
+    client: &ConnectionContext,
+    mut handshake: Handshake<FrameIo, Bytes>,
+) -> Option<Connection<FrameIo, Bytes>> {
+    poll_fn(|cx| match client.watch.poll_order(cx) {
+        Order::Close | Order::Expire => Poll::Ready(None),
+        Order::None | Order::Look | Order::Park | Order::Finish => {
+            Pin::new(&mut handshake).poll(cx).map(Result::ok)
+        }
+    })
+    .await
+}
+
+/// One connection.
+struct Driver {
+    client: Arc<ConnectionContext>,
+    connection: Connection<FrameIo, Bytes>,
+    notes: Arc<Notes>,
+    streams: Arc<Streams>,
+    /// What streams and the library hold.
+    charge: Charge,
+    /// The server ends.
+    drain: Option<Draining>,
+    /// When the last request came.
+    last_request_at: Micros,
+    /// The client was asked to bring no more requests.
+    is_asked: bool,
+    /// The last word is on its way; until when.
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+/// The end of the server, as a connection goes through it.
+struct Draining {
+    drain: Drain,
+    look: Interval,
+    /// Since when no request is under way.
+    idle_since: Option<Micros>,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.streams.note_driver(cx);
+        let order = self.client.watch.poll_order(cx);
+        let is_writing = self.client.watch.phase() == Phase::Writing;
+        if order == Order::Close && (is_writing || self.closing.is_some()) {
+            // The last word is said, or would not reach the client.
+            return Poll::Ready(());
+        }
+        let mut order = Some(order);
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending => {
+                    if let Some(closing) = &mut self.closing {
+                        return closing.as_mut().poll(cx);
+                    }
+                    self.account();
+                    let goes_on = self.calm_down()
+                        || self.reset_broken()
+                        || order.take().is_some_and(|order| self.obey(order))
+                        || self.drain(cx);
+                    if !goes_on {
+                        return Poll::Pending;
+                    }
                 }
             }
         }
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, respond: ::h2::server::SendResponse<Bytes>) {
+        self.last_request_at = clock::coarse();
+        stream::begin(&self.client, &self.streams, request, respond);
+    }
+
+    /// Says what is held. The first stream is covered by what every connection is charged.
+    fn account(&mut self) {
+        if self.client.watch.phase() != Phase::Writing {
+            self.streams.held().all_sent();
         }
-        // Only then there is something to look at: idle connections wake nobody.
-        while answers.are_under_way() && look.poll_tick(cx).is_ready() {
-            if answers.stall(client.services.settings().config.write_timeout) {
-                return Poll::Ready(());
+        let others = self.client.watch.in_flight().saturating_sub(1) as usize;
+        self.charge.set(others * STREAM_BYTES + self.streams.held().bytes());
+    }
+
+    /// Ends a connection whose client sends too much of what carries nothing. This and what follows say
+    /// whether the connection has something new to do.
+    fn calm_down(&mut self) -> bool {
+        let Some(flood) = self.notes.flood() else { return false };
+        log_invalid(&self.client.services, &self.client.peer.address, flood.message());
+        self.close(Reason::ENHANCE_YOUR_CALM, CLOSE_LIMIT);
+        true
+    }
+
+    /// Resets what broke off, once the client has all that was handed over before.
+    fn reset_broken(&self) -> bool {
+        // All that has room is written, but for what the socket does not take.
+        self.client.watch.phase() != Phase::Writing && self.streams.reset_broken()
+    }
+
+    fn obey(&mut self, order: Order) -> bool {
+        match order {
+            Order::Close => self.close(Reason::NO_ERROR, CLOSE_NOW_LIMIT),
+            Order::Expire if self.is_idle() => self.close(Reason::NO_ERROR, CLOSE_LIMIT),
+            // The end of the server is looked at in `drain`.
+            Order::Expire | Order::Finish | Order::None | Order::Look | Order::Park => {
+                return false;
             }
         }
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Every request is a task of its own, on the connection's thread.
-#[derive(Clone, Copy)]
-struct Spawn;
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Spawn {
-    fn execute(&self, task: F) {
-        tokio::spawn(task);
-    }
-}
-
-/// The answers of a connection that are on their way: since when it is the client's turn to take
-/// bytes, or 0 while it is the application's to send some.
-#[derive(Default)]
-struct Answers(Mutex<Slab<Micros>>);
-
-impl Answers {
-    fn watch(self: Arc<Self>, response: Response<Body>, is_head: bool) -> Response<Watched> {
-        let (parts, body) = response.into_parts();
-        let has_none = is_head
-            || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || body.is_end_stream();
-        // A body that must not be sent is over now.
-        let body = (!has_none).then_some(body);
-        let key = self.0.lock().insert(0);
-        Response::from_parts(parts, Watched { body, key, answers: self })
+        true
     }
 
-    fn are_under_way(&self) -> bool {
-        !self.0.lock().is_empty()
-    }
-
-    /// Whether the client has taken nothing of an answer for longer than `limit`; zero: for ever.
-    fn stall(&self, limit: Duration) -> bool {
-        let (now, limit) = (clock::coarse(), micros(limit));
-        let stands = |since: Micros| since != 0 && now.saturating_sub(since) > limit;
-        limit != 0 && self.0.lock().iter().any(|(_, since)| stands(*since))
-    }
-}
-
-/// A response's body that notes whose turn it is.
-struct Watched {
-    body: Option<Body>,
-    key: usize,
-    answers: Arc<Answers>,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    /// Only asked for more when the client has room for it.
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = Pin::new(body).poll_frame(cx);
-        let is_clients_turn = matches!(frame, Poll::Ready(Some(Ok(_))));
-        let since = if is_clients_turn { clock::coarse().max(1) } else { 0 };
-        if let Some(turn) = self.answers.0.lock().get_mut(self.key) {
-            *turn = since;
+    /// While the server drains: the connection ends when it has no requests.
+    fn drain(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.client.services.is_draining() {
+            // An old server that was to be replaced may stay after all.
+            self.drain = None;
+            return false;
         }
-        frame
+        let (is_idle, now) = (self.is_idle(), clock::now());
+        let draining = self.drain.get_or_insert_with(|| {
+            self.streams.leave();
+            let limit = self.client.services.settings().config.graceful_timeout;
+            let mut look = interval(LOOK_INTERVAL);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Draining { drain: Drain::new(now, micros(limit)), look, idle_since: None }
+        });
+        while draining.look.poll_tick(cx).is_ready() {}
+        let last_at = if is_idle {
+            *draining.idle_since.get_or_insert(now)
+        } else {
+            draining.idle_since = None;
+            self.last_request_at
+        };
+        match draining.drain.step(now, !is_idle, last_at) {
+            Step::Stay => false,
+            Step::Close => {
+                self.close(Reason::NO_ERROR, CLOSE_LIMIT);
+                true
+            }
+            Step::Ask => {
+                self.connection.graceful_shutdown();
+                !std::mem::replace(&mut self.is_asked, true)
+            }
+        }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+    /// Whether no request is under way.
+    fn is_idle(&self) -> bool {
+        !self.client.watch.is_in_flight() && !self.connection.has_streams()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.answers.0.lock().try_remove(self.key);
+    /// Says which request was the last one taken, and ends the connection.
+    fn close(&mut self, reason: Reason, limit: Duration) {
+        self.connection.abrupt_shutdown(reason);
+        self.closing = Some(Box::pin(sleep(limit)));
     }
 }

@@ -23,12 +23,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use super::cleartext::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
 use crate::front::account::Charge;
 use crate::front::settings::Settings;
 
 /// A response up to this size is written in one piece.
-const JOIN_BYTES_MAX: usize = 512;
+pub(super) const JOIN_BYTES_MAX: usize = 512;
 /// Bytes of interim responses that may wait for the socket.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
 
@@ -58,6 +59,8 @@ pub(in crate::front) struct IoState {
     is_half_closed: AtomicBool,
     /// It is to be told.
     end_passes: AtomicBool,
+    /// The client began as one does that knows the server to speak HTTP/2.
+    begins_with_http2: AtomicBool,
 }
 
 /// How often everything that was to be written was, and who waits for the next time.
@@ -142,6 +145,11 @@ impl IoState {
     pub(in crate::front) fn pass_end(&self) {
         self.is_half_closed.store(false, Ordering::Relaxed);
         self.end_passes.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client began with HTTP/2.
+    pub(in crate::front) fn begins_with_http2(&self) -> bool {
+        self.begins_with_http2.load(Ordering::Relaxed)
     }
 
     /// Whether a head was refused and nothing of hyper's is on its way out any more.
@@ -263,6 +271,9 @@ impl ClientIo {
             return Err(passed.into());
         }
         let (passed, verdict) = self.screen.pass(bytes);
+        if verdict.is_err() && bytes.starts_with(PREFACE_HEAD) {
+            self.state.begins_with_http2.store(true, Ordering::Relaxed);
+        }
         self.note(verdict, bytes.len());
         match passed {
             Cow::Borrowed(passed) if passed.len() == bytes.len() => Ok(bytes),
@@ -352,7 +363,8 @@ impl ClientIo {
         Poll::Ready(Ok(()))
     }
 
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+    /// Notes whether the socket takes bytes.
+    pub(super) fn note_write(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Pending if self.watch.phase() != Phase::Writing => self.watch.set(Phase::Writing),
             Poll::Ready(_) if self.watch.phase() == Phase::Writing => self.watch.written(),
@@ -440,6 +452,23 @@ impl AsyncRead for Screened<'_> {
     }
 }
 
+/// The parts in one piece, if they are few bytes: one plain write of those is cheaper than a gathering one.
+pub(super) fn joined<'a>(
+    parts: &[io::IoSlice<'_>],
+    buffer: &'a mut [u8; JOIN_BYTES_MAX],
+) -> Option<&'a [u8]> {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    if len > JOIN_BYTES_MAX {
+        return None;
+    }
+    let mut at = 0;
+    for part in parts {
+        buffer[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Some(&buffer[..len])
+}
+
 impl Write for ClientIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -454,18 +483,11 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // One plain write of a few hundred bytes is cheaper than a gathering one.
-        let mut joined = [0u8; JOIN_BYTES_MAX];
-        let len = parts.iter().map(|part| part.len()).sum::<usize>();
-        if len > JOIN_BYTES_MAX {
-            return self.poll_write_with(cx, |stream, cx| stream.poll_write_vectored(cx, parts));
+        let mut buffer = [0; JOIN_BYTES_MAX];
+        if let Some(joined) = joined(parts, &mut buffer) {
+            return self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, joined));
         }
-        let mut at = 0;
-        for part in parts {
-            joined[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, &joined[..len]))
+        self.poll_write_with(cx, |stream, cx| stream.poll_write_vectored(cx, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -602,7 +624,7 @@ impl Stream {
     }
 }
 
-/// The same socket for the WebSocket session, as tokio reads and writes it.
+/// The same socket for the WebSocket session and for HTTP/2, as tokio reads and writes it.
 impl AsyncRead for ClientIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -626,6 +648,18 @@ impl AsyncWrite for ClientIo {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

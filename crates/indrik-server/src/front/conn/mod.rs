@@ -4,7 +4,7 @@ mod cleartext;
 mod close;
 pub(super) mod connection;
 mod h1;
-mod h2;
+pub(super) mod h2;
 pub(super) mod io;
 pub(super) mod open;
 mod preamble;

@@ -121,7 +121,8 @@ impl Watch {
         self.in_flight() != 0
     }
 
-    fn in_flight(&self) -> u32 {
+    /// How many are.
+    pub(in crate::front) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 

@@ -88,8 +88,7 @@ impl Call {
             pump: None,
             discards,
             replay: Replay::new(is_idempotent(&parts.method)),
-            // hyper has no way to send one in HTTP/2.
-            takes_interim: parts.version == Version::HTTP_11,
+            takes_interim: parts.version >= Version::HTTP_11,
             odd_coding,
             first: None,
             leaving: false,
@@ -282,10 +281,20 @@ impl Call {
         if !self.takes_interim {
             return;
         }
-        if let Ok(head) = ResponseHead::decode(payload)
-            && let Some(bytes) = interim_response(&head)
-        {
-            let _ = self.context.connection.io.send_interim(&bytes);
+        let Ok(head) = ResponseHead::decode(payload) else { return };
+        match &self.context.stream {
+            Some(stream) => {
+                let mut headers = HeaderMap::new();
+                let valid = response::copy_headers(payload, head.headers, &mut headers).is_ok();
+                if let (true, Ok(status)) = (valid, StatusCode::from_u16(head.status)) {
+                    stream.send_interim(status, headers);
+                }
+            }
+            None => {
+                if let Some(bytes) = interim_response(&head) {
+                    let _ = self.context.connection.io.send_interim(&bytes);
+                }
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::h2_head;
 use crate::front::context::RequestContext;
 use crate::front::refusal::Refusal;
 use crate::front::settings::Settings;
+use crate::front::ws::bridge;
 
 /// Gunicorn's rule for the length of a method.
 const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
@@ -33,7 +34,8 @@ pub(in crate::front) fn head(context: &RequestContext, parts: &mut Parts) -> Res
     if parts.version == Version::HTTP_2 {
         h2_head::take_head(&settings.limits, parts)?;
     }
-    let seen = look(context, &parts.headers);
+    let mut seen = look(context, &parts.headers);
+    seen.upgrade |= bridge::is_tunnel(parts);
     method(settings, &parts.method)?;
     request_target(parts)?;
     host(parts)?;

@@ -1,6 +1,6 @@
 //! Messages as bytes: what a worker is sent for a request, and interim responses to the client.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
@@ -38,8 +38,13 @@ pub(super) fn encode(context: &RequestContext, parts: &Parts) -> Vec<u8> {
     payload
 }
 
+/// The fields. ASGI wants `host` first where it comes of the `:authority`, which is behind the others here.
 fn fields(parts: &Parts) -> impl Iterator<Item = (&[u8], &[u8])> {
-    parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+    let is_http2 = parts.version == Version::HTTP_2;
+    let host = is_http2.then(|| parts.headers.get(HOST)).flatten();
+    let others = parts.headers.iter().filter(move |(name, _)| !is_http2 || *name != HOST);
+    let all = host.map(|host| (&HOST, host)).into_iter().chain(others);
+    all.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
 }
 
 /// An interim response as bytes; `None` if it is none, or a field is invalid.

@@ -1,12 +1,16 @@
 //! The head of an HTTP/2 request, brought into the form of HTTP/1.1, in which everything else reads it.
 
-use http::header::{COOKIE, HOST};
+use h2::ext::Protocol;
+use http::header::{CONTENT_LENGTH, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use indrik_core::http1::{Host, Limits};
 
 use crate::front::refusal::Refusal;
+
+/// The only protocol that a tunnel may have (RFC 8441 section 5).
+const WEBSOCKET: &str = "websocket";
 
 /// Brings a request's head into the form of HTTP/1.1, in which everything else reads it, and checks
 /// what the framing screen checks there. What h2 refuses by itself (fields of HTTP/1.1 connections,
@@ -23,6 +27,17 @@ pub(super) fn take_head(limits: &Limits, parts: &mut Parts) -> Result<(), Refusa
             Some(given) if is_same(given, &host, parts.uri.scheme()) => {}
             Some(_) => return Err(bad("the Host header is not the :authority")),
         }
+    }
+    if let Some(protocol) = parts.extensions.get::<Protocol>() {
+        if !protocol.as_str().eq_ignore_ascii_case(WEBSOCKET) {
+            let message = "the protocol of the CONNECT request is not spoken here";
+            return Err(Refusal::failed(StatusCode::NOT_IMPLEMENTED, message));
+        }
+        // What opens a WebSocket in HTTP/1.1.
+        parts.method = Method::GET;
+    }
+    if parts.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(bad("more than one Content-Length header"));
     }
     if parts.method != Method::CONNECT {
         let target = parts.uri.path_and_query().cloned();
@@ -117,6 +132,26 @@ mod tests {
         let parts = taken("https://a/", &[("cookie", "a=1"), ("cookie", "b=2")]).unwrap();
         assert_eq!(parts.headers[COOKIE], "a=1; b=2");
         assert_eq!(parts.headers.get_all(COOKIE).iter().count(), 1);
+    }
+
+    #[test]
+    fn two_lengths_are_refused_also_when_they_are_equal() {
+        let two = [("content-length", "5"), ("content-length", "5")];
+        assert!(taken("https://a/", &two).unwrap_err().contains("Content-Length"));
+        assert!(taken("https://a/", &two[..1]).is_ok());
+    }
+
+    #[test]
+    fn a_tunnel_for_a_websocket_is_a_get_and_no_other_is_taken() {
+        let mut websocket = parts("https://a/chat", &[]);
+        websocket.method = Method::CONNECT;
+        websocket.extensions.insert(Protocol::from_static("websocket"));
+        take_head(&LIMITS, &mut websocket).unwrap();
+        assert_eq!((websocket.method, websocket.uri), (Method::GET, "/chat".parse().unwrap()));
+        let mut other = parts("https://a/", &[]);
+        other.extensions.insert(Protocol::from_static("connect-udp"));
+        let refusal = take_head(&LIMITS, &mut other).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::NOT_IMPLEMENTED);
     }
 
     #[test]

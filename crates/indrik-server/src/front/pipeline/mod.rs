@@ -29,6 +29,7 @@ use super::access_log::Entry;
 use super::body::upload::{self, Upload};
 use super::body::{Pieces, RequestBody};
 use super::clock;
+use super::conn::h2::stream::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
 use super::exchange::Event;
@@ -40,12 +41,9 @@ use check::Seen;
 use stages::Verdict;
 
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
-pub(in crate::front) fn serve(
-    connection: &Arc<ConnectionContext>,
-    request: Request<RequestBody>,
-) -> Serving {
+pub(in crate::front) fn serve(context: RequestContext, request: Request<RequestBody>) -> Serving {
+    let (connection, stream) = (Arc::clone(&context.connection), context.stream.clone());
     connection.watch.begin();
-    let context = RequestContext::new(connection);
     let log = &connection.services.access_log;
     let is_logged = log.is_on();
     let arrived = if is_logged { clock::now() } else { clock::coarse() };
@@ -64,7 +62,7 @@ pub(in crate::front) fn serve(
             Wait::Refused(refusal)
         }
     };
-    Serving { connection: Arc::clone(connection), asked, entry, wait }
+    Serving { connection, stream, asked, entry, wait }
 }
 
 /// Gives a checked request to the pool, if its body is here.
@@ -95,6 +93,10 @@ async fn serve_later(
     if bridge::is_requested(&parts) && interface == Interface::Asgi {
         return bridge::serve(context, parts, arrived).await;
     }
+    if bridge::is_tunnel(&parts) {
+        let message = "this application takes WebSockets over HTTP/1.1 only";
+        return Err(Refusal::failed(StatusCode::NOT_IMPLEMENTED, message));
+    }
     let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
     let upload = upload::receive(&context, interface, expects, body).await?;
     let mut call = Call::new(context, parts, upload, Flags::NONE);
@@ -114,6 +116,8 @@ async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
 /// A request being served. Most are one call and one event; those need no future of their own.
 pub(in crate::front) struct Serving {
     connection: Arc<ConnectionContext>,
+    /// Its stream, in HTTP/2.
+    stream: Option<Arc<StreamContext>>,
     asked: Asked,
     entry: Option<Box<Entry>>,
     wait: Wait,
@@ -207,6 +211,11 @@ impl Serving {
             let pid = response.body().worker_pid();
             entry.with_response(response.status(), response.headers(), pid)
         });
+        let entry = match &self.stream {
+            // A tunnel writes the line when it is over.
+            Some(stream) => stream.log_to(entry),
+            None => entry,
+        };
         if is_upgraded && let Some(successor) = self.connection.successor.lock().as_mut() {
             successor.log_to(entry);
             response.body_mut().ends(Arc::clone(&self.connection.watch), None);

@@ -3,6 +3,7 @@
 mod body;
 mod file;
 mod head;
+mod http2;
 mod invalid;
 mod refusal;
 mod spool;
@@ -12,5 +13,6 @@ pub(super) use body::{Body, with_file};
 pub(super) use file::FilePart;
 pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
+pub(super) use http2::{http2_head, strip_connection_fields};
 pub(super) use spool::{Permit, Spool, Spools, may_be_spooled};
-pub(super) use worker::{BrokenOff, Stream};
+pub(super) use worker::Stream;

@@ -50,6 +50,8 @@ pub(in crate::front) struct Stream {
     /// The rest of an upload, and whether it is read to its end when the response is over.
     upload: Option<(Pump, bool)>,
     connection: Arc<ConnectionContext>,
+    /// It has a stream, which is reset by who writes it, behind what was given of the answer.
+    is_on_stream: bool,
     cut: Option<Cut>,
 }
 
@@ -79,6 +81,7 @@ impl Stream {
             is_over: false,
             upload,
             connection: Arc::clone(&context.connection),
+            is_on_stream: context.stream.is_some(),
             cut: None,
         }
     }
@@ -172,6 +175,10 @@ impl Stream {
     /// Breaks the answer off, behind what was given of it: whoever writes the connection throws away
     /// what it holds when a body fails.
     fn cut(&mut self, why: &'static str, cx: &mut Context<'_>) -> Polled {
+        if self.is_on_stream {
+            self.over();
+            return Poll::Ready(Some(Err(BrokenOff(why))));
+        }
         let limit = self.services.settings().config.write_timeout;
         let limit = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
         self.cut = Some(Cut { why, flushes: self.connection.io.flushes(), limit });

@@ -29,7 +29,8 @@ pub struct Handshake {
     pub subprotocols: Vec<String>,
     /// permessage-deflate, if both sides want it; for [`super::Connection::new`].
     pub deflate: Option<Deflate>,
-    accept_key: HeaderValue,
+    /// The answer to the client's key, which HTTP/2 has not.
+    accept_key: Option<HeaderValue>,
 }
 
 /// A bad WebSocket request: what to answer.
@@ -101,19 +102,33 @@ impl Handshake {
         if !empty || headers.contains_key(TRANSFER_ENCODING) {
             return Err(bad_request("a WebSocket handshake must not have a body"));
         }
-        match single(headers, SEC_WEBSOCKET_VERSION.as_str()) {
-            Some(version) if version == VERSION => {}
-            Some(_) => {
-                let reason = "only version 13 of WebSocket is spoken here";
-                return Err(BadHandshake { status: StatusCode::UPGRADE_REQUIRED, reason });
-            }
-            None => return Err(bad_request("Sec-WebSocket-Version must be given once")),
-        }
+        version_13(headers, StatusCode::UPGRADE_REQUIRED)?;
         let Some(key) = single(headers, SEC_WEBSOCKET_KEY.as_str()) else {
             return Err(bad_request("Sec-WebSocket-Key must be given once"));
         };
         let accept_key = accept_key(key)
             .ok_or_else(|| bad_request("Sec-WebSocket-Key must be 16 bytes in base64"))?;
+        Self::negotiate(headers, deflate, Some(accept_key))
+    }
+
+    /// Judges a request for a tunnel of HTTP/2 (RFC 8441 section 5): it has no key, as nothing else could take it
+    /// for a WebSocket.
+    ///
+    /// # Errors
+    /// What to answer a request that breaks the rules.
+    pub fn read_tunnel(
+        headers: &HeaderMap,
+        deflate: Option<&DeflatePolicy>,
+    ) -> Result<Self, BadHandshake> {
+        version_13(headers, StatusCode::BAD_REQUEST)?;
+        Self::negotiate(headers, deflate, None)
+    }
+
+    fn negotiate(
+        headers: &HeaderMap,
+        deflate: Option<&DeflatePolicy>,
+        accept_key: Option<HeaderValue>,
+    ) -> Result<Self, BadHandshake> {
         let subprotocols = read_subprotocols(headers).ok_or_else(|| {
             bad_request("Sec-WebSocket-Protocol must be a list of different tokens")
         })?;
@@ -126,7 +141,7 @@ impl Handshake {
         Ok(Self { subprotocols, deflate, accept_key })
     }
 
-    /// The `101` that accepts, with the application's subprotocol and further headers.
+    /// The `101` (`200` for a tunnel) that accepts, with the application's subprotocol and further headers.
     ///
     /// # Errors
     /// [`BadAccept`]: the application's mistake, to be raised there.
@@ -142,9 +157,11 @@ impl Handshake {
             }
         }
         let mut headers = extra;
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept_key.clone());
+        if let Some(key) = &self.accept_key {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, key.clone());
+        }
         if let Some(name) = subprotocol {
             let value = self.subprotocols.iter().find(|offered| *offered == name);
             let value = value.and_then(|name| HeaderValue::from_str(name).ok());
@@ -157,7 +174,10 @@ impl Handshake {
             headers.insert(SEC_WEBSOCKET_EXTENSIONS, value);
         }
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.status_mut() = match self.accept_key {
+            Some(_) => StatusCode::SWITCHING_PROTOCOLS,
+            None => StatusCode::OK,
+        };
         *response.headers_mut() = headers;
         Ok(response)
     }
@@ -180,6 +200,18 @@ impl BadHandshake {
 
 fn bad_request(reason: &'static str) -> BadHandshake {
     BadHandshake { status: StatusCode::BAD_REQUEST, reason }
+}
+
+/// The only version that is spoken; `other`: the status for another one.
+fn version_13(headers: &HeaderMap, other: StatusCode) -> Result<(), BadHandshake> {
+    match single(headers, SEC_WEBSOCKET_VERSION.as_str()) {
+        Some(version) if version == VERSION => Ok(()),
+        Some(_) => {
+            let reason = "only version 13 of WebSocket is spoken here";
+            Err(BadHandshake { status: other, reason })
+        }
+        None => Err(bad_request("Sec-WebSocket-Version must be given once")),
+    }
 }
 
 /// The value of a header that must be there once.

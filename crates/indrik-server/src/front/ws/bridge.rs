@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::front::access_log::Entry;
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
+use crate::front::conn::h2::stream::{Leaving, TunnelSuccessor};
+use crate::front::conn::h2::tunnel::Tunnel;
 use crate::front::conn::io::ClientIo;
 use crate::front::conn::reaper::{Order, Watch};
 use crate::front::context::{ConnectionContext, RequestContext, Successor};
@@ -64,7 +68,12 @@ impl Drop for Line {
 
 /// Whether a request opens a WebSocket.
 pub(in crate::front) fn is_requested(parts: &Parts) -> bool {
-    handshake::is_requested(parts.version, &parts.headers)
+    is_tunnel(parts) || handshake::is_requested(parts.version, &parts.headers)
+}
+
+/// Whether it does so as HTTP/2 has it (RFC 8441).
+pub(in crate::front) fn is_tunnel(parts: &Parts) -> bool {
+    parts.extensions.get::<Protocol>().is_some()
 }
 
 /// Serves the handshake: the application accepts, closes or answers with a response of its own.
@@ -74,7 +83,11 @@ pub(in crate::front) async fn serve(
     arrived: Micros,
 ) -> Result<Response<Body>, Refusal> {
     let policy = DeflatePolicy::default();
-    let read = Handshake::read(&parts.method, parts.version, &parts.headers, Some(&policy));
+    let read = if is_tunnel(&parts) {
+        Handshake::read_tunnel(&parts.headers, Some(&policy))
+    } else {
+        Handshake::read(&parts.method, parts.version, &parts.headers, Some(&policy))
+    };
     let handshake = match read {
         Ok(handshake) => handshake,
         Err(bad) => {
@@ -82,11 +95,11 @@ pub(in crate::front) async fn serve(
             return Ok(bad.response().map(text));
         }
     };
-    let connection = Arc::clone(&context.connection);
+    let accepted = context.clone();
     let mut call = Call::new(context, parts, Upload::Memory(Pieces::default()), Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     match call.next().await? {
-        Event::WebSocketAccept { payload } => accept(&connection, call, &handshake, &payload),
+        Event::WebSocketAccept { payload } => accept(&accepted, call, &handshake, &payload),
         Event::WebSocketClose { .. } => {
             Err(Refusal::failed(StatusCode::FORBIDDEN, "the application refused the WebSocket"))
         }
@@ -98,13 +111,13 @@ pub(in crate::front) async fn serve(
 }
 
 fn accept(
-    connection: &ConnectionContext,
+    context: &RequestContext,
     call: Call,
     handshake: &Handshake,
     payload: &Bytes,
 ) -> Result<Response<Body>, Refusal> {
     let invalid = |why: &dyn std::fmt::Display| {
-        connection.services.log.error(&format!("The WebSocket cannot be accepted: {why}"));
+        context.services().log.error(&format!("The WebSocket cannot be accepted: {why}"));
         Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
     };
     let head = ResponseHead::decode(payload).map_err(|error| invalid(&error))?;
@@ -114,7 +127,11 @@ fn accept(
     let subprotocol = (!subprotocol.is_empty()).then_some(subprotocol);
     let response = handshake.response(subprotocol, extra).map_err(|error| invalid(&error))?;
     let deflate = handshake.deflate.clone();
-    *connection.successor.lock() = Some(Box::new(Upgrade { call, deflate, line: Line::default() }));
+    let upgrade = Box::new(Upgrade { call, deflate, line: Line::default() });
+    match &context.stream {
+        Some(stream) => stream.set_successor(upgrade),
+        None => *context.connection.successor.lock() = Some(upgrade),
+    }
     Ok(response.map(|()| Body::full(Bytes::new())))
 }
 
@@ -126,21 +143,44 @@ impl Successor for Upgrade {
     fn run(
         self: Box<Self>,
         connection: Arc<ConnectionContext>,
-        io: ClientIo,
+        mut io: ClientIo,
         first: Bytes,
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(run(connection, *self, io, first))
+        io.stop_screening();
+        let orders = Orders::Connection(Arc::clone(&connection.watch));
+        Box::pin(run(connection, *self, io, first, orders))
+    }
+}
+
+impl TunnelSuccessor for Upgrade {
+    fn log_to(&mut self, entry: Option<Box<Entry>>) {
+        self.line = Line(entry);
+    }
+
+    fn run(
+        self: Box<Self>,
+        connection: Arc<ConnectionContext>,
+        tunnel: Tunnel,
+        leaving: Leaving,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let orders = Orders::Stream(Some(leaving));
+        Box::pin(run(connection, *self, tunnel, Bytes::new(), orders))
     }
 }
 
 /// Runs the session to its end; `first` is what was read behind the request.
-async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo, first: Bytes) {
+async fn run(
+    context: Arc<ConnectionContext>,
+    upgrade: Upgrade,
+    socket: impl AsyncRead + AsyncWrite + Unpin,
+    first: Bytes,
+    orders: Orders,
+) {
     let Upgrade { call, deflate, mut line } = upgrade;
     let (message_max, write_timeout) = {
         let config = &context.services.settings().config;
         (config.websocket_max_message_size, config.write_timeout)
     };
-    io.stop_screening();
     context.watch.begin();
     let connection = Connection::new(message_max, deflate);
     let limits = SessionLimits { write_timeout, ..Default::default() };
@@ -148,7 +188,7 @@ async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo
     let mut bridge = Bridge {
         exchange: Arc::clone(call.exchange()),
         services: Arc::clone(&context.services),
-        watch: Arc::clone(&context.watch),
+        orders,
         call: Some(call),
         outgoing: None,
         sent: 0,
@@ -160,16 +200,44 @@ async fn run(context: Arc<ConnectionContext>, upgrade: Upgrade, mut io: ClientIo
     if leaving {
         bridge.leave();
     }
-    let outcome = session::run(io, connection, &first, bridge, limits).await;
+    let outcome = session::run(socket, connection, &first, bridge, limits).await;
     line.note(&outcome);
     context.watch.end();
+}
+
+/// Where the word comes from that the server ends.
+enum Orders {
+    /// The connection is the session's own.
+    Connection(Arc<Watch>),
+    /// It has one stream of it; the word comes once.
+    Stream(Option<Leaving>),
+}
+
+impl Orders {
+    /// Whether the session is to end, said once for each word.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Connection(watch) => match watch.poll_order(cx) {
+                Order::Finish | Order::Expire | Order::Close => true,
+                Order::None | Order::Look | Order::Park => false,
+            },
+            Self::Stream(leaving) => {
+                let comes =
+                    leaving.as_mut().is_some_and(|leaving| leaving.as_mut().poll(cx).is_ready());
+                if comes {
+                    *leaving = None;
+                }
+                comes
+            }
+        }
+    }
 }
 
 /// The application's end of a session.
 struct Bridge {
     services: Arc<Services>,
     exchange: Arc<Exchange>,
-    watch: Arc<Watch>,
+    orders: Orders,
     /// Tells the application when it is dropped before the end.
     call: Option<Call>,
     /// The message on its way to the application, and how much of it has gone.
@@ -292,9 +360,8 @@ impl Application for Bridge {
 
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         let _ = self.poll_send(cx);
-        match self.watch.poll_order(cx) {
-            Order::Finish | Order::Expire | Order::Close => self.leave(),
-            Order::None | Order::Look | Order::Park => {}
+        if self.orders.poll_leave(cx) {
+            self.leave();
         }
         loop {
             if let Some(command) = self.commands.pop_front() {

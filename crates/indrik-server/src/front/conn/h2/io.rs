@@ -1,0 +1,241 @@
+//! A client's socket as the HTTP/2 library reads and writes it.
+//!
+//! The heads of all frames are seen in passing, above TLS. What comes counts against the connection's
+//! allowance; when that is used up, nothing more is read, and the driver ends the connection. Fields that no
+//! message may have are mended so that they end their stream and not the connection. A connection that ends is read for a moment longer, so that the client gets the last word.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use indrik_core::http2::{Allowance, Blocks, Flood, FrameKind, FrameReader, Passed};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::super::close::{LINGER, LINGER_BYTES_MAX};
+use super::super::io::{ClientIo, JOIN_BYTES_MAX, joined};
+use super::super::reaper::{Phase, Watch};
+use super::stream::Streams;
+use crate::front::clock;
+
+/// Bytes thrown away at once from a client that was told the end.
+const DISCARD_BYTES: usize = 4096;
+
+/// What the socket tells the driver.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    flood: Mutex<Option<Flood>>,
+}
+
+impl Notes {
+    /// What the client has sent too many of, if anything: nothing more is read from it.
+    pub(super) fn flood(&self) -> Option<Flood> {
+        *self.flood.lock()
+    }
+}
+
+/// A client's socket.
+pub(super) struct FrameIo {
+    io: ClientIo,
+    watch: Arc<Watch>,
+    notes: Arc<Notes>,
+    streams: Arc<Streams>,
+    /// Bytes of bodies that the windows let the client send ahead.
+    ahead_max: usize,
+    allowance: Allowance,
+    received: FrameReader,
+    blocks: Blocks,
+    /// What comes next of what was read.
+    ready: Bytes,
+    sent: FrameReader,
+    is_flooded: bool,
+    /// The client has closed its direction.
+    at_end: bool,
+    lingering: Option<Lingering>,
+}
+
+/// After our direction is closed: for how long the client is still read, and how many bytes of it.
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    bytes_left: usize,
+}
+
+impl FrameIo {
+    pub(super) fn new(
+        io: ClientIo,
+        watch: &Arc<Watch>,
+        (notes, streams): (&Arc<Notes>, &Arc<Streams>),
+        (ahead_max, fields_max): (usize, usize),
+    ) -> Self {
+        Self {
+            io,
+            watch: Arc::clone(watch),
+            notes: Arc::clone(notes),
+            streams: Arc::clone(streams),
+            ahead_max,
+            allowance: Allowance::new(clock::coarse()),
+            received: FrameReader::of_client(),
+            blocks: Blocks::new(fields_max),
+            ready: Bytes::new(),
+            sent: FrameReader::of_server(),
+            is_flooded: false,
+            at_end: false,
+            lingering: None,
+        }
+    }
+
+    /// Looks at what has come. Returns how much of it the connection may have.
+    fn look_at_received(&mut self, bytes: &[u8]) -> usize {
+        let (allowance, now) = (&mut self.allowance, clock::coarse());
+        let (held, most) = (self.streams.held(), self.ahead_max);
+        let mut flood = None;
+        let passed = self.received.read(bytes, |head| match allowance.received(&head, now) {
+            Ok(()) => {
+                if head.kind == FrameKind::Data {
+                    held.receive(head.len as usize, most);
+                }
+                ControlFlow::Continue(())
+            }
+            Err(found) => {
+                flood = Some(found);
+                ControlFlow::Break(())
+            }
+        });
+        if flood.is_some() {
+            self.is_flooded = true;
+            *self.notes.flood.lock() = flood;
+        }
+        self.note_phase();
+        passed
+    }
+
+    /// A request's head that has begun must end in time, as in HTTP/1.1, unless others are under way: then the
+    /// client holds up its own.
+    fn note_phase(&self) {
+        if self.watch.is_in_flight() {
+            return;
+        }
+        let is_in_head = self.received.is_before_frames() || self.received.is_in_block();
+        match self.watch.phase() {
+            Phase::Idle if is_in_head => self.watch.set(Phase::Head),
+            Phase::Head if !is_in_head => self.watch.set(Phase::Idle),
+            Phase::Idle | Phase::Head | Phase::Busy | Phase::Writing | Phase::Parked => {}
+        }
+    }
+
+    /// Looks at what the socket has taken.
+    fn look_at_sent(&mut self, bytes: &[u8]) {
+        let allowance = &mut self.allowance;
+        self.sent.read(bytes, |head| {
+            allowance.sent(&head);
+            ControlFlow::Continue(())
+        });
+    }
+}
+
+impl AsyncRead for FrameIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = into.filled().len();
+        loop {
+            if !this.ready.is_empty() {
+                let len = this.ready.len().min(into.remaining());
+                into.put_slice(&this.ready.split_to(len));
+                return Poll::Ready(Ok(()));
+            }
+            if this.is_flooded {
+                // The driver sees it when it is told that there is nothing.
+                return Poll::Pending;
+            }
+            ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
+            this.at_end = into.filled().len() == before;
+            let passed = this.look_at_received(&into.filled()[before..]);
+            into.set_filled(before + passed);
+            if let Passed::Others(bytes) = this.blocks.pass(&into.filled()[before..]) {
+                into.set_filled(before);
+                this.ready = bytes.into();
+                this.streams.held().hold_block(this.blocks.held());
+            }
+            // Nothing would be taken for the end.
+            if this.at_end || into.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for FrameIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.io.note_write(&result);
+        if let Poll::Ready(Ok(len)) = result {
+            self.look_at_sent(&bytes[..len]);
+        }
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = [0; JOIN_BYTES_MAX];
+        if let Some(joined) = joined(parts, &mut buffer) {
+            return self.poll_write(cx, joined);
+        }
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
+        self.io.note_write(&result);
+        if let Poll::Ready(Ok(mut len)) = result {
+            for part in parts {
+                let taken = len.min(part.len());
+                self.look_at_sent(&part[..taken]);
+                len -= taken;
+            }
+        }
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Closes our direction, and reads a little of what the client still sends: closing with unread bytes would
+    /// reset the connection and could destroy the last word on its way.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Lingering {
+            until: Box::pin(sleep(LINGER)),
+            bytes_left: LINGER_BYTES_MAX,
+        });
+        let mut scratch = [0; DISCARD_BYTES];
+        while !this.at_end && lingering.bytes_left > 0 {
+            if lingering.until.as_mut().poll(cx).is_ready() {
+                break;
+            }
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let is_over = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buffer)).is_err();
+            this.at_end = is_over || buffer.filled().is_empty();
+            lingering.bytes_left = lingering.bytes_left.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,87 @@
+//! A stream that was accepted as a tunnel (RFC 8441), as a socket.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::h2::{RecvStream, SendStream};
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes given to the library at once.
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+
+/// Both directions of a stream.
+pub(crate) struct Tunnel {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    /// What came and was not read yet; the client's window has it until then.
+    unread: Bytes,
+    is_shut: bool,
+}
+
+impl Tunnel {
+    pub(super) const fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
+        Self { send, receive, unread: Bytes::new(), is_shut: false }
+    }
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        while this.unread.is_empty() {
+            match ready!(this.receive.poll_data(cx)) {
+                Some(Ok(bytes)) => this.unread = bytes,
+                Some(Err(error)) => return Poll::Ready(Err(broken(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let len = this.unread.len().min(into.remaining());
+        into.put_slice(&this.unread[..len]);
+        this.unread.advance(len);
+        this.receive.flow_control().release_capacity(len).map_err(broken)?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let wanted = bytes.len().min(PIECE_BYTES_MAX);
+        this.send.reserve_capacity(wanted);
+        let room = match this.send.capacity() {
+            0 => match ready!(this.send.poll_capacity(cx)) {
+                Some(room) => room.map_err(broken)?,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            },
+            room => room,
+        };
+        let len = room.min(wanted);
+        this.send.send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(broken)?;
+        Poll::Ready(Ok(len))
+    }
+
+    /// The driver writes what it has been given.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.is_shut, true) {
+            self.send.send_data(Bytes::new(), true).map_err(broken)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn broken(error: ::h2::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, error)
+}
