@@ -11,7 +11,7 @@ use indrik_ring::{
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: ChannelLimits =
-    ChannelLimits { slots: 4, descriptors: 8, request_area: 128 * 1024, response_area: 128 * 1024 };
+    ChannelLimits { slots: 4, descriptors: 8, request_area: 128 * 1024, response_area: 128 * 1024, body_area: 0 };
 /// Where the parts begin that a worker would attack; see `layout.rs` of the ring.
 const RESPONSES_TAIL: u64 = 896;
 const RESPONSE_CELLS: u64 = 4096 + 4 * 256 + 8 * 32;
