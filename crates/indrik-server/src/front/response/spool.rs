@@ -2,11 +2,11 @@
 //! does it, so that a worker is free as soon as its application is.
 //!
 //! A response gets a file when its worker would have to wait for the client (see
-//! [`ahead`](crate::front::ahead)). From then on a task takes what comes from the worker, writes it behind what
-//! the file has, and gives the worker credit; the response's body reads the file, and frees what it has read.
-//! Both happen on threads that may wait for a disk. What a response, and all together, may have there is
-//! limited; at the limit, or when nothing can be written, the window is what limits the worker again: slower,
-//! and nothing is lost.
+//! [`ahead`](crate::front::ahead)). From then on a task takes what comes from the worker and gives it credit:
+//! as long as the client keeps up, it lies in memory; else it is written behind what the file has. The response's
+//! body reads it back, and frees what it has read. Both happen on threads that may wait for a disk. What a
+//! response, and all together, may have there is limited; at the limit, or when nothing can be written, the
+//! window is what limits the worker again: slower, and nothing is lost.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -32,8 +32,13 @@ use crate::front::services::Services;
 
 /// Responses that have a file at once; each costs a descriptor.
 const SPOOLS_MAX: usize = 256;
+/// Bytes, and pieces, of one response that lie in memory before the file is used.
+const MEMORY_BYTES_MAX: usize = 1024 * 1024;
+const ITEMS_MAX: usize = 1024;
+/// An event (the end, an error) is put behind no more than so many.
+const EVENTS_BEHIND_MAX: usize = 64;
 /// Bytes written, and read, at once.
-const WRITE_BYTES: usize = 1024 * 1024;
+const WRITE_BYTES: usize = 512 * 1024;
 const READ_BYTES: u64 = 256 * 1024;
 /// Where the file lies in memory, all files together get such a part of what the front may hold.
 const SHARE_OF_MEMORY: u64 = 4;
@@ -105,16 +110,26 @@ pub(in crate::front) struct Spool {
 #[derive(Default)]
 struct State {
     file: Option<Arc<File>>,
-    /// Where the next byte is written, and read.
-    written: u64,
-    read: u64,
-    /// What comes behind the bytes of the file.
-    behind: VecDeque<Event>,
+    /// What is to be sent, in order.
+    queue: VecDeque<Item>,
+    /// Bytes of it in memory, and in the file.
+    in_memory: usize,
+    in_file: u64,
+    /// Where in the file the next byte is written, and read.
+    write_at: u64,
+    read_at: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
     is_closed: bool,
-    /// The file lies in memory.
-    is_in_memory: bool,
+    /// The file system lies in memory.
+    is_memory: bool,
+}
+
+enum Item {
+    Bytes(Bytes),
+    /// So many bytes of the file.
+    Written(u64),
+    Event(Event),
 }
 
 /// What comes next of a response.
@@ -125,16 +140,15 @@ pub(super) enum Next {
 
 /// Where the next bytes may go.
 enum Room {
+    Memory,
     File,
-    /// Not into the file: all responses together have enough there, or nothing can be written.
-    None,
     Closed,
 }
 
 /// What the reader finds.
 enum Found {
     Part(Arc<File>, u64, usize),
-    Event(Event),
+    Next(Next),
 }
 
 impl Spool {
@@ -163,7 +177,7 @@ impl Spool {
         let writer = {
             let mut state = self.state.lock();
             state.is_closed = true;
-            state.behind.clear();
+            state.queue.clear();
             state.writer.take()
         };
         writer.into_iter().for_each(Waker::wake);
@@ -175,32 +189,30 @@ impl Spool {
     async fn fill(&self, exchange: &Arc<Exchange>) {
         let mut charge = Charge::of(&exchange.holder());
         let mut can_write = self.open().await;
-        while let Some((pieces, event)) = poll_fn(|cx| exchange.poll_pieces(cx, WRITE_BYTES)).await
+        while let Some((mut pieces, event)) =
+            poll_fn(|cx| exchange.poll_pieces(cx, WRITE_BYTES)).await
         {
             let len = pieces.iter().map(Bytes::len).sum();
-            charge.set(len);
-            let room =
-                if can_write { poll_fn(|cx| self.poll_room(len, cx)).await } else { Room::None };
-            let left = match room {
-                Room::File if len != 0 => match self.write(pieces).await {
-                    Ok(pieces) => {
-                        self.has_written(exchange, &pieces);
-                        Vec::new()
-                    }
-                    Err((error, pieces)) => {
-                        self.tell(&error);
-                        can_write = false;
-                        pieces
-                    }
-                },
-                Room::File | Room::None => pieces,
-                Room::Closed => return,
-            };
-            let left = left.into_iter().map(|bytes| Event::Body { bytes, end: false });
-            self.put_behind(left.chain(event));
-            // What lies behind the file lies in memory: nothing more is taken until it is read.
-            poll_fn(|cx| self.poll_behind(cx)).await;
-            charge.set(0);
+            charge.set(self.state.lock().in_memory + len);
+            while !pieces.is_empty() {
+                let is_short = charge.holder().is_short();
+                pieces = match poll_fn(|cx| self.poll_room(len, can_write, is_short, cx)).await {
+                    Room::Closed => return,
+                    Room::Memory => self.keep(exchange, pieces),
+                    Room::File => match self.write(pieces).await {
+                        Ok(written) => self.has_written(exchange, &written),
+                        Err((error, pieces)) => {
+                            self.tell(&error);
+                            can_write = false;
+                            pieces
+                        }
+                    },
+                };
+            }
+            if let Some(event) = event {
+                poll_fn(|cx| self.poll_few(cx)).await;
+                self.put(|state| state.queue.push_back(Item::Event(event)));
+            }
         }
     }
 
@@ -216,7 +228,7 @@ impl Spool {
             Ok((file, in_memory)) => {
                 let mut state = self.state.lock();
                 state.file = Some(Arc::new(file));
-                state.is_in_memory = in_memory;
+                state.is_memory = in_memory;
                 true
             }
             Err(error) => {
@@ -226,36 +238,52 @@ impl Spool {
         }
     }
 
-    /// Waits until as much more may be written. A response that has nothing in its file waits for no other one.
-    fn poll_room(&self, len: usize, cx: &mut Context<'_>) -> Poll<Room> {
+    /// Waits until so much more may be taken. A response that has nothing here waits for no other one.
+    fn poll_room(
+        &self,
+        len: usize,
+        can_write: bool,
+        is_short: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Room> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Poll::Ready(Room::Closed);
         }
-        let (len, lag) = (len as u64, state.written - state.read);
-        let all = self.services.spools.bytes.load(Ordering::Relaxed);
-        let fits_all = all + len <= self.all_max(state.is_in_memory);
-        if fits_all && (lag == 0 || lag + len <= self.response_max) {
+        let few = state.in_file == 0 && state.queue.len() < ITEMS_MAX && !is_short;
+        if state.queue.is_empty() || (few && state.in_memory + len <= MEMORY_BYTES_MAX) {
+            return Poll::Ready(Room::Memory);
+        }
+        let (len, all) = (len as u64, self.services.spools.bytes.load(Ordering::Relaxed));
+        let fits_all = all + len <= self.all_max(state.is_memory);
+        if can_write && fits_all && state.in_file + len <= self.response_max {
             return Poll::Ready(Room::File);
         }
-        if lag == 0 {
-            return Poll::Ready(Room::None);
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits until there is not much left to be sent: what comes behind the pieces lies in memory.
+    fn poll_few(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.is_closed || state.queue.len() < EVENTS_BEHIND_MAX {
+            return Poll::Ready(());
         }
         state.writer = Some(cx.waker().clone());
         Poll::Pending
     }
 
     /// A file system in memory has only a part of what the front may hold there.
-    fn all_max(&self, is_in_memory: bool) -> u64 {
+    fn all_max(&self, is_memory: bool) -> u64 {
         let share = self.services.account.limits().total / SHARE_OF_MEMORY;
-        if is_in_memory { self.all_max.min(share) } else { self.all_max }
+        if is_memory { self.all_max.min(share) } else { self.all_max }
     }
 
     /// Writes pieces behind what the file has; gives them back.
     async fn write(&self, pieces: Vec<Bytes>) -> Result<Vec<Bytes>, (io::Error, Vec<Bytes>)> {
         let (file, at) = {
             let state = self.state.lock();
-            (state.file.clone(), state.written)
+            (state.file.clone(), state.write_at)
         };
         let Some(file) = file else { return Err((io::ErrorKind::NotFound.into(), pieces)) };
         let written = tokio::task::spawn_blocking(move || {
@@ -272,41 +300,47 @@ impl Spool {
         written.await.unwrap_or_else(|error| Err((io::Error::other(error), Vec::new())))
     }
 
-    fn has_written(&self, exchange: &Arc<Exchange>, pieces: &[Bytes]) {
+    /// Pieces are in the file; returns none.
+    fn has_written(&self, exchange: &Arc<Exchange>, pieces: &[Bytes]) -> Vec<Bytes> {
         let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         self.services.spools.bytes.fetch_add(len, Ordering::Relaxed);
         self.services.spools.is_failure_told.store(false, Ordering::Relaxed);
-        let reader = {
-            let mut state = self.state.lock();
-            state.written += len;
-            state.reader.take()
-        };
-        reader.into_iter().for_each(Waker::wake);
+        self.put(|state| {
+            state.write_at += len;
+            state.in_file += len;
+            match state.queue.back_mut() {
+                Some(Item::Written(before)) => *before += len,
+                _ => state.queue.push_back(Item::Written(len)),
+            }
+        });
+        self.give_credit(exchange, pieces);
+        Vec::new()
+    }
+
+    /// Pieces stay in memory; returns none.
+    fn keep(&self, exchange: &Arc<Exchange>, pieces: Vec<Bytes>) -> Vec<Bytes> {
+        self.put(|state| {
+            state.in_memory += pieces.iter().map(Bytes::len).sum::<usize>();
+            state.queue.extend(pieces.iter().cloned().map(Item::Bytes));
+        });
+        self.give_credit(exchange, &pieces);
+        Vec::new()
+    }
+
+    fn give_credit(&self, exchange: &Arc<Exchange>, pieces: &[Bytes]) {
         for piece in pieces {
             self.services.pool.took(exchange, piece.len());
         }
     }
 
-    fn put_behind(&self, events: impl Iterator<Item = Event>) {
+    /// Adds to what is to be sent.
+    fn put(&self, act: impl FnOnce(&mut State)) {
         let reader = {
             let mut state = self.state.lock();
-            if state.is_closed {
-                return;
-            }
-            state.behind.extend(events);
+            act(&mut state);
             state.reader.take()
         };
         reader.into_iter().for_each(Waker::wake);
-    }
-
-    /// Waits until nothing lies behind the file.
-    fn poll_behind(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock();
-        if state.behind.is_empty() || state.is_closed {
-            return Poll::Ready(());
-        }
-        state.writer = Some(cx.waker().clone());
-        Poll::Pending
     }
 
     /// Says once, until something can be written again, that nothing can.
@@ -325,26 +359,41 @@ impl Spool {
 
     fn poll_found(&self, cx: &mut Context<'_>) -> Poll<Found> {
         let mut state = self.state.lock();
-        let lag = state.written - state.read;
-        if let (1.., Some(file)) = (lag, &state.file) {
-            let len = usize::try_from(lag.min(READ_BYTES)).unwrap_or(usize::MAX);
-            return Poll::Ready(Found::Part(Arc::clone(file), state.read, len));
+        if let (Some(Item::Written(left)), Some(file)) = (state.queue.front(), &state.file) {
+            let len = usize::try_from((*left).min(READ_BYTES)).unwrap_or(usize::MAX);
+            return Poll::Ready(Found::Part(Arc::clone(file), state.read_at, len));
         }
-        if let Some(event) = state.behind.pop_front() {
-            let writer = if state.behind.is_empty() { state.writer.take() } else { None };
-            drop(state);
-            writer.into_iter().for_each(Waker::wake);
-            return Poll::Ready(Found::Event(event));
-        }
-        state.reader = Some(cx.waker().clone());
-        Poll::Pending
+        let next = match state.queue.pop_front() {
+            Some(Item::Bytes(bytes)) => {
+                state.in_memory -= bytes.len();
+                Next::Bytes(bytes)
+            }
+            Some(Item::Event(event)) => Next::Event(event),
+            // What was written has a file.
+            Some(Item::Written(_)) | None => {
+                state.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        };
+        let writer = state.writer.take();
+        drop(state);
+        writer.into_iter().for_each(Waker::wake);
+        Poll::Ready(Found::Next(next))
     }
 
     fn has_read(&self, bytes: usize) {
-        self.services.spools.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+        let bytes = bytes as u64;
+        self.services.spools.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let writer = {
             let mut state = self.state.lock();
-            state.read += bytes as u64;
+            state.read_at += bytes;
+            state.in_file -= bytes;
+            if let Some(Item::Written(left)) = state.queue.front_mut() {
+                *left -= bytes;
+                if *left == 0 {
+                    state.queue.pop_front();
+                }
+            }
             state.writer.take()
         };
         writer.into_iter().for_each(Waker::wake);
@@ -354,7 +403,7 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         let state = self.state.get_mut();
-        self.services.spools.bytes.fetch_sub(state.written - state.read, Ordering::Relaxed);
+        self.services.spools.bytes.fetch_sub(state.in_file, Ordering::Relaxed);
         self.services.spools.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -362,7 +411,7 @@ impl Drop for Spool {
 impl std::fmt::Debug for Spool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.lock();
-        write!(f, "Spool({}..{})", state.read, state.written)
+        write!(f, "Spool({} + {} bytes)", state.in_memory, state.in_file)
     }
 }
 
@@ -383,7 +432,7 @@ impl SpoolReader {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         if self.reading.is_none() {
             match ready!(self.spool.poll_found(cx)) {
-                Found::Event(event) => return Poll::Ready(Ok(Next::Event(event))),
+                Found::Next(next) => return Poll::Ready(Ok(next)),
                 Found::Part(file, at, len) => {
                     self.reading = Some(Box::pin(blocking(move || read_and_free(&file, at, len))));
                 }
