@@ -222,6 +222,7 @@ class Zygote:
         _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
+        check_limits(config["worker_rlimits"])
         self._notices = classes.settle(config)
         if self._hooks is None and logs.in_python(config):
             from indrik import configuration
@@ -348,6 +349,44 @@ def enter(config: dict[str, Any]) -> None:
     cwd = os.getcwd()
     wanted = [*(os.path.abspath(path) for path in config["pythonpath"]), cwd]
     sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
+
+
+_KINDS_OF_MEMORY = {"as": "VmSize", "data": "VmData"}
+"""Limits of memory that this process may be above already, and what it has of each in ``/proc/self/status``."""
+
+_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+
+WORKER_ROOM_KIB = 16 * 1024
+"""What a worker takes of both, beside what it shares with the zygote, before it loads the application."""
+
+
+def check_limits(limits: list[str]) -> None:
+    """Raises `LoadError` for a limit under which no worker could do anything: what fails then, fails anywhere."""
+    wanted = {name: soft for name, soft in map(_limit, limits) if name in _KINDS_OF_MEMORY and soft is not None}
+    if not wanted:
+        return
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        had = {
+            kind: int(value.split()[0]) for kind, _, value in (line.partition(":") for line in file) if "kB" in value
+        }
+    for name, soft in wanted.items():
+        floor = (had.get(_KINDS_OF_MEMORY[name], 0) + WORKER_ROOM_KIB) // 1024 + 1
+        if soft < floor * _UNITS["MiB"]:
+            message = f"worker_rlimits: under {name}={soft // _UNITS['MiB']}MiB no worker can start"
+            hint = (
+                f"it has {name}={floor}MiB before it loads the application: allow more than that, or leave {name} out"
+            )
+            raise loader.LoadError("config", message, hint)
+
+
+def _limit(text: str) -> tuple[str, int | None]:
+    """Name and soft limit in bytes (None: none, or no size), as the supervisor writes it: ``as=2GiB:4GiB``."""
+    name, _, amounts = text.partition("=")
+    amount = amounts.partition(":")[0]
+    for unit, factor in _UNITS.items():
+        if amount.endswith(unit) and amount[: -len(unit)].isdigit():
+            return name, int(amount[: -len(unit)]) * factor
+    return name, int(amount) if amount.isdigit() else None
 
 
 def _forget(name: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from support.project import Project
-from support.server import poll
+from support.server import free_port, poll
 
 pytestmark = pytest.mark.indrik_only
 
 FILES, CORE, CPU = "Max open files", "Max core file size", "Max cpu time"
 SETTINGS = """
 import os
+import re
 import resource
 
 worker_rlimits = ["nofile=512:1024", "core=0", "cpu=1h"]
@@ -145,3 +147,16 @@ def test_without_a_control_group_the_start_is_refused_if_one_is_required(project
     assert done.code == 1
     assert "no control groups for worker_cpu_weight: " in done.stderr
     assert "Delegate=" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["as", "data"])
+def test_a_limit_of_memory_below_what_every_worker_has_is_named_with_its_floor(name: str, project: Project) -> None:
+    project.config(f"worker_rlimits = ['{name}=60MiB']\nworkers = 1")
+    done = project.run("app:app", "--bind", f"127.0.0.1:{free_port()}")
+    assert done.code == 1
+    assert f"worker_rlimits: under {name}=60MiB no worker can start" in done.stderr
+    said = re.search(rf"it has {name}=(\d+)MiB before it loads the application", done.stderr)
+    assert said, done.stderr
+    # With a little more than that, workers start.
+    project.config(f"worker_rlimits = ['{name}={int(said[1]) + 64}MiB']\nworkers = 1")
+    project.start()
