@@ -247,8 +247,8 @@ impl Drive {
                 }
             }
             self.reap_orphans();
-            for (timer, due) in self.timers.take_due(Instant::now()) {
-                self.do_what_is_due(timer, due);
+            for timer in self.timers.take_due(Instant::now()) {
+                self.do_what_is_due(timer);
             }
         }
     }
@@ -259,7 +259,7 @@ impl Drive {
         let dues = [
             (Timer::Supervisor, machine),
             (Timer::Control, self.places.control.server.deadline()),
-            (Timer::Life, self.life_due()),
+            (Timer::Life, self.signs_due()),
             (Timer::Usage, self.memory_due()),
             (Timer::Stacks, self.stacks_due()),
         ];
@@ -268,10 +268,10 @@ impl Drive {
         }
     }
 
-    fn do_what_is_due(&mut self, timer: Timer, due: Instant) {
+    fn do_what_is_due(&mut self, timer: Timer) {
         match timer {
             Timer::Control => self.places.control.server.expire(Instant::now()),
-            Timer::Life => self.check_heartbeats(due),
+            Timer::Life => self.read_signs(),
             Timer::Usage => self.watch_memory(),
             Timer::Stacks => self.write_stacks(Instant::now()),
             Timer::Requests => self.count_requests(),

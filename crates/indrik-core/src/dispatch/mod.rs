@@ -172,6 +172,13 @@ impl Dispatch {
         self.queue.pop_expired(now)
     }
 
+    /// Whether a request that arrived then has waited long enough, wherever it waits: in the queue, or
+    /// unstarted in a worker's ring.
+    #[must_use]
+    pub fn has_waited(&self, arrived: Micros, now: Micros) -> bool {
+        self.deadline(arrived) <= now
+    }
+
     /// A waiting request's client has left. False: it was not waiting.
     pub fn forget(&mut self, request: RequestId) -> bool {
         self.queue.remove(request)

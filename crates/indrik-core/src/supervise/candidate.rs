@@ -234,6 +234,7 @@ impl Supervisor {
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         worker.state = State::Ready { since: now, retiring: false };
         worker.in_front = true;
+        worker.life.begin(now);
         self.push(Effect::Worker(id, WorkerEffect::AddToFront));
     }
 

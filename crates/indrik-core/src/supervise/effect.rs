@@ -85,6 +85,8 @@ pub enum WorkerEffect {
     ResumeInFront,
     /// The front gives it nothing more. Answer: `Drained`.
     DrainInFront,
+    /// Its started requests are answered, as it will not: it shows no life.
+    AnswerStarted,
     /// Set its shutdown flag and wake it.
     ShutDown,
     /// Tell it, drained, to become a zygote when its loop ends, which it is told next. Answer: `Turned`

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{EndReason, Exit, FileChange, Signal};
+use super::{EndReason, Exit, FileChange, LifeLimits, Sign, Signal};
 use crate::ids::{Generation, PoolId, WorkerId};
 use crate::memory::watch::Excess;
 use crate::settings::Share;
@@ -27,6 +27,8 @@ pub struct Policy {
     pub exit_hook: bool,
     /// How reloads go.
     pub reload: ReloadPolicy,
+    /// How long workers may show no life.
+    pub life: LifeLimits,
     /// How long a worker may serve before it is replaced; zero: for ever.
     pub max_worker_age: Duration,
     /// Each worker gets up to so much longer.
@@ -51,6 +53,7 @@ impl Default for Policy {
             exit_hook: false,
             refork_after_requests: 0,
             reload: ReloadPolicy::default(),
+            life: LifeLimits::default(),
             max_worker_age: Duration::ZERO,
             max_worker_age_jitter: Duration::ZERO,
             jitter_seed: 0,
@@ -286,10 +289,6 @@ pub enum WorkerEvent {
     RequestStuck,
     /// A request in it has run longer than it may, while others go on there.
     RequestHangs,
-    /// None of its threads has had the interpreter's lock for longer than `deadlock_timeout`.
-    Deadlocked,
-    /// Its main thread has shown no life for longer than `timeout`.
-    HeartbeatStale,
     /// It wrote what cannot be into its channel.
     ChannelBroken,
     /// It has ended its loop and can fork others: it waits to be the zygote.
@@ -338,6 +337,12 @@ pub enum PoolEvent {
     Served {
         /// Requests by worker.
         counts: BTreeMap<WorkerId, u64>,
+    },
+    /// The signs of life of all workers that the front knows, at
+    /// [`Supervisor::signs_due`](super::Supervisor::signs_due).
+    Signs {
+        /// By worker.
+        signs: BTreeMap<WorkerId, Sign>,
     },
     /// The process of a zygote that a refork has replaced ended.
     OldZygoteExited,

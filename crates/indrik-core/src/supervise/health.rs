@@ -67,10 +67,9 @@ impl Supervisor {
         // Whoever asks here means the address, and that is served by the other one.
         let neighbour = matches!(self.server.upgrade, Upgrade::Predecessor { .. })
             && matches!(state, HealthState::Draining | HealthState::Paused);
-        let ready = neighbour
-            || (serves
-                && self.server.announced
-                && self.pool.workers.values().any(Worker::is_ready));
+        let takes = |worker: &Worker| worker.is_ready() && !self.is_quiet(worker);
+        let ready =
+            neighbour || (serves && self.server.announced && self.pool.workers.values().any(takes));
         let why = trouble.filter(|_| state == HealthState::Degraded).unwrap_or_default();
         Health { state, ready, why }
     }
@@ -96,6 +95,10 @@ impl Supervisor {
                 why.push_str("; workers keep failing and are tried one at a time");
             }
             return Some(why);
+        }
+        if let Some(quiet) = self.pool.workers.values().find(|worker| self.is_quiet(worker)) {
+            let pid = quiet.pid.unwrap_or(0);
+            return Some(format!("worker {} (pid {pid}) shows no life", quiet.id));
         }
         let zygote = self.pool.zygotes.get(&self.current());
         let is_lost =

@@ -19,11 +19,8 @@ impl Supervisor {
             WorkerEvent::UsedUp => self.recycle(id, EndReason::MaxRequests),
             WorkerEvent::ShouldGo { reason } => self.worker_should_go(id, reason),
             WorkerEvent::Memory { excess } => self.memory_exceeded(id, excess),
-            WorkerEvent::RequestStuck | WorkerEvent::HeartbeatStale => {
-                self.stuck(id, EndReason::Timeout);
-            }
+            WorkerEvent::RequestStuck => self.stuck(id, EndReason::Timeout),
             WorkerEvent::RequestHangs => self.request_hangs(id),
-            WorkerEvent::Deadlocked => self.stuck(id, EndReason::Deadlock),
             WorkerEvent::ChannelBroken => self.channel_broken(id),
             WorkerEvent::Turned => self.worker_turned(id),
             WorkerEvent::TurnRefused { why } => self.turn_refused(id, &why),

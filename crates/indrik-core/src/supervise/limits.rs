@@ -58,6 +58,13 @@ pub const EXIT_HOOK_MAX: Duration = Duration::from_secs(30);
 /// forgotten, so that it cannot hold up a shutdown for ever.
 pub const KILL_MAX: Duration = Duration::from_secs(10);
 
+/// How often the workers' signs of life are read.
+pub const LIFE_LOOK: Duration = Duration::from_secs(1);
+
+/// A worker whose main thread has shown no life for so long does not count as ready: it beats every
+/// second when it has nothing to do.
+pub const QUIET_MAX: Duration = Duration::from_secs(3);
+
 /// A worker that was ready this long died of bad luck, not of a crash loop.
 pub const YOUNG_AGE: Duration = Duration::from_secs(10);
 

@@ -8,14 +8,14 @@
 //! This file holds the machine: events come in families, and each family's part of it is read on its
 //! own. `zygote` (zygotes and their ends), `listen` (a zygote's way to its first worker); `worker`
 //! (states of one worker), `life` (what happens to it), `leave` (making one end), `exit` (ends that were
-//! seen), `warmup` (before it is ready); `pool` (wanted and had), `serving` (what belongs to the
+//! seen), `liveness` (whether it lives), `warmup` (before it is ready); `pool` (wanted and had), `serving` (what belongs to the
 //! generation that serves), `candidate` (a new one takes over), `settle` (and is on trial), `recycle`
 //! (workers whose time has come), `refork` (a warm worker as the zygote), `breaker` (workers that keep
 //! failing); `operator` (what operators ask for and see), `signals` (what a signal means), `health` (how
 //! the server is); `upgrade` (a new program beside the old one); `shutdown` (escalation), `pause` (a
 //! server without workers), `patience` (what a service manager waits for).
 //! `ladder` and `restart` serve every child: how one is made to end, and when it is started again.
-//! `reason` says why workers start and end, `event` and `effect` are the machine's types, `limits` its
+//! `policy` is made of settings, `reason` says why workers start and end, `event` and `effect` are the machine's types, `limits` its
 //! limits.
 
 mod breaker;
@@ -29,9 +29,11 @@ mod leave;
 mod life;
 pub mod limits;
 mod listen;
+mod liveness;
 mod operator;
 mod patience;
 mod pause;
+pub mod policy;
 mod pool;
 mod reason;
 mod recycle;
@@ -61,9 +63,11 @@ pub use event::{
     UpgradeEvent, WorkerEvent, ZygoteEvent,
 };
 pub use health::{Health, HealthState};
+pub use liveness::{LifeLimits, Sign};
 pub use operator::{Census, FileChange, Totals, WorkerView};
 use patience::Asked;
 use pause::Pause;
+pub use policy::Facts;
 pub use reason::{Accounts, EndReason, Exit, StartReason, Tally};
 use serving::Serving;
 use settle::Settling;
@@ -120,6 +124,8 @@ struct Pool {
     ever_of_use: bool,
     /// Workers ended by a signal before any was ready.
     start_crashes: u32,
+    /// When signs of life were read last.
+    signs_at: Option<Now>,
     reloads: Reloads,
     totals: Totals,
     accounts: Accounts,
@@ -168,6 +174,7 @@ impl Supervisor {
             ever_ready: false,
             ever_of_use: false,
             start_crashes: 0,
+            signs_at: None,
             reloads: Reloads::default(),
             totals: Totals::default(),
             accounts: Accounts::default(),

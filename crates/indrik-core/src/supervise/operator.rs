@@ -76,6 +76,8 @@ pub struct WorkerView {
     pub end: Option<EndReason>,
     /// When it was asked for.
     pub born: Now,
+    /// When its main thread showed life last, if it does.
+    pub beat_at: Option<Now>,
 }
 
 impl Supervisor {
@@ -131,6 +133,7 @@ impl Supervisor {
                 start: worker.start,
                 end: worker.end,
                 born: worker.born,
+                beat_at: worker.life.beat_at(),
             }
         })
     }

@@ -19,6 +19,7 @@ impl Supervisor {
             PoolEvent::InterfaceChanged { generation } => self.interface_changed(generation),
             PoolEvent::Answered { answers, errors } => self.answered(answers, errors),
             PoolEvent::Served { counts } => self.workers_served(&counts),
+            PoolEvent::Signs { signs } => self.signs_read(&signs),
             PoolEvent::OldZygoteExited => self.old_zygote_exited(),
         }
     }
@@ -127,7 +128,10 @@ impl Supervisor {
     pub(super) fn fork(&mut self, generation: Generation, slot: u32, start: StartReason) {
         let id = WorkerId(self.server.next_worker);
         self.server.next_worker += 1;
-        self.pool.workers.insert(id, Worker::new(id, generation, slot, start, self.now));
+        self.pool.workers.insert(
+            id,
+            Worker::new(id, generation, slot, (start, self.policy_of(generation).life), self.now),
+        );
         self.push(Effect::Count(Tally::Start(start)));
         if generation == self.current() {
             self.note_trial(id);
@@ -229,6 +233,7 @@ impl Supervisor {
         }
         worker.state = State::Ready { since: now, retiring: false };
         worker.in_front = true;
+        worker.life.begin(now);
         self.push(Effect::Worker(id, WorkerEffect::AddToFront));
         self.pool.ever_ready = true;
         if self.server.phase == Phase::Starting {

@@ -3,6 +3,7 @@
 use super::effect::Fields;
 use super::ladder::Rung;
 use super::limits::FORK_MAX;
+use super::liveness::{Life, LifeLimits};
 use super::reason::{EndReason, Exit, StartReason};
 use super::recycle::Wish;
 use super::{ExitStatus, Now};
@@ -57,6 +58,7 @@ pub(super) struct Worker {
     pub(super) in_front: bool,
     /// Why it ends has been logged.
     pub(super) explained: bool,
+    pub(super) life: Life,
     pub(super) state: State,
 }
 
@@ -66,7 +68,7 @@ impl Worker {
         id: WorkerId,
         generation: Generation,
         slot: u32,
-        start: StartReason,
+        (start, life): (StartReason, LifeLimits),
         now: Now,
     ) -> Self {
         Self {
@@ -80,6 +82,7 @@ impl Worker {
             wish: None,
             in_front: false,
             explained: false,
+            life: Life::new(life),
             state: State::Forking { until: now + FORK_MAX },
         }
     }

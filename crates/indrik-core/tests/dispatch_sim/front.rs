@@ -7,6 +7,13 @@ use indrik_core::dispatch::{
     Dispatch, DispatchLimits, Fate, Micros, Placement, REPLAYS_MAX, Replay, RequestId,
 };
 use indrik_core::ids::WorkerId;
+use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
+
+use crate::world::COARSE_TICK_US;
+
+/// How long a request may lie at a worker that stands still: as long as it takes to see that, and two
+/// looks.
+const LIE_MAX_US: Micros = INTAKE_PAUSE_MAX_US + 2 * COARSE_TICK_US;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +51,8 @@ pub(crate) struct Request {
     arrived: Micros,
     /// When it came into the queue last.
     waits_since: Micros,
+    /// When it came into a worker's ring last.
+    in_ring_since: Micros,
     replay: Replay,
     pub(crate) place: Place,
     pub(crate) runs: u32,
@@ -61,6 +70,19 @@ pub(crate) struct Worker {
     pub(crate) is_stuck: bool,
     /// It was seen to take nothing from its ring, and gets nothing until it does.
     stalled: bool,
+    intake: Intake,
+    /// Since when it gets requests, while it does.
+    takes_since: Option<Micros>,
+    /// Requests it has ever taken from its ring.
+    taken: u64,
+}
+
+impl Worker {
+    fn goes_on(&mut self, now: Micros) {
+        if std::mem::take(&mut self.stalled) && !self.draining {
+            self.takes_since = Some(now);
+        }
+    }
 }
 
 /// A request that a worker has begun.
@@ -115,6 +137,7 @@ impl Front {
             body_is_held,
             arrived: self.now,
             waits_since: self.now,
+            in_ring_since: self.now,
             replay: Replay::new(is_idempotent),
             place: Place::Over,
             runs: 0,
@@ -146,6 +169,9 @@ impl Front {
             draining: false,
             is_stuck: false,
             stalled: false,
+            intake: Intake::default(),
+            takes_since: Some(self.now),
+            taken: 0,
         };
         self.workers.insert(id, worker);
         self.dispatch.worker_up(id, capacity, slots);
@@ -156,6 +182,7 @@ impl Front {
         self.dispatch.worker_draining(id);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.draining = true;
+            worker.takes_since = None;
         }
         self.take_back(id, usize::MAX);
         self.place_waiting();
@@ -194,7 +221,7 @@ impl Front {
             return;
         }
         worker.running.swap_remove(at);
-        worker.stalled = false;
+        worker.goes_on(self.now);
         self.dispatch.finished(begun.worker, 1, self.now);
         if self.requests[begun.request].place == Place::Running(begun.worker) {
             self.end(begun.request, Answer::Ok);
@@ -242,9 +269,27 @@ impl Front {
                 self.end(request, Answer::QueueTimeout);
             }
         }
+        self.expire_in_rings();
         self.swept = self.now;
         self.look_at_intakes();
         self.place_waiting();
+        self.check_that_none_lies_where_nobody_takes_it();
+    }
+
+    /// What lies unstarted in a ring has its deadline too.
+    fn expire_in_rings(&mut self) {
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            let Some(worker) = self.workers.get_mut(&id) else { continue };
+            let (requests, dispatch, now) = (&self.requests, &self.dispatch, self.now);
+            let over = |request: &usize| dispatch.has_waited(requests[*request].arrived, now);
+            let ended: Vec<usize> = worker.ring.iter().copied().filter(over).collect();
+            worker.ring.retain(|request| !ended.contains(request));
+            for request in ended {
+                self.dispatch.reclaimed(id);
+                self.end(request, Answer::QueueTimeout);
+            }
+        }
     }
 
     /// Workers that leave what is sent to them lying although they could run it, and those that do so no
@@ -254,11 +299,13 @@ impl Front {
         for id in ids {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             let has_room = worker.running.len() < worker.capacity;
+            let left = worker.intake.look(worker.taken, worker.ring.is_empty(), self.now);
             if !worker.is_stuck {
-                worker.stalled = false;
+                worker.goes_on(self.now);
                 self.dispatch.goes_on(id);
-            } else if has_room && !worker.ring.is_empty() && self.dispatch.stalls(id, self.now) {
+            } else if left && has_room && self.dispatch.stalls(id, self.now) {
                 worker.stalled = true;
+                worker.takes_since = None;
                 self.take_back(id, usize::MAX);
             }
         }
@@ -336,6 +383,7 @@ impl Front {
             "seed {seed}: {id} gets more than its ring has room for"
         );
         self.requests[request].place = Place::Ring(id);
+        self.requests[request].in_ring_since = self.now;
         self.start_what_fits(id);
     }
 
@@ -345,6 +393,7 @@ impl Front {
         while !worker.is_stuck && worker.running.len() < worker.capacity {
             let Some(request) = worker.ring.pop_front() else { return };
             worker.running.push(request);
+            worker.taken += 1;
             let entry = &mut self.requests[request];
             entry.runs += 1;
             entry.place = Place::Running(id);
@@ -395,13 +444,34 @@ impl Front {
         }
         // Who was due at the last look has been told then, unless it came back since.
         let timeout = self.limits.queue_timeout_us;
-        for request in self.waiting.values() {
+        let in_rings = self.workers.values().flat_map(|worker| &worker.ring);
+        for request in self.waiting.values().chain(in_rings) {
             let entry = &self.requests[*request];
             let due = entry.arrived.saturating_add(timeout);
             assert!(
                 due > self.swept || entry.waits_since >= self.swept,
                 "seed {seed}: request {request} waits beyond its deadline"
             );
+        }
+    }
+
+    /// A worker that stands still keeps no unstarted request, where another one takes some, for longer
+    /// than it takes to see that it stands.
+    fn check_that_none_lies_where_nobody_takes_it(&self) {
+        let since_limit = |since: Micros| self.now.saturating_sub(since) > LIE_MAX_US;
+        for (id, worker) in &self.workers {
+            let takes = |it: &Worker| it.takes_since.is_some_and(since_limit);
+            let others_take = self.workers.iter().any(|(other, it)| other != id && takes(it));
+            if !(worker.is_stuck && worker.running.len() < worker.capacity && others_take) {
+                continue;
+            }
+            for request in &worker.ring {
+                assert!(
+                    !since_limit(self.requests[*request].in_ring_since),
+                    "seed {}: request {request} lies at {id}, which stands still",
+                    self.seed
+                );
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::front::{Answer, Begun, Front, Place};
 use crate::random::Random;
 
 /// How often the front looks after its queue when nothing is queued ahead, and when something is.
-const COARSE_TICK_US: Micros = 50_000;
+pub(crate) const COARSE_TICK_US: Micros = 50_000;
 const FINE_TICK_US: Micros = 1_000;
 /// As in the front: how long a request that lost its worker waits before that is settled.
 const LOST_PAUSE_US: Micros = 50_000;

@@ -514,3 +514,16 @@ fn a_warm_worker_becomes_the_zygote_and_the_others_follow_without_a_gap() {
     }
     assert!(ran < 100 || reforks > ran, "{reforks} reforks in {ran} runs");
 }
+
+#[test]
+fn workers_that_stand_still_are_ended_in_time_and_never_called_ready() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { worker_stands_still: 100, ..Faults::calm() });
+        world.start();
+        world.run(Duration::from_secs(400));
+        let ends = world.machine.accounts().ends_by_word();
+        let hung = ["timeout", "deadlock"].iter().filter_map(|word| ends.get(*word)).sum::<u64>();
+        assert!(hung > 0, "seed {seed}: nobody was ended for standing still: {ends:?}");
+        world.end(Signal::Term, 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! The fake operating system: zygotes, workers and the front as the supervisor's effects see them.
 
 mod faults;
+mod life;
 mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use indrik_core::supervise::{
 };
 
 pub(crate) use faults::Faults;
+use life::{LIMITS, Life};
 
 use crate::random::Random;
 
@@ -36,6 +38,7 @@ pub(crate) struct Process {
     deaf: bool,
     /// It was told to become a zygote, and does not leave by itself.
     turning: bool,
+    pub(crate) life: Life,
 }
 
 /// What will happen unless its subject has gone by then.
@@ -46,6 +49,7 @@ pub(crate) enum Coming {
     Forks(WorkerId, Generation, u64),
     Worker(WorkerId, Event),
     WorkerEnds(WorkerId, ExitStatus),
+    StandsStill(WorkerId),
     Front(Event),
     OldZygoteEnds(u64),
     Successor(u32, Event),
@@ -99,6 +103,8 @@ pub(crate) struct Os {
     counter: u64,
     stayed: BTreeSet<(Generation, u64)>,
     over: bool,
+    /// Signs of life are of interest in this run: they come every second.
+    pub(crate) gives_signs: bool,
 }
 
 impl Os {
@@ -108,6 +114,7 @@ impl Os {
         let drain_delay = Duration::from_secs(if seed % 4 == 3 { seed % 20 } else { 0 });
         Self {
             random,
+            gives_signs: faults.worker_stands_still > 0,
             faults,
             workers,
             reload: ReloadPolicy::default(),
@@ -193,6 +200,7 @@ impl Os {
                     held: false,
                     deaf,
                     turning: false,
+                    life: Life::default(),
                 };
                 self.processes.insert(worker, process);
                 let pid = 1000 + u32::try_from(worker.0).unwrap();
@@ -202,6 +210,10 @@ impl Os {
             Coming::WorkerEnds(worker, status) => {
                 self.processes.remove(&worker)?;
                 Some(Event::Worker(worker, WorkerEvent::Exited { exit: status.into() }))
+            }
+            Coming::StandsStill(worker) => {
+                self.stand_still(worker, now);
+                None
             }
             Coming::OldZygoteEnds(which) => (self.old_zygote.take_if(|old| *old == which))
                 .map(|_| Event::Pool(PoolId::FIRST, PoolEvent::OldZygoteExited)),
@@ -242,69 +254,82 @@ impl Os {
     /// Does what the supervisor wants, checking that it may want it.
     pub(crate) fn perform(&mut self, effect: &Effect, now: Duration) {
         match effect {
-            Effect::Zygote(generation, ZygoteEffect::Spawn) => self.spawn_zygote(*generation, now),
-            Effect::Zygote(generation, ZygoteEffect::Retire { last }) => {
-                self.retire(*generation, *last, now)
-            }
-            Effect::Zygote(generation, ZygoteEffect::Kill) => {
-                if let Some(which) = self.zygotes.get(generation).copied() {
-                    self.after(now, 0, 100, Coming::ZygoteEnds(*generation, which));
-                }
-            }
-            Effect::Worker(worker, WorkerEffect::Fork { generation }) => {
-                self.fork(*worker, *generation, now)
-            }
-            Effect::Worker(worker, WorkerEffect::Release) => self.release(*worker, now),
-            Effect::Worker(worker, WorkerEffect::AddToFront) => self.add(*worker, now),
-            Effect::Worker(worker, WorkerEffect::DrainInFront) => self.drain(*worker, now),
-            Effect::Worker(worker, WorkerEffect::Gone) => {
-                assert!(!self.processes.contains_key(worker), "{worker} is alive and called gone");
-            }
-            Effect::Worker(worker, WorkerEffect::Turn) => self.turn(*worker, now),
-            Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker }) => {
-                self.change_zygote(*generation, *worker, now);
-            }
+            Effect::Zygote(generation, effect) => self.do_to_zygote(*generation, effect, now),
+            Effect::Worker(worker, effect) => self.do_to_worker(*worker, effect, now),
             Effect::Pool(_, PoolEffect::KillOldZygote) => {
                 if let Some(which) = self.old_zygote {
                     self.after(now, 0, 100, Coming::OldZygoteEnds(which));
                 }
             }
-            Effect::Worker(worker, WorkerEffect::ShutDown) => {
-                if self.processes.get(worker).is_none_or(|process| process.turning) {
-                    return;
-                }
-                if !self.random.percent(self.faults.shutdown_ignored) {
-                    self.after(now, 1, 3_000, Coming::WorkerEnds(*worker, ExitStatus::Code(0)));
-                }
-            }
-            Effect::Worker(worker, WorkerEffect::Kill { signal }) => {
-                self.kill(*worker, *signal, now)
-            }
-            Effect::Zygote(generation, ZygoteEffect::Listen) => self.listen(*generation, now),
-            Effect::Zygote(generation, ZygoteEffect::Configure) => self.configure(*generation, now),
             Effect::Pool(_, PoolEffect::Forget { generation }) => {
                 self.prepared.remove(generation);
             }
             Effect::Pool(_, PoolEffect::Adopt { generation, .. }) => {
                 assert!(self.prepared.remove(generation), "{generation} opened nothing");
             }
-            Effect::Worker(worker, WorkerEffect::WarmUp) => self.warm_up(*worker, now),
-            Effect::Worker(worker, WorkerEffect::HoldInFront) => {
-                if let Some(process) = self.processes.get_mut(worker) {
-                    assert!(process.in_front, "{worker} is held but was never added");
-                    process.held = true;
-                }
-            }
-            Effect::Worker(worker, WorkerEffect::ResumeInFront) => {
-                if let Some(process) = self.processes.get_mut(worker) {
-                    assert!(process.held, "{worker} is resumed but was not held");
-                    process.held = false;
-                }
-            }
             Effect::Pool(_, PoolEffect::WatchAnswers { generation }) => {
                 self.watched = generation.map(|generation| (generation, 0, 0));
             }
             effect => self.perform_for_all(effect, now),
+        }
+    }
+
+    fn do_to_zygote(&mut self, generation: Generation, effect: &ZygoteEffect, now: Duration) {
+        match *effect {
+            ZygoteEffect::Spawn => self.spawn_zygote(generation, now),
+            ZygoteEffect::Listen => self.listen(generation, now),
+            ZygoteEffect::Configure => self.configure(generation, now),
+            ZygoteEffect::RunPreStop => self.run_pre_stop(now),
+            ZygoteEffect::ChangeTo { worker } => self.change_zygote(generation, worker, now),
+            ZygoteEffect::Retire { last } => self.retire(generation, last, now),
+            ZygoteEffect::Kill => {
+                if let Some(which) = self.zygotes.get(&generation).copied() {
+                    self.after(now, 0, 100, Coming::ZygoteEnds(generation, which));
+                }
+            }
+            ZygoteEffect::WorkersChanged { .. } => {}
+        }
+    }
+
+    fn do_to_worker(&mut self, worker: WorkerId, effect: &WorkerEffect, now: Duration) {
+        match *effect {
+            WorkerEffect::Fork { generation } => self.fork(worker, generation, now),
+            WorkerEffect::Release => self.release(worker, now),
+            WorkerEffect::WarmUp => self.warm_up(worker, now),
+            WorkerEffect::AddToFront => self.add(worker, now),
+            WorkerEffect::HoldInFront => {
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    assert!(process.in_front, "{worker} is held but was never added");
+                    process.held = true;
+                }
+            }
+            WorkerEffect::ResumeInFront => {
+                if let Some(process) = self.processes.get_mut(&worker) {
+                    assert!(process.held, "{worker} is resumed but was not held");
+                    process.held = false;
+                }
+            }
+            WorkerEffect::DrainInFront => self.drain(worker, now),
+            WorkerEffect::AnswerStarted => {
+                let process = self.processes.get(&worker);
+                // It gave its last sign up to a look earlier.
+                let least = LIMITS.deadlock - Duration::from_secs(2);
+                let stands = process.is_none_or(|it| it.life.stands(least, now));
+                assert!(stands, "{worker} is taken for one that stands still");
+            }
+            WorkerEffect::Turn => self.turn(worker, now),
+            WorkerEffect::ShutDown => {
+                if self.processes.get(&worker).is_none_or(|process| process.turning) {
+                    return;
+                }
+                if !self.random.percent(self.faults.shutdown_ignored) {
+                    self.after(now, 1, 3_000, Coming::WorkerEnds(worker, ExitStatus::Code(0)));
+                }
+            }
+            WorkerEffect::Kill { signal } => self.kill(worker, signal, now),
+            WorkerEffect::Gone => {
+                assert!(!self.processes.contains_key(&worker), "{worker} is alive and called gone");
+            }
         }
     }
 
@@ -400,6 +425,7 @@ impl Os {
             drain_delay: self.drain_delay,
             pre_stop: self.pre_stop,
             upgrade_drains: self.upgrade_drains,
+            life: LIMITS,
             ..Policy::default()
         };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
@@ -567,10 +593,7 @@ impl Os {
                 self.faults.worker_stuck,
                 Coming::Worker(worker, Event::Worker(worker, WorkerEvent::RequestHangs)),
             ),
-            (
-                self.faults.worker_stuck / 5,
-                Coming::Worker(worker, Event::Worker(worker, WorkerEvent::Deadlocked)),
-            ),
+            (self.faults.worker_stands_still, Coming::StandsStill(worker)),
             (self.faults.worker_dies, Coming::WorkerEnds(worker, ExitStatus::Signal(9))),
             (
                 self.faults.worker_stops_itself,

@@ -17,6 +17,13 @@ const END_MAX: Duration = Duration::from_secs(200);
 /// Steps without the clock moving; more of them is a loop.
 const STEPS_AT_ONE_MOMENT_MAX: u32 = 2_000;
 
+/// The longest a worker may stand still and be given requests: the simulated `timeout`, two looks, and
+/// what the clock seems to go back.
+const STAND_MAX: Duration = Duration::from_secs(33);
+
+/// After so long nobody takes it for ready.
+const QUIET_SEEN_MAX: Duration = Duration::from_secs(6);
+
 pub(crate) struct World {
     seed: u64,
     pub(crate) machine: Supervisor,
@@ -75,7 +82,8 @@ impl World {
         let end = self.now + time;
         while self.exit.is_none() {
             let timer = self.machine.poll_timeout();
-            let next = [self.os.next_time(), timer].into_iter().flatten().min();
+            let signs = self.machine.signs_due().filter(|_| self.os.gives_signs);
+            let next = [self.os.next_time(), timer, signs].into_iter().flatten().min();
             let Some(at) = next.filter(|at| *at <= end) else { break };
             if at > self.now {
                 self.now = at;
@@ -84,6 +92,10 @@ impl World {
             match self.os.due(self.now) {
                 Some(Some(event)) => self.step(event),
                 Some(None) => {}
+                None if signs.is_some_and(|due| due <= self.now) => {
+                    let signs = self.os.signs();
+                    self.step(signs);
+                }
                 None => {
                     if let Some(event) = self.os.answers() {
                         self.step(event);
@@ -177,6 +189,7 @@ impl World {
     /// The clock leaps, as after a suspend; everything that was due happens late.
     pub(crate) fn jump(&mut self, by: Duration) {
         self.now += by;
+        self.os.forgive_standing_still(self.now);
         self.steps_at_this_moment = 0;
     }
 
@@ -275,12 +288,41 @@ impl World {
             self.seed,
             self.machine
         );
+        self.check_lives();
         self.check_recycling_and_accounts();
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
             let may_end = self.may_end || (self.may_hand_over && self.os.handed_over);
             assert!(may_end, "seed {}: it ended without being told", self.seed);
         }
+    }
+
+    /// Who shows no life is ended in time, and not called ready meanwhile.
+    fn check_lives(&self) {
+        let stands = |worker: &WorkerId, since: Duration| {
+            let process = self.os.processes.get(worker);
+            process.is_some_and(|process| process.life.stands(since, self.now))
+        };
+        for view in self.machine.views() {
+            let serves = matches!(view.state, "ready" | "retiring" | "standing by" | "draining");
+            assert!(
+                !serves || !stands(&view.id, STAND_MAX),
+                "seed {}: worker {} stands still and is {}: {:?}",
+                self.seed,
+                view.id,
+                view.state,
+                self.machine
+            );
+        }
+        let is_serving = |state: &str| matches!(state, "ready" | "retiring");
+        let mut serving = self.machine.views().filter(|view| is_serving(view.state));
+        let all_stand = serving.all(|view| stands(&view.id, QUIET_SEEN_MAX));
+        assert!(
+            !all_stand || !self.machine.health().ready || self.os.successor.is_some(),
+            "seed {}: it calls itself ready, and all stand still: {:?}",
+            self.seed,
+            self.machine
+        );
     }
 
     fn check_recycling_and_accounts(&self) {

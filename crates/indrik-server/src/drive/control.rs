@@ -248,7 +248,7 @@ impl Drive {
                 "age": view.id.0,
                 "booted": view.booted,
                 "aborted": view.aborted,
-                "last_heartbeat": self.heartbeat_age(view.id),
+                "last_heartbeat": view.beat_at.map(|at| hundredths(self.events.now().saturating_sub(at))),
                 "generation": view.generation.0,
                 "state": view.state,
                 "place": view.place,

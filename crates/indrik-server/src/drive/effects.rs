@@ -54,6 +54,7 @@ impl Drive {
             WorkerEffect::HoldInFront => self.with_front(|front| front.hold_worker(id)),
             WorkerEffect::ResumeInFront => self.with_front(|front| front.resume_worker(id)),
             WorkerEffect::DrainInFront => self.with_front(|front| front.drain_worker(id)),
+            WorkerEffect::AnswerStarted => self.with_front(|front| front.worker_stands_still(id)),
             WorkerEffect::ShutDown => self.shut_down_worker(id),
             WorkerEffect::Turn => self.turn_worker(id),
             WorkerEffect::Kill { signal } => self.signal_worker(id, signal),

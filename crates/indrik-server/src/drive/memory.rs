@@ -14,6 +14,7 @@ use indrik_core::memory::oom::Kills;
 use indrik_core::memory::process;
 use indrik_core::memory::watch::{Limits, Watch};
 use indrik_core::settings::Config;
+use indrik_core::supervise::policy::paces_starts;
 use indrik_core::supervise::{Event, ExitStatus, WorkerEvent};
 use indrik_sys::memory;
 use indrik_sys::signal::Signal;
@@ -190,7 +191,7 @@ impl Drive {
     pub(super) fn measure_boot(&mut self, id: WorkerId) {
         let Some(worker) = self.children.workers.get(&id) else { return };
         let Some(config) = self.generations.config(worker.generation) else { return };
-        if config.max_requests == 0 && config.max_worker_age.is_zero() {
+        if !paces_starts(config) {
             return;
         }
         let stat = worker.child.as_ref().and_then(|child| memory::schedstat(child.pid()));

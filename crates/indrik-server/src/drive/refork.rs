@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::settings::{Config, WorkerClass};
+use indrik_core::supervise::policy::may_run_reforked;
 use indrik_core::supervise::{Event, Level, PoolEvent, WorkerEvent};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
@@ -20,33 +20,9 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 const ORDER: &[u8] = br#"{"op":"turn"}"#;
 
 impl Drive {
-    /// After how many requests the generation reforks; 0 if it does not, which is said if it was
-    /// asked for. `stays`: what hooks started lives in the zygote.
-    pub(super) fn refork_after(
-        &mut self,
-        generation: Generation,
-        config: &Config,
-        stays: bool,
-    ) -> u64 {
-        let obstacles = [
-            (!config.preload_app, "without preload_app"),
-            (config.reload, "with reload"),
-            (self.has_python_logs(generation), "with a Python logger, which lives in the zygote"),
-            (stays, "with hooks that start threads in the zygote"),
-            (
-                !may_run_reforked(config.worker_class),
-                "with this worker_class: sync and gthread only",
-            ),
-        ];
-        if config.refork_after_requests == 0 {
-            return 0;
-        }
-        if let Some((_, why)) = obstacles.into_iter().find(|(is_there, _)| *is_there) {
-            self.tell_once(vec![format!("refork_after_requests has no effect {why}")]);
-            return 0;
-        }
+    /// Requests are counted from time to time, as a generation wants to refork.
+    pub(super) fn begin_to_count(&mut self) {
         self.timers.set(Timer::Requests, Some(Instant::now() + COUNT_INTERVAL));
-        config.refork_after_requests
     }
 
     pub(super) fn count_requests(&mut self) {
@@ -114,16 +90,6 @@ impl Drive {
         if let Some(old) = self.children.old_zygote.take() {
             self.release_group(old.child.pid());
             self.feed(Event::Pool(POOL, PoolEvent::OldZygoteExited));
-        }
-    }
-}
-
-/// What runs requests on the main thread, or in threads that end with the loop.
-fn may_run_reforked(class: WorkerClass) -> bool {
-    match class {
-        WorkerClass::Sync | WorkerClass::Gthread | WorkerClass::Auto | WorkerClass::Custom => true,
-        WorkerClass::Gevent | WorkerClass::Eventlet | WorkerClass::Asgi | WorkerClass::Aiohttp => {
-            false
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::settings::{Config, Share};
 use indrik_core::supervise::{
-    Event, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadOutcome, ReloadPolicy, Signal,
-    WorkerEvent,
+    Event, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadOutcome, Signal, WorkerEvent,
 };
 use serde_json::{Value as Json, json};
 
@@ -15,9 +13,6 @@ use crate::control::error;
 
 /// Reloads that may be waited for at the same time.
 const WAITING_MAX: usize = 64;
-/// Workers that may boot at the same time, however few processors there are: most of an import's time
-/// is waiting, and two that compute leave answers less than three times as late (decision 0011).
-const BOOTS_AT_ONCE_MIN: u32 = 2;
 const HINT: &str =
     "every path in warmup must be answered 2xx or 3xx, all of them within warmup_timeout";
 
@@ -29,26 +24,6 @@ pub(super) struct Waiting {
     id: Json,
     /// The first generation that has what it waits for.
     generation: Generation,
-}
-
-/// How a generation with these settings takes over.
-pub(super) fn policy(config: &Config) -> ReloadPolicy {
-    ReloadPolicy {
-        warm_up: (!config.warmup.is_empty()).then_some(config.warmup_timeout),
-        surge: config.reload_max_surge,
-        unavailable: config.reload_max_unavailable,
-        settle: config.reload_settle_s,
-        error_percent_max: match config.reload_error_rate_max {
-            Share::Percent(percent) | Share::Count(percent) => percent,
-        },
-        boots_at_once: boots_at_once(),
-    }
-}
-
-/// Beside the two that are always allowed, half of the processors are left to what serves.
-fn boots_at_once() -> u32 {
-    let half = indrik_sys::cpus::available() / 2;
-    u32::try_from(half).unwrap_or(u32::MAX).max(BOOTS_AT_ONCE_MIN)
 }
 
 impl Drive {

@@ -48,23 +48,15 @@ impl Timers {
         self.0[timer as usize] = due;
     }
 
-    /// When this one is due.
-    pub(super) fn due(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
-    }
-
     /// When something is due next.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().copied().flatten().min()
     }
 
-    /// Takes what is due at `now`, in the order in which it is to be done, and when it was due.
-    pub(super) fn take_due(&mut self, now: Instant) -> Vec<(Timer, Instant)> {
-        let taken = ORDER.into_iter().filter_map(|timer| {
-            let due = self.0[timer as usize].take_if(|due| *due <= now)?;
-            Some((timer, due))
-        });
-        taken.collect()
+    /// Takes what is due at `now`, in the order in which it is to be done.
+    pub(super) fn take_due(&mut self, now: Instant) -> Vec<Timer> {
+        let due = ORDER.into_iter();
+        due.filter(|timer| self.0[*timer as usize].take_if(|due| *due <= now).is_some()).collect()
     }
 }
 
@@ -86,7 +78,7 @@ mod tests {
         timers.set(Timer::Backlog, None);
         assert_eq!(timers.next(), Some(at(1)));
         assert_eq!(timers.take_due(start), []);
-        assert_eq!(timers.take_due(at(5)), [(Timer::Life, at(2)), (Timer::Supervisor, at(1))]);
+        assert_eq!(timers.take_due(at(5)), [Timer::Life, Timer::Supervisor]);
         assert_eq!(timers.take_due(at(5)), []);
         assert_eq!(timers.next(), None);
     }

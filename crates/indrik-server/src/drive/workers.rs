@@ -2,25 +2,24 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
-use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::{EndReason, Event, Failure, FileChange, Level, WorkerEvent};
+use indrik_core::settings::WorkerClass;
+use indrik_core::supervise::policy::requests_max;
+use indrik_core::supervise::{
+    EndReason, Event, Failure, FileChange, Level, PoolEvent, Sign, WorkerEvent,
+};
 use indrik_ring::{Bell, Control, FrontChannel, channel_pair};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 use indrik_sys::signal::Signal;
 
-use super::Drive;
 use super::stacks::Stacks;
-use super::timers::Timer;
-use crate::front::{ChannelFault, Interface, NewWorker, channel_limits};
+use super::{Drive, POOL};
+use crate::front::{ChannelFault, Front, Interface, NewWorker, channel_limits};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
-
-/// How often the workers' signs of life are read.
-const LIFE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One worker, from the request to fork it until its end.
 pub(super) struct Worker {
@@ -37,7 +36,6 @@ pub(super) struct Worker {
     bell: Bell,
     pub(super) interface: Interface,
     capacity: usize,
-    life: Life,
     /// The last exception of its warm-up.
     pub(super) last_words: String,
     /// It was told to be a zygote: what it will be asked by.
@@ -79,7 +77,6 @@ impl Drive {
             interface: Interface::Wsgi,
             class: config.worker_class,
             capacity: 1,
-            life: Life::new(Instant::now()),
             last_words: String::new(),
             as_zygote: None,
             stacks,
@@ -118,8 +115,6 @@ impl Drive {
     pub(super) fn add_to_front(&mut self, id: WorkerId) {
         self.link_to_front(id);
         let Some(worker) = self.children.workers.get_mut(&id) else { return };
-        worker.life.beat_seen = Instant::now();
-        worker.life.pulse_seen = worker.life.beat_seen;
         let config = self.generations.config(worker.generation);
         let limits = config.map_or_else(Limits::default, |config| Self::memory_limits(config));
         if let Some(front) = &self.front {
@@ -144,7 +139,9 @@ impl Drive {
         if let (Some(channel), Some(front), Some(config)) =
             (worker.channel.take(), &self.front, self.generations.config(generation))
         {
-            let requests_max = requests_max(config);
+            // The standard library seeds its hash maps from the system's randomness.
+            let chance = RandomState::new().build_hasher().finish();
+            let requests_max = requests_max(config, chance);
             let tells_served = Self::memory_limits(config).is_set();
             let worker = NewWorker {
                 pid,
@@ -246,110 +243,20 @@ impl Drive {
         }
     }
 
-    /// Some worker promises to show life: it has a capacity above one, so no single request may
-    /// hold its loop, and a loop that has beaten once.
-    fn watches_heartbeats(&self) -> bool {
-        let watched = |worker: &Worker| {
-            worker.channel.is_none() && (worker.capacity > 1 || worker.flags.pulses() > 0)
-        };
-        self.children.workers.values().any(watched)
+    /// When signs of life are to be read.
+    pub(super) fn signs_due(&self) -> Option<Instant> {
+        self.machine.signs_due().map(|due| self.events.started + due)
     }
 
-    /// When signs of life are to be read, if anybody promises some.
-    pub(super) fn life_due(&self) -> Option<Instant> {
-        let due = self.timers.due(Timer::Life);
-        self.watches_heartbeats().then(|| due.unwrap_or_else(|| Instant::now() + LIFE_INTERVAL))
+    /// Tells the supervisor what the workers' channels say of their lives.
+    pub(super) fn read_signs(&mut self) {
+        let busy = self.front.as_ref().map(Front::busy_lanes).unwrap_or_default();
+        let linked = self.children.workers.iter().filter(|(_, it)| it.channel.is_none());
+        let signs = linked.map(|(id, worker)| {
+            let (beats, pulses) = (worker.flags.beats(), worker.flags.pulses());
+            (*id, Sign { beats, pulses, is_busy: busy.contains(id) })
+        });
+        let signs = signs.collect();
+        self.feed(Event::Pool(POOL, PoolEvent::Signs { signs }));
     }
-
-    /// Seconds since the worker last showed life, for one that promises to.
-    pub(super) fn heartbeat_age(&self, id: WorkerId) -> Option<f64> {
-        let life = &self.children.workers.get(&id)?.life;
-        let age = life.beat_seen.elapsed().as_secs_f64();
-        (life.beats > 0).then_some((age * 100.0).round() / 100.0)
-    }
-
-    pub(super) fn check_heartbeats(&mut self, due: Instant) {
-        let now = Instant::now();
-        // The supervisor may have been stopped or the machine asleep: then nobody could beat.
-        let overslept = now.duration_since(due) > LIFE_INTERVAL;
-        self.timers.set(Timer::Life, Some(now + LIFE_INTERVAL));
-        let (mut stale, mut deadlocked) = (Vec::new(), Vec::new());
-        for (id, worker) in &mut self.children.workers {
-            let config = self.generations.config(worker.generation);
-            let limit = config.map_or_else(Default::default, |config| config.deadlock_timeout);
-            if worker.is_deadlocked(limit, overslept, now) {
-                deadlocked.push(*id);
-                continue;
-            }
-            let beats = worker.flags.beats();
-            if beats != worker.life.beats || overslept {
-                worker.life.beats = beats;
-                worker.life.beat_seen = now;
-                continue;
-            }
-            let timeout = config.map_or_else(Default::default, |config| config.timeout);
-            let watched = worker.capacity > 1 && worker.channel.is_none() && beats > 0;
-            if watched && !timeout.is_zero() && now - worker.life.beat_seen > timeout {
-                worker.life.beat_seen = now;
-                stale.push(*id);
-            }
-        }
-        for worker in stale {
-            if let Some(front) = &self.front {
-                front.worker_stands_still(worker);
-            }
-            self.feed(Event::Worker(worker, WorkerEvent::HeartbeatStale));
-        }
-        for worker in deadlocked {
-            if let Some(front) = &self.front {
-                front.worker_stands_still(worker);
-            }
-            self.feed(Event::Worker(worker, WorkerEvent::Deadlocked));
-        }
-    }
-}
-
-/// The signs of life that a worker has given.
-#[derive(Debug)]
-struct Life {
-    beats: u64,
-    beat_seen: Instant,
-    /// As the beats, but of whatever thread gets the interpreter's lock.
-    pulses: u64,
-    pulse_seen: Instant,
-}
-
-impl Life {
-    fn new(now: Instant) -> Self {
-        Self { beats: 0, beat_seen: now, pulses: 0, pulse_seen: now }
-    }
-}
-
-impl Worker {
-    /// Whether none of its threads has had the interpreter's lock for longer than `limit`; said once
-    /// in that time.
-    fn is_deadlocked(&mut self, limit: Duration, overslept: bool, now: Instant) -> bool {
-        let pulses = self.flags.pulses();
-        if pulses == 0 || limit.is_zero() {
-            return false;
-        }
-        let moves = std::mem::replace(&mut self.life.pulses, pulses) != pulses || overslept;
-        let stands = !moves && self.channel.is_none() && now - self.life.pulse_seen > limit;
-        if moves || stands {
-            self.life.pulse_seen = now;
-        }
-        stands
-    }
-}
-
-/// After how many requests one worker is replaced; 0 is never. The jitter keeps workers that were
-/// started together from being replaced together.
-fn requests_max(config: &Config) -> u64 {
-    if config.max_requests == 0 {
-        return 0;
-    }
-    // The standard library seeds its hash maps from the system's randomness.
-    let random = RandomState::new().build_hasher().finish();
-    let jitter = random.checked_rem(config.max_requests_jitter.saturating_add(1)).unwrap_or(0);
-    config.max_requests.saturating_add(jitter)
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use indrik_core::ids::Generation;
 use indrik_core::settings::ConfigFileValues;
 use indrik_core::supervise::{
-    Event, FailureKind, Level, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
+    Event, Facts, FailureKind, Level, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
 };
 
 use indrik_sys::signal::Signal;
@@ -88,24 +88,21 @@ impl Drive {
                     zygote.ready = true;
                 }
                 let Some(config) = self.generations.config_of(generation) else { return };
-                let refork_after_requests = self.refork_after(generation, &config, stays);
-                let policy = Policy {
-                    workers: workers
-                        .unwrap_or_else(|| u32::try_from(config.workers).unwrap_or(u32::MAX)),
-                    graceful_timeout: config.graceful_timeout,
-                    drain_delay: config.drain_delay_s,
+                let facts = Facts {
+                    workers,
                     pre_stop: self.has_hook(generation, "pre_stop"),
-                    upgrade_drains: config.upgrade_drains,
-                    daemon: config.daemon,
                     exit_hook: self.has_hook(generation, "on_exit"),
-                    refork_after_requests,
-                    reload: super::reload::policy(&config),
-                    max_worker_age: config.max_worker_age,
-                    max_worker_age_jitter: config.max_worker_age_jitter,
-                    // The standard library seeds its hash maps from the system's randomness.
-                    jitter_seed: RandomState::new().build_hasher().finish(),
+                    logs_in_zygote: self.has_python_logs(generation),
+                    stays,
                     cpus: u32::try_from(indrik_sys::cpus::available()).unwrap_or(u32::MAX),
+                    // The standard library seeds its hash maps from the system's randomness.
+                    seed: RandomState::new().build_hasher().finish(),
                 };
+                let (policy, remark) = Policy::of(&config, &facts);
+                self.tell_once(remark.into_iter().collect());
+                if policy.counts_requests() {
+                    self.begin_to_count();
+                }
                 self.feed(Event::Zygote(generation, ZygoteEvent::Ready { policy }));
             }
             Reply::Failed(failure) => {

@@ -41,7 +41,7 @@ mod warmup;
 pub mod websocket;
 mod ws;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,6 +171,12 @@ impl Front {
     /// A worker's process has ended.
     pub fn worker_gone(&self, id: WorkerId) {
         self.services.pool.gone(id, clock::now());
+    }
+
+    /// Workers whose only lane runs a request.
+    #[must_use]
+    pub fn busy_lanes(&self) -> BTreeSet<WorkerId> {
+        self.services.pool.busy_lanes()
     }
 
     /// A worker's main loop stands still: the requests it has started are answered 504.

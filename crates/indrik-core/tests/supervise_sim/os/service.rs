@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use indrik_core::supervise::{
     Effect, Event, ExitStatus, FrontEffect, Notice, PoolEffect, UpgradeEffect, UpgradeEvent,
-    ZygoteEffect,
 };
 
 use super::{Coming, Os};
@@ -34,11 +33,6 @@ impl Os {
                 }
                 self.told = Some(*notice);
             }
-            Effect::Zygote(_, ZygoteEffect::RunPreStop) => {
-                if !self.random.percent(self.faults.front_never_idle) {
-                    self.after(now, 0, 20_000, Coming::Front(Event::PreStopDone));
-                }
-            }
             Effect::Upgrade(UpgradeEffect::Done { .. }) => self.upgraded += 1,
             Effect::Upgrade(UpgradeEffect::Failed { .. }) => self.upgrades_failed += 1,
             Effect::Front(FrontEffect::StopAccepting) => {
@@ -49,7 +43,6 @@ impl Os {
             Effect::ReopenLogs
             | Effect::Upgrade(UpgradeEffect::Promote)
             | Effect::Upgrade(UpgradeEffect::TellPredecessor)
-            | Effect::Zygote(_, ZygoteEffect::WorkersChanged { .. })
             | Effect::Pool(_, PoolEffect::Confirm { .. })
             | Effect::Pool(_, PoolEffect::Restore { .. })
             | Effect::Count(_)
@@ -57,6 +50,12 @@ impl Os {
             | Effect::Exit(_) => {}
             // What is done to one process or for one generation.
             _ => unreachable!("{effect:?} is performed elsewhere"),
+        }
+    }
+
+    pub(super) fn run_pre_stop(&mut self, now: Duration) {
+        if !self.random.percent(self.faults.front_never_idle) {
+            self.after(now, 0, 20_000, Coming::Front(Event::PreStopDone));
         }
     }
 

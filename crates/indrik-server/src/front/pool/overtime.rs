@@ -2,6 +2,7 @@
 //!
 //! What is decided is `indrik_core::overtime`'s; here it is carried out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indrik_core::dispatch::Micros;
@@ -11,7 +12,7 @@ use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIM
 
 use super::super::events::{FrontEvent, Interface};
 use super::super::exchange::{Event, Exchange};
-use super::link::{Interrupt, Link};
+use super::link::{Interrupt, Link, Slot};
 use super::{Inner, Pool};
 
 /// Characters of a request's target that are shown.
@@ -120,13 +121,12 @@ impl Pool {
     pub(super) fn look_at_intake(&self, inner: &mut Inner, now: Micros) {
         let mut stalled = Vec::new();
         for (id, link) in &mut inner.links {
-            // A single lane is busy with its request; what is queued ahead there is looked at elsewhere.
-            if link.capacity == 1 {
-                continue;
-            }
             let (taken, is_empty) = link.channel.requests.taken();
             if link.intake.look(taken, is_empty, now) {
-                stalled.push(*id);
+                // What is queued ahead of a lane that runs is looked at elsewhere.
+                if !link.is_lane_busy() {
+                    stalled.push(*id);
+                }
             } else if is_empty {
                 inner.dispatch.goes_on(*id);
             }
@@ -136,6 +136,28 @@ impl Pool {
                 self.take_back(inner, id, usize::MAX);
             }
         }
+    }
+
+    /// Ends what lies in a worker's ring unstarted although its time to wait is over: nobody else would
+    /// take it, or it would not be there.
+    pub(in super::super) fn expire_in_rings(&self, now: Micros) {
+        self.with(|inner| {
+            let Inner { links, dispatch, wakers, counts, .. } = inner;
+            for (id, link) in links {
+                for exchange in link.take_back_waited(|arrived| dispatch.has_waited(arrived, now)) {
+                    dispatch.reclaimed(*id);
+                    counts.queue_timeouts += 1;
+                    wakers.extend(exchange.put(Event::QueueTimeout));
+                }
+            }
+            self.place_waiting(inner, now);
+        });
+    }
+
+    /// Workers whose only lane runs a request.
+    pub(in super::super) fn busy_lanes(&self) -> BTreeSet<WorkerId> {
+        let inner = self.inner.lock();
+        inner.links.iter().filter(|(_, link)| link.is_lane_busy()).map(|(id, _)| *id).collect()
     }
 
     /// The requests that the application has in a worker, at most `most`.
@@ -153,6 +175,35 @@ struct Found {
 }
 
 impl Link {
+    /// Whether it has one lane only, which runs a request.
+    fn is_lane_busy(&self) -> bool {
+        let runs = |(slot, entry): (u16, &Slot)| {
+            entry.exchange.is_some()
+                && self.channel.slots.state(slot, entry.generation) == SlotState::Running
+        };
+        self.capacity == 1 && self.in_use() > 0 && (0u16..).zip(&self.slots).any(runs)
+    }
+
+    /// Takes back unstarted requests that have waited long enough, by when they arrived.
+    fn take_back_waited(&mut self, is_over: impl Fn(Micros) -> bool) -> Vec<Arc<Exchange>> {
+        if self.in_use() == 0 {
+            return Vec::new();
+        }
+        let over = |entry: &Slot| entry.exchange.as_ref().is_some_and(|it| is_over(it.arrived()));
+        let slots = (0u16..).zip(&self.slots).filter(|(_, entry)| over(entry));
+        let slots: Vec<(u16, u32)> = slots.map(|(slot, entry)| (slot, entry.generation)).collect();
+        let mut taken = Vec::new();
+        for (slot, generation) in slots {
+            if self.channel.slots.reclaim(slot, generation)
+                && let Some(exchange) = self.free_slot(slot)
+            {
+                exchange.set_nowhere();
+                taken.push(exchange);
+            }
+        }
+        taken
+    }
+
     fn over_time(&mut self, spared: bool, now: Micros) -> Found {
         let mut found = Found { cancelled: Vec::new(), given_up: None };
         let mut late = Vec::new();
