@@ -66,6 +66,26 @@ def test_quotes_in_a_header_cannot_forge_a_field(connect, server):
     assert line.endswith('"a\\" 200 5 \\"b"')
 
 
+@pytest.fixture(scope="module")
+def phases(start_shared) -> Server:
+    form = "q=%(q)s D=%(D)s queue=%(queue_us)s client=%(client_us)s total=%(total_us)s"
+    return start_shared("wsgi_app:app", "--access-logfile", "-", "--access-logformat", form)
+
+
+def test_the_time_of_a_request_is_the_applications_and_the_clients_wait_a_field_of_its_own(connect, phases):
+    slow, other = connect(phases), connect(phases)
+    slow.send("POST /hello?slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    for _ in range(200):
+        other.get("/hello?meanwhile")
+    slow.send("12345")
+    slow.read_answer()
+    line = phases.wait_for_access_line("q=slow ").string
+    app, queue, client, total = (int(number) for number in re.findall(r"=(\d+)", line))
+    assert app + queue + client == total
+    # Two hundred requests were served while the body was waited for; the application had one.
+    assert client > app
+
+
 def test_an_error_is_logged_with_its_status(connect, server):
     connect(server).get("/raise")
     server.wait_for_access_line('"GET /raise HTTP/1.1" 500 ')

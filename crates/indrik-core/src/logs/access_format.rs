@@ -40,7 +40,7 @@ pub enum Atom {
     Referer,
     /// `a`
     UserAgent,
-    /// `T`
+    /// `T`: whole seconds of the application's time, as `M`, `D` and `L`.
     Seconds,
     /// `M`
     Milliseconds,
@@ -52,6 +52,8 @@ pub enum Atom {
     Pid,
     /// `close_code`: of a WebSocket.
     CloseCode,
+    /// `queue_us`, `client_us`, `total_us`: microseconds of the request that are not the application's.
+    Phase(Phase),
     /// `{name}i`, in lower case.
     RequestHeader(String),
     /// `{name}o`, in lower case.
@@ -60,6 +62,17 @@ pub enum Atom {
     Variable(String),
     /// `l`, and whatever is not known: `-`.
     Absent,
+}
+
+/// A part of a request's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It waited for the application.
+    Queue,
+    /// The client was waited for: for the body, and to take the answer.
+    Client,
+    /// All of it, from the head to the last byte of the answer.
+    Total,
 }
 
 impl Atom {
@@ -76,6 +89,7 @@ impl Atom {
             | Self::DecimalSeconds
             | Self::Pid
             | Self::CloseCode
+            | Self::Phase(_)
             | Self::ResponseHeader(_) => true,
             Self::Client
             | Self::User
@@ -124,6 +138,9 @@ impl Atom {
             "L" => Self::DecimalSeconds,
             "p" => Self::Pid,
             "close_code" => Self::CloseCode,
+            "queue_us" => Self::Phase(Phase::Queue),
+            "client_us" => Self::Phase(Phase::Client),
+            "total_us" => Self::Phase(Phase::Total),
             _ => Self::Absent,
         }
     }

@@ -1,10 +1,10 @@
 //! The access log as JSON: the same parts as a format of text, with JSON's syntax as the text.
 
-use super::access_format::{Atom, Format, Part};
+use super::access_format::{Atom, Format, Part, Phase};
 use super::json;
 
 /// The fields that every line has.
-const FIELDS: [(&str, Atom); 14] = [
+const FIELDS: [(&str, Atom); 17] = [
     ("pid", Atom::Pid),
     ("client", Atom::Client),
     ("user", Atom::User),
@@ -15,6 +15,9 @@ const FIELDS: [(&str, Atom); 14] = [
     ("status", Atom::Status),
     ("bytes", Atom::Bytes),
     ("duration_us", Atom::Microseconds),
+    ("queue_us", Atom::Phase(Phase::Queue)),
+    ("client_us", Atom::Phase(Phase::Client)),
+    ("total_us", Atom::Phase(Phase::Total)),
     ("close_code", Atom::CloseCode),
     ("referer", Atom::Referer),
     ("user_agent", Atom::UserAgent),

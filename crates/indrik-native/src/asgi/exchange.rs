@@ -197,7 +197,7 @@ impl Exchange {
     /// A descriptor about this exchange.
     pub(super) fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
         let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
-        if flags.has(Flags::DONE) { descriptor.took(self.began.elapsed()) } else { descriptor }
+        if descriptor.is_timed() { descriptor.took(self.began.elapsed()) } else { descriptor }
     }
 
     /// Calls the hook before the application.

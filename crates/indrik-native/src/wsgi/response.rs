@@ -416,7 +416,7 @@ impl Response {
     #[inline]
     fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
         let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
-        if !flags.has(Flags::DONE) {
+        if !descriptor.is_timed() {
             return descriptor;
         }
         descriptor.took(self.began.elapsed().saturating_sub(self.waited))

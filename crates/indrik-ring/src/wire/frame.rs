@@ -149,8 +149,8 @@ pub struct Descriptor {
     pub generation: u32,
     /// A number whose meaning depends on the kind.
     pub aux: u64,
-    /// With [`Flags::DONE`]: how long the application has had the request, microseconds; 0: it was not
-    /// measured, [`TIME_TOO_LONG`](crate::TIME_TOO_LONG): longer than that.
+    /// Where [`Self::is_timed`]: how long the application has had the request so far, its waits for the client
+    /// taken off, microseconds; 0: it was not measured, [`TIME_TOO_LONG`](crate::TIME_TOO_LONG): longer than that.
     pub time_us: u32,
     /// Which route the application chose, as worker and front number them; 0: not known.
     pub route: u16,

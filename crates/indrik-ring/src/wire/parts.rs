@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::frame::{Descriptor, Flags};
+use super::frame::{Descriptor, Flags, Kind};
 
 /// In the `aux` of a [`Kind::Disconnect`](super::Kind::Disconnect): the request ran too long and shall stop.
 /// 0 there: only its client has gone.
@@ -69,6 +69,15 @@ impl Descriptor {
         } else {
             BodyIn::Payload
         }
+    }
+
+    /// Whether it says how long the application has had the request: at the head of the response, at its
+    /// end, and when the application has returned.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        matches!(self.kind, Kind::Response)
+            || self.flags.has(Flags::END)
+            || self.flags.has(Flags::DONE)
     }
 
     /// The same, with how long the application has had the request.

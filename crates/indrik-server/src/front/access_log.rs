@@ -25,9 +25,10 @@ use super::clock;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
 use super::pipeline::target;
+use super::served::Served;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Places, Seen};
-use render::{Form, HOLE};
+use render::{Form, HOLE, Times};
 
 /// A line's buffer that has grown beyond this is not kept.
 const LINE_KEPT_BYTES_MAX: usize = 64 * 1024;
@@ -69,8 +70,7 @@ pub(super) struct Entry {
     arrived: Micros,
     status: u16,
     bytes: u64,
-    /// The worker's process; 0: the front answered.
-    pid: u32,
+    served: Served,
     /// How a WebSocket ended.
     close_code: Option<u16>,
 }
@@ -114,7 +114,7 @@ impl AccessLog {
             arrived,
             status: 0,
             bytes: 0,
-            pid: 0,
+            served: Served::NOBODY,
             close_code: None,
             log,
         };
@@ -202,15 +202,15 @@ impl Lines {
 }
 
 impl Entry {
-    /// The response is known; `pid` is the worker's process, 0 the front's own answer.
+    /// The response is known, and who gave it.
     pub(super) fn with_response(
         mut self: Box<Self>,
         status: StatusCode,
         headers: &HeaderMap,
-        pid: u32,
+        served: Served,
     ) -> Box<Self> {
         self.status = status.as_u16();
-        self.pid = pid;
+        self.served = served;
         let log = Arc::clone(&self.log);
         if let Some(lines) = &log.lines
             && lines.wants_response_headers
@@ -225,6 +225,11 @@ impl Entry {
         self.bytes += bytes as u64;
     }
 
+    /// More is known of who served it.
+    pub(super) fn served(&mut self, served: Served) {
+        self.served = served;
+    }
+
     /// The WebSocket has ended.
     pub(super) fn closed(&mut self, code: u16) {
         self.close_code = Some(code);
@@ -232,16 +237,16 @@ impl Entry {
 
     /// Writes the line and sends the metrics.
     pub(super) fn write(&self) {
-        let took = clock::now().saturating_sub(self.arrived);
+        let times = self.times();
         if let Some(statsd) = &self.log.statsd {
-            statsd.request(took, self.status);
+            statsd.request(times.app, self.status);
         }
         if let Some(lines) = &self.log.lines
             && (!self.is_excluded || self.status >= FAILURE)
         {
             BUFFER.with_borrow_mut(|line| {
                 line.clear();
-                self.put_together(lines, took, line);
+                self.put_together(lines, times, line);
                 self.hand_out(lines, line);
                 if line.capacity() > LINE_KEPT_BYTES_MAX {
                     *line = Vec::new();
@@ -250,9 +255,20 @@ impl Entry {
         }
     }
 
-    fn put_together(&self, lines: &Lines, took: Micros, line: &mut Vec<u8>) {
+    /// Where the time went. What no worker had is the front's own work, and counts as the application's.
+    fn times(&self) -> Times {
+        let total = clock::now().saturating_sub(self.arrived);
+        let queue = Micros::from(self.served.queue_us).min(total);
+        let app = match self.served.app_us {
+            0 => total - queue,
+            app => Micros::from(app).min(total - queue),
+        };
+        Times { app, queue, client: total - queue - app, total }
+    }
+
+    fn put_together(&self, lines: &Lines, times: Times, line: &mut Vec<u8>) {
         let end = render::End {
-            took,
+            times,
             status: self.status,
             bytes: self.bytes,
             pid: self.pid(),
@@ -292,7 +308,7 @@ impl Entry {
 
     /// Who answered.
     fn pid(&self) -> u32 {
-        if self.pid == 0 { std::process::id() } else { self.pid }
+        if self.served.pid == 0 { std::process::id() } else { self.served.pid }
     }
 }
 
@@ -336,11 +352,12 @@ mod tests {
             arrived: 0,
             status: 200,
             bytes: 5,
-            pid: 42,
+            served: Served { pid: 42, ..Served::NOBODY },
             close_code: None,
         };
         let mut line = Vec::new();
-        entry.put_together(&lines, 1_234_567, &mut line);
+        let times = Times { app: 1_234_567, queue: 0, client: 0, total: 1_234_567 };
+        entry.put_together(&lines, times, &mut line);
         line
     }
 

@@ -23,6 +23,7 @@ use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
 use super::body::Pieces;
 use super::refusal::Refusal;
 use super::response::{Permit, Spool};
+use super::served::Served;
 
 /// What can happen to a request after it was submitted.
 #[derive(Debug)]
@@ -113,6 +114,9 @@ impl Event {
         }
     }
 }
+
+/// A time that is not known.
+const UNKNOWN: u32 = u32::MAX;
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +246,10 @@ pub(super) struct Exchange {
     pub(super) limit: Micros,
     /// The process of the worker that has it or had it last; for the access log.
     worker_pid: AtomicU32,
+    /// How long the application has had it so far, microseconds.
+    app_us: AtomicU32,
+    /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
+    queue_us: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -262,7 +270,15 @@ impl Exchange {
             spooling: Spooling::No,
             charge,
         });
-        Arc::new(Self { outgoing, outgoing_bytes, limit, worker_pid: AtomicU32::new(0), state })
+        Arc::new(Self {
+            outgoing,
+            outgoing_bytes,
+            limit,
+            worker_pid: AtomicU32::new(0),
+            app_us: AtomicU32::new(0),
+            queue_us: AtomicU32::new(UNKNOWN),
+            state,
+        })
     }
 
     // --- the connection's side
@@ -384,6 +400,16 @@ impl Exchange {
         self.worker_pid.load(Ordering::Relaxed)
     }
 
+    /// Who served it, and for how long.
+    pub(super) fn served(&self) -> Served {
+        let queue_us = self.queue_us.load(Ordering::Relaxed);
+        Served {
+            pid: self.worker_pid(),
+            app_us: self.app_us.load(Ordering::Relaxed),
+            queue_us: if queue_us == UNKNOWN { 0 } else { queue_us },
+        }
+    }
+
     /// When it arrived.
     pub(super) fn arrived(&self) -> Micros {
         self.state.lock().arrived
@@ -423,6 +449,16 @@ impl Exchange {
     }
 
     // --- the pool's side
+
+    /// The application says how long it has had the request; the first time, when it began is known by it.
+    pub(super) fn times(&self, app_us: u32, now: Micros) {
+        self.app_us.store(app_us, Ordering::Relaxed);
+        if self.queue_us.load(Ordering::Relaxed) == UNKNOWN {
+            let waited = now.saturating_sub(self.arrived()).saturating_sub(app_us.into());
+            let waited = u32::try_from(waited).unwrap_or(UNKNOWN).min(UNKNOWN - 1);
+            self.queue_us.store(waited, Ordering::Relaxed);
+        }
+    }
 
     /// It goes to a worker. Says how much of the response that may send before anything of it was taken.
     pub(super) fn advance(&self, all: &Arc<Buffered>) -> u64 {

@@ -35,6 +35,7 @@ mod pool;
 mod refusal;
 mod response;
 mod runtime;
+mod served;
 mod services;
 mod settings;
 mod warmup;

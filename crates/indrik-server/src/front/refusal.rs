@@ -6,6 +6,7 @@ use http::StatusCode;
 use indrik_core::supervise::Level;
 
 use super::peer::Peer;
+use super::served::Served;
 use crate::log::Log;
 
 /// Why the front answers itself.
@@ -17,8 +18,8 @@ pub(super) struct Refusal {
     /// Whether the connection must be closed: the next request's start is not certain, or the body
     /// was not read.
     pub(super) close: bool,
-    /// The worker's process that failed; 0: the front refuses by itself.
-    pub(super) worker_pid: u32,
+    /// The worker that failed, if one had it.
+    pub(super) served: Served,
 }
 
 impl Refusal {
@@ -30,12 +31,12 @@ impl Refusal {
 
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: true, worker_pid: 0 }
+        Self { status, message, close: true, served: Served::NOBODY }
     }
 
     /// The request could not be served; the connection stays.
     pub(super) const fn failed(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: false, worker_pid: 0 }
+        Self { status, message, close: false, served: Served::NOBODY }
     }
 
     /// Says in the log, as Gunicorn does, that a request was invalid.

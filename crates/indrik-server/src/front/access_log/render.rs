@@ -6,7 +6,7 @@ use base64::Engine as _;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use indrik_core::dispatch::Micros;
-use indrik_core::logs::access_format::Atom;
+use indrik_core::logs::access_format::{Atom, Phase};
 use indrik_core::logs::{escape, json};
 
 use super::environ::{Seen, Variable};
@@ -22,9 +22,32 @@ pub(super) enum Form {
     Json,
 }
 
+/// Where the time of a request went, microseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    /// The application had it.
+    pub(super) app: Micros,
+    /// It waited for the application.
+    pub(super) queue: Micros,
+    /// The client was waited for: for the body, and to take the answer.
+    pub(super) client: Micros,
+    /// All of it, from the head to the last byte of the answer.
+    pub(super) total: Micros,
+}
+
+impl Times {
+    const fn of(self, phase: Phase) -> Micros {
+        match phase {
+            Phase::Queue => self.queue,
+            Phase::Client => self.client,
+            Phase::Total => self.total,
+        }
+    }
+}
+
 /// What is known when the response is over.
 pub(super) struct End {
-    pub(super) took: Micros,
+    pub(super) times: Times,
     pub(super) status: u16,
     pub(super) bytes: u64,
     pub(super) pid: u32,
@@ -77,7 +100,7 @@ pub(super) fn early(seen: &Seen<'_>, atom: &Atom, form: Form, line: &mut Vec<u8>
 
 /// A value that is known at the end. Headers of the response are written by [`header`].
 pub(super) fn late(end: &End, atom: &Atom, form: Form, line: &mut Vec<u8>) {
-    let took = end.took;
+    let took = end.times.app;
     // Writing to a vector cannot fail.
     let _ = match (atom, form) {
         (Atom::Time, Form::Text) => {
@@ -91,6 +114,7 @@ pub(super) fn late(end: &End, atom: &Atom, form: Form, line: &mut Vec<u8>) {
         (Atom::Milliseconds, _) => write!(line, "{}", took / 1_000),
         (Atom::Microseconds, _) => write!(line, "{took}"),
         (Atom::DecimalSeconds, _) => write!(line, "{}.{:06}", took / 1_000_000, took % 1_000_000),
+        (Atom::Phase(phase), _) => write!(line, "{}", end.times.of(*phase)),
         (Atom::Pid, Form::Text) => write!(line, "<{}>", end.pid),
         (Atom::Pid, Form::Json) => write!(line, "{}", end.pid),
         (Atom::CloseCode, _) if let Some(code) = end.close_code => write!(line, "{code}"),

@@ -13,6 +13,7 @@ use super::open::log_invalid;
 use crate::front::clock;
 use crate::front::peer::Peer;
 use crate::front::refusal::Refusal;
+use crate::front::served::Served;
 use crate::front::services::Services;
 
 /// After an answer that ends the connection: bytes of the client that are still read, so that the
@@ -39,7 +40,7 @@ pub(super) async fn refuse(
     let bytes = [&head[..], &page].concat();
     let written = tokio::time::timeout(LINGER, io.write_all(&bytes)).await;
     if let Some(entry) = entry {
-        let mut entry = entry.with_response(refusal.status, &HeaderMap::new(), 0);
+        let mut entry = entry.with_response(refusal.status, &HeaderMap::new(), Served::NOBODY);
         entry.sent(page.len());
         entry.write();
     }

@@ -202,8 +202,8 @@ impl Call {
             self.context.services().log.error(&String::from_utf8_lossy(message));
         }
         // An application that miscounts has lost track of the connection: close it.
-        let (close, worker_pid) = (short, self.exchange.worker_pid());
-        Refusal { close, worker_pid, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
+        let (close, served) = (short, self.exchange.served());
+        Refusal { close, served, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
     }
 
     /// Opens the file that is the response's body.
@@ -256,7 +256,7 @@ impl Call {
             }
             Body::stream(Stream::new(&self.context, &self.exchange, first, upload))
         };
-        let body = body.answered_by(self.exchange.worker_pid());
+        let body = body.answered_by(self.exchange.served());
         let closes = self.closes() || flags.has(Flags::CLOSE);
         let map = std::mem::take(&mut self.spare_map);
         let response = response::head(payload, head_len, body, closes, map);

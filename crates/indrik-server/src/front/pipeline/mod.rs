@@ -208,8 +208,8 @@ impl Serving {
             response::close_for_http_1_0(&mut response, self.asked.is_head);
         }
         let entry = self.entry.take().map(|entry| {
-            let pid = response.body().worker_pid();
-            entry.with_response(response.status(), response.headers(), pid)
+            let served = response.body().served();
+            entry.with_response(response.status(), response.headers(), served)
         });
         let entry = match &self.stream {
             // A tunnel writes the line when it is over.

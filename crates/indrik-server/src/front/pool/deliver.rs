@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
+use indrik_core::dispatch::Micros;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
 use super::super::ahead::Buffered;
@@ -63,6 +64,7 @@ impl Link {
     pub(super) fn deliver(
         &mut self,
         most: usize,
+        now: Micros,
         wakers: &mut Vec<Waker>,
         buffered: &Arc<Buffered>,
     ) -> Batch {
@@ -70,7 +72,7 @@ impl Link {
         for _ in 0..most {
             match self.channel.responses.receive() {
                 Ok(Some(descriptor)) => {
-                    self.take(&descriptor, &mut batch, wakers, buffered);
+                    self.take(&descriptor, now, &mut batch, wakers, buffered);
                     if batch.fault.is_some() {
                         return batch;
                     }
@@ -94,6 +96,7 @@ impl Link {
     fn take(
         &mut self,
         descriptor: &Descriptor,
+        now: Micros,
         batch: &mut Batch,
         wakers: &mut Vec<Waker>,
         buffered: &Arc<Buffered>,
@@ -108,6 +111,9 @@ impl Link {
         let file = (descriptor.kind == Kind::File).then(|| self.receive_file(descriptor));
         let Some(exchange) = self.exchange(slot, generation) else { return };
         let done = descriptor.flags.has(Flags::DONE);
+        if descriptor.time_us != 0 {
+            exchange.times(descriptor.time_us, now);
+        }
         let abandoned = exchange.is_abandoned();
         let event = if abandoned { None } else { self.event(descriptor, file) };
         if self.on_trial

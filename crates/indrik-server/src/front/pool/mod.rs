@@ -405,7 +405,7 @@ impl Pool {
         let Some(link) = links.get_mut(&id).filter(|link| link.fault.is_none()) else {
             return Delivered::Gone;
         };
-        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, ready, &self.buffered);
+        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, now, ready, &self.buffered);
         if let (true, Some(trial)) = (link.on_trial, trial) {
             trial.answers.all += batch.answers.all;
             trial.answers.errors += batch.answers.errors;

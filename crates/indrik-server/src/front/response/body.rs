@@ -15,12 +15,13 @@ use super::invalid::Invalid;
 use super::worker::{BrokenOff, Stream};
 use crate::front::access_log::Entry;
 use crate::front::conn::reaper::Watch;
+use crate::front::served::Served;
 
 /// The body of a response.
 pub(in crate::front) struct Body {
     kind: BodyKind,
-    /// The process that answers; 0: the front does.
-    worker_pid: u32,
+    /// Who answers, as far as is known when the head is; for a stream, its exchange knows more at the end.
+    served: Served,
     /// What happens when it is over; absent for answers that nobody waits behind.
     end: Option<End>,
 }
@@ -36,10 +37,14 @@ struct End {
     log: Option<Box<Entry>>,
 }
 
-impl Drop for End {
+impl Drop for Body {
     fn drop(&mut self) {
-        self.watch.end();
-        if let Some(log) = self.log.take() {
+        let Some(End { watch, log }) = self.end.take() else { return };
+        watch.end();
+        if let Some(mut log) = log {
+            if let BodyKind::Stream(stream) = &self.kind {
+                log.served(stream.served());
+            }
             log.write();
         }
     }
@@ -48,23 +53,23 @@ impl Drop for End {
 impl Body {
     /// A body that is all there.
     pub(in crate::front) const fn full(bytes: Bytes) -> Self {
-        Self { kind: BodyKind::Full(Some(bytes)), worker_pid: 0, end: None }
+        Self { kind: BodyKind::Full(Some(bytes)), served: Served::NOBODY, end: None }
     }
 
     /// A body whose rest comes as events.
     pub(in crate::front) fn stream(stream: Stream) -> Self {
-        Self { kind: BodyKind::Stream(Box::new(stream)), worker_pid: 0, end: None }
+        Self { kind: BodyKind::Stream(Box::new(stream)), served: Served::NOBODY, end: None }
     }
 
-    /// Notes which process it comes from.
-    pub(in crate::front) const fn answered_by(mut self, pid: u32) -> Self {
-        self.worker_pid = pid;
+    /// Notes who answers.
+    pub(in crate::front) const fn answered_by(mut self, served: Served) -> Self {
+        self.served = served;
         self
     }
 
-    /// The process it comes from; 0: the front itself.
-    pub(in crate::front) const fn worker_pid(&self) -> u32 {
-        self.worker_pid
+    /// Who answers.
+    pub(in crate::front) const fn served(&self) -> Served {
+        self.served
     }
 
     /// Notes what to do when it is over.

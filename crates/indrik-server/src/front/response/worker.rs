@@ -19,6 +19,7 @@ use super::spool::{Next, SpoolReader};
 use crate::front::body::pump::Pump;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::exchange::{Event, Exchange};
+use crate::front::served::Served;
 use crate::front::services::Services;
 
 /// Why a body broke off; hyper closes the connection.
@@ -160,6 +161,11 @@ impl Stream {
             None => self.exchange.poll_next(cx).map(|event| Ok(Next::Event(event))),
             Some(spool) => spool.poll_next(cx),
         }
+    }
+
+    /// Who answers, and for how long so far.
+    pub(super) fn served(&self) -> Served {
+        self.exchange.served()
     }
 
     /// Bytes go to the client: the worker gets credit for as many.
