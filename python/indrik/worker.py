@@ -293,7 +293,7 @@ def limits_requests(config: dict[str, Any]) -> bool:
 
 def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app: Any, kind: str, hooks: Any) -> int:
     threads = config["threads"] if kind == "gthread" else 0
-    options = _options(config, threads > 0, hooks)
+    options = _options(config, threads > 0, hooks) | {"socket": _socket_preparer(kind)}
     if limits_requests(config):
         from indrik import RequestTimeout
 
@@ -319,6 +319,20 @@ def _run_wsgi(config: dict[str, Any], channel: Any, control: socket.socket, app:
             _leave(control, error)
 
 
+def _socket_preparer(kind: str) -> Callable[[dict[str, Any], int], Any]:
+    """Imports what it needs with the first WebSocket: most applications have none."""
+    prepare: list[Any] = []
+
+    def prepared(environ: dict[str, Any], fd: int) -> Any:
+        if not prepare:
+            from indrik import own_socket
+
+            prepare.append(own_socket.preparer(kind))
+        return prepare[0](environ, fd)
+
+    return prepared
+
+
 def _leave(control: socket.socket, error: BaseException) -> None:
     """The application asked for the end of its process. Other requests are in it, so it ends as any worker that is
     replaced does: when a successor is ready, and when those are finished."""
@@ -332,7 +346,8 @@ def _run_greenlets(
     from indrik import greenlets
 
     capacity = config["worker_connections"]
-    options = _options(config, True, hooks) | {"limits_requests": limits_requests(config)}
+    own = {"limits_requests": limits_requests(config), "socket": _socket_preparer(kind)}
+    options = _options(config, True, hooks) | own
     _say_ready(config, channel, control, "wsgi", kind, capacity, hooks)
     greenlets.serve(kind, channel, app, options, capacity)
     return 0

@@ -315,7 +315,6 @@ class TestNames:
             ("tornado", "sync", "Tornado's server is not run"),
             ("gevent_pywsgi", "gevent", "gevent.pywsgi is not run"),
             ("meinheld.gmeinheld.MeinheldWorker", "sync", "meinheld is not run"),
-            ("geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "gevent", "WebSockets"),
             ("class_workers.PatchingWorker", "gevent", r"its own patch\(\) is not run"),
             ("class_workers.CountingWorker", "sync", r"its own handle_request\(\) is not run"),
         ],

@@ -21,6 +21,9 @@ pub(crate) struct Options {
     pub(crate) script_name: String,
     /// What is called around requests; see `around`.
     pub(crate) hooks: Option<Py<PyAny>>,
+    /// `(environ, fd)`: puts the socket of a request that asks for a WebSocket into its environ, and
+    /// returns it.
+    pub(crate) socket: Option<Py<PyAny>>,
     /// Where the front listens, indexed by the number in a request's head.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -58,6 +61,7 @@ impl Options {
                 .unwrap_or_else(|| concat!("indrik/", env!("CARGO_PKG_VERSION")).to_owned()),
             script_name: get(options, "script_name")?.unwrap_or_default(),
             hooks: get::<Option<Py<PyAny>>>(options, "hooks")?.flatten(),
+            socket: get::<Option<Py<PyAny>>>(options, "socket")?.flatten(),
             listeners: get::<Vec<Listener>>(options, "listeners")?
                 .filter(|listeners| !listeners.is_empty())
                 .ok_or_else(|| PyKeyError::new_err("the worker option \"listeners\" is missing"))?,

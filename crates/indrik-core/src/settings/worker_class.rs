@@ -28,9 +28,6 @@ const NO_TORNADO: &str = "Tornado's server is not run: a WSGI application runs a
 const NO_PYWSGI: &str = "gevent.pywsgi is not run: requests run as with the class gevent";
 const NO_MEINHELD: &str = "meinheld is not run: the application runs as with the class sync, or \
     gthread with threads above 1";
-const NO_GEVENT_WEBSOCKET: &str = "requests run as with the class gevent; WebSockets through \
-    environ['wsgi.websocket'] are not served: use an ASGI application for them";
-
 /// Every worker class that is known by name.
 pub static WORKER_CLASSES: &[KnownClass] = &[
     row(&["auto"], WorkerClass::Auto),
@@ -42,8 +39,7 @@ pub static WORKER_CLASSES: &[KnownClass] = &[
         WorkerClass::Gevent,
     )
     .noting(NO_PYWSGI),
-    row(&["geventwebsocket.gunicorn.workers.GeventWebSocketWorker"], WorkerClass::Gevent)
-        .noting(NO_GEVENT_WEBSOCKET),
+    row(&["geventwebsocket.gunicorn.workers.GeventWebSocketWorker"], WorkerClass::Gevent),
     row(&["eventlet", "gunicorn.workers.geventlet.EventletWorker"], WorkerClass::Eventlet),
     row(&["tornado", "gunicorn.workers.gtornado.TornadoWorker"], WorkerClass::Sync)
         .noting(NO_TORNADO),

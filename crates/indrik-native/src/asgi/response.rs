@@ -10,6 +10,8 @@ use indrik_ring::{encode_headers, encode_response, headers_len, response_len};
 /// The longest head of a response that is accepted, bytes of its fields. The first piece of the
 /// body goes into the same descriptor.
 pub(super) const HEAD_BYTES_MAX: usize = 48 * 1024;
+/// As many fields a head may have.
+const FIELDS_MAX: u16 = 1024;
 
 /// What is wrong with a head.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(super) enum HeadFault {
     Value(String),
     /// Content-Length is not a number, or given twice with different ones.
     Length(String),
-    /// More than [`HEAD_BYTES_MAX`].
+    /// More than [`HEAD_BYTES_MAX`] or [`FIELDS_MAX`].
     TooLong,
 }
 
@@ -44,7 +46,11 @@ impl fmt::Display for HeadFault {
                 write!(f, "Invalid Content-Length {value:?}: give one decimal number of bytes")
             }
             Self::TooLong => {
-                write!(f, "The response headers are longer than {HEAD_BYTES_MAX} bytes; send fewer")
+                write!(
+                    f,
+                    "The response headers are too large: at most {FIELDS_MAX} headers and \
+                     {HEAD_BYTES_MAX} bytes are allowed; send fewer"
+                )
             }
         }
     }
@@ -134,7 +140,7 @@ impl Head {
     #[inline]
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
         let len = self.fields.len() + FIELD_FIXED + name.len() + value.len();
-        if len > HEAD_BYTES_MAX || self.count == u16::MAX {
+        if len > HEAD_BYTES_MAX || self.count >= FIELDS_MAX {
             return Err(HeadFault::TooLong);
         }
         let lengths = (name.len() as u64) << 32 | value.len() as u64;
@@ -309,5 +315,8 @@ mod tests {
         let mut head = Head::begin(200).unwrap();
         let value = vec![b'a'; super::HEAD_BYTES_MAX];
         assert_eq!(head.field(b"x", &value), Err(HeadFault::TooLong));
+        let mut head = Head::begin(200).unwrap();
+        let mut fields = (0..2000).map(|_| head.field(b"x", b""));
+        assert_eq!(fields.position(|added| added.is_err()), Some(usize::from(super::FIELDS_MAX)));
     }
 }

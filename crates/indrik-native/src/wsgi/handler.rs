@@ -1,9 +1,13 @@
 //! Handling one request: from the ring to the application, and from its result to the ring.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
-use indrik_ring::{BodyIn, BodyPlace, CHUNK_MAX, Descriptor, Failure, FileLost, Kind, RequestHead};
-use pyo3::exceptions::{PyBrokenPipeError, PyException, PyOSError, PyTypeError, PyValueError};
+use indrik_ring::{
+    BodyIn, BodyPlace, CHUNK_MAX, Descriptor, Failure, FileLost, Flags, Kind, RequestHead,
+};
+use pyo3::exceptions::{
+    PyBrokenPipeError, PyException, PyOSError, PyStopIteration, PyTypeError, PyValueError,
+};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
@@ -31,6 +35,8 @@ enum Body {
     Memory(Vec<u8>),
     Placed(BodyPlace),
     File(Result<OwnedFd, FileLost>),
+    /// None, but a socket to speak WebSocket on.
+    Socket(Result<OwnedFd, FileLost>),
 }
 
 /// A request that was taken from the ring and not started: the front may still take it back.
@@ -107,6 +113,7 @@ fn read_payload(
     head.clear();
     head.extend_from_slice(head_part);
     match file {
+        Some(file) if descriptor.flags.has(Flags::WEBSOCKET) => Body::Socket(file),
         Some(file) => Body::File(file),
         None if body_part.is_empty() => Body::None,
         None if descriptor.body_in() == BodyIn::Placed => {
@@ -155,6 +162,10 @@ pub(crate) struct Handler {
     hooks: Option<Py<PyAny>>,
     /// Requests may be told to stop.
     is_limited: bool,
+    /// See [`Options::socket`].
+    prepare_socket: Option<Py<PyAny>>,
+    /// Of the request that runs, if it asks for a WebSocket.
+    socket: Option<OwnSocket>,
 }
 
 /// A request with what its hooks are told afterwards.
@@ -186,6 +197,8 @@ impl Handler {
             sendfile: options.sendfile,
             joined: Vec::new(),
             is_limited: channel.get().running().is_some(),
+            prepare_socket: options.socket.as_ref().map(|prepare| prepare.clone_ref(py)),
+            socket: None,
             hooks: options.hooks.as_ref().map(|hooks| hooks.clone_ref(py)),
         })
     }
@@ -231,6 +244,10 @@ impl Handler {
             Ok(()) => Ok(()),
             Err(error) => self.tell_failure(py, &head, error),
         };
+        // Before the front hears of the end, so that it has all that was written.
+        if let Some(socket) = self.socket.take() {
+            socket.close(py);
+        }
         let mut result = self.exchange.get().finish(py).and(failed);
         if let Some(told) = told {
             let after = self.tell_after(py, &told, begun);
@@ -252,8 +269,13 @@ impl Handler {
         body: Body,
         told: &mut Option<Told>,
     ) -> Result<(), SendError> {
+        let mut socket = None;
         let input = match body {
             Body::None => None,
+            Body::Socket(fd) => {
+                socket = Some(fd.map_err(|lost| PyOSError::new_err(lost.to_string()))?);
+                None
+            }
             Body::Memory(bytes) => Some(Bound::new(py, Input::memory(bytes))?),
             Body::Placed(place) => {
                 let input = Bound::new(py, Input::placed(&self.channel.get().bodies, place)?)?;
@@ -282,6 +304,9 @@ impl Handler {
                 told.watched.change(py, &environ)?;
             }
             told.environ = Some(environ.clone().unbind());
+        }
+        if let (Some(fd), Some(prepare)) = (socket, &self.prepare_socket) {
+            self.socket = Some(OwnSocket::new(prepare.bind(py), &environ, fd)?);
         }
         let result = {
             let arguments = [environ.as_ptr(), self.callables.start_response.as_ptr()];
@@ -425,6 +450,8 @@ impl Handler {
         let response = &mut state.response;
         let raised = match error {
             SendError::Gone => return Ok(()),
+            // It has answered on its socket; if not, the front finds nothing there and says so.
+            error if self.socket.is_some() && is_handled(py, &error) => return Ok(()),
             SendError::NotStarted => {
                 let why = refusal.unwrap_or_else(|| {
                     "the application returned without calling start_response()".to_owned()
@@ -460,6 +487,39 @@ impl Handler {
             Phase::Streaming => response.fail(py, channel, Failure::After, "")?,
         }
         if raised.is_instance_of::<PyException>(py) { Ok(()) } else { Err(raised) }
+    }
+}
+
+/// The socket of a request that asks for a WebSocket.
+struct OwnSocket {
+    /// Ours, so that it can be shut whatever the application did with its own.
+    fd: OwnedFd,
+    socket: Py<PyAny>,
+}
+
+impl OwnSocket {
+    fn new(prepare: &Bound<'_, PyAny>, environ: &Bound<'_, PyDict>, fd: OwnedFd) -> PyResult<Self> {
+        let theirs = fd.try_clone()?.into_raw_fd();
+        let socket = prepare.call1((environ, theirs))?.unbind();
+        Ok(Self { fd, socket })
+    }
+
+    /// Ends it for the front, for threads of the application that still read, and for copies that
+    /// were forked.
+    fn close(self, py: Python<'_>) {
+        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
+        // It may be closed already.
+        let _ = self.socket.call_method0(py, pyo3::intern!(py, "close"));
+    }
+}
+
+/// Whether an application that has a socket of its own says with this that it needs no answer: as
+/// Gunicorn has it, by `StopIteration`, or by not calling `start_response`.
+fn is_handled(py: Python<'_>, error: &SendError) -> bool {
+    match error {
+        SendError::NotStarted => true,
+        SendError::Python(raised) => raised.is_instance_of::<PyStopIteration>(py),
+        SendError::Gone | SendError::Short(_) => false,
     }
 }
 

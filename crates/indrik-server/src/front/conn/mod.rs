@@ -1,7 +1,7 @@
 //! Connections: their bytes, their versions of HTTP, their timeouts.
 
 mod cleartext;
-mod close;
+pub(super) mod close;
 pub(super) mod connection;
 mod h1;
 pub(super) mod h2;

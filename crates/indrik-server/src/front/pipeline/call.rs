@@ -37,7 +37,7 @@ pub(in crate::front) struct Call {
     /// The body came in a coding that others on the way may have framed differently.
     odd_coding: bool,
     /// An event that was taken out already.
-    pub(super) first: Option<Event>,
+    pub(in crate::front) first: Option<Event>,
     /// Its worker is to go; only a WebSocket is told.
     leaving: bool,
     /// The client's side still waits for the end of it.
@@ -126,7 +126,7 @@ impl Call {
     }
 
     /// What the worker answers.
-    pub(super) async fn response(&mut self) -> Result<Response<Body>, Refusal> {
+    pub(in crate::front) async fn response(&mut self) -> Result<Response<Body>, Refusal> {
         // The head of a response whose body is a file: held until the file is open.
         let mut held = None;
         loop {

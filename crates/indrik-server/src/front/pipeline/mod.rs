@@ -35,7 +35,7 @@ use super::events::Interface;
 use super::exchange::Event;
 use super::refusal::Refusal;
 use super::response::{self, Body};
-use super::ws::bridge;
+use super::ws::{bridge, own};
 use call::Call;
 use check::Seen;
 use stages::Verdict;
@@ -96,6 +96,9 @@ async fn serve_later(
     if bridge::is_tunnel(&parts) {
         let message = "this application takes WebSockets over HTTP/1.1 only";
         return Err(Refusal::failed(StatusCode::NOT_IMPLEMENTED, message));
+    }
+    if interface == Interface::Wsgi && own::is_requested(&parts) {
+        return own::serve(context, parts, arrived).await;
     }
     let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
     let upload = upload::receive(&context, interface, expects, body).await?;

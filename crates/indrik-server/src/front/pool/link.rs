@@ -193,8 +193,13 @@ impl Link {
         now: Micros,
     ) -> Push {
         let flags = exchange.outgoing.flags;
-        let needs_asgi = flags.has(Flags::BODY_STREAM) || flags.has(Flags::WEBSOCKET);
-        if needs_asgi && self.interface == Interface::Wsgi {
+        let needs = match (flags.has(Flags::WEBSOCKET), flags.has(Flags::BODY_FILE)) {
+            // Spoken by the application itself.
+            (true, true) => Some(Interface::Wsgi),
+            (true, false) => Some(Interface::Asgi),
+            (false, _) => flags.has(Flags::BODY_STREAM).then_some(Interface::Asgi),
+        };
+        if needs.is_some_and(|needed| needed != self.interface) {
             return Push::Foreign;
         }
         if let Some(fault) = self.fault {
