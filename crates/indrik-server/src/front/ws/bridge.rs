@@ -13,6 +13,7 @@ use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::line::Line;
 use crate::front::access_log::Entry;
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
@@ -30,7 +31,7 @@ use crate::front::response::{self, Body};
 use crate::front::services::Services;
 use crate::front::websocket::handshake::{self, Handshake};
 use crate::front::websocket::negotiation::{Deflate, DeflatePolicy};
-use crate::front::websocket::session::{self, Application, Command, Outcome, SessionLimits};
+use crate::front::websocket::session::{self, Application, Command, SessionLimits};
 use crate::front::websocket::{CloseFrame, Connection, Message};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
@@ -42,28 +43,6 @@ struct Upgrade {
     call: Call,
     deflate: Option<Deflate>,
     line: Line,
-}
-
-/// The line of the access log, written when it is dropped: when the WebSocket is over, or when it never
-/// came to be one, because the client had gone.
-#[derive(Default)]
-struct Line(Option<Box<Entry>>);
-
-impl Line {
-    fn note(&mut self, outcome: &Outcome) {
-        if let Some(entry) = &mut self.0 {
-            entry.sent(usize::try_from(outcome.bytes_sent).unwrap_or(usize::MAX));
-            entry.closed(outcome.close.code);
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if let Some(entry) = self.0.take() {
-            entry.write();
-        }
-    }
 }
 
 /// Whether a request opens a WebSocket.
@@ -137,7 +116,7 @@ fn accept(
 
 impl Successor for Upgrade {
     fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = Line(entry);
+        self.line = Line::new(entry);
     }
 
     fn run(
@@ -154,7 +133,7 @@ impl Successor for Upgrade {
 
 impl TunnelSuccessor for Upgrade {
     fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = Line(entry);
+        self.line = Line::new(entry);
     }
 
     fn run(
@@ -201,7 +180,7 @@ async fn run(
         bridge.leave();
     }
     let outcome = session::run(socket, connection, &first, bridge, limits).await;
-    line.note(&outcome);
+    line.note(outcome.bytes_sent, Some(outcome.close.code));
     context.watch.end();
 }
 

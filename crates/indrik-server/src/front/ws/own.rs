@@ -24,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Sleep, sleep, timeout};
 
+use super::line::Line;
+use crate::front::access_log::Entry;
 use crate::front::account::Charge;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
@@ -88,7 +90,7 @@ pub(in crate::front) async fn serve(
     };
     match answer {
         Ok((response, rest)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let own = Own { call, socket, rest };
+            let own = Own { call, socket, rest, line: Line::default() };
             *connection.successor.lock() = Some(Box::new(own));
             Ok(response)
         }
@@ -286,9 +288,14 @@ struct Own {
     socket: UnixStream,
     /// What came behind the head.
     rest: Bytes,
+    line: Line,
 }
 
 impl Successor for Own {
+    fn log_to(&mut self, entry: Option<Box<Entry>>) {
+        self.line = Line::new(entry);
+    }
+
     fn run(
         self: Box<Self>,
         connection: Arc<ConnectionContext>,
@@ -300,7 +307,7 @@ impl Successor for Own {
 }
 
 async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, first: Bytes) {
-    let Own { call, mut socket, rest } = own;
+    let Own { call, mut socket, rest, mut line } = own;
     io.stop_screening();
     connection.watch.begin();
     let mut charge = Charge::of(connection.watch.holder());
@@ -319,6 +326,8 @@ async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, fir
         copy.leave();
     }
     let ended = poll_fn(|cx| copy.poll(&mut io, &mut socket, cx)).await;
+    // How it was closed is between the application and its client.
+    line.note(copy.down.passed, None);
     // The application sees the end of its socket while the client still gets its last bytes.
     drop(socket);
     drop(call);
@@ -360,7 +369,7 @@ impl Copy<'_> {
         match self.connection.watch.poll_order(cx) {
             Order::Close => return Poll::Ready(End::Broken),
             Order::Finish | Order::Expire => self.leave(),
-            Order::None | Order::Park => {}
+            Order::None | Order::Look | Order::Park => {}
         }
         let is_lost = self.poll_events(cx);
         if let Poll::Ready(Err(error)) = self.up.poll(io, socket, cx) {
