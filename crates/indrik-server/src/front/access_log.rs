@@ -316,6 +316,34 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The line of a WebSocket, written when it is dropped: when the WebSocket is over, or when it never
+/// came to be one, because the client had gone.
+#[derive(Default)]
+pub(super) struct WebSocketLine(Option<Box<Entry>>);
+
+impl WebSocketLine {
+    pub(super) const fn new(entry: Option<Box<Entry>>) -> Self {
+        Self(entry)
+    }
+
+    /// Notes what the client was sent, and how it ended, where that is known.
+    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>) {
+        let Some(entry) = &mut self.0 else { return };
+        entry.sent(usize::try_from(bytes_sent).unwrap_or(usize::MAX));
+        if let Some(code) = close_code {
+            entry.closed(code);
+        }
+    }
+}
+
+impl Drop for WebSocketLine {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.write();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -6,7 +6,7 @@ use http::request::Parts;
 use indrik_core::http1::target_as_sent;
 
 /// The request target as sent.
-pub(in crate::front) fn target(parts: &Parts) -> Cow<'_, str> {
+pub(crate) fn target(parts: &Parts) -> Cow<'_, str> {
     let uri = &parts.uri;
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
         (None, None, Some(path)) => target_as_sent(path.as_str()),
@@ -16,11 +16,11 @@ pub(in crate::front) fn target(parts: &Parts) -> Cow<'_, str> {
 }
 
 /// Its path as sent.
-pub(in crate::front) fn path(parts: &Parts) -> Cow<'_, str> {
+pub(crate) fn path(parts: &Parts) -> Cow<'_, str> {
     target_as_sent(parts.uri.path())
 }
 
 /// Its query as sent; empty if it has none.
-pub(in crate::front) fn query(parts: &Parts) -> Cow<'_, str> {
+pub(crate) fn query(parts: &Parts) -> Cow<'_, str> {
     target_as_sent(parts.uri.query().unwrap_or(""))
 }

@@ -2,4 +2,4 @@
 
 /// A response that is invalid; the reason is for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::front) struct Invalid(pub(in crate::front) String);
+pub(crate) struct Invalid(pub(crate) String);

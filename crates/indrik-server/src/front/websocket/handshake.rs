@@ -230,7 +230,7 @@ fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool 
 }
 
 /// What a client looks for in the answer; `None` if its key is malformed.
-pub(in crate::front) fn expected_accept(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn expected_accept(headers: &HeaderMap) -> Option<HeaderValue> {
     single(headers, SEC_WEBSOCKET_KEY.as_str()).and_then(accept_key)
 }
 

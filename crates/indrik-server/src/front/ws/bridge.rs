@@ -13,8 +13,7 @@ use indrik_core::dispatch::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::line::Line;
-use crate::front::access_log::Entry;
+use crate::front::access_log::{Entry, WebSocketLine};
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
@@ -42,7 +41,7 @@ const SERVICE_RESTART: u16 = 1012;
 struct Upgrade {
     call: Call,
     deflate: Option<Deflate>,
-    line: Line,
+    line: WebSocketLine,
 }
 
 /// Whether a request opens a WebSocket.
@@ -106,7 +105,7 @@ fn accept(
     let subprotocol = (!subprotocol.is_empty()).then_some(subprotocol);
     let response = handshake.response(subprotocol, extra).map_err(|error| invalid(&error))?;
     let deflate = handshake.deflate.clone();
-    let upgrade = Box::new(Upgrade { call, deflate, line: Line::default() });
+    let upgrade = Box::new(Upgrade { call, deflate, line: WebSocketLine::default() });
     match &context.stream {
         Some(stream) => stream.set_successor(upgrade),
         None => *context.connection.successor.lock() = Some(upgrade),
@@ -116,7 +115,7 @@ fn accept(
 
 impl Successor for Upgrade {
     fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = Line::new(entry);
+        self.line = WebSocketLine::new(entry);
     }
 
     fn run(
@@ -133,7 +132,7 @@ impl Successor for Upgrade {
 
 impl TunnelSuccessor for Upgrade {
     fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = Line::new(entry);
+        self.line = WebSocketLine::new(entry);
     }
 
     fn run(

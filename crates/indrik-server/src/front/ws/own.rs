@@ -24,8 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::line::Line;
-use crate::front::access_log::Entry;
+use crate::front::access_log::{Entry, WebSocketLine};
 use crate::front::account::Charge;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
@@ -90,7 +89,7 @@ pub(in crate::front) async fn serve(
     };
     match answer {
         Ok((response, rest)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let own = Own { call, socket, rest, line: Line::default() };
+            let own = Own { call, socket, rest, line: WebSocketLine::default() };
             *connection.successor.lock() = Some(Box::new(own));
             Ok(response)
         }
@@ -288,12 +287,12 @@ struct Own {
     socket: UnixStream,
     /// What came behind the head.
     rest: Bytes,
-    line: Line,
+    line: WebSocketLine,
 }
 
 impl Successor for Own {
     fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = Line::new(entry);
+        self.line = WebSocketLine::new(entry);
     }
 
     fn run(
