@@ -529,6 +529,35 @@ class TestExplainAndCheck:
         outcome = here.run("explain", "wokrers")
         assert (outcome.code, "did you mean workers?" in outcome.err) == (1, True)
 
+    def test_explain_route_says_what_happens_to_a_request_and_which_line_says_so(self, here):
+        here.write(
+            "gunicorn.conf.py",
+            "readiness_path = '/ready'\n"
+            "request_timeout = 30\n"
+            "request_timeout_paths = ['/reports=120', '/reports/live=0']\n"
+            "access_log_exclude = ['/re*']\n",
+        )
+        out = here.run("explain", "route", "GET", "http://example.org/reports/1?x").out
+        assert out == (
+            "GET /reports/1 on example.org\n\n"
+            "  it may run for 120 s, then it is ended with 504\n"
+            "    as the path begins with /reports\n"
+            "    by request_timeout_paths: /reports=120, from gunicorn.conf.py:3\n\n"
+            "  it has no line in the access log, unless its status is 500 or above\n"
+            "    as the path is like /re*\n"
+            "    by access_log_exclude: /re*, from gunicorn.conf.py:4\n\n"
+            "  the application answers it\n"
+        )
+        out = here.run("explain", "route", "POST", "/ready").out
+        assert "the front answers it: 405" in out
+        assert "by readiness_path: /ready, from gunicorn.conf.py:1" in out
+        out = here.run("explain", "route", "GET", "/x", "--request-timeout", "5").out
+        assert "may run for 5 s" in out
+        assert "by request_timeout: 5, from --request-timeout" in out
+        outcome = here.run("explain", "route", "GET", "ftp://a/b")
+        assert (outcome.code, "is no URL and no path" in outcome.err) == (2, True) or outcome.code == 1
+        assert "no request to explain is named" in here.run("explain", "route", "GET").err
+
     def test_check_says_what_becomes_of_everything_that_is_set(self, here):
         here.write(
             "gunicorn.conf.py",

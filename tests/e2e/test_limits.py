@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -165,6 +167,8 @@ class TestQueue:
         holder.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
         gate.arrived()
         leaver.send(f"GET /close?mark={tmp_path / 'ran'} HTTP/1.1\r\nHost: t\r\n\r\n")
+        # A reset: one that only closes its direction may wait for the answer.
+        leaver.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         leaver.socket.close()
         # The front serves connections in order: a refusal made by the front alone shows that
         # it has seen what came before.

@@ -24,12 +24,35 @@ pub(crate) enum Action {
     Run,
     /// Say what every setting given is worth, and try to load the application.
     Check,
-    /// Print one setting's value, origin and meaning.
-    Explain(String),
+    /// Say what is set, or what happens to a request.
+    Explain(Explained),
     /// Print the help.
     Help,
     /// Print the version.
     Version,
+}
+
+/// What is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Explained {
+    /// One setting's value, origin and meaning.
+    Setting(String),
+    /// What happens to a request: its method and its URL.
+    Route(String, String),
+}
+
+impl Explained {
+    /// Whatever follows is the name, also `--workers`; `route` is no setting.
+    fn parse(args: &mut impl Iterator<Item = String>) -> Result<Self, Failure> {
+        let name = args.next().ok_or_else(|| Failure::usage(nothing_to_explain()))?;
+        if name != "route" {
+            return Ok(Self::Setting(name));
+        }
+        match (args.next(), args.next()) {
+            (Some(method), Some(url)) => Ok(Self::Route(method, url)),
+            _ => Err(Failure::usage(no_request_to_explain())),
+        }
+    }
 }
 
 /// The names clap knows our arguments by that are no settings.
@@ -44,8 +67,7 @@ impl Arguments {
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let mut args = args.peekable();
         let explained = match args.next_if(|word| word == "explain") {
-            // Whatever follows is the name, also `--workers`.
-            Some(_) => Some(args.next().ok_or_else(|| Failure::usage(nothing_to_explain()))?),
+            Some(_) => Some(Explained::parse(&mut args)?),
             None => None,
         };
         let check = explained.is_none() && args.next_if(|word| word == "check").is_some();
@@ -59,7 +81,7 @@ impl Arguments {
         let action = match (matches.get_flag(HELP), matches.get_flag(VERSION), explained) {
             (true, _, _) => Action::Help,
             (_, true, _) => Action::Version,
-            (_, _, Some(name)) => Action::Explain(name),
+            (_, _, Some(explained)) => Action::Explain(explained),
             (_, _, None) if check => Action::Check,
             (_, _, None) => Action::Run,
         };
@@ -195,6 +217,14 @@ fn nothing_to_explain() -> Problem {
     }
 }
 
+fn no_request_to_explain() -> Problem {
+    Problem {
+        what: "no request to explain is named".to_owned(),
+        place: None,
+        hint: Some("name one, for example: indrik explain route GET /reports/1".to_owned()),
+    }
+}
+
 /// Gunicorn says nothing; but a forgotten quote or dash is worth a word.
 fn one_word_too_many(word: &str) -> String {
     format!(
@@ -298,8 +328,12 @@ mod tests {
         let action = |line: &str| parse(line).map(|arguments| arguments.action).ok();
         assert_eq!(action("main:app -h"), Some(Action::Help));
         assert_eq!(action("--version"), Some(Action::Version));
-        assert_eq!(action("explain workers -w 3"), Some(Action::Explain("workers".to_owned())));
-        assert_eq!(action("explain --bind"), Some(Action::Explain("--bind".to_owned())));
+        let setting = |name: &str| Some(Action::Explain(Explained::Setting(name.to_owned())));
+        assert_eq!(action("explain workers -w 3"), setting("workers"));
+        assert_eq!(action("explain --bind"), setting("--bind"));
+        let route = Explained::Route("GET".to_owned(), "/a".to_owned());
+        assert_eq!(action("explain route GET /a -w 3"), Some(Action::Explain(route)));
+        assert_eq!(action("explain route GET"), None);
         assert_eq!(action("explain"), None);
         assert_eq!(action("check -w 3"), Some(Action::Check));
         assert_eq!(action("main:app"), Some(Action::Run));

@@ -1,14 +1,26 @@
-//! `indrik explain SETTING`: its value, where it comes from, what it means.
+//! `indrik explain SETTING`: its value, where it comes from, what it means. `indrik explain route METHOD
+//! URL`: what happens to such a request, and which setting says so.
 
-use indrik_core::settings::{Launch, render, settle};
+use indrik_core::route::{self, Request, Table};
+use indrik_core::settings::{
+    ConfigFileValues, Launch, Problem, render, resolve_without_application, settle,
+};
 use indrik_server::Rehearsal;
 
 use crate::Failure;
+use crate::arguments::Explained;
 
-/// Settles the settings as a start would and describes one of them.
-pub(crate) fn explain(launch: &Launch, name: &str) -> Result<String, Failure> {
+/// Settles the settings as a start would and explains what is asked for.
+pub(crate) fn explain(launch: &Launch, explained: &Explained) -> Result<String, Failure> {
     let (_rehearsal, file) = Rehearsal::begin(launch)?;
-    let settlement = settle(launch, Some(&file));
+    match explained {
+        Explained::Setting(name) => setting(launch, &file, name),
+        Explained::Route(method, url) => request(launch, &file, method, url),
+    }
+}
+
+fn setting(launch: &Launch, file: &ConfigFileValues, name: &str) -> Result<String, Failure> {
+    let settlement = settle(launch, Some(file));
     let text =
         render::explain(&settlement, name).map_err(|problem| Failure::settings(vec![problem]))?;
     // A wrong value somewhere makes the answer doubtful, so it is told instead.
@@ -17,4 +29,26 @@ pub(crate) fn explain(launch: &Launch, name: &str) -> Result<String, Failure> {
     } else {
         Err(Failure::settings(settlement.problems))
     }
+}
+
+fn request(
+    launch: &Launch,
+    file: &ConfigFileValues,
+    method: &str,
+    url: &str,
+) -> Result<String, Failure> {
+    let Some((host, path)) = route::read_url(url) else {
+        return Err(Failure::usage(Problem {
+            what: format!("'{}' is no URL and no path", url.escape_debug()),
+            place: None,
+            hint: Some("write it as /reports/1 or http://example.org/reports/1".to_owned()),
+        }));
+    };
+    let config = resolve_without_application(launch, Some(file)).map_err(Failure::settings)?;
+    let settlement = settle(launch, Some(file));
+    let origin = |setting: &str| {
+        settlement.get(setting).map_or_else(String::new, |settled| settled.origin.to_string())
+    };
+    let request = Request::new(method, host.as_bytes(), path);
+    Ok(route::explain(&Table::of(&config), &request, origin))
 }

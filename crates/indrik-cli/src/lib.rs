@@ -59,10 +59,10 @@ fn run(typed: Typed) -> Result<i32, Failure> {
         Action::Help => print(&render::help()),
         // The form that scripts take apart for Gunicorn.
         Action::Version => print(concat!("indrik (version ", env!("CARGO_PKG_VERSION"), ")\n")),
-        Action::Explain(ref name) => {
-            let name = name.clone();
+        Action::Explain(ref explained) => {
+            let explained = explained.clone();
             let launch = gather::launch(arguments, typed)?;
-            print(&explain::explain(&launch, &name)?);
+            print(&explain::explain(&launch, &explained)?);
         }
         Action::Check => check::check(&gather::launch(arguments, typed)?)?,
         Action::Run => return serve(gather::launch(arguments, typed)?),

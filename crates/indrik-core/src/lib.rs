@@ -15,6 +15,7 @@ pub mod logs;
 pub mod memory;
 pub mod overtime;
 pub mod proxy;
+pub mod route;
 pub mod settings;
 pub mod spin;
 pub mod supervise;

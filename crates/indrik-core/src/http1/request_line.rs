@@ -12,6 +12,9 @@ use super::broken::Broken;
 use super::host::Host;
 use super::token::is_token;
 
+/// Bytes of a target that the parser takes.
+const TARGET_BYTES_MAX: usize = 65_534;
+
 /// How far a character is moved.
 const SHIFT: u8 = 0x80;
 
@@ -39,6 +42,11 @@ impl<'a> RequestLine<'a> {
         let is_odd = check_characters(target)?;
         if !has_form(method, target) {
             return Err(Broken::Target);
+        }
+        // An odd character takes two bytes.
+        let len = if is_odd { target.len().saturating_mul(2) } else { target.len() };
+        if len > TARGET_BYTES_MAX {
+            return Err(Broken::RequestLineTooLong);
         }
         Ok(Self { method, target, version, is_odd })
     }
@@ -189,6 +197,15 @@ mod tests {
         let rewritten = String::from_utf8(rewritten.expect("it is odd")).expect("UTF-8");
         assert_eq!(rewritten, "GET /¢¼¾à?¢¼¾à#¢¼¾à HTTP/1.1");
         assert_eq!(target_as_sent(&rewritten), line);
+    }
+
+    #[test]
+    fn a_target_that_the_parser_has_no_room_for_is_too_long() {
+        let line = |target: &str, count| format!("GET /{} HTTP/1.1", target.repeat(count));
+        let broken = |line: String| RequestLine::parse(line.as_bytes()).err();
+        assert_eq!(broken(line("a", TARGET_BYTES_MAX - 1)), None);
+        assert_eq!(broken(line("a", TARGET_BYTES_MAX)), Some(Broken::RequestLineTooLong));
+        assert_eq!(broken(line("<", TARGET_BYTES_MAX / 2)), Some(Broken::RequestLineTooLong));
     }
 
     proptest! {

@@ -4,7 +4,6 @@
 pub mod access_format;
 pub mod entry;
 pub mod escape;
-pub mod exclude;
 pub mod json;
 mod json_format;
 pub mod metric;

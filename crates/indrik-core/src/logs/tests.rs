@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::access_format::{Atom, Format, Padding, Part};
-use super::exclude::Exclude;
 use super::json::Object;
 use super::metric::{Value, Wire};
 use super::syslog::Kind;
@@ -94,19 +93,6 @@ fn values_are_padded_as_in_python() {
     ] {
         assert_eq!(padded(format, value), expected, "{format}");
     }
-}
-
-#[test]
-fn a_star_stands_for_anything() {
-    let exclude = Exclude::new(["/health", "/static/*", "*.png", "/a/*/b/*"]);
-    for path in ["/health", "/static/", "/static/x/y", "/x/y.png", "/a/1/b/2", "/a//b/"] {
-        assert!(exclude.covers(path), "{path}");
-    }
-    for path in ["/", "/healthz", "/health/", "/static", "/x.png/", "/a/b/", "/a/1/b"] {
-        assert!(!exclude.covers(path), "{path}");
-    }
-    assert!(!Exclude::default().covers("/"));
-    assert!(Exclude::new(["*"]).covers("/"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub struct Config {
     pub timeout: Duration,
     #[serde(with = "seconds")]
     pub request_timeout: Duration,
-    /// As written; [`crate::overtime::TimeLimits`] makes sense of it.
+    /// As written; [`crate::route::Table`] makes sense of it.
     pub request_timeout_paths: Vec<String>,
     pub timeout_only_if_queued: bool,
     #[serde(with = "seconds")]

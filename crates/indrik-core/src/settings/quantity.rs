@@ -164,6 +164,15 @@ pub(super) fn write_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// Reads `PREFIX=SECONDS`. `None`: it is nothing of that kind.
+#[must_use]
+pub fn read_time_limit(text: &str) -> Option<(String, Duration)> {
+    let (prefix, limit) = text.trim().rsplit_once('=')?;
+    let prefix = prefix.trim();
+    prefix.starts_with('/').then_some(())?;
+    Some((prefix.to_owned(), read_duration(limit.trim())?))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -253,5 +262,13 @@ mod tests {
             let span = Duration::from_millis(milliseconds);
             prop_assert_eq!(parse_duration(&write_duration(span)), Ok(span));
         }
+    }
+
+    #[test]
+    fn what_is_no_limit_of_a_path_is_not_read_as_one() {
+        for text in ["", "/a", "a=1", "/a=", "/a=soon", "=1", "/a=-1"] {
+            assert_eq!(read_time_limit(text), None, "{text:?}");
+        }
+        assert_eq!(read_time_limit(" /a = 2m "), Some(("/a".to_owned(), Duration::from_secs(120))));
     }
 }

@@ -272,6 +272,7 @@ const HELP_HEAD: &str = "\
 Usage: indrik [run] [OPTIONS] MODULE[:CALLABLE | :factory()]
        indrik check [OPTIONS] [MODULE:CALLABLE]
        indrik explain SETTING [OPTIONS]
+       indrik explain route METHOD URL [OPTIONS]
        indrik reload [-s SOCKET | -p PID]
        indrik ctl [-s SOCKET | -p PID] [COMMAND]
        indrik upgrade [-s SOCKET | -p PID]
@@ -283,6 +284,7 @@ Serves a Python web application, WSGI or ASGI.
   indrik -c gunicorn.conf.py main:app   with Gunicorn's configuration file
   indrik check -c gunicorn.conf.py      what becomes of every setting; imports the application
   indrik explain workers                a setting's value, where it comes from, what it means
+  indrik explain route GET /reports     what happens to such a request, and which setting says so
   indrik reload                         new code in the running server; waits until it serves
   indrik ctl status                     talks to the running server; see indrik ctl --help
   indrik upgrade                        a new process takes the running server's place

@@ -10,13 +10,13 @@ use super::config::{Config, ControlSocket, Http2Cleartext, LogTarget, WorkerClas
 use super::launch::{ConfigFileValues, Launch};
 use super::layers::{Entry, Layers, Origin};
 use super::problem::Problem;
+use super::quantity::read_time_limit;
 use super::share;
 use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
 use crate::memory::Limit;
 use crate::memory::account::connection_auto;
-use crate::overtime;
 
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
@@ -51,6 +51,25 @@ pub struct Settlement {
 pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Config, Vec<Problem>> {
     let mut settlement = settle(launch, file);
     settlement.need_application();
+    resolve_settled(settlement, launch, file)
+}
+
+/// The same, where it does not matter which application is served.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_without_application(
+    launch: &Launch,
+    file: Option<&ConfigFileValues>,
+) -> Result<Config, Vec<Problem>> {
+    resolve_settled(settle(launch, file), launch, file)
+}
+
+fn resolve_settled(
+    mut settlement: Settlement,
+    launch: &Launch,
+    file: Option<&ConfigFileValues>,
+) -> Result<Config, Vec<Problem>> {
     settlement.check_tls();
     settlement.check_memory();
     share::check(&mut settlement);
@@ -278,7 +297,7 @@ impl Settlement {
         let Some(Settled { value: Value::List(entries), origin }) = self.values.get(NAME) else {
             return;
         };
-        let wrong = entries.iter().filter(|entry| overtime::read_path(entry).is_none());
+        let wrong = entries.iter().filter(|entry| read_time_limit(entry).is_none());
         let problem = |entry: &String| Problem {
             what: format!("{NAME}: '{}' is not PREFIX=SECONDS", entry.escape_debug()),
             place: Some(origin.to_string()),

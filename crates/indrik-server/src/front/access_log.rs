@@ -16,7 +16,6 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
-use indrik_core::logs::exclude::Exclude;
 use indrik_core::settings::Config;
 use indrik_core::supervise::Level;
 use parking_lot::Mutex;
@@ -24,7 +23,6 @@ use parking_lot::Mutex;
 use super::clock;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
-use super::pipeline::target;
 use super::served::Served;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Places, Seen};
@@ -53,7 +51,6 @@ struct Lines {
     form: Form,
     late: Vec<(Atom, Option<Padding>)>,
     wants_response_headers: bool,
-    exclude: Exclude,
     places: Places,
     output: Option<Arc<Output>>,
     syslog: Option<Arc<Syslog>>,
@@ -104,13 +101,19 @@ impl AccessLog {
         self.is_on.load(Ordering::Relaxed)
     }
 
-    /// Begins a line, if the log is on.
-    pub(super) fn entry(&self, peer: &Peer, parts: &Parts, arrived: Micros) -> Option<Box<Entry>> {
+    /// Begins a line, if the log is on; one that is left out is written only if the request fails.
+    pub(super) fn entry(
+        &self,
+        peer: &Peer,
+        parts: &Parts,
+        arrived: Micros,
+        is_excluded: bool,
+    ) -> Option<Box<Entry>> {
         let log = Arc::clone(self.current.lock().as_ref()?);
         let mut entry = Entry {
             early: Vec::new(),
             response_headers: Vec::new(),
-            is_excluded: false,
+            is_excluded,
             arrived,
             status: 0,
             bytes: 0,
@@ -119,7 +122,6 @@ impl AccessLog {
             log,
         };
         if let Some(lines) = &entry.log.lines {
-            entry.is_excluded = lines.exclude.covers(&target::path(parts));
             let (address, port) = shown_client(peer, Via::of(parts));
             let (places, listener) = (&lines.places, peer.listener);
             let seen = Seen { places, parts, listener, client: &address, port };
@@ -140,9 +142,8 @@ impl Inner {
         let lines = wants_lines.then(|| {
             let form = if outlets.as_json { Form::Json } else { Form::Text };
             let places = Places::new(config, servers.to_vec());
-            let exclude = Exclude::new(&config.access_log_exclude);
             let lines = Lines::new(&config.access_log_format, form, places);
-            Lines { exclude, output, syslog, ..lines }
+            Lines { output, syslog, ..lines }
         });
         Some(Self { lines, statsd })
     }
@@ -165,7 +166,6 @@ impl Lines {
             wants_response_headers: late.iter().any(is_header),
             late,
             format: format.0,
-            exclude: Exclude::default(),
             places,
             output: None,
             syslog: None,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use indrik_core::route::Notes;
 use parking_lot::Mutex;
 
 use super::access_log::Entry;
@@ -48,6 +49,8 @@ pub(super) struct RequestContext {
     pub(super) settings: Arc<Settings>,
     /// Its stream, in HTTP/2.
     pub(super) stream: Option<Arc<StreamContext>>,
+    /// What the routes say about it.
+    pub(super) notes: Notes,
 }
 
 impl RequestContext {
@@ -57,6 +60,7 @@ impl RequestContext {
             connection: Arc::clone(connection),
             settings: connection.services.settings.load_full(),
             stream: None,
+            notes: Notes::default(),
         }
     }
 

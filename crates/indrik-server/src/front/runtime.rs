@@ -227,7 +227,7 @@ async fn watch_certificate(services: Arc<Services>) {
 /// The limits that requests have of their own.
 async fn watch_requests(services: Arc<Services>) {
     loop {
-        let pause = services.settings().time_limits.look_every();
+        let pause = services.settings().routes.look_every();
         tokio::time::sleep(pause.unwrap_or(SWEEP_INTERVAL)).await;
         if pause.is_some() {
             let only_if_queued = services.settings().config.timeout_only_if_queued;

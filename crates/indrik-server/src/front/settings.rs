@@ -7,12 +7,11 @@
 use std::sync::Arc;
 
 use indrik_core::http1::{Limits, Permits};
-use indrik_core::overtime::TimeLimits;
+use indrik_core::route::{Table, Then};
 use indrik_core::settings::Config;
 
 use super::http2_settings::Http2Settings;
 use super::pipeline::forwarding::Forwarding;
-use super::pipeline::probe::Probes;
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -36,14 +35,14 @@ pub(super) struct Settings {
     pub(super) http2: Http2Settings,
     /// What may answer a request before a worker gets it, in this order.
     pub(super) stages: Vec<Stage>,
-    /// How long requests may run.
-    pub(super) time_limits: TimeLimits,
+    /// What is said about requests: notes, and which of the stages answers.
+    pub(super) routes: Table,
 }
 
 /// One step of the request path; what it does is in `pipeline::stages`.
 pub(super) enum Stage {
     /// Answers the probes' paths.
-    Probes(Probes),
+    Probes,
 }
 
 /// What a head may measure.
@@ -58,6 +57,8 @@ pub(super) fn head_limits(config: &Config) -> Limits {
 
 impl Settings {
     pub(super) fn new(config: Arc<Config>) -> Self {
+        let routes = Table::of(&config);
+        let has_probes = routes.rules().iter().any(|rule| matches!(rule.then, Then::Probe(_)));
         Self {
             limits: head_limits(&config),
             permits: Permits {
@@ -71,8 +72,8 @@ impl Settings {
             permits_any_method: config.permit_unconventional_http_method,
             forwarding: Forwarding::new(&config),
             http2: Http2Settings::new(&config),
-            stages: Probes::new(&config).map(Stage::Probes).into_iter().collect(),
-            time_limits: TimeLimits::new(config.request_timeout, &config.request_timeout_paths),
+            stages: has_probes.then_some(Stage::Probes).into_iter().collect(),
+            routes,
             config,
         }
     }

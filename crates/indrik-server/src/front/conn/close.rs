@@ -36,7 +36,7 @@ pub(super) async fn refuse(
     // What a client asks about with HEAD has no body, refused or not.
     let (head, page) = refusal.into_bytes();
     let page = if parts.method == Method::HEAD { Vec::new() } else { page };
-    let entry = services.access_log.entry(peer, &parts, clock::now());
+    let entry = services.access_log.entry(peer, &parts, clock::now(), false);
     let bytes = [&head[..], &page].concat();
     let written = tokio::time::timeout(LINGER, io.write_all(&bytes)).await;
     if let Some(entry) = entry {

@@ -7,10 +7,10 @@ use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use indrik_core::dispatch::{Fate, Micros, Replay};
+use indrik_core::route::NO_LIMIT;
 use indrik_ring::{Flags, ResponseHead};
 
 use super::encode::{encode, interim_response};
-use super::target;
 use crate::front::body::Pieces;
 use crate::front::body::pump::{self, Pump};
 use crate::front::body::upload::{Reader, Upload};
@@ -68,10 +68,9 @@ impl Call {
             }
         });
         let payload = encode(&context, &parts);
-        let limits = &context.settings.time_limits;
         // A WebSocket may stay for as long as it likes.
-        let is_limited = !limits.are_off() && !flags.has(Flags::WEBSOCKET);
-        let limit = if is_limited { limits.of(&target::path(&parts)) } else { 0 };
+        let is_limited = !flags.has(Flags::WEBSOCKET);
+        let limit = if is_limited { context.notes.time_limit } else { NO_LIMIT };
         let coding = parts.headers.get(TRANSFER_ENCODING);
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));

@@ -9,6 +9,7 @@ mod encode;
 pub(super) mod forwarding;
 mod h2_head;
 pub(super) mod probe;
+mod route;
 mod stages;
 pub(super) mod target;
 
@@ -41,7 +42,10 @@ use check::Seen;
 use stages::Verdict;
 
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
-pub(in crate::front) fn serve(context: RequestContext, request: Request<RequestBody>) -> Serving {
+pub(in crate::front) fn serve(
+    mut context: RequestContext,
+    request: Request<RequestBody>,
+) -> Serving {
     let (connection, stream) = (Arc::clone(&context.connection), context.stream.clone());
     connection.watch.begin();
     let log = &connection.services.access_log;
@@ -50,7 +54,9 @@ pub(in crate::front) fn serve(context: RequestContext, request: Request<RequestB
     let (mut parts, body) = request.into_parts();
     let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
     let checked = check::head(&context, &mut parts);
-    let entry = if is_logged { log.entry(&connection.peer, &parts, arrived) } else { None };
+    context.notes = route::notes(&context, &parts);
+    let (peer, is_unlogged) = (&connection.peer, context.notes.is_unlogged);
+    let entry = if is_logged { log.entry(peer, &parts, arrived, is_unlogged) } else { None };
     let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
         Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
         Verdict::GoOn => begin(context, seen, parts, body, arrived),
@@ -136,6 +142,7 @@ struct Asked {
 type Answer = Result<Response<Body>, Refusal>;
 
 /// What a request waits for.
+#[expect(clippy::large_enum_variant, reason = "nearly every request is the large one: no box")]
 enum Wait {
     /// Nothing: it is refused.
     Refused(Refusal),

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
+use indrik_core::route::Probe;
 
-use super::probe::Probes;
-use super::target;
 use crate::front::context::RequestContext;
 use crate::front::response::Body;
 use crate::front::settings::Stage;
@@ -25,7 +24,7 @@ pub(super) enum Verdict {
 pub(super) fn run(context: &RequestContext, parts: &Parts) -> Verdict {
     for stage in &context.settings.stages {
         let answer = match stage {
-            Stage::Probes(probes) => probe(context, probes, parts),
+            Stage::Probes => probe(context, parts),
         };
         if let Some(answer) = answer {
             return Verdict::Answer(Box::new(answer));
@@ -35,9 +34,13 @@ pub(super) fn run(context: &RequestContext, parts: &Parts) -> Verdict {
 }
 
 /// The answer to a request for one of the probes' paths.
-fn probe(context: &RequestContext, probes: &Probes, parts: &Parts) -> Option<Response<Body>> {
+fn probe(context: &RequestContext, parts: &Parts) -> Option<Response<Body>> {
+    let probe = context.notes.probe?;
     let standing = context.services().standing.load();
-    let good = probes.verdict(&target::path(parts), &standing)?;
+    let good = match probe {
+        Probe::Readiness => standing.ready,
+        Probe::Liveness => standing.live,
+    };
     if parts.method != Method::GET && parts.method != Method::HEAD {
         let mut response = Response::new(Body::full(Bytes::new()));
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
