@@ -74,3 +74,13 @@ pub const CHUNK_MAX: usize = 64 * 1024;
 pub const REQUEST_PIECE_MAX: usize = 256 * 1024;
 /// The largest payload of one descriptor that carries a piece of a response's body.
 pub const RESPONSE_PIECE_MAX: usize = 256 * 1024;
+
+/// What a WebSocket message takes of a window beside its bytes, so that a window limits tiny and empty ones
+/// as well.
+const WEBSOCKET_MESSAGE_BYTES: u64 = 128;
+
+/// What a piece of a WebSocket message takes of a window; `end`: it is the last one.
+#[must_use]
+pub const fn websocket_piece_cost(bytes: usize, end: bool) -> u64 {
+    bytes as u64 + if end { WEBSOCKET_MESSAGE_BYTES } else { 0 }
+}

@@ -135,7 +135,7 @@ impl Application for Echo {
 
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         match self.echoes.pop_front() {
-            Some(message) => Poll::Ready(Command::Send(message)),
+            Some(message) => Poll::Ready(Command::Send(message.into())),
             None if self.over => Poll::Ready(Command::Finished),
             None => {
                 self.waker = Some(cx.waker().clone());

@@ -8,7 +8,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use indrik_ring::{Descriptor, Flags, Kind, RESPONSE_PIECE_MAX, RESPONSE_WINDOW};
+use indrik_ring::{
+    CHUNK_MAX, Descriptor, Flags, Kind, RESPONSE_PIECE_MAX, RESPONSE_WINDOW, websocket_piece_cost,
+};
 
 use super::awaitable::{Awaitable, Job};
 use super::cell::LoopCell;
@@ -279,16 +281,17 @@ impl Exchange {
                     return Ok(true);
                 }
                 How::Message { text } => {
-                    let len = left.min(room).min(RESPONSE_PIECE_MAX);
-                    if len == 0 && left != 0 {
+                    let len = left.min(room).min(CHUNK_MAX);
+                    let end = len == left;
+                    let cost = websocket_piece_cost(len, end);
+                    if (len == 0 && !end) || cost > room as u64 {
                         return Ok(false);
                     }
                     let flags = if text { Flags::TEXT } else { Flags::NONE };
-                    let end = len == left;
                     let flags = if end { flags.with(Flags::END) } else { flags };
                     let piece = self.descriptor(Kind::WebSocketSend, flags, 0);
                     self.send_raw(py, piece, &payload[*at..*at + len])?;
-                    state.sent += len as u64;
+                    state.sent += cost;
                     *at += len;
                     if end {
                         return Ok(true);

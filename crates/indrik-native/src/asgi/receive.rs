@@ -50,7 +50,7 @@ impl Exchange {
             _ => joined(py, &pieces)?,
         };
         if streams {
-            self.took(py, bytes.as_bytes().len())?;
+            self.took(py, bytes.as_bytes().len() as u64)?;
         }
         let message = PyDict::new(py);
         message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
@@ -63,13 +63,13 @@ impl Exchange {
     ///
     /// # Errors
     /// When the channel is broken.
-    pub(super) fn took(&self, py: Python<'_>, bytes: usize) -> PyResult<()> {
+    pub(super) fn took(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
         let server = self.server.get();
         // Once it is over, the slot may be another request's.
         if bytes == 0 || self.state.get()?.finished {
             return Ok(());
         }
-        if server.channel().slots.request_took(self.slot, bytes as u64) {
+        if server.channel().slots.request_took(self.slot, bytes) {
             self.send_raw(py, self.descriptor(Kind::RequestCredit, Flags::NONE, 0), &[])?;
             server.settle();
         }

@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
-use indrik_ring::{Flags, Kind};
+use indrik_ring::{Flags, Kind, websocket_piece_cost};
 
 use super::exchange::{Exchange, How, Phase, State};
 use super::message::Message;
@@ -54,8 +54,8 @@ pub(super) struct Socket {
 struct Incoming {
     text: bool,
     bytes: Vec<u8>,
-    /// Bytes that count as taken when the application takes the message.
-    counted: usize,
+    /// What of the window it gives back when the application takes it.
+    counted: u64,
 }
 
 impl Socket {
@@ -64,15 +64,16 @@ impl Socket {
         Self { offered: offered.map(Box::from).collect(), ..Self::default() }
     }
 
-    /// A piece of a message has arrived. Returns the bytes that count as taken now.
-    pub(super) fn arrived(&mut self, piece: &[u8], flags: Flags) -> usize {
+    /// A piece of a message has arrived. Returns what of the window is given back now.
+    pub(super) fn arrived(&mut self, piece: &[u8], flags: Flags) -> u64 {
         self.partial.extend_from_slice(piece);
         if !flags.has(Flags::END) {
-            return piece.len();
+            return websocket_piece_cost(piece.len(), false);
         }
         let bytes = std::mem::take(&mut self.partial);
         let text = flags.has(Flags::TEXT);
-        self.messages.push_back(Incoming { text, bytes, counted: piece.len() });
+        let counted = websocket_piece_cost(piece.len(), true);
+        self.messages.push_back(Incoming { text, bytes, counted });
         0
     }
 
@@ -367,7 +368,7 @@ fn out_of_order(stage: Stage, kind: &str) -> PyErr {
 
 #[cfg(test)]
 mod tests {
-    use indrik_ring::Flags;
+    use indrik_ring::{Flags, websocket_piece_cost};
 
     use super::{CODE_LOST, Socket, cut, may_be_sent};
 
@@ -377,7 +378,10 @@ mod tests {
         assert_eq!(socket.arrived(b"ab", Flags::TEXT), 2);
         assert_eq!(socket.arrived(b"cde", Flags::TEXT.with(Flags::END)), 0);
         let message = socket.messages.pop_front().unwrap();
-        assert_eq!((message.text, &message.bytes[..], message.counted), (true, &b"abcde"[..], 3));
+        assert_eq!(
+            (message.text, &message.bytes[..], message.counted),
+            (true, &b"abcde"[..], websocket_piece_cost(3, true))
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use indrik_ring::{
     Descriptor, Flags, Kind, REQUEST_PIECE_MAX, REQUEST_WINDOW, REQUEST_WINDOW_MAX, Violation,
+    websocket_piece_cost,
 };
 
 use super::super::events::ChannelFault;
@@ -16,6 +17,18 @@ pub(in super::super) struct Piece<'a> {
     pub(in super::super) flags: Flags,
     pub(in super::super) aux: u64,
     pub(in super::super) bytes: &'a [u8],
+}
+
+impl Piece<'_> {
+    /// What of the window it takes.
+    fn cost(&self) -> u64 {
+        match self.kind {
+            Kind::WebSocketReceive => {
+                websocket_piece_cost(self.bytes.len(), self.flags.has(Flags::END))
+            }
+            _ => self.bytes.len() as u64,
+        }
+    }
 }
 
 impl Pool {
@@ -54,8 +67,8 @@ impl Pool {
             return Poll::Ready(false);
         }
         let slots = &link.channel.slots;
-        let len = piece.bytes.len() as u64;
-        let room = |taken: u64| sent + len <= taken.saturating_add(window(piece.kind, taken));
+        let cost = piece.cost();
+        let room = |taken: u64| sent + cost <= taken.saturating_add(window(piece.kind, taken));
         let taken = slots.request_taken(slot);
         let entry = &mut link.slots[usize::from(slot)];
         if taken > entry.seen.request_sent {
@@ -71,7 +84,7 @@ impl Pool {
         let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
         match link.push(descriptor, piece.bytes) {
             Ok(()) => {
-                link.slots[usize::from(slot)].seen.request_sent += len;
+                link.slots[usize::from(slot)].seen.request_sent += cost;
                 self.after_push(&mut inner);
                 Poll::Ready(true)
             }

@@ -5,12 +5,13 @@
 //! Messages go in by [`Connection::send`] and come out as bytes of [`Connection::output`], filled
 //! piece by piece by [`Connection::fill_output`].
 //!
+//! What was fed and is not decoded yet is at most what was fed last and the start of a frame, if more is
+//! fed only when [`Connection::poll_event`] has said that it needs more.
+//!
 //! Pings are answered by the engine. A Close from the peer and a broken rule are *not*: they are
 //! events, after which what the application still has to say can be sent, until
 //! [`Connection::answer_close`] ends it. So the answers to everything that came before the end
 //! reach the peer although the application works in another process.
-
-use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -19,17 +20,9 @@ use super::deflate::{Deflater, Inflater};
 use super::frame::{self, Header, OpCode};
 use super::message::{Assembler, Message};
 use super::negotiation::Deflate;
+use super::outgoing::{IDLE_BUFFER_BYTES, Outgoing};
+pub use super::outgoing::{OUTPUT_TARGET_BYTES, Part};
 pub use super::violation::Violation;
-
-/// [`Connection::fill_output`] stops making bytes once this many wait for the socket.
-pub const OUTPUT_TARGET_BYTES: usize = 64 * 1024;
-
-/// A message is compressed in pieces of this size, one frame each, so that a large one neither
-/// holds the I/O thread nor lies in memory a second time.
-const COMPRESS_PIECE_BYTES: usize = 64 * 1024;
-
-/// An idle connection's buffers above this size are given back.
-const IDLE_BUFFER_BYTES: usize = 4096;
 
 /// What the peer did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,14 +61,6 @@ struct CurrentFrame {
     taken: u64,
 }
 
-#[derive(Debug)]
-enum Outgoing {
-    Plain { payload: Bytes },
-    Compressed { opcode: OpCode, payload: Bytes, first: bool },
-    Header { opcode: OpCode, len: usize },
-    Close(CloseFrame),
-}
-
 /// The server's end of one WebSocket connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -83,11 +68,7 @@ pub struct Connection {
     input: BytesMut,
     frame: Option<CurrentFrame>,
     assembler: Assembler,
-    output: BytesMut,
-    /// Pings and Pongs waiting for the next gap between frames.
-    control: BytesMut,
-    outgoing: VecDeque<Outgoing>,
-    deflater: Option<(Deflater, usize)>,
+    outgoing: Outgoing,
 }
 
 impl Connection {
@@ -109,10 +90,7 @@ impl Connection {
             input: BytesMut::new(),
             frame: None,
             assembler: Assembler::new(size_max, inflater),
-            output: BytesMut::new(),
-            control: BytesMut::new(),
-            outgoing: VecDeque::new(),
-            deflater,
+            outgoing: Outgoing::new(deflater),
         }
     }
 
@@ -223,7 +201,7 @@ impl Connection {
             }
             OpCode::Ping => {
                 if self.state == State::Open {
-                    self.push_control(OpCode::Pong, &payload);
+                    self.outgoing.pong(&payload);
                 }
                 Ok(Step::Event(Event::Ping(payload)))
             }
@@ -239,27 +217,15 @@ impl Connection {
 
     // --- to the peer ---
 
-    /// Queues a message. Ask [`Self::is_sending`] first to have at most one in memory.
+    /// Queues a message, or a part of one. Ask [`Self::is_sending`] first to have at most one in memory.
     ///
     /// # Errors
     /// [`Closed`] after [`Self::close`] or [`Self::answer_close`].
-    pub fn send(&mut self, message: Message) -> Result<(), Closed> {
+    pub fn send(&mut self, part: impl Into<Part>) -> Result<(), Closed> {
         if !matches!(self.state, State::Open | State::Ending(_)) {
             return Err(Closed);
         }
-        let (opcode, payload) = match message {
-            Message::Text(payload) => (OpCode::Text, payload),
-            Message::Binary(payload) => (OpCode::Binary, payload),
-        };
-        match &self.deflater {
-            Some((_, size_min)) if payload.len() >= *size_min => {
-                self.outgoing.push_back(Outgoing::Compressed { opcode, payload, first: true });
-            }
-            _ => {
-                self.outgoing.push_back(Outgoing::Header { opcode, len: payload.len() });
-                self.outgoing.push_back(Outgoing::Plain { payload });
-            }
-        }
+        self.outgoing.push(part.into());
         Ok(())
     }
 
@@ -267,7 +233,7 @@ impl Connection {
     pub fn ping(&mut self, payload: &[u8]) {
         if self.state == State::Open {
             let len = payload.len().min(frame::CONTROL_PAYLOAD_MAX);
-            self.push_control(OpCode::Ping, &payload[..len]);
+            self.outgoing.ping(&payload[..len]);
         }
     }
 
@@ -280,7 +246,7 @@ impl Connection {
             State::Open => {
                 let known = close::is_sendable(close.code) || close.code == close::NO_STATUS;
                 let code = if known { close.code } else { close::INTERNAL_ERROR };
-                self.outgoing.push_back(Outgoing::Close(CloseFrame { code, ..close }));
+                self.outgoing.push_close(CloseFrame { code, ..close });
                 self.assembler.discard();
                 self.state = State::CloseSent;
             }
@@ -292,7 +258,7 @@ impl Connection {
     /// Answers the peer's Close frame with its own code, or a violation with that one's.
     pub fn answer_close(&mut self) {
         if let State::Ending(answer) = &self.state {
-            self.outgoing.push_back(Outgoing::Close(answer.clone()));
+            self.outgoing.push_close(answer.clone());
             self.state = State::Done;
         }
     }
@@ -302,101 +268,45 @@ impl Connection {
         self.state == State::Done
     }
 
-    /// Whether a message or Close frame is not yet wholly turned into output.
+    /// Whether a part of a message or a Close frame is not yet wholly turned into output.
     pub fn is_sending(&self) -> bool {
-        !self.outgoing.is_empty()
+        self.outgoing.is_sending()
     }
 
-    /// Bytes made that wait for the socket. While they are many, do not ask for events: a flood
-    /// of Pings is a flood of Pongs.
+    /// Bytes made that wait for the socket.
     pub fn output_len(&self) -> usize {
-        self.output.len() + self.control.len()
+        self.outgoing.output_len()
+    }
+
+    /// Bytes of what was sent that the socket has not taken, frames' headers included.
+    pub fn unsent(&self) -> usize {
+        self.outgoing.unsent()
+    }
+
+    /// What the connection takes of memory, bytes.
+    pub fn memory(&self) -> usize {
+        self.input.capacity() + self.assembler.memory() + self.outgoing.memory()
     }
 
     /// Turns what is queued into bytes until [`OUTPUT_TARGET_BYTES`] wait (a little more may).
     pub fn fill_output(&mut self) {
-        while self.output.len() < OUTPUT_TARGET_BYTES {
-            let between_frames = !matches!(self.outgoing.front(), Some(Outgoing::Plain { .. }));
-            if between_frames && !self.control.is_empty() {
-                self.output.extend_from_slice(&self.control);
-                self.control.clear();
-            }
-            if !self.fill_from_queue() {
-                break;
-            }
-        }
-    }
-
-    /// Makes one piece of output; `false` when nothing is queued.
-    fn fill_from_queue(&mut self) -> bool {
-        let finished = match self.outgoing.front_mut() {
-            None => return false,
-            Some(Outgoing::Header { opcode, len }) => {
-                frame::encode_header(&mut self.output, true, false, *opcode, *len);
-                true
-            }
-            Some(Outgoing::Plain { payload }) => {
-                let piece = payload.split_to(payload.len().min(OUTPUT_TARGET_BYTES));
-                self.output.extend_from_slice(&piece);
-                payload.is_empty()
-            }
-            Some(Outgoing::Compressed { opcode, payload, first }) => {
-                let piece = payload.split_to(payload.len().min(COMPRESS_PIECE_BYTES));
-                let last = payload.is_empty();
-                let mut data = Vec::new();
-                if let Some((deflater, _)) = &mut self.deflater {
-                    deflater.push(&piece, &mut data, last);
-                }
-                if last || !data.is_empty() {
-                    let opcode = if *first { *opcode } else { OpCode::Continuation };
-                    frame::encode_header(&mut self.output, last, *first, opcode, data.len());
-                    self.output.extend_from_slice(&data);
-                    *first = false;
-                }
-                last
-            }
-            Some(Outgoing::Close(close)) => {
-                let payload = close.encode();
-                frame::encode_header(&mut self.output, true, false, OpCode::Close, payload.len());
-                self.output.extend_from_slice(&payload);
-                // Nothing follows a Close frame.
-                self.outgoing.clear();
-                self.control.clear();
-                return false;
-            }
-        };
-        if finished {
-            self.outgoing.pop_front();
-        }
-        true
+        self.outgoing.fill();
     }
 
     /// The bytes to write to the socket.
     pub fn output(&self) -> &[u8] {
-        &self.output
+        self.outgoing.output()
     }
 
     /// The socket took the first `len` bytes of [`Self::output`].
     pub fn advance_output(&mut self, len: usize) {
-        self.output.advance(len);
-        if self.output.is_empty() && self.output.capacity() > IDLE_BUFFER_BYTES {
-            self.output = BytesMut::new();
-        }
+        self.outgoing.advance(len);
     }
 
     /// Gives back the compressor's memory; it is taken again with the next message. For a
     /// connection that has been quiet for a while.
     pub fn release_memory(&mut self) {
-        if self.outgoing.is_empty()
-            && let Some((deflater, _)) = &mut self.deflater
-        {
-            deflater.release();
-        }
-    }
-
-    fn push_control(&mut self, opcode: OpCode, payload: &[u8]) {
-        frame::encode_header(&mut self.control, true, false, opcode, payload.len());
-        self.control.extend_from_slice(payload);
+        self.outgoing.release_memory();
     }
 }
 

@@ -7,6 +7,9 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 /// What a sync flush ends with; the sender cuts it off, the receiver puts it back.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// The payload of an empty message.
+const EMPTY: u8 = 0x00;
+
 /// Compression level: the answer's latency and the I/O thread's time count for more than the last
 /// percent of size.
 const LEVEL: u32 = 3;
@@ -26,7 +29,12 @@ pub enum InflateError {
     TooBig,
 }
 
-/// Compressors kept between messages, over all connections of the process; about 210 KiB each.
+/// What a compressor takes of memory with the largest window.
+const COMPRESSOR_BYTES: usize = 210 * 1024;
+/// The same of an inflater.
+const INFLATER_BYTES: usize = 48 * 1024;
+
+/// Compressors kept between messages, over all connections of the process.
 pub const COMPRESSORS_KEPT_MAX: usize = 256;
 
 /// The count of kept compressors, and its limit.
@@ -68,6 +76,8 @@ pub struct Deflater {
     budget: &'static Budget,
     window_bits: u8,
     no_context_takeover: bool,
+    /// Something of the message under way was pushed.
+    is_begun: bool,
 }
 
 impl Deflater {
@@ -75,12 +85,24 @@ impl Deflater {
     /// makes 9 of it) that forgets it after each message if `no_context_takeover`.
     pub fn new(window_bits: u8, no_context_takeover: bool) -> Self {
         let window_bits = window_bits.clamp(WINDOW_BITS_MIN, 15);
-        Self { compress: None, permit: None, budget: &BUDGET, window_bits, no_context_takeover }
+        Self {
+            compress: None,
+            permit: None,
+            budget: &BUDGET,
+            window_bits,
+            no_context_takeover,
+            is_begun: false,
+        }
     }
 
     /// Compresses the next part of a message and appends what comes out, possibly nothing before
     /// the `last` part.
     pub fn push(&mut self, mut input: &[u8], out: &mut Vec<u8>, last: bool) {
+        self.is_begun |= !input.is_empty();
+        if last && !std::mem::take(&mut self.is_begun) {
+            // An empty message (RFC 7692 section 7.2.3.6): zlib makes nothing of a flush after a flush.
+            return out.push(EMPTY);
+        }
         let window_bits = self.window_bits;
         let compress = self.compress.get_or_insert_with(|| {
             Compress::new_with_window_bits(Compression::new(LEVEL), false, window_bits)
@@ -110,6 +132,11 @@ impl Deflater {
         }
     }
 
+    /// What it takes of memory, bytes.
+    pub fn memory(&self) -> usize {
+        if self.compress.is_some() { COMPRESSOR_BYTES } else { 0 }
+    }
+
     /// Gives the memory back. Only between messages.
     pub fn release(&mut self) {
         self.compress = None;
@@ -131,6 +158,11 @@ impl Inflater {
     pub fn new(window_bits: u8, no_context_takeover: bool) -> Self {
         let window_bits = window_bits.clamp(WINDOW_BITS_MIN, 15);
         Self { decompress: None, window_bits, no_context_takeover }
+    }
+
+    /// What it takes of memory, bytes.
+    pub fn memory(&self) -> usize {
+        if self.decompress.is_some() { INFLATER_BYTES } else { 0 }
     }
 
     /// Inflates a part of a message to the end of `out`, which never grows past `limit` bytes.
@@ -264,6 +296,17 @@ mod tests {
         deflaters.remove(0);
         deflaters[2].push(b"now there is room", &mut Vec::new(), true);
         assert_eq!(kept(&deflaters), 2);
+    }
+
+    #[test]
+    fn empty_messages_one_after_the_other_are_empty_messages() {
+        let (mut deflater, mut inflater) = (Deflater::new(15, false), Inflater::new(15, false));
+        for message in [&b""[..], b"", b"some", b"", b""] {
+            let mut data = Vec::new();
+            deflater.push(b"", &mut data, false);
+            deflater.push(message, &mut data, true);
+            assert_eq!(inflate(&mut inflater, &data, 100).unwrap(), message);
+        }
     }
 
     #[test]

@@ -9,6 +9,12 @@ use super::violation::Violation;
 /// memory.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024;
 
+/// Bytes by which the room for a message grows at most: the account is behind by as much.
+const RESERVE_STEP_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Bytes that a message which is waited with may have reserved too much.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -40,6 +46,8 @@ struct Partial {
     payload: Vec<u8>,
     /// How much of a text's payload is known to be UTF-8; the rest is the start of one character.
     checked: usize,
+    /// Bytes of the frame that were announced and have not come.
+    announced: u64,
 }
 
 /// Puts messages together.
@@ -72,7 +80,8 @@ impl Assembler {
         if compressed && self.inflater.is_none() {
             return Err(Violation::protocol("a compressed message, which was not negotiated"));
         }
-        self.partial = Some(Partial { text, compressed, payload: Vec::new(), checked: 0 });
+        self.partial =
+            Some(Partial { text, compressed, payload: Vec::new(), checked: 0, announced: 0 });
         Ok(())
     }
 
@@ -91,8 +100,8 @@ impl Assembler {
         if len > room {
             return Err(Violation::too_big(self.size_max));
         }
-        // At most 64 KiB: the cast loses nothing.
-        partial.payload.reserve(len.min(RESERVE_BYTES_MAX) as usize);
+        partial.announced = len;
+        partial.reserve();
         Ok(())
     }
 
@@ -107,7 +116,7 @@ impl Assembler {
                 inflater.push(data, &mut partial.payload, self.size_max)
             }
             _ => {
-                partial.payload.extend_from_slice(data);
+                partial.take(data);
                 Ok(())
             }
         };
@@ -134,12 +143,18 @@ impl Assembler {
         partial.check_text()?;
         inflated.map_err(|error| inflate_violation(error, self.size_max))?;
         if !partial.text {
-            return Ok(Message::Binary(partial.payload.into()));
+            return Ok(Message::Binary(partial.into_bytes()));
         }
         if partial.checked < partial.payload.len() {
             return Err(Violation::invalid_data("a text that ends inside a character"));
         }
-        Ok(Message::Text(partial.payload.into()))
+        Ok(Message::Text(partial.into_bytes()))
+    }
+
+    /// What it takes of memory, bytes.
+    pub fn memory(&self) -> usize {
+        let partial = self.partial.as_ref().map_or(0, |partial| partial.payload.capacity());
+        partial + self.inflater.as_ref().map_or(0, Inflater::memory)
     }
 
     /// Forgets the message under way.
@@ -149,6 +164,31 @@ impl Assembler {
 }
 
 impl Partial {
+    /// Takes a part of a frame as it is.
+    fn take(&mut self, data: &[u8]) {
+        if self.payload.capacity() - self.payload.len() < data.len() {
+            self.reserve();
+        }
+        self.payload.extend_from_slice(data);
+        self.announced = self.announced.saturating_sub(data.len() as u64);
+    }
+
+    /// Makes room for what is announced, as far as it is not much more than what is here already: an
+    /// announcement alone takes no memory, and a large message no more than its own size in the end.
+    fn reserve(&mut self) {
+        let step = (self.payload.len() as u64).clamp(RESERVE_BYTES_MAX, RESERVE_STEP_BYTES_MAX);
+        self.payload.reserve_exact(usize::try_from(self.announced.min(step)).unwrap_or(0));
+    }
+
+    /// Gives back what a message that came in unknown sizes has reserved too much.
+    fn into_bytes(mut self) -> Bytes {
+        let spare = self.payload.capacity() - self.payload.len();
+        if spare > SPARE_BYTES_MAX && spare > self.payload.len() / 8 {
+            self.payload.shrink_to_fit();
+        }
+        self.payload.into()
+    }
+
     /// Checks what has come since the last time. A wrong byte is seen at once, not at the end.
     fn check_text(&mut self) -> Result<(), Violation> {
         if !self.text {
@@ -160,6 +200,42 @@ impl Partial {
             Err(_) => return Err(Violation::invalid_data("a text that is not UTF-8")),
         }
         Ok(())
+    }
+}
+
+/// Looks whether text that comes in parts is UTF-8.
+#[derive(Debug, Default)]
+pub struct TextCheck {
+    /// The start of a character, at the end of the last part.
+    split: Vec<u8>,
+}
+
+impl TextCheck {
+    /// Whether the text is UTF-8 as far as its next part goes; `end`: that is the last one.
+    pub fn next(&mut self, mut part: &[u8], end: bool) -> bool {
+        if let Some(first) = self.split.first() {
+            let width = match first {
+                0..0xe0 => 2,
+                0xe0..0xf0 => 3,
+                0xf0.. => 4,
+            };
+            let len = part.len().min(width - self.split.len());
+            self.split.extend_from_slice(&part[..len]);
+            part = &part[len..];
+            match std::str::from_utf8(&self.split) {
+                Ok(_) => self.split.clear(),
+                Err(error) if error.error_len().is_none() => return !end,
+                Err(_) => return false,
+            }
+        }
+        match std::str::from_utf8(part) {
+            Ok(_) => true,
+            Err(error) if error.error_len().is_none() && !end => {
+                self.split.extend_from_slice(&part[error.valid_up_to()..]);
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -223,6 +299,41 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn text_in_any_parts_is_judged_as_the_whole(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..12),
+                "[a-zé€😀]{0,8}".prop_map(String::into_bytes),
+            ],
+            size in 1usize..5,
+        ) {
+            let mut check = TextCheck::default();
+            let mut parts: Vec<&[u8]> = bytes.chunks(size).collect();
+            parts.push(b"");
+            let last = parts.len() - 1;
+            let ok = parts.iter().enumerate().all(|(at, part)| check.next(part, at == last));
+            prop_assert_eq!(ok, std::str::from_utf8(&bytes).is_ok());
+        }
+
+        #[test]
+        fn a_message_that_waits_takes_little_more_than_its_bytes(
+            frames in prop::collection::vec((0usize..200_000, 1usize..70_000), 1..6),
+        ) {
+            let mut assembler = Assembler::new(usize::MAX, None);
+            assembler.begin(false, false).unwrap();
+            let mut all = 0;
+            for (len, piece) in frames {
+                assembler.begin_frame(len as u64).unwrap();
+                for at in (0..len).step_by(piece) {
+                    assembler.push(&vec![7; piece.min(len - at)]).unwrap();
+                    all += piece.min(len - at);
+                    prop_assert!(assembler.memory() <= 2 * all + 64 * 1024);
+                }
+            }
+            let Message::Binary(payload) = assembler.finish().unwrap() else { panic!() };
+            prop_assert_eq!(payload.len(), all);
+        }
+
         #[test]
         fn any_split_of_any_bytes_is_judged_as_the_whole(
             bytes in prop_oneof![

@@ -8,9 +8,12 @@
 //! * **Towards the application**, at most one message waits here. [`Application::poll_ready`] says
 //!   that there is room (a credit of the channel's window); then [`Application::deliver`] takes it.
 //!   While there is no room the socket is not read, so TCP slows the peer down.
-//! * **From the application**, [`Application::poll_command`] is asked for a message only when the
-//!   one before has been turned into bytes and fewer than
+//! * **From the application**, [`Application::poll_command`] is asked for a part of a message only when
+//!   the one before has been turned into bytes and fewer than
 //!   [`OUTPUT_TARGET_BYTES`](super::connection::OUTPUT_TARGET_BYTES) of them wait for the socket.
+//!   [`Application::unsent`] says how much the socket has not taken, so that whoever made it waits.
+//! * The socket is read only when everything read before is decoded and given on, whether or not the
+//!   peer takes what is sent to it: one that is slow to read is still heard.
 //! * **The end** is told exactly once, by [`Application::disconnected`], in order behind the
 //!   messages. It needs no room: an application end keeps a place for it.
 //!
@@ -35,8 +38,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::close::{self, CloseFrame};
-use super::connection::{Connection, Event, OUTPUT_TARGET_BYTES};
-use super::message::Message;
+use super::connection::{Connection, Event, OUTPUT_TARGET_BYTES, Part};
+use super::message::{Message, TextCheck};
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
@@ -74,8 +77,8 @@ impl Default for SessionLimits {
 /// What the application wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Send a message. Text that is not UTF-8 ends the connection with 1011.
-    Send(Message),
+    /// Send a message or a part of one. Text that is not UTF-8 ends the connection with 1011.
+    Send(Part),
     /// End the connection: 1000 when it returned, 1011 when it failed, 1012 for a restart, or as it
     /// says itself. A code that must not be sent becomes 1011.
     Close(CloseFrame),
@@ -98,6 +101,23 @@ pub trait Application {
     /// Takes the end: the code and reason of the peer's Close frame, of the violation, or 1006.
     /// Called once, whether or not there is room.
     fn disconnected(&mut self, close: &CloseFrame);
+
+    /// Whether the server ends the connection, as by [`Command::Leave`]: heard also while there is no room
+    /// for a command.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<CloseFrame> {
+        let _ = cx;
+        Poll::Pending
+    }
+
+    /// So many bytes of what it gave out, with their frames' headers, have not been taken by the socket.
+    fn unsent(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
+    /// So much memory is held for the connection, apart from what the application's end holds itself.
+    fn holds(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
 
     /// The next command. After [`Command::Finished`] it is not called again.
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command>;
@@ -141,6 +161,8 @@ where
         limits,
         phase: Phase::Open,
         waiting: None,
+        starved: false,
+        text: TextCheck::default(),
         finished: false,
         told: None,
         ending: CloseFrame::new(close::ABNORMAL, "the connection was lost"),
@@ -192,6 +214,10 @@ struct Session<S, A> {
     phase: Phase,
     /// A message for which the application has no room yet.
     waiting: Option<Message>,
+    /// Everything that was read is decoded.
+    starved: bool,
+    /// Of the message that the application sends.
+    text: TextCheck,
     /// The application said [`Command::Finished`].
     finished: bool,
     /// What the application was told about the end.
@@ -217,10 +243,21 @@ struct Session<S, A> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let result = self.take_turn(cx);
+        let waiting = self.waiting.as_ref().map_or(0, |message| message.payload().len());
+        self.application.holds(self.connection.memory() + waiting);
+        result
+    }
+
+    fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = Instant::now();
+        if let Poll::Ready(close) = self.application.poll_leave(cx) {
+            self.leave(close);
+        }
         for _ in 0..TURN_STEPS_MAX {
             let mut progress = self.poll_commands(cx);
             progress |= self.poll_write(cx);
+            self.application.unsent(self.connection.unsent());
             progress |= self.poll_events(cx);
             progress |= self.poll_read(cx);
             progress |= self.step_phase(cx);
@@ -235,26 +272,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         Poll::Pending
     }
 
-    /// Takes a command when there is room for what it may make.
+    /// Takes commands while there is room for what they may make: many small messages go out together.
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        for taken in 0..TURN_STEPS_MAX {
+            if !self.poll_command(cx) {
+                return taken > 0;
+            }
+            self.connection.fill_output();
+        }
+        true
+    }
+
+    fn poll_command(&mut self, cx: &mut Context<'_>) -> bool {
         let room =
             !self.connection.is_sending() && self.connection.output_len() < OUTPUT_TARGET_BYTES;
         let listening =
             matches!(self.phase, Phase::Open | Phase::Answering { .. } | Phase::Closing { .. });
-        if self.finished || !room || !listening {
+        if self.finished || !listening {
+            return false;
+        }
+        if !room {
+            // What goes the other way goes on: a peer that is slow to read is heard all the same.
+            let _ = self.application.poll_ready(cx);
             return false;
         }
         match self.application.poll_command(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Command::Send(message)) => self.send(message),
+            Poll::Ready(Command::Send(part)) => self.send(part),
             Poll::Ready(Command::Close(close)) => self.end(close),
-            Poll::Ready(Command::Leave(close)) => {
-                if self.phase == Phase::Open {
-                    self.ending = close.clone();
-                    self.tell();
-                }
-                self.end(close);
-            }
+            Poll::Ready(Command::Leave(close)) => self.leave(close),
             Poll::Ready(Command::Finished) => {
                 self.finished = true;
                 self.end(CloseFrame::new(close::NORMAL, ""));
@@ -263,12 +309,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         true
     }
 
-    fn send(&mut self, message: Message) {
-        let broken = matches!(&message, Message::Text(text) if std::str::from_utf8(text).is_err());
-        if broken {
+    fn leave(&mut self, close: CloseFrame) {
+        if self.phase == Phase::Open {
+            self.ending = close.clone();
+            self.tell();
+        }
+        self.end(close);
+    }
+
+    fn send(&mut self, part: Part) {
+        let end = part.end;
+        if part.text && !self.text.next(&part.payload, end) {
             let reason = "the application sent text that is not UTF-8";
             self.end(CloseFrame::new(close::INTERNAL_ERROR, reason));
-        } else if self.connection.send(message).is_ok() {
+        } else if self.connection.send(part).is_ok() && end {
             self.messages_sent += 1;
         }
     }
@@ -338,7 +392,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         if !self.is_reading() {
             return false;
         }
-        let Some(event) = self.connection.poll_event() else { return false };
+        let Some(event) = self.connection.poll_event() else {
+            self.starved = true;
+            return false;
+        };
         match event {
             Event::Message(message) => self.waiting = Some(message),
             Event::Ping(_) | Event::Pong(_) => {}
@@ -363,19 +420,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         }
     }
 
-    /// Whether the next event may be asked for, and so the socket read.
+    /// Whether the next event may be asked for.
     fn is_reading(&self) -> bool {
-        self.waiting.is_none()
-            && self.connection.is_reading()
-            && self.connection.output_len() < OUTPUT_TARGET_BYTES
+        self.waiting.is_none() && self.connection.is_reading()
+    }
+
+    /// Whether a peer that is there would be heard, and a Ping reaches it.
+    fn expects_answers(&self) -> bool {
+        self.is_reading() && self.connection.output_len() < OUTPUT_TARGET_BYTES
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let lingering = matches!(self.phase, Phase::Lingering { .. });
-        if !lingering && !self.is_reading() {
+        if !lingering && !(self.is_reading() && self.starved) {
             return false;
         }
         let Poll::Ready(read) = self.poll_read_socket(cx) else { return false };
+        self.starved = false;
         match read {
             Ok(len) if len > 0 => {
                 self.heard_at = self.now;
@@ -429,10 +490,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         self.phase != before
     }
 
-    /// Pings a silent peer, gives up on one that stays silent. A peer we do not read from is not
-    /// silent.
+    /// Pings a silent peer, gives up on one that stays silent. A peer that cannot be heard, or pinged
+    /// behind what it has not taken, is not silent.
     fn keep_alive(&mut self) -> bool {
-        if !self.is_reading() {
+        if !self.expects_answers() {
+            (self.heard_at, self.pinged) = (self.now, false);
             return false;
         }
         let silence = self.now.duration_since(self.heard_at);
@@ -455,7 +517,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         let unwritten = self.connection.output_len() > 0 || self.connection.is_sending();
         let write = unwritten.then(|| self.written_at + self.limits.write_timeout);
         let phase = match self.phase {
-            Phase::Open if self.is_reading() => {
+            Phase::Open if self.expects_answers() => {
                 let pong = if self.pinged { self.limits.ping_timeout } else { Duration::ZERO };
                 Some(self.heard_at + self.limits.ping_interval + pong)
             }

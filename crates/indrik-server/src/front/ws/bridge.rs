@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use indrik_core::dispatch::Micros;
-use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead};
+use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::front::access_log::{Entry, WebSocketLine};
+use crate::front::account::Charge;
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
@@ -31,11 +32,14 @@ use crate::front::services::Services;
 use crate::front::websocket::handshake::{self, Handshake};
 use crate::front::websocket::negotiation::{Deflate, DeflatePolicy};
 use crate::front::websocket::session::{self, Application, Command, SessionLimits};
-use crate::front::websocket::{CloseFrame, Connection, Message};
+use crate::front::websocket::{CloseFrame, Connection, Message, Part};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
 const INTERNAL_ERROR: u16 = 1011;
 const SERVICE_RESTART: u16 = 1012;
+
+/// Credit of less than this waits for more of it, or for everything to be sent.
+const CREDIT_STEP_BYTES: u64 = 16 * 1024;
 
 /// What a connection becomes after the 101.
 struct Upgrade {
@@ -171,8 +175,9 @@ async fn run(
         outgoing: None,
         sent: 0,
         end: None,
-        incoming: BytesMut::new(),
+        owed: 0,
         commands: VecDeque::new(),
+        charge: Charge::of(context.watch.holder()),
         finished: false,
     };
     if leaving {
@@ -211,6 +216,10 @@ impl Orders {
     }
 }
 
+fn restarting() -> CloseFrame {
+    CloseFrame::new(SERVICE_RESTART, "the server is restarting")
+}
+
 /// The application's end of a session.
 struct Bridge {
     services: Arc<Services>,
@@ -224,11 +233,13 @@ struct Bridge {
     sent: u64,
     /// The end, to be told behind the messages.
     end: Option<CloseFrame>,
-    /// The message on its way from the application; bounded by what the application holds in
-    /// memory as one object.
-    incoming: BytesMut,
+    /// What the session has of the application's messages and the application has no credit for.
+    owed: u64,
+    /// At most a few, as the session asks for one after the other.
     commands: VecDeque<Command>,
     finished: bool,
+    /// What the session and the message on its way to the application take.
+    charge: Charge,
 }
 
 impl Bridge {
@@ -240,11 +251,12 @@ impl Bridge {
             let last = *at + len == payload.len();
             let text = if matches!(message, Message::Text(_)) { Flags::TEXT } else { Flags::NONE };
             let flags = if last { text.with(Flags::END) } else { text };
+            let cost = websocket_piece_cost(len, last);
             let bytes = &payload[*at..*at + len];
             let piece = Piece { kind: Kind::WebSocketReceive, flags, aux: 0, bytes };
             let pool = &self.services.pool;
             if std::task::ready!(pool.poll_send_piece(&self.exchange, &piece, self.sent, cx)) {
-                self.sent += len as u64;
+                self.sent += cost;
                 *at += len;
             } else {
                 // The application has returned; nobody takes messages any more.
@@ -269,14 +281,9 @@ impl Bridge {
     fn take(&mut self, event: Event) {
         match event {
             Event::WebSocketSend { bytes, text, end } => {
-                self.services.pool.took(&self.exchange, bytes.len());
-                self.incoming.extend_from_slice(&bytes);
-                if end {
-                    let payload = self.incoming.split().freeze();
-                    let message =
-                        if text { Message::Text(payload) } else { Message::Binary(payload) };
-                    self.commands.push_back(Command::Send(message));
-                }
+                // The credit for it follows when the socket has taken it.
+                self.owed += websocket_piece_cost(bytes.len(), end);
+                self.commands.push_back(Command::Send(Part { text, payload: bytes, end }));
             }
             Event::WebSocketClose { code, reason } => {
                 let reason = String::from_utf8_lossy(&reason).into_owned();
@@ -311,8 +318,7 @@ impl Bridge {
 
     /// Both sides are told that this end goes, and why: the client will find another worker.
     fn leave(&mut self) {
-        let close = CloseFrame::new(SERVICE_RESTART, "the server is restarting");
-        self.commands.push_back(Command::Leave(close));
+        self.commands.push_back(Command::Leave(restarting()));
     }
 
     fn finish(&mut self) {
@@ -332,15 +338,30 @@ impl Application for Bridge {
         self.outgoing = Some((message, 0));
     }
 
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<CloseFrame> {
+        if self.orders.poll_leave(cx) { Poll::Ready(restarting()) } else { Poll::Pending }
+    }
+
+    fn unsent(&mut self, bytes: usize) {
+        let credit = self.owed.saturating_sub(bytes as u64);
+        // Not for every tiny message while others wait.
+        if credit >= CREDIT_STEP_BYTES || (credit > 0 && bytes == 0) {
+            self.owed -= credit;
+            self.services.pool.took(&self.exchange, usize::try_from(credit).unwrap_or(usize::MAX));
+        }
+    }
+
+    fn holds(&mut self, bytes: usize) {
+        let outgoing = self.outgoing.as_ref().map_or(0, |(message, _)| message.payload().len());
+        self.charge.set(bytes + outgoing);
+    }
+
     fn disconnected(&mut self, close: &CloseFrame) {
         self.end = Some(close.clone());
     }
 
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         let _ = self.poll_send(cx);
-        if self.orders.poll_leave(cx) {
-            self.leave();
-        }
         loop {
             if let Some(command) = self.commands.pop_front() {
                 return Poll::Ready(command);

@@ -227,7 +227,56 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     (first, payload).prop_map(|(first, payload)| frame(first, &payload))
 }
 
+/// Parts of messages from an application, some of them large.
+fn any_part() -> impl Strategy<Value = Part> {
+    let len = prop_oneof![0usize..10, 0usize..200_000];
+    (any::<bool>(), len).prop_map(|(end, len)| Part {
+        text: false,
+        payload: noise().take(len).collect::<Vec<u8>>().into(),
+        end,
+    })
+}
+
 proptest! {
+    /// Whatever the peer sends in whatever pieces, and whatever it takes: driven as the session drives it,
+    /// a connection holds at most a message, what was read last, and what it may make of output.
+    #[test]
+    fn memory_is_bounded_at_every_step(
+        frames in prop::collection::vec(any_frame(), 1..30),
+        times in 1usize..60,
+        cuts in prop::collection::vec(1usize..5_000, 1..8),
+        parts in prop::collection::vec(any_part(), 0..4),
+        takes in prop::collection::vec(prop_oneof![2 => Just(0usize), 1 => 0usize..100_000], 1..6),
+        compress: bool,
+    ) {
+        const MESSAGE_MAX: usize = 150;
+        let policy = DeflatePolicy { compress_size_min: 0, ..DeflatePolicy::default() };
+        let deflate = compress.then(|| negotiate(["permessage-deflate"], &policy).unwrap()).flatten();
+        let mut connection = Connection::new(MESSAGE_MAX, deflate);
+        let codecs = if compress { 300 * 1024 } else { 0 };
+        let (mut parts, mut takes) = (parts.into_iter(), takes.iter().cycle());
+        let stream = frames.concat().repeat(times);
+        let (mut rest, mut cuts) = (&stream[..], cuts.iter().cycle());
+        while !rest.is_empty() && connection.is_reading() {
+            let cut = rest.len().min(*cuts.next().unwrap());
+            connection.feed(&rest[..cut]);
+            rest = &rest[cut..];
+            loop {
+                if !connection.is_sending() && connection.output_len() < OUTPUT_TARGET_BYTES {
+                    parts.next().map(|part| connection.send(part));
+                }
+                connection.fill_output();
+                let taken = connection.output().len().min(*takes.next().unwrap());
+                connection.advance_output(taken);
+                let fits = 4 * MESSAGE_MAX + 2 * 5_000 + 200_000 + 4 * OUTPUT_TARGET_BYTES + 16_384 + codecs;
+                prop_assert!(connection.memory() <= fits, "{}", connection.memory());
+                if connection.poll_event().is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
     #[test]
     fn bytes_split_anywhere_give_the_same_events(
         frames in prop::collection::vec(any_frame(), 0..8),

@@ -18,6 +18,10 @@ struct State {
     told: Vec<CloseFrame>,
     commands: VecDeque<Command>,
     asked: usize,
+    leave: Option<CloseFrame>,
+    /// The most that was ever not sent, and held.
+    unsent_max: usize,
+    held_max: usize,
     waker: Option<Waker>,
 }
 
@@ -73,6 +77,25 @@ impl Application for Fake {
         self.0.lock().unwrap().told.push(close.clone());
     }
 
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<CloseFrame> {
+        let mut state = self.0.lock().unwrap();
+        let Some(close) = state.leave.take() else {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        Poll::Ready(close)
+    }
+
+    fn unsent(&mut self, bytes: usize) {
+        let mut state = self.0.lock().unwrap();
+        state.unsent_max = state.unsent_max.max(bytes);
+    }
+
+    fn holds(&mut self, bytes: usize) {
+        let mut state = self.0.lock().unwrap();
+        state.held_max = state.held_max.max(bytes);
+    }
+
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command> {
         let mut state = self.0.lock().unwrap();
         state.asked += 1;
@@ -119,7 +142,7 @@ async fn messages_go_both_ways_and_the_application_ends_it() {
     peer.write_all(&frame(0x81, b"hi")).await.unwrap();
     settle().await;
     assert_eq!(fake.delivered(), 1);
-    fake.command(Command::Send(Message::text("ho")));
+    fake.command(Command::Send(Message::text("ho").into()));
     fake.command(Command::Close(CloseFrame::new(4001, "enough")));
     expect(&mut peer, b"\x81\x02ho\x88\x08\x0f\xa1enough").await;
     peer.write_all(&frame(0x88, b"\x0f\xa1")).await.unwrap();
@@ -160,7 +183,7 @@ async fn the_answer_to_a_close_waits_for_the_applications_last_words() {
     peer.write_all(&[frame(0x81, b"hi"), frame(0x88, b"\x03\xe8")].concat()).await.unwrap();
     settle().await;
     assert_eq!(fake.told(), [1000]);
-    fake.command(Command::Send(Message::text("ho")));
+    fake.command(Command::Send(Message::text("ho").into()));
     fake.command(Command::Finished);
     expect(&mut peer, b"\x81\x02ho\x88\x02\x03\xe8").await;
     expect_end(&mut peer).await;
@@ -225,7 +248,7 @@ async fn a_peer_that_does_not_read_is_given_up_and_buffers_stay_bounded() {
     let fake = Fake::with_room(9);
     let (mut peer, session) = start(&fake, 100);
     for _ in 0..1000 {
-        fake.command(Command::Send(Message::Binary(vec![0; 10_000].into())));
+        fake.command(Command::Send(Message::Binary(vec![0; 10_000].into()).into()));
     }
     settle().await;
     // No more is asked for than fills the output once.
@@ -253,7 +276,7 @@ async fn a_peer_that_never_answers_our_close_is_given_up() {
 async fn text_of_the_application_that_is_not_utf8_ends_the_connection_with_1011() {
     let fake = Fake::with_room(9);
     let (mut peer, _session) = start(&fake, 1000);
-    fake.command(Command::Send(Message::Text(vec![0xff].into())));
+    fake.command(Command::Send(Message::Text(vec![0xff].into()).into()));
     let mut head = [0; 4];
     peer.read_exact(&mut head).await.unwrap();
     assert_eq!(head[2..], [0x03, 0xf3]);
@@ -280,7 +303,7 @@ async fn what_a_layer_holds_back_while_the_socket_is_full_goes_out_when_there_is
     let session = run(holding, connection, b"", fake.clone(), SessionLimits::default());
     let session = tokio::spawn(session);
     let text = "x".repeat(100);
-    fake.command(Command::Send(Message::text(&text)));
+    fake.command(Command::Send(Message::text(&text).into()));
     settle().await;
     let wanted = [b"\x81\x64", text.as_bytes()].concat();
     let came = tokio::time::timeout(Duration::from_secs(1), expect(&mut peer, &wanted));
@@ -300,4 +323,95 @@ async fn a_server_that_goes_tells_both_sides_at_once() {
     drop(peer);
     assert_eq!(session.await.unwrap().close.code, 1012);
     assert_eq!(fake.told(), [1012], "and once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_tiny_frames_is_never_read_faster_than_it_is_decoded() {
+    for first in [0x89, 0x8a, 0x81] {
+        let fake = Fake::with_room(usize::MAX);
+        let (mut peer, session) = start(&fake, 1 << 20);
+        let flood = frame(first, b"").repeat(50_000);
+        peer.write_all(&flood).await.unwrap();
+        peer.write_all(&frame(0x88, b"\x03\xe8")).await.unwrap();
+        let mut answers = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(5), peer.read_to_end(&mut answers));
+        read.await.unwrap().unwrap();
+        drop(peer);
+        assert_eq!(session.await.unwrap().bytes_received, flood.len() as u64 + 8);
+        let held = fake.0.lock().unwrap().held_max;
+        assert!(held < 3 * READ_BYTES, "{first:x}: {held}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_heard_and_its_last_ping_is_answered_when_it_reads() {
+    let fake = Fake::with_room(usize::MAX);
+    let (mut peer, _session) = start(&fake, 4096);
+    fake.command(Command::Send(Message::Binary(vec![0; 300_000].into()).into()));
+    for number in 0..10_000u32 {
+        peer.write_all(&frame(0x89, &number.to_be_bytes())).await.unwrap();
+    }
+    peer.write_all(&frame(0x81, b"still here")).await.unwrap();
+    settle().await;
+    assert_eq!(fake.delivered(), 1);
+    assert!(fake.0.lock().unwrap().held_max < 300_000 + 4 * OUTPUT_TARGET_BYTES);
+    let mut got = vec![0; 10 + 300_000];
+    peer.read_exact(&mut got).await.unwrap();
+    let mut pongs = Vec::new();
+    let mut buffer = vec![0; 4096];
+    while let Ok(Ok(len)) =
+        tokio::time::timeout(Duration::from_secs(1), peer.read(&mut buffer)).await
+    {
+        pongs.extend_from_slice(&buffer[..len]);
+    }
+    assert!(pongs.len() <= 2 * 4096);
+    assert!(pongs.ends_with(&[&[0x8a, 4][..], &9_999u32.to_be_bytes()].concat()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_in_parts_goes_out_before_its_end_is_known() {
+    let fake = Fake::with_room(9);
+    let (mut peer, _session) = start(&fake, 1000);
+    let part = |payload: &'static [u8], end| {
+        Command::Send(Part { text: true, payload: payload.into(), end })
+    };
+    // A character is divided between them.
+    fake.command(part(b"a\xc3", false));
+    expect(&mut peer, b"\x01\x02a\xc3").await;
+    fake.command(part(b"", false));
+    fake.command(part(b"\xa9b", false));
+    expect(&mut peer, b"\x00\x02\xa9b").await;
+    peer.write_all(&frame(0x89, b"?")).await.unwrap();
+    expect(&mut peer, b"\x8a\x01?").await;
+    fake.command(part(b"", true));
+    expect(&mut peer, b"\x80\x00").await;
+    fake.command(part(b"next", true));
+    expect(&mut peer, b"\x81\x04next").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_socket_has_not_taken_is_told() {
+    let fake = Fake::with_room(9);
+    let (mut peer, _session) = start(&fake, 1000);
+    fake.command(Command::Send(Message::Binary(vec![0; 50_000].into()).into()));
+    settle().await;
+    let most = fake.change(|state| state.unsent_max);
+    // The pipe has taken a thousand.
+    assert_eq!(most, 50_000 + 4 - 1000);
+    let mut got = vec![0; 50_000 + 4];
+    peer.read_exact(&mut got).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_does_not_wait_for_a_peer_that_takes_nothing() {
+    let fake = Fake::with_room(9);
+    let (_peer, session) = start(&fake, 100);
+    fake.command(Command::Send(Message::Binary(vec![0; 300_000].into()).into()));
+    settle().await;
+    let before = Instant::now();
+    fake.change(|state| state.leave = Some(CloseFrame::new(1012, "")));
+    settle().await;
+    assert_eq!(fake.told(), [1012]);
+    session.await.unwrap();
+    assert!(before.elapsed() <= 2 * SessionLimits::default().close_timeout);
 }
