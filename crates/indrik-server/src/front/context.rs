@@ -23,6 +23,8 @@ pub(super) struct ConnectionContext {
     pub(super) settings: Arc<Settings>,
     pub(super) io: Arc<IoState>,
     pub(super) watch: Arc<Watch>,
+    /// It speaks HTTP/2.
+    pub(super) is_http2: bool,
     /// Who has the connection after a 101.
     pub(super) successor: Mutex<Option<Box<dyn Successor>>>,
 }

@@ -390,6 +390,11 @@ impl Exchange {
         Arc::clone(self.state.lock().charge.holder())
     }
 
+    /// Whether its response is credited when it comes here, within limits of its own.
+    pub(super) fn runs_ahead(&self) -> bool {
+        self.state.lock().ahead.is_some()
+    }
+
     /// Where it is.
     pub(super) fn place(&self) -> Place {
         self.state.lock().place

@@ -34,7 +34,8 @@ pub(in crate::front) async fn serve_connection(
     if spoken == Spoken::Http2 {
         io.stop_screening();
     }
-    let context = context(services, settings, &origin, (state, &watch), proxied, &mut io);
+    let mut context = context(services, settings, &origin, (state, &watch), proxied, &mut io);
+    context.is_http2 = spoken == Spoken::Http2;
     let connection = Arc::new(context);
     if spoken == Spoken::Http2 {
         // Boxed: it is large, and most connections have none of it.
@@ -110,6 +111,7 @@ fn context(
         settings,
         io: state,
         watch: Arc::clone(watch),
+        is_http2: false,
         successor: Mutex::new(None),
     }
 }

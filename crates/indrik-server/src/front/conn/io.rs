@@ -385,6 +385,11 @@ impl ClientIo {
         self.state.flushes.is_due.store(true, Ordering::Relaxed);
         let result = write(Pin::new(&mut self.stream), cx);
         self.note_write(&result);
+        if let Poll::Ready(Ok(len)) = &result {
+            self.watch.wrote(*len);
+        }
+        // What hyper keeps until the socket takes it.
+        self.charge.set(self.head_bytes + self.watch.unwritten());
         result
     }
 }
@@ -497,6 +502,7 @@ impl Write for ClientIo {
     /// Hyper flushes when its own buffer is empty.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.state.hyper_is_writing.store(false, Ordering::Relaxed);
+        self.watch.wrote_all();
         if self.state.has_interim.load(Ordering::Relaxed) {
             std::task::ready!(self.poll_interim(cx))?;
         }

@@ -4,7 +4,7 @@
 //! waits for and since when; one reaper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -73,6 +73,9 @@ pub(in crate::front) struct Watch {
     task: OnceLock<Waker>,
     /// What it holds of memory.
     holder: Arc<Holder>,
+    /// Bytes of bodies that were given out to be written and are not. Written by the connection's thread
+    /// alone.
+    unwritten: AtomicUsize,
 }
 
 impl Watch {
@@ -85,7 +88,32 @@ impl Watch {
             is_half_closed: AtomicBool::new(false),
             task: OnceLock::new(),
             holder: Holder::new(account),
+            unwritten: AtomicUsize::new(0),
         }
+    }
+
+    /// Bytes of a body are given out to be written.
+    pub(in crate::front) fn gives_out(&self, bytes: usize) {
+        self.set_unwritten(self.unwritten() + bytes);
+    }
+
+    /// The socket took bytes, of a body or of what frames it.
+    pub(in crate::front) fn wrote(&self, bytes: usize) {
+        self.set_unwritten(self.unwritten().saturating_sub(bytes));
+    }
+
+    /// Everything that was given out is written.
+    pub(in crate::front) fn wrote_all(&self) {
+        self.set_unwritten(0);
+    }
+
+    /// Bytes of bodies, at most, that were given out and are not written.
+    pub(in crate::front) fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    fn set_unwritten(&self, bytes: usize) {
+        self.unwritten.store(bytes, Ordering::Relaxed);
     }
 
     /// What it holds of memory.

@@ -114,10 +114,13 @@ impl http_body::Body for Body {
             BodyKind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             BodyKind::Stream(stream) => ready!(stream.poll_frame(cx)),
         };
-        if let (Some(End { log: Some(log), .. }), Some(Ok(frame))) = (&mut this.end, &frame)
+        if let (Some(End { watch, log }), Some(Ok(frame))) = (&mut this.end, &frame)
             && let Some(data) = frame.data_ref()
         {
-            log.sent(data.len());
+            watch.gives_out(data.len());
+            if let Some(log) = log {
+                log.sent(data.len());
+            }
         }
         Poll::Ready(frame)
     }

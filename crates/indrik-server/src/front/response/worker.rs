@@ -40,6 +40,8 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 pub(in crate::front) struct Stream {
     services: Arc<Services>,
     exchange: Arc<Exchange>,
+    /// Bytes that were given out and for which the worker has no credit.
+    owed: usize,
     /// What came with the head.
     first: Bytes,
     pub(super) file: Option<FilePart>,
@@ -75,6 +77,7 @@ impl Stream {
         Self {
             services: Arc::clone(context.services()),
             exchange: Arc::clone(exchange),
+            owed: 0,
             first,
             file: None,
             spool: None,
@@ -94,6 +97,7 @@ impl Stream {
         if self.cut.is_some() {
             return self.poll_cut(cx);
         }
+        self.give_credit();
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
             return Poll::Ready(Some(Ok(self.took(first))));
@@ -168,10 +172,25 @@ impl Stream {
         self.exchange.served()
     }
 
-    /// Bytes go to the client: the worker gets credit for as many.
-    fn took(&self, bytes: Bytes) -> Frame<Bytes> {
-        self.services.pool.took(&self.exchange, bytes.len());
+    /// Bytes go to the client: the worker gets credit for as many when they are written, so that what
+    /// lies anywhere in the front is within the window.
+    fn took(&mut self, bytes: Bytes) -> Frame<Bytes> {
+        // In HTTP/2 nobody looks here when bytes have been written; and a response that runs ahead of its
+        // client is not limited by the window.
+        if self.connection.is_http2 || self.exchange.runs_ahead() {
+            self.services.pool.took(&self.exchange, bytes.len());
+        } else {
+            self.owed += bytes.len();
+        }
         Frame::data(bytes)
+    }
+
+    fn give_credit(&mut self) {
+        let written = self.owed.saturating_sub(self.connection.watch.unwritten());
+        if written != 0 {
+            self.owed -= written;
+            self.services.pool.took(&self.exchange, written);
+        }
     }
 
     fn over(&mut self) {
