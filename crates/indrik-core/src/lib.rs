@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+pub mod descriptors;
 pub mod dispatch;
 pub mod http1;
 pub mod http2;

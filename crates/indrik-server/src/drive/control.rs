@@ -16,7 +16,7 @@ use super::Drive;
 use super::memory::shown_front;
 use super::reload::{Waiting, shown};
 use crate::control::{ControlServer, Open, Token, error, open};
-use crate::front::Listener;
+use crate::front::{DescriptorStats, Listener};
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
 const SHOWN_SETTINGS: [&str; 20] = [
@@ -293,6 +293,7 @@ impl Drive {
             stats["requests_refused"] = front.counts.refused.into();
             stats["requests_timed_out"] = front.counts.timed_out.into();
             stats["front_memory"] = shown_front(front.memory);
+            stats["descriptors"] = shown_descriptors(front.descriptors);
         }
         stats
     }
@@ -321,6 +322,20 @@ fn signal(signal: Signal) -> Option<Event> {
 }
 
 /// Seconds, as people want to read them.
+/// What clients have of the descriptors.
+fn shown_descriptors(descriptors: DescriptorStats) -> Json {
+    let DescriptorStats { share, held, shed } = descriptors;
+    json!({
+        "limit": share.limit,
+        "kept": share.kept,
+        "clients_max": share.clients_max,
+        "connections_max": share.connections_max,
+        "connections": held.connections,
+        "files": held.files,
+        "connections_shed": shed,
+    })
+}
+
 fn hundredths(time: Duration) -> f64 {
     (time.as_secs_f64() * 100.0).round() / 100.0
 }

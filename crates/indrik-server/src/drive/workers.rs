@@ -56,6 +56,10 @@ impl Drive {
     fn try_fork(&mut self, id: WorkerId, generation: Generation) -> io::Result<()> {
         let config = self.generations.config_of(generation);
         let config = config.ok_or_else(|| io::Error::other("the generation has no settings"))?;
+        if let Some(front) = &self.front {
+            // An operator may have asked for more than the settings say.
+            front.keep_descriptors_for(self.machine.census().wanted);
+        }
         let limits = channel_limits(&config);
         let (front_end, channel) = channel_pair(limits)?;
         let bell = front_end.worker.try_clone()?;

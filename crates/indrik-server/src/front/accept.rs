@@ -65,7 +65,7 @@ pub(super) async fn accept(
     let mut complained = false;
     let last = loop {
         let accepted = tokio::select! {
-            accepted = socket.accept(index) => accepted,
+            accepted = accept_one(&services, &socket, index) => accepted,
             order = door.other_than(Order::Accept) => match order {
                 Order::Accept => continue,
                 Order::Pause => {
@@ -98,6 +98,16 @@ pub(super) async fn accept(
             services.log.error(&format!("Cannot take all of the last connections: {error}"));
         }
     }
+}
+
+/// The next connection, once there is a descriptor for it.
+async fn accept_one(
+    services: &Services,
+    socket: &Socket,
+    index: u16,
+) -> io::Result<(Fresh, Origin)> {
+    services.has_room_for_connection().await;
+    socket.accept(index).await
 }
 
 /// Ends accepting: what the kernel has accepted for us is served. If nobody else has the socket, the

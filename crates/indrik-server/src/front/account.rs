@@ -8,20 +8,15 @@
 //! thread, and never for longer.
 //!
 //! What follows from it is decided in `indrik_core::memory::account`: [`Account::measure`] says which lesser
-//! measures hold; [`relieve`] cuts the connections that hold the most.
+//! measures hold; `relief` cuts the connections that hold the most.
 
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use indrik_core::memory::Bytes;
 use indrik_core::memory::account::{Holding, Limits, Measure};
-use indrik_core::supervise::Level;
 use tokio::sync::Notify;
-
-use super::services::Services;
 
 /// Changes of a buffer that are smaller than this are not passed on.
 pub(super) const STEP_BYTES: usize = 4096;
@@ -29,11 +24,6 @@ pub(super) const STEP_BYTES: usize = 4096;
 const BATCH_BYTES: i64 = 64 * 1024;
 /// Where threads gather their batches; more threads than this share some.
 const SHARDS: usize = 16;
-/// Connections that a line of the log names.
-const NAMED_MAX: usize = 3;
-/// Lines about cut connections come at most so often; the next one counts what it has not seen.
-const TELL_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What all buffers of the front take together.
 pub(super) struct Account {
     /// What threads have not passed on to `total` yet.
@@ -93,6 +83,16 @@ impl Account {
             total: self.total_max.load(Ordering::Relaxed),
             connection: self.connection_max.load(Ordering::Relaxed),
         }
+    }
+
+    /// Waits until somebody holds too much.
+    pub(super) async fn has_excess(&self) {
+        self.excess.notified().await;
+    }
+
+    /// So many connections were cut.
+    pub(super) fn note_cut(&self, connections: usize) {
+        self.cut.fetch_add(connections as u64, Ordering::Relaxed);
     }
 
     /// What is to be done at the moment.
@@ -276,30 +276,6 @@ fn signed(bytes: usize) -> i64 {
 /// One that was cut: who, and what it held.
 pub(super) type Cut = Holding<Option<IpAddr>>;
 
-/// Cuts connections that hold too much, as soon as there are any. Never ends.
-pub(super) async fn relieve(services: Arc<Services>) {
-    let mut untold: Vec<Cut> = Vec::new();
-    let mut told_at = None;
-    loop {
-        let excess = services.account.excess.notified();
-        if untold.is_empty() {
-            excess.await;
-        } else {
-            // What was not told yet is told in time, also if nothing more comes.
-            let _ = tokio::time::timeout(TELL_INTERVAL, excess).await;
-        }
-        let cut = services.connections.cut(&services.account);
-        services.account.cut.fetch_add(cut.len() as u64, Ordering::Relaxed);
-        untold.extend(cut);
-        let now = tokio::time::Instant::now();
-        if !untold.is_empty() && told_at.is_none_or(|at| now >= at + TELL_INTERVAL) {
-            let text = describe(&std::mem::take(&mut untold), services.account.limits());
-            services.log.write(Level::Error, &text);
-            told_at = Some(now);
-        }
-    }
-}
-
 /// Everything that connections which were told to end hold does not count as held.
 pub(super) fn held_by_others(account: &Account, by_cut: u64) -> u64 {
     account.held().saturating_sub(by_cut)
@@ -311,27 +287,6 @@ impl Holder {
         self.is_cut.store(true, Ordering::Relaxed);
         Holding { key: self.ip.get().copied(), bytes: self.bytes() }
     }
-}
-
-fn describe(cut: &[Cut], limits: Limits) -> String {
-    let own = cut.iter().any(|cut| cut.bytes > limits.connection);
-    let limit = if own {
-        format!("connection_memory_max = {}", Bytes(limits.connection))
-    } else {
-        format!("front_memory_max = {} is used up", Bytes(limits.total))
-    };
-    let mut largest: Vec<&Cut> = cut.iter().collect();
-    largest.sort_by_key(|cut| std::cmp::Reverse(cut.bytes));
-    let name = |cut: &&Cut| {
-        let ip = cut.key.map_or_else(|| "a Unix socket".to_owned(), |ip| format!("ip={ip}"));
-        format!("{ip} with {}", Bytes(cut.bytes))
-    };
-    let names: Vec<String> = largest.iter().take(NAMED_MAX).map(name).collect();
-    let others = match cut.len().saturating_sub(NAMED_MAX) {
-        0 => String::new(),
-        others => format!(" and {others} more"),
-    };
-    format!("Cut what held the most memory of the front ({limit}): {}{others}", names.join(", "))
 }
 
 #[cfg(test)]
@@ -409,21 +364,6 @@ mod tests {
         let mut charge = Charge::of(&Holder::new(&own));
         charge.set(2 * MIB as usize);
         own.excess.notified().await;
-    }
-
-    #[test]
-    fn the_log_names_the_largest_and_counts_the_others() {
-        let ip = |last| Some(IpAddr::from([10, 0, 0, last]));
-        let cut = |key, mib| Holding { key, bytes: mib * MIB };
-        let all = [cut(ip(1), 1), cut(None, 9), cut(ip(2), 3), cut(ip(3), 2), cut(ip(4), 1)];
-        let limits = Limits { total: 100 * MIB, connection: 50 * MIB };
-        assert_eq!(
-            describe(&all, limits),
-            "Cut what held the most memory of the front (front_memory_max = 100.0 MiB is used up): \
-             a Unix socket with 9.0 MiB, ip=10.0.0.2 with 3.0 MiB, ip=10.0.0.3 with 2.0 MiB and 2 more"
-        );
-        let text = describe(&[cut(ip(1), 51)], limits);
-        assert!(text.contains("(connection_memory_max = 50.0 MiB): ip=10.0.0.1 with 51.0 MiB"));
     }
 
     async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {

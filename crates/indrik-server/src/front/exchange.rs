@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use super::account::{Charge, Holder};
 use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
 use super::body::Pieces;
+use super::descriptors::FilePlace;
 use super::refusal::Refusal;
 use super::response::{Permit, Spool};
 use super::served::Served;
@@ -140,6 +141,11 @@ pub(super) struct Outgoing {
     pub(super) body: Pieces,
     /// The body's file.
     pub(super) file: Option<OwnedFd>,
+    /// What of it lies in memory, bytes.
+    pub(super) file_bytes: usize,
+    /// Its place among the descriptors.
+    #[expect(dead_code, reason = "it is kept, for as long as the file is")]
+    pub(super) file_place: Option<FilePlace>,
 }
 
 impl Outgoing {
@@ -256,7 +262,8 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A request of a connection that is charged for it.
     pub(super) fn new(outgoing: Outgoing, limit: Micros, holder: &Arc<Holder>) -> Arc<Self> {
-        let outgoing_bytes = outgoing.payload.capacity() + outgoing.body.len();
+        let outgoing_bytes =
+            outgoing.payload.capacity() + outgoing.body.len() + outgoing.file_bytes;
         let mut charge = Charge::of(holder);
         charge.set(outgoing_bytes);
         let state = Mutex::new(State {
@@ -595,6 +602,8 @@ mod tests {
             payload: Vec::new(),
             body: Pieces::default(),
             file: None,
+            file_bytes: 0,
+            file_place: None,
         };
         let none = Limits { total: u64::MAX, connection: u64::MAX };
         let exchange = Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)));

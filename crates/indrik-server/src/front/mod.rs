@@ -24,6 +24,7 @@ mod channel_size;
 mod clock;
 mod conn;
 mod context;
+mod descriptors;
 mod doors;
 mod events;
 mod exchange;
@@ -33,6 +34,7 @@ mod peer;
 mod pipeline;
 mod pool;
 mod refusal;
+mod relief;
 mod response;
 mod runtime;
 mod served;
@@ -51,10 +53,12 @@ use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::Config;
+use indrik_core::supervise::Level;
 
 pub use account::MemoryStats;
 pub use channel_size::channel_limits;
 pub use conn::tls::TlsError;
+pub use descriptors::DescriptorStats;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
 pub use pipeline::probe::Standing;
@@ -67,6 +71,7 @@ use account::Account;
 use clock::micros;
 use conn::reaper::Connections;
 use conn::tls;
+use descriptors::{Descriptors, shortage};
 use doors::Order;
 use pool::Pool;
 use services::Services;
@@ -87,6 +92,7 @@ pub struct FrontStats {
     pub in_flight: usize,
     pub counts: Counts,
     pub memory: MemoryStats,
+    pub descriptors: DescriptorStats,
 }
 
 impl Front {
@@ -107,6 +113,7 @@ impl Front {
         let services = Arc::new(Services {
             pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
             connections: Connections::default(),
+            descriptors: Descriptors::new(config.workers),
             account: Account::new(config.front_memory_limits(memory)),
             spools: response::Spools::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
@@ -118,8 +125,17 @@ impl Front {
             standing: ArcSwap::default(),
             settings: ArcSwap::from_pointee(Settings::new(config)),
         });
+        let workers = services.settings().config.workers;
+        if let Some(text) = shortage(services.descriptors.share(), workers) {
+            services.log.write(Level::Warning, &text);
+        }
         let runtime = runtime::Threads::start(&services, listeners)?;
         Ok(Self { services, runtime })
+    }
+
+    /// There are to be so many workers: descriptors are kept for them.
+    pub fn keep_descriptors_for(&self, workers: u32) {
+        self.services.descriptors.keep_for(u64::from(workers));
     }
 
     /// A worker has booted. Clients' requests come when it is opened.
@@ -263,7 +279,8 @@ impl Front {
         let (waiting, in_flight, counts) = self.services.pool.stats();
         let connections = self.services.connections.count();
         let memory = self.services.account.stats();
-        FrontStats { connections, waiting, in_flight, counts, memory }
+        let descriptors = self.services.descriptor_stats();
+        FrontStats { connections, waiting, in_flight, counts, memory, descriptors }
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.

@@ -16,13 +16,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Handle};
 
 use super::accept::accept;
-use super::account::relieve;
 use super::clock::{self, micros};
 use super::conn::reaper::{SWEEP_INTERVAL, sweep};
 use super::conn::tls;
 use super::doors::{Doors, Order};
 use super::listener::Listening;
 use super::pool::{self, Delivered, Looks, NewWorker};
+use super::relief::relieve;
 use super::services::Services;
 
 /// How often overdue work is looked for while any is queued ahead.

@@ -9,6 +9,7 @@ use super::access_log::AccessLog;
 use super::account::Account;
 use super::conn::reaper::Connections;
 use super::conn::tls::Tls;
+use super::descriptors::Descriptors;
 use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
 use super::pipeline::probe::Standing;
@@ -26,6 +27,7 @@ pub(super) struct Services {
     pub(super) connections: Connections,
     /// What the front holds of memory.
     pub(super) account: Arc<Account>,
+    pub(super) descriptors: Descriptors,
     /// What responses have in files.
     pub(super) spools: Spools,
     pub(super) tls: Option<Arc<Tls>>,

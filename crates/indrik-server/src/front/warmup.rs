@@ -107,7 +107,14 @@ impl WarmUp {
         let mut payload = vec![0; len];
         let count = u16::try_from(fields().count()).unwrap_or(0);
         indrik_ring::encode_request(&mut payload, &head, count, fields());
-        Outgoing { flags: Flags::END, payload, body: Pieces::default(), file: None }
+        Outgoing {
+            flags: Flags::END,
+            payload,
+            body: Pieces::default(),
+            file: None,
+            file_bytes: 0,
+            file_place: None,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::{PLACED_BYTES_MAX, Pieces, RequestBody};
 use crate::front::account::Charge;
 use crate::front::context::RequestContext;
+use crate::front::descriptors::FilePlace;
 use crate::front::events::Interface;
 use crate::front::refusal::Refusal;
 
@@ -37,8 +38,9 @@ const SPOOL_WRITE_BYTES: usize = 1024 * 1024;
 pub(in crate::front) enum Upload {
     /// All of it, in memory.
     Memory(Pieces),
-    /// All of it, in a file whose position is at the start.
-    File(OwnedFd),
+    /// All of it, in a file whose position is at the start; how much of that lies in memory; its place among
+    /// the descriptors.
+    File(OwnedFd, usize, FilePlace),
     /// The first part of it; the rest is to be sent when the application asks for it.
     Stream(Pieces, Box<Reader>),
 }
@@ -72,7 +74,7 @@ pub(in crate::front) async fn receive(
     if !fits {
         wait_for_room(context).await?;
     }
-    store(&mut reader, &context.settings.config).await.map_err(|error| match error {
+    store(&mut reader, context).await.map_err(|error| match error {
         Unstored::Refused(refusal) => refusal,
         Unstored::Failed(error) => {
             let text = format!("a request body could not be stored: {error}");
@@ -89,15 +91,28 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
     if account.measure() < Measure::Hold {
         return Ok(());
     }
+    in_time(context, account.has_room(), "the server's memory is used up by others").await
+}
+
+/// The place of a body's file among the descriptors.
+async fn file_place(context: &RequestContext) -> Result<FilePlace, Unstored> {
+    let place = context.services().has_room_for_file();
+    let message = "the server's file descriptors are used up by others";
+    in_time(context, place, message).await.map_err(Unstored::Refused)
+}
+
+/// Waits as a request waits for a worker.
+async fn in_time<T>(
+    context: &RequestContext,
+    wait: impl Future<Output = T>,
+    message: &'static str,
+) -> Result<T, Refusal> {
     let limit = context.settings.config.queue_timeout;
-    let has_room = account.has_room();
     if limit.is_zero() {
-        has_room.await;
-        return Ok(());
+        return Ok(wait.await);
     }
-    let message = "the server's memory is used up by others";
     let refusal = Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message);
-    timeout(limit, has_room).await.map_err(|_| refusal)
+    timeout(limit, wait).await.map_err(|_| refusal)
 }
 
 /// Why a body is not here.
@@ -107,20 +122,23 @@ enum Unstored {
 }
 
 /// Reads all of a body: into memory as far as it may lie there, else into a file.
-async fn store(reader: &mut Reader, config: &Config) -> Result<Upload, Unstored> {
+async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, Unstored> {
+    let config = &context.settings.config;
     let mut pieces = Pieces::default();
     while let Some(bytes) = reader.next().await.map_err(Unstored::Refused)? {
         pieces.push(bytes);
         reader.charge.set(pieces.len());
         if pieces.len() > config.body_buffer_max.max(super::INLINE_BYTES_MAX) {
-            return spool(reader, config, pieces).await;
+            let place = file_place(context).await?;
+            return spool(reader, config, pieces, place).await;
         }
     }
     if pieces.len() <= PLACED_BYTES_MAX {
         return Ok(Upload::Memory(pieces));
     }
+    let (place, bytes) = (file_place(context).await?, pieces.len());
     let written = blocking(move || super::memfd(&pieces)).await;
-    written.map(Upload::File).map_err(Unstored::Failed)
+    written.map(|file| Upload::File(file, bytes, place)).map_err(Unstored::Failed)
 }
 
 /// Reads the rest of a body into a file without a name.
@@ -128,6 +146,7 @@ async fn spool(
     reader: &mut Reader,
     config: &Config,
     mut pieces: Pieces,
+    place: FilePlace,
 ) -> Result<Upload, Unstored> {
     let directory = config.tmp_upload_dir.clone();
     let mut file = blocking(move || nameless(directory)).await.map_err(Unstored::Failed)?;
@@ -150,7 +169,7 @@ async fn spool(
         });
         file = written.await.map_err(Unstored::Failed)?;
     }
-    Ok(Upload::File(file.into()))
+    Ok(Upload::File(file.into(), 0, place))
 }
 
 /// Reads a body within its limits.

@@ -205,6 +205,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.services.connections.remove(self.key);
+        self.services.descriptors.is_freed();
     }
 }
 

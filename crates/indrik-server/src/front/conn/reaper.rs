@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use indrik_core::descriptors::{Waiting, Waits, to_shed};
 use indrik_core::dispatch::Micros;
 use indrik_core::memory::account::{Holding, to_cut};
 use indrik_core::settings::Config;
@@ -195,6 +196,18 @@ impl Watch {
         self.take_order()
     }
 
+    /// What it waits for, if it may be closed in favour of others and is not being closed yet.
+    fn waits(&self) -> Option<Waits> {
+        if self.order.load(Ordering::Relaxed) >= Order::Expire as u8 {
+            return None;
+        }
+        match self.phase() {
+            Phase::Idle | Phase::Parked => self.is_polled().then_some(Waits::Idle),
+            Phase::Head => Some(Waits::Head),
+            Phase::Busy | Phase::Writing => None,
+        }
+    }
+
     /// Its task has begun.
     fn is_polled(&self) -> bool {
         self.task.get().is_some()
@@ -285,6 +298,26 @@ impl Connections {
             cut
         });
         cut.collect()
+    }
+
+    /// Closes the connection that is the first to go for a new one. Whether there is any.
+    pub(in crate::front) fn shed(&self, now: Micros) -> bool {
+        let list = self.0.lock();
+        let waiting = list.iter().filter_map(|(key, watch)| {
+            let waits = watch.waits()?;
+            Some(Waiting { key, waits, since: watch.since.load(Ordering::Relaxed) })
+        });
+        let shed = to_shed(waiting, now);
+        let Some((shed, watch)) = shed.and_then(|shed| Some((shed.waits, list.get(shed.key)?)))
+        else {
+            return false;
+        };
+        watch.give(match shed {
+            // Unless it brings a request at this moment.
+            Waits::Idle => Order::Expire,
+            Waits::Head => Order::Close,
+        });
+        true
     }
 
     fn each(&self, act: impl Fn(&Watch)) {

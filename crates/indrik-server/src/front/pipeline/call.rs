@@ -52,13 +52,14 @@ impl Call {
         flags: Flags,
     ) -> Self {
         let (mut inline, mut file, mut stream) = (Pieces::default(), None, None);
+        let (mut file_bytes, mut file_place) = (0, None);
         let flags = flags.with(match upload {
             Upload::Memory(body) => {
                 inline = body;
                 Flags::END
             }
-            Upload::File(body) => {
-                file = Some(body);
+            Upload::File(body, bytes, place) => {
+                (file, file_bytes, file_place) = (Some(body), bytes, Some(place));
                 Flags::BODY_FILE
             }
             Upload::Stream(first, rest) => {
@@ -77,7 +78,7 @@ impl Call {
         // Whoever waits to be asked for the body may send the next request instead.
         let discards = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
         parts.headers.clear();
-        let outgoing = Outgoing { flags, payload, body: inline, file };
+        let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, file_place };
         let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
         Self {
             context,
@@ -208,11 +209,16 @@ impl Call {
     /// Opens the file that is the response's body.
     async fn open_file(&self, event: Event) -> Result<FilePart, Refusal> {
         let path = match event {
-            Event::File { fd, offset, len } => return Ok(FilePart::new(fd.into(), offset, len)),
+            Event::File { fd, offset, len } => {
+                let place = self.context.services().descriptors.note_file();
+                return Ok(FilePart::new(fd.into(), offset, len).counted(place));
+            }
             Event::Path { path } => path,
             _ => return Err(self.unexpected()),
         };
-        FilePart::open_now(&path).await.map_err(|error| {
+        let place = self.context.services().descriptors.note_file();
+        let file = FilePart::open_now(&path).await.map(|file| file.counted(place));
+        file.map_err(|error| {
             let (file, shown) = (String::from_utf8_lossy(&path), self.exchange.outgoing.shown());
             let text =
                 format!("the file {file:?} cannot be sent as the answer to {shown}: {error}");

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use rustix::fs::OFlags;
 
+use crate::front::descriptors::FilePlace;
+
 /// Bytes read from a file at once.
 const FILE_CHUNK_BYTES: usize = 128 * 1024;
 
@@ -21,6 +23,8 @@ pub(in crate::front) struct FilePart {
     offset: u64,
     pub(super) left: u64,
     reading: Option<Reading>,
+    /// Its place among the descriptors, if it is open.
+    place: Option<FilePlace>,
 }
 
 type Read = io::Result<(Arc<File>, Bytes, Option<u64>)>;
@@ -28,7 +32,20 @@ type Reading = Pin<Box<dyn Future<Output = Read> + Send>>;
 
 impl FilePart {
     pub(in crate::front) fn new(file: File, offset: u64, len: u64) -> Self {
-        Self { file: Some(Arc::new(file)), path: None, offset, left: len, reading: None }
+        Self {
+            file: Some(Arc::new(file)),
+            path: None,
+            offset,
+            left: len,
+            reading: None,
+            place: None,
+        }
+    }
+
+    /// The same, counted as long as it is open.
+    pub(in crate::front) fn counted(mut self, place: FilePlace) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// A whole file, opened before anything is sent.
@@ -41,7 +58,14 @@ impl FilePart {
 
     /// A whole file; its length is known when it is open.
     pub(super) fn open(path: &Bytes) -> Self {
-        Self { file: None, path: Some(path.clone()), offset: 0, left: u64::MAX, reading: None }
+        Self {
+            file: None,
+            path: Some(path.clone()),
+            offset: 0,
+            left: u64::MAX,
+            reading: None,
+            place: None,
+        }
     }
 
     /// The next bytes; `None` at the end.

@@ -27,6 +27,7 @@ use tokio::runtime::Handle;
 
 use crate::front::account::Charge;
 use crate::front::body::upload::{blocking, nameless};
+use crate::front::descriptors::FilePlace;
 use crate::front::exchange::{Event, Exchange};
 use crate::front::services::Services;
 
@@ -110,6 +111,8 @@ pub(in crate::front) struct Spool {
 #[derive(Default)]
 struct State {
     file: Option<Arc<File>>,
+    /// Its place among the descriptors.
+    place: Option<FilePlace>,
     /// What is to be sent, in order.
     queue: VecDeque<Item>,
     /// Bytes of it in memory, and in the file.
@@ -216,8 +219,9 @@ impl Spool {
         }
     }
 
-    /// Opens the file. False: that cannot be done.
+    /// Opens the file. False: that cannot be done, or clients have all descriptors that they may have.
     async fn open(&self) -> bool {
+        let Some(place) = self.services.file_place_now() else { return false };
         let directory = self.directory.clone();
         let opened = blocking(move || {
             let file = nameless(directory)?;
@@ -228,6 +232,7 @@ impl Spool {
             Ok((file, in_memory)) => {
                 let mut state = self.state.lock();
                 state.file = Some(Arc::new(file));
+                state.place = Some(place);
                 state.is_memory = in_memory;
                 true
             }

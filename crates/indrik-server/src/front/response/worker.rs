@@ -132,9 +132,14 @@ impl Stream {
                 }
                 Event::Trailers { payload } => return Poll::Ready(Some(self.trailers(&payload))),
                 Event::File { fd, offset, len } => {
-                    self.file = Some(FilePart::new(File::from(fd), offset, len));
+                    let place = self.services.descriptors.note_file();
+                    let file = FilePart::new(File::from(fd), offset, len);
+                    self.file = Some(file.counted(place));
                 }
-                Event::Path { path } => self.file = Some(FilePart::open(&path)),
+                Event::Path { path } => {
+                    let place = self.services.descriptors.note_file();
+                    self.file = Some(FilePart::open(&path).counted(place));
+                }
                 Event::Failed { message, .. } => {
                     if !message.is_empty() {
                         self.services.log.error(&String::from_utf8_lossy(&message));

@@ -432,7 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let lingering = matches!(self.phase, Phase::Lingering { .. });
-        if !lingering && !(self.is_reading() && self.starved) {
+        if !(lingering || self.is_reading() && self.starved) {
             return false;
         }
         let Poll::Ready(read) = self.poll_read_socket(cx) else { return false };

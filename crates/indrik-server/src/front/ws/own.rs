@@ -75,7 +75,8 @@ pub(in crate::front) async fn serve(
     };
     let accept = handshake::expected_accept(&parts.headers);
     let connection = Arc::clone(&context.connection);
-    let mut call = Call::new(context, parts, Upload::File(theirs), Flags::WEBSOCKET);
+    let upload = Upload::File(theirs, 0, context.services().descriptors.note_file());
+    let mut call = Call::new(context, parts, upload, Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     if let Some(event) = first_event(&mut call, &socket).await? {
         call.first = Some(event);

@@ -1,0 +1,140 @@
+//! What is done when clients take too much: connections that hold too much memory are cut, idle ones are closed
+//! for new ones. Whose turn it is decide `indrik_core::memory::account` and `indrik_core::descriptors`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indrik_core::descriptors::Held;
+use indrik_core::memory::Bytes;
+use indrik_core::memory::account::Limits;
+use indrik_core::supervise::Level;
+
+use super::account::Cut;
+use super::clock;
+use super::descriptors::{DescriptorStats, FilePlace, all_taken};
+use super::services::Services;
+
+/// Connections that a line of the log names.
+const NAMED_MAX: usize = 3;
+/// Lines about cut connections come at most so often; the next one counts what it has not seen.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon it is looked again for somebody who may be closed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Cuts connections that hold too much, as soon as there are any. Never ends.
+pub(super) async fn relieve(services: Arc<Services>) {
+    let mut untold: Vec<Cut> = Vec::new();
+    let mut told_at = None;
+    loop {
+        let excess = services.account.has_excess();
+        if untold.is_empty() {
+            excess.await;
+        } else {
+            // What was not told yet is told in time, also if nothing more comes.
+            let _ = tokio::time::timeout(TELL_INTERVAL, excess).await;
+        }
+        let cut = services.connections.cut(&services.account);
+        services.account.note_cut(cut.len());
+        untold.extend(cut);
+        let now = tokio::time::Instant::now();
+        if !untold.is_empty() && told_at.is_none_or(|at| now >= at + TELL_INTERVAL) {
+            let text = describe(&std::mem::take(&mut untold), services.account.limits());
+            services.log.write(Level::Error, &text);
+            told_at = Some(now);
+        }
+    }
+}
+
+fn describe(cut: &[Cut], limits: Limits) -> String {
+    let own = cut.iter().any(|cut| cut.bytes > limits.connection);
+    let limit = if own {
+        format!("connection_memory_max = {}", Bytes(limits.connection))
+    } else {
+        format!("front_memory_max = {} is used up", Bytes(limits.total))
+    };
+    let mut largest: Vec<&Cut> = cut.iter().collect();
+    largest.sort_by_key(|cut| std::cmp::Reverse(cut.bytes));
+    let name = |cut: &&Cut| {
+        let ip = cut.key.map_or_else(|| "a Unix socket".to_owned(), |ip| format!("ip={ip}"));
+        format!("{ip} with {}", Bytes(cut.bytes))
+    };
+    let names: Vec<String> = largest.iter().take(NAMED_MAX).map(name).collect();
+    let others = match cut.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    format!("Cut what held the most memory of the front ({limit}): {}{others}", names.join(", "))
+}
+
+impl Services {
+    /// Waits until a connection may be taken, and makes room for it.
+    pub(super) async fn has_room_for_connection(&self) {
+        while !self.descriptors.share().has_room_for_connection(self.held()) {
+            self.make_room().await;
+        }
+    }
+
+    /// Waits until a file may be opened.
+    pub(super) async fn has_room_for_file(&self) -> FilePlace {
+        while !self.descriptors.share().has_room_for_file(self.held()) {
+            self.make_room().await;
+        }
+        self.descriptors.note_file()
+    }
+
+    /// The place of a file, if there is one now.
+    pub(super) fn file_place_now(&self) -> Option<FilePlace> {
+        let has_room = self.descriptors.share().has_room_for_file(self.held());
+        has_room.then(|| self.descriptors.note_file())
+    }
+
+    /// What clients have.
+    fn held(&self) -> Held {
+        let connections = self.connections.count() as u64;
+        Held { connections, files: self.descriptors.files() }
+    }
+
+    /// Closes a connection that is idle, if there is one, and waits for something to be given back.
+    async fn make_room(&self) {
+        let mut freed = std::pin::pin!(self.descriptors.freed());
+        // Before anything is closed, so that its end is not missed.
+        freed.as_mut().enable();
+        if self.connections.shed(clock::now()) {
+            self.descriptors.note_shed();
+        }
+        if self.descriptors.is_untold() {
+            self.log.write(Level::Warning, &all_taken(self.descriptors.share()));
+        }
+        let _ = tokio::time::timeout(LOOK_INTERVAL, freed).await;
+    }
+
+    pub(super) fn descriptor_stats(&self) -> DescriptorStats {
+        self.descriptors.stats(self.held())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use indrik_core::memory::account::Holding;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_log_names_the_largest_and_counts_the_others() {
+        let ip = |last| Some(IpAddr::from([10, 0, 0, last]));
+        let cut = |key, mib| Holding { key, bytes: mib * MIB };
+        let all = [cut(ip(1), 1), cut(None, 9), cut(ip(2), 3), cut(ip(3), 2), cut(ip(4), 1)];
+        let limits = Limits { total: 100 * MIB, connection: 50 * MIB };
+        assert_eq!(
+            describe(&all, limits),
+            "Cut what held the most memory of the front (front_memory_max = 100.0 MiB is used up): \
+             a Unix socket with 9.0 MiB, ip=10.0.0.2 with 3.0 MiB, ip=10.0.0.3 with 2.0 MiB and 2 more"
+        );
+        let text = describe(&[cut(ip(1), 51)], limits);
+        assert!(text.contains("(connection_memory_max = 50.0 MiB): ip=10.0.0.1 with 51.0 MiB"));
+    }
+}
