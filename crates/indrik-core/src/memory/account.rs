@@ -226,6 +226,44 @@ mod tests {
             }
         }
 
+        /// Clients that only ever take more, beside honest ones, and a server that hears of it late: those that
+        /// are told to end hold on for some steps.
+        #[test]
+        fn greedy_clients_are_cut_before_honest_ones_and_the_total_is_kept(
+            greedy in prop::collection::vec(1u64..=MIB, 1..20),
+            honest in prop::collection::vec(0u64..MIB / 4, 0..20),
+            ends_after in 0usize..4,
+        ) {
+            let limits = limits(32 * MIB, 8 * MIB);
+            // What each holds, and in how many steps it ends.
+            let mut clients: Vec<(bool, u64, Option<usize>)> =
+                greedy.iter().map(|_| (true, 0, None)).collect();
+            clients.extend(honest.iter().map(|bytes| (false, *bytes, None)));
+            for _ in 0..200 {
+                for (client, step) in clients.iter_mut().zip(greedy.iter().chain(&honest)) {
+                    client.1 += if client.0 { *step } else { 0 };
+                }
+                let held = clients.iter().filter(|it| it.2.is_none()).map(|it| it.1).sum();
+                let holders = (0..).zip(&clients).filter(|(_, it)| it.2.is_none());
+                let holders = holders.map(|(key, it)| Holding { key, bytes: it.1 }).collect();
+                for cut in to_cut(limits, held, holders) {
+                    let key: usize = cut.key;
+                    prop_assert!(clients[key].0, "an honest client was cut");
+                    clients[key].2 = Some(ends_after);
+                }
+                for client in &mut clients {
+                    client.2 = match client.2 {
+                        // Another one comes in its place.
+                        Some(0) => { client.1 = 0; None }
+                        Some(left) => Some(left - 1),
+                        None => None,
+                    };
+                }
+                let staying: u64 = clients.iter().filter(|it| it.2.is_none()).map(|it| it.1).sum();
+                prop_assert!(staying <= 32 * MIB);
+            }
+        }
+
         #[test]
         fn parts_neither_overflow_nor_exceed_the_whole(total: u64, hundredths in 0u64..=100) {
             prop_assert!(part(total, hundredths) <= total);

@@ -209,7 +209,8 @@ impl Outgoing {
             frame::encode_header(&mut self.output, part.end, false, opcode, len);
             message.opcode = OpCode::Continuation;
         }
-        let piece = part.payload.split_to(part.payload.len().min(OUTPUT_TARGET_BYTES));
+        let room = OUTPUT_TARGET_BYTES.saturating_sub(self.output.len()).max(1);
+        let piece = part.payload.split_to(part.payload.len().min(room));
         self.output.extend_from_slice(&piece);
         message.in_frame = !part.payload.is_empty();
         !message.in_frame

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
@@ -414,4 +415,98 @@ async fn a_server_that_goes_does_not_wait_for_a_peer_that_takes_nothing() {
     assert_eq!(fake.told(), [1012]);
     session.await.unwrap();
     assert!(before.elapsed() <= 2 * SessionLimits::default().close_timeout);
+}
+
+/// What a client and an application do in a simulated session.
+#[derive(Clone, Debug)]
+enum Move {
+    /// The client sends so many frames of one kind, as fast as they are taken for a moment.
+    Flood(&'static [u8], usize),
+    /// It reads so many bytes.
+    Reads(usize),
+    /// The application takes so many messages.
+    Takes(usize),
+    /// It sends a part of a message.
+    Sends(usize, bool),
+}
+
+fn any_move() -> impl Strategy<Value = Move> {
+    const FRAMES: [&[u8]; 5] = [
+        b"\x89\x80\0\0\0\0",
+        b"\x89\x84\0\0\0\0ping",
+        b"\x8a\x80\0\0\0\0",
+        b"\x81\x80\0\0\0\0",
+        b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b",
+    ];
+    prop_oneof![
+        4 => (prop::sample::select(&FRAMES[..]), 1usize..30_000).prop_map(|(f, n)| Move::Flood(f, n)),
+        2 => (0usize..400_000).prop_map(Move::Reads),
+        2 => (0usize..10_000).prop_map(Move::Takes),
+        2 => (0usize..70_000, any::<bool>()).prop_map(|(len, end)| Move::Sends(len, end)),
+    ]
+}
+
+async fn simulate(moves: Vec<Move>) {
+    const PIPE: usize = 64 * 1024;
+    let fake = Fake::with_room(0);
+    let (peer, session) = start(&fake, PIPE);
+    let (mut reads, mut writes) = tokio::io::split(peer);
+    for next in moves {
+        match next {
+            Move::Flood(frame, count) => {
+                let flood = frame.repeat(count);
+                let mut rest = &flood[..];
+                let sending = async {
+                    while !rest.is_empty() {
+                        let Ok(len) = writes.write(rest).await else { return };
+                        rest = &rest[len..];
+                    }
+                };
+                let _ = tokio::time::timeout(Duration::from_millis(5), sending).await;
+                if !rest.is_empty() {
+                    // It is not read, and no frame can follow in the middle of another.
+                    break;
+                }
+            }
+            Move::Reads(mut len) => {
+                let mut buffer = vec![0; 16 * 1024];
+                while len > 0 {
+                    let want = len.min(buffer.len());
+                    let read = reads.read(&mut buffer[..want]);
+                    match tokio::time::timeout(Duration::from_millis(1), read).await {
+                        Ok(Ok(got @ 1..)) => len -= got,
+                        _ => break,
+                    }
+                }
+            }
+            Move::Takes(count) => fake.change(|state| state.room += count),
+            Move::Sends(len, end) => {
+                let payload = vec![b'x'; len].into();
+                fake.command(Command::Send(Part { text: true, payload, end }));
+            }
+        }
+        settle().await;
+        let state = fake.0.lock().unwrap();
+        // What was read last, one part of at most 70,000 bytes and what it makes; never more, however much
+        // is sent or not read.
+        let most = 2 * READ_BYTES + 2 * OUTPUT_TARGET_BYTES + 2 * 70_000 + 16 * 1024;
+        assert!(state.held_max <= most, "{} of {most}", state.held_max);
+        assert!(state.unsent_max <= OUTPUT_TARGET_BYTES + 2 * 70_000 + 8192);
+    }
+    session.abort();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn whatever_both_sides_do_a_session_holds_no_more_than_it_may(
+        moves in prop::collection::vec(any_move(), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(simulate(moves));
+    }
 }
