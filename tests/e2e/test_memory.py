@@ -98,9 +98,12 @@ class Peak:
 
     def look_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+
+        def is_over() -> bool:
             self.look()
-            time.sleep(0.02)
+            return time.monotonic() >= until
+
+        poll(is_over, "the time to pass", seconds + 10)
 
 
 def memory(server: Server) -> dict[str, Any]:

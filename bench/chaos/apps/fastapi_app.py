@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import common
 import model
 import state
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response, WebSocket
 
 common.load()
 
@@ -46,6 +46,13 @@ async def wait(request: Request) -> Response:
     response = await answered(request)
     await asyncio.sleep(0.002)
     return response
+
+
+@api.websocket("/ws")
+async def taker(client: WebSocket) -> None:
+    await client.accept()
+    while (await client.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 @api.get("/work")
