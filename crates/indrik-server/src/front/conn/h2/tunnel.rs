@@ -33,6 +33,11 @@ impl AsyncRead for Tunnel {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        // No byte on its way is in danger of what a client still sends, as on a socket of its own: nothing is
+        // waited for behind the end of ours.
+        if this.is_shut {
+            return Poll::Ready(Ok(()));
+        }
         while this.unread.is_empty() {
             match ready!(this.receive.poll_data(cx)) {
                 Some(Ok(bytes)) => this.unread = bytes,
