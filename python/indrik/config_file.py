@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import json
 import math
 import os
@@ -18,6 +19,8 @@ from collections.abc import Iterator
 from importlib.machinery import SourcelessFileLoader
 from types import CodeType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
+
+from indrik import paths
 
 DEFAULT_NAME = "gunicorn.conf.py"
 """Read when no file is named and the directory has one."""
@@ -104,8 +107,7 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
         if path.endswith(".pyc"):
             source, code = "", _compiled(shown, path)
         else:
-            with tokenize.open(path) as file:
-                source, code = file.read(), None
+            source, code = _text(path), None
     except FileNotFoundError:
         raise ConfigFileError(f"the configuration file {shown!r} does not exist", shown) from None
     except OSError as error:
@@ -120,6 +122,14 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
     except (Exception, SystemExit) as error:
         raise _failed(error, shown, path) from error
     return module, source
+
+
+def _text(path: str) -> str:
+    """As ``tokenize.open`` reads it."""
+    content = paths.read(path)
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    with io.TextIOWrapper(io.BytesIO(content), encoding) as text:
+        return text.read()
 
 
 def _compiled(shown: str, path: str) -> CodeType:

@@ -16,6 +16,7 @@ import sys
 from indrik.lean import _native
 from indrik.loader import LoadError
 from indrik.messages import cut
+from indrik.paths import open_append
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def begin(config: dict[str, Any]) -> None:
     _config = config
     target = config["errorlog"]
     if target["kind"] == "file":
-        fd = _open(target["path"])
+        fd = open_append(target["path"])
         # A number that no standard stream can take if the application closes one.
         if _log_fd > 2:
             os.dup2(fd, _log_fd, inheritable=False)
@@ -241,10 +242,6 @@ def _take(level: str, text: str, error: BaseException | None) -> None:
         _logger.exception(text, exc_info=error)
     else:
         getattr(_logger, level.lower())(text)
-
-
-def _open(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
 
 def _capture(fd: int) -> None:

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::{env, fs, io, thread};
+use std::{env, io, thread};
 
 use indrik_core::settings::{
     Entry, Launch, Layer, Origin, Problem, Raw, Setting, TextFile, Typed, words,
 };
+
+use indrik_server::paths;
 
 use crate::Failure;
 use crate::arguments::{self, Arguments};
@@ -63,7 +65,7 @@ fn paste_file(command_line: &Layer, cwd: &Path) -> Result<Layer, Problem> {
     };
     let uri = texts.last().map_or("", String::as_str);
     let name = uri.split_once('#').map_or(uri, |(name, _)| name);
-    let text = fs::read_to_string(cwd.join(name)).map_err(|error| Problem {
+    let text = paths::read_text(&cwd.join(name)).map_err(|error| Problem {
         what: format!("paste: '{}' cannot be read: {error}", name.escape_debug()),
         place: Some(origin.to_string()),
         hint: Some("name a PasteDeploy file, FILE or FILE#NAME".to_owned()),
@@ -81,7 +83,7 @@ fn paste_file(command_line: &Layer, cwd: &Path) -> Result<Layer, Problem> {
 
 fn indrik_toml(cwd: &Path) -> Result<Option<TextFile>, Problem> {
     let path = cwd.join(INDRIK_TOML);
-    match fs::read_to_string(&path) {
+    match paths::read_text(&path) {
         // Messages name the file as the user knows it.
         Ok(text) => Ok(Some(TextFile { path: INDRIK_TOML.into(), text })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

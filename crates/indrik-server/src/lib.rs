@@ -9,6 +9,7 @@ pub mod control;
 pub mod drive;
 pub mod front;
 pub mod log;
+pub mod paths;
 mod rehearsal;
 mod zygote;
 

@@ -2,7 +2,7 @@
 //!
 //! One file per thing: `signal` (their names), `signals` (a stream of them), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
-//! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `users`,
+//! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `files` (opening what a setting names), `users`,
 //! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`, `sched`
 //! (sharing a core), `limits` (what a process may take), `memory` (what the kernel says of it), `hops` (from
 //! how far away packets may come), `watch` (files that change).
@@ -15,6 +15,7 @@ pub mod bell;
 pub mod clock;
 pub mod cpus;
 pub mod daemon;
+pub mod files;
 pub mod fork;
 pub mod high;
 pub mod hops;

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 
-use rustix::process::{Gid, Uid};
+use rustix::process::Uid;
 
 /// The system's buffer for one entry of its databases at most.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
@@ -143,15 +143,6 @@ pub fn is_root() -> bool {
 #[must_use]
 pub fn current() -> (u32, u32) {
     (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-}
-
-/// Gives a file to a user and group.
-///
-/// # Errors
-/// When this process may not, or the file is not there.
-pub fn give(path: &std::path::Path, uid: u32, gid: u32) -> io::Result<()> {
-    rustix::fs::chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    Ok(())
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -21,6 +21,7 @@ from typing import Any
 
 from indrik.facade import util
 from indrik.facade._finder import original
+from indrik.paths import opener
 
 ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
@@ -315,7 +316,7 @@ class Logger:
         with self.lock:
             if self.logfile is not None:
                 self.logfile.close()
-            self.logfile = open(self.cfg.errorlog, "a+")  # noqa: SIM115
+            self.logfile = open(self.cfg.errorlog, "a+", opener=opener)  # noqa: SIM115
             for number in 1, 2:
                 os.dup2(self.logfile.fileno(), number)
 
@@ -333,7 +334,7 @@ class Logger:
             handler = logging.StreamHandler(stream)
         else:
             util.check_is_writable(output)
-            handler = logging.FileHandler(output)
+            handler = _FileHandler(output)
             try:
                 # Workers that run as this user open it as well.
                 os.chown(handler.baseFilename, self.cfg.user, self.cfg.group)
@@ -372,6 +373,13 @@ class Logger:
         except ValueError as error:
             self.debug("Couldn't get username: %s", error)
             return None
+
+
+class _FileHandler(logging.FileHandler):
+    """A log file that is opened, and opened anew, without a wait."""
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener)
 
 
 def _file_handlers() -> Iterator[logging.FileHandler]:

@@ -12,6 +12,7 @@ from email.utils import formatdate
 from typing import Any
 
 from indrik.facade._finder import OURS, PACKAGE, original
+from indrik.paths import opener
 
 HOP_BY_HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailers"
@@ -177,7 +178,7 @@ def get_username(uid: int) -> str:
 def check_is_writable(path: str) -> None:
     """Raises ``RuntimeError`` for a file that cannot be appended to."""
     try:
-        with open(path, "a"):
+        with open(path, "a", opener=opener):
             pass
     except OSError as error:
         raise RuntimeError(f"Error: {path!r} isn't writable [{error!r}]") from error

@@ -5,11 +5,12 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use indrik_core::settings::BindAddress;
+use indrik_sys::files::SocketPath;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BootError;
@@ -195,24 +196,37 @@ fn make_room(path: &Path, shown: &str) -> Result<(), BootError> {
             in_use: false,
         });
     }
-    if UnixStream::connect(path).is_ok() {
+    if connects(path).is_some() {
         return Err(unix_error(shown, &io::ErrorKind::AddrInUse.into()));
     }
     std::fs::remove_file(path).map_err(|error| unix_error(shown, &error))
+}
+
+/// A connection to whoever listens there; `Err` if somebody does, and is too busy to answer. Nobody is
+/// waited for.
+pub(crate) fn connects(path: &Path) -> Option<Result<UnixStream, ()>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
+    socket.set_nonblocking(true).ok()?;
+    match socket.connect(&SockAddr::unix(path).ok()?) {
+        Ok(()) => Some(Ok(socket.into())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(Err(())),
+        Err(_) => None,
+    }
 }
 
 fn listen_unix(path: &Path, manner: &Manner) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     // Before `listen` nobody can connect, so there is no moment with other permissions.
-    let mode = UNIX_SOCKET_MODE & !manner.umask;
-    let settled = std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).and_then(|()| {
-        let Some((user, group)) = manner.owner else { return Ok(()) };
-        indrik_sys::users::give(path, user, group)
-    });
-    if let Err(error) = settled {
-        let _ = std::fs::remove_file(path);
-        return Err(error);
+    let file = SocketFile::of(path);
+    let held = SocketPath::hold(path)?;
+    held.set_mode(UNIX_SOCKET_MODE & !manner.umask)?;
+    if let Some((user, group)) = manner.owner {
+        held.give(user, group)?;
+    }
+    // Until here it goes when something fails.
+    if let Some(file) = file {
+        file.leave();
     }
     socket.listen(length(manner.backlog))?;
     socket.set_nonblocking(true)?;
@@ -287,6 +301,8 @@ fn unix_path(address: &SockAddr) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const MANNER: Manner = Manner { backlog: 16, umask: 0, owner: None, reuse_port: false };
@@ -381,5 +397,26 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         assert!(bind(&tcp(port), &shared).is_ok());
         assert!(bind(&tcp(port), &MANNER).unwrap_err().in_use);
+    }
+
+    #[test]
+    fn somebody_who_listens_and_accepts_nobody_is_seen_without_a_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        assert!(connects(&path).is_none());
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        let mut made = Vec::new();
+        let busy =
+            std::iter::from_fn(|| connects(&path)).take(16).any(|connected| match connected {
+                Ok(stream) => {
+                    made.push(stream);
+                    false
+                }
+                Err(()) => true,
+            });
+        assert!(busy, "its queue is full");
+        assert!(make_room(&path, "s").unwrap_err().in_use);
     }
 }

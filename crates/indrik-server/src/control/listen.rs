@@ -2,15 +2,16 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use indrik_sys::files::SocketPath;
 use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::name;
-use crate::boot::SocketFile;
+use crate::boot::{SocketFile, connects};
 
 /// Connections the kernel keeps until they are accepted.
 const BACKLOG: i32 = 16;
@@ -64,7 +65,7 @@ fn open_path(path: &Path, mode: u32) -> io::Result<Open> {
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile::of(path);
     // Before `listen` nobody can connect, so there is no moment with other permissions.
-    std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
+    SocketPath::hold(path)?.set_mode(mode)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let shown = path.display().to_string();
@@ -78,7 +79,12 @@ fn make_room(path: &Path) -> io::Result<()> {
         let text = "the path exists and is not a socket; remove it, or choose another one";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    if let Ok(other) = UnixStream::connect(path) {
+    if let Some(listener) = connects(path) {
+        let Ok(other) = listener else {
+            let text = "somebody listens there and does not answer; give each server a \
+                        control_socket of its own";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        };
         let owner = socket_peercred(&other)?.pid;
         if Some(owner) != rustix::process::getppid() {
             let text = format!(
@@ -93,6 +99,8 @@ fn make_room(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

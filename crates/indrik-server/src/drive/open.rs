@@ -5,6 +5,7 @@ use std::sync::Arc;
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch, LogTarget, TextFile, resolve};
 use indrik_core::supervise::{Event, Failure, FailureKind, Level, OperatorEvent, ZygoteEvent};
+use indrik_sys::files;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::confine::check_limits;
@@ -13,6 +14,7 @@ use super::memory::usable;
 use super::{Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
+use crate::paths;
 
 impl Drive {
     /// Settles the settings of a generation; for the first one, enters the place the server runs in.
@@ -36,6 +38,7 @@ impl Drive {
         let identity =
             Identity::of(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
         check_limits(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
+        check_upload_dir(&config)?;
         if self.must_detach(generation, &config) {
             let keep_output = config.enable_stdio_inheritance;
             self.exit = Some(Ending::Detach { keep_output });
@@ -71,9 +74,13 @@ impl Drive {
     }
 
     fn make_pid_file(&self, config: &Config) -> Result<Option<PidFile>, Failure> {
-        let create = |path: std::path::PathBuf| PidFile::create(&path);
-        let file = self.pid_path(config).map(create).transpose();
-        file.map_err(|error| boot_failure(FailureKind::Config, error))
+        let Some(path) = self.pid_path(config) else { return Ok(None) };
+        let shown = path.display().to_string();
+        let made = paths::within(move || PidFile::create(&path)).map_err(|error| {
+            let text = format!("cannot write the pid file {shown}: {error}");
+            failure(FailureKind::Config, text)
+        })?;
+        made.map(Some).map_err(|error| boot_failure(FailureKind::Config, error))
     }
 
     /// Opens what a generation needs, while an older one serves.
@@ -244,12 +251,8 @@ impl Drive {
         for target in files.into_iter().flatten() {
             let LogTarget::File(path) = target else { continue };
             // Made now if need be: who opens it later may not be allowed to.
-            let made = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let given = made.and_then(|file| match file.metadata()?.is_file() {
-                true => indrik_sys::users::give(path, identity.uid, identity.gid),
-                // A pipe or a terminal under a file's name is somebody else's.
-                false => Ok(()),
-            });
+            let (uid, gid) = (identity.uid, identity.gid);
+            let given = paths::append(path).and_then(|file| files::give(file, uid, gid));
             if let Err(error) = given {
                 let text = format!(
                     "cannot give the log file {} to user {}: {error}",
@@ -287,15 +290,34 @@ fn raise_descriptor_limit() {
 
 /// Whether new logs can be opened: if not, the reload fails, and not the logs.
 fn can_write_logs(config: &Config) -> Result<(), Failure> {
-    for target in [Some(&config.errorlog), config.accesslog.as_ref()].into_iter().flatten() {
-        let LogTarget::File(path) = target else { continue };
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        opened.map_err(|error| {
-            let text = format!("cannot open the error log {}: {error}", path.display());
+    let logs = [("error", Some(&config.errorlog)), ("access", config.accesslog.as_ref())];
+    for (name, target) in logs {
+        let Some(LogTarget::File(path)) = target else { continue };
+        paths::append(path).map_err(|error| {
+            let text = format!("cannot open the {name} log {}: {error}", path.display());
             failure(FailureKind::Config, text)
         })?;
     }
     Ok(())
+}
+
+/// Whether large bodies find a place: who sends one must not be the first to notice.
+fn check_upload_dir(config: &Config) -> Result<(), Failure> {
+    let Some(path) = &config.tmp_upload_dir else { return Ok(()) };
+    let directory = path.clone();
+    let looked = paths::within(move || std::fs::metadata(directory)).and_then(|found| found);
+    let problem = match looked {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => "it is not a directory".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Failure {
+        hint: "name a directory that workers' uploads may be put into".to_owned(),
+        ..failure(
+            FailureKind::Config,
+            format!("tmp_upload_dir: cannot use {}: {problem}", path.display()),
+        )
+    })
 }
 
 /// The launch with `indrik.toml` as it is now.
@@ -303,7 +325,7 @@ fn fresh(launch: &Launch) -> Result<Launch, Failure> {
     let mut launch = launch.clone();
     if let Some(TextFile { path, text }) = &mut launch.indrik_toml {
         // Shown as the user knows it, read from where the server was started.
-        *text = std::fs::read_to_string(launch.cwd.join(&*path)).map_err(|error| {
+        *text = paths::read_text(&launch.cwd.join(&*path)).map_err(|error| {
             failure(FailureKind::Config, format!("cannot read {}: {error}", path.display()))
         })?;
     }

@@ -4,7 +4,7 @@
 //! and requests must not wait for that: what the reader does not take is held, up to a limit, and a
 //! thread of its own waits for it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2, write};
 
 use super::entry::Entry;
+use crate::paths;
 
 /// Bytes that wait for a reader at most. What comes beyond is lost, and counted.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
@@ -293,9 +294,7 @@ fn open(target: &LogTarget) -> io::Result<Sink> {
     Ok(match target {
         LogTarget::Stdout => Sink::Stdout,
         LogTarget::Stderr => Sink::Stderr,
-        LogTarget::File(path) => {
-            Sink::File(OpenOptions::new().append(true).create(true).open(path)?)
-        }
+        LogTarget::File(path) => Sink::File(paths::append(path)?),
     })
 }
 

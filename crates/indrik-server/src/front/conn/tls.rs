@@ -135,7 +135,8 @@ pub(in crate::front) enum Begun {
 
 fn stamps(files: &TlsFiles) -> Stamps {
     let stamp = |path: &Path| {
-        let meta = std::fs::metadata(path).ok()?;
+        let path = path.to_owned();
+        let meta = crate::paths::within(move || std::fs::metadata(path)).ok()?.ok()?;
         Some((meta.modified().ok()?, meta.len()))
     };
     let authorities = files.client_authorities.as_deref().and_then(stamp);
@@ -144,7 +145,7 @@ fn stamps(files: &TlsFiles) -> Stamps {
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
+    let key = PrivateKeyDer::from_pem_slice(&text(&files.key)?)
         .map_err(|error| fault(&files.key, &error, "private key (not encrypted)"))?;
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -178,13 +179,19 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let found = CertificateDer::pem_slice_iter(&text(path)?)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| fault(path, &error, "certificate"))?;
     if found.is_empty() {
         return Err(fault(path, &pem::Error::NoItemsFound, "certificate"));
     }
     Ok(found)
+}
+
+/// Read without a wait: a path that does not answer must not end the looking for a new certificate.
+fn text(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let text = crate::paths::read(path);
+    text.map_err(|error| wrong(path, &format_args!("cannot be read: {error}")))
 }
 
 fn fault(path: &Path, error: &pem::Error, what: &str) -> TlsError {

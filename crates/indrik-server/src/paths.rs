@@ -1,0 +1,52 @@
+//! Files that settings name: read and opened without waiting, and with a limit where the file system
+//! itself does not answer.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use indrik_sys::files;
+
+/// How long a file system may take to answer. A disk under load takes seconds, a network mount whose
+/// server has gone takes for ever.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The longest text of a setting's file: configurations, certificates.
+const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Reads a file.
+///
+/// # Errors
+/// When it is no file, cannot be read, or its file system does not answer.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    files::within(ANSWER_MAX, move || files::read(&path, TEXT_BYTES_MAX))
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// As [`files::read_text`], and when the file system does not answer.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let path = path.to_owned();
+    files::within(ANSWER_MAX, move || files::read_text(&path, TEXT_BYTES_MAX))
+}
+
+/// Opens a log for appending.
+///
+/// # Errors
+/// As [`files::append`], and when the file system does not answer.
+pub(crate) fn append(path: &Path) -> io::Result<File> {
+    let path = path.to_owned();
+    files::within(ANSWER_MAX, move || files::append(&path))
+}
+
+/// Does something else that a file system may hold up.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) fn within<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    files::within(ANSWER_MAX, move || Ok(work()))
+}
