@@ -106,7 +106,7 @@ pub enum Waits {
 /// A connection that may be shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting<K> {
-    /// Which.
+    /// How whoever sheds it knows it.
     pub key: K,
     /// What it waits for.
     pub waits: Waits,

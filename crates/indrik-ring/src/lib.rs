@@ -1,4 +1,4 @@
-//! The channel: shared memory between the front and one worker (DESIGN section 2).
+//! The channel: shared memory between the front and one worker.
 //!
 //! One sealed memfd per worker, made before the fork. Two rings of fixed-size descriptors, one in
 //! each direction; payload lies in a byte area of the same mapping; a table of slots holds what

@@ -1,4 +1,4 @@
-//! Which worker gets a request, and when (DESIGN section 3).
+//! Which worker gets a request, and when.
 //!
 //! [`Dispatch`] keeps counts and the bounded central queue; it never sees a request's content. The
 //! shell asks it where a request goes, tells it when workers finish, come and go, and performs what

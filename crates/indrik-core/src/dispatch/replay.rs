@@ -1,4 +1,4 @@
-//! Whether a request that lost its worker may be run again (DESIGN section 3).
+//! Whether a request that lost its worker may be run again.
 
 /// How often a started request is given to another worker when its worker dies.
 pub const REPLAYS_MAX: u32 = 1;

@@ -11,9 +11,9 @@ pub const NO_LIMIT: Micros = 0;
 pub struct Rule {
     /// Which requests.
     pub conditions: Conditions,
-    /// What.
+    /// What becomes of them.
     pub then: Then,
-    /// Who says so.
+    /// Where it was set.
     pub source: Source,
 }
 

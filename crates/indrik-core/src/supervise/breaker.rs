@@ -44,7 +44,7 @@ impl Breaker {
         self.open.is_some()
     }
 
-    /// Takes in a failure; answers whether it opened the breaker.
+    /// Takes in a failure; returns whether it opened the breaker.
     fn failed(&mut self, failure: Failing, now: Now) -> bool {
         if self.streak == 0 {
             self.since = now;

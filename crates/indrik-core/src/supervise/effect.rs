@@ -94,7 +94,7 @@ pub enum WorkerEffect {
     Turn,
     /// Send it a signal.
     Kill {
-        /// What.
+        /// Which signal.
         signal: KillSignal,
     },
     /// It is dead: the front recovers what it held.
@@ -106,29 +106,29 @@ pub enum WorkerEffect {
 pub enum PoolEffect {
     /// From now on this generation's configuration is the one that counts.
     Adopt {
-        /// Which.
+        /// The generation that counts.
         generation: Generation,
         /// The one before may come back: what is open for it stays open. `Confirm` or `Restore` follows.
         on_trial: bool,
     },
     /// This generation stays: what only the one before needs is closed.
     Confirm {
-        /// Which.
+        /// The generation that stays.
         generation: Generation,
     },
     /// The configuration of the generation before counts again.
     Restore {
-        /// Which.
+        /// The generation that counts again.
         generation: Generation,
     },
     /// The generation will not take over: close what was opened for it alone.
     Forget {
-        /// Which.
+        /// The generation that will not take over.
         generation: Generation,
     },
     /// Count what this generation answers, from nothing; or stop it.
     WatchAnswers {
-        /// Which.
+        /// The generation whose answers are counted; `None`: stop.
         generation: Option<Generation>,
     },
     /// A reload is over, one way or the other: whoever waits for it is told.

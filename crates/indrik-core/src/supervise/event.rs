@@ -300,7 +300,7 @@ pub enum WorkerEvent {
     },
     /// Files that it runs were changed.
     CodeChanged {
-        /// What.
+        /// The files, and how each was changed.
         files: Vec<FileChange>,
     },
     /// Its process ended.
@@ -321,7 +321,7 @@ pub enum PoolEvent {
     /// The application of this generation is of another interface than that which serves. Said
     /// before its first worker is ready.
     InterfaceChanged {
-        /// Which.
+        /// The generation whose application it is.
         generation: Generation,
     },
     /// What the generation on trial has answered since
@@ -357,7 +357,7 @@ pub enum OperatorEvent {
     WantWorkers(u32),
     /// Another worker is wanted in the place of this one.
     ReplaceWorker {
-        /// Which.
+        /// The worker that is to go.
         worker: WorkerId,
     },
 }

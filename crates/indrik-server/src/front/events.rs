@@ -24,7 +24,7 @@ pub enum FrontEvent {
     WorkerUsedUp(WorkerId),
     /// A worker has served some more requests: it may have grown. See [`NewWorker::tells_served`].
     WorkerServed {
-        /// Which.
+        /// The worker that served them.
         worker: WorkerId,
         /// How many since it was added.
         served: u64,

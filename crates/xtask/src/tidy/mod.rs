@@ -12,6 +12,7 @@ mod text;
 mod tokens;
 mod unsafety;
 mod unused;
+mod words;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ const RULES: &[Rule] = &[
     crates::forbidden_in_core,
     purity::core_reads_no_world,
     structs::fields,
+    words::of_comments,
 ];
 
 /// Checks every file under `root`; an error says why the files could not be read.
