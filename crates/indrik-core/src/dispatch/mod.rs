@@ -2,7 +2,8 @@
 //!
 //! [`Dispatch`] keeps counts and the bounded central queue; it never sees a request's content. The
 //! shell asks it where a request goes, tells it when workers finish, come and go, and performs what
-//! it is told. It is work-conserving: a request waits only while no worker may take it.
+//! it is told. It is work-conserving: a request waits only while no worker may take it, or while the
+//! worker that has what it belongs to ([`Affinity`]) may not.
 //!
 //! * A request goes to the worker with the lowest share of its capacity in flight; ties go to the
 //!   most recently used one, whose caches are warm.
@@ -13,12 +14,18 @@
 //!   ([`Dispatch::overdue`]) and go to whoever is free.
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
 
+mod affinity;
 mod queue;
 mod replay;
 mod worker;
 
 use std::collections::BTreeMap;
 
+use affinity::Bindings;
+pub use affinity::{
+    AFFINITY_COOKIE, AFFINITY_KEYS_MAX, ANNOUNCED_WITHIN_BYTES, Affinity, BadAffinity, Key,
+    announced_value, cookie_value, query_value,
+};
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
 pub use replay::{Fate, REPLAYS_MAX, Replay};
@@ -82,6 +89,7 @@ pub struct Dispatch {
     limits: DispatchLimits,
     workers: BTreeMap<WorkerId, Worker>,
     queue: Queue,
+    bindings: Bindings,
     /// Requests queued ahead at all workers together: while it is zero nothing can be overdue.
     ahead: usize,
     /// A counter that says which worker was used last.
@@ -92,7 +100,14 @@ impl Dispatch {
     /// A dispatcher without workers.
     #[must_use]
     pub fn new(limits: DispatchLimits) -> Self {
-        Self { limits, workers: BTreeMap::new(), queue: Queue::default(), ahead: 0, uses: 0 }
+        Self {
+            limits,
+            workers: BTreeMap::new(),
+            queue: Queue::default(),
+            bindings: Bindings::default(),
+            ahead: 0,
+            uses: 0,
+        }
     }
 
     /// Goes on with other limits; what waits already keeps its deadline.
@@ -134,25 +149,32 @@ impl Dispatch {
         self.workers.get(&id).map(|worker| worker.in_flight)
     }
 
-    /// A request has arrived; it is counted at the worker that it is placed at.
-    pub fn arrive(&mut self, request: RequestId, now: Micros) -> Placement {
-        if self.queue.is_empty()
-            && let Some(id) = self.choose()
-        {
-            self.assign(id, now);
+    /// A request has arrived; it is counted at the worker that it is placed at. `key`: what it has in
+    /// common with others that go to the same worker.
+    pub fn arrive(&mut self, request: RequestId, key: Option<Key>, now: Micros) -> Placement {
+        // What waits for one worker only keeps nobody else from another.
+        let may_pass = self.queue.is_empty() || self.queue.has_keys();
+        if may_pass && let Some(id) = self.place(key) {
+            self.assign(id, key, now);
             return Placement::Worker(id);
         }
         if self.queue.len() >= self.limits.queue_requests_max {
             return Placement::Refused;
         }
-        self.queue.push(Waiting { request, arrived: now, deadline: self.deadline(now) });
+        self.queue.push(Waiting { request, key, arrived: now, deadline: self.deadline(now) });
         Placement::Queued
     }
 
     /// A request that was reclaimed, or lost its worker, waits again: before all that arrived after
     /// it, with the deadline that follows from its own arrival. Never refused: it was admitted before.
-    pub fn wait_again(&mut self, request: RequestId, arrived: Micros) {
-        self.queue.push_again(Waiting { request, arrived, deadline: self.deadline(arrived) });
+    pub fn wait_again(&mut self, request: RequestId, key: Option<Key>, arrived: Micros) {
+        let deadline = self.deadline(arrived);
+        self.queue.push_again(Waiting { request, key, arrived, deadline });
+    }
+
+    /// The answer to a request says under which key those that belong to it come.
+    pub fn announced(&mut self, key: Key, id: WorkerId) {
+        self.bindings.bind(key, id);
     }
 
     /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker
@@ -161,10 +183,22 @@ impl Dispatch {
         if self.queue.is_empty() {
             return None;
         }
-        let id = self.choose()?;
-        let request = self.queue.pop()?;
-        self.assign(id, now);
-        Some((request, id))
+        let any = self.choose();
+        for at in 0..self.queue.len() {
+            let key = self.queue.key(at);
+            let id = if key.is_none() { any } else { self.place(key) };
+            let Some(id) = id else {
+                // Nobody takes a request that any worker may have, so nobody takes anything.
+                if any.is_none() && key.is_none() && !self.queue.has_keys() {
+                    return None;
+                }
+                continue;
+            };
+            let request = self.queue.take(at)?;
+            self.assign(id, key, now);
+            return Some((request, id));
+        }
+        None
     }
 
     /// A request whose time in the queue is over; ask until `None`, and before [`Self::next`].
@@ -254,18 +288,38 @@ impl Dispatch {
     }
 
     fn choose(&self) -> Option<WorkerId> {
-        let limits = &self.limits;
-        let ahead_us = if self.workers.len() == 1 {
-            limits.queue_ahead_alone_us
-        } else {
-            limits.queue_ahead_us
-        };
+        let (limits, ahead_us) = (&self.limits, self.ahead_us());
         let takers = self.workers.iter().filter(|(_, worker)| worker.takes(limits, ahead_us));
         let better = takers.reduce(|best, other| if other.1.before(best.1) { other } else { best });
         better.map(|(id, _)| *id)
     }
 
-    fn assign(&mut self, id: WorkerId, now: Micros) {
+    fn ahead_us(&self) -> Micros {
+        if self.workers.len() == 1 {
+            self.limits.queue_ahead_alone_us
+        } else {
+            self.limits.queue_ahead_us
+        }
+    }
+
+    /// Who may take a request now: the worker that has its key, while there is one that takes
+    /// requests at all; else the best.
+    fn place(&mut self, key: Option<Key>) -> Option<WorkerId> {
+        let bound = key.and_then(|key| self.bindings.worker(key));
+        let Some((id, worker)) = bound.and_then(|id| Some((id, self.workers.get(&id)?))) else {
+            return self.choose();
+        };
+        if worker.draining {
+            return self.choose();
+        }
+        let ahead_us = self.ahead_us();
+        worker.takes(&self.limits, ahead_us).then_some(id)
+    }
+
+    fn assign(&mut self, id: WorkerId, key: Option<Key>, now: Micros) {
+        if let Some(key) = key {
+            self.bindings.bind(key, id);
+        }
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let before = worker.ahead();
         self.uses += 1;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Micros;
+use super::{Key, Micros};
 
 /// A request as the shell names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,52 +11,71 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) request: RequestId,
+    /// What it has in common with others that go to the same worker.
+    pub(super) key: Option<Key>,
     pub(super) arrived: Micros,
     pub(super) deadline: Micros,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Queue(VecDeque<Waiting>);
+pub(super) struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Those that may have to go to a certain worker.
+    with_key: usize,
+}
 
 impl Queue {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
+    }
+
+    /// Whether some may have to go to a certain worker.
+    pub(super) const fn has_keys(&self) -> bool {
+        self.with_key != 0
     }
 
     pub(super) fn push(&mut self, waiting: Waiting) {
-        self.0.push_back(waiting);
+        self.with_key += usize::from(waiting.key.is_some());
+        self.waiting.push_back(waiting);
     }
 
     /// Puts a request back to where it belongs: those that lost their worker together come back in
     /// any order, and the first in line must be the first to be due.
     pub(super) fn push_again(&mut self, waiting: Waiting) {
-        let place = self.0.partition_point(|other| other.arrived < waiting.arrived);
-        self.0.insert(place, waiting);
+        let place = self.waiting.partition_point(|other| other.arrived < waiting.arrived);
+        self.with_key += usize::from(waiting.key.is_some());
+        self.waiting.insert(place, waiting);
     }
 
-    pub(super) fn pop(&mut self) -> Option<RequestId> {
-        self.0.pop_front().map(|waiting| waiting.request)
+    /// The key of the request at this place.
+    pub(super) fn key(&self, at: usize) -> Option<Key> {
+        self.waiting.get(at)?.key
+    }
+
+    pub(super) fn take(&mut self, at: usize) -> Option<RequestId> {
+        let waiting = if at == 0 { self.waiting.pop_front() } else { self.waiting.remove(at) }?;
+        self.with_key -= usize::from(waiting.key.is_some());
+        Some(waiting.request)
     }
 
     /// The first in line if its time is over. All have the same time limit and stand in the order
     /// of arrival, so whoever is first is due first.
     pub(super) fn pop_expired(&mut self, now: Micros) -> Option<RequestId> {
-        let first = self.0.front()?;
+        let first = self.waiting.front()?;
         if first.deadline > now {
             return None;
         }
-        self.pop()
+        self.take(0)
     }
 
     pub(super) fn remove(&mut self, request: RequestId) -> bool {
-        let Some(place) = self.0.iter().position(|waiting| waiting.request == request) else {
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.request == request) else {
             return false;
         };
-        self.0.remove(place);
-        true
+        self.take(place).is_some()
     }
 }

@@ -18,7 +18,7 @@ fn dispatch(workers: &[(WorkerId, usize)]) -> Dispatch {
 /// Lets a worker serve some requests in `us` microseconds each.
 fn teach(dispatch: &mut Dispatch, id: WorkerId, us: Micros, now: &mut Micros) {
     for _ in 0..40 {
-        assert_eq!(dispatch.arrive(RequestId(0), *now), Placement::Worker(id));
+        assert_eq!(dispatch.arrive(RequestId(0), None, *now), Placement::Worker(id));
         *now += us;
         dispatch.finished(id, 1, *now);
     }
@@ -29,26 +29,26 @@ fn a_request_goes_to_the_worker_with_the_lowest_share_of_its_capacity_in_flight(
     let mut dispatch = dispatch(&[(FAST, 4), (OTHER, 2)]);
     let mut placed = Vec::new();
     for n in 0..6 {
-        placed.push(dispatch.arrive(RequestId(n), 0));
+        placed.push(dispatch.arrive(RequestId(n), None, 0));
     }
     assert_eq!(dispatch.in_flight(FAST), Some(4));
     assert_eq!(dispatch.in_flight(OTHER), Some(2));
-    assert_eq!(dispatch.arrive(RequestId(7), 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(7), None, 0), Placement::Queued);
 }
 
 #[test]
 fn between_idle_workers_the_one_used_last_is_chosen() {
     let mut dispatch = dispatch(&[(FAST, 1), (OTHER, 1)]);
-    let Placement::Worker(first) = dispatch.arrive(RequestId(1), 0) else { panic!("placed") };
+    let Placement::Worker(first) = dispatch.arrive(RequestId(1), None, 0) else { panic!("placed") };
     dispatch.finished(first, 1, 10);
-    assert_eq!(dispatch.arrive(RequestId(2), 20), Placement::Worker(first));
+    assert_eq!(dispatch.arrive(RequestId(2), None, 20), Placement::Worker(first));
 }
 
 #[test]
 fn nothing_is_queued_ahead_at_a_worker_whose_speed_is_not_known() {
     let mut dispatch = dispatch(&[(FAST, 1)]);
-    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Worker(FAST));
-    assert_eq!(dispatch.arrive(RequestId(2), 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Worker(FAST));
+    assert_eq!(dispatch.arrive(RequestId(2), None, 0), Placement::Queued);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn more_is_queued_ahead_at_the_only_worker_there_is() {
 }
 
 fn taken_at_once(dispatch: &mut Dispatch, now: Micros) -> usize {
-    (0..100).take_while(|n| dispatch.arrive(RequestId(*n), now) != Placement::Queued).count()
+    (0..100).take_while(|n| dispatch.arrive(RequestId(*n), None, now) != Placement::Queued).count()
 }
 
 #[test]
@@ -83,12 +83,12 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
     let mut now = 0;
     teach(&mut dispatch, FAST, 50, &mut now);
     for n in 1..4 {
-        assert_eq!(dispatch.arrive(RequestId(n), now), Placement::Worker(FAST));
+        assert_eq!(dispatch.arrive(RequestId(n), None, now), Placement::Worker(FAST));
     }
     assert!(dispatch.has_queued_ahead());
     assert_eq!(dispatch.overdue(now + 5_000), None, "nobody else could take them");
     dispatch.worker_up(OTHER, 1, 128);
-    assert_eq!(dispatch.arrive(RequestId(9), now + 900), Placement::Worker(OTHER));
+    assert_eq!(dispatch.arrive(RequestId(9), None, now + 900), Placement::Worker(OTHER));
     assert_eq!(dispatch.overdue(now + 2_000), None, "the other one is stuck as well");
     dispatch.worker_up(OTHER, 1, 128);
     assert_eq!(dispatch.overdue(now + 999), None);
@@ -96,13 +96,17 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
     assert_eq!(dispatch.overdue(now + 1_000), None, "once per stall");
     for n in [3, 2] {
         dispatch.reclaimed(FAST);
-        dispatch.wait_again(RequestId(n), now);
+        dispatch.wait_again(RequestId(n), None, now);
     }
     assert_eq!(dispatch.next(now + 1_002), Some((RequestId(2), OTHER)));
     dispatch.finished(OTHER, 1, now + 1_003);
     assert_eq!(dispatch.next(now + 1_003), Some((RequestId(3), OTHER)));
     dispatch.worker_draining(OTHER);
-    assert_eq!(dispatch.arrive(RequestId(4), now + 1_004), Placement::Queued, "slow: none ahead");
+    assert_eq!(
+        dispatch.arrive(RequestId(4), None, now + 1_004),
+        Placement::Queued,
+        "slow: none ahead"
+    );
 }
 
 #[test]
@@ -111,13 +115,13 @@ fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadl
     let mut now = 0;
     teach(&mut dispatch, FAST, 50, &mut now);
     for n in 1..4 {
-        assert_eq!(dispatch.arrive(RequestId(n), now), Placement::Worker(FAST));
+        assert_eq!(dispatch.arrive(RequestId(n), None, now), Placement::Worker(FAST));
     }
     assert_eq!(dispatch.overdue(now + 99_999), None);
     assert_eq!(dispatch.overdue(now + 100_000), Some((FAST, 2)));
     for n in [3, 2] {
         dispatch.reclaimed(FAST);
-        dispatch.wait_again(RequestId(n), now);
+        dispatch.wait_again(RequestId(n), None, now);
     }
     assert_eq!(dispatch.next(now + 100_001), None, "it is slow: nothing is queued ahead at it");
     assert_eq!(dispatch.expired(now + 30_000_001), Some(RequestId(2)));
@@ -128,20 +132,24 @@ fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadl
 #[test]
 fn a_worker_that_takes_nothing_gets_nothing_until_it_goes_on_unless_it_is_the_last() {
     let mut dispatch = dispatch(&[(FAST, 100), (OTHER, 1)]);
-    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Worker(FAST));
+    assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Worker(FAST));
     assert!(!dispatch.stalls(FAST, 99_999), "it began to work not long ago");
     assert!(dispatch.stalls(FAST, 100_000));
     assert!(!dispatch.stalls(FAST, 100_000), "once");
-    assert_eq!(dispatch.arrive(RequestId(2), 0), Placement::Worker(OTHER));
+    assert_eq!(dispatch.arrive(RequestId(2), None, 0), Placement::Worker(OTHER));
     assert!(!dispatch.stalls(OTHER, 200_000), "nobody else is there");
-    assert_eq!(dispatch.arrive(RequestId(3), 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(3), None, 0), Placement::Queued);
     assert_eq!(dispatch.next(0), None);
     assert!(dispatch.goes_on(FAST));
     assert!(!dispatch.goes_on(FAST));
     assert_eq!(dispatch.next(0), Some((RequestId(3), FAST)));
     assert!(dispatch.stalls(FAST, 200_000));
     dispatch.finished(FAST, 1, 10);
-    assert_eq!(dispatch.arrive(RequestId(4), 10), Placement::Worker(FAST), "an answer is a sign");
+    assert_eq!(
+        dispatch.arrive(RequestId(4), None, 10),
+        Placement::Worker(FAST),
+        "an answer is a sign"
+    );
 }
 
 #[test]
@@ -149,9 +157,9 @@ fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
     let limits =
         DispatchLimits { queue_requests_max: 2, queue_timeout_us: 100, ..Default::default() };
     let mut dispatch = Dispatch::new(limits);
-    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Queued);
-    assert_eq!(dispatch.arrive(RequestId(2), 50), Placement::Queued);
-    assert_eq!(dispatch.arrive(RequestId(3), 60), Placement::Refused);
+    assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(2), None, 50), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(3), None, 60), Placement::Refused);
     assert_eq!(dispatch.expired(99), None);
     assert_eq!(dispatch.expired(100), Some(RequestId(1)));
     assert_eq!(dispatch.expired(100), None);
@@ -164,7 +172,7 @@ fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
 fn a_draining_worker_gets_nothing_new() {
     let mut dispatch = dispatch(&[(FAST, 8)]);
     dispatch.worker_draining(FAST);
-    assert_eq!(dispatch.arrive(RequestId(1), 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Queued);
     assert_eq!(dispatch.ready_workers(), 0);
 }
 
@@ -191,11 +199,11 @@ proptest! {
                     while let Some((id, ahead)) = dispatch.overdue(now) {
                         for _ in 0..ahead {
                             dispatch.reclaimed(id);
-                            dispatch.wait_again(RequestId(0), now);
+                            dispatch.wait_again(RequestId(0), None, now);
                         }
                     }
                 }
-                _ => { let _ = dispatch.arrive(RequestId(n as u64), now); }
+                _ => { let _ = dispatch.arrive(RequestId(n as u64), None, now); }
             }
             while dispatch.next(now).is_some() {}
             let ahead: usize = dispatch.workers.values().map(Worker::ahead).sum();
@@ -207,5 +215,45 @@ proptest! {
                 prop_assert!(dispatch.choose().is_none());
             }
         }
+    }
+}
+
+#[test]
+fn requests_with_one_key_go_to_one_worker_and_hold_up_nobody_else() {
+    let mut dispatch = Dispatch::new(DispatchLimits::default());
+    dispatch.worker_up(WorkerId(1), 1, 8);
+    dispatch.worker_up(WorkerId(2), 1, 8);
+    let key = Some(Key::of(b"session"));
+    let Placement::Worker(mine) = dispatch.arrive(RequestId(1), key, 0) else { panic!() };
+    let other = WorkerId(3 - mine.0);
+    assert_eq!(dispatch.arrive(RequestId(2), key, 0), Placement::Queued);
+    assert_eq!(dispatch.arrive(RequestId(3), None, 0), Placement::Worker(other));
+    assert_eq!(dispatch.arrive(RequestId(4), None, 0), Placement::Queued);
+    dispatch.finished(other, 1, 10_000);
+    assert_eq!(dispatch.next(10_000), Some((RequestId(4), other)));
+    assert_eq!(dispatch.next(10_000), None);
+    dispatch.finished(mine, 1, 20_000);
+    assert_eq!(dispatch.next(20_000), Some((RequestId(2), mine)));
+    dispatch.finished(mine, 1, 30_000);
+    dispatch.finished(other, 1, 30_000);
+    dispatch.worker_draining(mine);
+    assert_eq!(dispatch.arrive(RequestId(5), key, 30_000), Placement::Worker(other));
+    dispatch.worker_resumes(mine);
+    dispatch.finished(other, 1, 40_000);
+    assert_eq!(dispatch.arrive(RequestId(6), key, 40_000), Placement::Worker(other));
+}
+
+#[test]
+fn an_answer_may_say_under_which_key_the_others_come() {
+    let mut dispatch = Dispatch::new(DispatchLimits::default());
+    dispatch.worker_up(WorkerId(1), 1, 8);
+    dispatch.worker_up(WorkerId(2), 1, 8);
+    for id in [WorkerId(1), WorkerId(2), WorkerId(1)] {
+        dispatch.announced(Key::of(b"sid"), id);
+        assert_eq!(
+            dispatch.arrive(RequestId(id.0), Some(Key::of(b"sid")), 0),
+            Placement::Worker(id)
+        );
+        dispatch.finished(id, 1, 10_000);
     }
 }

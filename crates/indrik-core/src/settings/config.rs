@@ -109,6 +109,7 @@ pub struct Config {
     pub queue_requests_max: usize,
     #[serde(with = "seconds")]
     pub queue_timeout: Duration,
+    pub affinity: String,
 
     // The front
     pub io_threads: usize,

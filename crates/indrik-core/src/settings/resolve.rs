@@ -15,6 +15,7 @@ use super::share;
 use super::table::{SETTINGS, Setting, Status};
 use super::value::{self, Value};
 use super::worker_class;
+use crate::dispatch::Affinity;
 use crate::memory::Limit;
 use crate::memory::account::connection_auto;
 
@@ -76,6 +77,7 @@ fn resolve_settled(
     settlement.check_recycling();
     settlement.check_probes();
     settlement.check_request_timeouts();
+    settlement.check_affinity();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
@@ -304,6 +306,21 @@ impl Settlement {
             hint: Some("write it as /reports=120 or /health=500ms; 0 is no limit".to_owned()),
         };
         self.problems.extend(wrong.map(problem));
+    }
+
+    fn check_affinity(&mut self) {
+        const NAME: &str = "affinity";
+        let Some(Settled { value: Value::Text(text), origin }) = self.values.get(NAME) else {
+            return;
+        };
+        if let Err(bad) = Affinity::parse(text) {
+            let problem = Problem {
+                what: format!("{NAME}: {bad}"),
+                place: Some(origin.to_string()),
+                hint: Some("for Flask-SocketIO write query:sid".to_owned()),
+            };
+            self.problems.push(problem);
+        }
     }
 
     /// The application's directory, absolute.

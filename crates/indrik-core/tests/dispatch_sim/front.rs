@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use indrik_core::dispatch::{
-    Dispatch, DispatchLimits, Fate, Micros, Placement, REPLAYS_MAX, Replay, RequestId,
+    Dispatch, DispatchLimits, Fate, Key, Micros, Placement, REPLAYS_MAX, Replay, RequestId,
 };
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
@@ -48,6 +48,8 @@ pub(crate) enum Place {
 pub(crate) struct Request {
     pub(crate) is_idempotent: bool,
     body_is_held: bool,
+    /// The session it belongs to.
+    key: Option<Key>,
     arrived: Micros,
     /// When it came into the queue last.
     waits_since: Micros,
@@ -102,6 +104,8 @@ pub(crate) struct Front {
     /// Which request stands under which number in the queue.
     waiting: BTreeMap<u64, usize>,
     next_number: u64,
+    /// Where the requests of a session go.
+    bound: BTreeMap<Key, WorkerId>,
     pub(crate) now: Micros,
     /// When expired requests were looked for last.
     swept: Micros,
@@ -121,6 +125,7 @@ impl Front {
             requests: Vec::new(),
             waiting: BTreeMap::new(),
             next_number: 0,
+            bound: BTreeMap::new(),
             now: 0,
             swept: 0,
             begun: Vec::new(),
@@ -130,11 +135,18 @@ impl Front {
 
     // --- what happens
 
-    pub(crate) fn arrive(&mut self, is_idempotent: bool, body_is_held: bool) -> usize {
+    pub(crate) fn arrive(
+        &mut self,
+        is_idempotent: bool,
+        body_is_held: bool,
+        session: Option<usize>,
+    ) -> usize {
+        let key = session.map(|number| Key::of(&number.to_le_bytes()));
         let request = self.requests.len();
         self.requests.push(Request {
             is_idempotent,
             body_is_held,
+            key,
             arrived: self.now,
             waits_since: self.now,
             in_ring_since: self.now,
@@ -145,7 +157,7 @@ impl Front {
         });
         let number = self.number();
         let waited = self.dispatch.waiting();
-        match self.dispatch.arrive(RequestId(number), self.now) {
+        match self.dispatch.arrive(RequestId(number), key, self.now) {
             Placement::Worker(id) => self.send(request, id),
             Placement::Queued => {
                 assert!(waited < self.limits.queue_requests_max, "seed {}: too many", self.seed);
@@ -342,9 +354,9 @@ impl Front {
         match entry.replay.lost(started, entry.body_is_held) {
             Fate::Failed => self.end(request, Answer::BadGateway),
             Fate::Again => {
-                let arrived = entry.arrived;
+                let (key, arrived) = (entry.key, entry.arrived);
                 let number = self.number();
-                self.dispatch.wait_again(RequestId(number), arrived);
+                self.dispatch.wait_again(RequestId(number), key, arrived);
                 self.wait(request, number);
             }
         }
@@ -364,9 +376,10 @@ impl Front {
             let request = self.waiting.remove(&number);
             let request = request.unwrap_or_else(|| panic!("seed {}: nobody waits", self.seed));
             let arrived = self.requests[request].arrived;
-            let is_oldest =
-                self.waiting.values().all(|other| self.requests[*other].arrived >= arrived);
-            assert!(is_oldest, "seed {}: somebody was overtaken", self.seed);
+            let overtaken = self.waiting.values().find(|other| {
+                self.requests[**other].arrived < arrived && !self.goes_elsewhere(**other, id)
+            });
+            assert_eq!(overtaken, None, "seed {}: it was overtaken", self.seed);
             self.send(request, id);
         }
         self.check();
@@ -374,6 +387,12 @@ impl Front {
 
     fn send(&mut self, request: usize, id: WorkerId) {
         let seed = self.seed;
+        if let Some(key) = self.requests[request].key {
+            if let Some(bound) = self.serving(key) {
+                assert_eq!(id, bound, "seed {seed}: request {request} leaves its session");
+            }
+            self.bound.insert(key, id);
+        }
         let worker = self.workers.get_mut(&id);
         let worker = worker.unwrap_or_else(|| panic!("seed {seed}: {id} is not there"));
         assert!(!worker.draining, "seed {seed}: {id} drains and gets a request");
@@ -385,6 +404,18 @@ impl Front {
         self.requests[request].place = Place::Ring(id);
         self.requests[request].in_ring_since = self.now;
         self.start_what_fits(id);
+    }
+
+    /// The worker that has a session, while it gets requests at all.
+    fn serving(&self, key: Key) -> Option<WorkerId> {
+        let id = self.bound.get(&key)?;
+        self.workers.get(id).filter(|worker| !worker.draining).map(|_| *id)
+    }
+
+    /// Whether a request waits for another worker than this.
+    fn goes_elsewhere(&self, request: usize, id: WorkerId) -> bool {
+        let key = self.requests[request].key;
+        key.and_then(|key| self.serving(key)).is_some_and(|bound| bound != id)
     }
 
     /// The worker takes from its ring what it can run.
@@ -433,14 +464,11 @@ impl Front {
         for (id, worker) in &self.workers {
             let held = worker.ring.len() + worker.running.len();
             assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
-            assert!(
-                self.waiting.is_empty()
-                    || worker.draining
-                    || worker.stalled
-                    || held >= worker.capacity,
-                "seed {seed}: {} wait although {id} is free",
-                self.waiting.len()
-            );
+            if worker.draining || worker.stalled || held >= worker.capacity {
+                continue;
+            }
+            let waits = self.waiting.values().find(|request| !self.goes_elsewhere(**request, *id));
+            assert_eq!(waits, None, "seed {seed}: it waits although {id} is free");
         }
         // Who was due at the last look has been told then, unless it came back since.
         let timeout = self.limits.queue_timeout_us;

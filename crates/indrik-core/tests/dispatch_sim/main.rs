@@ -46,6 +46,19 @@ fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
 }
 
 #[test]
+fn a_session_stays_at_its_worker_until_that_is_gone_and_holds_up_nobody_else() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { drain: 10, sessions: 60, ..Faults::calm() });
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok]);
+        let mut world = World::new(seed, Faults { sessions: 60, ..Faults::wild() });
+        world.run(2 * SECOND);
+        world.settle();
+    }
+}
+
+#[test]
 fn workers_that_are_replaced_one_after_the_other_lose_nothing() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { drain: 20, ..Faults::calm() });

@@ -19,6 +19,8 @@ const LADDER_US: Micros = 200_000;
 /// A dead or drained worker's successor.
 const BOOT_US: u64 = 80_000;
 const WORKERS_MAX: usize = 6;
+/// Sessions that requests may belong to.
+const SESSIONS: usize = 6;
 /// Requests of one run.
 const REQUESTS_MAX: usize = 250;
 /// Far beyond any wait that the limits allow.
@@ -39,6 +41,8 @@ pub(crate) struct Faults {
     pub(crate) flood: bool,
     /// All workers are dead for a while.
     pub(crate) all_dead: bool,
+    /// Of a hundred requests so many belong to one of a few sessions.
+    pub(crate) sessions: u32,
 }
 
 impl Faults {
@@ -51,6 +55,7 @@ impl Faults {
             one_at_a_time: false,
             flood: false,
             all_dead: false,
+            sessions: 0,
         }
     }
 
@@ -272,7 +277,9 @@ impl World {
         for _ in 0..burst {
             let is_idempotent = self.random.percent(70);
             let body_is_held = !self.random.percent(5) || self.faults.one_at_a_time;
-            let request = self.front.arrive(is_idempotent, body_is_held);
+            let session =
+                self.random.percent(self.faults.sessions).then(|| self.random.below(SESSIONS));
+            let request = self.front.arrive(is_idempotent, body_is_held, session);
             if self.random.percent(self.faults.client_leaves) {
                 let patience = self.random.between(0, 100_000);
                 self.after(patience, Coming::Leaves(request));

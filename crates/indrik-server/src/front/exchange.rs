@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use indrik_core::dispatch::Micros;
+use indrik_core::dispatch::{Key, Micros};
 use indrik_core::ids::WorkerId;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
@@ -146,6 +146,8 @@ pub(super) struct Outgoing {
     /// Its place among the descriptors.
     #[expect(dead_code, reason = "it is kept, for as long as the file is")]
     pub(super) file_place: Option<FilePlace>,
+    /// What it has in common with others that go to the same worker.
+    pub(super) key: Option<Key>,
 }
 
 impl Outgoing {
@@ -252,6 +254,8 @@ pub(super) struct Exchange {
     pub(super) limit: Micros,
     /// The process of the worker that has it or had it last; for the access log.
     worker_pid: AtomicU32,
+    /// The same worker's number; 0: none has had it.
+    worker_id: AtomicU64,
     /// How long the application has had it so far, microseconds.
     app_us: AtomicU32,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
@@ -282,6 +286,7 @@ impl Exchange {
             outgoing_bytes,
             limit,
             worker_pid: AtomicU32::new(0),
+            worker_id: AtomicU64::new(0),
             app_us: AtomicU32::new(0),
             queue_us: AtomicU32::new(UNKNOWN),
             state,
@@ -407,6 +412,11 @@ impl Exchange {
         self.state.lock().place
     }
 
+    /// The worker that has it or had it last.
+    pub(super) fn worker_id(&self) -> WorkerId {
+        WorkerId(self.worker_id.load(Ordering::Relaxed))
+    }
+
     /// The process of the worker that has it or had it last.
     pub(super) fn worker_pid(&self) -> u32 {
         self.worker_pid.load(Ordering::Relaxed)
@@ -506,6 +516,9 @@ impl Exchange {
     /// It is at a worker from now on.
     pub(super) fn set_at_worker(&self, arrived: Micros, place: Place, pid: u32) {
         self.worker_pid.store(pid, Ordering::Relaxed);
+        if let Place::Worker { id, .. } = place {
+            self.worker_id.store(id.0, Ordering::Relaxed);
+        }
         let mut state = self.state.lock();
         state.arrived = arrived;
         state.place = place;
@@ -604,6 +617,7 @@ mod tests {
             file: None,
             file_bytes: 0,
             file_place: None,
+            key: None,
         };
         let none = Limits { total: u64::MAX, connection: u64::MAX };
         let exchange = Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)));

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use indrik_core::dispatch::Affinity;
 use indrik_core::http1::{Limits, Permits};
 use indrik_core::route::{Table, Then};
 use indrik_core::settings::Config;
@@ -30,6 +31,8 @@ pub(super) struct Settings {
     pub(super) permits: Permits,
     /// Methods that are not conventional are served as well.
     pub(super) permits_any_method: bool,
+    /// What requests that go to the same worker have in common.
+    pub(super) affinity: Affinity,
     /// What is believed of proxies.
     pub(super) forwarding: Forwarding,
     pub(super) http2: Http2Settings,
@@ -70,6 +73,8 @@ impl Settings {
                     && config.permit_unconventional_http_method,
             },
             permits_any_method: config.permit_unconventional_http_method,
+            // A wrong one has not got so far.
+            affinity: Affinity::parse(&config.affinity).unwrap_or_default(),
             forwarding: Forwarding::new(&config),
             http2: Http2Settings::new(&config),
             stages: has_probes.then_some(Stage::Probes).into_iter().collect(),

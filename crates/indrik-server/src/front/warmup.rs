@@ -114,6 +114,7 @@ impl WarmUp {
             file: None,
             file_bytes: 0,
             file_place: None,
+            key: None,
         }
     }
 }

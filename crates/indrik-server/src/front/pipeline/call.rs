@@ -10,6 +10,7 @@ use indrik_core::dispatch::{Fate, Micros, Replay};
 use indrik_core::route::NO_LIMIT;
 use indrik_ring::{Flags, ResponseHead};
 
+use super::affinity::Affine;
 use super::encode::{encode, interim_response};
 use crate::front::body::Pieces;
 use crate::front::body::pump::{self, Pump};
@@ -36,6 +37,8 @@ pub(in crate::front) struct Call {
     takes_interim: bool,
     /// The body came in a coding that others on the way may have framed differently.
     odd_coding: bool,
+    /// What it has in common with others.
+    affine: Affine,
     /// An event that was taken out already.
     pub(in crate::front) first: Option<Event>,
     /// Its worker is to go; only a WebSocket is told.
@@ -69,6 +72,7 @@ impl Call {
             }
         });
         let payload = encode(&context, &parts);
+        let affine = Affine::of(&context, &parts);
         // A WebSocket may stay for as long as it likes.
         let is_limited = !flags.has(Flags::WEBSOCKET);
         let limit = if is_limited { context.notes.time_limit } else { NO_LIMIT };
@@ -78,7 +82,8 @@ impl Call {
         // Whoever waits to be asked for the body may send the next request instead.
         let discards = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
         parts.headers.clear();
-        let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, file_place };
+        let key = affine.key;
+        let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, file_place, key };
         let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
         Self {
             context,
@@ -90,6 +95,7 @@ impl Call {
             replay: Replay::new(is_idempotent(&parts.method)),
             takes_interim: parts.version >= Version::HTTP_11,
             odd_coding,
+            affine,
             first: None,
             leaving: false,
             open: false,
@@ -242,6 +248,9 @@ impl Call {
             return Err(self.failed(&message, short));
         }
         self.open = false;
+        if let Some(key) = self.affine.announced(&first) {
+            self.context.services().pool.announced(key, &self.exchange);
+        }
         if self.discards
             && let Some(body) = self.stream.take_if(|body| pump::is_short(body))
         {
@@ -265,6 +274,10 @@ impl Call {
         let closes = self.closes() || flags.has(Flags::CLOSE);
         let map = std::mem::take(&mut self.spare_map);
         let response = response::head(payload, head_len, body, closes, map);
+        let response = response.map(|mut response| {
+            self.affine.add_to(response.headers_mut());
+            response
+        });
         let response = match file {
             Some(file) => response.and_then(|response| response::with_file(response, file)),
             None => response,

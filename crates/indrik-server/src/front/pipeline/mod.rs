@@ -3,6 +3,7 @@
 //! [`serve`] is to be read first. Between the checked head and the workers stands the list of stages that
 //! the settings ask for ([`stages`]); what none of them answers becomes a [`Call`] to a worker.
 
+mod affinity;
 pub(super) mod call;
 mod check;
 mod encode;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use indrik_core::dispatch::{Dispatch, DispatchLimits, Micros, Placement, RequestId};
+use indrik_core::dispatch::{Dispatch, DispatchLimits, Key, Micros, Placement, RequestId};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::spin::SpinBudget;
 use indrik_ring::FrontChannel;
@@ -212,7 +212,7 @@ impl Pool {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
-            match inner.dispatch.arrive(RequestId(number), now) {
+            match inner.dispatch.arrive(RequestId(number), exchange.outgoing.key, now) {
                 Placement::Worker(id) => {
                     let Some(link) = inner.links.get_mut(&id) else {
                         return Submitted::Refused;
@@ -249,10 +249,15 @@ impl Pool {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
-            inner.dispatch.wait_again(RequestId(number), arrived);
+            inner.dispatch.wait_again(RequestId(number), exchange.outgoing.key, arrived);
             inner.wait(number, exchange, arrived);
             self.place_waiting(inner, now);
         });
+    }
+
+    /// The answer to a request says under which key those come that belong to it.
+    pub(super) fn announced(&self, key: Key, exchange: &Exchange) {
+        self.inner.lock().dispatch.announced(key, exchange.worker_id());
     }
 
     /// The client's side has lost interest in a request.
@@ -649,7 +654,7 @@ impl Inner {
     /// A request that the worker it was placed at has no room for waits in its place in the queue.
     fn wait_for(&mut self, id: WorkerId, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
         self.dispatch.reclaimed(id);
-        self.dispatch.wait_again(RequestId(number), arrived);
+        self.dispatch.wait_again(RequestId(number), exchange.outgoing.key, arrived);
         self.wait(number, exchange, arrived);
     }
 
