@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 
 import pytest
 from support.gate import Gate
-from support.server import Server
+from support.server import Server, poll
 
 pytestmark = pytest.mark.indrik_only
 
@@ -96,13 +97,21 @@ def test_a_started_get_of_a_killed_worker_is_run_again(start, connect, gate: Gat
     assert wire.read_answer().text == str(second)
 
 
-def test_a_get_is_run_again_once_only(start, connect, gate: Gate):
+def test_a_get_that_was_in_two_workers_that_ended_is_poison_and_not_run_a_third_time(start, connect, gate: Gate):
     server = start("wsgi_app:app", "--workers", "2")
     wire, pid = held(connect, server, gate)
     os.kill(pid, signal.SIGKILL)
-    os.kill(gate.arrived(), signal.SIGKILL)
-    assert wire.read_answer().status == 502
+    second = gate.arrived()
+    os.kill(second, signal.SIGKILL)
+    answer = wire.read_answer()
+    assert answer.status == 503
+    assert answer.header("retry-after") is None
     assert gate.nobody_arrives(0.5)
+    server.wait_for_log(r"Poison: GET /gate\S* \(client 127\.0\.0\.1\) was in two workers that ended")
+    for ended in pid, second:
+        server.wait_for_log(rf"Worker \d+ \(pid:{ended}\) ended with requests in it:")
+        named = rf"\(pid:{ended}\) ended with requests in it:\n  GET /gate\S* from 127\.0\.0\.1, for [0-9.]+ s\n"
+        poll(lambda named=named: re.search(named, server.log()), "the request by name")
 
 
 def test_a_started_post_of_a_killed_worker_is_a_502_and_is_not_run_again(start, connect, gate: Gate):

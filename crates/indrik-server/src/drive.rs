@@ -305,6 +305,7 @@ impl Drive {
 
     fn worker_ended(&mut self, id: WorkerId, end: End) {
         self.write_stacks_of(id);
+        self.name_requests(id);
         let status = status_of(end);
         self.tell_child_exit(id, status);
         let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());

@@ -9,8 +9,10 @@ pub const REPLAYS_MAX: u32 = 1;
 pub enum Fate {
     /// It waits for another worker, first in line.
     Again,
-    /// It may have had an effect, or has had its second chance: 502.
+    /// It may have had an effect: 502.
     Failed,
+    /// It was in two workers that ended, and may be what ended them. It is not run a third time: 503.
+    Poison,
 }
 
 /// One request's chances.
@@ -32,7 +34,10 @@ impl Replay {
         if !started {
             return Fate::Again;
         }
-        if !self.is_idempotent || !body_is_held || self.replays >= REPLAYS_MAX {
+        if self.replays >= REPLAYS_MAX {
+            return Fate::Poison;
+        }
+        if !self.is_idempotent || !body_is_held {
             return Fate::Failed;
         }
         self.replays += 1;
@@ -49,7 +54,8 @@ mod tests {
         let mut get = Replay::new(true);
         assert_eq!(get.lost(false, true), Fate::Again);
         assert_eq!(get.lost(true, true), Fate::Again);
-        assert_eq!(get.lost(true, true), Fate::Failed);
+        assert_eq!(get.lost(true, true), Fate::Poison);
+        assert_eq!(get.lost(true, true), Fate::Poison, "never a third time");
         assert_eq!(Replay::new(true).lost(true, false), Fate::Failed);
     }
 

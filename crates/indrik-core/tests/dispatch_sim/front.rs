@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     QueueTimeout,
     /// Its worker died and it may not be run again: 502.
     BadGateway,
+    /// It was in two workers that ended: 503.
+    Poison,
     /// It ran too long: 504.
     TimedOut,
     /// Its client left.
@@ -353,6 +355,10 @@ impl Front {
         let entry = &mut self.requests[request];
         match entry.replay.lost(started, entry.body_is_held) {
             Fate::Failed => self.end(request, Answer::BadGateway),
+            Fate::Poison => {
+                assert_eq!(entry.runs, 1 + REPLAYS_MAX, "seed {}: two deaths", self.seed);
+                self.end(request, Answer::Poison);
+            }
             Fate::Again => {
                 let (key, arrived) = (entry.key, entry.arrived);
                 let number = self.number();

@@ -39,6 +39,7 @@ fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
             Answer::Refused,
             Answer::QueueTimeout,
             Answer::BadGateway,
+            Answer::Poison,
             Answer::TimedOut,
             Answer::Left,
         ]);
@@ -86,7 +87,12 @@ fn a_stuck_worker_costs_only_what_it_had_begun() {
         let mut world = World::new(seed, Faults { stuck: 3, ..Faults::calm() });
         world.run(2 * SECOND);
         world.settle();
-        world.assert_all_answered(&[Answer::Ok, Answer::TimedOut, Answer::BadGateway]);
+        world.assert_all_answered(&[
+            Answer::Ok,
+            Answer::TimedOut,
+            Answer::BadGateway,
+            Answer::Poison,
+        ]);
     }
 }
 
@@ -112,6 +118,7 @@ fn without_any_worker_requests_wait_for_one_until_their_deadline() {
             Answer::Refused,
             Answer::QueueTimeout,
             Answer::BadGateway,
+            Answer::Poison,
         ]);
     }
 }

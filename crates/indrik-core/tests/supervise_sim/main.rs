@@ -470,7 +470,8 @@ fn the_end_is_announced_before_connections_are_refused_and_a_second_word_cuts_it
     for seed in seeds() {
         for again in [None, Some(Signal::Term), Some(Signal::Int)] {
             let mut world = World::new(seed, Faults::calm());
-            world.os.drain_delay = seconds(1 + seed % 19);
+            // Longer than what is waited here and what the clock may go back.
+            world.os.drain_delay = seconds(2 + seed % 19);
             world.start_and_wait_until_full();
             let ready = world.machine.census().ready;
             world.signal(Signal::Term);

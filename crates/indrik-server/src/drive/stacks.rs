@@ -97,8 +97,35 @@ impl Drive {
     }
 }
 
+impl Drive {
+    /// A worker has ended that nobody had told to: what it was doing may have ended it.
+    pub(super) fn name_requests(&self, id: WorkerId) {
+        let unasked = self.machine.views().any(|view| view.id == id && view.end.is_none());
+        let Some((front, pid)) = self.front.as_ref().zip(self.children.worker_pid(id)) else {
+            return;
+        };
+        let requests = front.running(id, REQUESTS_MAX);
+        if unasked && !requests.is_empty() {
+            let text =
+                format!("Worker {id} (pid:{pid}) ended with requests in it:{}", list(&requests));
+            self.log.write(Level::Error, &text);
+        }
+    }
+}
+
 fn entry(pid: u32, requests: &[Running], stacks: &str) -> String {
     let mut text = format!("What worker (pid:{pid}) was doing:");
+    text.push_str(&list(requests));
+    let stacks = stacks.trim_end();
+    let stacks = if stacks.is_empty() { "its threads did not answer" } else { stacks };
+    text.push('\n');
+    text.push_str(stacks);
+    text
+}
+
+/// One line for each request, with a line's end before it.
+fn list(requests: &[Running]) -> String {
+    let mut text = String::new();
     for request in requests {
         let Running { method, target, client, age_us, is_over, is_answered } = request;
         let age = (age_us / 1_000) as f64 / 1_000.0;
@@ -110,10 +137,6 @@ fn entry(pid: u32, requests: &[Running], stacks: &str) -> String {
         };
         let _ = write!(text, "\n  {method} {target} from {client}, for {age} s{over}");
     }
-    let stacks = stacks.trim_end();
-    let stacks = if stacks.is_empty() { "its threads did not answer" } else { stacks };
-    text.push('\n');
-    text.push_str(stacks);
     text
 }
 

@@ -29,6 +29,12 @@ impl Refusal {
         "the request's head is larger than a worker can be given",
     );
 
+    /// It was in two workers that ended.
+    pub(super) const POISON: Self = Self::failed(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the request was in two workers that ended; it is not run again",
+    );
+
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
         Self { status, message, close: true, served: Served::NOBODY }
@@ -37,6 +43,11 @@ impl Refusal {
     /// The request could not be served; the connection stays.
     pub(super) const fn failed(status: StatusCode, message: &'static str) -> Self {
         Self { status, message, close: false, served: Served::NOBODY }
+    }
+
+    /// Whether the same request may be served a little later.
+    pub(super) fn may_come_again(self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.message != Self::POISON.message
     }
 
     /// Says in the log, as Gunicorn does, that a request was invalid.

@@ -323,9 +323,21 @@ impl Call {
             pump.stop();
         }
         let body_is_here = self.pump.as_ref().is_none_or(Pump::holds_all);
-        if self.replay.lost(started, body_is_here) == Fate::Failed {
-            let message = "the worker ended while it had the request";
-            return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
+        match self.replay.lost(started, body_is_here) {
+            Fate::Again => {}
+            Fate::Failed => {
+                let message = "the worker ended while it had the request";
+                return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
+            }
+            Fate::Poison => {
+                let shown = self.exchange.outgoing.shown();
+                self.context.services().log.error(&format!(
+                    "Poison: {shown} (client {}) was in two workers that ended; it is answered 503 and \
+                     not run again",
+                    self.context.peer().address
+                ));
+                return Err(Refusal::POISON);
+            }
         }
         let arrived = self.exchange.arrived();
         let pool = &self.context.services().pool;
