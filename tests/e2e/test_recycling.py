@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.gate import Gate
 from support.load import Load
+from support.project import Project
 from support.server import poll, status_kib
 
 pytestmark = pytest.mark.indrik_only
@@ -27,6 +28,32 @@ def rss(pid: int) -> int:
         return status_kib(pid, "VmRSS")
     except (OSError, LookupError, StopIteration, ValueError):
         return 0
+
+
+class TestDescriptors:
+    def test_workers_that_leak_one_a_request_are_replaced_and_no_request_fails(self, start, connect, tmp_path: Path):
+        project = Project(tmp_path / "project", start)
+        project.write(
+            "app.py",
+            """
+            import os
+            def app(environ, start_response):
+                os.open("/dev/null", os.O_RDONLY)
+                start_response("200 OK", [("Content-Length", "2")])
+                return [b"ok"]
+            """,
+        )
+        server = project.start("--workers", "2", "--worker-max-fds", "60")
+        with Load(server, connect, 2, "/") as load:
+            poll(lambda: server.log().count("ended: descriptors;") >= 2, "two workers that were replaced", 60)
+        assert load.failures == []
+        server.wait_for_log(r"has \d+ descriptors open, more than worker_max_fds = 60")
+
+    def test_a_limit_below_what_a_worker_starts_with_replaces_nobody(self, start, connect):
+        server = start("wsgi_app:app", "--workers", "1", "--worker-max-fds", "2")
+        server.wait_for_log("worker_max_fds = 2, as soon as it had started; no worker is replaced for that")
+        pid = connect(server).get("/pid").text
+        assert server.workers() == [int(pid)]
 
 
 class TestMemory:

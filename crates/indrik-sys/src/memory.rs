@@ -4,6 +4,13 @@
 use std::fs;
 use std::path::Path;
 
+/// How many file descriptors a process has open; `None` if /proc hides it, or it has gone.
+#[must_use]
+pub fn descriptors(pid: u32) -> Option<u64> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    Some(entries.count() as u64)
+}
+
 /// Resident and other memory of a process, in pages.
 #[must_use]
 pub fn statm(pid: u32) -> Option<String> {

@@ -19,6 +19,8 @@ pub const SERVED_MAX: Duration = Duration::from_millis(250);
 pub const PSS_INTERVAL: Duration = Duration::from_secs(10);
 /// How often at most, when growth since then says that it must be above.
 pub const PSS_MIN: Duration = Duration::from_millis(500);
+/// How often open descriptors are counted.
+pub const DESCRIPTORS_INTERVAL: Duration = Duration::from_secs(2);
 /// How fast a worker may plausibly grow, bytes a second: it writes what it gets.
 const GROWTH_MAX: u64 = 1 << 30;
 /// A worker that got too large within fewer requests than this would be followed by one that does the
@@ -65,13 +67,15 @@ pub struct Limits {
     pub rss: Bounds,
     /// Of its proportional share.
     pub pss: Bounds,
+    /// Of the file descriptors that it has open: it is to be replaced above that.
+    pub descriptors: Option<u64>,
 }
 
 impl Limits {
     /// Whether there is anything to watch.
     #[must_use]
     pub fn is_set(self) -> bool {
-        self.rss.is_set() || self.pss.is_set()
+        self.rss.is_set() || self.pss.is_set() || self.descriptors.is_some()
     }
 }
 
@@ -82,6 +86,8 @@ pub enum Measure {
     Rss,
     /// The proportional share.
     Pss,
+    /// Open file descriptors.
+    Descriptors,
 }
 
 /// What follows, the mildest first.
@@ -105,9 +111,9 @@ pub struct Excess {
     pub step: Step,
     /// Of what there is too much.
     pub measure: Measure,
-    /// How much there is, in bytes.
+    /// How much there is, in bytes or as a number.
     pub used: u64,
-    /// The limit as it was set, in bytes.
+    /// The limit as it was set, in the same.
     pub limit: u64,
 }
 
@@ -147,6 +153,7 @@ pub struct Watch {
     limits: Limits,
     rss: Option<Seen>,
     pss: Option<Seen>,
+    descriptors: Option<Seen>,
     /// Resident memory when the share was read.
     rss_then: u64,
     /// Requests it has served, as far as the front has said.
@@ -160,7 +167,16 @@ impl Watch {
     /// Begins to watch a worker that is ready now; it is to be looked at at once.
     #[must_use]
     pub fn new(limits: Limits, now: Duration) -> Self {
-        Self { limits, rss: None, pss: None, rss_then: 0, served: 0, due: now, said: None }
+        Self {
+            limits,
+            rss: None,
+            pss: None,
+            descriptors: None,
+            rss_then: 0,
+            served: 0,
+            due: now,
+            said: None,
+        }
     }
 
     /// When to look at it next.
@@ -220,11 +236,29 @@ impl Watch {
         self.rss_then = self.resident().unwrap_or(0);
     }
 
+    /// Whether to count its descriptors now, and say it to [`Self::saw_descriptors`].
+    #[must_use]
+    pub fn wants_descriptors(&self, now: Duration) -> bool {
+        let is_due = |seen: Seen| now.saturating_sub(seen.at) >= DESCRIPTORS_INTERVAL;
+        self.limits.descriptors.is_some() && self.descriptors.is_none_or(is_due)
+    }
+
+    /// Takes in how many descriptors it has open.
+    pub fn saw_descriptors(&mut self, count: u64, now: Duration) {
+        self.descriptors = Some(Seen::after(self.descriptors, count, now));
+    }
+
     /// What follows from what was seen; each step is told once.
     pub fn excess(&mut self) -> Option<Excess> {
         let rss = self.rss.and_then(|it| it.excess(Measure::Rss, self.limits.rss, self.served));
         let pss = self.pss.and_then(|it| it.excess(Measure::Pss, self.limits.pss, self.served));
-        let excess = [rss, pss].into_iter().flatten().max_by_key(|excess| excess.step)?;
+        let bounds = Bounds { soft: self.limits.descriptors.map(|max| max + 1), hard: None };
+        let descriptors = self.descriptors.and_then(|it| {
+            let excess = it.excess(Measure::Descriptors, bounds, self.served)?;
+            Some(Excess { limit: excess.limit - 1, ..excess })
+        });
+        let excess =
+            [rss, pss, descriptors].into_iter().flatten().max_by_key(|excess| excess.step)?;
         if self.said.is_some_and(|said| said >= excess.step) {
             return None;
         }
@@ -263,7 +297,7 @@ mod tests {
     fn watch(soft: Option<u64>, hard: Option<u64>) -> Watch {
         let bounds = |limit: Option<u64>| limit.map(|limit| limit * MIB);
         let rss = Bounds { soft: bounds(soft), hard: bounds(hard) };
-        Watch::new(Limits { rss, pss: Bounds::default() }, ms(0))
+        Watch::new(Limits { rss, ..Limits::default() }, ms(0))
     }
 
     fn step(watch: &mut Watch, mib: u64, at: u64) -> Option<Step> {
@@ -356,7 +390,7 @@ mod tests {
     #[test]
     fn the_share_is_read_slowly_and_only_when_it_can_be_too_much() {
         let pss = Bounds { soft: Some(100 * MIB), hard: None };
-        let mut watch = Watch::new(Limits { rss: Bounds::default(), pss }, ms(0));
+        let mut watch = Watch::new(Limits { pss, ..Limits::default() }, ms(0));
         // At the start, to know what the worker begins with.
         assert!(watch.saw_rss(90 * MIB, ms(0)));
         watch.saw_pss(20 * MIB, ms(0));
@@ -371,5 +405,33 @@ mod tests {
         assert_eq!((excess.step, excess.measure), (Step::Turn, Measure::Pss));
         assert!(!watch.saw_rss(172 * MIB, ms(63_000)));
         assert!(watch.saw_rss(172 * MIB, ms(72_000)));
+    }
+
+    #[test]
+    fn descriptors_are_counted_at_times_and_more_than_the_limit_is_told() {
+        let limits = Limits { descriptors: Some(100), ..Limits::default() };
+        assert!(limits.is_set());
+        let mut watch = Watch::new(limits, ms(0));
+        let mut count = |count, at| {
+            assert!(watch.wants_descriptors(ms(at)));
+            watch.saw_descriptors(count, ms(at));
+            assert!(!watch.wants_descriptors(ms(at) + DESCRIPTORS_INTERVAL / 2));
+            watch.excess()
+        };
+        assert_eq!(count(20, 0), None);
+        assert_eq!(count(100, 2_000), None);
+        let excess = count(101, 4_000).unwrap();
+        assert_eq!((excess.step, excess.measure), (Step::Turn, Measure::Descriptors));
+        assert_eq!((excess.used, excess.limit), (101, 100));
+        assert_eq!(count(120, 6_000), None, "it is told once");
+    }
+
+    #[test]
+    fn a_worker_that_starts_with_more_descriptors_than_the_limit_is_left() {
+        let limits = Limits { descriptors: Some(5), ..Limits::default() };
+        let mut watch = Watch::new(limits, ms(0));
+        watch.saw_descriptors(9, ms(0));
+        assert_eq!(watch.excess().map(|excess| excess.step), Some(Step::Misfit));
+        assert!(!Watch::new(Limits::default(), ms(0)).wants_descriptors(ms(0)));
     }
 }

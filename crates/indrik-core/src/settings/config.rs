@@ -61,6 +61,7 @@ pub struct Config {
     pub max_worker_age: Duration,
     #[serde(with = "seconds")]
     pub max_worker_age_jitter: Duration,
+    pub worker_max_fds: u64,
     pub worker_max_rss: Limit,
     pub worker_max_rss_hard: Limit,
     pub worker_max_pss: Limit,
@@ -237,6 +238,7 @@ impl Config {
         Limits {
             rss: bounds(self.worker_max_rss, self.worker_max_rss_hard),
             pss: bounds(self.worker_max_pss, self.worker_max_pss_hard),
+            descriptors: (self.worker_max_fds > 0).then_some(self.worker_max_fds),
         }
     }
 

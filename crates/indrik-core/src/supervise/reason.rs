@@ -46,6 +46,8 @@ pub enum EndReason {
     Age,
     /// It uses more memory than one should.
     Memory,
+    /// It has more file descriptors open than one should.
+    Descriptors,
     /// It uses more memory than one can be let have.
     MemoryHard,
     /// An operator wanted another one in its place.
@@ -104,6 +106,7 @@ impl EndReason {
             Self::MaxRequests => "max_requests",
             Self::Age => "age",
             Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
             Self::MemoryHard => "memory_hard",
             Self::Replaced => "replaced",
             Self::Refork => "refork",
@@ -129,6 +132,7 @@ impl EndReason {
             Self::Replaced => "Replacing this worker, as asked",
             Self::Age => "Replacing this worker: it is as old as one may get",
             Self::Memory | Self::MemoryHard => "Replacing this worker: it uses too much memory",
+            Self::Descriptors => "Replacing this worker: it has too many file descriptors open",
             Self::Timeout => "Replacing this worker: one of its requests does not end",
             Self::Refork => "Replacing this worker by one of the warmed zygote",
             Self::Application => "Replacing this worker: its application asked for its end",

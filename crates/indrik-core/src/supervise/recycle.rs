@@ -170,7 +170,7 @@ impl Supervisor {
             }
             Step::Turn => {
                 self.log(Level::Info, format!("Worker (pid:{pid}) {told}; it is replaced"));
-                self.recycle(id, EndReason::Memory);
+                self.recycle(id, reason_of(excess.measure));
             }
             Step::Now if is_ready => {
                 let text = format!(
@@ -178,7 +178,7 @@ impl Supervisor {
                      no more requests"
                 );
                 self.log(Level::Warning, text);
-                self.drain(id, EndReason::Memory);
+                self.drain(id, reason_of(excess.measure));
             }
             Step::Now => {}
             Step::Force => {
@@ -197,7 +197,7 @@ fn is_paced(reason: EndReason) -> bool {
 /// Who comes first.
 fn urgency(reason: EndReason) -> u8 {
     match reason {
-        EndReason::Memory => 0,
+        EndReason::Memory | EndReason::Descriptors => 0,
         EndReason::Age => 1,
         EndReason::MaxRequests => 2,
         _ => 3,
@@ -230,11 +230,22 @@ fn scattered(number: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+fn reason_of(measure: Measure) -> EndReason {
+    match measure {
+        Measure::Rss | Measure::Pss => EndReason::Memory,
+        Measure::Descriptors => EndReason::Descriptors,
+    }
+}
+
 /// `used 212.0 MiB of memory (RSS), more than worker_max_rss = 200.0 MiB`.
 fn told(excess: Excess) -> String {
     let (name, setting) = match excess.measure {
         Measure::Rss => ("RSS", "worker_max_rss"),
         Measure::Pss => ("PSS", "worker_max_pss"),
+        Measure::Descriptors => {
+            let Excess { used, limit, .. } = excess;
+            return format!("has {used} descriptors open, more than worker_max_fds = {limit}");
+        }
     };
     let hard = if excess.step == Step::Force { "_hard" } else { "" };
     let (used, limit) = (Bytes(excess.used), Bytes(excess.limit));

@@ -566,7 +566,9 @@ impl Os {
         let reason = reasons[self.random.below(reasons.len())];
         let steps = [Step::Misfit, Step::Turn, Step::Now, Step::Force];
         let step = steps[self.random.below(steps.len())];
-        let excess = Excess { step, measure: Measure::Rss, used: 2, limit: 1 };
+        let measures = [Measure::Rss, Measure::Descriptors];
+        let measure = measures[self.random.below(measures.len())];
+        let excess = Excess { step, measure, used: 2, limit: 1 };
         let counts = BTreeMap::from([(worker, REFORK_AFTER)]);
         let fates = [
             (

@@ -335,6 +335,7 @@ impl World {
                     EndReason::MaxRequests
                         | EndReason::Age
                         | EndReason::Memory
+                        | EndReason::Descriptors
                         | EndReason::Application
                 )
             );

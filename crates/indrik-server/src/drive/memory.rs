@@ -135,8 +135,18 @@ impl Drive {
                 None => hidden = true,
             }
         }
+        let mut counted = true;
+        if watch.wants_descriptors(now) {
+            match memory::descriptors(pid) {
+                Some(count) => watch.saw_descriptors(count, now),
+                None => counted = false,
+            }
+        }
         if let Some(excess) = watch.excess() {
             self.feed(Event::Worker(id, WorkerEvent::Memory { excess }));
+        }
+        if !counted {
+            self.tell_if_hidden(Some(pid), "fd", "worker_max_fds has");
         }
         if hidden {
             self.tell_if_hidden(Some(pid), "smaps_rollup", "worker_max_pss has");
