@@ -77,7 +77,7 @@ pub const RESPONSE_PIECE_MAX: usize = 256 * 1024;
 
 /// What a WebSocket message takes of a window beside its bytes, so that a window limits tiny and empty ones
 /// as well.
-const WEBSOCKET_MESSAGE_BYTES: u64 = 128;
+const WEBSOCKET_MESSAGE_BYTES: u64 = 512;
 
 /// What a piece of a WebSocket message takes of a window; `end`: it is the last one.
 #[must_use]

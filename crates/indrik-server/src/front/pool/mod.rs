@@ -465,6 +465,21 @@ impl Pool {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// A task that has more to do lets others run, so that its thread does not sleep: what happens before it
+    /// sleeps happens now.
+    pub(super) fn between_turns(&self) {
+        let mut wakers = Vec::new();
+        let mut inner = self.inner.lock();
+        inner.wake_workers();
+        for link in inner.links.values_mut() {
+            if link.has_sent() {
+                wakers.extend(link.drain_waker.take());
+            }
+        }
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
     /// An io thread is awake again: its workers need not ring.
     pub(super) fn after_unpark(&self, thread: usize, threads: usize) {
         let inner = self.inner.lock();

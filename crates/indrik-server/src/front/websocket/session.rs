@@ -30,7 +30,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -108,6 +108,9 @@ pub trait Application {
         let _ = cx;
         Poll::Pending
     }
+
+    /// The session has more to do and lets others run.
+    fn yields(&mut self) {}
 
     /// So many bytes of what it gave out, with their frames' headers, have not been taken by the socket.
     fn unsent(&mut self, bytes: usize) {
@@ -268,7 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        self.application.yields();
+        // Goes on when the other tasks have run and the sockets have been looked at.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
         Poll::Pending
     }
 

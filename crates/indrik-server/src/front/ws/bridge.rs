@@ -342,6 +342,10 @@ impl Application for Bridge {
         if self.orders.poll_leave(cx) { Poll::Ready(restarting()) } else { Poll::Pending }
     }
 
+    fn yields(&mut self) {
+        self.services.pool.between_turns();
+    }
+
     fn unsent(&mut self, bytes: usize) {
         let credit = self.owed.saturating_sub(bytes as u64);
         // Not for every tiny message while others wait.

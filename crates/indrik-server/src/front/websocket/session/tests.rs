@@ -19,6 +19,7 @@ struct State {
     told: Vec<CloseFrame>,
     commands: VecDeque<Command>,
     asked: usize,
+    yields: usize,
     leave: Option<CloseFrame>,
     /// The most that was ever not sent, and held.
     unsent_max: usize,
@@ -85,6 +86,10 @@ impl Application for Fake {
             return Poll::Pending;
         };
         Poll::Ready(close)
+    }
+
+    fn yields(&mut self) {
+        self.0.lock().unwrap().yields += 1;
     }
 
     fn unsent(&mut self, bytes: usize) {
@@ -339,7 +344,8 @@ async fn a_flood_of_tiny_frames_is_never_read_faster_than_it_is_decoded() {
         read.await.unwrap().unwrap();
         drop(peer);
         assert_eq!(session.await.unwrap().bytes_received, flood.len() as u64 + 8);
-        let held = fake.0.lock().unwrap().held_max;
+        let (held, yields) = fake.change(|state| (state.held_max, state.yields));
+        assert!(yields > 50_000 / TURN_STEPS_MAX / 4, "others wait: {yields}");
         assert!(held < 3 * READ_BYTES, "{first:x}: {held}");
     }
 }
