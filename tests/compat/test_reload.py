@@ -289,8 +289,9 @@ class TestBrokenCode:
 
     @pytest.mark.indrik_only
     def test_a_start_up_that_fails_is_shown(self, app):
+        failed = "{'type': 'lifespan.startup.failed', 'message': f'RuntimeError: {helper.VALUE}'}"
         lifespan = (
-            "    if scope['type'] == 'lifespan':\n        await receive()\n        raise RuntimeError(helper.VALUE)\n"
+            f"    if scope['type'] == 'lifespan':\n        await receive()\n        return await send({failed})\n"
         )
         app.write("reloaded.py", ASGI.replace("    assert", lifespan + "    assert", 1))
         app.start()

@@ -41,14 +41,21 @@ class Socket:
         return stream.body[self.taken - length : self.taken]
 
     def receive(self) -> tuple[Opcode, bytes]:
-        """The next frame, of a server: not masked, and not in pieces."""
+        """The next message or control frame, of a server: not masked. A message may come in fragments."""
+        opcode, data, is_last = self.receive_frame()
+        while not is_last:
+            _, more, is_last = self.receive_frame()
+            data += more
+        return opcode, data
+
+    def receive_frame(self) -> tuple[Opcode, bytes, bool]:
         first, second = self.read(2)
         length = second
         if second == 126:
             (length,) = struct.unpack("!H", self.read(2))
         elif second == 127:
             (length,) = struct.unpack("!Q", self.read(8))
-        return Opcode(first & 0x0F), self.read(length)
+        return Opcode(first & 0x0F), self.read(length), bool(first & 0x80)
 
     def closing(self) -> int:
         while True:

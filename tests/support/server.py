@@ -167,8 +167,8 @@ class Server:
         return [
             pid
             for pid in self.processes()
-            # With Gunicorn's titles, if a test sets `proc_title_prefix`.
-            if (title := title_of(pid)).startswith(("indrik: worker", "gunicorn: worker")) and wanted in title + " "
+            # With Gunicorn's titles, if a test sets `proc_title_prefix`; a hook may write before them.
+            if re.search(r"\b(indrik|gunicorn): worker", title := title_of(pid)) and wanted in title + " "
         ]
 
     def wait_for_new_workers(self, old: Collection[int], count: int = 0, seconds: float = 20.0) -> None:

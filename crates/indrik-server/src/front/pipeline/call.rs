@@ -20,7 +20,7 @@ use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
-use crate::front::response::{self, Body, FilePart, Permit, Stream};
+use crate::front::response::{self, Body, FilePart, Permit, RestOfUpload, Stream};
 
 /// A request on its way through a worker.
 pub(in crate::front) struct Call {
@@ -33,6 +33,10 @@ pub(in crate::front) struct Call {
     pump: Option<Pump>,
     /// A short rest of the body is read and thrown away behind an early answer.
     discards: bool,
+    /// The client waits to be asked for the body.
+    is_to_be_asked: bool,
+    /// The connection ends with the response.
+    closes: bool,
     replay: Replay,
     takes_interim: bool,
     /// The body came in a coding that others on the way may have framed differently.
@@ -80,7 +84,8 @@ impl Call {
         let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
         let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
         // Whoever waits to be asked for the body may send the next request instead.
-        let discards = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
+        let is_to_be_asked = parts.headers.contains_key(EXPECT);
+        let discards = parts.version <= Version::HTTP_11 && !is_to_be_asked;
         parts.headers.clear();
         let key = affine.key;
         let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, file_place, key };
@@ -92,6 +97,8 @@ impl Call {
             stream,
             pump: None,
             discards,
+            is_to_be_asked,
+            closes: false,
             replay: Replay::new(is_idempotent(&parts.method)),
             takes_interim: parts.version >= Version::HTTP_11,
             odd_coding,
@@ -251,20 +258,19 @@ impl Call {
         if let Some(key) = self.affine.announced(&first) {
             self.context.services().pool.announced(key, &self.exchange);
         }
-        if self.discards
-            && let Some(body) = self.stream.take_if(|body| pump::is_short(body))
-        {
-            pump::discard_all(&self.context, *body);
-        }
         let body = if flags.has(Flags::END) {
+            if self.discards
+                && let Some(body) = self.stream.take_if(|body| pump::is_short(body))
+            {
+                pump::discard_all(&self.context, *body);
+            }
             self.exchange.leave();
             if let Some(pump) = self.pump.take_if(|_| self.discards) {
                 pump.discard_rest();
             }
             Body::full(first)
         } else {
-            let upload = self.pump.take().map(|pump| (pump, self.discards));
-            upload.iter().for_each(|(pump, _)| pump.forget());
+            let upload = self.rest_of_upload();
             if response::may_be_spooled(payload, head_len) {
                 self.exchange.permit_spool(Permit::new(self.context.services()));
             }
@@ -289,10 +295,25 @@ impl Call {
         })
     }
 
+    /// The rest of the request's body, which the application may read while it answers: on its way, but
+    /// for a client that waits to be asked.
+    fn rest_of_upload(&mut self) -> Option<RestOfUpload> {
+        if let Some(body) = self.stream.take_if(|_| !self.is_to_be_asked) {
+            self.pump = Some(Pump::start(&self.context, &self.exchange, *body));
+        }
+        if let Some(pump) = self.pump.take() {
+            pump.forget();
+            return Some(RestOfUpload::UnderWay { pump, discards: self.discards });
+        }
+        let body = self.stream.take()?;
+        self.closes = true;
+        Some(RestOfUpload::Unasked(Box::new((self.context.clone(), *body))))
+    }
+
     /// Whether the connection ends with the response: the rest of the body will not be read, or
     /// its end is not beyond doubt.
     const fn closes(&self) -> bool {
-        self.stream.is_some() || self.odd_coding
+        self.closes || self.stream.is_some() || self.odd_coding
     }
 
     fn informational(&self, payload: &Bytes) {

@@ -15,4 +15,4 @@ pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
 pub(super) use http2::{http2_head, strip_connection_fields};
 pub(super) use spool::{Permit, Spool, Spools, may_be_spooled};
-pub(super) use worker::Stream;
+pub(super) use worker::{RestOfUpload, Stream};

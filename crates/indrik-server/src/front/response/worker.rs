@@ -17,6 +17,7 @@ use super::file::FilePart;
 use super::head::copy_headers;
 use super::spool::{Next, SpoolReader};
 use crate::front::body::pump::Pump;
+use crate::front::body::upload::Reader;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::exchange::{Event, Exchange};
 use crate::front::served::Served;
@@ -50,12 +51,23 @@ pub(in crate::front) struct Stream {
     /// Its length, where it is known before the head is sent.
     pub(super) len: Option<u64>,
     pub(super) is_over: bool,
-    /// The rest of an upload, and whether it is read to its end when the response is over.
-    upload: Option<(Pump, bool)>,
+    upload: Option<RestOfUpload>,
     connection: Arc<ConnectionContext>,
     /// It has a stream, which is reset by who writes it, behind what was given of the answer.
     is_on_stream: bool,
     cut: Option<Cut>,
+}
+
+/// The rest of the request's body while the application answers.
+pub(in crate::front) enum RestOfUpload {
+    /// It goes to the application as that takes it.
+    UnderWay {
+        pump: Pump,
+        /// It is read to its end when the response is over.
+        discards: bool,
+    },
+    /// The client waits to be asked for it, which the application may still do.
+    Unasked(Box<(RequestContext, Reader)>),
 }
 
 /// The answer breaks off as soon as what was given of it is written.
@@ -72,7 +84,7 @@ impl Stream {
         context: &RequestContext,
         exchange: &Arc<Exchange>,
         first: Bytes,
-        upload: Option<(Pump, bool)>,
+        upload: Option<RestOfUpload>,
     ) -> Self {
         Self {
             services: Arc::clone(context.services()),
@@ -150,17 +162,28 @@ impl Stream {
                 Event::WorkerLost { .. } => return self.cut("the worker is gone", cx),
                 Event::UploadBroken(_) => return self.cut("the request's body broke off", cx),
                 Event::TimedOut { .. } => return self.cut("the request ran too long", cx),
+                Event::BodyWanted => self.ask_for_the_rest(),
                 // A second head and the like: the worker's library does not send it.
                 Event::Response { .. }
                 | Event::Informational { .. }
                 | Event::WebSocketAccept { .. }
                 | Event::WebSocketSend { .. }
                 | Event::WebSocketClose { .. }
-                | Event::BodyWanted
                 | Event::Leaving
                 | Event::QueueTimeout
                 | Event::TooLarge => {}
             }
+        }
+    }
+
+    fn ask_for_the_rest(&mut self) {
+        if let Some(RestOfUpload::Unasked(rest)) =
+            self.upload.take_if(|rest| matches!(rest, RestOfUpload::Unasked(_)))
+        {
+            let (context, body) = *rest;
+            let pump = Pump::start(&context, &self.exchange, body);
+            pump.forget();
+            self.upload = Some(RestOfUpload::UnderWay { pump, discards: false });
         }
     }
 
@@ -258,7 +281,9 @@ impl Drop for Stream {
         if self.is_over {
             self.exchange.leave();
             let upload = self.upload.take();
-            if let Some((pump, true)) = upload.filter(|_| self.cut.is_none()) {
+            if let Some(RestOfUpload::UnderWay { pump, discards: true }) =
+                upload.filter(|_| self.cut.is_none())
+            {
                 pump.discard_rest();
             }
         } else {
