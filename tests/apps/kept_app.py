@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-kept = []
+from typing import Any
+
+kept: list[Any] = []
 
 
 def app(environ, start_response):

@@ -73,7 +73,7 @@ def plain() -> str:
 def bare(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     """The socket itself: what it does is in the path."""
     what = environ["PATH_INFO"]
-    end = environ.get("gunicorn.socket")
+    end: Any = environ.get("gunicorn.socket")
     if what == "/has":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(end is not None).encode()]

@@ -84,12 +84,12 @@ class RawHttp2:
     def frames(self) -> Iterator[tuple[int, int, int, bytes]]:
         """Frames as they come, until the server ends the connection."""
         while True:
-            while len(self.unread) < 9 or len(self.unread) < 9 + int.from_bytes(self.unread[:3]):
+            while len(self.unread) < 9 or len(self.unread) < 9 + int.from_bytes(self.unread[:3], "big"):
                 data = self.socket.recv(65_536)
                 if not data:
                     return
                 self.unread += data
-            length = int.from_bytes(self.unread[:3])
+            length = int.from_bytes(self.unread[:3], "big")
             kind, flags, stream = struct.unpack("!BBI", self.unread[3:9])
             payload, self.unread = self.unread[9 : 9 + length], self.unread[9 + length :]
             yield kind, flags, stream, payload
@@ -107,13 +107,13 @@ class RawHttp2:
         self.ended = self.ended or not data
         self.unread += data
         while len(self.unread) >= 9:
-            length = int.from_bytes(self.unread[:3])
+            length = int.from_bytes(self.unread[:3], "big")
             if len(self.unread) < 9 + length:
                 break
-            kind, stream = self.unread[3], int.from_bytes(self.unread[5:9])
+            kind, stream = self.unread[3], int.from_bytes(self.unread[5:9], "big")
             payload = self.unread[9 : 9 + length]
             if kind == GOAWAY:
-                self.goaway = int.from_bytes(payload[4:8])
+                self.goaway = int.from_bytes(payload[4:8], "big")
             elif kind == RST_STREAM:
-                self.resets[stream] = int.from_bytes(payload)
+                self.resets[stream] = int.from_bytes(payload, "big")
             self.unread = self.unread[9 + length :]
