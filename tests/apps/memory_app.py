@@ -37,8 +37,9 @@ async def counts(receive, send):
 async def ignores(receive, send):
     """Takes no message, and never ends."""
     await accept(receive, send)
-    while (await receive()).get("text") != "begin":
-        pass
+    message = await receive()
+    while message["type"] == "websocket.receive" and message.get("text") != "begin":
+        message = await receive()
     await FOREVER
 
 
