@@ -321,7 +321,6 @@ fn signal(signal: Signal) -> Option<Event> {
     Some(Event::Operator(OperatorEvent::Signal(signal)))
 }
 
-/// Seconds, as people want to read them.
 /// What clients have of the descriptors.
 fn shown_descriptors(descriptors: DescriptorStats) -> Json {
     let DescriptorStats { share, held, shed } = descriptors;
@@ -336,6 +335,7 @@ fn shown_descriptors(descriptors: DescriptorStats) -> Json {
     })
 }
 
+/// Seconds, as people want to read them.
 fn hundredths(time: Duration) -> f64 {
     (time.as_secs_f64() * 100.0).round() / 100.0
 }
