@@ -77,7 +77,6 @@ def test_control_socket_in_the_way_is_gone_without(project: Project, fifo: Path)
 def test_a_log_that_becomes_one_is_written_on_where_it_was_and_signals_are_heard(project: Project, fifo: Path):
     log = project.directory / "error.log"
     server = project.start("--error-logfile", str(log), "--workers", "1")
-    server.signal(signal.SIGUSR1)
     shutil.move(log, project.directory / "error.log.1")
     os.rename(fifo, log)
     server.signal(signal.SIGUSR1)
