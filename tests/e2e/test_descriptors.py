@@ -101,9 +101,9 @@ def test_uploads_count_as_well(start, idle, tmp_path: Path):
     before = server.workers()
     server.signal(signal.SIGHUP)
     server.wait_for_new_workers(before, 1)
-    # Files of connections that were let in before may go a little beyond what clients have; not into the reserve.
     descriptors = ctl(server, "show", "stats")["descriptors"]
-    assert descriptors["connections"] + descriptors["files"] < descriptors["clients_max"] + descriptors["kept"]
+    # One more: a file may take the last place while the socket waits for a connection that it has found room for.
+    assert descriptors["connections"] + descriptors["files"] <= descriptors["clients_max"] + 1
     assert "Too many open files" not in server.log()
     for one in idle:
         with contextlib.suppress(OSError):
