@@ -7,8 +7,11 @@
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod sharing;
+mod split;
 
 use std::io::{self, Read, Write};
+
+use split::Split;
 
 /// Which process the call returned in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +20,6 @@ pub enum Forked {
     Worker,
     /// The zygote, with the worker's process number.
     Zygote(u32),
-}
-
-/// Where a split leaves its caller, before the process in between is reaped.
-enum Split {
-    Worker,
-    /// `worker` is the process number, or why there is none.
-    Zygote {
-        between: libc::pid_t,
-        worker: io::Result<u32>,
-    },
 }
 
 /// Forks twice; the process in between exits at once.

@@ -12,7 +12,7 @@ use std::ffi::c_long;
 use std::io;
 use std::mem::MaybeUninit;
 
-use super::Split;
+use super::split::Split;
 
 /// Only a process with one thread: at-fork handlers that end and wait for other threads should run in
 /// those threads' own process.
@@ -45,7 +45,7 @@ pub(super) unsafe fn split() -> io::Result<Split> {
     }
 }
 
-/// Answers 0 in the worker; in the zygote the number of the process in between, which has ended, or a
+/// Returns 0 in the worker; in the zygote the number of the process in between, which has ended, or a
 /// negative error. `worker` then holds what `fork` said, if it came to that.
 ///
 /// # Safety

@@ -17,7 +17,6 @@ const ALLOWED: &[(&str, usize)] = &[
     ("indrik-native", 7),
     ("indrik-ring", 7),
     ("indrik-server", 72),
-    ("indrik-sys", 2),
 ];
 
 /// One module of a crate.
