@@ -8,7 +8,7 @@
 use core::ptr::NonNull;
 use core::slice;
 
-use crate::layout::{Keep, PAGE};
+use crate::memory::{Keep, PAGE};
 
 /// Parts begin and end on such a boundary.
 const ALIGN: u32 = PAGE as u32;

@@ -2,13 +2,14 @@
 
 use core::fmt;
 
+use crate::memory::{Line, PAGE};
 use crate::slot::SlotCell;
 use crate::sync::{AtomicU32, AtomicU64};
+use crate::windows::CHUNK_MAX;
 use crate::wire::Cell;
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
 pub(crate) const VERSION: u32 = 5;
-pub(crate) const PAGE: usize = 4096;
 
 /// The sizes of a channel; they never change after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl ChannelLimits {
     /// The most slots a channel can have.
     pub const SLOTS_MAX: u16 = 16_384;
     const DESCRIPTORS_MAX: u32 = 65_536;
-    const AREA_MIN: u32 = 2 * (crate::CHUNK_MAX as u32);
+    const AREA_MIN: u32 = 2 * (CHUNK_MAX as u32);
     const AREA_MAX: u32 = 256 * 1024 * 1024;
 
     /// Checks the limits.
@@ -97,9 +98,6 @@ impl fmt::Display for LimitError {
 
 impl std::error::Error for LimitError {}
 
-/// Whoever points into a channel's memory keeps it alive with this.
-pub(crate) type Keep = std::sync::Arc<dyn Send + Sync>;
-
 /// Byte offsets of the parts in the mapping.
 pub(crate) struct Map {
     pub(crate) slots: usize,
@@ -110,10 +108,6 @@ pub(crate) struct Map {
     pub(crate) bodies: usize,
     pub(crate) total: usize,
 }
-
-/// A value on cache lines of its own (two: the prefetcher fetches pairs).
-#[repr(C, align(128))]
-pub(crate) struct Line<T>(pub(crate) T);
 
 /// What the two ends of one ring share beside the descriptors.
 #[repr(C)]

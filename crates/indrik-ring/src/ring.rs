@@ -8,7 +8,8 @@ use core::ptr::NonNull;
 use core::time::Duration;
 use core::{fmt, slice};
 
-use crate::layout::{Keep, RingHead};
+use crate::layout::RingHead;
+use crate::memory::Keep;
 use crate::sync::{Ordering, fence, sleep_on_futex, wake_futex};
 use crate::wire::{Cell, Descriptor, Direction};
 

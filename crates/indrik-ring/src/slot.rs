@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::time::Duration;
 
-use crate::layout::{Keep, Line};
+use crate::memory::{Keep, Line};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence, sleep_on_futex, wake_futex};
 
 /// Where a request stands. It moves by compare-and-swap: `Queued → Running → Done` by the worker,

@@ -8,7 +8,8 @@ use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::layout::{Line, RingHead};
+use crate::layout::RingHead;
+use crate::memory::Line;
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::{SlotCell, Slots};
 use crate::sync::{AtomicU32, AtomicU64};
