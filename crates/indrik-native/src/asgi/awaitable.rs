@@ -1,6 +1,6 @@
-//! What `receive` and `send` return.
+//! What `receive`, and a `send` that has to wait, return.
 //!
-//! Both kinds are iterators as coroutines are; they finish in the step that awaits them when
+//! As [`Sent`](super::sent::Sent) they are iterators as coroutines are; they finish in the step that awaits them when
 //! nothing has to be waited for, and give the loop a future otherwise.
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
@@ -8,49 +8,12 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::exchange::{Exchange, How, Phase, payload_bytes, wake};
-
 use indrik_ring::CreditWait;
 
-/// The awaitable of a `send` that is over; one object for all.
-#[pyclass(frozen, module = "indrik._native")]
-pub(super) struct Sent;
-
-#[pymethods]
-impl Sent {
-    fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __iter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    /// Stops at once, with `None`.
-    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
-    const fn __next__(&self) -> Option<Py<PyAny>> {
-        None
-    }
-
-    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
-    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (exception, value=None, _traceback=None))]
-    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
-    fn throw(
-        &self,
-        exception: Bound<'_, PyAny>,
-        value: Option<Bound<'_, PyAny>>,
-        _traceback: Option<Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        Err(thrown(exception, value))
-    }
-
-    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
-    const fn close(&self) {}
-}
+use super::cell::LoopCell;
+use super::exception::thrown;
+use super::exchange::{Exchange, How, payload_bytes};
+use super::state::{Phase, out_of_order, wake};
 
 /// What an awaitable is for.
 pub(super) enum Job {
@@ -75,7 +38,7 @@ pub(super) enum Job {
 #[pyclass(frozen, module = "indrik._native")]
 pub(super) struct Awaitable {
     exchange: Py<Exchange>,
-    job: super::cell::LoopCell<Job>,
+    job: LoopCell<Job>,
 }
 
 enum Poll<'py> {
@@ -126,6 +89,36 @@ impl Awaitable {
     }
 }
 
+impl Exchange {
+    /// Sends a payload: at once if the window allows, else as an awaitable.
+    pub(super) fn transmit<'py>(
+        slf: &Bound<'py, Self>,
+        payload: Bound<'py, PyAny>,
+        how: How,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let mut at = 0;
+        let mut owner = false;
+        {
+            let mut state = this.state.get()?;
+            if !state.sending {
+                if this.push(py, &mut state, payload_bytes(&payload)?, &mut at, how)? {
+                    let waiters = state.take_completed_waiters();
+                    drop(state);
+                    this.server.flush_unless_batched();
+                    return wake(py, waiters).and_then(|()| this.server.ready(py));
+                }
+                state.sending = true;
+                owner = true;
+            }
+        }
+        this.server.flush_unless_batched();
+        let job = Job::Send { payload: payload.unbind(), at, how, owner };
+        Ok(Bound::new(py, Awaitable::new(slf.clone().unbind(), job))?.into_any())
+    }
+}
+
 impl Drop for Awaitable {
     fn drop(&mut self) {
         // A task that vanishes in the middle of a body must not keep the others waiting. From
@@ -136,7 +129,7 @@ impl Drop for Awaitable {
 
 impl Awaitable {
     pub(super) fn new(exchange: Py<Exchange>, job: Job) -> Self {
-        Self { exchange, job: super::cell::LoopCell::new(job) }
+        Self { exchange, job: LoopCell::new(job) }
     }
 
     fn poll<'py>(&self, py: Python<'py>) -> PyResult<Poll<'py>> {
@@ -154,7 +147,7 @@ impl Awaitable {
         if let Some(message) = exchange.next_message(py)? {
             return Ok(Poll::Ready(message.into_any()));
         }
-        let future = exchange.server.get().future(py)?;
+        let future = exchange.server.future(py)?;
         let waiters = std::mem::take(&mut exchange.state.get()?.receive_waiters);
         exchange.state.get()?.receive_waiters = joined_by(waiters, &future)?;
         Ok(Poll::Wait(future))
@@ -169,7 +162,7 @@ impl Awaitable {
             }
         };
         let exchange = self.exchange.get();
-        exchange.server.get().settle();
+        exchange.server.flush_unless_batched();
         if done {
             *self.job.get()? = Job::Over;
             let waiters = {
@@ -182,7 +175,7 @@ impl Awaitable {
             wake(py, waiters)?;
             return Ok(Poll::Ready(py.None().into_bound(py)));
         }
-        let future = exchange.server.get().future(py)?;
+        let future = exchange.server.future(py)?;
         let waiters = std::mem::take(&mut exchange.state.get()?.send_waiters);
         exchange.state.get()?.send_waiters = joined_by(waiters, &future)?;
         Ok(Poll::Wait(future))
@@ -202,7 +195,7 @@ impl Awaitable {
                 return Ok(false);
             }
             if matches!(how, How::Body { .. }) && state.response.phase == Phase::Complete {
-                return Err(super::http::out_of_order(Phase::Complete, "http.response.body"));
+                return Err(out_of_order(Phase::Complete, "http.response.body"));
             }
             (*owner, state.sending) = (true, true);
         }
@@ -212,7 +205,7 @@ impl Awaitable {
             return Ok(true);
         }
         // Announce the wait, then look once more: the credit may have come in between.
-        let slots = &exchange.server.get().channel().slots;
+        let slots = &exchange.server.channel().slots;
         slots.want_credit(exchange.slot, CreditWait::Descriptor);
         if exchange.is_gone(&state) {
             return Err(exchange.gone_error(py));
@@ -234,47 +227,16 @@ impl Awaitable {
     }
 }
 
-/// The exception that `throw` was called with, in either of its forms.
-pub(super) fn thrown(exception: Bound<'_, PyAny>, value: Option<Bound<'_, PyAny>>) -> PyErr {
-    match value {
-        Some(value) if value.is_instance(&exception).unwrap_or(false) => PyErr::from_value(value),
-        Some(value) => match exception.call1((value,)) {
-            Ok(made) => PyErr::from_value(made),
-            Err(error) => error,
-        },
-        None => PyErr::from_value(exception),
-    }
-}
-
-/// Gives both types CPython's own "send" slot, which PyO3 has no name for. With it a value is
-/// handed over as it is, without a `StopIteration` around it.
-pub(super) fn install_send_slots(py: Python<'_>) {
-    let sent = py.get_type::<Sent>();
+/// Gives the type CPython's own "send" slot, as [`Sent`](super::sent::Sent) has it.
+pub(super) fn install_send_slot(py: Python<'_>) {
     let awaitable = py.get_type::<Awaitable>();
-    // SAFETY: both are heap types, whose `tp_as_async` points into themselves, and the functions
-    // take instances of the type they are put into.
+    // SAFETY: a heap type, whose `tp_as_async` points into itself, and the function takes instances
+    // of it.
     unsafe {
-        if let Some(methods) = (*sent.as_type_ptr()).tp_as_async.as_mut() {
-            methods.am_send = Some(send_sent);
-        }
         if let Some(methods) = (*awaitable.as_type_ptr()).tp_as_async.as_mut() {
             methods.am_send = Some(send_awaitable);
         }
     }
-}
-
-unsafe extern "C" fn send_sent(
-    _slf: *mut ffi::PyObject,
-    _value: *mut ffi::PyObject,
-    result: *mut *mut ffi::PyObject,
-) -> ffi::PySendResult {
-    // SAFETY: the caller holds the GIL and gives a place for the result.
-    unsafe {
-        let none = ffi::Py_None();
-        ffi::Py_INCREF(none);
-        *result = none;
-    }
-    ffi::PySendResult::PYGEN_RETURN
 }
 
 unsafe extern "C" fn send_awaitable(
@@ -311,12 +273,4 @@ fn joined_by(waiters: Vec<Py<PyAny>>, future: &Bound<'_, PyAny>) -> PyResult<Vec
     }
     waiting.push(future.clone().unbind());
     Ok(waiting)
-}
-
-/// A future of the loop, marked as awaited.
-pub(super) fn awaited_future<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = event_loop.py();
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
-    future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-    Ok(future)
 }

@@ -1,14 +1,14 @@
 //! The coroutine of a request's task: it carries the application's coroutine, from wherever that
 //! stands, to its end.
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PySystemExit};
+use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::awaitable::thrown;
 use super::cell::LoopCell;
+use super::exception::{is_cancelled, thrown};
 use super::exchange::Exchange;
 
 /// How a step of a coroutine ended.
@@ -54,7 +54,7 @@ impl Carrier {
         let Some((coroutine, context)) = self.running(py)? else { return Ok(None) };
         self.note_step(py, true)?;
         let outcome = in_context(py, &context, || send_none(py, &coroutine));
-        self.settle(py, outcome)
+        self.pass_on(py, outcome)
     }
 
     fn send<'py>(
@@ -93,7 +93,7 @@ impl Carrier {
                 Err(error) => ended(py, error),
             }
         });
-        let next = self.settle(py, outcome)?;
+        let next = self.pass_on(py, outcome)?;
         next.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
@@ -225,13 +225,13 @@ impl Carrier {
     fn note_step(&self, py: Python<'_>, begins: bool) -> PyResult<()> {
         if let Some(exchange) = self.exchange(py)? {
             let address = if begins { exchange.as_ptr() } else { std::ptr::null_mut() };
-            exchange.get().server.get().set_stepping(address);
+            exchange.get().server.set_stepping(address);
         }
         Ok(())
     }
 
     /// Passes on what a step gave; at the coroutine's end the exchange is finished.
-    fn settle<'py>(
+    fn pass_on<'py>(
         &self,
         py: Python<'py>,
         outcome: Step<'py>,
@@ -284,16 +284,6 @@ fn code_of_first_step(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
 
 /// The flag of code that makes a coroutine.
 const CO_COROUTINE: u32 = 0x80;
-
-/// Whether the application asked for the end of its process: `sys.exit()` and the like.
-pub(super) fn is_exit(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
-}
-
-/// Whether a task was cancelled, which whoever cancelled it wants to see.
-fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
-    error.get_type(py).name().is_ok_and(|name| name == "CancelledError")
-}
 
 /// Calls the application and runs its coroutine until it waits or ends. The coroutine comes back
 /// with the step, if it is still wanted.

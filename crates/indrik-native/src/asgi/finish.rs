@@ -5,8 +5,9 @@ use pyo3::types::PyList;
 
 use indrik_ring::{Failure, Flags, Kind};
 
-use super::exchange::{Exchange, Phase, State, wake};
-use super::websocket::Stage;
+use super::exchange::Exchange;
+use super::socket::Stage;
+use super::state::{Phase, State, wake};
 use crate::around::Outcome;
 use crate::channel::leave;
 
@@ -21,7 +22,7 @@ impl Exchange {
     /// # Errors
     /// When the channel is broken.
     pub(super) fn finish(&self, py: Python<'_>, error: Option<&PyErr>) -> PyResult<()> {
-        let server = self.server.get();
+        let server = &self.server;
         if server.channel().is_forked() {
             leave(py, error);
         }
@@ -37,13 +38,13 @@ impl Exchange {
             let is_gone = gone && !state.timed_out;
             (state.take_waiters(), (state.scope.take(), state.task.take()), is_gone)
         };
-        server.forget(py, self.slot)?;
+        server.forget(self.slot)?;
         wake(py, waiters)?;
         if let Some(error) = error {
             server.report(py, scope.0.as_ref(), error, gone)?;
         }
         drop(scope);
-        server.settle();
+        server.flush_unless_batched();
         if server.has_hooks() {
             self.tell_after(py)?;
         }
@@ -155,7 +156,7 @@ impl Exchange {
             let flags = if state.response.sealed { Flags::END } else { Flags::TRAILERS };
             self.send_last(py, &mut state, flags)?;
             drop(state);
-            self.server.get().settle();
+            self.server.flush_unless_batched();
         }
         Ok(())
     }

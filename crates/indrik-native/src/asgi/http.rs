@@ -7,9 +7,10 @@ use pyo3::types::{PyBytes, PyList};
 
 use indrik_ring::{CHUNK_MAX, Flags, Kind};
 
-use super::exchange::{Exchange, How, Phase, State, wake};
+use super::exchange::{Exchange, How};
 use super::message::Message;
 use super::response::{Head, HeadFault};
+use super::state::{Phase, State, out_of_order, wake};
 use crate::text::latin1_str;
 
 /// Versions of HTTP, as the channel has them.
@@ -60,8 +61,8 @@ impl Exchange {
             (Phase::Trailers, "http.response.trailers") => this.trailers(message),
             (phase, kind) => Err(out_of_order(phase, kind)),
         }?;
-        this.server.get().settle();
-        this.server.get().ready(slf.py())
+        this.server.flush_unless_batched();
+        this.server.ready(slf.py())
     }
 
     /// `http.response.start` (or its WebSocket namesake): held back until there is a body.
@@ -86,7 +87,7 @@ impl Exchange {
         head.drops_length = trailers_go && version == HTTP_1_1;
         let fields = message.headers(intern!(py, "headers"))?;
         fields.each(|name, value| Ok(head.field(name, value)?))?;
-        let told = if self.server.get().has_hooks() { Some(told(message, code)?) } else { None };
+        let told = if self.server.has_hooks() { Some(told(message, code)?) } else { None };
         let mut state = self.state.get()?;
         let response = &mut state.response;
         response.is_bodiless = is_bodiless;
@@ -110,7 +111,7 @@ impl Exchange {
         let py = slf.py();
         let this = slf.get();
         let end = !message.flag(intern!(py, "more_body"))?;
-        let server = this.server.get();
+        let server = &this.server;
         let body = match message.bytes(intern!(py, "body"))? {
             Some(body) => body,
             None => server.empty.bind(py).clone(),
@@ -287,22 +288,6 @@ fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
         head.length = Some(len as u64);
     }
     Ok(())
-}
-
-/// The error for a message that does not fit the state of the response.
-#[cold]
-pub(super) fn out_of_order(phase: Phase, kind: &str) -> PyErr {
-    let wanted = match phase {
-        Phase::Complete => {
-            return PyRuntimeError::new_err(format!(
-                "Unexpected ASGI message '{kind}' sent, after response already completed."
-            ));
-        }
-        Phase::Waiting => "http.response.start",
-        Phase::Started | Phase::Streaming => "http.response.body",
-        Phase::Trailers => "http.response.trailers",
-    };
-    PyRuntimeError::new_err(format!("Expected ASGI message '{wanted}', but got '{kind}'."))
 }
 
 /// A request's method, for the response's rules.

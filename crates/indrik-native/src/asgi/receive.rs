@@ -8,7 +8,8 @@ use pyo3::types::{PyBytes, PyDict};
 
 use indrik_ring::{Flags, Kind};
 
-use super::exchange::{Exchange, Phase};
+use super::exchange::Exchange;
+use super::state::Phase;
 
 impl Exchange {
     /// The next message, if there is one now.
@@ -36,7 +37,7 @@ impl Exchange {
             drop(state);
             if wanted {
                 self.send_raw(py, self.descriptor(Kind::BodyWanted, Flags::NONE, 0), &[])?;
-                self.server.get().settle();
+                self.server.flush_unless_batched();
             }
             return Ok(None);
         }
@@ -45,7 +46,7 @@ impl Exchange {
         body.given = body.complete;
         drop(state);
         let bytes = match pieces.len() {
-            0 => self.server.get().empty.bind(py).clone(),
+            0 => self.server.empty.bind(py).clone(),
             1 => pieces[0].bind(py).clone(),
             _ => joined(py, &pieces)?,
         };
@@ -64,14 +65,14 @@ impl Exchange {
     /// # Errors
     /// When the channel is broken.
     pub(super) fn took(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
-        let server = self.server.get();
+        let server = &self.server;
         // Once it is over, the slot may be another request's.
         if bytes == 0 || self.state.get()?.finished {
             return Ok(());
         }
         if server.channel().slots.request_took(self.slot, bytes) {
             self.send_raw(py, self.descriptor(Kind::RequestCredit, Flags::NONE, 0), &[])?;
-            server.settle();
+            server.flush_unless_batched();
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The worker's loop: descriptors in, tasks on, responses out.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,15 +12,19 @@ use pyo3::types::{PyBytes, PyDict};
 
 use indrik_ring::{Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME};
 
-use super::awaitable::{Sent, awaited_future, install_send_slots};
+use super::awaitable;
 use super::body::first_piece;
-use super::carrier::{Step, copy_context, first_step, is_exit};
+use super::carrier::{Carrier, Step, copy_context, first_step};
 use super::cell::LoopCell;
-use super::exchange::{Exchange, RequestBody, Response, State, wake};
+use super::exception::is_exit;
+use super::exchange::Exchange;
 use super::http::is_head;
 use super::scope::{Scopes, subprotocols};
+use super::sent::{self, Sent};
+use super::service::{Live, Service};
+use super::socket::Socket;
+use super::state::{RequestBody, Response, State, wake};
 use super::tasks::Tasks;
-use super::websocket::Socket;
 use crate::around::Watched;
 use crate::channel::{Channel, broken};
 
@@ -35,43 +40,18 @@ const SLOW_STEP_MEMORY: u32 = 32;
 /// The ASGI side of a worker. `indrik/asgi.py` drives it.
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct AsgiServer {
-    channel: Py<Channel>,
+    service: Arc<Service<Exchange>>,
     app: Py<PyAny>,
-    event_loop: Py<PyAny>,
-    hooks: Hooks,
-    /// The exception class of a `send` to a client that is gone.
-    pub(super) client_gone: Py<PyAny>,
-    /// `b""`.
-    pub(super) empty: Py<PyBytes>,
-    sent: Py<Sent>,
-    core: LoopCell<Core>,
-    scopes: LoopCell<Scopes>,
-    tasks: LoopCell<Tasks>,
-    in_batch: AtomicBool,
-    /// What is called around requests; see `around`.
-    around: Option<Py<PyAny>>,
-    /// Address of the exchange whose coroutine takes a step just now; 0: none.
-    stepping: AtomicUsize,
-}
-
-/// Functions of `indrik/asgi.py`.
-struct Hooks {
-    /// `(scope, exception, gone)`: an application raised.
-    report: Py<PyAny>,
-    /// `(error)`: nothing is left to do, or (with an error) nothing can be done any more.
-    stop: Py<PyAny>,
-    /// `(exception)`: an application asked for the end of its process; the log has been told.
-    exit: Py<PyAny>,
-    /// `(awaitable)`: a coroutine that awaits it.
+    /// `(awaitable)`: a coroutine that awaits it; of `indrik/asgi.py`, as the next one.
     wrap: Py<PyAny>,
     /// `(exchange)`: its client has gone while its coroutine runs. Nobody wants to know if `None`.
     gone: Option<Py<PyAny>>,
+    core: LoopCell<Core>,
+    scopes: LoopCell<Scopes>,
+    tasks: LoopCell<Tasks>,
 }
 
 struct Core {
-    exchanges: Vec<Option<Py<Exchange>>>,
-    in_flight: usize,
-    stopped: bool,
     slow: u32,
     last_flush: Instant,
     last_step: Instant,
@@ -92,7 +72,8 @@ impl AsgiServer {
         options: &Bound<'_, PyDict>,
         hooks: &Bound<'_, PyDict>,
     ) -> PyResult<Self> {
-        install_send_slots(py);
+        sent::install_send_slot(py);
+        awaitable::install_send_slot(py);
         let hook = |name: &str| -> PyResult<Py<PyAny>> {
             let found = hooks.get_item(name)?;
             found.map(Bound::unbind).ok_or_else(|| {
@@ -100,10 +81,12 @@ impl AsgiServer {
             })
         };
         let slots = usize::from(channel.get().slots.count());
-        let core = Core {
+        let live = Live {
             exchanges: std::iter::repeat_with(|| None).take(slots).collect(),
             in_flight: 0,
             stopped: false,
+        };
+        let core = Core {
             slow: 0,
             last_flush: Instant::now(),
             last_step: Instant::now(),
@@ -113,26 +96,28 @@ impl AsgiServer {
         let state: Option<Py<PyDict>> = option(options, "state")?;
         let scopes = Scopes::new(py, servers(options)?, &root_path, state)?;
         let tasks = Tasks::new(py, event_loop.clone_ref(py))?;
-        Ok(Self {
+        let service = Service {
             channel,
-            app,
             event_loop,
-            hooks: Hooks {
-                report: hook("report")?,
-                stop: hook("stop")?,
-                exit: hook("exit")?,
-                wrap: hook("wrap")?,
-                gone: option(hooks, "gone")?,
-            },
             client_gone: hook("client_gone")?,
             empty: PyBytes::new(py, b"").unbind(),
             sent: Py::new(py, Sent)?,
-            core: LoopCell::new(core),
-            scopes: LoopCell::new(scopes),
-            tasks: LoopCell::new(tasks),
+            live: LoopCell::new(live),
             in_batch: AtomicBool::new(false),
             around: option(options, "hooks")?,
             stepping: AtomicUsize::new(0),
+            report: hook("report")?,
+            stop: hook("stop")?,
+            exit: hook("exit")?,
+        };
+        Ok(Self {
+            service: Arc::new(service),
+            app,
+            wrap: hook("wrap")?,
+            gone: option(hooks, "gone")?,
+            core: LoopCell::new(core),
+            scopes: LoopCell::new(scopes),
+            tasks: LoopCell::new(tasks),
         })
     }
 
@@ -153,22 +138,22 @@ impl AsgiServer {
     fn on_turn(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         let py = slf.py();
-        this.in_batch.store(true, Ordering::Relaxed);
+        this.service.in_batch.store(true, Ordering::Relaxed);
         let outcome = this.channel().check_descriptors().and_then(|()| Self::drain(slf));
-        this.in_batch.store(false, Ordering::Relaxed);
+        this.service.in_batch.store(false, Ordering::Relaxed);
         this.channel().flush();
         match outcome {
-            Ok(()) => this.stop_if_idle(py),
+            Ok(()) => this.service.stop_if_idle(py),
             Err(error) if is_exit(py, &error) => {
                 // Of code of the application's that is no request. The loop goes on, so do we.
-                this.event_loop.call_method1(
+                this.service.event_loop.call_method1(
                     py,
                     intern!(py, "call_soon"),
                     (slf.getattr(intern!(py, "on_turn"))?,),
                 )?;
                 Err(error)
             }
-            Err(error) => this.stop(py, Some(error)),
+            Err(error) => this.service.stop(py, Some(error)),
         }
     }
 
@@ -184,92 +169,14 @@ impl AsgiServer {
     /// Requests and WebSockets whose coroutine has not returned.
     #[getter]
     fn in_flight(&self) -> PyResult<usize> {
-        Ok(self.core.get()?.in_flight)
+        Ok(self.service.live.get()?.in_flight)
     }
 }
 
 impl AsgiServer {
     #[inline]
-    pub(super) fn channel(&self) -> &Channel {
-        self.channel.get()
-    }
-
-    /// The awaitable of a `send` that is over.
-    pub(super) fn ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(self.sent.bind(py).as_any().clone())
-    }
-
-    /// A future for a task to wait for.
-    pub(super) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        awaited_future(self.event_loop.bind(py))
-    }
-
-    /// Wakes the front after something was sent; inside a batch that happens at its end.
-    #[inline]
-    pub(super) fn settle(&self) {
-        if !self.in_batch.load(Ordering::Relaxed) {
-            self.channel().flush();
-        }
-    }
-
-    /// Notes whose coroutine takes a step now (none: the step is over).
-    pub(super) fn set_stepping(&self, exchange: *const pyo3::ffi::PyObject) {
-        self.stepping.store(exchange as usize, Ordering::Relaxed);
-    }
-
-    /// Whether this exchange's coroutine takes a step now: then the end of a response may wait for
-    /// the end of the step.
-    pub(super) fn is_stepping(&self, exchange: &Bound<'_, Exchange>) -> bool {
-        self.stepping.load(Ordering::Relaxed) == exchange.as_ptr() as usize
-    }
-
-    /// The slot is not used any more.
-    pub(super) fn forget(&self, _py: Python<'_>, slot: u16) -> PyResult<()> {
-        let gone = {
-            let mut core = self.core.get()?;
-            core.in_flight = core.in_flight.saturating_sub(1);
-            core.exchanges.get_mut(usize::from(slot)).and_then(Option::take)
-        };
-        drop(gone);
-        Ok(())
-    }
-
-    /// Whether anything is called around requests.
-    pub(super) fn has_hooks(&self) -> bool {
-        self.around.is_some()
-    }
-
-    /// Logs what an application raised.
-    pub(super) fn report(
-        &self,
-        py: Python<'_>,
-        scope: Option<&Py<PyDict>>,
-        error: &PyErr,
-        gone: bool,
-    ) -> PyResult<()> {
-        let exits = is_exit(py, error);
-        // Only this form has the traceback on it.
-        let error = error.clone_ref(py).into_value(py);
-        self.hooks.report.call1(py, (scope, &error, gone))?;
-        // Not raised through the loop, where it would end the other requests as well.
-        if exits { self.hooks.exit.call1(py, (error,)).map(drop) } else { Ok(()) }
-    }
-
-    /// Stops the loop if the worker shall leave and nothing is left to do.
-    pub(super) fn stop_if_idle(&self, py: Python<'_>) -> PyResult<()> {
-        if self.in_batch.load(Ordering::Relaxed) || !self.channel().control.is_shut_down() {
-            return Ok(());
-        }
-        let empty = !self.channel().requests.lock().look().map_err(broken)?;
-        let idle = self.core.get()?.in_flight == 0;
-        if empty && idle { self.stop(py, None) } else { Ok(()) }
-    }
-
-    fn stop(&self, py: Python<'_>, error: Option<PyErr>) -> PyResult<()> {
-        if std::mem::replace(&mut self.core.get()?.stopped, true) {
-            return Ok(());
-        }
-        self.hooks.stop.call1(py, (error.map(|error| error.into_value(py)),)).map(|_| ())
+    fn channel(&self) -> &Channel {
+        self.service.channel()
     }
 
     fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -297,7 +204,7 @@ impl AsgiServer {
         }
         this.release();
         let again = slf.getattr(intern!(py, "on_turn"))?;
-        this.event_loop.call_method1(py, intern!(py, "call_soon"), (again,)).map(|_| ())
+        this.service.event_loop.call_method1(py, intern!(py, "call_soon"), (again,)).map(|_| ())
     }
 
     /// Gives the space of what was handled back to the front.
@@ -360,7 +267,7 @@ impl AsgiServer {
         }
         wake(py, waiters)?;
         let left = matches!(descriptor.kind, Kind::Disconnect | Kind::WebSocketClosed);
-        match this.hooks.gone.as_ref().filter(|_| left) {
+        match this.gone.as_ref().filter(|_| left) {
             Some(gone) => gone.call1(py, (exchange,)).map(drop),
             None => Ok(()),
         }
@@ -372,8 +279,8 @@ impl AsgiServer {
         py: Python<'py>,
         descriptor: &Descriptor,
     ) -> PyResult<Option<Bound<'py, Exchange>>> {
-        let core = self.core.get()?;
-        let found = core.exchanges.get(usize::from(descriptor.slot)).and_then(Option::as_ref);
+        let live = self.service.live.get()?;
+        let found = live.exchanges.get(usize::from(descriptor.slot)).and_then(Option::as_ref);
         Ok(found
             .filter(|exchange| exchange.get().generation == descriptor.generation)
             .map(|exchange| exchange.bind(py).clone()))
@@ -417,7 +324,7 @@ impl AsgiServer {
         let head = RequestHead::decode(head).map_err(|_| bad_request())?;
         let websocket = flags.has(Flags::WEBSOCKET);
         this.channel().count_request();
-        let watched = match &this.around {
+        let watched = match &this.service.around {
             Some(hooks) if !websocket => Some(Watched::new(py, hooks, &head, None)?),
             _ => None,
         };
@@ -444,7 +351,7 @@ impl AsgiServer {
         let exchange = Bound::new(
             py,
             Exchange {
-                server: slf.clone().unbind(),
+                server: Arc::clone(&this.service),
                 slot: descriptor.slot,
                 generation: descriptor.generation,
                 began: Instant::now(),
@@ -452,12 +359,12 @@ impl AsgiServer {
             },
         )?;
         {
-            let mut core = this.core.get()?;
-            let place = core.exchanges.get_mut(usize::from(descriptor.slot));
+            let mut live = this.service.live.get()?;
+            let place = live.exchanges.get_mut(usize::from(descriptor.slot));
             *place.ok_or_else(bad_request)? = Some(exchange.clone().unbind());
-            core.in_flight += 1;
+            live.in_flight += 1;
         }
-        if this.around.is_some()
+        if this.service.around.is_some()
             && let Err(error) = exchange.get().before(py)
         {
             exchange.get().finish(py, Some(&error))?;
@@ -484,11 +391,11 @@ impl AsgiServer {
             exchange.getattr(intern!(py, "send"))?,
         );
         self.tasks.get()?.enter(py, &spare)?;
-        self.set_stepping(exchange.as_ptr());
+        self.service.set_stepping(exchange.as_ptr());
         let (outcome, coroutine) = first_step(py, &context, self.app.bind(py), arguments, |made| {
-            self.hooks.wrap.bind(py).call1((made,))
+            self.wrap.bind(py).call1((made,))
         });
-        self.set_stepping(std::ptr::null());
+        self.service.set_stepping(std::ptr::null());
         self.tasks.get()?.leave(py, &spare)?;
         let error = match (outcome, coroutine) {
             (Step::Yielded(waits_for), Some(coroutine)) => {
@@ -519,12 +426,12 @@ impl AsgiServer {
     ) -> PyResult<()> {
         let (receive, send) =
             (exchange.getattr(intern!(py, "receive"))?, exchange.getattr(intern!(py, "send"))?);
-        let coroutine =
-            self.hooks.wrap.bind(py).call1((self.app.bind(py), scope, receive, send))?;
-        let carrier = super::carrier::Carrier::new();
+        let coroutine = self.wrap.bind(py).call1((self.app.bind(py), scope, receive, send))?;
+        let carrier = Carrier::new();
         carrier.load(coroutine, copy_context(py)?, None, exchange.clone().unbind())?;
         let carrier = Py::new(py, carrier)?;
-        let task = self.event_loop.call_method1(py, intern!(py, "create_task"), (carrier,))?;
+        let task =
+            self.service.event_loop.call_method1(py, intern!(py, "create_task"), (carrier,))?;
         exchange.get().state.get()?.task = Some(task);
         Ok(())
     }

@@ -1,100 +1,22 @@
 //! What an application may do with a WebSocket.
 
-use std::collections::VecDeque;
-
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
-use indrik_ring::{Flags, Kind, websocket_piece_cost};
+use indrik_ring::{Flags, Kind};
 
-use super::exchange::{Exchange, How, Phase, State};
+use super::exchange::{Exchange, How};
 use super::message::Message;
 use super::response::Head;
+use super::socket::{CODE_LOST, Incoming, Stage};
+use super::state::{Phase, wake};
 
-/// No close frame was received (RFC 6455, 7.4.1).
-const CODE_LOST: u16 = 1006;
 /// Bytes of a subprotocol's name; a client offers it in a field of its head.
 const SUBPROTOCOL_BYTES_MAX: usize = 1024;
 /// Bytes of a close frame's reason (RFC 6455, 5.5: 125 less the code).
 const REASON_BYTES_MAX: usize = 123;
-
-/// How far a WebSocket is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The handshake has not been answered.
-    #[default]
-    Connecting,
-    /// It is being answered with an ordinary response.
-    Denying,
-    /// Open.
-    Open,
-    /// The application has closed or denied it.
-    Closed,
-}
-
-/// A WebSocket's own state.
-#[derive(Default)]
-pub(super) struct Socket {
-    pub(super) stage: Stage,
-    /// The subprotocols that the client offers.
-    offered: Vec<Box<[u8]>>,
-    connect_given: bool,
-    /// Whole messages for the application. Bounded by the front's window.
-    messages: VecDeque<Incoming>,
-    /// The pieces of a message so far. Bounded by the front's message size limit.
-    partial: Vec<u8>,
-    /// The close code and reason for `websocket.disconnect`.
-    closed: Option<(u16, String)>,
-    /// The application has been given `websocket.disconnect`.
-    disconnect_given: bool,
-}
-
-struct Incoming {
-    text: bool,
-    bytes: Vec<u8>,
-    /// What of the window it gives back when the application takes it.
-    counted: u64,
-}
-
-impl Socket {
-    /// A WebSocket that the application has not answered.
-    pub(super) fn new<'a>(offered: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self { offered: offered.map(Box::from).collect(), ..Self::default() }
-    }
-
-    /// A piece of a message has arrived. Returns what of the window is given back now.
-    pub(super) fn arrived(&mut self, piece: &[u8], flags: Flags) -> u64 {
-        self.partial.extend_from_slice(piece);
-        if !flags.has(Flags::END) {
-            return websocket_piece_cost(piece.len(), false);
-        }
-        let bytes = std::mem::take(&mut self.partial);
-        let text = flags.has(Flags::TEXT);
-        let counted = websocket_piece_cost(piece.len(), true);
-        self.messages.push_back(Incoming { text, bytes, counted });
-        0
-    }
-
-    /// How far it is for whoever ends it: what the client has closed needs no close any more.
-    pub(super) fn final_stage(&self) -> Stage {
-        if self.stage == Stage::Open && self.closed.is_some() { Stage::Closed } else { self.stage }
-    }
-
-    /// Whether sending is of no use. A client that closes still takes the answers to what it sent
-    /// before, and the application may not have come to these messages yet; so until it has heard
-    /// of the close it may go on.
-    fn is_lost(&self) -> bool {
-        let lost = |(code, _): &(u16, String)| self.disconnect_given || *code == CODE_LOST;
-        self.closed.as_ref().is_some_and(lost)
-    }
-
-    /// The WebSocket is closed; the first word counts.
-    pub(super) fn closed(&mut self, code: u16, reason: String) {
-        self.closed.get_or_insert((code, reason));
-    }
-}
 
 impl Exchange {
     /// The next message of a WebSocket, if there is one now.
@@ -186,8 +108,8 @@ impl Exchange {
             (Stage::Open, "websocket.close") => return Self::close(slf, message),
             (stage, kind) => return Err(out_of_order(stage, kind)),
         }
-        this.server.get().settle();
-        this.server.get().ready(slf.py())
+        this.server.flush_unless_batched();
+        this.server.ready(slf.py())
     }
 
     fn set_stage(&self, stage: Stage) -> PyResult<()> {
@@ -252,7 +174,7 @@ impl Exchange {
         state.close_socket(CODE_LOST, String::new());
         let waiters = state.take_waiters();
         drop(state);
-        super::exchange::wake(py, waiters)
+        wake(py, waiters)
     }
 
     fn send_message<'py>(
@@ -305,7 +227,7 @@ impl Exchange {
             state.close_socket(code, text);
             std::mem::take(&mut state.receive_waiters)
         };
-        super::exchange::wake(py, waiters)?;
+        wake(py, waiters)?;
         Ok(sent)
     }
 }
@@ -325,15 +247,6 @@ fn check_token(subprotocol: &[u8]) -> PyResult<()> {
         )));
     }
     Ok(())
-}
-
-impl State {
-    fn close_socket(&mut self, code: u16, reason: String) {
-        if let Some(socket) = self.socket.as_mut() {
-            socket.stage = Stage::Closed;
-            socket.closed(code, reason);
-        }
-    }
 }
 
 /// Whether an application may close with this code (RFC 6455, 7.4).
@@ -368,45 +281,7 @@ fn out_of_order(stage: Stage, kind: &str) -> PyErr {
 
 #[cfg(test)]
 mod tests {
-    use indrik_ring::{Flags, websocket_piece_cost};
-
-    use super::{CODE_LOST, Socket, cut, may_be_sent};
-
-    #[test]
-    fn pieces_are_put_together_and_only_the_last_is_counted_later() {
-        let mut socket = Socket::default();
-        assert_eq!(socket.arrived(b"ab", Flags::TEXT), 2);
-        assert_eq!(socket.arrived(b"cde", Flags::TEXT.with(Flags::END)), 0);
-        let message = socket.messages.pop_front().unwrap();
-        assert_eq!(
-            (message.text, &message.bytes[..], message.counted),
-            (true, &b"abcde"[..], websocket_piece_cost(3, true))
-        );
-    }
-
-    #[test]
-    fn the_first_close_code_counts() {
-        let mut socket = Socket::default();
-        socket.closed(1001, "bye".into());
-        socket.closed(1006, String::new());
-        assert_eq!(socket.closed, Some((1001, "bye".into())));
-    }
-
-    #[test]
-    fn sending_goes_on_until_the_application_has_heard_of_the_close() {
-        let mut socket = Socket::default();
-        socket.closed(1002, String::new());
-        assert!(!socket.is_lost());
-        socket.disconnect_given = true;
-        assert!(socket.is_lost());
-    }
-
-    #[test]
-    fn sending_to_a_client_that_vanished_ends_at_once() {
-        let mut socket = Socket::default();
-        socket.closed(CODE_LOST, String::new());
-        assert!(socket.is_lost());
-    }
+    use super::{cut, may_be_sent};
 
     #[test]
     fn reserved_close_codes_may_not_be_sent() {

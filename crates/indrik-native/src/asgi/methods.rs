@@ -1,0 +1,47 @@
+//! ASGI's `receive` and `send`, as the application has them.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::awaitable::{Awaitable, Job};
+use super::exchange::Exchange;
+use super::message::Message;
+
+#[pymethods]
+impl Exchange {
+    /// ASGI's `receive`.
+    fn receive(slf: &Bound<'_, Self>) -> PyResult<Py<Awaitable>> {
+        Py::new(slf.py(), Awaitable::new(slf.clone().unbind(), Job::Receive))
+    }
+
+    /// ASGI's `send`.
+    fn send<'py>(
+        slf: &Bound<'py, Self>,
+        message: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Ok(dict) = message.cast::<PyDict>() else {
+            let found = message.get_type();
+            return Err(PyTypeError::new_err(format!(
+                "send() needs a dict as its message, not {found}"
+            )));
+        };
+        let kind = match dict.get_item(intern!(py, "type"))? {
+            Some(kind) => kind.cast_into::<PyString>().map_err(|_| no_type())?,
+            None => return Err(no_type()),
+        };
+        let message = Message { dict, kind: kind.to_str()? };
+        if slf.get().is_websocket()? {
+            Self::send_socket(slf, &message)
+        } else {
+            Self::send_http(slf, &message)
+        }
+    }
+}
+
+#[cold]
+fn no_type() -> PyErr {
+    PyRuntimeError::new_err("send() needs a message with a \"type\" that is a str")
+}
