@@ -50,11 +50,10 @@ impl Refusal {
         self.status == StatusCode::SERVICE_UNAVAILABLE && self.message != Self::POISON.message
     }
 
-    /// Says in the log, as Gunicorn does, that a request was invalid.
+    /// Says in the log that the request was invalid, if it was.
     pub(super) fn log(self, log: &Log, peer: &Peer) {
         if self.status.is_client_error() {
-            let text = format!("Invalid request from ip={}: {}", peer.address, self.message);
-            log.write(Level::Warning, &text);
+            log_invalid(log, &peer.address, self.message);
         }
     }
 
@@ -84,4 +83,9 @@ impl Refusal {
             self.message
         )
     }
+}
+
+/// Says in the log, as Gunicorn does, that a request was invalid.
+pub(super) fn log_invalid(log: &Log, address: &str, why: &str) {
+    log.write(Level::Warning, &format!("Invalid request from ip={address}: {why}"));
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
 
-use super::cleartext::NOT_SPOKEN;
 use super::io::ClientIo;
-use super::open::log_invalid;
+use super::preface::NOT_SPOKEN;
 use crate::front::clock;
 use crate::front::peer::Peer;
-use crate::front::refusal::Refusal;
+use crate::front::refusal::{Refusal, log_invalid};
 use crate::front::served::Served;
 use crate::front::services::Services;
 
@@ -31,7 +30,7 @@ pub(super) async fn refuse(
     line: &[u8],
     refusal: Refusal,
 ) {
-    log_invalid(services, &peer.address, refusal.message);
+    log_invalid(&services.log, &peer.address, refusal.message);
     let parts = parts(line);
     // What a client asks about with HEAD has no body, refused or not.
     let (head, page) = refusal.into_bytes();
@@ -69,7 +68,7 @@ fn parts(line: &[u8]) -> Parts {
 
 /// Tells a client that began with HTTP/2 that it is not spoken, in the only words it understands, and closes.
 pub(super) async fn refuse_http2(services: &Services, peer: &Peer, mut io: ClientIo) {
-    log_invalid(services, &peer.address, "HTTP/2 without TLS is not spoken here");
+    log_invalid(&services.log, &peer.address, "HTTP/2 without TLS is not spoken here");
     if let Ok(Ok(())) = tokio::time::timeout(LINGER, io.write_all(NOT_SPOKEN)).await {
         linger(io).await;
     }

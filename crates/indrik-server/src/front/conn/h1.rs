@@ -13,12 +13,12 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 
 use super::io::{ClientIo, Refused};
-use super::open::log_invalid;
 use super::reaper::{Order, Phase, Watch};
 use crate::front::body::RequestBody;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::events::Interface;
 use crate::front::pipeline::serve;
+use crate::front::refusal::log_invalid;
 use crate::front::response::Body;
 
 /// Bytes of a head that hyper buffers before it answers 431 by itself.
@@ -66,7 +66,7 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
         Ended::Closed(Err(error)) if error.is_parse() => {
             let refused = context.io.refused();
             let why = refused.map_or_else(|| error.to_string(), |why| why.broken.to_string());
-            log_invalid(&context.services, &context.peer.address, &why);
+            log_invalid(&context.services.log, &context.peer.address, &why);
             Left::Ended(parts.io)
         }
         // The answer broke off; what was given of it is on its way.

@@ -28,12 +28,12 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 use self::io::{FrameIo, Notes};
 use self::stream::Streams;
 use super::io::ClientIo;
-use super::open::log_invalid;
 use super::reaper::{Order, Phase};
 use crate::front::account::Charge;
 use crate::front::clock::{self, micros};
 use crate::front::context::ConnectionContext;
 use crate::front::events::Interface;
+use crate::front::refusal::log_invalid;
 
 /// Bytes that all streams of a connection may send ahead together, at least.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -186,7 +186,7 @@ impl Driver {
     /// whether the connection has something new to do.
     fn calm_down(&mut self) -> bool {
         let Some(flood) = self.notes.flood() else { return false };
-        log_invalid(&self.client.services, &self.client.peer.address, flood.message());
+        log_invalid(&self.client.services.log, &self.client.peer.address, flood.message());
         self.close(Reason::ENHANCE_YOUR_CALM, CLOSE_LIMIT);
         true
     }

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-use super::cleartext::PREFACE_HEAD;
+use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
 use crate::front::account::Charge;
 use crate::front::settings::Settings;

@@ -8,5 +8,6 @@ pub(super) mod h2;
 pub(super) mod io;
 pub(super) mod open;
 mod preamble;
+mod preface;
 pub(super) mod reaper;
 pub(super) mod tls;

@@ -213,8 +213,3 @@ impl Drop for Open {
 pub(super) fn shown(ip: Option<IpAddr>) -> String {
     ip.map_or_else(String::new, |ip| ip.to_string())
 }
-
-/// Says in the log, as Gunicorn does, that a request was invalid.
-pub(super) fn log_invalid(services: &Services, address: &str, why: &str) {
-    services.log.write(Level::Warning, &format!("Invalid request from ip={address}: {why}"));
-}
