@@ -21,7 +21,9 @@ use indrik_core::memory::account::Measure;
 use indrik_core::settings::Config;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::{PLACED_BYTES_MAX, Pieces, RequestBody};
+use super::incoming::RequestBody;
+use super::pieces::Pieces;
+use super::size::{INLINE_BYTES_MAX, PLACED_BYTES_MAX, memfd};
 use crate::front::account::Charge;
 use crate::front::context::RequestContext;
 use crate::front::descriptors::FilePlace;
@@ -54,7 +56,7 @@ pub(in crate::front) async fn receive(
     body: RequestBody,
 ) -> Result<Upload, Refusal> {
     let known = body.size_hint().exact();
-    let fits = known.is_some_and(|len| len <= super::INLINE_BYTES_MAX as u64);
+    let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
     let mut reader = Reader::new(context, body);
     if interface == Interface::Asgi {
         let is_short = !fits && context.services().account.measure() >= Measure::Hold;
@@ -128,7 +130,7 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
     while let Some(bytes) = reader.next().await.map_err(Unstored::Refused)? {
         pieces.push(bytes);
         reader.charge.set(pieces.len());
-        if pieces.len() > config.body_buffer_max.max(super::INLINE_BYTES_MAX) {
+        if pieces.len() > config.body_buffer_max.max(INLINE_BYTES_MAX) {
             let place = file_place(context).await?;
             return spool(reader, config, pieces, place).await;
         }
@@ -137,7 +139,7 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
         return Ok(Upload::Memory(pieces));
     }
     let (place, bytes) = (file_place(context).await?, pieces.len());
-    let written = blocking(move || super::memfd(&pieces)).await;
+    let written = blocking(move || memfd(&pieces)).await;
     written.map(|file| Upload::File(file, bytes, place)).map_err(Unstored::Failed)
 }
 
