@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 use indrik_ring::{Headers, ResponseHead};
 
-use super::body::Body;
 use super::invalid::Invalid;
 
 /// Fields that the front adds to a response: Server, Connection.
@@ -27,13 +26,13 @@ pub fn set_server_header(text: Option<&str>) {
 
 /// The head of a response, as the application gave it; `payload` holds it in its first bytes.
 /// `map` is an empty one that may be used.
-pub(in crate::front) fn head(
+pub(in crate::front) fn head<B>(
     payload: &Bytes,
     head_len: usize,
-    body: Body,
+    body: B,
     closes: bool,
     map: HeaderMap,
-) -> Result<Response<Body>, Invalid> {
+) -> Result<Response<B>, Invalid> {
     let invalid = |what: &str| Invalid(format!("the worker sent a response with {what}"));
     let head = ResponseHead::decode(&payload[..head_len]).map_err(|_| invalid("a broken head"))?;
     let mut response = Response::new(body);
@@ -121,6 +120,7 @@ pub(in crate::front) fn close_for_http_1_0<B: http_body::Body>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::body::Body;
     use super::*;
 
     #[test]
