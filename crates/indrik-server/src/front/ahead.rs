@@ -5,7 +5,7 @@
 //! as fast as the application makes them: a response's bytes count as taken when they arrive, as
 //! long as what lies here of it, and of all such responses together, is below a limit. Beyond that
 //! they count as taken when the client takes them, and the window is what limits the worker again; unless
-//! they go into a file ([`Spool`](super::response::Spool)).
+//! they go into a file ([`Spool`](super::exchange::Spool)).
 //! ASGI needs none of this: there, `await send()` holds up one task only.
 
 use std::sync::Arc;

@@ -5,7 +5,10 @@
 //! the worker gets credit only for what was taken out (for WSGI a little earlier, see
 //! [`ahead`](super::ahead)).
 
-use std::collections::VecDeque;
+mod event;
+mod inbox;
+
+use std::fmt;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,105 +20,19 @@ use indrik_core::dispatch::{Key, Micros};
 use indrik_core::ids::WorkerId;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::account::{Charge, Holder};
 use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
 use super::body::Pieces;
 use super::descriptors::FilePlace;
-use super::refusal::Refusal;
-use super::response::{Permit, Spool};
 use super::served::Served;
+pub(super) use event::{Event, Next, Spool, SpoolReader};
+use inbox::Inbox;
 
-/// What can happen to a request after it was submitted.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The response's head, and the first part of its body.
-    Response { payload: Bytes, head_len: usize, flags: Flags },
-    /// An interim response.
-    Informational { payload: Bytes },
-    /// More of the body.
-    Body { bytes: Bytes, end: bool },
-    /// The rest of the body is this part of a file.
-    File { fd: OwnedFd, offset: u64, len: u64 },
-    /// The rest of the body is the file at this path.
-    Path { path: Bytes },
-    /// The trailers; they end the body.
-    Trailers { payload: Bytes },
-    /// The application accepts the WebSocket.
-    WebSocketAccept { payload: Bytes },
-    /// A piece of a WebSocket message.
-    WebSocketSend { bytes: Bytes, text: bool, end: bool },
-    /// The application closes the WebSocket.
-    WebSocketClose { code: u16, reason: Bytes },
-    /// The application failed.
-    Failed {
-        /// What the log should say that the worker has not said.
-        message: Bytes,
-        /// The response is shorter than its Content-Length.
-        short: bool,
-    },
-    /// The application wants the request's body.
-    BodyWanted,
-    /// The application has returned.
-    Done,
-    /// The worker is gone.
-    WorkerLost {
-        /// Whether the application had the request.
-        started: bool,
-    },
-    /// The request's body broke off, or is too large.
-    UploadBroken(Refusal),
-    /// The time in the queue is over.
-    QueueTimeout,
-    /// No worker's channel takes it.
-    TooLarge,
-    /// The request ran longer than it may.
-    TimedOut {
-        /// Its limit, or how long it had run when its worker was found to stand still.
-        after: Micros,
-    },
-    /// The worker is to go: a WebSocket is ended for its client to come back to another one.
-    Leaving,
-    /// The rest of the response comes by way of a file.
-    Spooled(Arc<Spool>),
-}
-
-impl Event {
-    /// What it costs to keep.
-    fn bytes(&self) -> usize {
-        let payload = match self {
-            Self::Response { payload, .. }
-            | Self::Informational { payload }
-            | Self::Trailers { payload }
-            | Self::WebSocketAccept { payload } => payload.len(),
-            Self::Body { bytes, .. } | Self::WebSocketSend { bytes, .. } => bytes.len(),
-            Self::Path { path } => path.len(),
-            Self::WebSocketClose { reason, .. } => reason.len(),
-            Self::Failed { message, .. } => message.len(),
-            Self::File { .. }
-            | Self::BodyWanted
-            | Self::Done
-            | Self::WorkerLost { .. }
-            | Self::UploadBroken(_)
-            | Self::QueueTimeout
-            | Self::TooLarge
-            | Self::TimedOut { .. }
-            | Self::Leaving
-            | Self::Spooled(_) => 0,
-        };
-        EVENT_BYTES + payload
-    }
-
-    /// Whether nothing of interest can follow.
-    const fn ends_response(&self) -> bool {
-        match self {
-            Self::Response { flags, .. } => flags.has(Flags::END),
-            Self::Body { end, .. } => *end,
-            _ => false,
-        }
-    }
-}
-
+/// What an inbox may hold, bytes with what each event costs beside its payload. A worker that keeps to its
+/// windows stays far below, even with pieces of one byte; one that does not is cut off.
+const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A time that is not known.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -188,22 +105,34 @@ enum Spooling {
     /// When its worker would have to wait for the client.
     Permitted(Permit),
     /// The connection's side is to be told.
-    Begins(Arc<Spool>),
-    Goes(Arc<Spool>),
+    Begins(Arc<dyn Spool>),
+    Goes(Arc<dyn Spool>),
 }
 
-/// What an inbox may hold, bytes with [`EVENT_BYTES`] for each event. A worker that keeps to its
-/// windows stays far below, even with pieces of one byte; one that does not is cut off.
-const INBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What an event costs beside its payload.
-const EVENT_BYTES: usize = 64;
+/// Leave for a response to go into a file, and what is needed for it.
+pub(super) struct Permit {
+    spooler: Arc<dyn Spooler>,
+    runtime: Handle,
+}
 
-/// Events in order. Most requests have one, for which nothing is allocated.
-#[derive(Debug, Default)]
-struct Inbox {
-    first: Option<Event>,
-    rest: VecDeque<Event>,
-    bytes: usize,
+/// What has files for responses.
+pub(super) trait Spooler: Send + Sync {
+    /// Gives a response a file, if there is one for it; what fills it runs on `runtime`.
+    fn begin(self: Arc<Self>, exchange: &Arc<Exchange>, runtime: &Handle)
+    -> Option<Arc<dyn Spool>>;
+}
+
+impl Permit {
+    /// To be asked on one of the io threads.
+    pub(super) fn new(spooler: Arc<dyn Spooler>) -> Self {
+        Self { spooler, runtime: Handle::current() }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
 }
 
 impl State {
@@ -216,31 +145,6 @@ impl State {
                 self.waker.take()
             }
         }
-    }
-}
-
-impl Inbox {
-    fn push(&mut self, event: Event) {
-        self.bytes += event.bytes();
-        if self.first.is_none() && self.rest.is_empty() {
-            self.first = Some(event);
-        } else {
-            self.rest.push_back(event);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.first.take().or_else(|| self.rest.pop_front())?;
-        self.bytes -= event.bytes();
-        Some(event)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Event> {
-        self.first.iter().chain(&self.rest)
     }
 }
 
@@ -355,8 +259,9 @@ impl Exchange {
         if !is_held_up || !matches!(state.spooling, Spooling::Permitted(_)) {
             return;
         }
-        if let Spooling::Permitted(permit) = std::mem::replace(&mut state.spooling, Spooling::No)
-            && let Some(spool) = permit.start(self)
+        if let Spooling::Permitted(Permit { spooler, runtime }) =
+            std::mem::replace(&mut state.spooling, Spooling::No)
+            && let Some(spool) = spooler.begin(self, &runtime)
         {
             state.spooling = Spooling::Begins(spool);
         }
@@ -629,15 +534,5 @@ mod tests {
         let bytes = pieces.count() * piece.len();
         assert!(bytes > 4 * 1024 * 1024, "an honest worker was cut off");
         assert!(bytes <= INBOX_BYTES_MAX);
-    }
-
-    #[test]
-    fn what_was_taken_out_does_not_count() {
-        let mut inbox = Inbox::default();
-        for _ in 0..3 {
-            inbox.push(Event::Body { bytes: Bytes::from_static(b"abc"), end: false });
-        }
-        while inbox.pop().is_some() {}
-        assert_eq!(inbox.bytes, 0);
     }
 }

@@ -17,10 +17,10 @@ use crate::front::body::pump::{self, Pump};
 use crate::front::body::upload::{Reader, Upload};
 use crate::front::clock;
 use crate::front::context::RequestContext;
-use crate::front::exchange::{Event, Exchange, Outgoing};
+use crate::front::exchange::{Event, Exchange, Outgoing, Permit};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
-use crate::front::response::{self, Body, FilePart, Permit, RestOfUpload, Stream};
+use crate::front::response::{self, Body, FilePart, RestOfUpload, Stream};
 
 /// A request on its way through a worker.
 pub(in crate::front) struct Call {
@@ -272,7 +272,8 @@ impl Call {
         } else {
             let upload = self.rest_of_upload();
             if response::may_be_spooled(payload, head_len) {
-                self.exchange.permit_spool(Permit::new(self.context.services()));
+                let services = Arc::clone(self.context.services());
+                self.exchange.permit_spool(Permit::new(services));
             }
             Body::stream(Stream::new(&self.context, &self.exchange, first, upload))
         };

@@ -7,6 +7,7 @@ mod http2;
 mod invalid;
 mod refusal;
 mod spool;
+mod spools;
 mod worker;
 
 pub(super) use body::{Body, with_file};
@@ -14,5 +15,6 @@ pub(super) use file::FilePart;
 pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
 pub(super) use http2::{http2_head, strip_connection_fields};
-pub(super) use spool::{Permit, Spool, Spools, may_be_spooled};
+pub(super) use spool::may_be_spooled;
+pub(super) use spools::Spools;
 pub(super) use worker::{RestOfUpload, Stream};

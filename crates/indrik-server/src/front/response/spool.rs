@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use tokio::runtime::Handle;
 use crate::front::account::Charge;
 use crate::front::body::upload::{blocking, nameless};
 use crate::front::descriptors::FilePlace;
-use crate::front::exchange::{Event, Exchange};
+use crate::front::exchange::{Event, Exchange, Next, Spool, SpoolReader, Spooler};
 use crate::front::services::Services;
 
 /// Responses that have a file at once; each costs a descriptor.
@@ -44,39 +44,16 @@ const READ_BYTES: u64 = 256 * 1024;
 /// Where the file lies in memory, all files together get such a part of what the front may hold.
 const SHARE_OF_MEMORY: u64 = 4;
 
-/// What all responses together have in files.
-#[derive(Debug, Default)]
-pub(in crate::front) struct Spools {
-    bytes: AtomicU64,
-    count: AtomicUsize,
-    /// The log was told that nothing can be written.
-    is_failure_told: AtomicBool,
-}
-
-/// Leave for a response to go into a file, and what is needed for it.
-pub(in crate::front) struct Permit {
-    services: Arc<Services>,
-    runtime: Handle,
-}
-
-impl Permit {
-    /// To be asked on one of the io threads.
-    pub(in crate::front) fn new(services: &Arc<Services>) -> Self {
-        Self { services: Arc::clone(services), runtime: Handle::current() }
-    }
-
-    /// Gives a response a file, if there is one for it.
-    pub(in crate::front) fn start(self, exchange: &Arc<Exchange>) -> Option<Arc<Spool>> {
-        let spool = Arc::new(Spool::new(&self.services)?);
+impl Spooler for Services {
+    fn begin(
+        self: Arc<Self>,
+        exchange: &Arc<Exchange>,
+        runtime: &Handle,
+    ) -> Option<Arc<dyn Spool>> {
+        let spool = Arc::new(FileSpool::new(&self)?);
         let (exchange, task) = (Arc::clone(exchange), Arc::clone(&spool));
-        self.runtime.spawn(async move { task.fill(&exchange).await });
+        runtime.spawn(async move { task.fill(&exchange).await });
         Some(spool)
-    }
-}
-
-impl std::fmt::Debug for Permit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Permit")
     }
 }
 
@@ -100,7 +77,7 @@ pub(in crate::front) fn may_be_spooled(payload: &[u8], head_len: usize) -> bool 
 }
 
 /// One response's file.
-pub(in crate::front) struct Spool {
+struct FileSpool {
     services: Arc<Services>,
     directory: Option<PathBuf>,
     response_max: u64,
@@ -135,12 +112,6 @@ enum Item {
     Event(Event),
 }
 
-/// What comes next of a response.
-pub(super) enum Next {
-    Bytes(Bytes),
-    Event(Event),
-}
-
 /// Where the next bytes may go.
 enum Room {
     Memory,
@@ -154,7 +125,7 @@ enum Found {
     Next(Next),
 }
 
-impl Spool {
+impl FileSpool {
     /// `None`: there are enough, or none is wanted.
     fn new(services: &Arc<Services>) -> Option<Self> {
         let settings = services.settings();
@@ -173,17 +144,6 @@ impl Spool {
         };
         // Dropped, it counts itself down.
         (count < SPOOLS_MAX).then_some(spool)
-    }
-
-    /// The response is over, for whatever reason.
-    pub(in crate::front) fn close(&self) {
-        let writer = {
-            let mut state = self.state.lock();
-            state.is_closed = true;
-            state.queue.clear();
-            state.writer.take()
-        };
-        writer.into_iter().for_each(Waker::wake);
     }
 
     // --- the writing side
@@ -405,7 +365,23 @@ impl Spool {
     }
 }
 
-impl Drop for Spool {
+impl Spool for FileSpool {
+    fn close(&self) {
+        let writer = {
+            let mut state = self.state.lock();
+            state.is_closed = true;
+            state.queue.clear();
+            state.writer.take()
+        };
+        writer.into_iter().for_each(Waker::wake);
+    }
+
+    fn reader(self: Arc<Self>) -> Box<dyn SpoolReader> {
+        Box::new(FileSpoolReader { spool: self, reading: None })
+    }
+}
+
+impl Drop for FileSpool {
     fn drop(&mut self) {
         let state = self.state.get_mut();
         self.services.spools.bytes.fetch_sub(state.in_file, Ordering::Relaxed);
@@ -413,7 +389,7 @@ impl Drop for Spool {
     }
 }
 
-impl std::fmt::Debug for Spool {
+impl std::fmt::Debug for FileSpool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.state.lock();
         write!(f, "Spool({} + {} bytes)", state.in_memory, state.in_file)
@@ -421,20 +397,15 @@ impl std::fmt::Debug for Spool {
 }
 
 /// What a response has in its file, as its body reads it.
-pub(super) struct SpoolReader {
-    spool: Arc<Spool>,
+struct FileSpoolReader {
+    spool: Arc<FileSpool>,
     reading: Option<Reading>,
 }
 
 type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>;
 
-impl SpoolReader {
-    pub(super) const fn new(spool: Arc<Spool>) -> Self {
-        Self { spool, reading: None }
-    }
-
-    /// The next bytes of the file, or what comes behind them.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+impl SpoolReader for FileSpoolReader {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         if self.reading.is_none() {
             match ready!(self.spool.poll_found(cx)) {
                 Found::Next(next) => return Poll::Ready(Ok(next)),

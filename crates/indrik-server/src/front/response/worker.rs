@@ -15,11 +15,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::file::FilePart;
 use super::head::copy_headers;
-use super::spool::{Next, SpoolReader};
 use crate::front::body::pump::Pump;
 use crate::front::body::upload::Reader;
 use crate::front::context::{ConnectionContext, RequestContext};
-use crate::front::exchange::{Event, Exchange};
+use crate::front::exchange::{Event, Exchange, Next, SpoolReader};
 use crate::front::served::Served;
 use crate::front::services::Services;
 
@@ -47,7 +46,7 @@ pub(in crate::front) struct Stream {
     first: Bytes,
     pub(super) file: Option<FilePart>,
     /// What it runs ahead of its client.
-    spool: Option<SpoolReader>,
+    spool: Option<Box<dyn SpoolReader>>,
     /// Its length, where it is known before the head is sent.
     pub(super) len: Option<u64>,
     pub(super) is_over: bool,
@@ -130,7 +129,7 @@ impl Stream {
                 }
             };
             match event {
-                Event::Spooled(spool) => self.spool = Some(SpoolReader::new(spool)),
+                Event::Spooled(spool) => self.spool = Some(spool.reader()),
                 Event::Body { bytes, end } => {
                     if end {
                         self.over();

@@ -1,0 +1,127 @@
+//! What can happen to a request after it was submitted, and the file that some of it may come by.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use indrik_core::dispatch::Micros;
+use indrik_ring::Flags;
+
+use crate::front::refusal::Refusal;
+
+/// What an event costs beside its payload.
+const EVENT_BYTES: usize = 64;
+
+/// What can happen to a request after it was submitted.
+#[derive(Debug)]
+pub(in crate::front) enum Event {
+    /// The response's head, and the first part of its body.
+    Response { payload: Bytes, head_len: usize, flags: Flags },
+    /// An interim response.
+    Informational { payload: Bytes },
+    /// More of the body.
+    Body { bytes: Bytes, end: bool },
+    /// The rest of the body is this part of a file.
+    File { fd: OwnedFd, offset: u64, len: u64 },
+    /// The rest of the body is the file at this path.
+    Path { path: Bytes },
+    /// The trailers; they end the body.
+    Trailers { payload: Bytes },
+    /// The application accepts the WebSocket.
+    WebSocketAccept { payload: Bytes },
+    /// A piece of a WebSocket message.
+    WebSocketSend { bytes: Bytes, text: bool, end: bool },
+    /// The application closes the WebSocket.
+    WebSocketClose { code: u16, reason: Bytes },
+    /// The application failed.
+    Failed {
+        /// What the log should say that the worker has not said.
+        message: Bytes,
+        /// The response is shorter than its Content-Length.
+        short: bool,
+    },
+    /// The application wants the request's body.
+    BodyWanted,
+    /// The application has returned.
+    Done,
+    /// The worker is gone.
+    WorkerLost {
+        /// Whether the application had the request.
+        started: bool,
+    },
+    /// The request's body broke off, or is too large.
+    UploadBroken(Refusal),
+    /// The time in the queue is over.
+    QueueTimeout,
+    /// No worker's channel takes it.
+    TooLarge,
+    /// The request ran longer than it may.
+    TimedOut {
+        /// Its limit, or how long it had run when its worker was found to stand still.
+        after: Micros,
+    },
+    /// The worker is to go: a WebSocket is ended for its client to come back to another one.
+    Leaving,
+    /// The rest of the response comes by way of a file.
+    Spooled(Arc<dyn Spool>),
+}
+
+impl Event {
+    /// What it costs to keep.
+    pub(super) fn bytes(&self) -> usize {
+        let payload = match self {
+            Self::Response { payload, .. }
+            | Self::Informational { payload }
+            | Self::Trailers { payload }
+            | Self::WebSocketAccept { payload } => payload.len(),
+            Self::Body { bytes, .. } | Self::WebSocketSend { bytes, .. } => bytes.len(),
+            Self::Path { path } => path.len(),
+            Self::WebSocketClose { reason, .. } => reason.len(),
+            Self::Failed { message, .. } => message.len(),
+            Self::File { .. }
+            | Self::BodyWanted
+            | Self::Done
+            | Self::WorkerLost { .. }
+            | Self::UploadBroken(_)
+            | Self::QueueTimeout
+            | Self::TooLarge
+            | Self::TimedOut { .. }
+            | Self::Leaving
+            | Self::Spooled(_) => 0,
+        };
+        EVENT_BYTES + payload
+    }
+
+    /// Whether nothing of interest can follow.
+    pub(super) const fn ends_response(&self) -> bool {
+        match self {
+            Self::Response { flags, .. } => flags.has(Flags::END),
+            Self::Body { end, .. } => *end,
+            _ => false,
+        }
+    }
+}
+
+/// A file that a response goes into when its worker would have to wait for the client.
+pub(in crate::front) trait Spool: Debug + Send + Sync {
+    /// The response is over, for whatever reason.
+    fn close(&self);
+
+    /// What reads the response back from it.
+    fn reader(self: Arc<Self>) -> Box<dyn SpoolReader>;
+}
+
+/// What a response has in its file, as its body reads it.
+pub(in crate::front) trait SpoolReader: Send {
+    /// The next bytes of the file, or what comes behind them.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>>;
+}
+
+/// What comes next of a response.
+pub(in crate::front) enum Next {
+    Bytes(Bytes),
+    Event(Event),
+}

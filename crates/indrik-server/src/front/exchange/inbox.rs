@@ -1,0 +1,55 @@
+//! What has happened to a request and was not looked at yet.
+
+use std::collections::VecDeque;
+
+use super::event::Event;
+
+/// Events in order. Most requests have one, for which nothing is allocated.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    first: Option<Event>,
+    rest: VecDeque<Event>,
+    pub(super) bytes: usize,
+}
+
+impl Inbox {
+    pub(super) fn push(&mut self, event: Event) {
+        self.bytes += event.bytes();
+        if self.first.is_none() && self.rest.is_empty() {
+            self.first = Some(event);
+        } else {
+            self.rest.push_back(event);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        let event = self.first.take().or_else(|| self.rest.pop_front())?;
+        self.bytes -= event.bytes();
+        Some(event)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.first.iter().chain(&self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_out_does_not_count() {
+        let mut inbox = Inbox::default();
+        for _ in 0..3 {
+            inbox.push(Event::Body { bytes: Bytes::from_static(b"abc"), end: false });
+        }
+        while inbox.pop().is_some() {}
+        assert_eq!(inbox.bytes, 0);
+    }
+}
