@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::front::conn::h2::stream::StreamContext;
+use crate::front::conn::h2::streams::StreamContext;
 
 /// The body of a request.
 pub(in crate::front) enum RequestBody {

@@ -8,7 +8,8 @@
 mod answer;
 mod held;
 mod io;
-pub(in crate::front) mod stream;
+mod stream;
+pub(in crate::front) mod streams;
 pub(in crate::front) mod tunnel;
 
 use std::future::poll_fn;
@@ -26,7 +27,7 @@ use indrik_core::http2::{Drain, Step};
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use self::io::{FrameIo, Notes};
-use self::stream::Streams;
+use self::streams::Streams;
 use super::io::ClientIo;
 use super::reaper::{Order, Phase};
 use crate::front::account::Charge;

@@ -31,7 +31,7 @@ use super::access_log::Entry;
 use super::body::upload::{self, Upload};
 use super::body::{Pieces, RequestBody};
 use super::clock;
-use super::conn::h2::stream::StreamContext;
+use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
 use super::exchange::Event;

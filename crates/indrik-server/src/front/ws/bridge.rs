@@ -18,7 +18,7 @@ use crate::front::account::Charge;
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
-use crate::front::conn::h2::stream::{Leaving, TunnelSuccessor};
+use crate::front::conn::h2::streams::{Leaving, TunnelSuccessor};
 use crate::front::conn::h2::tunnel::Tunnel;
 use crate::front::conn::io::ClientIo;
 use crate::front::conn::reaper::{Order, Watch};

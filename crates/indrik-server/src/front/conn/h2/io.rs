@@ -19,7 +19,7 @@ use tokio::time::{Sleep, sleep};
 use super::super::close::{LINGER, LINGER_BYTES_MAX};
 use super::super::io::{ClientIo, JOIN_BYTES_MAX, joined};
 use super::super::reaper::{Phase, Watch};
-use super::stream::Streams;
+use super::streams::Streams;
 use crate::front::clock;
 
 /// Bytes thrown away at once from a client that was told the end.

@@ -1,0 +1,42 @@
+//! What the request path knows of a request's connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::front::access_log::Entry;
+use crate::front::conn::io::{ClientIo, IoState};
+use crate::front::conn::reaper::Watch;
+use crate::front::peer::Peer;
+use crate::front::services::Services;
+use crate::front::settings::Settings;
+
+/// A client's connection, as the request path sees it.
+pub(in crate::front) struct ConnectionContext {
+    pub(in crate::front) services: Arc<Services>,
+    pub(in crate::front) peer: Peer,
+    /// What the settings were when it began.
+    pub(in crate::front) settings: Arc<Settings>,
+    pub(in crate::front) io: Arc<IoState>,
+    pub(in crate::front) watch: Arc<Watch>,
+    /// It speaks HTTP/2.
+    pub(in crate::front) is_http2: bool,
+    /// Who has the connection after a 101.
+    pub(in crate::front) successor: Mutex<Option<Box<dyn Successor>>>,
+}
+
+/// What a connection becomes when HTTP has ended on it with a 101.
+pub(in crate::front) trait Successor: Send {
+    /// Takes the request's line of the access log, to be written when the connection is over.
+    fn log_to(&mut self, entry: Option<Box<Entry>>);
+
+    /// Has the connection to its end; `first` is what was read behind the request.
+    fn run(
+        self: Box<Self>,
+        connection: Arc<ConnectionContext>,
+        io: ClientIo,
+        first: Bytes,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
