@@ -6,7 +6,7 @@
 //! the limit and the workers; and before clients would touch it, connections that wait for nothing in
 //! particular are closed, the one that has waited longest first.
 
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// What a worker takes in the server's process: its channel, its wake-ups, its process.
 const WORKER: u64 = 9;

@@ -20,3 +20,4 @@ pub mod route;
 pub mod settings;
 pub mod spin;
 pub mod supervise;
+pub mod time;

@@ -4,7 +4,7 @@
 //! [`CANCEL_GRACE_US`], its worker goes. Where other requests of the worker go on, its successor is
 //! ready first; where nothing goes on there, it goes at once.
 
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// What an application has to stop in, after it was told to: for `finally` and roll-backs.
 pub const CANCEL_GRACE_US: Micros = 1_000_000;

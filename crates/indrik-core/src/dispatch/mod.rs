@@ -15,6 +15,7 @@
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
 
 mod affinity;
+mod limits;
 mod queue;
 mod replay;
 mod worker;
@@ -26,6 +27,7 @@ pub use affinity::{
     AFFINITY_COOKIE, AFFINITY_KEYS_MAX, ANNOUNCED_WITHIN_BYTES, Affinity, BadAffinity, Key,
     announced_value, cookie_value, query_value,
 };
+pub use limits::DispatchLimits;
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
 pub use replay::{Fate, REPLAYS_MAX, Replay};
@@ -33,43 +35,7 @@ use worker::Worker;
 
 use crate::ids::WorkerId;
 use crate::overtime::INTAKE_PAUSE_MAX_US;
-
-/// A moment, in microseconds on the caller's monotonic clock.
-pub type Micros = u64;
-
-/// The named limits of dispatch.
-#[derive(Clone, Copy, Debug)]
-pub struct DispatchLimits {
-    /// Requests that may wait in the central queue; one more is refused.
-    pub queue_requests_max: usize,
-    /// How long a request may wait for a worker from its arrival on, microseconds; 0: no limit.
-    pub queue_timeout_us: Micros,
-    /// How much work may be queued ahead at a busy worker, microseconds of its service time.
-    pub queue_ahead_us: Micros,
-    /// The same at the only worker there is: nobody else could take the request sooner, and one hand-off
-    /// for many requests leaves the caches to the application.
-    pub queue_ahead_alone_us: Micros,
-    /// Requests that may be queued ahead at a worker whatever its service time.
-    pub queue_ahead_requests_max: usize,
-    /// A worker that has finished nothing for this long loses what is queued ahead, microseconds.
-    pub reclaim_after_us: Micros,
-    /// The same where no other worker would take it sooner: in the central queue it has its deadline.
-    pub reclaim_alone_after_us: Micros,
-}
-
-impl Default for DispatchLimits {
-    fn default() -> Self {
-        Self {
-            queue_requests_max: 1024,
-            queue_timeout_us: 30_000_000,
-            queue_ahead_us: 400,
-            queue_ahead_alone_us: 4_000,
-            queue_ahead_requests_max: 64,
-            reclaim_after_us: 1_000,
-            reclaim_alone_after_us: 100_000,
-        }
-    }
-}
+pub use crate::time::Micros;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Key, Micros};
+use super::affinity::Key;
+use crate::time::Micros;
 
 /// A request as the shell names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

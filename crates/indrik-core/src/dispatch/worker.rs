@@ -1,6 +1,7 @@
 //! What the dispatcher knows of one worker.
 
-use super::{DispatchLimits, Micros};
+use super::limits::DispatchLimits;
+use crate::time::Micros;
 
 /// A new measurement weighs one part in so many.
 const SERVICE_WEIGHT: u64 = 8;

@@ -4,21 +4,7 @@ use std::time::Duration;
 
 use super::escape;
 use super::json::Object;
-use crate::supervise::Level;
-
-impl Level {
-    /// The level's name, as Python's `logging` has it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-            Self::Critical => "CRITICAL",
-        }
-    }
-}
+use super::level::Level;
 
 /// What an entry says, for machines: names and values.
 pub type Fields = Vec<(&'static str, FieldValue)>;

@@ -6,6 +6,7 @@ pub mod entry;
 pub mod escape;
 pub mod json;
 mod json_format;
+pub mod level;
 pub mod metric;
 pub mod syslog;
 

@@ -1,7 +1,7 @@
 //! The wire form of syslog: RFC 3164, as Python's `logging` writes it.
 
 use super::escape::is_active;
-use crate::supervise::Level;
+use super::level::Level;
 
 /// A message longer than this is cut: a datagram cannot be longer than 64 KiB, and what receives
 /// them mostly takes less.

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::access_format::{Atom, Format, Padding, Part};
 use super::json::Object;
+use super::level::Level;
 use super::metric::{Value, Wire};
 use super::syslog::Kind;
 use super::{escape, syslog};
-use crate::supervise::Level;
 
 fn escaped(bytes: &[u8]) -> String {
     let mut line = Vec::new();

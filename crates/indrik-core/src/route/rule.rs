@@ -1,7 +1,7 @@
 //! One rule of the table.
 
 use super::condition::Conditions;
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// A request may run for as long as it likes.
 pub const NO_LIMIT: Micros = 0;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::condition::{Conditions, PathIs};
 use super::rule::{Probe, Rule, Source, Then};
-use crate::dispatch::Micros;
 use crate::settings::{Config, read_time_limit};
+use crate::time::Micros;
 
 /// The rules that the settings make, in the order in which they count.
 #[must_use]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::condition::{PathIs, Request};
 use super::rule::{NO_LIMIT, Probe, Rule, Then};
 use super::rules::rules;
-use crate::dispatch::Micros;
 use crate::settings::Config;
+use crate::time::Micros;
 
 /// How often running requests are looked at, by the shortest limit: a tenth of it, in these bounds.
 const LOOK_MIN: Duration = Duration::from_millis(10);

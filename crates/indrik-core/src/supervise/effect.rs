@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{ReloadOutcome, Tally};
 use crate::ids::{Generation, PoolId, WorkerId};
-pub use crate::logs::entry::{FieldValue, Fields};
+use crate::logs::entry::Fields;
+use crate::logs::level::Level;
 
 /// What to do, by whom it is done to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,21 +227,6 @@ pub enum KillSignal {
     Quit,
     /// SIGKILL.
     Kill,
-}
-
-/// How grave a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For developers.
-    Debug,
-    /// The normal course of things.
-    Info,
-    /// Something to look at some day.
-    Warning,
-    /// Something failed.
-    Error,
-    /// Somebody should get up.
-    Critical,
 }
 
 /// One line (or a block, for a traceback) for the error log.

@@ -52,11 +52,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::ids::{Generation, PoolId, WorkerId};
+pub use crate::logs::entry::{FieldValue, Fields};
+pub use crate::logs::level::Level;
 use candidate::Candidate;
 pub use candidate::{ReloadFailure, ReloadOutcome};
 pub use effect::{
-    Doing, Effect, FieldValue, Fields, FrontEffect, KillSignal, Level, LogLine, Notice, PoolEffect,
-    UpgradeEffect, WorkerEffect, ZygoteEffect,
+    Doing, Effect, FrontEffect, KillSignal, LogLine, Notice, PoolEffect, UpgradeEffect,
+    WorkerEffect, ZygoteEffect,
 };
 pub use event::{
     Event, ExitStatus, Failure, FailureKind, OperatorEvent, Policy, PoolEvent, ReloadPolicy,

@@ -1,6 +1,5 @@
 //! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
 
-use super::effect::Fields;
 use super::ladder::Rung;
 use super::limits::FORK_MAX;
 use super::liveness::{Life, LifeLimits};
@@ -8,6 +7,7 @@ use super::reason::{EndReason, Exit, StartReason};
 use super::recycle::Wish;
 use super::{ExitStatus, Now};
 use crate::ids::{Generation, WorkerId};
+use crate::logs::entry::Fields;
 
 /// Where a worker stands. Every state has a limit but `Waiting`,
 /// `Ready` and `StandingBy`, which others end.

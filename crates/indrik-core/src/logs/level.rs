@@ -1,0 +1,30 @@
+//! How much a message matters.
+
+/// How grave a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For developers.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something to look at some day.
+    Warning,
+    /// Something failed.
+    Error,
+    /// Somebody should get up.
+    Critical,
+}
+
+impl Level {
+    /// The level's name, as Python's `logging` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+            Self::Critical => "CRITICAL",
+        }
+    }
+}
