@@ -4,7 +4,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::settings::{Entry, Layer, Origin, Problem, Raw, SETTINGS, Setting, suggest};
 
-use crate::{Failure, abbreviation};
+use crate::abbreviation;
+use crate::failure::Failure;
 
 /// What a command line says.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use indrik_core::settings::{Launch, Value, render, report, resolve, settle};
 use indrik_server::Rehearsal;
 
-use crate::{Failure, print, print_error};
+use crate::failure::Failure;
+use crate::output::{print, print_error};
 
 /// Whether a command line or environment asks for a look only. The configuration file may ask for
 /// it as well; the server finds that out when it reads it.

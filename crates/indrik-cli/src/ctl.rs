@@ -9,7 +9,9 @@ use indrik_core::settings::Problem;
 use indrik_server::control::client::{Connection, Target, Trouble};
 use serde_json::{Value as Json, json};
 
-use crate::{Failure, reload};
+use crate::failure::Failure;
+use crate::output::pretty;
+use crate::reloaded;
 
 const SOCKET: &str = "socket";
 const PID: &str = "pid";
@@ -57,7 +59,7 @@ impl Ctl {
         }
         if command == "reload" && !self.no_wait {
             let answer = connection.call_patiently("reload wait").map_err(failure)?;
-            return reload::outcome(&answer, self.json);
+            return reloaded::outcome(&answer, self.json);
         }
         let answer = connection.call(&command).map_err(failure)?;
         // Gunicorn's shape for a command that was understood and could not be done.
@@ -252,12 +254,6 @@ fn memory(answer: &Json) -> String {
 fn mebibytes(bytes: &Json) -> String {
     const MIB: f64 = 1_048_576.0;
     format!("{:.1}", bytes.as_f64().unwrap_or(0.0) / MIB)
-}
-
-pub(crate) fn pretty(answer: &Json) -> String {
-    let mut text = serde_json::to_string_pretty(answer).unwrap_or_else(|_| answer.to_string());
-    text.push('\n');
-    text
 }
 
 /// One line for each field.

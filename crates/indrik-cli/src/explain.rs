@@ -7,8 +7,8 @@ use indrik_core::settings::{
 };
 use indrik_server::Rehearsal;
 
-use crate::Failure;
 use crate::arguments::Explained;
+use crate::failure::Failure;
 
 /// Settles the settings as a start would and explains what is asked for.
 pub(crate) fn explain(launch: &Launch, explained: &Explained) -> Result<String, Failure> {

@@ -10,8 +10,8 @@ use indrik_core::settings::{
 
 use indrik_server::paths;
 
-use crate::Failure;
 use crate::arguments::{self, Arguments};
+use crate::failure::Failure;
 
 /// The file with Indrik's own settings, in the directory of the launch.
 const INDRIK_TOML: &str = "indrik.toml";

@@ -10,18 +10,20 @@ mod arguments;
 mod check;
 mod ctl;
 mod explain;
+mod failure;
 mod gather;
+mod output;
 mod reload;
+mod reloaded;
 mod upgrade;
 
-use std::io::Write as _;
-
 pub use indrik_core::settings::Typed;
-use indrik_core::settings::{Launch, Problem, render};
-use indrik_core::supervise;
+use indrik_core::settings::{Launch, render};
+use indrik_server::Outcome;
 
 use arguments::{Action, Arguments};
-use indrik_server::Outcome;
+use failure::Failure;
+use output::{print, print_error};
 
 /// Runs the command. Its arguments begin with the program's own name. Returns the process's exit code.
 pub fn main(typed: Typed) -> i32 {
@@ -95,42 +97,3 @@ fn need_application(launch: &Launch) -> Result<(), Failure> {
 /// Names the program that embeds the server, and whose configuration Python reads; see
 /// `python/indrik/facade/_embed.py`.
 const EMBEDDED: &str = "INDRIK_EMBEDDED";
-
-/// Why the command gives up.
-struct Failure {
-    problems: Vec<Problem>,
-    exit_code: i32,
-    /// How Python code failed; empty if none did.
-    traceback: String,
-}
-
-impl From<supervise::Failure> for Failure {
-    fn from(failure: supervise::Failure) -> Self {
-        let hint = Some(failure.hint).filter(|hint| !hint.is_empty());
-        let problem = Problem { what: failure.message, place: None, hint };
-        Self { traceback: failure.traceback, ..Self::settings(vec![problem]) }
-    }
-}
-
-impl Failure {
-    /// The command line cannot be understood.
-    fn usage(problem: Problem) -> Self {
-        Self { problems: vec![problem], exit_code: 2, traceback: String::new() }
-    }
-
-    /// What was asked for cannot be done.
-    fn settings(problems: Vec<Problem>) -> Self {
-        Self { problems, exit_code: 1, traceback: String::new() }
-    }
-}
-
-/// A reader that has seen enough and closed the pipe is no error.
-fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// Nowhere is left to complain about a closed standard error.
-fn print_error(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
-}

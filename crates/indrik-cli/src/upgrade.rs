@@ -5,8 +5,8 @@ use indrik_core::settings::Problem;
 use indrik_server::control::client::{Connection, Target};
 use serde_json::Value as Json;
 
-use crate::Failure;
 use crate::ctl;
+use crate::failure::Failure;
 
 const HELP: &str = "\
 Start the program of a running server anew, with the same arguments and sockets: a new version of
