@@ -159,6 +159,7 @@ check-rust: $(VENV)/.created
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --profile $(PROFILE) -- -D warnings
 	cargo xtask tidy
+	cargo xtask settings --check
 
 check-python: $(VENV)/.dev $(VENV)/.examples $(VENV)/.tests
 	$(BIN)/ruff check python tests examples bench

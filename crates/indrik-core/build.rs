@@ -7,15 +7,19 @@ use std::path::Path;
 use std::{env, fs};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     setting: Vec<Row>,
+    #[serde(rename = "derived")]
+    _derived: IgnoredAny,
 }
 
-/// One setting; the file's head says what each key means.
+/// One setting; the file's head says what each key means. What only the fields of `Config` are made of
+/// is read by `cargo xtask settings`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -23,6 +27,19 @@ struct Row {
     section: String,
     #[serde(rename = "type")]
     kind: String,
+    #[serde(rename = "rust")]
+    _rust: Option<IgnoredAny>,
+    #[serde(rename = "always")]
+    _always: Option<IgnoredAny>,
+    #[serde(rename = "field")]
+    _field: Option<IgnoredAny>,
+    #[serde(rename = "derived")]
+    _derived: Option<IgnoredAny>,
+    #[serde(rename = "choice_docs")]
+    _choice_docs: Option<IgnoredAny>,
+    rule: Option<String>,
+    #[serde(default)]
+    at_start_only: bool,
     default: Option<toml::Value>,
     default_text: Option<String>,
     gunicorn_default: Option<String>,
@@ -114,6 +131,8 @@ fn setting(row: &Row) -> String {
     field("cap", format!("{:?}", row.cap));
     field("choices", texts(&row.choices));
     field("aliases", format!("&{:?}", row.aliases.iter().collect::<Vec<_>>()));
+    field("rule", rule(row));
+    field("at_start_only", row.at_start_only.to_string());
     field("separator", format!("{:?}", row.separator));
     field("none_is_value", row.none_is_value.to_string());
     field("dash_is_stdout", dash_is_stdout(row).to_string());
@@ -140,6 +159,8 @@ fn kind(row: &Row) -> &'static str {
         "duration_s" => "Duration",
         "size" => "Size",
         "memory" => "Memory",
+        "share" => "Share",
+        "percent" => "Percent",
         "choice" => "Choice",
         "class" => "Class",
         "log" => "Log",
@@ -155,6 +176,18 @@ fn kind(row: &Row) -> &'static str {
         "hook" => "Hook",
         other => panic!("settings.toml: {}: unknown type {other}", row.name),
     }
+}
+
+fn rule(row: &Row) -> String {
+    let rule = match row.rule.as_deref() {
+        None => return "None".to_owned(),
+        Some("path") => "Path",
+        Some("target") => "Target",
+        Some("time_limit") => "TimeLimit",
+        Some("affinity") => "Affinity",
+        Some(other) => panic!("settings.toml: {}: unknown rule {other}", row.name),
+    };
+    format!("Some(Rule::{rule})")
 }
 
 fn default(row: &Row) -> String {

@@ -1,23 +1,25 @@
 //! Developer commands: `cargo xtask tidy` checks what can be counted, `cargo xtask circles` lists the
-//! files that use each other in a circle, `cargo xtask settings` writes the settings reference.
+//! files that use each other in a circle, `cargo xtask settings` writes what is made of `settings.toml`.
 
 #![forbid(unsafe_code)]
 
+mod settings;
 mod tidy;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy | circles | settings";
-const SETTINGS_PAGE: &str = "docs/reference/settings.md";
+const USAGE: &str = "usage: cargo xtask tidy | circles | settings [--check]";
 
 fn main() -> ExitCode {
-    let command = std::env::args().nth(1).unwrap_or_default();
-    let outcome = match command.as_str() {
-        "tidy" => run_tidy(&repository()),
-        "circles" => tidy::circles(&repository()),
-        "settings" => write_settings_page(&repository()),
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["tidy"] => run_tidy(&repository()),
+        ["circles"] => tidy::circles(&repository()),
+        ["settings"] => settings::write(&repository()),
+        ["settings", "--check"] => settings::check(&repository()),
         _ => Err(USAGE.to_owned()),
     };
     let (text, code) = match outcome {
@@ -36,13 +38,6 @@ fn run_tidy(root: &Path) -> Result<String, String> {
     }
     let lines: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
     Err(format!("{}\ntidy: {} to mend", lines.join("\n"), lines.len()))
-}
-
-fn write_settings_page(root: &Path) -> Result<String, String> {
-    let path = root.join(SETTINGS_PAGE);
-    std::fs::write(&path, indrik_core::settings::render::reference())
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    Ok(format!("wrote {SETTINGS_PAGE}"))
 }
 
 fn repository() -> PathBuf {

@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::layers::Layer;
-use super::resolve::settle;
-use super::value::Value;
 
 /// One start of the server, as asked for. Kept for the supervisor's whole life: a reload resolves
 /// it again with freshly read files.
@@ -33,19 +31,6 @@ pub struct Launch {
     pub cpus: usize,
     /// `indrik.toml`, if the directory has one. A reload reads it again.
     pub indrik_toml: Option<TextFile>,
-}
-
-impl Launch {
-    /// Which configuration file to read: what the command line or the environment names. `None`
-    /// means `gunicorn.conf.py` in [`Self::cwd`], if there is one.
-    ///
-    /// `indrik.toml` may name it too; the Python file itself cannot.
-    pub fn config_request(&self) -> Option<String> {
-        match settle(self, None).get("config").map(|settled| &settled.value) {
-            Some(Value::Text(path)) if !path.is_empty() => Some(path.clone()),
-            _ => None,
-        }
-    }
 }
 
 /// The command as it was typed: what a successor repeats, and what zygotes and workers see in `sys`.

@@ -1,12 +1,15 @@
 //! Settings: one table (`settings.toml`), several layers, one resolved [`Config`].
 //!
-//! `table` is the table; `layers` what each source says; `value` the check of one value;
-//! [`resolve`] picks the strongest values and derives the rest; [`render`] writes help
-//! and reference. A new setting is a row in the table, and, if the server reads it, a field of
-//! [`Config`] of the same name.
+//! `table` is the table; `gather` what each source says, in `layers`; `value` the check of one value, and
+//! `rules` what holds for a few; [`resolve`] picks the strongest values and derives the rest; `generated`
+//! is [`Config`], which `cargo xtask settings` writes from the table, and `field` how its fields are read;
+//! [`render`] writes help and reference. A new setting is a row in the table.
 
 mod address;
 mod config;
+mod field;
+mod gather;
+mod generated;
 mod launch;
 mod layers;
 mod network;
@@ -17,11 +20,14 @@ pub mod render;
 pub mod report;
 mod resolve;
 mod rlimits;
+mod rules;
+mod seconds;
 mod servers;
 mod share;
 pub mod suggest;
 mod table;
 mod toml_file;
+mod types;
 mod value;
 pub mod words;
 mod worker_class;
@@ -30,9 +36,8 @@ mod worker_class;
 mod tests;
 
 pub use address::{AddressError, BindAddress};
-pub use config::{
-    ClassSpec, Config, ControlSocket, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogTarget,
-    ProxyProtocol, RealIpHeader, WorkerClass,
+pub use generated::{
+    Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, ProxyProtocol, RealIpHeader,
 };
 pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};
@@ -43,6 +48,9 @@ pub use resolve::{Settled, Settlement, resolve, resolve_without_application, set
 pub use rlimits::{Resource, RlimitError, WorkerRlimit};
 pub use servers::{StatsdAddress, SyslogAddress};
 pub use share::Share;
-pub use table::{Kind, OWN_VARIABLE_PREFIX, Rank, SETTINGS, Setting, Status, Variable, Written};
+pub use table::{
+    Kind, OWN_VARIABLE_PREFIX, Rank, Rule, SETTINGS, Setting, Status, Variable, Written,
+};
+pub use types::{ClassSpec, ControlSocket, LogTarget, WorkerClass};
 pub use value::{BadValue, Value};
 pub use worker_class::{Found, KnownClass, WORKER_CLASSES};

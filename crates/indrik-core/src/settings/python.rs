@@ -15,6 +15,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Duration(span) => number(span.as_secs_f64()),
         Value::Size(bytes) => bytes.to_string(),
         Value::Memory(limit) => limit.to_string(),
+        Value::Share(share) => share.to_string(),
         Value::Function(name) => format!("<{name}()>"),
         Value::List(items) => list(items),
         Value::Pairs(pairs) => {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::config::Config;
+use super::generated::Config;
 use super::problem::Problem;
 use super::python;
 use super::resolve::{Settled, Settlement};
@@ -190,6 +190,9 @@ fn facts(setting: &Setting) -> Vec<(&'static str, String)> {
         Status::Ignored { reason } => facts.push(("No effect", reason.to_owned())),
         Status::Refused { reason } => facts.push(("Refused", reason.to_owned())),
     }
+    if setting.at_start_only {
+        facts.push(("A change", "takes effect at the next start or upgrade (`USR2`)".to_owned()));
+    }
     let home = if setting.gunicorn { "Gunicorn's setting" } else { "Indrik's own" };
     facts.push(("Since", format!("{} ({home})", setting.since)));
     facts
@@ -202,6 +205,8 @@ fn type_text(setting: &Setting) -> String {
         Kind::Bool => "true or false".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::NameOrNumber => "name or number".to_owned(),
+        Kind::Share => "number, or a percentage (`25%`)".to_owned(),
+        Kind::Percent => "percentage (`10%`)".to_owned(),
         Kind::Class => "class or import path".to_owned(),
         Kind::StatsD => "`HOST:PORT` or `unix://PATH`".to_owned(),
         Kind::Syslog => "`udp://HOST:PORT`, `tcp://HOST:PORT` or `unix://PATH`".to_owned(),

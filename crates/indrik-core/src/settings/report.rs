@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::BindAddress;
-use super::config::{Config, ControlSocket, LogTarget, ProxyProtocol, WorkerClass};
+use super::generated::{Config, ProxyProtocol};
 use super::layers::Origin;
 use super::network::Network;
 use super::resolve::{Settled, Settlement};
 use super::table::{SETTINGS, Setting, Status};
+use super::types::{ControlSocket, LogTarget, WorkerClass};
 use crate::memory::Limit;
 
 /// Proxies keep idle connections for about a minute; a server that closes sooner makes them lose

@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json};
-
 use super::address::BindAddress;
-use super::config::{Config, ControlSocket, Http2Cleartext, LogTarget, WorkerClass};
+use super::field::Values;
+use super::gather::Layers;
+use super::generated::{Config, Derived, Http2Cleartext};
 use super::launch::{ConfigFileValues, Launch};
-use super::layers::{Entry, Layers, Origin};
+use super::layers::{Entry, Origin};
 use super::problem::Problem;
-use super::quantity::read_time_limit;
-use super::share;
+use super::rules;
 use super::table::{SETTINGS, Setting, Status};
-use super::value::{self, Value};
+use super::types::{ControlSocket, LogTarget, WorkerClass};
+use super::value::{self, BadValue, Value};
 use super::worker_class;
-use crate::dispatch::Affinity;
 use crate::memory::Limit;
 use crate::memory::account::connection_auto;
 
@@ -73,16 +72,12 @@ fn resolve_settled(
 ) -> Result<Config, Vec<Problem>> {
     settlement.check_tls();
     settlement.check_memory();
-    share::check(&mut settlement);
     settlement.check_recycling();
-    settlement.check_probes();
-    settlement.check_request_timeouts();
-    settlement.check_affinity();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
     }
-    let mut config = settlement.into_config(launch);
+    let mut config = settlement.into_config(launch, chdir.clone());
     config.config = file.and_then(|file| file.path.clone());
     if config.worker_class == WorkerClass::Sync && config.threads > 1 {
         config.worker_class = WorkerClass::Gthread;
@@ -130,6 +125,19 @@ pub fn settle(launch: &Launch, file: Option<&ConfigFileValues>) -> Settlement {
     settlement
 }
 
+impl Launch {
+    /// Which configuration file to read: what the command line or the environment names. `None`
+    /// means `gunicorn.conf.py` in [`Self::cwd`], if there is one.
+    ///
+    /// `indrik.toml` may name it too; the Python file itself cannot.
+    pub fn config_request(&self) -> Option<String> {
+        match settle(self, None).get("config").map(|settled| &settled.value) {
+            Some(Value::Text(path)) if !path.is_empty() => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl Settlement {
     /// The value of the setting called `name`; `None` if there is no such setting.
     pub fn get(&self, name: &str) -> Option<&Settled> {
@@ -163,14 +171,21 @@ impl Settlement {
                 self.put_default(setting);
             }
             Ok(value) => {
+                for bad in rules::broken(setting, &value) {
+                    self.refuse(setting, &entry.origin, bad);
+                }
                 self.values.insert(setting.name, Settled { value, origin: entry.origin });
             }
-            Err(bad) => self.problems.push(Problem {
-                what: format!("{}: {}", setting.name, bad.what),
-                place: Some(entry.origin.to_string()),
-                hint: bad.hint,
-            }),
+            Err(bad) => self.refuse(setting, &entry.origin, bad),
         }
+    }
+
+    fn refuse(&mut self, setting: &Setting, origin: &Origin, bad: BadValue) {
+        self.problems.push(Problem {
+            what: format!("{}: {}", setting.name, bad.what),
+            place: Some(origin.to_string()),
+            hint: bad.hint,
+        });
     }
 
     /// A default that is written out asks for nothing, so nothing is said about it.
@@ -276,53 +291,6 @@ impl Settlement {
         }
     }
 
-    /// A path is compared as it stands in a request.
-    fn check_probes(&mut self) {
-        for name in ["liveness_path", "readiness_path"] {
-            let Some(settled) = self.get(name) else { continue };
-            let Value::Text(path) = &settled.value else { continue };
-            if path.starts_with('/') && !path.contains(['?', '#', ' ']) {
-                continue;
-            }
-            let problem = Problem {
-                what: format!("{name}: {path:?} is not the path of a request"),
-                place: Some(settled.origin.to_string()),
-                hint: Some("begin it with / and leave out any query, for example /ready".into()),
-            };
-            self.problems.push(problem);
-        }
-    }
-
-    /// Every entry names a path and a time.
-    fn check_request_timeouts(&mut self) {
-        const NAME: &str = "request_timeout_paths";
-        let Some(Settled { value: Value::List(entries), origin }) = self.values.get(NAME) else {
-            return;
-        };
-        let wrong = entries.iter().filter(|entry| read_time_limit(entry).is_none());
-        let problem = |entry: &String| Problem {
-            what: format!("{NAME}: '{}' is not PREFIX=SECONDS", entry.escape_debug()),
-            place: Some(origin.to_string()),
-            hint: Some("write it as /reports=120 or /health=500ms; 0 is no limit".to_owned()),
-        };
-        self.problems.extend(wrong.map(problem));
-    }
-
-    fn check_affinity(&mut self) {
-        const NAME: &str = "affinity";
-        let Some(Settled { value: Value::Text(text), origin }) = self.values.get(NAME) else {
-            return;
-        };
-        if let Err(bad) = Affinity::parse(text) {
-            let problem = Problem {
-                what: format!("{NAME}: {bad}"),
-                place: Some(origin.to_string()),
-                hint: Some("for Flask-SocketIO write query:sid".to_owned()),
-            };
-            self.problems.push(problem);
-        }
-    }
-
     /// The application's directory, absolute.
     fn chdir(&mut self, launch: &Launch) -> PathBuf {
         let chdir = match self.get("chdir").map(|settled| &settled.value) {
@@ -339,7 +307,7 @@ impl Settlement {
         chdir
     }
 
-    fn into_config(mut self, launch: &Launch) -> Config {
+    fn into_config(mut self, launch: &Launch, chdir: PathBuf) -> Config {
         let workers_reason = self.settle_workers(launch.cpus);
         if let Some(settled) = self.values.get_mut("io_threads")
             && settled.value == Value::Auto
@@ -353,25 +321,16 @@ impl Settlement {
             // `paste` names the application then.
             settled.value = Value::Text(String::new());
         }
-        let class = match self.get("worker_class").map(|settled| &settled.value) {
-            Some(Value::Class(spec)) => Some(spec.clone()),
-            _ => None,
+        let worker_class = match self.get("worker_class").map(|settled| &settled.value) {
+            Some(Value::Class(spec)) => {
+                worker_class::by_name(&spec.name).unwrap_or(WorkerClass::Custom)
+            }
+            _ => WorkerClass::Auto,
         };
-        let kind = class
-            .as_ref()
-            .map(|spec| worker_class::by_name(&spec.name).unwrap_or(WorkerClass::Custom));
-        let values = self.values.iter().map(|(name, settled)| (*name, settled.value.to_json()));
-        let computed = [
-            ("chdir", Json::from("")),
-            ("worker_class", serializable(kind.unwrap_or(WorkerClass::Auto))),
-            ("worker_class_spec", serializable(class)),
-            ("workers_reason", Json::from(workers_reason)),
-            ("notices", Json::from(self.notices.clone())),
-        ];
-        let fields: Map<String, Json> =
-            values.chain(computed).map(|(name, json)| (name.to_owned(), json)).collect();
-        serde_json::from_value(Json::Object(fields))
-            .expect("tested: the table's types are those of Config's fields")
+        let values = self.values.iter().map(|(name, settled)| (*name, &settled.value));
+        let derived = Derived { chdir, worker_class, workers_reason, notices: self.notices };
+        Config::from_values(&Values(values.collect()), derived)
+            .expect("tested: every setting's values are what its field holds")
     }
 
     /// Replaces `auto` by what the largest WebSocket message needs.
@@ -398,10 +357,6 @@ impl Settlement {
         settled.value = Value::Int(workers);
         format!("{workers}, one for each CPU this process may use")
     }
-}
-
-fn serializable(value: impl serde::Serialize) -> Json {
-    serde_json::to_value(value).expect("plain data with text as keys")
 }
 
 const NO_APPLICATION_HINT: &str = "name it as MODULE:CALLABLE, for example: indrik main:app \

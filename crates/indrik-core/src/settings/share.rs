@@ -5,10 +5,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
-use super::resolve::Settlement;
-use super::value::Value;
-
 /// So many, or so many in a hundred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -82,49 +78,6 @@ impl From<Share> for String {
     fn from(share: Share) -> Self {
         share.to_string()
     }
-}
-
-/// What a reload's settings must be beside texts.
-pub(super) fn check(settlement: &mut Settlement) {
-    for name in ["reload_max_surge", "reload_max_unavailable"] {
-        let hint = "write a number such as 1, or a percentage such as 25%";
-        refuse(settlement, name, hint, |text| text.parse::<Share>().err());
-    }
-    let hint = "write a percentage such as 10%";
-    refuse(settlement, "reload_error_rate_max", hint, |text| match text.parse() {
-        Ok(Share::Percent(_)) => None,
-        Ok(Share::Count(_)) | Err(_) => Some("is not a percentage from 0% to 100%"),
-    });
-    let paths = match settlement.get("warmup").map(|settled| &settled.value) {
-        Some(Value::List(paths)) => paths.clone(),
-        _ => Vec::new(),
-    };
-    let hint = "write the path of a request such as /health, without scheme and host";
-    let is_path =
-        |path: &&String| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
-    if let Some(bad) = paths.iter().find(|path| !is_path(path)) {
-        add(settlement, "warmup", &format!("{bad:?} is not the path of a request"), hint);
-    }
-}
-
-fn refuse(
-    settlement: &mut Settlement,
-    name: &'static str,
-    hint: &str,
-    wrong: impl Fn(&str) -> Option<&'static str>,
-) {
-    let Some(Value::Text(text)) = settlement.get(name).map(|settled| settled.value.clone()) else {
-        return add(settlement, name, "is empty", hint);
-    };
-    if let Some(wrong) = wrong(&text) {
-        add(settlement, name, &format!("{text:?} {wrong}"), hint);
-    }
-}
-
-fn add(settlement: &mut Settlement, name: &str, what: &str, hint: &str) {
-    let place = settlement.get(name).map(|settled| settled.origin.to_string());
-    let what = format!("{name}: {what}");
-    settlement.problems.push(Problem { what, place, hint: Some(hint.to_owned()) });
 }
 
 #[cfg(test)]

@@ -27,6 +27,10 @@ pub struct Setting {
     pub choices: &'static [&'static str],
     /// Other spellings of choices: (spelling, choice).
     pub aliases: &'static [(&'static str, &'static str)],
+    /// What a text, or each entry of a list, must be beside its type.
+    pub rule: Option<Rule>,
+    /// A reload does not change it.
+    pub at_start_only: bool,
     /// Where a [`Kind::List`] written as one text is split.
     pub separator: Option<char>,
     /// Python's `None` is a value of its own, not "as if it were not written".
@@ -72,6 +76,10 @@ pub enum Kind {
     Size,
     /// Memory of one process: as a size, or a part of what there is: `80%`.
     Memory,
+    /// A number of workers, or a part of them: `2`, `25%`.
+    Share,
+    /// A part, in hundredths: `10%`.
+    Percent,
     /// One of a few words.
     Choice,
     /// A Python class, by its import path or (`gunicorn.conf.py` only) itself.
@@ -98,6 +106,19 @@ pub enum Kind {
     Dict,
     /// A Python function (`gunicorn.conf.py` only).
     Hook,
+}
+
+/// What a text must be beside its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The path of a request, without a query.
+    Path,
+    /// The path of a request, with or without a query.
+    Target,
+    /// `PREFIX=SECONDS`.
+    TimeLimit,
+    /// What requests that go to the same worker have in common.
+    Affinity,
 }
 
 /// A default, as written in the table.

@@ -473,6 +473,8 @@ fn row(kind: Kind) -> Setting {
         cap: None,
         choices: &[],
         aliases: &[],
+        rule: None,
+        at_start_only: false,
         separator: None,
         none_is_value: false,
         dash_is_stdout: false,
@@ -620,4 +622,47 @@ fn a_connection_may_hold_what_the_largest_websocket_message_takes() {
     assert_eq!(memory("16MiB", "auto"), 64 << 20);
     assert_eq!(memory("1GiB", "auto"), (2 << 30) + (16 << 20));
     assert_eq!(memory("1GiB", "8MiB"), 8 << 20);
+}
+
+#[test]
+fn a_share_is_a_number_or_a_percentage_and_a_rate_only_a_percentage() {
+    let set = |name, value: Json| resolve(&launch(), Some(&file(&[(name, value)])));
+    let surge = |value| set("reload_max_surge", value).map(|config| config.reload_max_surge);
+    assert_eq!(surge(json!(2)), Ok(Share::Count(2)));
+    assert_eq!(surge(json!("25%")), Ok(Share::Percent(25)));
+    assert_eq!(surge(Json::Null), Ok(Share::Percent(100)));
+    assert!(surge(json!("a few")).is_err() && surge(json!(1.5)).is_err());
+    let wrong = set("reload_error_rate_max", json!("3")).unwrap_err();
+    assert_eq!(
+        wrong[0].to_string(),
+        "reload_error_rate_max: \"3\" is not a percentage from 0% to 100% (gunicorn.conf.py:1)\n  \
+         hint: write a percentage such as 10%"
+    );
+}
+
+#[test]
+fn every_text_that_breaks_its_rule_is_told_with_its_place() {
+    let file = file(&[
+        ("liveness_path", json!("live")),
+        ("warmup", json!(["/a?b=1", "a", "/a b"])),
+        ("request_timeout_paths", json!(["/a=1", "/b=soon"])),
+        ("affinity", json!("moon")),
+    ]);
+    // Also where a stronger source has a value that is right.
+    let launch = with_flags(&[("liveness_path", &["/live"])]);
+    let mut names: Vec<String> = mistakes(&launch, Some(&file))
+        .iter()
+        .map(|text| text.split(':').next().unwrap().to_owned())
+        .collect();
+    names.sort();
+    let expected = ["affinity", "liveness_path", "request_timeout_paths", "warmup", "warmup"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn what_a_reload_does_not_change_is_named() {
+    let first = config(&launch(), &file(&[]));
+    let other = config(&launch(), &file(&[("io_threads", json!(2)), ("timeout", json!(2))]));
+    assert_eq!(other.changed_for_next_start(&first), ["io_threads"]);
+    assert!(first.changed_for_next_start(&first).is_empty());
 }

@@ -8,14 +8,15 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::address::{AddressError, BindAddress};
-use super::config::{ClassSpec, LogTarget};
 use super::layers::Raw;
 use super::network::Network;
 use super::quantity::{self, QuantityError};
 use super::rlimits::WorkerRlimit;
 use super::servers::{StatsdAddress, SyslogAddress};
+use super::share::Share;
 use super::suggest;
 use super::table::{Kind, Setting, Written};
+use super::types::{ClassSpec, LogTarget};
 use super::worker_class;
 use crate::memory::Limit;
 
@@ -40,6 +41,8 @@ pub enum Value {
     Size(u64),
     /// Memory of one process.
     Memory(Limit),
+    /// A number of workers, or a part of them.
+    Share(Share),
     /// A log's target.
     Log(LogTarget),
     /// A Python class.
@@ -127,6 +130,8 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
         Kind::Mode => mode(text),
         Kind::Bool => truth(text),
         Kind::NameOrNumber if text.is_empty() => Ok(Value::Nothing),
+        Kind::Share | Kind::Percent if text.is_empty() => Ok(Value::Nothing),
+        Kind::Share | Kind::Percent => share(setting, text),
         Kind::Text | Kind::NameOrNumber => Ok(Value::Text(text.to_owned())),
         Kind::Path if text.is_empty() => Ok(Value::Nothing),
         Kind::Path => Ok(Value::Text(text.to_owned())),
@@ -168,7 +173,8 @@ fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
         (Kind::Mode, Json::Number(number)) => mode_number(number.as_i64(), &number.to_string()),
         (Kind::Duration, Json::Number(number)) => parse_text(setting, &number.to_string()),
         (kind, Json::Number(number))
-            if !number.is_f64() && (is_number(kind) || kind == Kind::NameOrNumber) =>
+            if !number.is_f64()
+                && (is_number(kind) || matches!(kind, Kind::NameOrNumber | Kind::Share)) =>
         {
             parse_text(setting, &number.to_string())
         }
@@ -391,6 +397,20 @@ fn memory(text: &str) -> Result<Value, BadValue> {
     }
 }
 
+fn share(setting: &Setting, text: &str) -> Result<Value, BadValue> {
+    let share = match text.parse() {
+        Ok(Share::Count(_)) | Err(_) if setting.kind == Kind::Percent => {
+            Err(("is not a percentage from 0% to 100%", "write a percentage such as 10%"))
+        }
+        Ok(share) => Ok(Value::Share(share)),
+        Err(wrong) => Err((wrong, "write a number such as 1, or a percentage such as 25%")),
+    };
+    share.map_err(|(wrong, hint)| BadValue {
+        what: format!("{text:?} {wrong}"),
+        hint: Some(hint.to_owned()),
+    })
+}
+
 fn duration(
     setting: &Setting,
     span: Result<Duration, QuantityError>,
@@ -493,6 +513,8 @@ fn wrong_type(kind: Kind, json: &Json) -> BadValue {
         Kind::Int => ("a whole number", "write a number without quotes or fraction"),
         Kind::Mode => ("a set of permissions", "write an octal number such as 0o660"),
         Kind::NameOrNumber => ("a name or number", "write 'www-data' or 33"),
+        Kind::Share => ("a number or a percentage", "write 1, or text such as '25%'"),
+        Kind::Percent => ("a percentage", "write text such as '10%'"),
         Kind::Class => ("a class", "write a class or its import path in quotes"),
         Kind::Bool => ("true or false", "write True or False"),
         Kind::Text | Kind::Path | Kind::Log | Kind::StatsD | Kind::Syslog | Kind::Choice => {
@@ -533,34 +555,6 @@ fn shorten(text: &str) -> String {
     short
 }
 
-impl Value {
-    /// The value as the field of [`super::Config`] that bears the setting's name reads it.
-    pub fn to_json(&self) -> Json {
-        match self {
-            Self::Nothing => Json::Null,
-            Self::Auto => Json::from("auto"),
-            Self::Int(number) => Json::from(*number),
-            Self::Mode(bits) => Json::from(*bits),
-            Self::Bool(truth) => Json::from(*truth),
-            Self::Text(text) | Self::Function(text) => Json::from(text.as_str()),
-            Self::Duration(span) => Json::from(span.as_secs_f64()),
-            Self::Size(bytes) => Json::from(*bytes),
-            Self::Memory(limit) => serializable(limit),
-            Self::Log(target) => serializable(target),
-            Self::Class(spec) => serializable(spec),
-            Self::StatsD(address) => serializable(address),
-            Self::Syslog(address) => serializable(address),
-            Self::List(items) => serializable(items),
-            Self::Networks(networks) => serializable(networks),
-            Self::Rlimits(limits) => serializable(limits),
-            Self::Pairs(pairs) => serializable(pairs),
-            Self::Addresses(addresses) => serializable(addresses),
-            Self::Texts(table) => serializable(table),
-            Self::Dict(table) => serializable(table),
-        }
-    }
-}
-
 fn serializable(value: &impl serde::Serialize) -> Json {
     serde_json::to_value(value).expect("paths here come from text, and map keys are text")
 }
@@ -578,6 +572,7 @@ impl fmt::Display for Value {
             Self::Duration(span) => f.write_str(&quantity::write_duration(*span)),
             Self::Size(bytes) => f.write_str(&quantity::write_size(*bytes)),
             Self::Memory(limit) => f.write_str(&quantity::write_memory(*limit)),
+            Self::Share(share) => share.fmt(f),
             Self::Log(LogTarget::Stdout | LogTarget::Stderr) => f.write_str("-"),
             Self::Log(LogTarget::File(path)) => path.display().fmt(f),
             Self::Class(spec) => f.write_str(&spec.name),

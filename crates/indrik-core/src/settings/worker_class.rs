@@ -1,8 +1,8 @@
 //! The one table of worker classes: every name that is in use, what runs under it here, and what
 //! is to be said about that.
 
-use super::config::WorkerClass;
 use super::suggest;
+use super::types::WorkerClass;
 
 /// One worker class under all the names it goes by.
 #[derive(Debug)]

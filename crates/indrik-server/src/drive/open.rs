@@ -160,19 +160,11 @@ impl Drive {
     /// What only a start can change.
     fn warn_of_unchanged(&self, config: &Config) {
         let Some(first) = self.generations.config(Generation::FIRST) else { return };
-        let fixed = [
-            ("certfile", first.certfile == config.certfile),
-            ("keyfile", first.keyfile == config.keyfile),
-            (
-                "http_protocols",
-                first.http_protocols == config.http_protocols || first.certfile.is_none(),
-            ),
-            ("ca_certs", first.ca_certs == config.ca_certs),
-            ("cert_reqs", first.cert_reqs == config.cert_reqs),
-            ("io_threads", first.io_threads == config.io_threads),
-            ("reuse_port", first.reuse_port == config.reuse_port),
-        ];
-        for (name, _) in fixed.iter().filter(|(_, same)| !same) {
+        for name in config.changed_for_next_start(first) {
+            // Without TLS, HTTP/2 is spoken or not by each connection's own settings.
+            if name == "http_protocols" && first.certfile.is_none() {
+                continue;
+            }
             let text =
                 format!("{name} changed: it takes effect at the next start or upgrade (USR2)");
             self.log.write(Level::Warning, &text);
