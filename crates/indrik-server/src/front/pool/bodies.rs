@@ -5,13 +5,7 @@ use std::os::fd::OwnedFd;
 
 use indrik_ring::{BodyPlace, Flags};
 
-use super::super::body::{INLINE_BYTES_MAX, Pieces, memfd};
-use super::super::events::Interface;
-use super::super::exchange::Outgoing;
-use super::link::Link;
-
-/// Of the memory for bodies, what an idle worker keeps: enough that one upload after another finds it warm.
-const KEPT_BYTES: usize = 1024 * 1024;
+use super::super::body::Pieces;
 
 /// Where a body lies while its request is sent.
 pub(super) enum Carried<'a> {
@@ -60,55 +54,6 @@ impl Carried<'_> {
         match self {
             Self::Placed(place) => Some(*place),
             _ => None,
-        }
-    }
-}
-
-impl Link {
-    /// Puts a request's body where the worker can read it. `None`: there is no room for it now, and the
-    /// worker is busy anyway.
-    pub(super) fn carry<'a>(&mut self, outgoing: &'a Outgoing) -> Option<Carried<'a>> {
-        let body = &outgoing.body;
-        if let Some(file) = &outgoing.file {
-            return Some(Carried::File(file));
-        }
-        if body.len() <= INLINE_BYTES_MAX {
-            return Some(Carried::Payload(body));
-        }
-        if let Some(place) = self.put(body) {
-            return Some(Carried::Placed(place));
-        }
-        // Only what the worker would begin at once is worth a file of its own; an event loop copies what it has.
-        if self.interface == Interface::Asgi || self.in_use() > self.capacity {
-            return None;
-        }
-        memfd(body).ok().map(Carried::NewFile)
-    }
-
-    fn put(&mut self, body: &Pieces) -> Option<BodyPlace> {
-        let put = |link: &mut Self| link.channel.bodies.put(body.len(), |into| body.copy_to(into));
-        put(self).or_else(|| {
-            self.free_released();
-            put(self)
-        })
-    }
-
-    /// Frees the parts that the worker has copied.
-    fn free_released(&mut self) {
-        for (slot, entry) in (0u16..).zip(&mut self.slots) {
-            if entry.body.is_some() && self.channel.slots.has_released_body(slot) {
-                let place = entry.body.take();
-                place.into_iter().for_each(|place| self.channel.bodies.free(place));
-                self.had_bodies = true;
-            }
-        }
-    }
-
-    /// Gives memory back that no body has needed since the last look.
-    pub(super) fn trim_bodies(&mut self) {
-        let bodies = &mut self.channel.bodies;
-        if bodies.used() == 0 && !std::mem::take(&mut self.had_bodies) {
-            bodies.give_back(KEPT_BYTES);
         }
     }
 }

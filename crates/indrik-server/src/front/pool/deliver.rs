@@ -12,7 +12,7 @@ use super::super::ahead::Buffered;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::Event;
-use super::Answers;
+use super::counts::Answers;
 use super::link::Link;
 
 /// The first status that says that the server, or the application, failed.

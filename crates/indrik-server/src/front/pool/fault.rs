@@ -1,4 +1,4 @@
-//! Workers whose channel cannot be used any more: who notices, and what becomes of their requests.
+//! Looking for workers whose channel cannot be used any more.
 //!
 //! A worker can write every word of the memory, those too that only the front writes. What is read on a
 //! request's way is checked there; here is looked, at every tick, for what nothing stumbles over: a worker
@@ -8,76 +8,19 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
-use indrik_core::ids::WorkerId;
 use indrik_ring::{Flags, SlotState, Violation};
 
-use super::super::events::{ChannelFault, FrontEvent};
+use super::super::events::ChannelFault;
 use super::super::exchange::{Event, Exchange};
-use super::link::{Link, Slot};
-use super::{Inner, Pool};
+use super::link::Link;
+use super::placing::{Inner, Pool};
 
 /// How often the slots of a worker are looked at.
 const LOOK_PAUSE_US: Micros = 50_000;
 /// How often those who wait for a worker are woken although it did not say that they may go on.
 const NUDGE_PAUSE_US: Micros = 1_000_000;
 
-/// When a worker's memory was looked at last.
-#[derive(Debug, Default)]
-pub(super) struct Looks {
-    slots_at: Micros,
-    nudged_at: Micros,
-    /// What the worker had taken then.
-    taken: u64,
-}
-
-/// What was seen of a slot's words: they cannot go back from there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    /// Bytes of the response that the worker was given credit for; only the front counts them.
-    pub(super) response_taken: u64,
-    /// Bytes of the request's body that were sent to the worker in pieces.
-    pub(super) request_sent: u64,
-    /// Bytes of those that the worker has taken.
-    request_taken: u64,
-    /// The worker said that the request is over.
-    is_done: bool,
-}
-
-impl Seen {
-    /// A request is sent, and with it so many bytes of a body that streams.
-    pub(super) fn sent(first: u64) -> Self {
-        Self { request_sent: first, ..Self::default() }
-    }
-}
-
 impl Pool {
-    /// A channel was found to be broken: its worker gets nothing more, what it has not started goes to
-    /// others, and the supervisor replaces it. What it has started ends with it.
-    pub(super) fn condemn(
-        &self,
-        inner: &mut Inner,
-        id: WorkerId,
-        fault: ChannelFault,
-        now: Micros,
-    ) {
-        let Some(link) = inner.links.get_mut(&id) else { return };
-        if link.fault.replace(fault).is_some() {
-            return;
-        }
-        inner.dispatch.worker_draining(id);
-        self.take_back(inner, id, usize::MAX);
-        let Inner { links, dispatch, wakers, counts, .. } = inner;
-        let untaken = links.get_mut(&id).map_or_else(Vec::new, Link::untaken);
-        for exchange in untaken {
-            dispatch.reclaimed(id);
-            counts.reclaimed += 1;
-            exchange.set_nowhere();
-            wakers.extend(exchange.put(Event::WorkerLost { started: false }));
-        }
-        self.place_waiting(inner, now);
-        (self.sink)(FrontEvent::ChannelBroken(id, fault));
-    }
-
     /// Looks for what is wrong with the workers' memory, and helps those that wait for a word that may never
     /// come.
     pub(super) fn look_for_faults(&self, inner: &mut Inner, now: Micros) {
@@ -92,7 +35,7 @@ impl Pool {
                 faults.push((*id, fault));
                 continue;
             }
-            if link.looks.slots_at != now {
+            if link.last_look.slots_at != now {
                 continue;
             }
             let unanswered = link.done_without_answer();
@@ -124,10 +67,10 @@ impl Link {
             return Err(fault);
         }
         self.channel.requests.check().map_err(ChannelFault::Memory)?;
-        if now.saturating_sub(self.looks.slots_at) < LOOK_PAUSE_US {
+        if now.saturating_sub(self.last_look.slots_at) < LOOK_PAUSE_US {
             return Ok(());
         }
-        self.looks.slots_at = now;
+        self.last_look.slots_at = now;
         let words = &self.channel.slots;
         for (slot, entry) in (0u16..).zip(&mut self.slots) {
             if entry.exchange.is_none() {
@@ -171,13 +114,13 @@ impl Link {
     /// then also those who wait for it to take more of a body.
     fn nudge(&mut self, now: Micros, wakers: &mut Vec<Waker>) {
         let (taken, is_empty) = self.channel.requests.taken();
-        if std::mem::replace(&mut self.looks.taken, taken) == taken && !is_empty {
+        if std::mem::replace(&mut self.last_look.taken, taken) == taken && !is_empty {
             let _ = self.channel.worker.ring();
         }
-        if now.saturating_sub(self.looks.nudged_at) < NUDGE_PAUSE_US {
+        if now.saturating_sub(self.last_look.nudged_at) < NUDGE_PAUSE_US {
             return;
         }
-        self.looks.nudged_at = now;
+        self.last_look.nudged_at = now;
         self.after_room(wakers);
         let exchanges = self.slots.iter().filter_map(|slot| slot.exchange.as_ref());
         let streams = exchanges.filter(|exchange| {
@@ -185,23 +128,5 @@ impl Link {
             flags.has(Flags::BODY_STREAM) || flags.has(Flags::WEBSOCKET)
         });
         wakers.extend(streams.filter_map(|exchange| exchange.take_upload_waker()));
-    }
-
-    /// Takes out the requests that the worker has not even taken from the ring, and whose state says nothing
-    /// any more.
-    fn untaken(&mut self) -> Vec<Arc<Exchange>> {
-        if self.channel.requests.check().is_err() {
-            return Vec::new();
-        }
-        let (taken, _) = self.channel.requests.taken();
-        let is_lost = |(slot, entry): &(u16, &Slot)| {
-            let state = self.channel.slots.state(*slot, entry.generation);
-            entry.exchange.is_some()
-                && entry.sent >= taken
-                && !matches!(state, SlotState::Running | SlotState::Done)
-        };
-        let lost: Vec<u16> =
-            (0u16..).zip(&self.slots).filter(is_lost).map(|(slot, _)| slot).collect();
-        lost.into_iter().filter_map(|slot| self.free_slot(slot)).collect()
     }
 }

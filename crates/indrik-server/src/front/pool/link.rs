@@ -12,12 +12,14 @@ use indrik_ring::{
 };
 
 use super::super::ahead::Buffered;
+use super::super::body::{INLINE_BYTES_MAX, Pieces, memfd};
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Outgoing, Place};
 use super::bodies::Carried;
-use super::fault::{Looks, Seen};
-use super::{Load, NewWorker, Trial};
+use super::counts::{Load, Trial};
+use super::new_worker::NewWorker;
+use super::seen::{LastLook, Seen};
 
 /// After so many requests a worker may have grown so much that its memory is looked at.
 const SERVED_NEWS_MIN: u64 = 16;
@@ -27,6 +29,9 @@ const SERVED_NEWS_PAUSE_US: Micros = 20_000;
 /// Descriptors without payload that may wait for room, per slot: a credit, a disconnection and a stop, and
 /// as many again of the slot's use before.
 const LATE_PER_SLOT_MAX: usize = 8;
+
+/// Of the memory for bodies, what an idle worker keeps: enough that one upload after another finds it warm.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 pub(super) struct Link {
     pub(super) id: WorkerId,
@@ -60,11 +65,11 @@ pub(super) struct Link {
     pub(super) fault: Option<ChannelFault>,
     /// The same, not yet acted upon.
     pub(super) fault_found: Option<ChannelFault>,
-    pub(super) looks: Looks,
+    pub(super) last_look: LastLook,
     /// What the front holds of responses.
     buffered: Arc<Buffered>,
     /// The memory for bodies was in use since it was looked at last.
-    pub(super) had_bodies: bool,
+    had_bodies: bool,
 }
 
 #[derive(Default)]
@@ -146,7 +151,7 @@ impl Link {
             wants_room: false,
             fault: None,
             fault_found: None,
-            looks: Looks::default(),
+            last_look: LastLook::default(),
             buffered: Arc::clone(buffered),
             had_bodies: false,
         }
@@ -262,6 +267,45 @@ impl Link {
             let _ = self.channel.requests.starve();
         }
         sent
+    }
+
+    /// Puts a request's body where the worker can read it. `None`: there is no room for it now, and the
+    /// worker is busy anyway.
+    fn carry<'a>(&mut self, outgoing: &'a Outgoing) -> Option<Carried<'a>> {
+        let body = &outgoing.body;
+        if let Some(file) = &outgoing.file {
+            return Some(Carried::File(file));
+        }
+        if body.len() <= INLINE_BYTES_MAX {
+            return Some(Carried::Payload(body));
+        }
+        if let Some(place) = self.put(body) {
+            return Some(Carried::Placed(place));
+        }
+        // Only what the worker would begin at once is worth a file of its own; an event loop copies what it has.
+        if self.interface == Interface::Asgi || self.in_use() > self.capacity {
+            return None;
+        }
+        memfd(body).ok().map(Carried::NewFile)
+    }
+
+    fn put(&mut self, body: &Pieces) -> Option<BodyPlace> {
+        let put = |link: &mut Self| link.channel.bodies.put(body.len(), |into| body.copy_to(into));
+        put(self).or_else(|| {
+            self.free_released();
+            put(self)
+        })
+    }
+
+    /// Frees the parts that the worker has copied.
+    fn free_released(&mut self) {
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            if entry.body.is_some() && self.channel.slots.has_released_body(slot) {
+                let place = entry.body.take();
+                place.into_iter().for_each(|place| self.channel.bodies.free(place));
+                self.had_bodies = true;
+            }
+        }
     }
 
     fn send_carried(
@@ -381,6 +425,14 @@ impl Link {
         Some(exchange)
     }
 
+    /// Gives memory back that no body has needed since the last look.
+    pub(super) fn trim_bodies(&mut self) {
+        let bodies = &mut self.channel.bodies;
+        if bodies.used() == 0 && !std::mem::take(&mut self.had_bodies) {
+            bodies.give_back(KEPT_BYTES);
+        }
+    }
+
     /// Takes back up to `most` unstarted requests, the one sent last first.
     pub(super) fn take_back(&mut self, most: usize) -> Vec<Arc<Exchange>> {
         let mut queued: Vec<(Micros, u16, u32)> = (0u16..)
@@ -402,6 +454,24 @@ impl Link {
             }
         }
         taken
+    }
+
+    /// Takes out the requests that the worker has not even taken from the ring, and whose state says nothing
+    /// any more.
+    pub(super) fn untaken(&mut self) -> Vec<Arc<Exchange>> {
+        if self.channel.requests.check().is_err() {
+            return Vec::new();
+        }
+        let (taken, _) = self.channel.requests.taken();
+        let is_lost = |(slot, entry): &(u16, &Slot)| {
+            let state = self.channel.slots.state(*slot, entry.generation);
+            entry.exchange.is_some()
+                && entry.sent >= taken
+                && !matches!(state, SlotState::Running | SlotState::Done)
+        };
+        let lost: Vec<u16> =
+            (0u16..).zip(&self.slots).filter(is_lost).map(|(slot, _)| slot).collect();
+        lost.into_iter().filter_map(|slot| self.free_slot(slot)).collect()
     }
 
     /// Requests that run longer than allowed and were not reported yet.

@@ -13,7 +13,7 @@ use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIM
 use super::super::events::{FrontEvent, Interface};
 use super::super::exchange::{Event, Exchange};
 use super::link::{Interrupt, Link, Slot};
-use super::{Inner, Pool};
+use super::placing::{Inner, Pool};
 
 /// Characters of a request's target that are shown.
 const TARGET_CHARS_MAX: usize = 500;

@@ -9,7 +9,7 @@ use indrik_ring::{
 
 use super::super::events::ChannelFault;
 use super::super::exchange::{Exchange, Place};
-use super::Pool;
+use super::placing::Pool;
 
 /// A piece of a request's body or of a WebSocket message.
 pub(in super::super) struct Piece<'a> {
