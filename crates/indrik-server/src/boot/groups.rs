@@ -12,7 +12,7 @@ use indrik_core::limits::groups::{
 };
 use indrik_sys::limits::parent_of;
 
-use super::BootError;
+use super::error::BootError;
 
 /// Processes fork while they are moved: after so many rounds somebody is in the way.
 const ROUNDS_MAX: usize = 8;

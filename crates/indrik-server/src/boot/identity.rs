@@ -4,7 +4,7 @@ use indrik_core::settings::Config;
 use indrik_sys::users::{self, User};
 use serde::Serialize;
 
-use super::BootError;
+use super::error::BootError;
 
 /// User and groups of the workers, where they are not the supervisor's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

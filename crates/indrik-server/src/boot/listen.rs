@@ -13,7 +13,7 @@ use indrik_core::settings::BindAddress;
 use indrik_sys::files::SocketPath;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::BootError;
+use super::error::BootError;
 use crate::front::Listener;
 
 /// The socket file's permissions before the `umask` setting: a proxy run by another user can connect.

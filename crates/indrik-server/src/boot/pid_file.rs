@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use indrik_sys::files;
 
-use super::BootError;
+use super::error::BootError;
 
 /// The file's permissions: Gunicorn's.
 const MODE: u32 = 0o644;
