@@ -2,62 +2,47 @@
 //! performs the effects it answers with.
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
-//! waits for anything else. `sources` is what it listens to, `timers` what it does at a certain time,
-//! `children` the processes with their roles and ends, `generations` what was read of each
-//! configuration. `effects` does what the supervisor decides, `zygotes` and `workers` talk to the
-//! processes, `hooks` tells zygotes what hooks want to know, `open` takes a configuration into use,
-//! `confine` what workers may take, `reload` changes generations, `refork` makes a zygote of a worker,
-//! `logs` its logs, `listeners` holds the sockets, `upgrade` starts a successor, `service` talks to the
-//! service manager and to the terminal a daemon leaves, `control` answers operators, `memory` looks at
-//! what workers use, `stacks` at what stuck ones were doing, `banner` greets.
+//! waits for anything else. `parts` is what it has: the sources it listens to, its timers, the processes by
+//! their roles, what was read of each configuration, the sockets. The other files are what it does with them:
+//! `effects` does what the supervisor decides, `ends` hears of processes that have ended, `zygotes` and
+//! `workers` talk to those that live, `hooks` tells zygotes what hooks want to know, `open` takes a
+//! configuration into use, `confine` sets what workers may take, `reload` changes generations, `refork` makes a
+//! zygote of a worker, `logs` its logs, `upgrade` starts a successor, `service` talks to the service manager
+//! and to the terminal a daemon leaves, `control` answers operators, `memory` looks at what workers use,
+//! `stacks` at what stuck ones were doing, `banner` greets.
 
 mod banner;
-mod children;
 mod confine;
 mod control;
 mod effects;
-mod generations;
+mod ends;
 mod hooks;
-mod listeners;
 mod logs;
 mod memory;
 mod open;
+mod parts;
 mod refork;
 mod reload;
 mod service;
-mod sources;
 mod stacks;
-mod timers;
 mod upgrade;
 mod workers;
 mod zygotes;
 
-use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indrik_core::ids::{PoolId, WorkerId};
 use indrik_core::settings::Launch;
-use indrik_core::supervise::{Event, Exit, Level, Supervisor, WorkerEvent};
+use indrik_core::supervise::{Event, Level, OperatorEvent, UpgradeEvent, WorkerEvent};
 use indrik_sys::daemon::Detached;
-use indrik_sys::process::End;
+use rustix::event::Timespec;
 
-use crate::boot::{PidFile, ServiceManager, word};
+use crate::boot::word;
 use crate::front::{Front, FrontEvent};
 use crate::log::Log;
-use children::{Children, status_of};
-use confine::Confinement;
-use generations::Generations;
-use listeners::Listeners;
-use logs::Logs;
-use service::{Leaving, Service};
-use sources::Sources;
-use timers::{Timer, Timers};
-use upgrade::{Heritage, Neighbours};
-
-/// There is one.
-const POOL: PoolId = PoolId::FIRST;
+use parts::{Drive, Ending, Heritage, Leaving, Registry, SIGNALS, Source, Timer};
 
 /// Runs the server as `launch` asks, until a signal ends it.
 ///
@@ -83,20 +68,6 @@ pub enum Outcome {
     Exit(i32),
     /// Nothing was served: the configuration file asks for `check_config` or `print_config`.
     CheckOnly,
-}
-
-/// How a supervision loop ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// The server has ended.
-    Exit(i32),
-    /// See [`Outcome::CheckOnly`].
-    CheckOnly,
-    /// It is to begin anew as a daemon: nothing has been opened yet.
-    Detach {
-        /// Output that goes to no terminal stays.
-        keep_output: bool,
-    },
 }
 
 fn serve(
@@ -137,93 +108,7 @@ fn detach(launch: Launch, heritage: &Arc<Heritage>, log: &Arc<Log>, keep_output:
     }
 }
 
-struct Drive {
-    launch: Launch,
-    log: Arc<Log>,
-    machine: Supervisor,
-    events: Events,
-    sources: Sources,
-    timers: Timers,
-    children: Children,
-    generations: Generations,
-    front: Option<Front>,
-    service: Service,
-    neighbours: Neighbours,
-    places: Places,
-    usage: Usage,
-    logs: Logs,
-    exit: Option<Ending>,
-}
-
-/// The supervisor's clock, and what it has not been told yet.
-struct Events {
-    started: Instant,
-    /// What performing effects has brought about.
-    pending: VecDeque<Event>,
-}
-
-/// What this server holds of the outside: addresses, files.
-#[derive(Default)]
-struct Places {
-    listeners: Listeners,
-    pid_file: Option<PidFile>,
-    /// Of a generation in the making, if its name changes.
-    coming_pid_file: Option<PidFile>,
-    control: control::Control,
-}
-
-/// What workers may take of the machine, and what they do.
-#[derive(Default)]
-struct Usage {
-    confinement: Confinement,
-    memory: memory::Memory,
-}
-
-impl Events {
-    /// As the supervisor counts.
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn push(&mut self, event: Event) {
-        self.pending.push_back(event);
-    }
-}
-
 impl Drive {
-    fn new(
-        launch: Launch,
-        heritage: Arc<Heritage>,
-        log: Arc<Log>,
-        leaving: Option<Leaving>,
-    ) -> io::Result<Self> {
-        // The first title must be set while the process has one thread. Without /proc there is none.
-        let _ = indrik_sys::title::set("indrik: master");
-        indrik_sys::process::become_subreaper()?;
-        let sources = Sources::open()?;
-        let now = Instant::now();
-        let manager = ServiceManager::from_environment(heritage.partner_pid());
-        let mut timers = Timers::default();
-        timers.set(Timer::Watchdog, manager.watchdog().map(|pause| now + pause));
-        Ok(Self {
-            launch,
-            log,
-            machine: Supervisor::new(),
-            events: Events { started: now, pending: VecDeque::new() },
-            sources,
-            timers,
-            children: Children::default(),
-            generations: Generations::default(),
-            front: None,
-            service: Service::new(manager, leaving),
-            neighbours: Neighbours::new(heritage),
-            places: Places::default(),
-            usage: Usage::default(),
-            logs: Logs::default(),
-            exit: None,
-        })
-    }
-
     /// The loop: wait, turn what happened into events, perform what the supervisor answers.
     fn serve(&mut self) -> Ending {
         self.begin();
@@ -249,6 +134,70 @@ impl Drive {
             self.reap_orphans();
             for timer in self.timers.take_due(Instant::now()) {
                 self.do_what_is_due(timer);
+            }
+        }
+    }
+
+    /// Sleeps until somebody has something to say or the next timer is due.
+    fn wait(&mut self) -> io::Result<Vec<Source>> {
+        self.set_timers();
+        let mut registry = Registry::default();
+        registry.add(Source::Signals, self.sources.signals.as_fd());
+        for (generation, zygote) in &self.children.zygotes {
+            registry.add(Source::Zygote(*generation), zygote.socket.as_fd());
+        }
+        for (id, worker) in &self.children.workers {
+            if worker.control_open {
+                registry.add(Source::Worker(*id), worker.control.as_fd());
+            }
+        }
+        self.children.register(&mut registry);
+        registry.add(Source::Bell, self.sources.bell.as_fd());
+        for (token, fd, flags) in self.places.control.server.watched() {
+            registry.add_for(Source::Control(token), fd, flags);
+        }
+        self.neighbours.register(&mut registry);
+        registry.wait(self.time_to_sleep().as_ref())
+    }
+
+    fn time_to_sleep(&self) -> Option<Timespec> {
+        let left = self.timers.next()?.saturating_duration_since(Instant::now());
+        // Rounded up: waking a moment early would only mean going round once more.
+        Timespec::try_from(left + Duration::from_micros(50)).ok()
+    }
+
+    /// Hears what a source has to say.
+    fn hear(&mut self, source: Source) {
+        match source {
+            Source::Signals => self.take_signals(),
+            Source::Zygote(generation) => self.take_messages_from(generation),
+            Source::Worker(id) => self.take_messages_of(id),
+            Source::Ended(role) => self.take_end(role),
+            Source::Bell => self.take_front_events(),
+            Source::Control(token) => self.take_commands(token),
+            Source::SuccessorWords => self.take_words(),
+            Source::Predecessor => {
+                self.neighbours.predecessor = None;
+                self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
+            }
+        }
+    }
+
+    /// Reads all waiting signals.
+    fn take_signals(&mut self) {
+        loop {
+            match self.sources.signals.next() {
+                Ok(Some(number)) => {
+                    let known = SIGNALS.iter().find(|(known, _)| *known == number);
+                    match known.and_then(|(_, signal)| *signal) {
+                        Some(signal) => self.feed(Event::Operator(OperatorEvent::Signal(signal))),
+                        None => self.children.some_ended(),
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    return self.log.write(Level::Error, &format!("Cannot read signals: {error}"));
+                }
             }
         }
     }
@@ -301,23 +250,6 @@ impl Drive {
             }
         }
         self.show_standing();
-    }
-
-    fn worker_ended(&mut self, id: WorkerId, end: End) {
-        self.write_stacks_of(id);
-        self.name_requests(id);
-        let status = status_of(end);
-        self.tell_child_exit(id, status);
-        let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
-        let requests = requests.map_or(0, |load| load.served);
-        let exit = Exit { status, oom: self.was_oom(id, status), requests };
-        self.usage.memory.forget(id);
-        self.feed(Event::Worker(id, WorkerEvent::Exited { exit }));
-        let worker = self.children.workers.remove(&id);
-        let pid = worker.and_then(|worker| worker.child).map(|child| child.pid());
-        if let Some(pid) = pid {
-            self.release_group(pid);
-        }
     }
 
     fn take_front_events(&mut self) {

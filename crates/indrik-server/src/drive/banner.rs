@@ -4,7 +4,7 @@ use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, WorkerClass};
 use indrik_core::supervise::Level;
 
-use super::Drive;
+use super::parts::Drive;
 use crate::front::Interface;
 
 /// Remarks of workers that are remembered, so as not to be written again.

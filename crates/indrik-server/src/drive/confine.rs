@@ -10,16 +10,8 @@ use indrik_core::settings::{Config, WorkerRlimit};
 use indrik_core::supervise::{Failure, FailureKind, Level};
 use indrik_sys::limits;
 
-use super::Drive;
-use super::open::boot_failure;
+use super::parts::Drive;
 use crate::boot::{BootError, Groups};
-
-/// What the limits of a worker go by.
-#[derive(Debug, Default)]
-pub(super) struct Confinement {
-    /// Made when the first generation asks for it.
-    groups: Option<Groups>,
-}
 
 /// Whether this process may impose what the settings ask for.
 ///
@@ -67,9 +59,7 @@ impl Drive {
         };
         match divided {
             Ok(()) => Ok(()),
-            Err(error) if config.worker_cgroup_required => {
-                Err(boot_failure(FailureKind::Config, error))
-            }
+            Err(error) if config.worker_cgroup_required => Err(error.failure(FailureKind::Config)),
             Err(error) => {
                 self.tell_once(vec![error.to_string()]);
                 Ok(())

@@ -12,10 +12,10 @@ use indrik_core::supervise::{
 };
 use serde_json::{Value as Json, json};
 
-use super::Drive;
 use super::memory::shown_front;
-use super::reload::{Waiting, shown};
-use crate::control::{ControlServer, Open, Token, error, open};
+use super::parts::Drive;
+use super::reload::shown;
+use crate::control::{Open, Token, error, open};
 use crate::front::{DescriptorStats, Listener};
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
@@ -41,18 +41,6 @@ const SHOWN_SETTINGS: [&str; 20] = [
     "control_socket",
     "control_socket_disable",
 ];
-
-/// The control socket as the loop holds it.
-#[derive(Debug, Default)]
-pub(super) struct Control {
-    pub(super) server: ControlServer,
-    /// The path and mode asked for.
-    path: Option<(PathBuf, u32)>,
-    listeners: Vec<Json>,
-    pub(super) waiting: Vec<Waiting>,
-    /// Clients that wait for the end of an upgrade, and what their requests are called.
-    pub(super) upgraders: Vec<(u64, Json)>,
-}
 
 /// What a command answers, and what is to happen once the answer is on its way.
 type Done = (Json, Option<Event>);

@@ -8,7 +8,7 @@ use indrik_core::supervise::{
 use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
-use super::{Drive, Ending};
+use super::parts::{Drive, Ending};
 use crate::boot::word;
 use crate::front::Front;
 use crate::log::Entry;

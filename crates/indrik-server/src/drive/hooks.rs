@@ -3,7 +3,7 @@
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Event, ExitStatus, FailureKind, Level};
 
-use super::Drive;
+use super::parts::Drive;
 use crate::zygote::Request;
 
 impl Drive {

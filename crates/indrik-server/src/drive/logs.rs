@@ -1,7 +1,6 @@
 //! The logs, as far as the loop has to do with them: their settings, rotation, entries for a Python
 //! logger, and the metrics about the server itself.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -10,8 +9,7 @@ use indrik_core::logs::metric::Value;
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Level, Tally};
 
-use super::Drive;
-use super::timers::Timer;
+use super::parts::{Drive, Timer};
 use crate::log::Entry;
 use crate::zygote::{Request, Zygote};
 
@@ -20,23 +18,6 @@ const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
 /// A longer entry is cut before it goes to the zygote: a message holds 64 KiB, and escapes make
 /// text longer.
 const ENTRY_BYTES_MAX: usize = 10_000;
-
-/// What was written, and by whom the rest is.
-pub(super) struct Logs {
-    /// The generation whose Python logger writes the logs, if one does.
-    logging: Option<Generation>,
-    /// Remarks that were written.
-    pub(super) told: VecDeque<String>,
-    /// How many workers there were when that was said last.
-    workers: usize,
-}
-
-impl Default for Logs {
-    fn default() -> Self {
-        // No server has so many workers: the first number is always news.
-        Self { logging: None, told: VecDeque::new(), workers: usize::MAX }
-    }
-}
 
 impl Drive {
     /// Opens the logs of a configuration.

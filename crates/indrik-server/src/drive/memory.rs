@@ -3,14 +3,11 @@
 //! Where no limit is set, nothing is read while the server serves; only the counter of the OOM killer
 //! is looked at, when a worker starts and when one is killed.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::WorkerId;
 use indrik_core::limits::groups::base_of;
 use indrik_core::memory::cgroup::{self, File, Group, Pressure};
-use indrik_core::memory::oom::Kills;
 use indrik_core::memory::process;
 use indrik_core::memory::watch::{Limits, Watch};
 use indrik_core::settings::Config;
@@ -20,61 +17,8 @@ use indrik_sys::memory;
 use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
-use super::Drive;
+use super::parts::{Drive, group_of};
 use crate::front::MemoryStats;
-
-/// What is watched.
-pub(super) struct Memory {
-    page_bytes: u64,
-    /// Workers with a limit, from the moment they serve.
-    watches: BTreeMap<WorkerId, Watch>,
-    /// Each worker's file with the kernel's counter.
-    events: BTreeMap<WorkerId, PathBuf>,
-    kills: BTreeMap<PathBuf, Kills>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            page_bytes: memory::page_bytes(),
-            watches: BTreeMap::new(),
-            events: BTreeMap::new(),
-            kills: BTreeMap::new(),
-        }
-    }
-}
-
-impl Memory {
-    /// Notes in which group a worker is, and how its counter stands.
-    pub(super) fn note_group(&mut self, id: WorkerId, pid: u32, now: Duration) {
-        let Some(path) = group_of(pid).and_then(|group| group.file(File::Events)) else { return };
-        let Some(count) = memory::file(&path).as_deref().and_then(Group::oom_kills) else { return };
-        self.kills.entry(path.clone()).or_insert_with(|| Kills::new(count)).look(count, now);
-        self.events.insert(id, path);
-    }
-
-    /// Whether the kernel killed the worker for want of memory; `None` if that cannot be known.
-    fn was_killed(&mut self, id: WorkerId, now: Duration) -> Option<bool> {
-        let path = self.events.get(&id)?;
-        let count = memory::file(path).as_deref().and_then(Group::oom_kills)?;
-        Some(self.kills.get_mut(path)?.did_it(count, now))
-    }
-
-    /// Forgets a worker that has ended.
-    pub(super) fn forget(&mut self, id: WorkerId) {
-        self.watches.remove(&id);
-        if let Some(path) = self.events.remove(&id)
-            && !self.events.values().any(|other| *other == path)
-        {
-            // Its own group goes with it; that of others is noted again with the next worker.
-            self.kills.remove(&path);
-        }
-    }
-
-    fn rss(&self, pid: u32) -> Option<u64> {
-        process::rss(&memory::statm(pid)?, self.page_bytes)
-    }
-}
 
 impl Drive {
     /// The limits of a worker of this configuration.
@@ -263,8 +207,4 @@ pub(super) fn shown() -> Json {
 fn own_group() -> Option<Group> {
     let group = group_of(std::process::id())?;
     Some(Group { directory: base_of(&group.directory), ..group })
-}
-
-fn group_of(pid: u32) -> Option<Group> {
-    Group::find(&memory::control_groups(pid)?, &memory::mounts()?)
 }

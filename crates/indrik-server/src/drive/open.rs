@@ -9,9 +9,8 @@ use indrik_sys::files;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::confine::check_limits;
-use super::listeners::Change;
 use super::memory::usable;
-use super::{Drive, Ending};
+use super::parts::{Change, Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
 use crate::paths;
@@ -35,9 +34,8 @@ impl Drive {
             self.exit = Some(Ending::CheckOnly);
             return Ok(());
         }
-        let identity =
-            Identity::of(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
-        check_limits(&config).map_err(|error| boot_failure(FailureKind::Config, error))?;
+        let identity = Identity::of(&config).map_err(|error| error.failure(FailureKind::Config))?;
+        check_limits(&config).map_err(|error| error.failure(FailureKind::Config))?;
         check_upload_dir(&config)?;
         if self.must_detach(generation, &config) {
             let keep_output = config.enable_stdio_inheritance;
@@ -80,7 +78,7 @@ impl Drive {
             let text = format!("cannot write the pid file {shown}: {error}");
             failure(FailureKind::Config, text)
         })?;
-        made.map(Some).map_err(|error| boot_failure(FailureKind::Config, error))
+        made.map(Some).map_err(|error| error.failure(FailureKind::Config))
     }
 
     /// Opens what a generation needs, while an older one serves.
@@ -105,7 +103,7 @@ impl Drive {
         };
         let fail = |error: BootError| {
             let in_use = error.in_use;
-            (boot_failure(FailureKind::Bind, error), in_use)
+            (error.failure(FailureKind::Bind), in_use)
         };
         if generation == Generation::FIRST {
             let heritage = Arc::clone(&self.neighbours.heritage);
@@ -326,8 +324,4 @@ fn fresh(launch: &Launch) -> Result<Launch, Failure> {
 
 fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message, hint: String::new(), traceback: String::new() }
-}
-
-pub(super) fn boot_failure(kind: FailureKind, error: BootError) -> Failure {
-    Failure { kind, message: error.message, hint: error.hint.to_owned(), traceback: String::new() }
 }

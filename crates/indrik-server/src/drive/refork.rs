@@ -9,8 +9,7 @@ use indrik_core::supervise::{Event, Level, PoolEvent, WorkerEvent};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
 
-use super::timers::Timer;
-use super::{Drive, POOL};
+use super::parts::{Drive, POOL, Timer};
 use crate::zygote::{Request, Zygote};
 
 /// How often requests are counted, where that decides something.

@@ -8,23 +8,13 @@ use indrik_core::supervise::{
 };
 use serde_json::{Value as Json, json};
 
-use super::{Drive, POOL};
+use super::parts::{Drive, POOL, Waiting};
 use crate::control::error;
 
 /// Reloads that may be waited for at the same time.
 const WAITING_MAX: usize = 64;
 const HINT: &str =
     "every path in warmup must be answered 2xx or 3xx, all of them within warmup_timeout";
-
-/// A client of the control socket that waits for the end of a reload.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    client: u64,
-    /// Its request.
-    id: Json,
-    /// The first generation that has what it waits for.
-    generation: Generation,
-}
 
 impl Drive {
     // --- warm-up

@@ -2,43 +2,11 @@
 
 use std::time::Instant;
 
-use indrik_core::ids::Generation;
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Doing, HealthState, Level, Notice};
-use indrik_sys::daemon::Word;
 
-use super::Drive;
-use super::timers::Timer;
-use crate::boot::ServiceManager;
+use super::parts::{Drive, Timer};
 use crate::front::{Front, Standing};
-
-/// A daemon that has not left its terminal yet: it stays until it serves, or has said why not.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    /// What the process in the foreground waits for.
-    pub(super) word: Word,
-    /// Output that goes to no terminal stays.
-    pub(super) keep_output: bool,
-}
-
-/// What the outside has been told, and by whom it is asked.
-pub(super) struct Service {
-    pub(super) manager: ServiceManager,
-    /// A daemon's, until it serves.
-    pub(super) leaving: Option<Leaving>,
-    /// What probes are answered.
-    standing: Standing,
-    pub(super) greeted: bool,
-    /// The zygote that runs `pre_stop`.
-    pub(super) in_pre_stop: Option<Generation>,
-}
-
-impl Service {
-    pub(super) fn new(manager: ServiceManager, leaving: Option<Leaving>) -> Self {
-        let standing = Standing::default();
-        Self { manager, leaving, standing, greeted: false, in_pre_stop: None }
-    }
-}
 
 impl Drive {
     pub(super) fn notify(&mut self, notice: Notice) {

@@ -1,65 +1,20 @@
 //! What stuck workers were doing: their requests, and the stacks of their threads, as one entry of the
 //! log.
-//!
-//! A worker writes its stacks in a signal handler, piece by piece, into memory that it shares with us:
-//! in the log they would mix with what others write there.
 
 use std::fmt::Write;
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::WorkerId;
 use indrik_core::supervise::Level;
-use rustix::fs::MemfdFlags;
 
-use super::Drive;
-use super::workers::Worker;
+use super::parts::{Drive, Worker};
 use crate::front::Running;
 
 /// Between the signal and the look at what was written. Less than the supervisor waits before it
 /// aborts the worker.
 const WRITE_TIME: Duration = Duration::from_millis(150);
-/// How much of the stacks is logged; a hundred deep ones.
-const STACKS_BYTES_MAX: usize = 256 * 1024;
 /// How many of a worker's requests are named.
 const REQUESTS_MAX: usize = 50;
-
-/// Where a worker writes its stacks.
-pub(super) struct Stacks {
-    memory: File,
-    /// It was asked: when its answer is there, and what it had to do then.
-    asked: Option<(Instant, Vec<Running>)>,
-}
-
-impl Stacks {
-    /// The memory: our end, and the worker's.
-    pub(super) fn create() -> io::Result<(Self, OwnedFd)> {
-        let ours = rustix::fs::memfd_create("indrik-stacks", MemfdFlags::CLOEXEC)?;
-        let theirs = ours.try_clone()?;
-        Ok((Self { memory: File::from(ours), asked: None }, theirs))
-    }
-
-    fn due(&self) -> Option<Instant> {
-        self.asked.as_ref().map(|(due, _)| *due)
-    }
-
-    /// Takes what was written.
-    fn take(&mut self) -> io::Result<String> {
-        let len = usize::try_from(self.memory.metadata()?.len()).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; len.min(STACKS_BYTES_MAX)];
-        self.memory.read_exact_at(&mut bytes, 0)?;
-        self.memory.set_len(0)?;
-        self.memory.seek(SeekFrom::Start(0))?;
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        if len > STACKS_BYTES_MAX {
-            let _ = write!(text, "\n[... {} bytes left out ...]", len - STACKS_BYTES_MAX);
-        }
-        Ok(text)
-    }
-}
 
 impl Drive {
     /// A worker is about to be told to write its stacks.
@@ -162,19 +117,5 @@ mod tests {
              File \"a.py\""
         );
         assert!(entry(7, &[], "").ends_with("\nits threads did not answer"));
-    }
-
-    #[test]
-    fn what_was_written_is_taken_once_and_cut_where_it_is_too_long() {
-        use std::io::Write as _;
-        let (mut ours, theirs) = Stacks::create().unwrap();
-        let mut theirs = File::from(theirs);
-        theirs.write_all(b"first").unwrap();
-        assert_eq!(ours.take().unwrap(), "first");
-        assert_eq!(ours.take().unwrap(), "");
-        theirs.write_all(&vec![b'x'; STACKS_BYTES_MAX + 9]).unwrap();
-        assert!(ours.take().unwrap().ends_with("x\n[... 9 bytes left out ...]"));
-        theirs.write_all(b"next").unwrap();
-        assert_eq!(ours.take().unwrap(), "next");
     }
 }

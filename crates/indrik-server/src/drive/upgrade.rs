@@ -2,85 +2,22 @@
 //! of the two may be Gunicorn.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 use std::{env, io};
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Event, ExitStatus, Level, UpgradeEvent};
-use indrik_sys::process::{self, Child};
+use indrik_sys::process::Child;
 use indrik_sys::successor::{self, Program};
-use rustix::process::{Resource, Rlimit, getrlimit};
 use serde_json::{Value as Json, json};
 
-use super::Drive;
-use super::sources::{Registry, Source};
-use crate::boot::word::{self, Words};
-use crate::boot::{Inheritance, OWN_VARIABLES, WATCHDOG_PID};
+use super::parts::Drive;
+use crate::boot::{OWN_VARIABLES, WATCHDOG_PID, word};
 
 /// Appended to the pid file's name and to the title while an old server lives.
 const SUFFIX: &str = ".2";
-
-/// What this process was started with.
-#[derive(Debug)]
-pub(super) struct Heritage {
-    pub(super) inheritance: Inheritance,
-}
-
-impl Heritage {
-    pub(super) fn gather() -> Self {
-        Self { inheritance: Inheritance::from_environment() }
-    }
-
-    /// The server that this one is to replace.
-    pub(super) fn partner_pid(&self) -> Option<u32> {
-        self.inheritance.partner.as_ref().map(|partner| partner.pid)
-    }
-
-    /// Readable when that server has ended; nothing if it is gone already, or is not our parent.
-    pub(super) fn watch_partner(&self) -> Option<OwnedFd> {
-        let pid = self.partner_pid()?;
-        let watch = process::watch(pid).ok()?;
-        (process::parent() == pid).then_some(watch)
-    }
-}
-
-/// The two servers of an upgrade, as far as this one knows of the other.
-pub(super) struct Neighbours {
-    pub(super) heritage: Arc<Heritage>,
-    /// The old server beside this one: readable when it has ended.
-    pub(super) predecessor: Option<OwnedFd>,
-    /// What the new server has to say.
-    words: Words,
-    /// The zygote that runs `pre_exec`; the successor is started when it answers.
-    pub(super) in_pre_exec: Option<Generation>,
-    /// The limit of descriptors this process was started with; what it starts gets the same.
-    pub(super) descriptors_at_start: Rlimit,
-}
-
-impl Neighbours {
-    pub(super) fn new(heritage: Arc<Heritage>) -> Self {
-        Self {
-            predecessor: heritage.watch_partner(),
-            heritage,
-            words: Words::default(),
-            in_pre_exec: None,
-            descriptors_at_start: getrlimit(Resource::Nofile),
-        }
-    }
-
-    /// Has the loop wake when one of them has something to say.
-    pub(super) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
-        if let Some(words) = self.words.watched() {
-            registry.add(Source::SuccessorWords, words);
-        }
-        if let Some(predecessor) = &self.predecessor {
-            registry.add(Source::Predecessor, predecessor.as_fd());
-        }
-    }
-}
 
 impl Drive {
     /// The first event.

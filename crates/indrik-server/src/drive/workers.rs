@@ -6,43 +6,18 @@ use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::memory::watch::Limits;
-use indrik_core::settings::WorkerClass;
 use indrik_core::supervise::policy::requests_max;
 use indrik_core::supervise::{
     EndReason, Event, Failure, FileChange, Level, PoolEvent, Sign, WorkerEvent,
 };
-use indrik_ring::{Bell, Control, FrontChannel, channel_pair};
+use indrik_ring::{FrontChannel, channel_pair};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 use indrik_sys::signal::Signal;
 
-use super::stacks::Stacks;
-use super::{Drive, POOL};
+use super::parts::{Drive, POOL, Stacks, Worker};
 use crate::front::{ChannelFault, Front, Interface, NewWorker, channel_limits};
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
-
-/// One worker, from the request to fork it until its end.
-pub(super) struct Worker {
-    pub(super) generation: Generation,
-    pub(super) child: Option<Child>,
-    pub(super) control: PacketSocket,
-    pub(super) control_open: bool,
-    /// What runs there, in the words of `worker_class`; known when it is ready.
-    pub(super) class: WorkerClass,
-    /// The front's end; given to the front when the worker is added.
-    pub(super) channel: Option<FrontChannel>,
-    /// The flag and the heartbeat, which stay with the supervisor.
-    flags: Control,
-    bell: Bell,
-    pub(super) interface: Interface,
-    capacity: usize,
-    /// The last exception of its warm-up.
-    pub(super) last_words: String,
-    /// It was told to be a zygote: what it will be asked by.
-    pub(super) as_zygote: Option<PacketSocket>,
-    /// Where its threads write what they are doing.
-    pub(super) stacks: Stacks,
-}
 
 impl Drive {
     pub(super) fn fork(&mut self, id: WorkerId, generation: Generation) {

@@ -10,7 +10,7 @@ use indrik_core::supervise::{
 
 use indrik_sys::signal::Signal;
 
-use super::{Drive, POOL};
+use super::parts::{Drive, POOL};
 use crate::zygote::{Reply, Request, Stream, receive_all};
 
 impl Drive {

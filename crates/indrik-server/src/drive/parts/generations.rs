@@ -22,26 +22,26 @@ struct Known {
 
 /// All generations.
 #[derive(Debug, Default)]
-pub(super) struct Generations(BTreeMap<Generation, Known>);
+pub(in crate::drive) struct Generations(BTreeMap<Generation, Known>);
 
 impl Generations {
     /// The settings, once they are valid.
-    pub(super) fn config(&self, generation: Generation) -> Option<&Arc<Config>> {
+    pub(in crate::drive) fn config(&self, generation: Generation) -> Option<&Arc<Config>> {
         self.0.get(&generation)?.config.as_ref()
     }
 
     /// The same, to be kept.
-    pub(super) fn config_of(&self, generation: Generation) -> Option<Arc<Config>> {
+    pub(in crate::drive) fn config_of(&self, generation: Generation) -> Option<Arc<Config>> {
         self.config(generation).map(Arc::clone)
     }
 
     /// The hooks are known before the settings are.
-    pub(super) fn has_hooks(&mut self, generation: Generation, hooks: Vec<String>) {
+    pub(in crate::drive) fn has_hooks(&mut self, generation: Generation, hooks: Vec<String>) {
         self.0.entry(generation).or_default().hooks = hooks;
     }
 
     /// The settings are valid.
-    pub(super) fn settle(
+    pub(in crate::drive) fn settle(
         &mut self,
         generation: Generation,
         config: Arc<Config>,
@@ -53,12 +53,12 @@ impl Generations {
     }
 
     /// The names of the hooks that its configuration has.
-    pub(super) fn hooks(&self, generation: Generation) -> &[String] {
+    pub(in crate::drive) fn hooks(&self, generation: Generation) -> &[String] {
         self.0.get(&generation).map_or(&[], |known| &known.hooks)
     }
 
     /// Whom its workers become.
-    pub(super) fn identity(&self, generation: Generation) -> Option<&Identity> {
+    pub(in crate::drive) fn identity(&self, generation: Generation) -> Option<&Identity> {
         self.0.get(&generation)?.identity.as_ref()
     }
 }

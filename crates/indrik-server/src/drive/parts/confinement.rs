@@ -1,0 +1,10 @@
+//! What the limits of workers go by.
+
+use crate::boot::Groups;
+
+/// What the limits of a worker go by.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Confinement {
+    /// Made when the first generation asks for it.
+    pub(in crate::drive) groups: Option<Groups>,
+}

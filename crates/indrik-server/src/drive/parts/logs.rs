@@ -1,0 +1,22 @@
+//! What of the logs the loop keeps in mind.
+
+use std::collections::VecDeque;
+
+use indrik_core::ids::Generation;
+
+/// What was written, and by whom the rest is.
+pub(in crate::drive) struct Logs {
+    /// The generation whose Python logger writes the logs, if one does.
+    pub(in crate::drive) logging: Option<Generation>,
+    /// Remarks that were written.
+    pub(in crate::drive) told: VecDeque<String>,
+    /// How many workers there were when that was said last.
+    pub(in crate::drive) workers: usize,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        // No server has so many workers: the first number is always news.
+        Self { logging: None, told: VecDeque::new(), workers: usize::MAX }
+    }
+}

@@ -1,0 +1,71 @@
+//! Where a worker writes what its threads are doing.
+//!
+//! It does so in a signal handler, piece by piece, into memory that it shares with us: in the log the pieces would
+//! mix with what others write there.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+use rustix::fs::MemfdFlags;
+
+use crate::front::Running;
+
+/// How much of the stacks is logged; a hundred deep ones.
+const STACKS_BYTES_MAX: usize = 256 * 1024;
+
+/// Where a worker writes its stacks.
+pub(in crate::drive) struct Stacks {
+    memory: File,
+    /// It was asked: when its answer is there, and what it had to do then.
+    pub(in crate::drive) asked: Option<(Instant, Vec<Running>)>,
+}
+
+impl Stacks {
+    /// The memory: our end, and the worker's.
+    pub(in crate::drive) fn create() -> io::Result<(Self, OwnedFd)> {
+        let ours = rustix::fs::memfd_create("indrik-stacks", MemfdFlags::CLOEXEC)?;
+        let theirs = ours.try_clone()?;
+        Ok((Self { memory: File::from(ours), asked: None }, theirs))
+    }
+
+    pub(in crate::drive) fn due(&self) -> Option<Instant> {
+        self.asked.as_ref().map(|(due, _)| *due)
+    }
+
+    /// Takes what was written.
+    pub(in crate::drive) fn take(&mut self) -> io::Result<String> {
+        let len = usize::try_from(self.memory.metadata()?.len()).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(STACKS_BYTES_MAX)];
+        self.memory.read_exact_at(&mut bytes, 0)?;
+        self.memory.set_len(0)?;
+        self.memory.seek(SeekFrom::Start(0))?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        if len > STACKS_BYTES_MAX {
+            let _ = write!(text, "\n[... {} bytes left out ...]", len - STACKS_BYTES_MAX);
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_taken_once_and_cut_where_it_is_too_long() {
+        use std::io::Write as _;
+        let (mut ours, theirs) = Stacks::create().unwrap();
+        let mut theirs = File::from(theirs);
+        theirs.write_all(b"first").unwrap();
+        assert_eq!(ours.take().unwrap(), "first");
+        assert_eq!(ours.take().unwrap(), "");
+        theirs.write_all(&vec![b'x'; STACKS_BYTES_MAX + 9]).unwrap();
+        assert!(ours.take().unwrap().ends_with("x\n[... 9 bytes left out ...]"));
+        theirs.write_all(b"next").unwrap();
+        assert_eq!(ours.take().unwrap(), "next");
+    }
+}
