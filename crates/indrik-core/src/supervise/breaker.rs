@@ -6,86 +6,17 @@
 //! that succeeds closes it, and every place is filled at once. It holds nothing back while no worker
 //! is ready, but that there is one trial at a time: a server that serves nobody has nothing to spare.
 
-use std::time::Duration;
-
-use super::limits::{
-    BREAKER_FAILURES, BREAKER_PAUSE, BREAKER_PAUSE_MAX, USEFUL_REQUESTS, YOUNG_AGE,
-};
-use super::reason::SIGKILL;
-use super::restart::Death;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{EndReason, FailureKind, Level, Now, Supervisor};
+use super::event::FailureKind;
+use super::limits::{USEFUL_REQUESTS, YOUNG_AGE};
+use super::machine::Supervisor;
+use super::reason::{EndReason, SIGKILL};
+use super::state::breaker::Failing;
+use super::state::phase::Phase;
+use super::state::restart::Death;
+use super::state::worker::{State, Worker};
 use crate::ids::{Generation, WorkerId};
-
-/// See the module's text. One for the generation that serves.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Breaker {
-    /// Failures in a row, over all places.
-    streak: u32,
-    /// When the first of them happened.
-    since: Now,
-    open: Option<Open>,
-}
-
-/// The breaker while it is open.
-#[derive(Clone, Debug)]
-struct Open {
-    /// The next trial, while there are workers that serve.
-    retry: Now,
-    pause: Duration,
-    /// Being ready proves nothing: the last one died after it.
-    must_live: bool,
-    trial: Option<WorkerId>,
-}
-
-impl Breaker {
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
-    /// Takes in a failure; returns whether it opened the breaker.
-    fn failed(&mut self, failure: Failing, now: Now) -> bool {
-        if self.streak == 0 {
-            self.since = now;
-        }
-        self.streak = self.streak.saturating_add(1);
-        if let Some(open) = &mut self.open {
-            open.must_live |= failure.was_ready;
-            if open.trial == Some(failure.worker) {
-                open.trial = None;
-                open.pause = open.pause.saturating_mul(2).min(BREAKER_PAUSE_MAX);
-                open.retry = now + open.pause;
-            }
-            return false;
-        }
-        // All workers failing once is one event, and so is one worker failing.
-        let repeated = self.streak >= failure.wanted.saturating_mul(2)
-            || failure.in_its_place >= BREAKER_FAILURES;
-        if self.streak < BREAKER_FAILURES || !repeated {
-            return false;
-        }
-        self.open = Some(Open {
-            retry: now + BREAKER_PAUSE,
-            pause: BREAKER_PAUSE,
-            must_live: failure.was_ready,
-            trial: None,
-        });
-        true
-    }
-}
-
-/// A worker's failure, as far as the breaker cares.
-#[derive(Clone, Copy, Debug)]
-struct Failing {
-    worker: WorkerId,
-    /// It died after it had become ready.
-    was_ready: bool,
-    /// Failures in a row of its place.
-    in_its_place: u32,
-    /// Workers wanted.
-    wanted: u32,
-}
+use crate::logs::level::Level;
+use crate::time::Now;
 
 impl Supervisor {
     /// A worker died that had its place. Those killed from outside say nothing about the code.
@@ -258,9 +189,10 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use super::*;
-    use crate::supervise::limits::CRASH_DELAY_MAX;
+    use crate::supervise::limits::{BREAKER_PAUSE_MAX, CRASH_DELAY_MAX};
     use crate::supervise::{
         Effect, Event, ExitStatus, Failure, FailureKind, HealthState, OperatorEvent, Policy,
         Signal, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,

@@ -8,72 +8,18 @@
 //!
 //! `settle` holds what follows a takeover.
 
+use super::effect::{Effect, Notice, PoolEffect, WorkerEffect};
 use super::limits::FORKS_IN_FLIGHT_MAX;
+use super::machine::Supervisor;
+use super::policy::Policy;
 use super::reason::{EndReason, StartReason};
-use super::serving::Serving;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{Effect, Level, Notice, Policy, PoolEffect, Supervisor, WorkerEffect};
+use super::report::{ReloadFailure, ReloadOutcome};
+use super::state::candidate::{Candidate, Limits};
+use super::state::phase::Phase;
+use super::state::serving::Serving;
+use super::state::worker::{State, Worker};
 use crate::ids::{Generation, WorkerId};
-
-/// The generation in the making.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Candidate {
-    generation: Generation,
-    /// Known once its zygote has read the configuration.
-    policy: Option<Policy>,
-    /// It speaks another interface than the old one, so they cannot serve side by side.
-    whole: bool,
-    /// New workers have joined, or old ones have left for them.
-    has_begun: bool,
-}
-
-/// How a reload ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadOutcome {
-    /// The generation that was made.
-    pub generation: Generation,
-    /// The generation that serves now.
-    pub serving: Generation,
-    /// Why it is not the new one.
-    pub failure: Option<ReloadFailure>,
-}
-
-/// Why a generation was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReloadFailure {
-    /// In a few words.
-    pub why: String,
-    /// What the log says of it, with Python's traceback; or empty.
-    pub details: String,
-}
-
-/// What a rolling reload keeps to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limits {
-    /// Old and new workers serve side by side.
-    rolls: bool,
-    /// Processes of both generations together.
-    processes_max: u32,
-    /// Workers of both generations that take requests.
-    ready_min: u32,
-}
-
-impl Limits {
-    fn of(policy: &Policy, wanted_before: u32, whole: bool) -> Self {
-        let workers = policy.workers;
-        let unavailable = policy.reload.unavailable.of_rounded_down(workers);
-        let surge = policy.reload.surge.of_rounded_up(workers);
-        let rolls = !whole && (surge < workers || unavailable > 0);
-        // With neither there would be no place for the canary.
-        let surge = if unavailable == 0 { surge.max(1) } else { surge };
-        Self {
-            rolls,
-            processes_max: workers.max(wanted_before).saturating_add(surge),
-            ready_min: workers.min(wanted_before).saturating_sub(unavailable),
-        }
-    }
-}
+use crate::logs::level::Level;
 
 impl Supervisor {
     /// Begins a new generation; while one is in the making, the wish is remembered.
@@ -105,15 +51,6 @@ impl Supervisor {
         self.spawn_zygote(generation);
     }
 
-    /// A reload is under way: a generation is in the making, or has taken over and settles.
-    pub(super) fn is_changing(&self) -> bool {
-        self.pool.candidate.is_some() || self.pool.settling.is_some()
-    }
-
-    pub(super) fn is_candidate(&self, generation: Generation) -> bool {
-        self.pool.candidate.is_some_and(|candidate| candidate.generation == generation)
-    }
-
     pub(super) fn candidate_configured(&mut self, policy: Policy) {
         if let Some(candidate) = &mut self.pool.candidate {
             candidate.policy = Some(policy);
@@ -127,12 +64,6 @@ impl Supervisor {
         {
             candidate.whole = true;
         }
-    }
-
-    /// The settings of a worker's generation.
-    pub(super) fn policy_of(&self, generation: Generation) -> Policy {
-        let candidate = self.pool.candidate.filter(|candidate| candidate.generation == generation);
-        candidate.and_then(|candidate| candidate.policy).unwrap_or(self.pool.serving.policy)
     }
 
     /// Asks for the candidate's workers, lets them join, and lets it take over when all are ready.
@@ -358,15 +289,6 @@ impl Supervisor {
         for id in abandoned.into_iter().take(surplus as usize) {
             self.drain(id, EndReason::Rollback);
         }
-    }
-
-    pub(super) fn ids_of(
-        &self,
-        generation: Generation,
-        is: impl Fn(&Worker) -> bool,
-    ) -> Vec<WorkerId> {
-        let matches = |worker: &&Worker| worker.generation == generation && is(worker);
-        self.pool.workers.values().filter(matches).map(|worker| worker.id).collect()
     }
 
     fn ids_beside(&self, generation: Generation) -> Vec<WorkerId> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{ReloadOutcome, Tally};
+use super::reason::Tally;
+use super::report::ReloadOutcome;
 use crate::ids::{Generation, PoolId, WorkerId};
 use crate::logs::entry::Fields;
 use crate::logs::level::Level;

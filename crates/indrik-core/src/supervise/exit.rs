@@ -1,12 +1,15 @@
 //! Ends of workers that were seen: what they mean for their places, and what is said and counted.
 
+use super::effect::{Effect, WorkerEffect};
+use super::event::FailureKind;
 use super::ladder::Rung;
 use super::limits::{BOOT_DELAY, START_CRASHES_MAX};
-use super::reason::{EndReason, Exit, SIGKILL, SIGQUIT, Tally, signal_name};
-use super::restart::Death;
-use super::worker::{State, Worker};
-use super::{Effect, ExitStatus, FailureKind, Level, Supervisor, WorkerEffect};
+use super::machine::Supervisor;
+use super::reason::{EndReason, Exit, ExitStatus, SIGKILL, SIGQUIT, Tally, signal_name};
+use super::state::restart::Death;
+use super::state::worker::{State, Worker};
 use crate::ids::WorkerId;
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn worker_exited(&mut self, id: WorkerId, exit: Exit) {

@@ -1,52 +1,11 @@
 //! How the server is, in one word for probes and operators, with the reason when it is not well.
 
-use super::pause::Pause;
-use super::shutdown::Phase;
-use super::upgrade::Upgrade;
-use super::{Supervisor, Worker};
-
-/// How the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// In one word.
-    pub state: HealthState,
-    /// Requests should be sent to it.
-    pub ready: bool,
-    /// What is wrong, one line; empty unless it is degraded.
-    pub why: String,
-}
-
-/// How the server is, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthState {
-    /// Not every worker has got ready, or failed, yet.
-    Starting,
-    /// Everything is as wanted.
-    Ready,
-    /// It serves, with less than is wanted: workers failed.
-    Degraded,
-    /// It takes no connections for now (WINCH).
-    Paused,
-    /// It finishes what it has, and ends.
-    Draining,
-    /// It ends.
-    Stopping,
-}
-
-impl HealthState {
-    /// The word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Degraded => "degraded",
-            Self::Paused => "paused",
-            Self::Draining => "draining",
-            Self::Stopping => "stopping",
-        }
-    }
-}
+use super::machine::Supervisor;
+use super::report::{Health, HealthState};
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::upgrade::Upgrade;
+use super::state::worker::Worker;
 
 impl Supervisor {
     /// How the server is now.

@@ -1,8 +1,8 @@
 //! The kill ladder: how a child is made to end that was told to, and does not. For workers and zygotes
 //! alike, and for whatever else is a child.
 
-use super::Now;
 use super::limits::{ABORT_GRACE, DUMP_GRACE, KILL_MAX};
+use crate::time::Now;
 
 /// What a child was told that is to end, and how long that may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

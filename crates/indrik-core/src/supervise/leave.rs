@@ -2,14 +2,16 @@
 //!
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
+use super::effect::{Effect, KillSignal, WorkerEffect};
 use super::ladder::{Rung, Step};
 use super::limits::{BOOT_STOP_GRACE, FORK_UNWANTED_MAX, QUICK_GRACE, STOP_GRACE_MIN};
-use super::reason::EndReason;
-use super::restart::Death;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{Effect, ExitStatus, KillSignal, Level, Supervisor, WorkerEffect};
+use super::machine::Supervisor;
+use super::reason::{EndReason, ExitStatus};
+use super::state::phase::Phase;
+use super::state::restart::Death;
+use super::state::worker::{State, Worker};
 use crate::ids::WorkerId;
+use crate::logs::level::Level;
 
 impl Supervisor {
     /// Notes why a worker is to end. The worker that follows in its place is started for that.

@@ -1,6 +1,8 @@
 //! What happens to a worker, and what each of it means.
 
-use super::{EndReason, Supervisor, WorkerEvent};
+use super::event::WorkerEvent;
+use super::machine::Supervisor;
+use super::reason::EndReason;
 use crate::ids::WorkerId;
 
 impl Supervisor {

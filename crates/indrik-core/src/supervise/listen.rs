@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use super::effect::{Effect, ZygoteEffect};
+use super::event::Failure;
 use super::limits::{LISTEN_PAUSE, LISTEN_TRIES_MAX};
-use super::zygote::ZygoteState;
-use super::{Effect, Failure, Level, Supervisor, ZygoteEffect};
+use super::machine::Supervisor;
+use super::state::zygote::ZygoteState;
 use crate::ids::Generation;
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn config_read(&mut self, generation: Generation, boot_max: Duration) {

@@ -1,84 +1,15 @@
 //! What operators and changed files ask for, and what operators are shown.
 
+use super::event::{FileChange, OperatorEvent};
 use super::ladder::Rung;
 use super::limits::CHANGES_MAX;
-use super::pause::Pause;
-use super::shutdown::Phase;
-use super::worker::State;
-use super::{
-    Accounts, Effect, EndReason, Level, Now, OperatorEvent, StartReason, Supervisor, WorkerEffect,
-};
-use crate::ids::{Generation, PoolId, WorkerId};
-
-/// A file that was changed, and in which way: the same change reported twice is equal.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FileChange {
-    /// Its path, as the application knows it.
-    pub path: String,
-    /// Its times and sizes in any form that differs when the file does.
-    pub stamp: String,
-}
-
-/// How many workers there are and of what generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Census {
-    /// Whose.
-    pub pool: PoolId,
-    /// The generation that serves.
-    pub generation: Generation,
-    /// Workers wanted.
-    pub wanted: u32,
-    /// Workers the front may give requests.
-    pub ready: u32,
-    /// Workers whose end has not been seen, whatever their state.
-    pub processes: usize,
-    /// A new generation is being made, or will be as soon as that can begin.
-    pub reloading: bool,
-    /// Started, and not asked to stop.
-    pub serving: bool,
-    /// The front was told to leave new connections where they are.
-    pub paused: bool,
-}
-
-/// What has been done since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Workers that were asked for.
-    pub spawned: u64,
-    /// Workers that were told to leave or killed.
-    pub ended: u64,
-    /// Generations begun after the first.
-    pub reloads: u64,
-}
-
-/// One worker, for showing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerView {
-    /// Which; numbers go up, so it is its age as Gunicorn counts it.
-    pub id: WorkerId,
-    /// Its process, once it has one.
-    pub pid: Option<u32>,
-    /// The group it belongs to.
-    pub pool: PoolId,
-    /// Whose code it runs.
-    pub generation: Generation,
-    /// Its state in one word.
-    pub state: &'static str,
-    /// The application is loaded.
-    pub booted: bool,
-    /// It is ended by force.
-    pub aborted: bool,
-    /// Its place among the workers wanted, from 1.
-    pub place: u32,
-    /// Why it was started.
-    pub start: StartReason,
-    /// Why it is to end, once that is decided.
-    pub end: Option<EndReason>,
-    /// When it was asked for.
-    pub born: Now,
-    /// When its main thread showed life last, if it does.
-    pub beat_at: Option<Now>,
-}
+use super::machine::Supervisor;
+use super::reason::{Accounts, EndReason};
+use super::report::{Totals, WorkerView};
+use super::state::phase::Phase;
+use super::state::worker::State;
+use crate::ids::WorkerId;
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn operator_event(&mut self, event: OperatorEvent) {
@@ -86,22 +17,6 @@ impl Supervisor {
             OperatorEvent::Signal(signal) => self.signal_received(signal),
             OperatorEvent::WantWorkers(workers) => self.change_wanted(workers),
             OperatorEvent::ReplaceWorker { worker } => self.replace_worker(worker),
-        }
-    }
-
-    /// A picture for tests and for the control interface.
-    #[must_use]
-    pub fn census(&self) -> Census {
-        let ready = self.pool.workers.values().filter(|worker| worker.is_ready()).count();
-        Census {
-            pool: self.pool.id,
-            generation: self.current(),
-            wanted: self.pool.serving.wanted,
-            ready: u32::try_from(ready).unwrap_or(u32::MAX),
-            processes: self.pool.workers.len(),
-            reloading: self.is_changing() || self.pool.reloads.again,
-            serving: self.server.phase == Phase::Serving,
-            paused: self.server.pause != Pause::No,
         }
     }
 
@@ -192,16 +107,6 @@ impl Supervisor {
             | Phase::Done => {}
         }
     }
-
-    /// Counts what an effect that is about to be given out does.
-    pub(super) fn count(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Worker(_, WorkerEffect::Fork { .. }) => self.pool.totals.spawned += 1,
-            Effect::Worker(_, WorkerEffect::ShutDown) => self.pool.totals.ended += 1,
-            Effect::Count(tally) => self.pool.accounts.enter(*tally),
-            _ => {}
-        }
-    }
 }
 
 /// State, booted, aborted.
@@ -227,8 +132,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::ids::Generation;
     use crate::supervise::limits::WORKERS_MAX;
-    use crate::supervise::{Event, Policy, WorkerEvent, ZygoteEffect, ZygoteEvent};
+    use crate::supervise::{
+        Effect, Event, Policy, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,
+    };
 
     const NOW: Duration = Duration::from_secs(1);
 

@@ -4,24 +4,22 @@
 //! What begins (a start, a reload) is within its limits for a while, so the first word comes after the
 //! first interval; the end says at once how long it may take.
 
+use super::effect::{Doing, Notice};
 use super::limits::{MORE_TIME_INTERVAL, MORE_TIME_MAX, MORE_TIME_MIN};
-use super::shutdown::Phase;
-use super::upgrade::Upgrade;
-use super::worker::Worker;
-use super::{Doing, Notice, Now, Supervisor};
-
-/// When it was asked last, and for what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Asked(Option<(Doing, Now)>);
-
-impl Asked {
-    /// When it is to be asked again.
-    pub(super) fn next(self) -> Option<Now> {
-        self.0.map(|(_, at)| at + MORE_TIME_INTERVAL)
-    }
-}
+use super::machine::Supervisor;
+use super::state::patience::Asked;
+use super::state::phase::Phase;
+use super::state::upgrade::Upgrade;
+use super::state::worker::Worker;
+use crate::time::Now;
 
 impl Supervisor {
+    /// Says, again, that the server serves.
+    pub(super) fn notify_ready(&mut self) {
+        let workers = self.census().ready;
+        self.notify(Notice::Ready { workers });
+    }
+
     /// Runs after every event.
     pub(super) fn ask_for_time(&mut self) {
         let Some((doing, until)) = self.doing() else {

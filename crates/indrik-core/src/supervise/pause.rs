@@ -4,28 +4,12 @@
 //! New connections stay in the kernel's queue, where the other program finds them. What the front
 //! has is finished first; then the workers go.
 
-use super::shutdown::Phase;
-use super::{Effect, EndReason, FrontEffect, Level, Now, Supervisor, ZygoteEffect};
-
-/// Whether the front takes connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
-    /// The normal state.
-    No,
-    /// It takes none, and finishes what it has.
-    Emptying { until: Now },
-    /// It has none, and no worker is wanted.
-    Empty,
-}
-
-impl Pause {
-    pub(super) fn deadline(self) -> Option<Now> {
-        match self {
-            Self::Emptying { until } => Some(until),
-            Self::No | Self::Empty => None,
-        }
-    }
-}
+use super::effect::{Effect, FrontEffect, ZygoteEffect};
+use super::machine::Supervisor;
+use super::reason::EndReason;
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use crate::logs::level::Level;
 
 impl Supervisor {
     /// WINCH.

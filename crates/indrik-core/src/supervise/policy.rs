@@ -1,7 +1,94 @@
 //! From settings to what the supervisor decides by.
 
-use super::{LifeLimits, Policy, ReloadPolicy};
+use std::time::Duration;
+
+use super::state::liveness::LifeLimits;
 use crate::settings::{Config, Share, WorkerClass};
+
+/// The settings the supervisor decides by. They belong to a generation: a reload may change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Workers wanted, at least 1.
+    pub workers: u32,
+    /// How long requests may go on after the end of their worker or of the server was decided.
+    pub graceful_timeout: Duration,
+    /// Nobody's terminal is attached, so WINCH is a command.
+    pub daemon: bool,
+    /// How long everything is served on after the end was announced.
+    pub drain_delay: Duration,
+    /// The zygote has a hook to run when the end is announced.
+    pub pre_stop: bool,
+    /// A new server that USR2 started takes this one's place as soon as it is ready.
+    pub upgrade_drains: bool,
+    /// The last zygote has a hook to run before it leaves.
+    pub exit_hook: bool,
+    /// How reloads go.
+    pub reload: ReloadPolicy,
+    /// How long workers may show no life.
+    pub life: LifeLimits,
+    /// How long a worker may serve before it is replaced; zero: for ever.
+    pub max_worker_age: Duration,
+    /// Each worker gets up to so much longer.
+    pub max_worker_age_jitter: Duration,
+    /// Decides how much longer.
+    pub jitter_seed: u64,
+    /// Processors this server may use.
+    pub cpus: u32,
+    /// After how many requests a warm worker becomes the zygote; 0 is never.
+    pub refork_after_requests: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            graceful_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            pre_stop: false,
+            upgrade_drains: false,
+            daemon: false,
+            exit_hook: false,
+            refork_after_requests: 0,
+            reload: ReloadPolicy::default(),
+            life: LifeLimits::default(),
+            max_worker_age: Duration::ZERO,
+            max_worker_age_jitter: Duration::ZERO,
+            jitter_seed: 0,
+            cpus: 1,
+        }
+    }
+}
+
+/// How a generation takes over, and how each of its workers begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadPolicy {
+    /// How long a worker's warm-up may take; `None`: there is none.
+    pub warm_up: Option<Duration>,
+    /// Processes above the number of workers.
+    pub surge: Share,
+    /// Workers fewer than usual that may be ready.
+    pub unavailable: Share,
+    /// How long the old workers stand by afterwards.
+    pub settle: Duration,
+    /// Above this percentage of errors among its answers a generation has not settled.
+    pub error_percent_max: u32,
+    /// Workers that may boot at the same time, after the first one: what imports takes the processors
+    /// from what serves.
+    pub boots_at_once: u32,
+}
+
+impl Default for ReloadPolicy {
+    fn default() -> Self {
+        Self {
+            warm_up: None,
+            surge: Share::Percent(100),
+            unavailable: Share::Count(0),
+            settle: Duration::ZERO,
+            error_percent_max: 10,
+            boots_at_once: u32::MAX,
+        }
+    }
+}
 
 /// Workers that may boot at the same time, however few processors there are: most of an import's time
 /// is waiting, and two that compute leave answers less than three times as late (decision 0011).

@@ -3,14 +3,18 @@
 //! The rule is replacement before removal: a worker that must go keeps serving until the workers
 //! that stay are as many as wanted.
 
+use super::effect::{Effect, WorkerEffect};
+use super::event::{Failure, FailureKind, PoolEvent};
 use super::limits::{FORKS_IN_FLIGHT_MAX, STOP_GRACE_MIN};
-use super::pause::Pause;
+use super::machine::Supervisor;
 use super::reason::{EndReason, StartReason, Tally};
-use super::restart::Death;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{Effect, Failure, FailureKind, Level, Now, PoolEvent, Supervisor, WorkerEffect};
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::restart::Death;
+use super::state::worker::{State, Worker};
 use crate::ids::{Generation, WorkerId};
+use crate::logs::level::Level;
+use crate::time::Now;
 
 impl Supervisor {
     pub(super) fn pool_event(&mut self, event: PoolEvent) {
@@ -137,25 +141,6 @@ impl Supervisor {
             self.note_trial(id);
         }
         self.push(Effect::Worker(id, WorkerEffect::Fork { generation }));
-    }
-
-    /// The workers of the generation the predicate holds for.
-    pub(super) fn count_of(&self, generation: Generation, is: impl Fn(&Worker) -> bool) -> u32 {
-        let matches = |worker: &&Worker| worker.generation == generation && is(worker);
-        let count = self.pool.workers.values().filter(matches).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn forks_in_flight(&self, generation: Generation) -> usize {
-        let in_flight = |worker: &&Worker| {
-            worker.generation == generation && matches!(worker.state, State::Forking { .. })
-        };
-        self.pool.workers.values().filter(in_flight).count()
-    }
-
-    pub(super) fn taken_slots(&self, generation: Generation) -> Vec<u32> {
-        let holds = |worker: &&Worker| worker.generation == generation && worker.holds_slot();
-        self.pool.workers.values().filter(holds).map(|worker| worker.slot).collect()
     }
 
     pub(super) fn forked(&mut self, id: WorkerId, pid: u32) {

@@ -7,12 +7,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::ExitStatus;
-
 /// What cannot be caught, on every Linux.
 pub(super) const SIGKILL: i32 = 9;
 /// What workers are sent that are to end at once.
 pub(super) const SIGQUIT: i32 = 3;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// It was ended by this signal.
+    Signal(i32),
+}
 
 /// Why a worker was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

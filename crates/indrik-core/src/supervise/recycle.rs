@@ -12,31 +12,17 @@ use std::time::Duration;
 use super::limits::{
     RECYCLING_BUSY_FRACTION, RECYCLING_COST, RECYCLING_PERCENT, RECYCLING_REST_MAX,
 };
+use super::machine::Supervisor;
+use super::policy::Policy;
 use super::reason::{EndReason, StartReason};
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{Level, Now, Policy, Supervisor};
+use super::state::phase::Phase;
+use super::state::recycling::Wish;
+use super::state::worker::{State, Worker};
 use crate::ids::WorkerId;
+use crate::logs::level::Level;
 use crate::memory::Bytes;
 use crate::memory::watch::{Excess, Measure, Step};
-
-/// A worker is to be recycled as soon as it is its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wish {
-    pub(super) reason: EndReason,
-    since: Now,
-}
-
-/// What one generation's recycling remembers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Recycling {
-    /// Nobody is recycled by number or age before, so that requests get the processors.
-    rest_until: Now,
-    /// It was said that workers are used up faster than they can be replaced.
-    told_too_fast: bool,
-    /// It was said that a limit is too low for the application.
-    told_misfit: bool,
-}
+use crate::time::Now;
 
 impl Supervisor {
     /// The worker is to be recycled when it is its turn.

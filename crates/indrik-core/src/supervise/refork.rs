@@ -7,55 +7,18 @@
 
 use std::collections::BTreeMap;
 
+use super::effect::{Effect, PoolEffect, WorkerEffect, ZygoteEffect};
 use super::ladder::Rung;
 use super::limits::{REFORK_OLD_ZYGOTE_MAX, STOP_GRACE_MIN};
-use super::pause::Pause;
+use super::machine::Supervisor;
 use super::reason::EndReason;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::zygote::ZygoteState;
-use super::{Effect, Level, PoolEffect, Supervisor, WorkerEffect, ZygoteEffect};
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::refork::Stage;
+use super::state::worker::{State, Worker};
+use super::state::zygote::ZygoteState;
 use crate::ids::WorkerId;
-
-/// How far a refork is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    /// Requests are counted.
-    #[default]
-    Counting,
-    /// This worker was chosen; its successor boots, then it finishes what it has.
-    Leaving(WorkerId),
-    /// It was told to become a zygote.
-    Turning(WorkerId),
-    /// It can fork. The old zygote has fork requests unanswered, and gets no new ones.
-    Turned(WorkerId),
-    /// The zygote has changed. The workers older than this one are replaced, one after the other.
-    Following { below: WorkerId },
-}
-
-/// What is known about reforking.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Refork {
-    stage: Stage,
-    /// Requests served since the generation took over or since the last time.
-    served: u64,
-    /// What each worker had served when it was last heard of.
-    by_worker: BTreeMap<WorkerId, u64>,
-    /// A worker could not become a zygote, and the next one could not either.
-    refused: bool,
-}
-
-impl Refork {
-    /// The old zygote is not asked for workers any more.
-    pub(super) fn holds_forks(&self) -> bool {
-        matches!(self.stage, Stage::Turned(_))
-    }
-
-    fn restart(&mut self) {
-        self.stage = Stage::Counting;
-        self.served = 0;
-    }
-}
+use crate::logs::level::Level;
 
 impl Supervisor {
     /// How many requests each worker has served since it was added to the front.

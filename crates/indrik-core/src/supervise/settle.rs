@@ -3,36 +3,16 @@
 //! Standing by means: no new requests, what was begun is finished, nothing is ended. A crash of a new
 //! worker or too many errors give the requests back to the old ones at once.
 
-use super::limits::{SETTLE_ANSWERS_MIN, SETTLE_LOOK};
+use super::effect::{Effect, PoolEffect, WorkerEffect};
+use super::limits::SETTLE_LOOK;
+use super::machine::Supervisor;
 use super::reason::EndReason;
-use super::serving::Serving;
-use super::worker::State;
-use super::{Effect, Level, Now, PoolEffect, ReloadFailure, Supervisor, WorkerEffect};
+use super::report::ReloadFailure;
+use super::state::serving::Serving;
+use super::state::settling::Settling;
+use super::state::worker::State;
 use crate::ids::WorkerId;
-
-/// A generation that has taken over and may be given up yet.
-#[derive(Clone, Debug)]
-pub(super) struct Settling {
-    /// The generation that stands by, as it was.
-    old: Serving,
-    until: Now,
-    /// When the answers are to be looked at again.
-    look: Now,
-    answers: u64,
-    errors: u64,
-}
-
-impl Settling {
-    pub(super) fn deadline(&self) -> Now {
-        self.until.min(self.look)
-    }
-
-    /// Whether more answers are errors than may be. A few answers say little, unless there will be no more.
-    fn is_bad(&self, percent_max: u32, is_over: bool) -> bool {
-        let enough = is_over || self.answers >= SETTLE_ANSWERS_MIN;
-        enough && self.errors * 100 > self.answers * u64::from(percent_max)
-    }
-}
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn begin_to_settle(&mut self, old: Serving) {

@@ -1,53 +1,17 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
+use super::effect::{Effect, FrontEffect, KillSignal, Notice, WorkerEffect, ZygoteEffect};
+use super::event::FailureKind;
 use super::ladder::Rung;
-use super::limits::{PRE_STOP_MAX, QUICK_GRACE, STOP_GRACE_MIN, TERM_ECHO};
-use super::pause::Pause;
+use super::limits::{PRE_STOP_MAX, QUICK_GRACE, TERM_ECHO};
+use super::machine::Supervisor;
 use super::reason::EndReason;
-use super::upgrade::Upgrade;
-use super::worker::State;
-use super::{
-    Effect, FailureKind, FrontEffect, KillSignal, Level, Notice, Now, Supervisor, WorkerEffect,
-    ZygoteEffect,
-};
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::upgrade::Upgrade;
+use super::state::worker::State;
 use crate::ids::{Generation, WorkerId};
-
-/// Where the server stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// No worker has been ready yet.
-    Starting,
-    /// The normal state.
-    Serving,
-    /// The end is announced, and everything is served as before: whoever sends traffic here turns to
-    /// others meanwhile. `hook`: until `pre_stop` is done; else until the delay is over.
-    Leaving { hook: bool, until: Now },
-    /// The front finishes what was accepted; workers are still replaced.
-    Draining { until: Now },
-    /// Everything is told to leave. `quick`: workers were sent SIGQUIT.
-    Stopping { quick: bool },
-    /// `Exit` was given out.
-    Done,
-}
-
-impl Phase {
-    /// The moment the phase has lasted too long, if it has a limit.
-    pub(super) fn deadline(self) -> Option<Now> {
-        match self {
-            Self::Leaving { until, .. } | Self::Draining { until } => Some(until),
-            // The workers' and zygotes' own limits end this phase.
-            Self::Stopping { .. } | Self::Starting | Self::Serving | Self::Done => None,
-        }
-    }
-
-    /// Processes may still be started.
-    pub(super) fn may_start(self) -> bool {
-        match self {
-            Self::Starting | Self::Serving | Self::Leaving { .. } | Self::Draining { .. } => true,
-            Self::Stopping { .. } | Self::Done => false,
-        }
-    }
-}
+use crate::logs::level::Level;
 
 impl Supervisor {
     /// TERM: say so, finish what was accepted, then leave. The second one does not wait.
@@ -185,19 +149,6 @@ impl Supervisor {
         self.stop_workers();
     }
 
-    /// Until when a worker that was told to leave may take: the rest of the graceful timeout.
-    pub(super) fn stop_deadline(&self) -> Now {
-        let least = self.now + STOP_GRACE_MIN;
-        match self.server.phase {
-            Phase::Draining { until } => until.max(least),
-            Phase::Starting
-            | Phase::Serving
-            | Phase::Leaving { .. }
-            | Phase::Stopping { .. }
-            | Phase::Done => least.max(self.now + self.pool.serving.policy.graceful_timeout),
-        }
-    }
-
     pub(super) fn stop_workers(&mut self) {
         let until = self.stop_deadline();
         self.server.phase = Phase::Stopping { quick: false };
@@ -308,7 +259,7 @@ mod tests {
     use super::*;
     use crate::supervise::{Event, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent};
 
-    const START: Now = Duration::from_secs(1);
+    const START: Duration = Duration::from_secs(1);
 
     /// A server with two workers that are ready.
     fn serving() -> Supervisor {

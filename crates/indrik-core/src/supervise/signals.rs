@@ -1,50 +1,12 @@
 //! What each signal to the supervisor means: Gunicorn's meanings.
 
+use super::effect::{Effect, ZygoteEffect};
+use super::event::Signal;
 use super::limits::WORKERS_MAX;
-use super::pause::Pause;
-use super::shutdown::Phase;
-use super::{Effect, Level, Supervisor, ZygoteEffect};
-
-/// A signal the supervisor listens to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Reload: a new generation.
-    Hup,
-    /// Quick shutdown.
-    Int,
-    /// Quick shutdown.
-    Quit,
-    /// Graceful shutdown; the second one is quick.
-    Term,
-    /// One worker more.
-    Ttin,
-    /// One worker less.
-    Ttou,
-    /// Reopen the log files.
-    Usr1,
-    /// Start the program anew beside this one, with the same sockets.
-    Usr2,
-    /// Stop the workers of a daemon.
-    Winch,
-}
-
-impl Signal {
-    /// The lower-case name Gunicorn logs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hup => "hup",
-            Self::Int => "int",
-            Self::Quit => "quit",
-            Self::Term => "term",
-            Self::Ttin => "ttin",
-            Self::Ttou => "ttou",
-            Self::Usr1 => "usr1",
-            Self::Usr2 => "usr2",
-            Self::Winch => "winch",
-        }
-    }
-}
+use super::machine::Supervisor;
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn signal_received(&mut self, signal: Signal) {

@@ -5,43 +5,15 @@
 //! itself once the new one says that it serves. Until the old one is empty it can come back: it only
 //! leaves connections in the kernel's queue, where the new one finds them.
 
+use super::effect::{Effect, FrontEffect, UpgradeEffect};
+use super::event::UpgradeEvent;
 use super::limits::UPGRADE_MAX;
-use super::pause::Pause;
-use super::shutdown::Phase;
-use super::{Effect, ExitStatus, FrontEffect, Level, Now, Supervisor, UpgradeEffect, UpgradeEvent};
-
-/// Which of two servers this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upgrade {
-    /// The only one.
-    None,
-    /// The old one; the new one is being started. `replaces`: to take this one's place.
-    Starting { replaces: bool },
-    /// The old one; the new one runs.
-    Predecessor { successor: u32, plan: Plan },
-    /// The new one; the old one runs.
-    Successor,
-}
-
-/// What becomes of the old server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
-    /// It serves on until it is told to leave.
-    Stay,
-    /// It leaves when the new one says that it serves, unless that takes too long.
-    Leave { until: Now },
-    /// The new one serves; this one finishes what it has.
-    Leaving,
-}
-
-impl Upgrade {
-    pub(super) fn deadline(self) -> Option<Now> {
-        match self {
-            Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
-            Self::None | Self::Starting { .. } | Self::Predecessor { .. } | Self::Successor => None,
-        }
-    }
-}
+use super::machine::Supervisor;
+use super::reason::ExitStatus;
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::upgrade::{Plan, Upgrade};
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn upgrade_event(&mut self, event: UpgradeEvent) {
@@ -129,11 +101,6 @@ impl Supervisor {
         }
     }
 
-    /// Whether this server goes as soon as it is empty.
-    pub(super) fn is_handing_over(&self) -> bool {
-        matches!(self.server.upgrade, Upgrade::Predecessor { plan: Plan::Leaving, .. })
-    }
-
     /// Nothing is left to do here.
     pub(super) fn hand_over(&mut self) {
         self.say_goodbye();
@@ -205,14 +172,6 @@ impl Supervisor {
             if self.server.announced {
                 self.notify_ready();
             }
-        }
-    }
-
-    /// What this server calls itself in the log.
-    pub(super) fn master_name(&self) -> &'static str {
-        match self.server.upgrade {
-            Upgrade::Successor => "Master.2",
-            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => "Master",
         }
     }
 }

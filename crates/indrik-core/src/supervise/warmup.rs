@@ -1,9 +1,11 @@
 //! Between the boot of a worker and its first request: the warm-up, where the settings ask for one.
 
+use super::effect::{Effect, WorkerEffect};
+use super::event::Failure;
 use super::limits::WARM_UP_SLACK;
+use super::machine::Supervisor;
 use super::reason::EndReason;
-use super::worker::State;
-use super::{Effect, Failure, Supervisor, WorkerEffect};
+use super::state::worker::State;
 use crate::ids::WorkerId;
 
 impl Supervisor {

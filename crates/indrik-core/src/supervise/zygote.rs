@@ -1,77 +1,19 @@
 //! Zygotes, one for each generation: their starts, failures and ends.
 
-use std::time::Duration;
-
+use super::effect::{Effect, PoolEffect, ZygoteEffect};
+use super::event::{Failure, FailureKind, ZygoteEvent};
 use super::ladder::{Rung, Step};
 use super::limits::{BOOT_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
+use super::machine::Supervisor;
+use super::policy::Policy;
 use super::reason::EndReason;
-use super::restart::{Backoff, Pace};
-use super::serving::Serving;
-use super::shutdown::Phase;
-use super::worker::{State, Worker};
-use super::{
-    Effect, Failure, FailureKind, Level, Now, Policy, PoolEffect, Supervisor, ZygoteEffect,
-    ZygoteEvent,
-};
+use super::state::phase::Phase;
+use super::state::restart::{Backoff, Pace};
+use super::state::serving::Serving;
+use super::state::worker::{State, Worker};
+use super::state::zygote::{Zygote, ZygoteState};
 use crate::ids::Generation;
-
-/// Where a zygote stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ZygoteState {
-    /// Its interpreter starts, reads the configuration, imports the application (preload).
-    Starting { until: Now },
-    /// An address it needs is taken: the next try.
-    Waiting { retry: Now },
-    /// It can fork.
-    Ready,
-    /// It was told to leave, or is ended by force.
-    Ending(Rung),
-    /// It was told to leave, but its hooks started something that lives in it: it stays to the end.
-    Kept,
-    /// It is dead and will be started again.
-    Dead { retry: Now },
-}
-
-impl ZygoteState {
-    const fn told(until: Now) -> Self {
-        Self::Ending(Rung::Told { until })
-    }
-}
-
-/// The zygote of one generation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Zygote {
-    pub(super) state: ZygoteState,
-    /// Deaths and failed starts.
-    backoff: Backoff,
-    /// When it became ready the last time.
-    ready_since: Now,
-    /// It is the zygote of a generation that is wanted: start it again when it dies.
-    wanted: bool,
-    /// It has been ready once: a restart does not reset the number of workers.
-    been_ready: bool,
-    /// How long it and each of its workers may boot, once the setting is known.
-    pub(super) boot_max: Duration,
-    /// How often an address it needs was found taken.
-    pub(super) listen_failures: u32,
-}
-
-impl Zygote {
-    /// It died or could not start, the last time it was started.
-    pub(super) fn has_failed(&self) -> bool {
-        self.backoff.failures() > 0
-    }
-
-    /// The moment its state has lasted long enough, if the state has a limit.
-    pub(super) fn deadline(&self) -> Option<Now> {
-        match self.state {
-            ZygoteState::Starting { until } => Some(until),
-            ZygoteState::Ending(rung) => Some(rung.deadline()),
-            ZygoteState::Dead { retry } | ZygoteState::Waiting { retry } => Some(retry),
-            ZygoteState::Ready | ZygoteState::Kept => None,
-        }
-    }
-}
+use crate::logs::level::Level;
 
 impl Supervisor {
     pub(super) fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
@@ -86,17 +28,6 @@ impl Supervisor {
             ZygoteEvent::Stays => self.zygote_stays(generation),
             ZygoteEvent::Exited => self.zygote_exited(generation),
         }
-    }
-
-    pub(super) fn can_fork(&self, generation: Generation) -> bool {
-        let held = generation == self.current() && self.pool.serving.refork.holds_forks();
-        let is_ready = |zygote: &Zygote| zygote.state == ZygoteState::Ready;
-        !held && self.pool.zygotes.get(&generation).is_some_and(is_ready)
-    }
-
-    /// How long workers of the generation may boot.
-    pub(super) fn boot_max(&self, generation: Generation) -> Duration {
-        self.pool.zygotes.get(&generation).map_or(BOOT_MAX, |zygote| zygote.boot_max)
     }
 
     pub(super) fn spawn_zygote(&mut self, generation: Generation) {

@@ -9,10 +9,6 @@ use super::problem::Problem;
 use super::source::Source;
 use super::tokens::{Tree, uses};
 
-/// How many files of a crate may stand in circles. These numbers are there to become smaller: whoever
-/// dissolves a circle lowers the number.
-const ALLOWED: &[(&str, usize)] = &[("indrik-core", 23)];
-
 /// One module of a crate.
 struct Module<'a> {
     source: &'a Source,
@@ -28,28 +24,14 @@ pub(crate) fn circles(sources: &[Source]) -> Vec<Vec<&Source>> {
     crates.into_values().flat_map(circles_of_crate).collect()
 }
 
-/// More files in circles than are allowed.
+/// Every circle.
 pub(crate) fn check(sources: &[Source]) -> Vec<Problem> {
-    let circles = circles(sources);
-    let mut files: BTreeMap<&str, usize> = BTreeMap::new();
-    for source in circles.iter().flatten() {
-        *files.entry(source.crate_name().unwrap_or_default()).or_default() += 1;
-    }
-    let allowed =
-        |name: &str| ALLOWED.iter().find(|(of, _)| *of == name).map_or(0, |(_, max)| *max);
-    let is_over = |name: &str| files.get(name).is_some_and(|count| *count > allowed(name));
-    let over = circles.iter().filter(|circle| is_over(circle[0].crate_name().unwrap_or_default()));
-    let problem = |circle: &Vec<&Source>| {
-        let (name, others) = (circle[0].crate_name().unwrap_or_default(), names(&circle[1..]));
-        let message = format!(
-            "a circle with {others}: let one of them not use the others ({} files of {name} stand in \
-             circles, {} are allowed; `cargo xtask circles` lists them)",
-            files.get(name).copied().unwrap_or_default(),
-            allowed(name)
-        );
+    let problem = |circle: Vec<&Source>| {
+        let others = names(&circle[1..]);
+        let message = format!("a circle with {others}: let one of them not use the others");
         Problem::new(circle[0], 1, message)
     };
-    over.map(problem).collect()
+    circles(sources).into_iter().map(problem).collect()
 }
 
 /// All circles as text, the largest first.

@@ -4,24 +4,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::limits::{
+use crate::supervise::limits::{
     BOOT_DELAY, BOOT_DELAY_MAX, CRASH_DELAY, CRASH_DELAY_MAX, USEFUL_REQUESTS, YOUNG_AGE,
 };
-use super::{EndReason, Now};
+use crate::supervise::reason::EndReason;
+use crate::time::Now;
 
 /// How fast something is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// So many failures cost no time.
-    free: u32,
+    pub(crate) free: u32,
     /// After the next one; then it doubles.
-    first: Duration,
-    max: Duration,
+    pub(crate) first: Duration,
+    pub(crate) max: Duration,
 }
 
 impl Pace {
     /// A zygote that died or could not start.
-    pub(super) const ZYGOTE: Self = Self { free: 1, first: BOOT_DELAY, max: BOOT_DELAY_MAX };
+    pub(crate) const ZYGOTE: Self = Self { free: 1, first: BOOT_DELAY, max: BOOT_DELAY_MAX };
     /// A worker that never became ready.
     const BOOT: Self = Self { free: 0, first: BOOT_DELAY, max: BOOT_DELAY_MAX };
     /// A worker that died young.
@@ -32,21 +33,21 @@ impl Pace {
 
 /// Failures in a row of a child that is started again and again.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backoff {
-    failures: u32,
+pub(crate) struct Backoff {
+    pub(crate) failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn fail(&mut self) {
+    pub(crate) fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
-    pub(super) const fn failures(self) -> u32 {
+    pub(crate) const fn failures(self) -> u32 {
         self.failures
     }
 
     /// How long to wait before the next start.
-    pub(super) fn delay(self, pace: Pace) -> Duration {
+    pub(crate) fn delay(self, pace: Pace) -> Duration {
         match self.failures.saturating_sub(pace.free) {
             0 => Duration::ZERO,
             n => pace.first.saturating_mul(1 << (n - 1).min(16)).min(pace.max),
@@ -56,7 +57,7 @@ impl Backoff {
 
 /// How a worker's life ended, as far as its successor's start is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Death {
+pub(crate) enum Death {
     /// It never became ready.
     Booting,
     /// It was killed from outside before it became ready, which says nothing about it.
@@ -72,22 +73,22 @@ pub(super) enum Death {
 
 /// The failures in a row of one place, and when it may be filled again.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    backoff: Backoff,
-    not_before: Now,
+pub(crate) struct Place {
+    pub(crate) backoff: Backoff,
+    pub(crate) not_before: Now,
     /// Why its last worker went, until the next one is started.
-    vacancy: Option<EndReason>,
+    pub(crate) vacancy: Option<EndReason>,
 }
 
 /// The back-off of one generation's places.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Restarts {
-    places: BTreeMap<u32, Place>,
+pub(crate) struct Restarts {
+    pub(crate) places: BTreeMap<u32, Place>,
 }
 
 impl Restarts {
     /// A worker at `slot` died of itself; answers how long the place stays empty.
-    pub(super) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
+    pub(crate) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
         let place = self.places.entry(slot).or_default();
         let pace = match death {
             Death::Ready { age, .. } if age >= YOUNG_AGE => {
@@ -106,17 +107,17 @@ impl Restarts {
     }
 
     /// The worker at `slot` goes, or has gone, for this reason.
-    pub(super) fn vacate(&mut self, slot: u32, reason: EndReason) {
+    pub(crate) fn vacate(&mut self, slot: u32, reason: EndReason) {
         self.places.entry(slot).or_default().vacancy = Some(reason);
     }
 
     /// The place gets a worker: why its last one went, if it had one.
-    pub(super) fn take_vacancy(&mut self, slot: u32) -> Option<EndReason> {
+    pub(crate) fn take_vacancy(&mut self, slot: u32) -> Option<EndReason> {
         self.places.get_mut(&slot)?.vacancy.take()
     }
 
     /// What failed works again: nothing is waited for.
-    pub(super) fn forgive(&mut self) {
+    pub(crate) fn forgive(&mut self) {
         for place in self.places.values_mut() {
             place.backoff = Backoff::default();
             place.not_before = Now::ZERO;
@@ -124,12 +125,12 @@ impl Restarts {
     }
 
     /// When the place may be filled.
-    pub(super) fn not_before(&self, slot: u32) -> Now {
+    pub(crate) fn not_before(&self, slot: u32) -> Now {
         self.places.get(&slot).map_or(Now::ZERO, |place| place.not_before)
     }
 
     /// How often in a row the place's workers died early.
-    pub(super) fn failures(&self, slot: u32) -> u32 {
+    pub(crate) fn failures(&self, slot: u32) -> u32 {
         self.places.get(&slot).map_or(0, |place| place.backoff.failures())
     }
 }

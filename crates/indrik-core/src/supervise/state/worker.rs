@@ -1,18 +1,18 @@
 //! One worker's life as the supervisor sees it: the states, and when each of them has lasted too long.
 
-use super::ladder::Rung;
-use super::limits::FORK_MAX;
 use super::liveness::{Life, LifeLimits};
-use super::reason::{EndReason, Exit, StartReason};
-use super::recycle::Wish;
-use super::{ExitStatus, Now};
+use super::recycling::Wish;
 use crate::ids::{Generation, WorkerId};
 use crate::logs::entry::Fields;
+use crate::supervise::ladder::Rung;
+use crate::supervise::limits::FORK_MAX;
+use crate::supervise::reason::{EndReason, Exit, ExitStatus, StartReason};
+use crate::time::Now;
 
 /// Where a worker stands. Every state has a limit but `Waiting`,
 /// `Ready` and `StandingBy`, which others end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// The zygote was asked for it and has not answered.
     Forking { until: Now },
     /// As `Forking`, but it is no longer wanted: kill it as soon as its pid is known.
@@ -34,37 +34,37 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) const fn told(until: Now) -> Self {
+    pub(crate) const fn told(until: Now) -> Self {
         Self::Ending(Rung::Told { until })
     }
 }
 
 /// One worker, from the request to fork it until its exit was seen.
 #[derive(Clone, Debug)]
-pub(super) struct Worker {
-    pub(super) id: WorkerId,
-    pub(super) generation: Generation,
+pub(crate) struct Worker {
+    pub(crate) id: WorkerId,
+    pub(crate) generation: Generation,
     /// Its place among the workers wanted; the back-off of repeated deaths is kept per place.
-    pub(super) slot: u32,
-    pub(super) pid: Option<u32>,
+    pub(crate) slot: u32,
+    pub(crate) pid: Option<u32>,
     /// When it was asked for.
-    pub(super) born: Now,
-    pub(super) start: StartReason,
+    pub(crate) born: Now,
+    pub(crate) start: StartReason,
     /// Why it ends, once that is decided.
-    pub(super) end: Option<EndReason>,
+    pub(crate) end: Option<EndReason>,
     /// It is to be recycled, or is.
-    pub(super) wish: Option<Wish>,
+    pub(crate) wish: Option<Wish>,
     /// The front knows it and must be told of its end.
-    pub(super) in_front: bool,
+    pub(crate) in_front: bool,
     /// Why it ends has been logged.
-    pub(super) explained: bool,
-    pub(super) life: Life,
-    pub(super) state: State,
+    pub(crate) explained: bool,
+    pub(crate) life: Life,
+    pub(crate) state: State,
 }
 
 impl Worker {
     /// A worker that the zygote of `generation` is asked for now.
-    pub(super) fn new(
+    pub(crate) fn new(
         id: WorkerId,
         generation: Generation,
         slot: u32,
@@ -88,7 +88,7 @@ impl Worker {
     }
 
     /// Why it ended: as decided, unless something else was faster.
-    pub(super) fn reason_of(&self, exit: Exit) -> EndReason {
+    pub(crate) fn reason_of(&self, exit: Exit) -> EndReason {
         let being_killed = match self.state {
             State::Cancelled { .. } => true,
             State::Ending(rung) => rung.is_forced(),
@@ -104,7 +104,7 @@ impl Worker {
     }
 
     /// What a log entry about it says in fields.
-    pub(super) fn fields(&self, reason: &str) -> Fields {
+    pub(crate) fn fields(&self, reason: &str) -> Fields {
         vec![
             ("worker", self.id.0.into()),
             ("generation", self.generation.0.into()),
@@ -114,32 +114,32 @@ impl Worker {
     }
 
     /// On its way to being ready.
-    pub(super) fn is_coming(&self) -> bool {
+    pub(crate) fn is_coming(&self) -> bool {
         matches!(self.state, State::Forking { .. } | State::Booting { .. } | State::Warming { .. })
     }
 
     /// Has done all that comes before the first request.
-    pub(super) fn is_warm(&self) -> bool {
+    pub(crate) fn is_warm(&self) -> bool {
         self.state == State::Waiting || self.is_staying()
     }
 
     /// Takes requests now.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
     }
 
     /// Takes requests now and is meant to go on doing so.
-    pub(super) fn is_staying(&self) -> bool {
+    pub(crate) fn is_staying(&self) -> bool {
         matches!(self.state, State::Ready { retiring: false, .. })
     }
 
     /// Has its place: no other worker should be started for it.
-    pub(super) fn holds_slot(&self) -> bool {
+    pub(crate) fn holds_slot(&self) -> bool {
         self.is_coming() || self.is_staying() || self.state == State::Waiting
     }
 
     /// The moment its state has lasted too long, if the state has a limit.
-    pub(super) fn deadline(&self) -> Option<Now> {
+    pub(crate) fn deadline(&self) -> Option<Now> {
         match self.state {
             State::Forking { until }
             | State::Cancelled { until }
@@ -152,23 +152,23 @@ impl Worker {
     }
 
     /// The zygote made it.
-    pub(super) fn booting(&mut self, pid: u32, until: Now) {
+    pub(crate) fn booting(&mut self, pid: u32, until: Now) {
         self.pid = Some(pid);
         self.state = State::Booting { until };
     }
 
     /// It was asked for its tracebacks.
-    pub(super) fn dumping(&mut self, now: Now) {
+    pub(crate) fn dumping(&mut self, now: Now) {
         self.state = State::Ending(Rung::dumping(now));
     }
 
     /// SIGABRT was sent.
-    pub(super) fn aborting(&mut self, now: Now) {
+    pub(crate) fn aborting(&mut self, now: Now) {
         self.state = State::Ending(Rung::aborting(now));
     }
 
     /// SIGKILL was sent.
-    pub(super) fn killed(&mut self, now: Now) {
+    pub(crate) fn killed(&mut self, now: Now) {
         self.state = State::Ending(Rung::killed(now));
     }
 }

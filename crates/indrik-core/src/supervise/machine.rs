@@ -1,0 +1,176 @@
+//! The machine's state, and how what it decides gets out of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::effect::{Effect, LogLine, Notice, WorkerEffect};
+use super::event::FileChange;
+use super::policy::Policy;
+use super::reason::Accounts;
+use super::report::{ReloadOutcome, Totals};
+use super::state::candidate::Candidate;
+use super::state::patience::Asked;
+use super::state::pause::Pause;
+use super::state::phase::Phase;
+use super::state::serving::Serving;
+use super::state::settling::Settling;
+use super::state::upgrade::Upgrade;
+use super::state::worker::Worker;
+use super::state::zygote::Zygote;
+use crate::ids::{Generation, PoolId, WorkerId};
+use crate::logs::entry::Fields;
+use crate::logs::level::Level;
+use crate::time::Now;
+
+/// The machine.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) now: Now,
+    pub(super) server: Server,
+    pub(super) pool: Pool,
+    pub(super) effects: VecDeque<Effect>,
+}
+
+/// What there is once, however many pools there are.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) phase: Phase,
+    pub(super) pause: Pause,
+    pub(super) upgrade: Upgrade,
+    /// The service manager has been told that the server is ready.
+    pub(super) announced: bool,
+    pub(super) asked: Asked,
+    pub(super) exit_code: i32,
+    /// The end has been logged.
+    pub(super) said_farewell: bool,
+    /// When SIGTERM came first.
+    pub(super) first_term: Option<Now>,
+    pub(super) next_worker: u64,
+    pub(super) last_generation: Generation,
+}
+
+/// A pool: its processes, and the generations that come and go.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) id: PoolId,
+    pub(super) serving: Serving,
+    pub(super) candidate: Option<Candidate>,
+    pub(super) settling: Option<Settling>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) zygotes: BTreeMap<Generation, Zygote>,
+    /// A zygote that a refork has replaced was told to leave, and has until then.
+    pub(super) old_zygote_until: Option<Now>,
+    /// A worker has been ready at some time: from then on no boot failure ends the server.
+    pub(super) ever_ready: bool,
+    /// A worker has finished a request, or lived for long.
+    pub(super) ever_of_use: bool,
+    /// Workers ended by a signal before any was ready.
+    pub(super) start_crashes: u32,
+    /// When signs of life were read last.
+    pub(super) signs_at: Option<Now>,
+    pub(super) reloads: Reloads,
+    pub(super) totals: Totals,
+    pub(super) accounts: Accounts,
+}
+
+/// What is remembered of reloads.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    pub(super) last: Option<ReloadOutcome>,
+    /// One was asked for while one was under way.
+    pub(super) again: bool,
+    /// Changes of files that the generation in the making, or the one after it, will have read.
+    pub(super) changes_seen: BTreeSet<FileChange>,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Supervisor {
+    /// A supervisor that has not begun; the first event is [`Event::Start`].
+    #[must_use]
+    pub fn new() -> Self {
+        let server = Server {
+            phase: Phase::Starting,
+            pause: Pause::No,
+            upgrade: Upgrade::None,
+            announced: false,
+            asked: Asked::default(),
+            exit_code: 0,
+            said_farewell: false,
+            first_term: None,
+            next_worker: 1,
+            last_generation: Generation::FIRST,
+        };
+        let pool = Pool {
+            id: PoolId::FIRST,
+            serving: Serving::new(Generation::FIRST, Policy::default()),
+            candidate: None,
+            settling: None,
+            workers: BTreeMap::new(),
+            zygotes: BTreeMap::new(),
+            old_zygote_until: None,
+            ever_ready: false,
+            ever_of_use: false,
+            start_crashes: 0,
+            signs_at: None,
+            reloads: Reloads::default(),
+            totals: Totals::default(),
+            accounts: Accounts::default(),
+        };
+        Self { now: Now::ZERO, server, pool, effects: VecDeque::new() }
+    }
+
+    /// The next thing to do. Call until `None` after each [`Supervisor::handle`].
+    #[must_use = "an effect must be performed"]
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.count(&effect);
+        self.effects.push_back(effect);
+    }
+
+    /// Counts what an effect that is about to be given out does.
+    fn count(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Worker(_, WorkerEffect::Fork { .. }) => self.pool.totals.spawned += 1,
+            Effect::Worker(_, WorkerEffect::ShutDown) => self.pool.totals.ended += 1,
+            Effect::Count(tally) => self.pool.accounts.enter(*tally),
+            _ => {}
+        }
+    }
+
+    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.log_with(level, None, text, Fields::new());
+    }
+
+    pub(super) fn log_worker(&mut self, level: Level, pid: Option<u32>, text: impl Into<String>) {
+        self.log_with(level, pid, text, Fields::new());
+    }
+
+    pub(super) fn log_with(
+        &mut self,
+        level: Level,
+        pid: Option<u32>,
+        text: impl Into<String>,
+        fields: Fields,
+    ) {
+        self.push(Effect::Log(LogLine { level, pid, text: text.into(), fields }));
+    }
+
+    /// While another process is the service's main one, it speaks.
+    pub(super) fn notify(&mut self, notice: Notice) {
+        if self.server.upgrade != Upgrade::Successor {
+            self.push(Effect::Notify(notice));
+        }
+    }
+
+    /// Another generation serves from now on: what belonged to the one before comes back.
+    pub(super) fn swap_serving(&mut self, next: Serving) -> Serving {
+        std::mem::replace(&mut self.pool.serving, next)
+    }
+}

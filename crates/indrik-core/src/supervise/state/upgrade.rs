@@ -1,0 +1,36 @@
+//! Which of two servers this is, and what becomes of it.
+
+use crate::time::Now;
+
+/// Which of two servers this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// The only one.
+    None,
+    /// The old one; the new one is being started. `replaces`: to take this one's place.
+    Starting { replaces: bool },
+    /// The old one; the new one runs.
+    Predecessor { successor: u32, plan: Plan },
+    /// The new one; the old one runs.
+    Successor,
+}
+
+/// What becomes of the old server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// It serves on until it is told to leave.
+    Stay,
+    /// It leaves when the new one says that it serves, unless that takes too long.
+    Leave { until: Now },
+    /// The new one serves; this one finishes what it has.
+    Leaving,
+}
+
+impl Upgrade {
+    pub(crate) fn deadline(self) -> Option<Now> {
+        match self {
+            Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
+            Self::None | Self::Starting { .. } | Self::Predecessor { .. } | Self::Successor => None,
+        }
+    }
+}
