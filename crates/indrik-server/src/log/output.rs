@@ -1,6 +1,7 @@
 //! Where lines go: a file that can be opened anew, or a standard stream.
 //!
-//! A disk takes what it is given. A pipe, a terminal or a socket may have a reader that has stopped,
+//! A disk takes what it is given, or says that it is full: then entries are lost, and that is told where it
+//! can be, at the first and when it is over. A pipe, a terminal or a socket may have a reader that has stopped,
 //! and requests must not wait for that: what the reader does not take is held, up to a limit, and a
 //! thread of its own waits for it.
 
@@ -52,6 +53,19 @@ struct State {
     nowait: bool,
     /// What waits for the reader; `None` as long as it keeps up.
     held: Option<Held>,
+    /// Lines that could not be written since the last that could; `None` as long as all can.
+    refused: Option<u64>,
+    /// The last line in the file may be there in part only.
+    torn: bool,
+}
+
+/// What becomes known by a write, and has not been told.
+#[derive(Debug)]
+enum News {
+    /// The first that failed, with what the system says.
+    Fails(Errno),
+    /// The first that did not; so many before it are lost.
+    WorksAgain(u64),
 }
 
 #[derive(Debug)]
@@ -111,33 +125,68 @@ impl Output {
             io::Error::new(error.kind(), text)
         })?;
         let mut state = self.shared.state.lock();
-        let held = state.held.take();
-        *state = State { held, ..State::new(sink) };
+        let (held, refused) = (state.held.take(), state.refused);
+        *state = State { held, refused, ..State::new(sink) };
         Ok(())
     }
 
-    /// Writes whole lines at once. What cannot be written is lost: a full disk must not stop the
-    /// service. What a reader does not take is held.
+    /// Writes whole lines at once. What cannot be written is lost, counted and told: a full disk must not
+    /// stop the service. What a reader does not take is held.
     pub(crate) fn write(&self, lines: &[u8]) {
+        if let Some(news) = self.write_quietly(lines) {
+            self.tell(news);
+        }
+    }
+
+    fn write_quietly(&self, lines: &[u8]) -> Option<News> {
         let mut state = self.shared.state.lock();
         if let Some(held) = &mut state.held {
-            return held.add(lines);
+            held.add(lines);
+            return None;
         }
         if state.is_disk {
-            return state.sink.write_to_disk(lines);
+            let result = state.write_to_disk(lines);
+            return state.note(lines, result);
         }
-        let sent = state.write_now(lines);
-        if sent == lines.len() {
-            return;
+        let sent = match state.write_now(lines) {
+            Ok(sent) => sent,
+            Err(errno) => return state.note(lines, Err(errno)),
+        };
+        if sent < lines.len() {
+            self.hold(&mut state, &lines[sent..]);
         }
+        state.note(lines, Ok(()))
+    }
+
+    /// Keeps lines for a reader that does not take them now.
+    fn hold(&self, state: &mut State, lines: &[u8]) {
         let Ok(fd) = state.sink.as_fd().try_clone_to_owned() else { return };
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("indrik-log".to_owned());
         if thread.spawn(move || serve_reader(&shared, &fd)).is_ok() {
             let mut held = Held::default();
-            held.add(&lines[sent..]);
+            held.add(lines);
             state.held = Some(held);
         }
+    }
+
+    fn tell(&self, news: News) {
+        let log = &self.target;
+        let (level, text) = match news {
+            News::Fails(errno) => {
+                let why = reason(&io::Error::from(errno));
+                let text = format!(
+                    "cannot write the log {log}: {why}; its entries are lost until it can be"
+                );
+                (Level::Error, text)
+            }
+            News::WorksAgain(lost) => (
+                Level::Warning,
+                format!("the log {log} can be written again; {lost} entries of it are lost"),
+            ),
+        };
+        let works = matches!(news, News::WorksAgain(_));
+        self.shared.complain(level, &text, works);
     }
 
     /// Waits a moment for the reader, if lines wait for it.
@@ -155,22 +204,47 @@ impl Output {
 impl State {
     fn new(sink: Sink) -> Self {
         let is_disk = sink.is_disk();
-        Self { sink, is_disk, nowait: true, held: None }
+        Self { sink, is_disk, nowait: true, held: None, refused: None, torn: false }
     }
 
-    /// Writes what the reader takes without waiting; says how much. A stream that is broken has
-    /// taken all.
-    fn write_now(&mut self, lines: &[u8]) -> usize {
+    /// What is new about the log after a write.
+    fn note(&mut self, lines: &[u8], result: Result<(), Errno>) -> Option<News> {
+        self.torn = result.is_err();
+        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        match (result, &mut self.refused) {
+            (Ok(()), None) => None,
+            (Ok(()), Some(_)) => self.refused.take().map(News::WorksAgain),
+            (Err(_), Some(lost)) => {
+                *lost += count;
+                None
+            }
+            (Err(errno), refused) => {
+                *refused = Some(count);
+                Some(News::Fails(errno))
+            }
+        }
+    }
+
+    /// A line that the disk took in part is ended before the next one begins.
+    fn write_to_disk(&mut self, lines: &[u8]) -> Result<(), Errno> {
+        if self.torn {
+            self.sink.write_to_disk(b"\n")?;
+        }
+        self.sink.write_to_disk(lines)
+    }
+
+    /// Writes what the reader takes without waiting; says how much.
+    fn write_now(&mut self, lines: &[u8]) -> Result<usize, Errno> {
         let mut sent = 0;
         while sent < lines.len() {
             match self.write_piece(piece(&lines[sent..])) {
                 Ok(len) => sent += len,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return sent,
-                Err(_) => return lines.len(),
+                Err(Errno::AGAIN) => return Ok(sent),
+                Err(errno) => return Err(errno),
             }
         }
-        sent
+        Ok(sent)
     }
 
     /// As `write`, but never waits; where the system cannot promise that (terminals, old kernels), it
@@ -207,8 +281,8 @@ impl Sink {
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
     }
 
-    fn write_to_disk(&mut self, lines: &[u8]) {
-        let _ = match self {
+    fn write_to_disk(&mut self, lines: &[u8]) -> Result<(), Errno> {
+        let result = match self {
             Self::File(file) => file.write_all(lines),
             Self::Stdout => {
                 let mut stdout = io::stdout().lock();
@@ -216,6 +290,7 @@ impl Sink {
             }
             Self::Stderr => io::stderr().lock().write_all(lines),
         };
+        result.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }
 
@@ -255,12 +330,16 @@ fn serve_reader(shared: &Shared, fd: &OwnedFd) {
                 Err(Errno::INTR) => {}
                 // Somebody who has the same stream made it so.
                 Err(Errno::AGAIN) => drop(is_ready(fd.as_fd(), None)),
-                Err(_) => break,
+                Err(_) => {
+                    lost += rest.iter().filter(|byte| **byte == b'\n').count() as u64;
+                    break;
+                }
             }
         }
     }
     if lost > 0 {
-        shared.complain(lost);
+        let text = format!("nobody read a log for a while; {lost} entries of it are lost");
+        shared.complain(Level::Warning, &text, true);
     }
 }
 
@@ -279,13 +358,19 @@ impl Shared {
         Some(std::mem::take(&mut held.bytes))
     }
 
-    fn complain(&self, lost: u64) {
-        let text = format!("nobody read a log for a while; {lost} entries of it are lost");
-        let entry = Entry::now(Level::Warning, std::process::id(), &text);
-        let line = entry.format(self.complaints.as_json);
+    /// Tells of a log's loss in the error log; where this is the error log, in itself if it works, else on
+    /// standard error.
+    fn complain(&self, level: Level, text: &str, works: bool) {
+        let line = Entry::now(level, std::process::id(), text).format(self.complaints.as_json);
         match &self.complaints.to {
             Some(error_log) => error_log.write(&line),
-            None => drop(self.state.lock().write_now(&line)),
+            None if works => drop(self.state.lock().write_now(&line)),
+            None => {
+                let stderr = rustix::stdio::stderr();
+                if is_ready(stderr, Some(&Timespec::default())) {
+                    let _ = write(stderr, piece(&line));
+                }
+            }
         }
     }
 }
@@ -310,6 +395,36 @@ fn reason(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_once_and_again_when_it_can() {
+        let full = || Sink::File(File::options().append(true).open("/dev/full").unwrap());
+        let output = Output::new(LogTarget::Stdout, full(), Complaints::default());
+        let is_first = |news: Option<News>| matches!(news, Some(News::Fails(Errno::NOSPC)));
+        assert!(is_first(output.write_quietly(b"one\ntwo\n")));
+        assert!(output.write_quietly(b"three\n").is_none());
+        let file = tempfile::tempfile().unwrap();
+        output.shared.state.lock().sink = Sink::File(file.try_clone().unwrap());
+        let news = output.write_quietly(b"four\n");
+        assert!(matches!(news, Some(News::WorksAgain(3))), "{news:?}");
+        assert!(output.write_quietly(b"five\n").is_none());
+    }
+
+    #[test]
+    fn a_line_that_the_disk_took_in_part_is_ended_before_the_next() {
+        use std::io::{Read, Seek};
+        let mut file = tempfile::tempfile().unwrap();
+        let sink = Sink::File(file.try_clone().unwrap());
+        let output = Output::new(LogTarget::Stdout, sink, Complaints::default());
+        output.write(b"whole\n");
+        file.write_all(b"in pa").unwrap();
+        output.shared.state.lock().note(b"in part\n", Err(Errno::NOSPC));
+        output.write_quietly(b"next\n");
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "whole\nin pa\nnext\n");
+    }
 
     #[test]
     fn what_the_reader_is_being_given_counts_to_the_limit() {
