@@ -43,6 +43,8 @@ pub struct Inheritance {
     pub systemd: Vec<SystemdSocket>,
     /// Set when this process was started by USR2.
     pub partner: Option<Partner>,
+    /// What was passed on and cannot be read, for the log.
+    pub notices: Vec<String>,
 }
 
 impl Inheritance {
@@ -54,8 +56,11 @@ impl Inheritance {
 
     fn read(own_pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name: &str| variable(name)?.trim().parse::<u32>().ok();
-        let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(own_pid));
-        let count = count.map_or(0, |count| i32::try_from(count).unwrap_or(0).min(SOCKETS_MAX));
+        let mut notices = Vec::new();
+        let count = sockets_passed(own_pid, &variable).unwrap_or_else(|notice| {
+            notices.push(notice);
+            0
+        });
         let names = variable("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').filter(|name| !name.is_empty());
         let systemd = (0..count)
@@ -68,7 +73,30 @@ impl Inheritance {
             let fds = variable("GUNICORN_FD").unwrap_or_default();
             Partner { pid, fds: fds.split(',').filter_map(|fd| fd.trim().parse().ok()).collect() }
         });
-        Self { systemd, partner }
+        Self { systemd, partner, notices }
+    }
+}
+
+/// How many sockets the service manager passes to this process; those of another process are none.
+fn sockets_passed(own_pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<i32, String> {
+    let (Some(count), Some(pid)) = (variable("LISTEN_FDS"), variable("LISTEN_PID")) else {
+        return Ok(0);
+    };
+    let wrong = |name: &str, value: &str, what: &str| {
+        let value = value.escape_debug();
+        Err(format!(
+            "{name} is '{value}', which is not {what}: no socket of the service manager is used; \
+             unset LISTEN_FDS and LISTEN_PID if there is none"
+        ))
+    };
+    match pid.trim().parse::<u32>() {
+        Ok(pid) if pid == own_pid => {}
+        Ok(_) => return Ok(0),
+        Err(_) => return wrong("LISTEN_PID", &pid, "the number of a process"),
+    }
+    match count.trim().parse::<i32>() {
+        Ok(count @ 0..=SOCKETS_MAX) => Ok(count),
+        _ => wrong("LISTEN_FDS", &count, "a number of sockets from 0 to 1024"),
     }
 }
 
@@ -90,6 +118,17 @@ mod tests {
         assert_eq!(meant.systemd[1].name, "unknown");
         assert_eq!(read(&[("LISTEN_PID", "8"), ("LISTEN_FDS", "2")]), Inheritance::default());
         assert_eq!(read(&[("LISTEN_FDS", "2")]), Inheritance::default());
+    }
+
+    #[test]
+    fn a_number_of_sockets_that_cannot_be_read_is_told() {
+        for count in ["abc", "-1", "1025", ""] {
+            let told = read(&[("LISTEN_PID", "7"), ("LISTEN_FDS", count)]);
+            assert!(told.systemd.is_empty());
+            assert!(told.notices[0].starts_with(&format!("LISTEN_FDS is '{count}'")), "{told:?}");
+        }
+        let told = read(&[("LISTEN_PID", "x"), ("LISTEN_FDS", "1")]);
+        assert!(told.notices[0].starts_with("LISTEN_PID is 'x'"), "{told:?}");
     }
 
     #[test]

@@ -136,7 +136,11 @@ impl Drive {
         let addresses = self.shown_addresses().join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
         self.log.write(Level::Info, &text);
-        let systemd = &self.neighbours.heritage.inheritance.systemd;
+        let inheritance = &self.neighbours.heritage.inheritance;
+        for notice in &inheritance.notices {
+            self.log.write(Level::Warning, notice);
+        }
+        let systemd = &inheritance.systemd;
         if !systemd.is_empty() {
             let names: Vec<&str> = systemd.iter().map(|socket| socket.name.as_str()).collect();
             let text = format!(
