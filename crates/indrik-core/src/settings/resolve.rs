@@ -21,6 +21,11 @@ use crate::memory::account::connection_auto;
 /// How many I/O threads `auto` means: one keeps up with every number of workers measured so far.
 const IO_THREADS_AUTO: i64 = 1;
 
+/// What `front_memory_max` is at least: a few answers that run ahead and bodies that are read.
+const FRONT_MEMORY_MIN_BYTES: u64 = 16 << 20;
+/// What `connection_memory_max` is at least: one answer that runs ahead of its client, and a body.
+const CONNECTION_MEMORY_MIN_BYTES: u64 = 2 << 20;
+
 /// The choice of `real_ip_header` that Uvicorn's worker classes stand for.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
@@ -72,6 +77,7 @@ fn resolve_settled(
 ) -> Result<Config, Vec<Problem>> {
     settlement.check_tls();
     settlement.check_memory();
+    settlement.check_front_memory();
     settlement.check_recycling();
     let chdir = settlement.chdir(launch);
     if !settlement.problems.is_empty() {
@@ -253,12 +259,44 @@ impl Settlement {
         };
         let (high, max) = (size("worker_memory_high"), size("worker_memory_max"));
         if max > 0 && high > max {
-            self.problems.push(Problem {
-                what: "worker_memory_high is above worker_memory_max".to_owned(),
-                place: self.get("worker_memory_high").map(|settled| settled.origin.to_string()),
-                hint: Some("set it below, or leave it out".to_owned()),
-            });
+            self.problem(
+                "worker_memory_high",
+                "is above worker_memory_max",
+                "set it below, or leave it out",
+            );
         }
+    }
+
+    /// The front's limits leave room for what ordinary requests take, or every connection is cut.
+    fn check_front_memory(&mut self) {
+        let total = match self.get("front_memory_max").map(|settled| &settled.value) {
+            Some(Value::Memory(Limit::Bytes(bytes))) => *bytes,
+            _ => 0,
+        };
+        let connection = match self.get("connection_memory_max").map(|settled| &settled.value) {
+            Some(Value::Size(bytes)) => *bytes,
+            _ => 0,
+        };
+        if (1..FRONT_MEMORY_MIN_BYTES).contains(&total) {
+            let what = "is less than ordinary requests take: their connections would be cut";
+            self.problem("front_memory_max", what, "the least is 16MiB; 0 is no limit");
+        }
+        if (1..CONNECTION_MEMORY_MIN_BYTES).contains(&connection) {
+            let what = "is less than an ordinary request takes: its connection would be cut";
+            self.problem("connection_memory_max", what, "the least is 2MiB; 0 is no limit");
+        }
+        if total > 0 && connection > total {
+            let what = "is above front_memory_max: it could never be reached";
+            self.problem("connection_memory_max", what, "set it below, or leave it out");
+        }
+    }
+
+    fn problem(&mut self, name: &str, what: &str, hint: &str) {
+        self.problems.push(Problem {
+            what: format!("{name} {what}"),
+            place: self.get(name).map(|settled| settled.origin.to_string()),
+            hint: Some(hint.to_owned()),
+        });
     }
 
     /// A worker that is ended before it is to be replaced is never replaced in peace.

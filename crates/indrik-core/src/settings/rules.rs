@@ -1,6 +1,7 @@
 //! What a value must be beside its type: the `rule` of a row.
 
 use super::quantity::read_time_limit;
+use super::suggest;
 use super::table::{Rule, Setting};
 use super::value::{BadValue, Value};
 use crate::dispatch::Affinity;
@@ -10,7 +11,7 @@ pub(super) fn broken(setting: &Setting, value: &Value) -> Vec<BadValue> {
     let Some(rule) = setting.rule else { return Vec::new() };
     let one = |text: &String| {
         let (what, hint) = check(rule, text).err()?;
-        Some(BadValue { what, hint: Some(hint.to_owned()) })
+        Some(BadValue { what, hint: Some(hint) })
     };
     match value {
         Value::Text(text) => one(text).into_iter().collect(),
@@ -20,9 +21,9 @@ pub(super) fn broken(setting: &Setting, value: &Value) -> Vec<BadValue> {
 }
 
 /// What is wrong and what to write instead.
-fn check(rule: Rule, text: &str) -> Result<(), (String, &'static str)> {
-    let must = |holds: bool, what: &str, hint| {
-        if holds { Ok(()) } else { Err((format!("{text:?} is not {what}"), hint)) }
+fn check(rule: Rule, text: &str) -> Result<(), (String, String)> {
+    let must = |holds: bool, what: &str, hint: &str| {
+        if holds { Ok(()) } else { Err((format!("{text:?} is not {what}"), hint.to_owned())) }
     };
     match rule {
         // A path is compared as it stands in a request.
@@ -40,12 +41,71 @@ fn check(rule: Rule, text: &str) -> Result<(), (String, &'static str)> {
             Some(_) => Ok(()),
             None => Err((
                 format!("'{}' is not PREFIX=SECONDS", text.escape_debug()),
-                "write it as /reports=120 or /health=500ms; 0 is no limit",
+                "write it as /reports=120 or /health=500ms; 0 is no limit".to_owned(),
             )),
         },
         Rule::Affinity => match Affinity::parse(text) {
             Ok(_) => Ok(()),
-            Err(bad) => Err((bad.to_string(), "for Flask-SocketIO write query:sid")),
+            Err(bad) => Err((bad.to_string(), affinity_hint(text))),
         },
+    }
+}
+
+/// What whoever wrote `text` may have meant: the words of other servers, or one of ours misspelt.
+fn affinity_hint(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let (word, name) =
+        lower.split_once(':').map_or((lower.as_str(), ""), |(word, name)| (word, name));
+    let near = match word {
+        "sticky" | "session" => Some("cookie"),
+        "ip_hash" | "ip-hash" | "source" | "client_ip" | "remote_addr" => Some("ip"),
+        "sid" | "url_param" | "arg" => Some("query"),
+        "hdr" => Some("header"),
+        word => suggest::nearest(word, ["cookie", "ip", "header", "query"].into_iter()),
+    };
+    let name = if name.is_empty() { "NAME" } else { name };
+    match near {
+        Some("header") => format!("write header:{}, with the name of one field", header_or(name)),
+        Some("query") => {
+            format!("write query:{name}, with the name of a parameter; Flask-SocketIO's is sid")
+        }
+        Some("cookie") if name != "NAME" => {
+            "write cookie without a name: it is a cookie of the server's own".to_owned()
+        }
+        Some(near) => format!("did you mean {near}?"),
+        None => {
+            "write cookie, ip, header:X-Tenant or query:sid (what Flask-SocketIO needs)".to_owned()
+        }
+    }
+}
+
+/// The name of a field if it is one, otherwise what stands for it.
+fn header_or(name: &str) -> &str {
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_name { name } else { "NAME" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_affinity_is_answered_with_the_one_that_was_meant() {
+        for (wrong, hint) in [
+            ("cokie", "did you mean cookie?"),
+            ("COOKIE", "did you mean cookie?"),
+            ("sticky", "did you mean cookie?"),
+            ("ip_hash", "did you mean ip?"),
+            ("cookie:sid", "without a name"),
+            ("header", "header:NAME"),
+            ("header:X Y", "header:NAME"),
+            ("hdr:x-tenant", "header:x-tenant"),
+            ("query", "query:NAME"),
+            ("sid", "query:NAME"),
+            ("moon", "query:sid"),
+        ] {
+            let (_, found) = check(Rule::Affinity, wrong).unwrap_err();
+            assert!(found.contains(hint), "{wrong}: {found}");
+        }
     }
 }

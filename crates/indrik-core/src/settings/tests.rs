@@ -666,3 +666,25 @@ fn what_a_reload_does_not_change_is_named() {
     assert_eq!(other.changed_for_next_start(&first), ["io_threads"]);
     assert!(first.changed_for_next_start(&first).is_empty());
 }
+
+#[test]
+fn limits_of_the_front_s_memory_that_would_cut_every_connection_are_refused() {
+    let problems = |values: &[(&str, &str)]| -> Vec<String> {
+        let refused =
+            resolve_without_application(&with_env(values), None).err().unwrap_or_default();
+        refused.iter().map(ToString::to_string).collect()
+    };
+    for (values, told) in [
+        (&[("INDRIK_CONNECTION_MEMORY_MAX", "30KiB")][..], "the least is 2MiB"),
+        (&[("INDRIK_FRONT_MEMORY_MAX", "1MiB")], "the least is 16MiB"),
+        (&[("INDRIK_FRONT_MEMORY_MAX", "100KiB")], "the least is 1MiB"),
+        (
+            &[("INDRIK_FRONT_MEMORY_MAX", "64MiB"), ("INDRIK_CONNECTION_MEMORY_MAX", "128MiB")],
+            "above front_memory_max",
+        ),
+    ] {
+        let problems = problems(values);
+        assert!(problems.len() == 1 && problems[0].contains(told), "{values:?}: {problems:?}");
+    }
+    assert!(problems(&[("INDRIK_CONNECTION_MEMORY_MAX", "0")]).is_empty());
+}

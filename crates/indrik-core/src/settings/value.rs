@@ -393,6 +393,9 @@ fn memory(text: &str) -> Result<Value, BadValue> {
     let hint = "write bytes, a number with a unit, or a part of what there is: 200MiB, 80%";
     match quantity::parse_memory(text) {
         Ok(limit) => Ok(Value::Memory(limit)),
+        Err(QuantityError::TooSmall) => {
+            Err(wrong(text, "a usable amount of memory", "the least is 1MiB, or 1%; 0 is no limit"))
+        }
         Err(_) => Err(wrong(text, "an amount of memory", hint)),
     }
 }
