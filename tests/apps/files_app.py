@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 FILE_BYTES = 3_000
+LARGE_BYTES = 8_000_000
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -26,6 +27,12 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Length", str(FILE_BYTES))])
         result: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
         return result
+    if path == "/large":
+        file = tempfile.TemporaryFile()
+        file.truncate(LARGE_BYTES)
+        start_response("200 OK", [("Content-Length", str(LARGE_BYTES))])
+        large: Iterable[bytes] = environ["wsgi.file_wrapper"](file)
+        return large
     if path == "/reason":
         start_response("200 " + "x" * int(environ["QUERY_STRING"]), [("Content-Length", "2")])
         return [b"ok"]

@@ -101,11 +101,92 @@ def test_uploads_count_as_well(start, idle, tmp_path: Path):
     before = server.workers()
     server.signal(signal.SIGHUP)
     server.wait_for_new_workers(before, 1)
-    descriptors = ctl(server, "show", "stats")["descriptors"]
-    # One more: a file may take the last place while the socket waits for a connection that it has found room for.
-    assert descriptors["connections"] + descriptors["files"] <= descriptors["clients_max"] + 1
-    assert "Too many open files" not in server.log()
+    within_the_limits(server, 96)
     for one in idle:
         with contextlib.suppress(OSError):
             one.sendall(b"x")
     is_served(server)
+
+
+def within_the_limits(server: Server, limit: int) -> None:
+    descriptors = ctl(server, "show", "stats")["descriptors"]
+    assert descriptors["connections"] <= descriptors["connections_max"]
+    assert descriptors["connections"] + descriptors["files"] <= descriptors["clients_max"]
+    assert open_now(server) < limit
+    assert "Too many open files" not in server.log()
+
+
+@pytest.mark.parametrize("interface", ["wsgi", "asgi"])
+def test_files_that_applications_send_wait_for_a_place_and_are_refused_by_name(start, idle, tmp_path, interface):
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(8_000_000)
+    if interface == "wsgi":
+        app, target, arguments = "files_app:app", "/large", ("--worker-class", "gthread", "--threads", "32")
+    else:
+        app, target, arguments = "asgi_app:app", f"/pathsend?path={large}", ("--worker-class", "asgi")
+    server = start(app, "--workers", "1", *arguments, "--queue-timeout", "1", launcher=limited(128))
+    places = ctl(server, "show", "stats")["descriptors"]["connections_max"]
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(socket.create_connection(server.address, 30), 30)) for _ in range(places)]
+        for wire in wires:
+            wire.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+        poll(lambda: "no file descriptor was free in time for a file" in server.log(), "the reason in the log", 20)
+        within_the_limits(server, 128)
+        # Supervision has what it needs meanwhile.
+        before = server.workers()
+        os.kill(before[0], signal.SIGKILL)
+        server.wait_for_new_workers(before, 1)
+        statuses = [int(wire.socket.recv(12).split()[1]) for wire in wires]
+    assert set(statuses) == {200, 503}
+    # What has been given back serves others.
+    with Wire(socket.create_connection(server.address, 30), 30) as wire:
+        answer = wire.get(target)
+        assert (answer.status, len(answer.body)) == (200, 8_000_000)
+
+
+def test_sockets_of_wsgi_applications_count_with_both_ends(start, idle):
+    pytest.importorskip("flask_sock")
+    server = start(
+        *("sockets_app:app", "--workers", "1", "--worker-class", "gthread", "--threads", "64"),
+        *("--queue-timeout", "1"),
+        launcher=limited(128),
+    )
+    upgrade = (
+        b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    places = ctl(server, "show", "stats")["descriptors"]["clients_max"]
+    if places % 3 == 0:
+        # A connection that is busy, so that the last client finds a place, and its socket none.
+        busy = socket.create_connection(server.address, 20)
+        idle.append(busy)
+        busy.sendall(b"POST /pid HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
+        poll(lambda: ctl(server, "show", "stats")["descriptors"]["connections"] == 1, "the busy connection", 20)
+        places -= 1
+    statuses = []
+    for _ in range(places // 3 + 1):
+        one = socket.create_connection(server.address, 20)
+        idle.append(one)
+        one.sendall(upgrade)
+        one.settimeout(20)
+        statuses.append(int(one.recv(12).split()[1]))
+        within_the_limits(server, 128)
+    assert statuses == [101] * (places // 3) + [503]
+    assert "no file descriptor was free in time for the socket of a WebSocket" in server.log()
+
+
+def test_a_drain_takes_a_long_queue_with_the_descriptors_that_there_are(start, idle):
+    server = start("wsgi_app:app", "--workers", "1", launcher=limited(128))
+    is_served(server)
+    server.signal(signal.SIGSTOP)
+    connect_idle(server, idle, b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+    server.signal(signal.SIGTERM)
+    server.signal(signal.SIGCONT)
+    statuses = set()
+    for one in idle:
+        one.settimeout(30)
+        statuses.add(one.recv(12))
+    assert statuses == {b"HTTP/1.1 200"}
+    assert server.wait_for_exit() == 0
+    assert "[ERROR]" not in server.log()

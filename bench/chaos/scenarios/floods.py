@@ -44,10 +44,10 @@ def run(name: str, rows: Rows, full: bool) -> None:
             windows = {}
             grown = {}
             for what, frame in FRAMES.items():
-                before = _anonymous(server.pid())
+                before = _anonymous(server.pid)
                 begin = time.monotonic()
                 with _flooded(server.port, frame):
-                    grown[what] = _peak(server.pid(), seconds) - before
+                    grown[what] = _peak(server.pid, seconds) - before
                 windows[what] = (begin, time.monotonic())
             result = load.stop()
         for what in FRAMES:

@@ -1,18 +1,24 @@
 //! Taking connections from the kernel.
 
 use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use indrik_core::descriptors::Use;
 use indrik_sys::hops;
 use socket2::SockFilter;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::runtime::Handle;
 
 use super::conn::connection::serve_connection;
 use super::conn::io::Stream;
 use super::conn::open::{Open, Origin};
+use super::descriptors::Reserved;
 use super::doors::{Door, Order};
 use super::listener::Listener;
 use super::services::Services;
@@ -35,9 +41,10 @@ const NO_NEW_CONNECTIONS: [SockFilter; 4] = [
 /// More than the packets of any client have left: systems send them with 64 or 128.
 const HOPS_OF_NOBODY: u8 = 255;
 
+/// A listening socket that the runtime watches; accepting from it does not wait.
 enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(AsyncFd<TcpListener>),
+    Unix(AsyncFd<UnixListener>),
 }
 
 /// Accepts from one socket until told to stop, and gives the connections to the threads in turn.
@@ -56,8 +63,8 @@ pub(super) async fn accept(
         }
     };
     let mut turn = usize::from(index);
-    let mut give = |stream, origin| {
-        let open = Open::new(&services);
+    let mut give = |Accepted { stream, origin, place }| {
+        let open = Open::new(&services, place);
         let holder = Arc::clone(open.holder());
         threads[turn % threads.len()].spawn(Open::run(holder, serve_std(open, stream, origin)));
         turn += 1;
@@ -79,9 +86,9 @@ pub(super) async fn accept(
             },
         };
         match accepted {
-            Ok((stream, origin)) => {
+            Ok(accepted) => {
                 complained = false;
-                give(stream, origin);
+                give(accepted);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -94,20 +101,24 @@ pub(super) async fn accept(
     };
     if last == Order::Finish {
         let alone = !door.shared.load(Ordering::SeqCst);
-        if let Err(error) = take_the_rest(socket, index, alone, give) {
+        if let Err(error) = take_the_rest(&services, &socket, index, alone, give).await {
             services.log.error(&format!("Cannot take all of the last connections: {error}"));
         }
     }
 }
 
-/// The next connection, once there is a descriptor for it.
-async fn accept_one(
-    services: &Services,
-    socket: &Socket,
-    index: u16,
-) -> io::Result<(Fresh, Origin)> {
-    services.has_room_for_connection().await;
-    socket.accept(index).await
+/// The next connection, once there is a descriptor for it: until then it stays in the kernel's queue.
+async fn accept_one(services: &Services, socket: &Socket, index: u16) -> io::Result<Accepted> {
+    loop {
+        let mut ready = socket.readable().await?;
+        // Before it is accepted, and given back if it has gone, or another process was faster.
+        let place = services.reserve(Use::Connection, 1).await;
+        match socket.accept(index) {
+            Ok((stream, origin)) => return Ok(Accepted { stream, origin, place }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Ends accepting: what the kernel has accepted for us is served. If nobody else has the socket, the
@@ -115,18 +126,23 @@ async fn accept_one(
 ///
 /// Not through the runtime: that knows only what `epoll` has told it, and the last connections may
 /// have come in the same moment as the word to stop.
-fn take_the_rest(
-    socket: Socket,
+async fn take_the_rest(
+    services: &Services,
+    socket: &Socket,
     index: u16,
     alone: bool,
-    mut give: impl FnMut(Fresh, Origin),
+    mut give: impl FnMut(Accepted),
 ) -> io::Result<()> {
-    let socket = socket.into_closing()?;
     // If it cannot be closed, what is in it is taken all the same.
     let closed = if alone { socket.close_queue().map_err(not_closed) } else { Ok(()) };
     for _ in 0..LAST_ACCEPTS_MAX {
+        // There may be none: those before it end soon, as the server is to end.
+        let place = services.reserve(Use::Connection, 1).await;
         match socket.accept(index) {
-            Ok((stream, origin)) => give(stream, origin),
+            Ok((stream, origin)) => {
+                stream.lift_limits();
+                give(Accepted { stream, origin, place });
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) if socket.has_ended(&error) => break,
@@ -153,13 +169,18 @@ fn open(listener: Listener) -> io::Result<Socket> {
     Ok(match listener {
         Listener::Tcp(socket) => {
             socket.set_nonblocking(true)?;
-            Socket::Tcp(TcpListener::from_std(socket)?)
+            Socket::Tcp(watched(socket)?)
         }
         Listener::Unix(socket, _) => {
             socket.set_nonblocking(true)?;
-            Socket::Unix(UnixListener::from_std(socket)?)
+            Socket::Unix(watched(socket)?)
         }
     })
+}
+
+#[expect(deprecated, reason = "its replacement is unsafe; a listener owns its descriptor")]
+fn watched<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 /// A connection on its way to its thread.
@@ -168,36 +189,49 @@ enum Fresh {
     Unix(std::os::unix::net::UnixStream),
 }
 
+impl Fresh {
+    /// It may have the limit of a queue that was closed.
+    fn lift_limits(&self) {
+        if let Self::Tcp(stream) = self {
+            let _ = hops::set_least(stream, 0);
+        }
+    }
+}
+
+/// A connection that was accepted, and its place among the descriptors.
+struct Accepted {
+    stream: Fresh,
+    origin: Origin,
+    place: Reserved,
+}
+
 impl Socket {
-    async fn accept(&self, index: u16) -> io::Result<(Fresh, Origin)> {
+    /// Waits until somebody is in the queue.
+    async fn readable(&self) -> io::Result<Ready<'_>> {
+        Ok(match self {
+            Self::Tcp(socket) => Ready::Tcp(socket.readable().await?),
+            Self::Unix(socket) => Ready::Unix(socket.readable().await?),
+        })
+    }
+
+    fn accept(&self, index: u16) -> io::Result<(Fresh, Origin)> {
         match self {
             Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                tcp(stream.into_std()?, peer, index)
+                let (stream, peer) = socket.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                // Answers are written whole; waiting to fill a segment would only delay them.
+                let _ = stream.set_nodelay(true);
+                let ip = Some(peer.ip().to_canonical());
+                Ok((Fresh::Tcp(stream), Origin { listener: index, ip, port: peer.port() }))
             }
             Self::Unix(socket) => {
-                let (stream, _) = socket.accept().await?;
-                Ok((Fresh::Unix(stream.into_std()?), unix_origin(index)))
+                let (stream, _) = socket.get_ref().accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Fresh::Unix(stream), Origin { listener: index, ip: None, port: 0 }))
             }
         }
     }
 
-    /// The same socket without the runtime.
-    fn into_closing(self) -> io::Result<Closing> {
-        Ok(match self {
-            Self::Tcp(socket) => Closing::Tcp(socket.into_std()?),
-            Self::Unix(socket) => Closing::Unix(socket.into_std()?),
-        })
-    }
-}
-
-/// A socket whose queue is taken for the last time. Accepting from it does not wait.
-enum Closing {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
-impl Closing {
     /// From now on the kernel queues nothing: new clients are as if nobody listened, while those
     /// that it has begun to accept get into the queue still.
     ///
@@ -205,26 +239,11 @@ impl Closing {
     /// container's root is none. The limit of hops is everybody's.
     fn close_queue(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket2::SockRef::from(socket)
+            Self::Tcp(socket) => socket2::SockRef::from(socket.get_ref())
                 .attach_filter(&NO_NEW_CONNECTIONS)
-                .or_else(|_| hops::set_least(socket, HOPS_OF_NOBODY)),
-            Self::Unix(socket) => Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Read)?),
-        }
-    }
-
-    fn accept(&self, index: u16) -> io::Result<(Fresh, Origin)> {
-        match self {
-            Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept()?;
-                stream.set_nonblocking(true)?;
-                // It may have the limit of a queue that was closed.
-                let _ = hops::set_least(&stream, 0);
-                tcp(stream, peer, index)
-            }
+                .or_else(|_| hops::set_least(socket.get_ref(), HOPS_OF_NOBODY)),
             Self::Unix(socket) => {
-                let (stream, _) = socket.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok((Fresh::Unix(stream), unix_origin(index)))
+                Ok(rustix::net::shutdown(socket.get_ref(), rustix::net::Shutdown::Read)?)
             }
         }
     }
@@ -235,19 +254,20 @@ impl Closing {
     }
 }
 
-fn tcp(
-    stream: std::net::TcpStream,
-    peer: std::net::SocketAddr,
-    index: u16,
-) -> io::Result<(Fresh, Origin)> {
-    // Answers are written whole; waiting to fill a segment would only delay them.
-    let _ = stream.set_nodelay(true);
-    let ip = Some(peer.ip().to_canonical());
-    Ok((Fresh::Tcp(stream), Origin { listener: index, ip, port: peer.port() }))
+/// Somebody is in the queue, as far as the runtime has heard.
+enum Ready<'a> {
+    Tcp(AsyncFdReadyGuard<'a, TcpListener>),
+    Unix(AsyncFdReadyGuard<'a, UnixListener>),
 }
 
-const fn unix_origin(index: u16) -> Origin {
-    Origin { listener: index, ip: None, port: 0 }
+impl Ready<'_> {
+    /// Nobody is, after all.
+    fn clear_ready(&mut self) {
+        match self {
+            Self::Tcp(ready) => ready.clear_ready(),
+            Self::Unix(ready) => ready.clear_ready(),
+        }
+    }
 }
 
 /// Runs on the connection's thread.

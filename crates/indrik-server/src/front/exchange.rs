@@ -10,7 +10,6 @@ mod inbox;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -25,7 +24,7 @@ use tokio::runtime::Handle;
 use super::account::{Charge, Holder};
 use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
 use super::body::Pieces;
-use super::descriptors::FilePlace;
+use super::descriptors::CountedFile;
 use super::served::Served;
 pub(super) use event::{Event, Next, Spool, SpoolReader};
 use inbox::Inbox;
@@ -57,12 +56,9 @@ pub(super) struct Outgoing {
     /// The body, if it is here and lies in no file.
     pub(super) body: Pieces,
     /// The body's file.
-    pub(super) file: Option<OwnedFd>,
+    pub(super) file: Option<CountedFile>,
     /// What of it lies in memory, bytes.
     pub(super) file_bytes: usize,
-    /// Its place among the descriptors.
-    #[expect(dead_code, reason = "it is kept, for as long as the file is")]
-    pub(super) file_place: Option<FilePlace>,
     /// What it has in common with others that go to the same worker.
     pub(super) key: Option<Key>,
 }
@@ -521,7 +517,6 @@ mod tests {
             body: Pieces::default(),
             file: None,
             file_bytes: 0,
-            file_place: None,
             key: None,
         };
         let none = Limits { total: u64::MAX, connection: u64::MAX };

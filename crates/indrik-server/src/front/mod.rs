@@ -110,10 +110,13 @@ impl Front {
     ) -> io::Result<Self> {
         let other_cores = indrik_sys::cpus::available() > 1;
         let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
+        let descriptors = Descriptors::new(config.workers);
+        let pool =
+            Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores, &descriptors);
         let services = Arc::new(Services {
-            pool: Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores),
+            pool,
             connections: Connections::default(),
-            descriptors: Descriptors::new(config.workers),
+            descriptors,
             account: Account::new(config.front_memory_limits(memory)),
             spools: response::Spools::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
@@ -279,7 +282,7 @@ impl Front {
         let (waiting, in_flight, counts) = self.services.pool.stats();
         let connections = self.services.connections.count();
         let memory = self.services.account.stats();
-        let descriptors = self.services.descriptor_stats();
+        let descriptors = self.services.descriptors.stats();
         FrontStats { connections, waiting, in_flight, counts, memory, descriptors }
     }
 

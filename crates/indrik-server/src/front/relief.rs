@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use indrik_core::descriptors::Held;
+use indrik_core::descriptors::Use;
 use indrik_core::memory::Bytes;
 use indrik_core::memory::account::Limits;
 use indrik_core::supervise::Level;
 
 use super::account::Cut;
 use super::clock;
-use super::descriptors::{DescriptorStats, FilePlace, all_taken};
+use super::descriptors::{Reserved, all_taken};
 use super::services::Services;
 
 /// Connections that a line of the log names.
@@ -67,31 +67,21 @@ fn describe(cut: &[Cut], limits: Limits) -> String {
 }
 
 impl Services {
-    /// Waits until a connection may be taken, and makes room for it.
-    pub(super) async fn has_room_for_connection(&self) {
-        while !self.descriptors.share().has_room_for_connection(self.held()) {
+    /// Takes so many places for descriptors, and makes room for them first if there is none.
+    pub(super) async fn reserve(&self, what: Use, count: u64) -> Reserved {
+        loop {
+            if let Some(reserved) = self.descriptors.reserve_now(what, count) {
+                return reserved;
+            }
             self.make_room().await;
         }
     }
 
-    /// Waits until a file may be opened.
-    pub(super) async fn has_room_for_file(&self) -> FilePlace {
-        while !self.descriptors.share().has_room_for_file(self.held()) {
+    /// Waits until a file that was sent has its place among what clients may have.
+    pub(super) async fn settle(&self, reserved: &mut Reserved) {
+        while !reserved.is_settled() {
             self.make_room().await;
         }
-        self.descriptors.note_file()
-    }
-
-    /// The place of a file, if there is one now.
-    pub(super) fn file_place_now(&self) -> Option<FilePlace> {
-        let has_room = self.descriptors.share().has_room_for_file(self.held());
-        has_room.then(|| self.descriptors.note_file())
-    }
-
-    /// What clients have.
-    fn held(&self) -> Held {
-        let connections = self.connections.count() as u64;
-        Held { connections, files: self.descriptors.files() }
     }
 
     /// Closes a connection that is idle, if there is one, and waits for something to be given back.
@@ -106,10 +96,6 @@ impl Services {
             self.log.write(Level::Warning, &all_taken(self.descriptors.share()));
         }
         let _ = tokio::time::timeout(LOOK_INTERVAL, freed).await;
-    }
-
-    pub(super) fn descriptor_stats(&self) -> DescriptorStats {
-        self.descriptors.stats(self.held())
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Services {
     pub(super) connections: Connections,
     /// What the front holds of memory.
     pub(super) account: Arc<Account>,
-    pub(super) descriptors: Descriptors,
+    pub(super) descriptors: Arc<Descriptors>,
     /// What responses have in files.
     pub(super) spools: Spools,
     pub(super) tls: Option<Arc<Tls>>,

@@ -113,7 +113,6 @@ impl WarmUp {
             body: Pieces::default(),
             file: None,
             file_bytes: 0,
-            file_place: None,
             key: None,
         }
     }

@@ -3,7 +3,6 @@
 
 use std::fs::File;
 use std::io::{self, Seek};
-use std::os::fd::OwnedFd;
 
 use super::pieces::Pieces;
 
@@ -13,10 +12,10 @@ pub(in crate::front) const INLINE_BYTES_MAX: usize = 64 * 1024;
 pub(in crate::front) const PLACED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A body as a file of its own in memory.
-pub(in crate::front) fn memfd(body: &Pieces) -> io::Result<OwnedFd> {
+pub(in crate::front) fn memfd(body: &Pieces) -> io::Result<File> {
     let fd = rustix::fs::memfd_create("indrik-body", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = File::from(fd);
     body.write_to(&mut file)?;
     file.rewind()?;
-    Ok(file.into())
+    Ok(file)
 }

@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Seek};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::Body as _;
+use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
 use indrik_core::settings::Config;
 use tokio::time::{Sleep, sleep, timeout};
@@ -26,7 +26,7 @@ use super::pieces::Pieces;
 use super::size::{INLINE_BYTES_MAX, PLACED_BYTES_MAX, memfd};
 use crate::front::account::Charge;
 use crate::front::context::RequestContext;
-use crate::front::descriptors::FilePlace;
+use crate::front::descriptors::{CountedFile, Reserved, none_left};
 use crate::front::events::Interface;
 use crate::front::refusal::Refusal;
 
@@ -35,14 +35,16 @@ use crate::front::refusal::Refusal;
 pub(super) const HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are gathered for one write to a disk.
 const SPOOL_WRITE_BYTES: usize = 1024 * 1024;
+/// What a client is told of whom there was no place for.
+pub(in crate::front) const NO_DESCRIPTOR: &str =
+    "the server's file descriptors are used up by others";
 
 /// A request's body, as far as the front has it.
 pub(in crate::front) enum Upload {
     /// All of it, in memory.
     Memory(Pieces),
-    /// All of it, in a file whose position is at the start; how much of that lies in memory; its place among
-    /// the descriptors.
-    File(OwnedFd, usize, FilePlace),
+    /// All of it, in a file whose position is at the start; how much of that lies in memory.
+    File(CountedFile, usize),
     /// The first part of it; the rest is to be sent when the application asks for it.
     Stream(Pieces, Box<Reader>),
 }
@@ -96,11 +98,22 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
     in_time(context, account.has_room(), "the server's memory is used up by others").await
 }
 
-/// The place of a body's file among the descriptors.
-async fn file_place(context: &RequestContext) -> Result<FilePlace, Unstored> {
-    let place = context.services().has_room_for_file();
-    let message = "the server's file descriptors are used up by others";
-    in_time(context, place, message).await.map_err(Unstored::Refused)
+/// Takes so many places of files among the descriptors, as soon as there are any.
+pub(in crate::front) async fn file_places(
+    context: &RequestContext,
+    count: u64,
+    for_what: &str,
+) -> Result<Reserved, Refusal> {
+    let services = context.services();
+    let places = in_time(context, services.reserve(Use::File, count), NO_DESCRIPTOR).await;
+    places.inspect_err(|_| {
+        let text = none_left(services.descriptors.share(), for_what);
+        services.log.error(&format!("{text} (client {})", context.peer().address));
+    })
+}
+
+async fn file_place(context: &RequestContext) -> Result<Reserved, Unstored> {
+    file_places(context, 1, "the body of a request").await.map_err(Unstored::Refused)
 }
 
 /// Waits as a request waits for a worker.
@@ -139,8 +152,8 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
         return Ok(Upload::Memory(pieces));
     }
     let (place, bytes) = (file_place(context).await?, pieces.len());
-    let written = blocking(move || memfd(&pieces)).await;
-    written.map(|file| Upload::File(file, bytes, place)).map_err(Unstored::Failed)
+    let written = blocking(move || Ok(CountedFile::new(memfd(&pieces)?, place))).await;
+    written.map(|file| Upload::File(file, bytes)).map_err(Unstored::Failed)
 }
 
 /// Reads the rest of a body into a file without a name.
@@ -148,10 +161,11 @@ async fn spool(
     reader: &mut Reader,
     config: &Config,
     mut pieces: Pieces,
-    place: FilePlace,
+    place: Reserved,
 ) -> Result<Upload, Unstored> {
     let directory = config.tmp_upload_dir.clone();
-    let mut file = blocking(move || nameless(directory)).await.map_err(Unstored::Failed)?;
+    let opened = blocking(move || Ok(CountedFile::new(nameless(directory)?, place))).await;
+    let mut file = opened.map_err(Unstored::Failed)?;
     let mut at_end = false;
     while !at_end {
         while pieces.len() < SPOOL_WRITE_BYTES && !at_end {
@@ -163,15 +177,15 @@ async fn spool(
         }
         let write = std::mem::take(&mut pieces);
         let written = blocking(move || {
-            write.write_to(&mut file)?;
+            write.write_to(&mut &*file)?;
             if at_end {
-                file.rewind()?;
+                (&*file).rewind()?;
             }
             Ok(file)
         });
         file = written.await.map_err(Unstored::Failed)?;
     }
-    Ok(Upload::File(file.into(), 0, place))
+    Ok(Upload::File(file, 0))
 }
 
 /// Reads a body within its limits.

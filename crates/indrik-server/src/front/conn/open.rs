@@ -20,6 +20,7 @@ use super::preamble::{self, Preamble};
 use super::reaper::Watch;
 use super::tls::Begun;
 use crate::front::account::{Charge, Holder};
+use crate::front::descriptors::Reserved;
 use crate::front::peer::Peer;
 use crate::front::pipeline::forwarding::is_in;
 use crate::front::refusal::Refusal;
@@ -64,14 +65,16 @@ pub(in crate::front) struct Open {
     pub(super) watch: Arc<Watch>,
     /// What it takes by being there.
     base: Charge,
+    /// Its place among the descriptors; given back after it has left the list.
+    _place: Reserved,
 }
 
 impl Open {
-    pub(in crate::front) fn new(services: &Arc<Services>) -> Self {
+    pub(in crate::front) fn new(services: &Arc<Services>, place: Reserved) -> Self {
         let (key, watch) = services.connections.add(&services.account);
         let mut base = Charge::of(watch.holder());
         base.set(CONNECTION_BYTES);
-        Self { services: Arc::clone(services), key, watch, base }
+        Self { services: Arc::clone(services), key, watch, base, _place: place }
     }
 
     /// Runs what serves it to its end, or until it is cut for the memory it holds.
@@ -205,7 +208,6 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.services.connections.remove(self.key);
-        self.services.descriptors.is_freed();
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use indrik_core::dispatch::Micros;
 use indrik_ring::Flags;
 
+use crate::front::descriptors::CountedFile;
 use crate::front::refusal::Refusal;
 
 /// What an event costs beside its payload.
@@ -25,7 +25,8 @@ pub(in crate::front) enum Event {
     /// More of the body.
     Body { bytes: Bytes, end: bool },
     /// The rest of the body is this part of a file.
-    File { fd: OwnedFd, offset: u64, len: u64 },
+    /// `None`: there was no place for it among the descriptors.
+    File { file: Option<CountedFile>, offset: u64, len: u64 },
     /// The rest of the body is the file at this path.
     Path { path: Bytes },
     /// The trailers; they end the body.

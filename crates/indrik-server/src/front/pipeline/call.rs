@@ -14,13 +14,13 @@ use super::affinity::Affine;
 use super::encode::{encode, interim_response};
 use crate::front::body::Pieces;
 use crate::front::body::pump::{self, Pump};
-use crate::front::body::upload::{Reader, Upload};
+use crate::front::body::upload::{NO_DESCRIPTOR, Reader, Upload};
 use crate::front::clock;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing, Permit};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
-use crate::front::response::{self, Body, FilePart, RestOfUpload, Stream};
+use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream, Unopened};
 
 /// A request on its way through a worker.
 pub(in crate::front) struct Call {
@@ -59,14 +59,14 @@ impl Call {
         flags: Flags,
     ) -> Self {
         let (mut inline, mut file, mut stream) = (Pieces::default(), None, None);
-        let (mut file_bytes, mut file_place) = (0, None);
+        let mut file_bytes = 0;
         let flags = flags.with(match upload {
             Upload::Memory(body) => {
                 inline = body;
                 Flags::END
             }
-            Upload::File(body, bytes, place) => {
-                (file, file_bytes, file_place) = (Some(body), bytes, Some(place));
+            Upload::File(body, bytes) => {
+                (file, file_bytes) = (Some(body), bytes);
                 Flags::BODY_FILE
             }
             Upload::Stream(first, rest) => {
@@ -88,7 +88,7 @@ impl Call {
         let discards = parts.version <= Version::HTTP_11 && !is_to_be_asked;
         parts.headers.clear();
         let key = affine.key;
-        let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, file_place, key };
+        let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, key };
         let exchange = Exchange::new(outgoing, limit, context.connection.watch.holder());
         Self {
             context,
@@ -219,24 +219,19 @@ impl Call {
         Refusal { close, served, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
     }
 
-    /// Opens the file that is the response's body.
+    /// Opens the file that is the response's body, once there is a place for it.
     async fn open_file(&self, event: Event) -> Result<FilePart, Refusal> {
-        let path = match event {
-            Event::File { fd, offset, len } => {
-                let place = self.context.services().descriptors.note_file();
-                return Ok(FilePart::new(fd.into(), offset, len).counted(place));
+        let sent = Sent::of(event).ok_or_else(|| self.unexpected())?;
+        let services = self.context.services();
+        FilePart::open(services, sent).await.map_err(|unopened| {
+            let shown = self.exchange.outgoing.shown();
+            services.log.error(&unopened.describe(services, &format!("the answer to {shown}")));
+            match unopened {
+                Unopened::NoPlace => {
+                    Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, NO_DESCRIPTOR)
+                }
+                Unopened::Failed { .. } => Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""),
             }
-            Event::Path { path } => path,
-            _ => return Err(self.unexpected()),
-        };
-        let place = self.context.services().descriptors.note_file();
-        let file = FilePart::open_now(&path).await.map(|file| file.counted(place));
-        file.map_err(|error| {
-            let (file, shown) = (String::from_utf8_lossy(&path), self.exchange.outgoing.shown());
-            let text =
-                format!("the file {file:?} cannot be sent as the answer to {shown}: {error}");
-            self.context.services().log.error(&text);
-            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
         })
     }
 

@@ -1,7 +1,7 @@
 //! How a request's body gets to its worker: behind the head, in memory that the worker has mapped already, or
 //! in a file.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
 
 use indrik_ring::{BodyPlace, Flags};
 
@@ -11,8 +11,9 @@ use super::super::body::Pieces;
 pub(super) enum Carried<'a> {
     Payload(&'a Pieces),
     Placed(BodyPlace),
-    File(&'a OwnedFd),
-    NewFile(OwnedFd),
+    File(&'a File),
+    /// Closed again when it is handed over, under the pool's lock: one at a time.
+    NewFile(File),
 }
 
 impl Carried<'_> {
@@ -42,7 +43,7 @@ impl Carried<'_> {
         }
     }
 
-    pub(super) const fn file(&self) -> Option<&OwnedFd> {
+    pub(super) const fn file(&self) -> Option<&File> {
         match self {
             Self::File(file) => Some(file),
             Self::NewFile(file) => Some(file),

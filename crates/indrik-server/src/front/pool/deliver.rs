@@ -1,6 +1,6 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -9,6 +9,7 @@ use indrik_core::dispatch::Micros;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
 use super::super::ahead::Buffered;
+use super::super::descriptors::CountedFile;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::Event;
@@ -150,7 +151,7 @@ impl Link {
     fn event(
         &self,
         descriptor: &Descriptor,
-        file: Option<Result<OwnedFd, FileLost>>,
+        file: Option<Result<Option<CountedFile>, FileLost>>,
     ) -> Option<Event> {
         let flags = descriptor.flags;
         let end = flags.has(Flags::END);
@@ -198,10 +199,14 @@ impl Link {
         Bytes::from(payload)
     }
 
-    fn file(&self, descriptor: &Descriptor, file: Result<OwnedFd, FileLost>) -> Option<Event> {
+    fn file(
+        &self,
+        descriptor: &Descriptor,
+        file: Result<Option<CountedFile>, FileLost>,
+    ) -> Option<Event> {
         let FilePart { offset, len } = FilePart::decode(&self.payload(descriptor))?;
         Some(match file {
-            Ok(fd) => Event::File { fd, offset, len },
+            Ok(file) => Event::File { file, offset, len },
             Err(lost) => {
                 let message = format!("the file of a response: {lost}").into();
                 Event::Failed { message, short: false }
@@ -209,14 +214,21 @@ impl Link {
         })
     }
 
-    /// The file that was handed over with a `File`.
-    fn receive_file(&mut self, descriptor: &Descriptor) -> Result<OwnedFd, FileLost> {
+    /// The file that was handed over with a `File`; `None` if there is no place for it.
+    fn receive_file(&mut self, descriptor: &Descriptor) -> Result<Option<CountedFile>, FileLost> {
         let Descriptor { slot, generation, .. } = *descriptor;
         let slots = &self.slots;
         let is_live = |slot: u16, generation| {
             let entry = slots.get(usize::from(slot));
             entry.is_some_and(|it| it.generation == generation && it.exchange.is_some())
         };
-        self.channel.files_in.take(slot, generation, is_live)
+        let file = match self.channel.files_in.take(slot, generation, is_live) {
+            Ok(file) => File::from(file),
+            Err(FileLost::NoDescriptors) => return Ok(None),
+            Err(lost) => return Err(lost),
+        };
+        // Until here it had none; but that is one file at a time, under the pool's lock.
+        let place = self.descriptors.reserve_for_sent();
+        Ok(place.map(|place| CountedFile::new(file, place)))
     }
 }

@@ -13,6 +13,7 @@ use indrik_ring::{
 
 use super::super::ahead::Buffered;
 use super::super::body::{INLINE_BYTES_MAX, Pieces, memfd};
+use super::super::descriptors::Descriptors;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Outgoing, Place};
@@ -68,6 +69,7 @@ pub(super) struct Link {
     pub(super) last_look: LastLook,
     /// What the front holds of responses.
     buffered: Arc<Buffered>,
+    pub(super) descriptors: Arc<Descriptors>,
     /// The memory for bodies was in use since it was looked at last.
     had_bodies: bool,
 }
@@ -125,7 +127,7 @@ impl Link {
         id: WorkerId,
         worker: NewWorker,
         on_trial: bool,
-        buffered: &Arc<Buffered>,
+        (buffered, descriptors): (&Arc<Buffered>, &Arc<Descriptors>),
     ) -> Self {
         let count = worker.channel.slots.count();
         Self {
@@ -153,6 +155,7 @@ impl Link {
             fault_found: None,
             last_look: LastLook::default(),
             buffered: Arc::clone(buffered),
+            descriptors: Arc::clone(descriptors),
             had_bodies: false,
         }
     }

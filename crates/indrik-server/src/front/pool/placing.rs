@@ -16,6 +16,7 @@ use super::counts::{Counts, Trial};
 use super::link::{Link, Push};
 use crate::front::ahead::Buffered;
 use crate::front::clock;
+use crate::front::descriptors::Descriptors;
 use crate::front::events::{ChannelFault, EventSink, FrontEvent, Interface};
 use crate::front::exchange::{Event, Exchange, Place};
 
@@ -35,6 +36,8 @@ pub(in crate::front) struct Pool {
     pub(super) interface: watch::Sender<Option<Interface>>,
     /// What the front holds of WSGI responses.
     pub(super) buffered: Arc<Buffered>,
+    /// Files that applications send have their places there.
+    pub(super) descriptors: Arc<Descriptors>,
 }
 
 pub(super) struct Inner {
@@ -75,6 +78,7 @@ impl Pool {
         limits: DispatchLimits,
         sink: EventSink,
         other_cores: bool,
+        descriptors: &Arc<Descriptors>,
     ) -> Self {
         let inner = Inner {
             dispatch: Dispatch::new(limits),
@@ -97,6 +101,7 @@ impl Pool {
             ahead: Notify::new(),
             interface: watch::Sender::new(None),
             buffered: Arc::default(),
+            descriptors: Arc::clone(descriptors),
         }
     }
 

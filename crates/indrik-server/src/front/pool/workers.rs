@@ -23,7 +23,8 @@ impl Pool {
     pub(in crate::front) fn add(&self, id: WorkerId, worker: NewWorker) {
         let mut inner = self.inner.lock();
         let on_trial = inner.trial.is_some_and(|trial| trial.generation == worker.generation);
-        inner.links.insert(id, Link::new(id, worker, on_trial, &self.buffered));
+        let link = Link::new(id, worker, on_trial, (&self.buffered, &self.descriptors));
+        inner.links.insert(id, link);
     }
 
     /// A worker gets requests from now on, for the first time or again.

@@ -7,64 +7,104 @@ use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
+use indrik_core::descriptors::Use;
 use rustix::fs::OFlags;
+use tokio::time::timeout;
 
-use crate::front::descriptors::FilePlace;
+use crate::front::body::upload::blocking;
+use crate::front::descriptors::{CountedFile, none_left};
+use crate::front::exchange::Event;
+use crate::front::services::Services;
 
 /// Bytes read from a file at once.
 const FILE_CHUNK_BYTES: usize = 128 * 1024;
 
+/// A file that an application has sent, or named.
+pub(in crate::front) enum Sent {
+    /// `None`: there was no place for it when it came.
+    File {
+        file: Option<CountedFile>,
+        offset: u64,
+        len: u64,
+    },
+    Path(Bytes),
+}
+
+impl Sent {
+    pub(in crate::front) fn of(event: Event) -> Option<Self> {
+        match event {
+            Event::File { file, offset, len } => Some(Self::File { file, offset, len }),
+            Event::Path { path } => Some(Self::Path(path)),
+            _ => None,
+        }
+    }
+}
+
+/// Why a file is not to be had.
+pub(in crate::front) enum Unopened {
+    /// Clients have all descriptors that they may have, and none was given back in time.
+    NoPlace,
+    Failed {
+        path: Bytes,
+        error: io::Error,
+    },
+}
+
+impl Unopened {
+    /// What to say of it.
+    pub(in crate::front) fn describe(&self, services: &Services, for_what: &str) -> String {
+        match self {
+            Self::NoPlace => {
+                none_left(services.descriptors.share(), &format!("a file that is {for_what}"))
+            }
+            Self::Failed { path, error } => {
+                let file = String::from_utf8_lossy(path);
+                format!("the file {file:?} cannot be sent as {for_what}: {error}")
+            }
+        }
+    }
+}
+
 /// A part of a file, read in a thread that may block.
 pub(in crate::front) struct FilePart {
-    file: Option<Arc<File>>,
-    path: Option<Bytes>,
+    file: Arc<CountedFile>,
     offset: u64,
     pub(super) left: u64,
     reading: Option<Reading>,
-    /// Its place among the descriptors, if it is open.
-    place: Option<FilePlace>,
 }
 
-type Read = io::Result<(Arc<File>, Bytes, Option<u64>)>;
+type Read = io::Result<Bytes>;
 type Reading = Pin<Box<dyn Future<Output = Read> + Send>>;
 
 impl FilePart {
-    pub(in crate::front) fn new(file: File, offset: u64, len: u64) -> Self {
-        Self {
-            file: Some(Arc::new(file)),
-            path: None,
-            offset,
-            left: len,
-            reading: None,
-            place: None,
-        }
+    fn new(file: CountedFile, offset: u64, len: u64) -> Self {
+        Self { file: Arc::new(file), offset, left: len, reading: None }
     }
 
-    /// The same, counted as long as it is open.
-    pub(in crate::front) fn counted(mut self, place: FilePlace) -> Self {
-        self.place = Some(place);
-        self
-    }
-
-    /// A whole file, opened before anything is sent.
-    pub(in crate::front) async fn open_now(path: &Bytes) -> io::Result<Self> {
-        let path = path.clone();
-        let task = tokio::task::spawn_blocking(move || open_regular(&path));
-        let (file, len) = task.await.unwrap_or_else(|error| Err(io::Error::other(error)))?;
-        Ok(Self::new(file, 0, len))
-    }
-
-    /// A whole file; its length is known when it is open.
-    pub(super) fn open(path: &Bytes) -> Self {
-        Self {
-            file: None,
-            path: Some(path.clone()),
-            offset: 0,
-            left: u64::MAX,
-            reading: None,
-            place: None,
+    /// Opens it before anything of it is sent. For its place among the descriptors is waited as for a worker.
+    pub(in crate::front) async fn open(services: &Services, sent: Sent) -> Result<Self, Unopened> {
+        let limit = services.settings().config.queue_timeout;
+        match sent {
+            Sent::File { file: None, .. } => Err(Unopened::NoPlace),
+            Sent::File { file: Some(mut file), offset, len } => {
+                in_time(limit, services.settle(file.place())).await?;
+                Ok(Self::new(file, offset, len))
+            }
+            Sent::Path(path) => {
+                let place = in_time(limit, services.reserve(Use::File, 1)).await?;
+                let opened = path.clone();
+                let opened = blocking(move || {
+                    let (file, len) = open_regular(&opened)?;
+                    Ok((CountedFile::new(file, place), len))
+                });
+                match opened.await {
+                    Ok((file, len)) => Ok(Self::new(file, 0, len)),
+                    Err(error) => Err(Unopened::Failed { path, error }),
+                }
+            }
         }
     }
 
@@ -73,29 +113,29 @@ impl FilePart {
         if self.left == 0 {
             return Poll::Ready(Ok(None));
         }
-        let (file, path, offset, left) = (&self.file, &self.path, self.offset, self.left);
+        let (offset, left) = (self.offset, self.left);
         let reading = self.reading.get_or_insert_with(|| {
-            let (file, path) = (file.clone(), path.clone());
-            let task = tokio::task::spawn_blocking(move || read_chunk(file, path, offset, left));
-            Box::pin(async move { task.await.unwrap_or_else(|error| Err(io::Error::other(error))) })
+            let file = Arc::clone(&self.file);
+            Box::pin(blocking(move || read_chunk(&file, offset, left)))
         });
         let result = ready!(reading.as_mut().poll(cx));
         self.reading = None;
-        let (file, bytes, len) = result?;
-        self.file = Some(file);
-        if let Some(len) = len {
-            self.left = len;
-        }
+        let bytes = result?;
         if bytes.is_empty() {
-            if self.left != 0 && len.is_none() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.offset += bytes.len() as u64;
         self.left -= bytes.len() as u64;
         Poll::Ready(Ok(Some(bytes)))
     }
+}
+
+/// Waits as a request waits for a worker.
+async fn in_time<T>(limit: Duration, wait: impl Future<Output = T>) -> Result<T, Unopened> {
+    if limit.is_zero() {
+        return Ok(wait.await);
+    }
+    timeout(limit, wait).await.map_err(|_| Unopened::NoPlace)
 }
 
 /// A file and its length. Without waiting, because opening a pipe would wait for its writer.
@@ -111,19 +151,11 @@ fn open_regular(path: &Bytes) -> io::Result<(File, u64)> {
     Ok((file, meta.len()))
 }
 
-/// Reads once; opens the file first if need be and then says how long it is.
-fn read_chunk(file: Option<Arc<File>>, path: Option<Bytes>, offset: u64, left: u64) -> Read {
-    let (file, len) = match (file, path) {
-        (Some(file), _) => (file, None),
-        (None, Some(path)) => {
-            let (file, len) = open_regular(&path)?;
-            (Arc::new(file), Some(len))
-        }
-        (None, None) => return Err(io::ErrorKind::NotFound.into()),
-    };
-    let most = usize::try_from(len.unwrap_or(left)).unwrap_or(usize::MAX).min(FILE_CHUNK_BYTES);
+/// Reads once.
+fn read_chunk(file: &File, offset: u64, left: u64) -> Read {
+    let most = usize::try_from(left).unwrap_or(usize::MAX).min(FILE_CHUNK_BYTES);
     let mut buffer = vec![0; most];
     let read = file.read_at(&mut buffer, offset)?;
     buffer.truncate(read);
-    Ok((file, Bytes::from(buffer), len))
+    Ok(Bytes::from(buffer))
 }

@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use indrik_core::descriptors::Use;
 use indrik_ring::ResponseHead;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
@@ -27,7 +28,7 @@ use tokio::runtime::Handle;
 
 use crate::front::account::Charge;
 use crate::front::body::upload::{blocking, nameless};
-use crate::front::descriptors::FilePlace;
+use crate::front::descriptors::CountedFile;
 use crate::front::exchange::{Event, Exchange, Next, Spool, SpoolReader, Spooler};
 use crate::front::services::Services;
 
@@ -87,9 +88,7 @@ struct FileSpool {
 
 #[derive(Default)]
 struct State {
-    file: Option<Arc<File>>,
-    /// Its place among the descriptors.
-    place: Option<FilePlace>,
+    file: Option<Arc<CountedFile>>,
     /// What is to be sent, in order.
     queue: VecDeque<Item>,
     /// Bytes of it in memory, and in the file.
@@ -121,7 +120,7 @@ enum Room {
 
 /// What the reader finds.
 enum Found {
-    Part(Arc<File>, u64, usize),
+    Part(Arc<CountedFile>, u64, usize),
     Next(Next),
 }
 
@@ -181,18 +180,19 @@ impl FileSpool {
 
     /// Opens the file. False: that cannot be done, or clients have all descriptors that they may have.
     async fn open(&self) -> bool {
-        let Some(place) = self.services.file_place_now() else { return false };
+        let Some(place) = self.services.descriptors.reserve_now(Use::File, 1) else {
+            return false;
+        };
         let directory = self.directory.clone();
         let opened = blocking(move || {
             let file = nameless(directory)?;
             let in_memory = is_in_memory(&file);
-            Ok((file, in_memory))
+            Ok((CountedFile::new(file, place), in_memory))
         });
         match opened.await {
             Ok((file, in_memory)) => {
                 let mut state = self.state.lock();
                 state.file = Some(Arc::new(file));
-                state.place = Some(place);
                 state.is_memory = in_memory;
                 true
             }

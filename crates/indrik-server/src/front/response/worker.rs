@@ -1,7 +1,6 @@
 //! A body that a worker sends, as events of its exchange.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use http_body::Frame;
 use indrik_ring::Headers;
 use tokio::time::{Sleep, sleep};
 
-use super::file::FilePart;
+use super::file::{FilePart, Sent, Unopened};
 use super::head::copy_headers;
 use crate::front::body::pump::Pump;
 use crate::front::body::upload::Reader;
@@ -34,6 +33,7 @@ impl fmt::Display for BrokenOff {
 
 impl std::error::Error for BrokenOff {}
 
+type Opening = Pin<Box<dyn Future<Output = Result<FilePart, Unopened>> + Send>>;
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 /// A body that the worker sends piece by piece.
@@ -45,6 +45,8 @@ pub(in crate::front) struct Stream {
     /// What came with the head.
     first: Bytes,
     pub(super) file: Option<FilePart>,
+    /// The file is on its way.
+    opening: Option<Opening>,
     /// What it runs ahead of its client.
     spool: Option<Box<dyn SpoolReader>>,
     /// Its length, where it is known before the head is sent.
@@ -91,6 +93,7 @@ impl Stream {
             owed: 0,
             first,
             file: None,
+            opening: None,
             spool: None,
             len: None,
             is_over: false,
@@ -114,6 +117,9 @@ impl Stream {
             return Poll::Ready(Some(Ok(self.took(first))));
         }
         loop {
+            if let Err(why) = ready!(self.poll_opening(cx)) {
+                return self.cut(why, cx);
+            }
             if let Some(file) = &mut self.file {
                 let chunk = ready!(file.poll_chunk(cx));
                 return self.file_chunk(chunk, cx);
@@ -142,15 +148,7 @@ impl Stream {
                     }
                 }
                 Event::Trailers { payload } => return Poll::Ready(Some(self.trailers(&payload))),
-                Event::File { fd, offset, len } => {
-                    let place = self.services.descriptors.note_file();
-                    let file = FilePart::new(File::from(fd), offset, len);
-                    self.file = Some(file.counted(place));
-                }
-                Event::Path { path } => {
-                    let place = self.services.descriptors.note_file();
-                    self.file = Some(FilePart::open(&path).counted(place));
-                }
+                event @ (Event::File { .. } | Event::Path { .. }) => self.open(event),
                 Event::Failed { message, .. } => {
                     if !message.is_empty() {
                         self.services.log.error(&String::from_utf8_lossy(&message));
@@ -173,6 +171,30 @@ impl Stream {
                 | Event::TooLarge => {}
             }
         }
+    }
+
+    fn open(&mut self, event: Event) {
+        let services = Arc::clone(&self.services);
+        self.opening = Sent::of(event).map(|sent| -> Opening {
+            Box::pin(async move { FilePart::open(&services, sent).await })
+        });
+    }
+
+    /// Waits for the file, if one is on its way.
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), &'static str>> {
+        let Some(opening) = &mut self.opening else { return Poll::Ready(Ok(())) };
+        let opened = ready!(opening.as_mut().poll(cx));
+        self.opening = None;
+        Poll::Ready(match opened {
+            Ok(file) => {
+                self.file = Some(file);
+                Ok(())
+            }
+            Err(unopened) => {
+                self.services.log.error(&unopened.describe(&self.services, "part of an answer"));
+                Err("a file could not be opened")
+            }
+        })
     }
 
     fn ask_for_the_rest(&mut self) {

@@ -5,6 +5,7 @@
 //! it writes begins with the head of an answer, its own `101`; that is checked and sent, and from then on
 //! bytes are copied both ways, through one small buffer each, so that whoever does not read stops the other.
 
+use std::fs::File;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
@@ -26,12 +27,13 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::front::access_log::{Entry, WebSocketLine};
 use crate::front::account::Charge;
-use crate::front::body::upload::Upload;
+use crate::front::body::upload::{Upload, file_places};
 use crate::front::clock;
 use crate::front::conn::close::linger;
 use crate::front::conn::io::ClientIo;
 use crate::front::conn::reaper::Order;
 use crate::front::context::{ConnectionContext, RequestContext, Successor};
+use crate::front::descriptors::{CountedFile, Reserved};
 use crate::front::exchange::Event;
 use crate::front::pipeline::call::Call;
 use crate::front::refusal::Refusal;
@@ -65,6 +67,7 @@ pub(in crate::front) async fn serve(
     parts: Parts,
     arrived: Micros,
 ) -> Result<Response<Body>, Refusal> {
+    let mut places = file_places(&context, 2, "the socket of a WebSocket").await?;
     let (socket, theirs) = match pair() {
         Ok(pair) => pair,
         Err(error) => {
@@ -75,7 +78,7 @@ pub(in crate::front) async fn serve(
     };
     let accept = handshake::expected_accept(&parts.headers);
     let connection = Arc::clone(&context.connection);
-    let upload = Upload::File(theirs, 0, context.services().descriptors.note_file());
+    let upload = Upload::File(CountedFile::new(theirs, places.split_one()), 0);
     let mut call = Call::new(context, parts, upload, Flags::WEBSOCKET);
     call.submit(arrived.max(clock::now()))?;
     if let Some(event) = first_event(&mut call, &socket).await? {
@@ -90,7 +93,7 @@ pub(in crate::front) async fn serve(
     };
     match answer {
         Ok((response, rest)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let own = Own { call, socket, rest, line: WebSocketLine::default() };
+            let own = Own { call, socket, rest, line: WebSocketLine::default(), _place: places };
             *connection.successor.lock() = Some(Box::new(own));
             Ok(response)
         }
@@ -104,10 +107,10 @@ pub(in crate::front) async fn serve(
 }
 
 /// Our end and the application's, which may wait.
-fn pair() -> std::io::Result<(UnixStream, OwnedFd)> {
+fn pair() -> std::io::Result<(UnixStream, File)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    Ok((UnixStream::from_std(ours)?, theirs.into()))
+    Ok((UnixStream::from_std(ours)?, File::from(OwnedFd::from(theirs))))
 }
 
 /// What the application says first: an event, or (`None`) bytes in its socket.
@@ -289,6 +292,8 @@ struct Own {
     /// What came behind the head.
     rest: Bytes,
     line: WebSocketLine,
+    /// The socket's place among the descriptors.
+    _place: Reserved,
 }
 
 impl Successor for Own {
@@ -307,7 +312,7 @@ impl Successor for Own {
 }
 
 async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, first: Bytes) {
-    let Own { call, mut socket, rest, mut line } = own;
+    let Own { call, mut socket, rest, mut line, _place } = own;
     io.stop_screening();
     connection.watch.begin();
     let mut charge = Charge::of(connection.watch.holder());
