@@ -16,8 +16,8 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::runtime::Handle;
 
 use super::conn::connection::serve_connection;
-use super::conn::io::Stream;
 use super::conn::open::{Open, Origin};
+use super::conn::stream::Stream;
 use super::descriptors::Reserved;
 use super::doors::{Door, Order};
 use super::listener::Listener;

@@ -2,10 +2,10 @@
 
 use indrik_core::settings::Http2Cleartext;
 
-use super::io::Stream;
 use super::preamble::read_some;
 use super::preface::PREFACE;
 use super::reaper::{Phase, Watch};
+use super::stream::Stream;
 use crate::front::http2_settings::Http2Settings;
 
 /// How a connection without TLS begins.

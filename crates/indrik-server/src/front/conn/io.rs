@@ -12,7 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -20,11 +20,10 @@ use hyper_util::rt::TokioIo;
 use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::server::TlsStream;
 
 use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
+use super::stream::{Discard, Stream, give_of};
 use crate::front::account::Charge;
 use crate::front::settings::Settings;
 
@@ -32,17 +31,6 @@ use crate::front::settings::Settings;
 pub(super) const JOIN_BYTES_MAX: usize = 512;
 /// Bytes of interim responses that may wait for the socket.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
-
-/// The socket itself.
-#[derive(Debug)]
-pub(in crate::front) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
-    Tls(Box<TlsStream<Self>>),
-    /// One of the first two, and bytes of it that were read ahead.
-    Ahead(Box<(Bytes, Self)>),
-}
 
 /// What the socket and the request path share about a connection.
 #[derive(Debug, Default)]
@@ -236,7 +224,8 @@ impl ClientIo {
 
     /// Reads and throws away what the client still sends.
     pub(in crate::front) async fn discard(&mut self, most: usize) {
-        self.stream.discard(most).await;
+        let mut discard = Discard::new(most);
+        poll_fn(|cx| discard.poll(&mut self.stream, cx)).await;
     }
 
     /// Writes an answer of our own behind everything that hyper wrote.
@@ -356,7 +345,7 @@ impl ClientIo {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         interim.bytes.clear();
         interim.sent = 0;
         state.has_interim.store(false, Ordering::Relaxed);
@@ -379,7 +368,7 @@ impl ClientIo {
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if self.state.has_interim.load(Ordering::Relaxed) {
-            std::task::ready!(self.poll_interim(cx))?;
+            ready!(self.poll_interim(cx))?;
         }
         self.state.hyper_is_writing.store(true, Ordering::Relaxed);
         self.state.flushes.is_due.store(true, Ordering::Relaxed);
@@ -433,7 +422,7 @@ impl AsyncRead for Screened<'_> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self.0;
         loop {
-            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+            ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
             let bytes = into.filled();
             this.at_end = bytes.is_empty();
             if this.at_end {
@@ -445,8 +434,7 @@ impl AsyncRead for Screened<'_> {
             into.clear();
             this.before = passed;
             if !this.before.is_empty() {
-                let len = this.before.len().min(into.remaining());
-                into.put_slice(&this.before.split_to(len));
+                give_of(&mut this.before, into);
                 return Poll::Ready(Ok(()));
             }
             if this.broken {
@@ -504,129 +492,15 @@ impl Write for ClientIo {
         self.state.hyper_is_writing.store(false, Ordering::Relaxed);
         self.watch.wrote_all();
         if self.state.has_interim.load(Ordering::Relaxed) {
-            std::task::ready!(self.poll_interim(cx))?;
+            ready!(self.poll_interim(cx))?;
         }
-        std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.state.note_flush();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Ahead(ahead) if ahead.0.is_empty() => Pin::new(&mut ahead.1).poll_read(cx, into),
-            Self::Ahead(ahead) => {
-                let len = ahead.0.len().min(into.remaining());
-                into.put_slice(&ahead.0.split_to(len));
-                Poll::Ready(Ok(()))
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write_vectored(cx, parts),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// A plain socket has nothing to flush; TLS may hold records that found the socket full.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_shutdown(cx),
-        }
-    }
-}
-
-impl Stream {
-    /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
-    pub(in crate::front) fn agreed_on_http2(&self) -> bool {
-        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
-    }
-
-    /// What has gone wrong with the socket: the client has reset it.
-    fn error(&self) -> Option<io::Error> {
-        match self {
-            Self::Tcp(stream) => stream.take_error().unwrap_or_else(Some),
-            Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
-            Self::Tls(stream) => stream.get_ref().0.error(),
-            Self::Ahead(ahead) => ahead.1.error(),
-        }
-    }
-
-    /// Ready when there are bytes, or the end.
-    pub(in crate::front) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-            // TLS may have read a request together with the end of the handshake.
-            Self::Tls(stream) if !stream.get_ref().1.wants_read() => Poll::Ready(Ok(())),
-            Self::Tls(stream) => stream.get_ref().0.poll_read_ready(cx),
-            Self::Ahead(ahead) if ahead.0.is_empty() => ahead.1.poll_read_ready(cx),
-            Self::Ahead(_) => Poll::Ready(Ok(())),
-        }
-    }
-
-    /// Reads and throws away what the client still sends: at most `most` bytes or until its end.
-    pub(in crate::front) async fn discard(&mut self, most: usize) {
-        let mut scratch = [0u8; 4096];
-        let mut left = most;
-        while left > 0 {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let read = poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, &mut buffer)).await;
-            match (read, buffer.filled().len()) {
-                (Ok(()), len @ 1..) => left = left.saturating_sub(len),
-                (Ok(()), 0) | (Err(_), _) => return,
-            }
-        }
     }
 }
 
@@ -640,9 +514,7 @@ impl AsyncRead for ClientIo {
         if self.before.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, into);
         }
-        let len = self.before.len().min(into.remaining());
-        into.put_slice(&self.before[..len]);
-        self.before.advance(len);
+        give_of(&mut self.before, into);
         Poll::Ready(Ok(()))
     }
 }

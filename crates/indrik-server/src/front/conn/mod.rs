@@ -10,4 +10,5 @@ pub(super) mod open;
 mod preamble;
 mod preface;
 pub(super) mod reaper;
+pub(super) mod stream;
 pub(super) mod tls;

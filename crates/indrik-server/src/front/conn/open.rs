@@ -15,9 +15,10 @@ use indrik_core::supervise::Level;
 
 use super::cleartext::{self, Beginning};
 use super::close;
-use super::io::{ClientIo, Stream};
+use super::io::ClientIo;
 use super::preamble::{self, Preamble};
 use super::reaper::Watch;
+use super::stream::Stream;
 use super::tls::Begun;
 use crate::front::account::{Charge, Holder};
 use crate::front::descriptors::Reserved;

@@ -9,8 +9,8 @@ use http::StatusCode;
 use indrik_core::proxy::{Accepts, Found, Header, read_header};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::io::Stream;
 use super::reaper::{Order, Phase, Watch};
+use super::stream::Stream;
 use crate::front::refusal::Refusal;
 
 /// Bytes read at once.

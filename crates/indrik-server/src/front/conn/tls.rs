@@ -15,9 +15,9 @@ use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 use tokio_rustls::TlsAcceptor;
 
-use super::io::Stream;
 use super::preamble::read_some;
 use super::reaper::Watch;
+use super::stream::Stream;
 
 /// How often the files are looked at.
 pub(in crate::front) const LOOK_INTERVAL: Duration = Duration::from_secs(5);

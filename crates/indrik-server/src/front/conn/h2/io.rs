@@ -19,11 +19,9 @@ use tokio::time::{Sleep, sleep};
 use super::super::close::{LINGER, LINGER_BYTES_MAX};
 use super::super::io::{ClientIo, JOIN_BYTES_MAX, joined};
 use super::super::reaper::{Phase, Watch};
+use super::super::stream::{Discard, give_of};
 use super::streams::Streams;
 use crate::front::clock;
-
-/// Bytes thrown away at once from a client that was told the end.
-const DISCARD_BYTES: usize = 4096;
 
 /// What the socket tells the driver.
 #[derive(Debug, Default)]
@@ -58,10 +56,10 @@ pub(super) struct FrameIo {
     lingering: Option<Lingering>,
 }
 
-/// After our direction is closed: for how long the client is still read, and how many bytes of it.
+/// After our direction is closed: for how long the client is still read, and how much of it.
 struct Lingering {
     until: Pin<Box<Sleep>>,
-    bytes_left: usize,
+    discard: Discard,
 }
 
 impl FrameIo {
@@ -147,8 +145,7 @@ impl AsyncRead for FrameIo {
         let before = into.filled().len();
         loop {
             if !this.ready.is_empty() {
-                let len = this.ready.len().min(into.remaining());
-                into.put_slice(&this.ready.split_to(len));
+                give_of(&mut this.ready, into);
                 return Poll::Ready(Ok(()));
             }
             if this.is_flooded {
@@ -224,17 +221,10 @@ impl AsyncWrite for FrameIo {
         }
         let lingering = this.lingering.get_or_insert_with(|| Lingering {
             until: Box::pin(sleep(LINGER)),
-            bytes_left: LINGER_BYTES_MAX,
+            discard: Discard::new(LINGER_BYTES_MAX),
         });
-        let mut scratch = [0; DISCARD_BYTES];
-        while !this.at_end && lingering.bytes_left > 0 {
-            if lingering.until.as_mut().poll(cx).is_ready() {
-                break;
-            }
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let is_over = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buffer)).is_err();
-            this.at_end = is_over || buffer.filled().is_empty();
-            lingering.bytes_left = lingering.bytes_left.saturating_sub(buffer.filled().len());
+        if !this.at_end && lingering.until.as_mut().poll(cx).is_pending() {
+            ready!(lingering.discard.poll(&mut this.io, cx));
         }
         Poll::Ready(Ok(()))
     }

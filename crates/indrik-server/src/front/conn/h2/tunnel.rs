@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ::h2::{RecvStream, SendStream};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::front::conn::stream::give_of;
 
 /// Bytes given to the library at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -45,9 +47,7 @@ impl AsyncRead for Tunnel {
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let len = this.unread.len().min(into.remaining());
-        into.put_slice(&this.unread[..len]);
-        this.unread.advance(len);
+        let len = give_of(&mut this.unread, into);
         this.receive.flow_control().release_capacity(len).map_err(broken)?;
         Poll::Ready(Ok(()))
     }
