@@ -153,7 +153,7 @@ impl Drive {
         }
         self.children.register(&mut registry);
         registry.add(Source::Bell, self.sources.bell.as_fd());
-        for (token, fd, flags) in self.places.control.server.watched() {
+        for (token, fd, flags) in self.outside.control.server.watched() {
             registry.add_for(Source::Control(token), fd, flags);
         }
         self.neighbours.register(&mut registry);
@@ -207,7 +207,7 @@ impl Drive {
         let machine = self.machine.poll_timeout().map(|at| self.events.started + at);
         let dues = [
             (Timer::Supervisor, machine),
-            (Timer::Control, self.places.control.server.deadline()),
+            (Timer::Control, self.outside.control.server.deadline()),
             (Timer::Life, self.signs_due()),
             (Timer::Usage, self.memory_due()),
             (Timer::Stacks, self.stacks_due()),
@@ -219,7 +219,7 @@ impl Drive {
 
     fn do_what_is_due(&mut self, timer: Timer) {
         match timer {
-            Timer::Control => self.places.control.server.expire(Instant::now()),
+            Timer::Control => self.outside.control.server.expire(Instant::now()),
             Timer::Life => self.read_signs(),
             Timer::Usage => self.watch_memory(),
             Timer::Stacks => self.write_stacks(Instant::now()),
@@ -238,11 +238,11 @@ impl Drive {
     /// Hands an event to the supervisor and performs everything that follows from it.
     fn feed(&mut self, event: Event) {
         self.events.push(event);
-        self.settle();
+        self.hand_on_events();
     }
 
     /// Hands on the events that performing something has left behind.
-    fn settle(&mut self) {
+    fn hand_on_events(&mut self) {
         while let Some(event) = self.events.pending.pop_front() {
             self.machine.handle(event, self.events.now());
             while let Some(effect) = self.machine.poll_effect() {

@@ -72,14 +72,18 @@ fn find_user(text: &str) -> Result<User, BootError> {
             .map(|user| user.or_else(|| Some(User { name: String::new(), uid, gid: uid }))),
         Err(_) => users::user_named(text),
     };
-    settle(lookup, "user", text)
+    found_or_error(lookup, "user", text)
 }
 
 fn find_group(text: &str) -> Result<u32, BootError> {
-    text.parse().map_or_else(|_| settle(users::group_named(text), "group", text), Ok)
+    text.parse().map_or_else(|_| found_or_error(users::group_named(text), "group", text), Ok)
 }
 
-fn settle<T>(lookup: std::io::Result<Option<T>>, what: &str, text: &str) -> Result<T, BootError> {
+fn found_or_error<T>(
+    lookup: std::io::Result<Option<T>>,
+    what: &str,
+    text: &str,
+) -> Result<T, BootError> {
     match lookup {
         Ok(Some(found)) => Ok(found),
         Ok(None) => Err(BootError {

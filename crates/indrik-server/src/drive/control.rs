@@ -51,8 +51,8 @@ impl Drive {
     pub(super) fn open_control(&mut self, config: &Config) {
         let path = match &config.control_socket {
             None => {
-                self.places.control.server.listen_on(Vec::new());
-                self.places.control.path = None;
+                self.outside.control.server.listen_on(Vec::new());
+                self.outside.control.path = None;
                 return;
             }
             Some(ControlSocket::Auto) => None,
@@ -60,8 +60,8 @@ impl Drive {
                 Some((config.chdir.join(path), config.control_socket_mode))
             }
         };
-        let same_path = path == self.places.control.path;
-        let mut kept = self.places.control.server.take_sockets();
+        let same_path = path == self.outside.control.path;
+        let mut kept = self.outside.control.server.take_sockets();
         // One whose file is gone or somebody else's, a successor's, is none any more.
         kept.retain(|socket| socket.checks_user || (same_path && socket.is_in_place()));
         if !kept.iter().any(|socket| socket.checks_user) {
@@ -72,8 +72,8 @@ impl Drive {
         {
             kept.extend(self.open_or_warn(Some((path, *mode))));
         }
-        self.places.control.path = path;
-        self.places.control.server.listen_on(kept);
+        self.outside.control.path = path;
+        self.outside.control.server.listen_on(kept);
     }
 
     fn open_or_warn(&self, path: Option<(&PathBuf, u32)>) -> Option<Open> {
@@ -93,8 +93,8 @@ impl Drive {
 
     /// Notes the listening sockets, for showing, before the front takes them.
     pub(super) fn note_listeners(&mut self) {
-        self.places.control.listeners = self
-            .places
+        self.outside.control.listeners = self
+            .outside
             .listeners
             .each()
             .map(|(address, socket)| {
@@ -106,10 +106,10 @@ impl Drive {
     /// Serves the clients that have something to say there.
     pub(super) fn take_commands(&mut self, token: Token) {
         let now = Instant::now();
-        for (client, asked) in self.places.control.server.ready(token, now) {
+        for (client, asked) in self.outside.control.server.ready(token, now) {
             match asked {
                 Ok(request) => self.take_command(client, request, now),
-                Err(why) => self.places.control.server.refuse(client, &why, now),
+                Err(why) => self.outside.control.server.refuse(client, &why, now),
             }
         }
     }
@@ -125,7 +125,7 @@ impl Drive {
             Err(why) => (error(request.id, &why), None),
         };
         // First the answer: the event may be the end of this process.
-        self.places.control.server.answer(client, &answer, now);
+        self.outside.control.server.answer(client, &answer, now);
         if let Some(event) = event {
             self.feed(event);
         }
@@ -199,7 +199,7 @@ impl Drive {
             Show::Stats => self.show_stats(),
             Show::Memory => self.show_memory(),
             Show::Listeners => {
-                let listeners = &self.places.control.listeners;
+                let listeners = &self.outside.control.listeners;
                 json!({"count": listeners.len(), "listeners": listeners})
             }
         }

@@ -137,7 +137,7 @@ impl Drive {
     fn retire_zygote(&mut self, generation: Generation, last: bool) {
         if last {
             // Gunicorn's last hook finds it gone.
-            self.places.pid_file = None;
+            self.outside.pid_file = None;
         }
         self.end_python_logs(generation);
         if let Some(zygote) = self.children.zygotes.get(&generation)
@@ -188,8 +188,8 @@ impl Drive {
 
     fn stop_accepting(&mut self) {
         // The path is free for a successor at once; the queue behind the socket stays.
-        self.places.control.server.forget_files();
-        self.places.listeners.close(self.has_neighbour());
+        self.outside.control.server.forget_files();
+        self.outside.listeners.close(self.has_neighbour());
         match &self.front {
             Some(front) => front.stop_accepting(),
             None => self.events.push(Event::FrontIdle),
@@ -197,8 +197,8 @@ impl Drive {
     }
 
     fn close_now(&mut self) {
-        self.places.control.server.forget_files();
-        self.places.listeners.close(self.has_neighbour());
+        self.outside.control.server.forget_files();
+        self.outside.listeners.close(self.has_neighbour());
         if let Some(front) = &self.front {
             front.close_now();
         }

@@ -86,7 +86,7 @@ impl Drive {
         if hook == "pre_exec" && self.neighbours.in_pre_exec == Some(generation) {
             self.neighbours.in_pre_exec = None;
             self.start_successor();
-            self.settle();
+            self.hand_on_events();
         }
         if hook == "pre_stop" && self.service.in_pre_stop == Some(generation) {
             self.service.in_pre_stop = None;

@@ -16,7 +16,7 @@ use crate::front::{Front, Listening};
 use crate::paths;
 
 impl Drive {
-    /// Settles the settings of a generation; for the first one, enters the place the server runs in.
+    /// Decides the settings of a generation; for the first one, enters the place the server runs in.
     pub(super) fn take_config(
         &mut self,
         generation: Generation,
@@ -42,7 +42,7 @@ impl Drive {
             self.exit = Some(Ending::Detach { keep_output });
             return Ok(());
         }
-        self.generations.settle(generation, Arc::clone(&config), identity);
+        self.generations.note_settings(generation, Arc::clone(&config), identity);
         if generation == Generation::FIRST {
             self.enter(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
@@ -67,7 +67,7 @@ impl Drive {
                         leave it out with Type=notify";
             self.log.write(Level::Warning, text);
         }
-        self.places.pid_file = self.make_pid_file(config)?;
+        self.outside.pid_file = self.make_pid_file(config)?;
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl Drive {
         };
         if generation == Generation::FIRST {
             let heritage = Arc::clone(&self.neighbours.heritage);
-            self.places
+            self.outside
                 .listeners
                 .open_first(&config.bind, &heritage.inheritance, &manner)
                 .map_err(fail)?;
@@ -119,15 +119,15 @@ impl Drive {
             return Ok(());
         }
         can_write_logs(&config).map_err(|failure| (failure, false))?;
-        self.places.listeners.prepare(&config.bind, &manner).map_err(fail)?;
+        self.outside.listeners.prepare(&config.bind, &manner).map_err(fail)?;
         let same_file =
-            self.places.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
+            self.outside.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
         if !same_file {
             let file = self.make_pid_file(&config);
             if file.is_err() {
-                self.places.listeners.forget();
+                self.outside.listeners.forget();
             }
-            self.places.coming_pid_file = file.map_err(|failure| (failure, false))?;
+            self.outside.coming_pid_file = file.map_err(|failure| (failure, false))?;
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Drive {
     pub(super) fn shown_addresses(&self) -> Vec<String> {
         let first = self.generations.config(Generation::FIRST);
         let scheme = first.map_or("http", |config| config.url_scheme());
-        let shown = self.places.listeners.shown().into_iter();
+        let shown = self.outside.listeners.shown().into_iter();
         shown.map(|address| address.replacen("http://", &format!("{scheme}://"), 1)).collect()
     }
 
@@ -175,15 +175,15 @@ impl Drive {
 
     /// A generation in the making is given up.
     pub(super) fn forget(&mut self, _generation: Generation) {
-        self.places.listeners.forget();
-        self.places.coming_pid_file = None;
+        self.outside.listeners.forget();
+        self.outside.coming_pid_file = None;
     }
 
     /// A generation takes over: its settings are the server's from now on.
     pub(super) fn adopt(&mut self, generation: Generation, on_trial: bool) {
         let Some(config) = self.generations.config_of(generation) else { return };
         let (open, close) =
-            match self.places.listeners.adopt(&config.bind, config.backlog, on_trial) {
+            match self.outside.listeners.adopt(&config.bind, config.backlog, on_trial) {
                 Ok(change) => change,
                 Err(error) => {
                     self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
@@ -216,7 +216,7 @@ impl Drive {
         if !(open.is_empty() && close.is_empty()) {
             self.say_where();
         }
-        let servers = self.places.listeners.servers();
+        let servers = self.outside.listeners.servers();
         if let Some(front) = &self.front {
             front.reconfigure(Arc::clone(config), &servers, open, &close, usable());
         }
@@ -226,14 +226,14 @@ impl Drive {
     }
 
     pub(super) fn forget_pid_file(&mut self) {
-        self.places.coming_pid_file = None;
+        self.outside.coming_pid_file = None;
     }
 
     pub(super) fn change_pid_file(&mut self, config: &Config) {
-        if let Some(file) = self.places.coming_pid_file.take() {
-            self.places.pid_file = Some(file);
+        if let Some(file) = self.outside.coming_pid_file.take() {
+            self.outside.pid_file = Some(file);
         } else if config.pidfile.is_none() {
-            self.places.pid_file = None;
+            self.outside.pid_file = None;
         }
     }
 

@@ -76,7 +76,7 @@ impl Drive {
     /// The generation that serves stays: what only the one before had goes.
     pub(super) fn confirm(&mut self, generation: Generation) {
         let Some(config) = self.generations.config_of(generation) else { return };
-        let close = self.places.listeners.confirm();
+        let close = self.outside.listeners.confirm();
         if !close.is_empty() {
             self.put_in_effect(generation, &config, (Vec::new(), close));
         }
@@ -86,7 +86,7 @@ impl Drive {
     /// The generation before serves again, with its settings.
     pub(super) fn restore(&mut self, generation: Generation) {
         let Some(config) = self.generations.config_of(generation) else { return };
-        let close = self.places.listeners.restore();
+        let close = self.outside.listeners.restore();
         self.put_in_effect(generation, &config, (Vec::new(), close));
         self.forget_pid_file();
     }
@@ -95,15 +95,15 @@ impl Drive {
 
     /// Asks for a reload; the answer comes when it is over.
     pub(super) fn reload_and_wait(&mut self, client: u64, id: Json, now: Instant) {
-        if self.places.control.waiting.len() >= WAITING_MAX {
+        if self.outside.control.waiting.len() >= WAITING_MAX {
             let why = format!("{WAITING_MAX} clients wait for a reload already");
-            return self.places.control.server.answer(client, &error(id, &why), now);
+            return self.outside.control.server.answer(client, &error(id, &why), now);
         }
         let before = self.machine.last_reload().map(|outcome| outcome.generation);
         self.feed(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
         if let Some(generation) = self.machine.reload_awaited() {
-            self.places.control.server.have_wait(client, now);
-            self.places.control.waiting.push(Waiting { client, id, generation });
+            self.outside.control.server.have_wait(client, now);
+            self.outside.control.waiting.push(Waiting { client, id, generation });
             return;
         }
         let ended = self.machine.last_reload().filter(|it| Some(it.generation) != before).cloned();
@@ -111,15 +111,15 @@ impl Drive {
             Some(outcome) => answer(&id, &outcome),
             None => error(id, "the server is shutting down"),
         };
-        self.places.control.server.answer(client, &answer, now);
+        self.outside.control.server.answer(client, &answer, now);
     }
 
     pub(super) fn tell_reload_ended(&mut self, outcome: &ReloadOutcome) {
         let now = Instant::now();
         let is_told = |waiting: &mut Waiting| waiting.generation <= outcome.generation;
-        let told: Vec<Waiting> = self.places.control.waiting.extract_if(.., is_told).collect();
+        let told: Vec<Waiting> = self.outside.control.waiting.extract_if(.., is_told).collect();
         for Waiting { client, id, .. } in told {
-            self.places.control.server.answer(client, &answer(&id, outcome), now);
+            self.outside.control.server.answer(client, &answer(&id, outcome), now);
         }
     }
 }

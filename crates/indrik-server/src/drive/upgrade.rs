@@ -36,7 +36,7 @@ impl Drive {
 
     pub(super) fn start_successor(&mut self) {
         // Before it can accept anything: what it finds in the queues is not ours to refuse.
-        self.places.listeners.share(true);
+        self.outside.listeners.share(true);
         match self.spawn_successor() {
             Ok(child) => {
                 let pid = child.pid();
@@ -44,7 +44,7 @@ impl Drive {
                 self.events.push(Event::Upgrade(UpgradeEvent::SuccessorStarted { pid }));
             }
             Err(error) => {
-                self.places.listeners.share(false);
+                self.outside.listeners.share(false);
                 self.events.push(Event::Upgrade(UpgradeEvent::SuccessorFailed {
                     message: error.to_string(),
                 }));
@@ -53,7 +53,7 @@ impl Drive {
     }
 
     fn spawn_successor(&mut self) -> io::Result<Child> {
-        let mut descriptors = self.places.listeners.descriptors();
+        let mut descriptors = self.outside.listeners.descriptors();
         let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
@@ -105,14 +105,14 @@ impl Drive {
                 .to_owned(),
             Err(why) => format!("a new master cannot be started now: {why}"),
             Ok(()) => {
-                self.places.control.server.have_wait(client, now);
-                self.places.control.upgraders.push((client, id));
+                self.outside.control.server.have_wait(client, now);
+                self.outside.control.upgraders.push((client, id));
                 return self.feed(Event::Upgrade(UpgradeEvent::Wanted));
             }
         };
         let data = json!({"success": false, "error": why});
         let answer = json!({"id": id, "status": "ok", "data": data});
-        self.places.control.server.answer(client, &answer, now);
+        self.outside.control.server.answer(client, &answer, now);
     }
 
     pub(super) fn upgrade_ended(&mut self, outcome: Result<u32, String>) {
@@ -123,9 +123,9 @@ impl Drive {
             }
         };
         let now = Instant::now();
-        for (client, id) in std::mem::take(&mut self.places.control.upgraders) {
+        for (client, id) in std::mem::take(&mut self.outside.control.upgraders) {
             let answer = json!({"id": id, "status": "ok", "data": answer});
-            self.places.control.server.answer(client, &answer, now);
+            self.outside.control.server.answer(client, &answer, now);
         }
     }
 
@@ -133,7 +133,7 @@ impl Drive {
         // Its last words explain its end.
         self.take_words();
         self.children.successor = None;
-        self.places.listeners.share(false);
+        self.outside.listeners.share(false);
         // The successor took over its path, and has removed it.
         let generation = self.machine.census().generation;
         if let Some(config) = self.generations.config_of(generation) {
@@ -144,13 +144,13 @@ impl Drive {
 
     /// The old server has gone.
     pub(super) fn promote(&mut self) {
-        self.places.listeners.inherit();
+        self.outside.listeners.inherit();
         let generation = self.machine.census().generation;
         let Some(config) = self.generations.config_of(generation) else { return };
         self.show_title(&config);
         // Its path may have been the old one's until now.
         self.open_control(&config);
-        let Some(file) = &mut self.places.pid_file else { return };
+        let Some(file) = &mut self.outside.pid_file else { return };
         if let Some(path) = &config.pidfile
             && let Err(error) = file.rename(path)
         {

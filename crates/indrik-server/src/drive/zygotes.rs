@@ -37,7 +37,7 @@ impl Drive {
     pub(super) fn configure(&mut self, generation: Generation) {
         let Some(config) = self.generations.config_of(generation) else { return };
         self.expose_zygote(generation);
-        let listeners = self.places.listeners.names().to_vec();
+        let listeners = self.outside.listeners.names().to_vec();
         let identity = self.generations.identity(generation).cloned();
         let first = generation == Generation::FIRST;
         let request = Request::Configure {
@@ -138,7 +138,7 @@ impl Drive {
         }
     }
 
-    /// The configuration file's values are here: settle all settings.
+    /// The configuration file's values are here: all settings can be decided.
     fn config_read(&mut self, generation: Generation, values: &ConfigFileValues) {
         if self.generations.config(generation).is_some() {
             return self.configure(generation);

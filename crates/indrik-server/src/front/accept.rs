@@ -47,7 +47,7 @@ enum Socket {
     Unix(AsyncFd<UnixListener>),
 }
 
-/// Accepts from one socket until told to stop, and gives the connections to the threads in turn.
+/// Accepts from one socket until told to stop, and gives the connections to the threads one after the other.
 pub(super) async fn accept(
     services: Arc<Services>,
     listener: Listener,
@@ -62,12 +62,13 @@ pub(super) async fn accept(
             return;
         }
     };
-    let mut turn = usize::from(index);
+    let mut next_thread = usize::from(index);
     let mut give = |Accepted { stream, origin, place }| {
         let open = Open::new(&services, place);
         let holder = Arc::clone(open.holder());
-        threads[turn % threads.len()].spawn(Open::run(holder, serve_std(open, stream, origin)));
-        turn += 1;
+        threads[next_thread % threads.len()]
+            .spawn(Open::run(holder, serve_std(open, stream, origin)));
+        next_thread += 1;
     };
     let mut complained = false;
     let last = loop {

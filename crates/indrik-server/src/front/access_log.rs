@@ -25,7 +25,7 @@ use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
 use super::served::Served;
 use crate::log::{Outlets, Output, Statsd, Syslog};
-use environ::{Places, Seen};
+use environ::{Common, Seen};
 use render::{Form, HOLE, Times};
 
 /// A line's buffer that has grown beyond this is not kept.
@@ -51,7 +51,7 @@ struct Lines {
     form: Form,
     late: Vec<(Atom, Option<Padding>)>,
     wants_response_headers: bool,
-    places: Places,
+    common: Common,
     output: Option<Arc<Output>>,
     syslog: Option<Arc<Syslog>>,
 }
@@ -123,8 +123,8 @@ impl AccessLog {
         };
         if let Some(lines) = &entry.log.lines {
             let (address, port) = shown_client(peer, Via::of(parts));
-            let (places, listener) = (&lines.places, peer.listener);
-            let seen = Seen { places, parts, listener, client: &address, port };
+            let (common, listener) = (&lines.common, peer.listener);
+            let seen = Seen { common, parts, listener, client: &address, port };
             lines.begin(&seen, &mut entry.early);
         }
         Some(Box::new(entry))
@@ -141,8 +141,8 @@ impl Inner {
         }
         let lines = wants_lines.then(|| {
             let form = if outlets.as_json { Form::Json } else { Form::Text };
-            let places = Places::new(config, servers.to_vec());
-            let lines = Lines::new(&config.access_log_format, form, places);
+            let common = Common::new(config, servers.to_vec());
+            let lines = Lines::new(&config.access_log_format, form, common);
             Lines { output, syslog, ..lines }
         });
         Some(Self { lines, statsd })
@@ -150,7 +150,7 @@ impl Inner {
 }
 
 impl Lines {
-    fn new(format: &str, form: Form, places: Places) -> Self {
+    fn new(format: &str, form: Form, common: Common) -> Self {
         let mut format = Format::parse(format);
         if form == Form::Json {
             format = format.to_json();
@@ -166,7 +166,7 @@ impl Lines {
             wants_response_headers: late.iter().any(is_header),
             late,
             format: format.0,
-            places,
+            common,
             output: None,
             syslog: None,
         }
@@ -354,7 +354,7 @@ mod tests {
 
     /// A request's line, from what a client and an application may send.
     fn line(format: &str, form: Form, from_client: &[u8], from_application: &[u8]) -> Vec<u8> {
-        let lines = Lines::new(format, form, Places::default());
+        let lines = Lines::new(format, form, Common::default());
         let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).ok();
         let request = http::Request::builder().uri("/a%0Ab%22?c=%00").method("GET").body(());
         let (mut parts, ()) = request.expect("a request").into_parts();
@@ -368,8 +368,8 @@ mod tests {
             headers.insert("x-out", value);
         }
         let (mut early, mut response_headers) = (Vec::new(), Vec::new());
-        let places = &lines.places;
-        let seen = Seen { places, parts: &parts, listener: 0, client: "10.0.0.1", port: 5000 };
+        let common = &lines.common;
+        let seen = Seen { common, parts: &parts, listener: 0, client: "10.0.0.1", port: 5000 };
         lines.begin(&seen, &mut early);
         lines.take_headers(&headers, &mut response_headers);
         let entry = Entry {

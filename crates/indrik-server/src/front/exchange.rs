@@ -37,7 +37,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// Not submitted, or over.
     Nowhere,
     /// In the central queue, under this number.
@@ -77,8 +77,8 @@ impl Outgoing {
 }
 
 #[derive(Debug)]
-struct State {
-    place: Place,
+struct Progress {
+    location: Location,
     arrived: Micros,
     inbox: Inbox,
     waker: Option<Waker>,
@@ -131,7 +131,7 @@ impl fmt::Debug for Permit {
     }
 }
 
-impl State {
+impl Progress {
     /// The response is over; returns who takes it in.
     fn end_spooling(&mut self) -> Option<Waker> {
         match std::mem::replace(&mut self.spooling, Spooling::No) {
@@ -160,7 +160,7 @@ pub(super) struct Exchange {
     app_us: AtomicU32,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
     queue_us: AtomicU32,
-    state: Mutex<State>,
+    state: Mutex<Progress>,
 }
 
 impl Exchange {
@@ -170,8 +170,8 @@ impl Exchange {
             outgoing.payload.capacity() + outgoing.body.len() + outgoing.file_bytes;
         let mut charge = Charge::of(holder);
         charge.set(outgoing_bytes);
-        let state = Mutex::new(State {
-            place: Place::Nowhere,
+        let state = Mutex::new(Progress {
+            location: Location::Nowhere,
             arrived: 0,
             inbox: Inbox::default(),
             waker: None,
@@ -235,12 +235,12 @@ impl Exchange {
 
     /// The client's side took a piece of the response's body. Says where it is, and for how many
     /// bytes the worker gets credit.
-    pub(super) fn took(&self, bytes: usize) -> (Place, u64) {
+    pub(super) fn took(&self, bytes: usize) -> (Location, u64) {
         let mut state = self.state.lock();
         let bytes = bytes as u64;
         let is_short = state.charge.holder().is_short();
         let credit = state.ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes, is_short));
-        (state.place, credit)
+        (state.location, credit)
     }
 
     /// The response may go into a file when its worker would have to wait for the client.
@@ -250,7 +250,7 @@ impl Exchange {
         self.spool_if_held_up(&mut state);
     }
 
-    fn spool_if_held_up(self: &Arc<Self>, state: &mut State) {
+    fn spool_if_held_up(self: &Arc<Self>, state: &mut Progress) {
         let is_held_up = state.ahead.as_ref().is_some_and(Ahead::holds_up);
         if !is_held_up || !matches!(state.spooling, Spooling::Permitted(_)) {
             return;
@@ -309,8 +309,8 @@ impl Exchange {
     }
 
     /// Where it is.
-    pub(super) fn place(&self) -> Place {
-        self.state.lock().place
+    pub(super) fn location(&self) -> Location {
+        self.state.lock().location
     }
 
     /// The worker that has it or had it last.
@@ -357,7 +357,7 @@ impl Exchange {
     }
 
     /// The client's side wants nothing more; says where it is.
-    pub(super) fn abandon(&self) -> Place {
+    pub(super) fn abandon(&self) -> Location {
         let mut state = self.state.lock();
         state.abandoned = true;
         state.inbox.clear();
@@ -365,10 +365,10 @@ impl Exchange {
         self.weigh(&mut state);
         let waker = state.end_spooling();
         state.waker = None;
-        let place = state.place;
+        let location = state.location;
         drop(state);
         waker.into_iter().for_each(Waker::wake);
-        place
+        location
     }
 
     // --- the pool's side
@@ -411,23 +411,23 @@ impl Exchange {
     pub(super) fn set_in_queue(&self, number: u64, arrived: Micros) {
         let mut state = self.state.lock();
         state.arrived = arrived;
-        state.place = Place::Queue(number);
+        state.location = Location::Queue(number);
     }
 
     /// It is at a worker from now on.
-    pub(super) fn set_at_worker(&self, arrived: Micros, place: Place, pid: u32) {
+    pub(super) fn set_at_worker(&self, arrived: Micros, location: Location, pid: u32) {
         self.worker_pid.store(pid, Ordering::Relaxed);
-        if let Place::Worker { id, .. } = place {
+        if let Location::Worker { id, .. } = location {
             self.worker_id.store(id.0, Ordering::Relaxed);
         }
         let mut state = self.state.lock();
         state.arrived = arrived;
-        state.place = place;
+        state.location = location;
     }
 
     /// It is neither in the queue nor at a worker any more.
     pub(super) fn set_nowhere(&self) {
-        self.state.lock().place = Place::Nowhere;
+        self.state.lock().location = Location::Nowhere;
     }
 
     /// Puts what a worker sent into the inbox; `done`: the application has returned with it. The
@@ -442,7 +442,7 @@ impl Exchange {
     ) -> bool {
         let mut state = self.state.lock();
         if done {
-            state.place = Place::Nowhere;
+            state.location = Location::Nowhere;
             wakers.extend(state.upload_waker.take());
         }
         if state.abandoned {
@@ -474,7 +474,7 @@ impl Exchange {
     /// The application has returned. Returns who waits for that.
     pub(super) fn finish(&self) -> Option<Waker> {
         let mut state = self.state.lock();
-        state.place = Place::Nowhere;
+        state.location = Location::Nowhere;
         state.upload_waker.take()
     }
 
@@ -483,7 +483,7 @@ impl Exchange {
         self.state.lock().upload_waker.take()
     }
 
-    fn weigh(&self, state: &mut State) {
+    fn weigh(&self, state: &mut Progress) {
         let bytes = self.outgoing_bytes + state.inbox.bytes;
         state.charge.set(bytes);
     }
@@ -494,10 +494,10 @@ impl Exchange {
     }
 }
 
-fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
-    match slot {
+fn register(waiting: &mut Option<Waker>, cx: &Context<'_>) {
+    match waiting {
         Some(waker) if waker.will_wake(cx.waker()) => {}
-        _ => *slot = Some(cx.waker().clone()),
+        _ => *waiting = Some(cx.waker().clone()),
     }
 }
 

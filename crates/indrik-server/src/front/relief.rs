@@ -1,5 +1,5 @@
 //! What is done when clients take too much: connections that hold too much memory are cut, idle ones are closed
-//! for new ones. Whose turn it is decide `indrik_core::memory::account` and `indrik_core::descriptors`.
+//! for new ones. Whose are closed is decided by `indrik_core::memory::account` and `indrik_core::descriptors`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use super::account::Holder;
 use super::body::Pieces;
 use super::clock;
 use super::events::FrontEvent;
-use super::exchange::{Event, Exchange, Outgoing, Place};
+use super::exchange::{Event, Exchange, Location, Outgoing};
 use super::services::Services;
 
 /// What the application sees as the client.
@@ -173,7 +173,7 @@ async fn wait_for_return(exchange: &Exchange) {
     let deadline = Instant::now() + RETURN_MAX;
     loop {
         sleep(RETURN_LOOK).await;
-        if exchange.place() == Place::Nowhere || Instant::now() >= deadline {
+        if exchange.location() == Location::Nowhere || Instant::now() >= deadline {
             return;
         }
     }

@@ -36,10 +36,10 @@ pub(crate) type Complain = Box<dyn Fn(&str) + Send>;
 
 /// The sending end.
 pub(crate) struct Courier {
-    state: Mutex<State>,
+    state: Mutex<Delivery>,
 }
 
-enum State {
+enum Delivery {
     /// The thread is started by the first message: until then the process may still fork.
     Idle(Option<Box<Route>>),
     Running {
@@ -67,16 +67,16 @@ impl Courier {
     /// A courier for `what` ("syslog").
     pub(crate) fn new(what: &'static str, destination: Destination, complain: Complain) -> Self {
         let route = Box::new(Route { what, destination, complain });
-        Self { state: Mutex::new(State::Idle(Some(route))) }
+        Self { state: Mutex::new(Delivery::Idle(Some(route))) }
     }
 
     /// Sends messages; never waits.
     pub(crate) fn send(&self, messages: Vec<Vec<u8>>) {
         let mut state = self.state.lock();
-        if let State::Idle(route) = &mut *state {
-            *state = route.take().and_then(start).unwrap_or(State::Closed);
+        if let Delivery::Idle(route) = &mut *state {
+            *state = route.take().and_then(start).unwrap_or(Delivery::Closed);
         }
-        let State::Running { queue, lost, .. } = &mut *state else { return };
+        let Delivery::Running { queue, lost, .. } = &mut *state else { return };
         match queue.try_send(Parcel { messages, lost_before: *lost }) {
             Ok(()) => *lost = 0,
             Err(_) => *lost += 1,
@@ -85,8 +85,8 @@ impl Courier {
 
     /// Waits a little for what is queued, and ends the thread.
     pub(crate) fn close(&self) {
-        let state = std::mem::replace(&mut *self.state.lock(), State::Closed);
-        if let State::Running { queue, ended, .. } = state {
+        let state = std::mem::replace(&mut *self.state.lock(), Delivery::Closed);
+        if let Delivery::Running { queue, ended, .. } = state {
             drop(queue);
             let _ = ended.recv_timeout(FLUSH_MAX);
         }
@@ -94,7 +94,7 @@ impl Courier {
 }
 
 /// Starts the thread; a process that cannot have one loses the messages.
-fn start(route: Box<Route>) -> Option<State> {
+fn start(route: Box<Route>) -> Option<Delivery> {
     let (queue, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
     let (tell, ended) = mpsc::channel();
     let name = format!("indrik-{}", route.what);
@@ -103,7 +103,7 @@ fn start(route: Box<Route>) -> Option<State> {
         drop(tell);
     };
     thread::Builder::new().name(name).spawn(run).ok()?;
-    Some(State::Running { queue, ended, lost: 0 })
+    Some(Delivery::Running { queue, ended, lost: 0 })
 }
 
 /// The thread's work.

@@ -29,10 +29,10 @@ const HELD_ENTRIES_MAX: usize = 1_000;
 
 /// Where entries go and which are written. Shared by all threads of the supervisor.
 pub struct Log {
-    state: Mutex<State>,
+    state: Mutex<Destinations>,
 }
 
-struct State {
+struct Destinations {
     outlets: Outlets,
     /// Entries for the Python logger, while it is to write them.
     held: Option<VecDeque<Entry>>,
@@ -49,7 +49,7 @@ impl Log {
     /// A log to standard error, for the time before the settings are known.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::new(State { outlets: Outlets::new(), held: None, bell: None }) }
+        Self { state: Mutex::new(Destinations { outlets: Outlets::new(), held: None, bell: None }) }
     }
 
     /// Goes on as `config` says. With a Python logger, entries are held from now on; `bell` is rung
@@ -156,7 +156,7 @@ impl Log {
     }
 }
 
-fn flush(state: &mut State, outlets: &Outlets) {
+fn flush(state: &mut Destinations, outlets: &Outlets) {
     for entry in state.held.iter_mut().flat_map(|held| held.drain(..)) {
         outlets.write(&entry);
     }

@@ -39,13 +39,13 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Shared {
     complaints: Complaints,
-    state: Mutex<State>,
+    state: Mutex<Writer>,
     /// Nothing is held any more.
     emptied: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct Writer {
     sink: Sink,
     /// Everything is taken without a reader.
     is_disk: bool,
@@ -111,7 +111,7 @@ impl Output {
     }
 
     fn new(target: LogTarget, sink: Sink, complaints: Complaints) -> Self {
-        let state = Mutex::new(State::new(sink));
+        let state = Mutex::new(Writer::new(sink));
         Self { target, shared: Arc::new(Shared { complaints, state, emptied: Condvar::new() }) }
     }
 
@@ -126,7 +126,7 @@ impl Output {
         })?;
         let mut state = self.shared.state.lock();
         let (held, refused) = (state.held.take(), state.refused);
-        *state = State { held, refused, ..State::new(sink) };
+        *state = Writer { held, refused, ..Writer::new(sink) };
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Output {
     }
 
     /// Keeps lines for a reader that does not take them now.
-    fn hold(&self, state: &mut State, lines: &[u8]) {
+    fn hold(&self, state: &mut Writer, lines: &[u8]) {
         let Ok(fd) = state.sink.as_fd().try_clone_to_owned() else { return };
         let shared = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("indrik-log".to_owned());
@@ -201,7 +201,7 @@ impl Output {
     }
 }
 
-impl State {
+impl Writer {
     fn new(sink: Sink) -> Self {
         let is_disk = sink.is_disk();
         Self { sink, is_disk, nowait: true, held: None, refused: None, torn: false }

@@ -40,7 +40,7 @@ pub(in crate::drive) struct Drive {
     pub(in crate::drive) front: Option<Front>,
     pub(in crate::drive) service: Service,
     pub(in crate::drive) neighbours: Neighbours,
-    pub(in crate::drive) places: Places,
+    pub(in crate::drive) outside: Outside,
     pub(in crate::drive) usage: Usage,
     pub(in crate::drive) logs: Logs,
     pub(in crate::drive) exit: Option<Ending>,
@@ -69,7 +69,7 @@ pub(in crate::drive) struct Events {
 
 /// What this server holds of the outside: addresses, files.
 #[derive(Default)]
-pub(in crate::drive) struct Places {
+pub(in crate::drive) struct Outside {
     pub(in crate::drive) listeners: Listeners,
     pub(in crate::drive) pid_file: Option<PidFile>,
     /// Of a generation in the making, if its name changes.
@@ -122,7 +122,7 @@ impl Drive {
             front: None,
             service: Service::new(manager, leaving),
             neighbours: Neighbours::new(heritage),
-            places: Places::default(),
+            outside: Outside::default(),
             usage: Usage::default(),
             logs: Logs::default(),
             exit: None,

@@ -41,7 +41,7 @@ impl Generations {
     }
 
     /// The settings are valid.
-    pub(in crate::drive) fn settle(
+    pub(in crate::drive) fn note_settings(
         &mut self,
         generation: Generation,
         config: Arc<Config>,

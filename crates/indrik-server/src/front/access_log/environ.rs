@@ -52,14 +52,14 @@ impl Variable {
 
 /// What all requests have in common.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Common {
     /// Host and port of each listener; a Unix socket has no port.
     servers: Vec<(String, Option<u16>)>,
     script_name: String,
     url_scheme: &'static str,
 }
 
-impl Places {
+impl Common {
     pub(super) fn new(config: &Config, servers: Vec<(String, Option<u16>)>) -> Self {
         let script_name = std::env::var("SCRIPT_NAME").unwrap_or_default();
         Self { servers, script_name, url_scheme: config.url_scheme() }
@@ -68,7 +68,7 @@ impl Places {
 
 /// One request, as far as its variables need it.
 pub(super) struct Seen<'a> {
-    pub(super) places: &'a Places,
+    pub(super) common: &'a Common,
     pub(super) parts: &'a Parts,
     pub(super) listener: u16,
     pub(super) client: &'a str,
@@ -88,7 +88,7 @@ impl<'a> Seen<'a> {
             Variable::UrlScheme => text(match self.via().and_then(|via| via.secure) {
                 Some(true) => "https",
                 Some(false) => "http",
-                None => self.places.url_scheme,
+                None => self.common.url_scheme,
             }),
             Variable::RequestMethod => text(parts.method.as_str()),
             Variable::PathInfo => self.path_info(),
@@ -129,7 +129,7 @@ impl<'a> Seen<'a> {
 
     fn script_name(&self) -> &'a [u8] {
         match self.via().map(|via| via.prefix.as_slice()) {
-            None | Some([]) => self.places.script_name.as_bytes(),
+            None | Some([]) => self.common.script_name.as_bytes(),
             Some(prefix) => prefix,
         }
     }
@@ -137,7 +137,7 @@ impl<'a> Seen<'a> {
     fn server(&self) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
         let text = |text: &'a str| Cow::Borrowed(text.as_bytes());
         let host = self.parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        match (self.places.servers.get(usize::from(self.listener)), host) {
+        match (self.common.servers.get(usize::from(self.listener)), host) {
             (Some((name, Some(port))), _) => {
                 (text(name.as_str()), Cow::Owned(port.to_string().into_bytes()))
             }
@@ -205,10 +205,10 @@ mod tests {
             .header("content-type", "text/plain");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let servers = vec![("127.0.0.1".to_owned(), Some(8000)), ("/run/app".to_owned(), None)];
-        let places = Places { servers, script_name: "/base".to_owned(), url_scheme: "http" };
+        let common = Common { servers, script_name: "/base".to_owned(), url_scheme: "http" };
         let (name, listener) = name.strip_prefix("unix ").map_or((name, 0), |name| (name, 1));
         let seen =
-            Seen { places: &places, parts: &parts, listener, client: "10.0.0.1", port: 5000 };
+            Seen { common: &common, parts: &parts, listener, client: "10.0.0.1", port: 5000 };
         let value = seen.value(&Variable::named(name)?)?;
         Some(String::from_utf8_lossy(&value).into_owned())
     }

@@ -16,7 +16,7 @@ use crate::front::exchange::Event;
 const SPIN_REQUESTS_MAX: usize = 2;
 /// Memory that bodies have not needed for so long is given back.
 const TRIM_PAUSE_US: Micros = 1_000_000;
-/// Descriptors taken from one worker before others get their turn.
+/// Descriptors taken from one worker before others are looked at.
 const BATCH_DESCRIPTORS_MAX: usize = 512;
 
 /// What [`Pool::deliver`] found.

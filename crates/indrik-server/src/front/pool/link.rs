@@ -16,7 +16,7 @@ use super::super::body::{INLINE_BYTES_MAX, Pieces, memfd};
 use super::super::descriptors::Descriptors;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
-use super::super::exchange::{Event, Exchange, Outgoing, Place};
+use super::super::exchange::{Event, Exchange, Location, Outgoing};
 use super::bodies::Carried;
 use super::counts::{Load, Trial};
 use super::new_worker::NewWorker;
@@ -238,8 +238,8 @@ impl Link {
             seen: Seen::sent(first),
             ..Slot::default()
         };
-        let place = Place::Worker { id: self.id, slot, generation };
-        exchange.set_at_worker(arrived, place, self.pid);
+        let location = Location::Worker { id: self.id, slot, generation };
+        exchange.set_at_worker(arrived, location, self.pid);
         if self.interface == Interface::Wsgi {
             let advance = exchange.advance(&self.buffered);
             self.give_credit(slot, generation, advance);

@@ -8,7 +8,7 @@ use indrik_ring::{
 };
 
 use super::super::events::ChannelFault;
-use super::super::exchange::{Exchange, Place};
+use super::super::exchange::{Exchange, Location};
 use super::placing::Pool;
 
 /// A piece of a request's body or of a WebSocket message.
@@ -34,7 +34,7 @@ impl Piece<'_> {
 impl Pool {
     /// The client's side took `bytes` of the response's body.
     pub(in super::super) fn took(&self, exchange: &Exchange, bytes: usize) {
-        let (Place::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
+        let (Location::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
             return;
         };
         let mut inner = self.inner.lock();
@@ -57,10 +57,10 @@ impl Pool {
         // Registered before anything is looked at, so that no wake-up is lost.
         exchange.wait_upload(cx);
         let mut inner = self.inner.lock();
-        let (id, slot, generation) = match exchange.place() {
-            Place::Worker { id, slot, generation } => (id, slot, generation),
-            Place::Queue(_) => return Poll::Pending,
-            Place::Nowhere => return Poll::Ready(false),
+        let (id, slot, generation) = match exchange.location() {
+            Location::Worker { id, slot, generation } => (id, slot, generation),
+            Location::Queue(_) => return Poll::Pending,
+            Location::Nowhere => return Poll::Ready(false),
         };
         let Some(link) = inner.links.get_mut(&id) else { return Poll::Ready(false) };
         if !link.holds(slot, generation) {

@@ -18,7 +18,7 @@ use crate::front::ahead::Buffered;
 use crate::front::clock;
 use crate::front::descriptors::Descriptors;
 use crate::front::events::{ChannelFault, EventSink, FrontEvent, Interface};
-use crate::front::exchange::{Event, Exchange, Place};
+use crate::front::exchange::{Event, Exchange, Location};
 
 /// How long an io thread looks for an answer before it sleeps, if workers have another core: a
 /// quick application answers within it.
@@ -201,13 +201,13 @@ impl Pool {
     /// The client's side has lost interest in a request.
     pub(in crate::front) fn abandon(&self, exchange: &Arc<Exchange>) {
         self.with(|inner| match exchange.abandon() {
-            Place::Nowhere => {}
-            Place::Queue(number) => {
+            Location::Nowhere => {}
+            Location::Queue(number) => {
                 inner.waiting.remove(&number);
                 inner.dispatch.forget(RequestId(number));
                 exchange.set_nowhere();
             }
-            Place::Worker { id, slot, generation } => {
+            Location::Worker { id, slot, generation } => {
                 let Some(link) = inner.links.get_mut(&id) else { return };
                 if link.reclaim(slot, generation) {
                     inner.dispatch.reclaimed(id);

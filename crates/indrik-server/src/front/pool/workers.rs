@@ -13,7 +13,7 @@ use super::new_worker::NewWorker;
 use super::placing::Pool;
 use crate::front::exchange::{Event, Exchange};
 
-/// How long a request that lost its worker while it ran waits before it is settled, microseconds.
+/// How long a request that lost its worker while it ran waits before it is told, microseconds.
 /// Workers often end together (`pkill`, the kernel out of memory); started anew at once, the request
 /// would be at the next one that ends, and it may be started twice only.
 const LOST_PAUSE_US: Micros = 50_000;
@@ -107,7 +107,7 @@ impl Pool {
         });
     }
 
-    /// A worker's process has ended: everything it had is settled now.
+    /// A worker's process has ended: what becomes of its requests is decided now.
     pub(in crate::front) fn gone(&self, id: WorkerId, now: Micros) {
         // What it wrote before its end still counts.
         while self.deliver(id, now, &mut Vec::new()) == Delivered::More {}

@@ -83,11 +83,11 @@ struct FileSpool {
     directory: Option<PathBuf>,
     response_max: u64,
     all_max: u64,
-    state: Mutex<State>,
+    state: Mutex<Contents>,
 }
 
 #[derive(Default)]
-struct State {
+struct Contents {
     file: Option<Arc<CountedFile>>,
     /// What is to be sent, in order.
     queue: VecDeque<Item>,
@@ -299,7 +299,7 @@ impl FileSpool {
     }
 
     /// Adds to what is to be sent.
-    fn put(&self, act: impl FnOnce(&mut State)) {
+    fn put(&self, act: impl FnOnce(&mut Contents)) {
         let reader = {
             let mut state = self.state.lock();
             act(&mut state);

@@ -43,8 +43,10 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
+/// How far the closing handshake is (RFC 6455 section 7).
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
+enum ClosingHandshake {
+    /// It has not begun.
     Open,
     /// The peer ended it, by a Close frame or a violation; this answer is owed.
     Ending(CloseFrame),
@@ -64,7 +66,7 @@ struct CurrentFrame {
 /// The server's end of one WebSocket connection.
 #[derive(Debug)]
 pub struct Connection {
-    state: State,
+    closing: ClosingHandshake,
     input: BytesMut,
     frame: Option<CurrentFrame>,
     assembler: Assembler,
@@ -86,7 +88,7 @@ impl Connection {
             (deflater, d.compress_size_min)
         });
         Self {
-            state: State::Open,
+            closing: ClosingHandshake::Open,
             input: BytesMut::new(),
             frame: None,
             assembler: Assembler::new(size_max, inflater),
@@ -105,7 +107,7 @@ impl Connection {
 
     /// Whether bytes from the peer still mean anything.
     pub fn is_reading(&self) -> bool {
-        matches!(self.state, State::Open | State::CloseSent)
+        matches!(self.closing, ClosingHandshake::Open | ClosingHandshake::CloseSent)
     }
 
     /// The next thing the fed bytes say; `None` when more bytes are needed, or nothing more is read.
@@ -122,9 +124,12 @@ impl Connection {
                 }
                 Err(violation) => {
                     self.stop_reading();
-                    self.state = match self.state {
-                        State::CloseSent => State::Done,
-                        _ => State::Ending(CloseFrame::new(violation.code, &*violation.reason)),
+                    self.closing = match self.closing {
+                        ClosingHandshake::CloseSent => ClosingHandshake::Done,
+                        _ => ClosingHandshake::Ending(CloseFrame::new(
+                            violation.code,
+                            &*violation.reason,
+                        )),
                     };
                     return Some(Event::Violation(violation));
                 }
@@ -153,7 +158,7 @@ impl Connection {
             return Ok(Step::NeedInput);
         }
         let payload = &mut self.input[..len];
-        if self.state == State::Open {
+        if self.closing == ClosingHandshake::Open {
             frame::unmask(payload, frame.header.mask, frame.taken);
             self.assembler.push(payload)?;
         }
@@ -165,7 +170,7 @@ impl Connection {
         let fin = frame.header.fin;
         self.frame = None;
         // After our Close frame the peer's messages are skipped, not even inflated.
-        if fin && self.state == State::Open {
+        if fin && self.closing == ClosingHandshake::Open {
             return Ok(Step::Event(Event::Message(self.assembler.finish()?)));
         }
         Ok(Step::Again)
@@ -177,7 +182,7 @@ impl Connection {
         if header.rsv1 && !starts {
             return Err(Violation::protocol("a frame with reserved bits set"));
         }
-        if self.state == State::Open && !header.opcode.is_control() {
+        if self.closing == ClosingHandshake::Open && !header.opcode.is_control() {
             if starts {
                 self.assembler.begin(header.opcode == OpCode::Text, header.rsv1)?;
             }
@@ -193,14 +198,14 @@ impl Connection {
             OpCode::Close => {
                 let close = CloseFrame::decode(&payload)?;
                 self.stop_reading();
-                self.state = match self.state {
-                    State::CloseSent => State::Done,
-                    _ => State::Ending(CloseFrame::new(close.code, "")),
+                self.closing = match self.closing {
+                    ClosingHandshake::CloseSent => ClosingHandshake::Done,
+                    _ => ClosingHandshake::Ending(CloseFrame::new(close.code, "")),
                 };
                 Ok(Step::Event(Event::Close(close)))
             }
             OpCode::Ping => {
-                if self.state == State::Open {
+                if self.closing == ClosingHandshake::Open {
                     self.outgoing.pong(&payload);
                 }
                 Ok(Step::Event(Event::Ping(payload)))
@@ -222,7 +227,7 @@ impl Connection {
     /// # Errors
     /// [`Closed`] after [`Self::close`] or [`Self::answer_close`].
     pub fn send(&mut self, part: impl Into<Part>) -> Result<(), Closed> {
-        if !matches!(self.state, State::Open | State::Ending(_)) {
+        if !matches!(self.closing, ClosingHandshake::Open | ClosingHandshake::Ending(_)) {
             return Err(Closed);
         }
         self.outgoing.push(part.into());
@@ -231,7 +236,7 @@ impl Connection {
 
     /// Sends a Ping with up to 125 bytes of payload (more are cut off), if the connection is open.
     pub fn ping(&mut self, payload: &[u8]) {
-        if self.state == State::Open {
+        if self.closing == ClosingHandshake::Open {
             let len = payload.len().min(frame::CONTROL_PAYLOAD_MAX);
             self.outgoing.ping(&payload[..len]);
         }
@@ -242,30 +247,30 @@ impl Connection {
     ///
     /// A code that must not be sent is replaced by 1011.
     pub fn close(&mut self, close: CloseFrame) {
-        match self.state {
-            State::Open => {
+        match self.closing {
+            ClosingHandshake::Open => {
                 let known = close::is_sendable(close.code) || close.code == close::NO_STATUS;
                 let code = if known { close.code } else { close::INTERNAL_ERROR };
                 self.outgoing.push_close(CloseFrame { code, ..close });
                 self.assembler.discard();
-                self.state = State::CloseSent;
+                self.closing = ClosingHandshake::CloseSent;
             }
-            State::Ending(_) => self.answer_close(),
-            State::CloseSent | State::Done => {}
+            ClosingHandshake::Ending(_) => self.answer_close(),
+            ClosingHandshake::CloseSent | ClosingHandshake::Done => {}
         }
     }
 
     /// Answers the peer's Close frame with its own code, or a violation with that one's.
     pub fn answer_close(&mut self) {
-        if let State::Ending(answer) = &self.state {
+        if let ClosingHandshake::Ending(answer) = &self.closing {
             self.outgoing.push_close(answer.clone());
-            self.state = State::Done;
+            self.closing = ClosingHandshake::Done;
         }
     }
 
     /// Whether the closing handshake is over, or was given up; only [`Self::output`] may be left.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.closing == ClosingHandshake::Done
     }
 
     /// Whether a part of a message or a Close frame is not yet wholly turned into output.

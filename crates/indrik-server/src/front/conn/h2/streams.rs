@@ -74,7 +74,7 @@ impl Streams {
         }
     }
 
-    /// Resets the streams whose turn it is. Returns whether there were some.
+    /// Resets the streams that are to be. Returns whether there were some.
     pub(super) fn reset_broken(&self) -> bool {
         let resets = std::mem::take(&mut *self.resets.lock());
         let any = !resets.is_empty();

@@ -13,7 +13,7 @@ use super::*;
 
 /// The application's end, shared with the test.
 #[derive(Default)]
-struct State {
+struct Told {
     room: usize,
     delivered: Vec<Message>,
     told: Vec<CloseFrame>,
@@ -28,7 +28,7 @@ struct State {
 }
 
 #[derive(Clone, Default)]
-struct Fake(Arc<Mutex<State>>);
+struct Fake(Arc<Mutex<Told>>);
 
 impl Fake {
     fn with_room(room: usize) -> Self {
@@ -37,7 +37,7 @@ impl Fake {
         fake
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut Told) -> T) -> T {
         let mut state = self.0.lock().unwrap();
         let result = change(&mut state);
         if let Some(waker) = state.waker.take() {
@@ -137,7 +137,7 @@ async fn expect_end(peer: &mut DuplexStream) {
 }
 
 /// Lets everything run until it waits.
-async fn settle() {
+async fn let_tasks_run() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -146,7 +146,7 @@ async fn messages_go_both_ways_and_the_application_ends_it() {
     let fake = Fake::with_room(9);
     let (mut peer, session) = start(&fake, 1000);
     peer.write_all(&frame(0x81, b"hi")).await.unwrap();
-    settle().await;
+    let_tasks_run().await;
     assert_eq!(fake.delivered(), 1);
     fake.command(Command::Send(Message::text("ho").into()));
     fake.command(Command::Close(CloseFrame::new(4001, "enough")));
@@ -178,7 +178,7 @@ async fn the_socket_is_not_read_while_the_application_has_no_room() {
     // Silence during a pause is ours, not the peer's.
     assert!(fake.told().is_empty());
     fake.change(|state| state.room = 9);
-    settle().await;
+    let_tasks_run().await;
     assert_eq!(fake.delivered(), 3);
 }
 
@@ -187,7 +187,7 @@ async fn the_answer_to_a_close_waits_for_the_applications_last_words() {
     let fake = Fake::with_room(9);
     let (mut peer, session) = start(&fake, 1000);
     peer.write_all(&[frame(0x81, b"hi"), frame(0x88, b"\x03\xe8")].concat()).await.unwrap();
-    settle().await;
+    let_tasks_run().await;
     assert_eq!(fake.told(), [1000]);
     fake.command(Command::Send(Message::text("ho").into()));
     fake.command(Command::Finished);
@@ -256,7 +256,7 @@ async fn a_peer_that_does_not_read_is_given_up_and_buffers_stay_bounded() {
     for _ in 0..1000 {
         fake.command(Command::Send(Message::Binary(vec![0; 10_000].into()).into()));
     }
-    settle().await;
+    let_tasks_run().await;
     // No more is asked for than fills the output once.
     assert!(fake.change(|state| state.asked) < 20);
     // It answers pings all the while, which does not help it.
@@ -310,7 +310,7 @@ async fn what_a_layer_holds_back_while_the_socket_is_full_goes_out_when_there_is
     let session = tokio::spawn(session);
     let text = "x".repeat(100);
     fake.command(Command::Send(Message::text(&text).into()));
-    settle().await;
+    let_tasks_run().await;
     let wanted = [b"\x81\x64", text.as_bytes()].concat();
     let came = tokio::time::timeout(Duration::from_secs(1), expect(&mut peer, &wanted));
     came.await.expect("nothing is held back for ever");
@@ -359,7 +359,7 @@ async fn a_peer_that_takes_nothing_is_heard_and_its_last_ping_is_answered_when_i
         peer.write_all(&frame(0x89, &number.to_be_bytes())).await.unwrap();
     }
     peer.write_all(&frame(0x81, b"still here")).await.unwrap();
-    settle().await;
+    let_tasks_run().await;
     assert_eq!(fake.delivered(), 1);
     assert!(fake.0.lock().unwrap().held_max < 300_000 + 4 * OUTPUT_TARGET_BYTES);
     let mut got = vec![0; 10 + 300_000];
@@ -401,7 +401,7 @@ async fn what_the_socket_has_not_taken_is_told() {
     let fake = Fake::with_room(9);
     let (mut peer, _session) = start(&fake, 1000);
     fake.command(Command::Send(Message::Binary(vec![0; 50_000].into()).into()));
-    settle().await;
+    let_tasks_run().await;
     let most = fake.change(|state| state.unsent_max);
     // The pipe has taken a thousand.
     assert_eq!(most, 50_000 + 4 - 1000);
@@ -414,10 +414,10 @@ async fn a_server_that_goes_does_not_wait_for_a_peer_that_takes_nothing() {
     let fake = Fake::with_room(9);
     let (_peer, session) = start(&fake, 100);
     fake.command(Command::Send(Message::Binary(vec![0; 300_000].into()).into()));
-    settle().await;
+    let_tasks_run().await;
     let before = Instant::now();
     fake.change(|state| state.leave = Some(CloseFrame::new(1012, "")));
-    settle().await;
+    let_tasks_run().await;
     assert_eq!(fake.told(), [1012]);
     session.await.unwrap();
     assert!(before.elapsed() <= 2 * SessionLimits::default().close_timeout);
@@ -491,7 +491,7 @@ async fn simulate(moves: Vec<Move>) {
                 fake.command(Command::Send(Part { text: true, payload, end }));
             }
         }
-        settle().await;
+        let_tasks_run().await;
         let state = fake.0.lock().unwrap();
         // What was read last, one part of at most 70,000 bytes and what it makes; never more, however much
         // is sent or not read.
