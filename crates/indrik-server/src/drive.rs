@@ -8,12 +8,13 @@
 //! `workers` talk to those that live, `hooks` tells zygotes what hooks want to know, `open` takes a
 //! configuration into use, `confine` sets what workers may take, `reload` changes generations, `refork` makes a
 //! zygote of a worker, `logs` its logs, `upgrade` starts a successor, `service` talks to the service manager
-//! and to the terminal a daemon leaves, `control` answers operators, `memory` looks at what workers use,
-//! `stacks` at what stuck ones were doing, `banner` greets.
+//! and to the terminal a daemon leaves, `control` answers operators, who ask at the `control_socket`, `memory`
+//! looks at what workers use, `stacks` at what stuck ones were doing, `banner` greets.
 
 mod banner;
 mod confine;
 mod control;
+mod control_socket;
 mod effects;
 mod ends;
 mod hooks;
@@ -37,12 +38,14 @@ use std::time::{Duration, Instant};
 use indrik_core::settings::Launch;
 use indrik_core::supervise::{Event, Level, OperatorEvent, UpgradeEvent, WorkerEvent};
 use indrik_sys::daemon::Detached;
+use indrik_sys::process::{Child, End};
 use rustix::event::Timespec;
 
 use crate::boot::word;
 use crate::front::{Front, FrontEvent};
 use crate::log::Log;
-use parts::{Drive, Ending, Heritage, Leaving, Registry, SIGNALS, Source, Timer};
+use ends::status_of;
+use parts::{Drive, Ending, Heritage, Leaving, Registry, Role, SIGNALS, Source, Timer};
 
 /// Runs the server as `launch` asks, until a signal ends it.
 ///
@@ -180,6 +183,33 @@ impl Drive {
                 self.neighbours.predecessor = None;
                 self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
             }
+        }
+    }
+
+    /// A process of ours may have ended.
+    fn take_end(&mut self, role: Role) {
+        let ended = self.children.child(role).map(Child::reap);
+        match ended {
+            Some(Ok(Some(end))) => self.ended(role, end),
+            // It is not our child any more: somebody in this process has reaped it.
+            Some(Err(_)) => self.ended(role, End::Code(0)),
+            Some(Ok(None)) | None => {}
+        }
+    }
+
+    fn ended(&mut self, role: Role, end: End) {
+        // Its last words explain its end.
+        match role {
+            Role::Worker(id) => {
+                self.take_messages_of(id);
+                self.worker_ended(id, end);
+            }
+            Role::Zygote(generation) => {
+                self.take_messages_from(generation);
+                self.zygote_ended(generation);
+            }
+            Role::OldZygote => self.old_zygote_ended(),
+            Role::Successor => self.successor_ended(status_of(end)),
         }
     }
 

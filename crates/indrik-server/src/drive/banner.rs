@@ -7,9 +7,6 @@ use indrik_core::supervise::Level;
 use super::parts::Drive;
 use crate::front::Interface;
 
-/// Remarks of workers that are remembered, so as not to be written again.
-const TOLD_NOTICES_MAX: usize = 64;
-
 impl Drive {
     /// Written once, when the first worker is ready.
     pub(super) fn greet(
@@ -23,20 +20,6 @@ impl Drive {
         self.log.write(Level::Info, &format!("Using worker: {}", shown_class(config, class)));
         let text = text(config, interface, class, capacity, &self.shown_addresses());
         self.log.write(Level::Info, &text);
-    }
-
-    /// Writes remarks that every worker and every generation may make again.
-    pub(super) fn tell_once(&mut self, notices: Vec<String>) {
-        for notice in notices {
-            if self.logs.told.contains(&notice) {
-                continue;
-            }
-            self.log.write(Level::Warning, &notice);
-            self.logs.told.push_back(notice);
-            if self.logs.told.len() > TOLD_NOTICES_MAX {
-                self.logs.told.pop_front();
-            }
-        }
     }
 }
 

@@ -1,22 +1,17 @@
 //! The control socket's commands: what each of them reads or makes happen.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop};
-use indrik_core::settings::{Config, ControlSocket};
-use indrik_core::supervise::{
-    EndReason, Event, Level, OperatorEvent, Signal, UpgradeEvent, WorkerView,
-};
+use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
 use serde_json::{Value as Json, json};
 
 use super::memory::shown_front;
 use super::parts::Drive;
 use super::reload::shown;
-use crate::control::{Open, Token, error, open};
-use crate::front::{DescriptorStats, Listener};
+use crate::control::{Token, error};
+use crate::front::DescriptorStats;
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
 const SHOWN_SETTINGS: [&str; 20] = [
@@ -46,63 +41,6 @@ const SHOWN_SETTINGS: [&str; 20] = [
 type Done = (Json, Option<Event>);
 
 impl Drive {
-    /// Opens, keeps or closes the control sockets as the settings want it. The server runs without
-    /// what cannot be had.
-    pub(super) fn open_control(&mut self, config: &Config) {
-        let path = match &config.control_socket {
-            None => {
-                self.outside.control.server.listen_on(Vec::new());
-                self.outside.control.path = None;
-                return;
-            }
-            Some(ControlSocket::Auto) => None,
-            Some(ControlSocket::Path(path)) => {
-                Some((config.chdir.join(path), config.control_socket_mode))
-            }
-        };
-        let same_path = path == self.outside.control.path;
-        let mut kept = self.outside.control.server.take_sockets();
-        // One whose file is gone or somebody else's, a successor's, is none any more.
-        kept.retain(|socket| socket.checks_user || (same_path && socket.is_in_place()));
-        if !kept.iter().any(|socket| socket.checks_user) {
-            kept.extend(self.open_or_warn(None));
-        }
-        if let Some((path, mode)) = &path
-            && kept.iter().all(|socket| socket.checks_user)
-        {
-            kept.extend(self.open_or_warn(Some((path, *mode))));
-        }
-        self.outside.control.path = path;
-        self.outside.control.server.listen_on(kept);
-    }
-
-    fn open_or_warn(&self, path: Option<(&PathBuf, u32)>) -> Option<Open> {
-        match open(path.map(|(path, mode)| (path.as_path(), mode))) {
-            Ok(socket) => {
-                let level = if path.is_some() { Level::Info } else { Level::Debug };
-                self.log.write(level, &format!("Control socket listening at {}", socket.shown));
-                Some(socket)
-            }
-            Err(error) => {
-                let text = format!("Cannot open the control socket, going on without it: {error}");
-                self.log.write(Level::Warning, &text);
-                None
-            }
-        }
-    }
-
-    /// Notes the listening sockets, for showing, before the front takes them.
-    pub(super) fn note_listeners(&mut self) {
-        self.outside.control.listeners = self
-            .outside
-            .listeners
-            .each()
-            .map(|(address, socket)| {
-                json!({"address": address, "fd": socket.as_fd().as_raw_fd(), "type": family(socket)})
-            })
-            .collect();
-    }
-
     /// Serves the clients that have something to say there.
     pub(super) fn take_commands(&mut self, token: Token) {
         let now = Instant::now();
@@ -203,11 +141,6 @@ impl Drive {
                 json!({"count": listeners.len(), "listeners": listeners})
             }
         }
-    }
-
-    pub(super) fn shown_health(&self) -> Json {
-        let health = self.machine.health();
-        json!({"state": health.state.word(), "ready": health.ready, "why": health.why})
     }
 
     fn show_all(&self) -> Json {
@@ -336,16 +269,6 @@ fn plain(value: Json) -> Json {
             format!("{number:.0}").parse::<i64>().map_or(value, Json::from)
         }
         _ => value,
-    }
-}
-
-fn family(socket: &Listener) -> &'static str {
-    match socket {
-        Listener::Unix(..) => "unix",
-        Listener::Tcp(socket) => match socket.local_addr() {
-            Ok(address) if address.is_ipv6() => "tcp6",
-            _ => "tcp",
-        },
     }
 }
 

@@ -2,8 +2,8 @@
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{
-    Effect, Event, Failure, FailureKind, FrontEffect, KillSignal, Level, LogLine, PoolEffect,
-    UpgradeEffect, WorkerEffect, ZygoteEffect, ZygoteEvent,
+    Effect, Event, FailureKind, FrontEffect, KillSignal, Level, LogLine, PoolEffect, UpgradeEffect,
+    WorkerEffect, ZygoteEffect, ZygoteEvent,
 };
 use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
@@ -120,7 +120,7 @@ impl Drive {
             }
             Err(error) => {
                 // There is no process whose end could be heard: both are said here.
-                self.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
+                self.events.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
                 self.events.push(Event::Zygote(generation, ZygoteEvent::Exited));
             }
         }
@@ -227,18 +227,6 @@ impl Drive {
         let pid = line.pid.unwrap_or_else(std::process::id);
         let entry = Entry::now(line.level, pid, &line.text);
         self.log.write_entry(Entry { fields: line.fields, ..entry });
-    }
-
-    /// Says that a generation cannot begin.
-    pub(super) fn zygote_failed(
-        &mut self,
-        generation: Generation,
-        kind: FailureKind,
-        message: String,
-        hint: &str,
-    ) {
-        let failure = Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
-        self.events.push(Event::Zygote(generation, ZygoteEvent::Failed { failure }));
     }
 }
 

@@ -1,4 +1,4 @@
-//! How the ends of processes are heard, and what follows from each.
+//! What follows from the end of a process.
 //!
 //! What the application's own processes leave behind falls to this process too, as the sub-reaper: such an
 //! orphan is reaped only while no fork is under way. A worker may end between its fork and the
@@ -6,34 +6,12 @@
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::{Event, Exit, ExitStatus, WorkerEvent, ZygoteEvent};
-use indrik_sys::process::{Child, End, ended_child, reap_orphan};
+use indrik_sys::process::{End, ended_child, reap_orphan};
 
-use super::parts::{Drive, Role, Worker};
+use super::parts::{Drive, Worker};
 
 impl Drive {
-    /// A process of ours may have ended.
-    pub(super) fn take_end(&mut self, role: Role) {
-        let ended = self.children.child(role).map(Child::reap);
-        match ended {
-            Some(Ok(Some(end))) => self.ended(role, end),
-            // It is not our child any more: somebody in this process has reaped it.
-            Some(Err(_)) => self.ended(role, End::Code(0)),
-            Some(Ok(None)) | None => {}
-        }
-    }
-
-    fn ended(&mut self, role: Role, end: End) {
-        match role {
-            Role::Worker(id) => {
-                self.take_messages_of(id);
-                self.worker_ended(id, end);
-            }
-            Role::Zygote(generation) => self.zygote_ended(generation),
-            Role::OldZygote => self.old_zygote_ended(),
-            Role::Successor => self.successor_ended(status_of(end)),
-        }
-    }
-
+    /// A worker has ended, and what it had to say is heard.
     pub(super) fn worker_ended(&mut self, id: WorkerId, end: End) {
         self.write_stacks_of(id);
         self.name_requests(id);
@@ -51,8 +29,8 @@ impl Drive {
         }
     }
 
-    fn zygote_ended(&mut self, generation: Generation) {
-        self.take_messages_from(generation);
+    /// A zygote has ended, and what it had to say is heard.
+    pub(super) fn zygote_ended(&mut self, generation: Generation) {
         let Some(zygote) = self.children.zygotes.remove(&generation) else { return };
         // What it has not answered it never will.
         let lost = |_: &WorkerId, worker: &mut Worker| {
@@ -83,7 +61,7 @@ impl Drive {
     }
 }
 
-fn status_of(end: End) -> ExitStatus {
+pub(super) fn status_of(end: End) -> ExitStatus {
     match end {
         End::Code(code) => ExitStatus::Code(code),
         End::Signal(signal) => ExitStatus::Signal(signal),

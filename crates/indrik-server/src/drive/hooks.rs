@@ -23,7 +23,7 @@ impl Drive {
         let sent = self.children.zygotes.get(&generation).map(|zygote| zygote.send(&request, &[]));
         if let Some(Err(error)) = sent {
             let text = format!("cannot talk to the zygote: {error}");
-            self.zygote_failed(generation, FailureKind::Boot, text, "");
+            self.events.zygote_failed(generation, FailureKind::Boot, text, "");
         }
     }
 

@@ -19,6 +19,9 @@ const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
 /// text longer.
 const ENTRY_BYTES_MAX: usize = 10_000;
 
+/// Remarks of workers that are remembered, so as not to be written again.
+const TOLD_NOTICES_MAX: usize = 64;
+
 impl Drive {
     /// Opens the logs of a configuration.
     ///
@@ -72,6 +75,20 @@ impl Drive {
         }
         if let Some(zygote) = self.children.zygotes.get_mut(&generation) {
             zygote.logs = false;
+        }
+    }
+
+    /// Writes remarks that every worker and every generation may make again.
+    pub(super) fn tell_once(&mut self, notices: Vec<String>) {
+        for notice in notices {
+            if self.logs.told.contains(&notice) {
+                continue;
+            }
+            self.log.write(Level::Warning, &notice);
+            self.logs.told.push_back(notice);
+            if self.logs.told.len() > TOLD_NOTICES_MAX {
+                self.logs.told.pop_front();
+            }
         }
     }
 

@@ -43,19 +43,6 @@ impl Drive {
         self.feed(Event::Worker(id, WorkerEvent::WarmUpFailed { failure }));
     }
 
-    /// A new generation may speak another interface than the one that serves.
-    pub(super) fn compare_interfaces(&mut self, id: WorkerId) {
-        let Some(worker) = self.children.workers.get(&id) else { return };
-        let (generation, interface) = (worker.generation, worker.interface);
-        let current = self.machine.census().generation;
-        let differs = self.children.workers.values().any(|other| {
-            other.generation == current && other.channel.is_none() && other.interface != interface
-        });
-        if generation != current && differs {
-            self.feed(Event::Pool(POOL, PoolEvent::InterfaceChanged { generation }));
-        }
-    }
-
     // --- trial
 
     /// Tells the supervisor what the generation on trial has answered.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Doing, HealthState, Level, Notice};
+use serde_json::{Value as Json, json};
 
 use super::parts::{Drive, Timer};
 use crate::front::{Front, Standing};
@@ -95,6 +96,11 @@ impl Drive {
         let live = health.state != HealthState::Stopping;
         let line = self.shown_health().to_string();
         Standing { ready: health.ready, live, line }
+    }
+
+    pub(super) fn shown_health(&self) -> Json {
+        let health = self.machine.health();
+        json!({"state": health.state.word(), "ready": health.ready, "why": health.why})
     }
 
     fn leave_terminal(&mut self) {

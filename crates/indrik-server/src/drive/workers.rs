@@ -222,6 +222,19 @@ impl Drive {
         }
     }
 
+    /// A new generation may speak another interface than the one that serves.
+    fn compare_interfaces(&mut self, id: WorkerId) {
+        let Some(worker) = self.children.workers.get(&id) else { return };
+        let (generation, interface) = (worker.generation, worker.interface);
+        let current = self.machine.census().generation;
+        let differs = self.children.workers.values().any(|other| {
+            other.generation == current && other.channel.is_none() && other.interface != interface
+        });
+        if generation != current && differs {
+            self.feed(Event::Pool(POOL, PoolEvent::InterfaceChanged { generation }));
+        }
+    }
+
     /// When signs of life are to be read.
     pub(super) fn signs_due(&self) -> Option<Instant> {
         self.machine.signs_due().map(|due| self.events.started + due)

@@ -30,7 +30,7 @@ impl Drive {
         let Some(zygote) = self.children.zygotes.get(&generation) else { return };
         if let Err(error) = zygote.send(request, &[]) {
             let text = format!("cannot talk to the zygote: {error}");
-            self.zygote_failed(generation, FailureKind::Boot, text, "");
+            self.events.zygote_failed(generation, FailureKind::Boot, text, "");
         }
     }
 

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indrik_core::ids::PoolId;
+use indrik_core::ids::{Generation, PoolId};
 use indrik_core::settings::Launch;
-use indrik_core::supervise::{Event, Supervisor};
+use indrik_core::supervise::{Event, Failure, FailureKind, Supervisor, ZygoteEvent};
 
 use super::children::Children;
 use super::confinement::Confinement;
@@ -92,6 +92,18 @@ impl Events {
 
     pub(in crate::drive) fn push(&mut self, event: Event) {
         self.pending.push_back(event);
+    }
+
+    /// Says that a generation cannot begin.
+    pub(in crate::drive) fn zygote_failed(
+        &mut self,
+        generation: Generation,
+        kind: FailureKind,
+        message: String,
+        hint: &str,
+    ) {
+        let failure = Failure { kind, message, hint: hint.to_owned(), traceback: String::new() };
+        self.push(Event::Zygote(generation, ZygoteEvent::Failed { failure }));
     }
 }
 
