@@ -189,7 +189,7 @@ impl Client {
         interest
     }
 
-    /// Answers whether the connection goes on.
+    /// Returns whether the connection goes on.
     fn write(&mut self, now: Instant) -> bool {
         while !self.unsent.is_empty() {
             match self.stream.write(&self.unsent) {
