@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
@@ -57,23 +56,6 @@ impl Exchange {
         let result = watched.before(py).map(drop);
         self.state.get()?.watched = Some(watched);
         result
-    }
-
-    /// Cancels the coroutine of a client that has gone. One whose response is complete goes on:
-    /// what it still does is not for the client.
-    pub(super) fn give_up(&self, py: Python<'_>) -> PyResult<()> {
-        let task = {
-            let state = self.state.get()?;
-            let complete = state.socket.is_none() && state.response.sealed;
-            if state.finished || complete {
-                return Ok(());
-            }
-            state.task.as_ref().map(|task| task.clone_ref(py))
-        };
-        match task {
-            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
-            None => Ok(()),
-        }
     }
 
     pub(super) fn is_websocket(&self) -> PyResult<bool> {

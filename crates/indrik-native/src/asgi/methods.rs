@@ -1,4 +1,4 @@
-//! ASGI's `receive` and `send`, as the application has them.
+//! What Python calls of a request: ASGI's `receive` and `send`, and the end of one whose client has gone.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
@@ -37,6 +37,23 @@ impl Exchange {
             Self::send_socket(slf, &message)
         } else {
             Self::send_http(slf, &message)
+        }
+    }
+
+    /// Cancels the coroutine of a client that has gone. One whose response is complete goes on:
+    /// what it still does is not for the client.
+    pub(super) fn give_up(&self, py: Python<'_>) -> PyResult<()> {
+        let task = {
+            let state = self.state.get()?;
+            let complete = state.socket.is_none() && state.response.sealed;
+            if state.finished || complete {
+                return Ok(());
+            }
+            state.task.as_ref().map(|task| task.clone_ref(py))
+        };
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
         }
     }
 }
