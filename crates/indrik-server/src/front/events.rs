@@ -62,7 +62,7 @@ pub enum ChannelFault {
 
 impl ChannelFault {
     /// What a push that failed says of the channel, if it says anything.
-    pub(in crate::front) const fn of(reason: NotSent) -> Option<Self> {
+    pub(crate) const fn of(reason: NotSent) -> Option<Self> {
         match reason {
             NotSent::Broken(violation) => Some(Self::Memory(violation)),
             NotSent::FilesClosed => Some(Self::FilesClosed),

@@ -26,9 +26,6 @@ pub(crate) fn uses(code: &str) -> Tree {
         let before = at.checked_sub(1).map_or("", |at| tokens[at]);
         if *token == "use" && !["::", "."].contains(&before) {
             at = import(&tokens, at + 1, &[], &mut tree);
-        } else if *token == "in" && before == "(" {
-            // `pub(in a::b)`: who may see something is nothing that it uses.
-            at = path(&tokens, at + 1).1;
         } else if ITEMS.contains(token) {
             let name = tokens[at + 1..].iter().find(|token| **token != "!" && **token != "mut");
             tree.items.extend(name.filter(|name| is_name(name)).map(|name| (*name).to_owned()));
@@ -129,12 +126,6 @@ mod tests {
         let names: Vec<_> =
             tree.names.iter().map(|(name, path)| format!("{name}={}", path.join("::"))).collect();
         assert_eq!(names, ["a=a", "C=a::b::C", "E=a::b::D", "g=super::g"]);
-    }
-
-    #[test]
-    fn how_far_something_is_visible_is_no_use() {
-        let tree = uses("pub(in crate::a) struct B { pub(in super::super) c: d::D }");
-        assert_eq!(tree.paths, [["d", "D"]]);
     }
 
     #[test]

@@ -14,21 +14,21 @@ use crate::zygote::Zygote;
 
 /// All of them.
 #[derive(Default)]
-pub(in crate::drive) struct Children {
-    pub(in crate::drive) zygotes: BTreeMap<Generation, Zygote>,
+pub(crate) struct Children {
+    pub(crate) zygotes: BTreeMap<Generation, Zygote>,
     /// Also those whose fork was asked for and not answered.
-    pub(in crate::drive) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
     /// The zygote that a refork has replaced, until its end.
-    pub(in crate::drive) old_zygote: Option<Zygote>,
+    pub(crate) old_zygote: Option<Zygote>,
     /// The new server beside this one.
-    pub(in crate::drive) successor: Option<Child>,
+    pub(crate) successor: Option<Child>,
     /// Some child has ended that may be nobody's.
-    pub(in crate::drive) orphans: bool,
+    pub(crate) orphans: bool,
 }
 
 impl Children {
     /// Every process with its role.
-    pub(in crate::drive) fn each(&self) -> impl Iterator<Item = (Role, &Child)> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Role, &Child)> {
         let zygotes = self.zygotes.iter().map(|(id, it)| (Role::Zygote(*id), &it.child));
         let workers = self.workers.iter();
         let workers = workers.filter_map(|(id, it)| Some((Role::Worker(*id), it.child.as_ref()?)));
@@ -37,7 +37,7 @@ impl Children {
         zygotes.chain(workers).chain(old).chain(successor)
     }
 
-    pub(in crate::drive) fn child(&self, role: Role) -> Option<&Child> {
+    pub(crate) fn child(&self, role: Role) -> Option<&Child> {
         match role {
             Role::Worker(id) => self.worker(id),
             Role::Zygote(generation) => self.zygotes.get(&generation).map(|zygote| &zygote.child),
@@ -47,27 +47,27 @@ impl Children {
     }
 
     /// A worker's process, once it has one.
-    pub(in crate::drive) fn worker(&self, id: WorkerId) -> Option<&Child> {
+    pub(crate) fn worker(&self, id: WorkerId) -> Option<&Child> {
         self.workers.get(&id)?.child.as_ref()
     }
 
     /// The number of a worker's process.
-    pub(in crate::drive) fn worker_pid(&self, id: WorkerId) -> Option<u32> {
+    pub(crate) fn worker_pid(&self, id: WorkerId) -> Option<u32> {
         self.worker(id).map(Child::pid)
     }
 
     /// A zygote was asked for a worker and has not answered.
-    pub(in crate::drive) fn awaits_forks(&self) -> bool {
+    pub(crate) fn awaits_forks(&self) -> bool {
         self.workers.values().any(|worker| worker.child.is_none())
     }
 
     /// A child has ended: perhaps one that nobody knows.
-    pub(in crate::drive) fn some_ended(&mut self) {
+    pub(crate) fn some_ended(&mut self) {
         self.orphans = true;
     }
 
     /// Has the loop wake when one of them ends.
-    pub(in crate::drive) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
+    pub(crate) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
         for (role, child) in self.each() {
             registry.add(Source::Ended(role), child.as_fd());
         }

@@ -4,7 +4,7 @@ use crate::boot::Groups;
 
 /// What the limits of a worker go by.
 #[derive(Debug, Default)]
-pub(in crate::drive) struct Confinement {
+pub(crate) struct Confinement {
     /// Made when the first generation asks for it.
-    pub(in crate::drive) groups: Option<Groups>,
+    pub(crate) groups: Option<Groups>,
 }

@@ -25,30 +25,30 @@ use crate::front::Front;
 use crate::log::Log;
 
 /// There is one.
-pub(in crate::drive) const POOL: PoolId = PoolId::FIRST;
+pub(crate) const POOL: PoolId = PoolId::FIRST;
 
 /// Everything that the loop has.
-pub(in crate::drive) struct Drive {
-    pub(in crate::drive) launch: Launch,
-    pub(in crate::drive) log: Arc<Log>,
-    pub(in crate::drive) machine: Supervisor,
-    pub(in crate::drive) events: Events,
-    pub(in crate::drive) sources: Sources,
-    pub(in crate::drive) timers: Timers,
-    pub(in crate::drive) children: Children,
-    pub(in crate::drive) generations: Generations,
-    pub(in crate::drive) front: Option<Front>,
-    pub(in crate::drive) service: Service,
-    pub(in crate::drive) neighbours: Neighbours,
-    pub(in crate::drive) outside: Outside,
-    pub(in crate::drive) usage: Usage,
-    pub(in crate::drive) logs: Logs,
-    pub(in crate::drive) exit: Option<Ending>,
+pub(crate) struct Drive {
+    pub(crate) launch: Launch,
+    pub(crate) log: Arc<Log>,
+    pub(crate) machine: Supervisor,
+    pub(crate) events: Events,
+    pub(crate) sources: Sources,
+    pub(crate) timers: Timers,
+    pub(crate) children: Children,
+    pub(crate) generations: Generations,
+    pub(crate) front: Option<Front>,
+    pub(crate) service: Service,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) outside: Outside,
+    pub(crate) usage: Usage,
+    pub(crate) logs: Logs,
+    pub(crate) exit: Option<Ending>,
 }
 
 /// How a supervision loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::drive) enum Ending {
+pub(crate) enum Ending {
     /// The server has ended.
     Exit(i32),
     /// See [`Outcome::CheckOnly`](crate::drive::Outcome::CheckOnly).
@@ -61,41 +61,41 @@ pub(in crate::drive) enum Ending {
 }
 
 /// The supervisor's clock, and what it has not been told yet.
-pub(in crate::drive) struct Events {
-    pub(in crate::drive) started: Instant,
+pub(crate) struct Events {
+    pub(crate) started: Instant,
     /// What performing effects has brought about.
-    pub(in crate::drive) pending: VecDeque<Event>,
+    pub(crate) pending: VecDeque<Event>,
 }
 
 /// What this server holds of the outside: addresses, files.
 #[derive(Default)]
-pub(in crate::drive) struct Outside {
-    pub(in crate::drive) listeners: Listeners,
-    pub(in crate::drive) pid_file: Option<PidFile>,
+pub(crate) struct Outside {
+    pub(crate) listeners: Listeners,
+    pub(crate) pid_file: Option<PidFile>,
     /// Of a generation in the making, if its name changes.
-    pub(in crate::drive) coming_pid_file: Option<PidFile>,
-    pub(in crate::drive) control: Control,
+    pub(crate) coming_pid_file: Option<PidFile>,
+    pub(crate) control: Control,
 }
 
 /// What workers may take of the machine, and what they do.
 #[derive(Default)]
-pub(in crate::drive) struct Usage {
-    pub(in crate::drive) confinement: Confinement,
-    pub(in crate::drive) memory: Memory,
+pub(crate) struct Usage {
+    pub(crate) confinement: Confinement,
+    pub(crate) memory: Memory,
 }
 
 impl Events {
     /// As the supervisor counts.
-    pub(in crate::drive) fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    pub(in crate::drive) fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         self.pending.push_back(event);
     }
 
     /// Says that a generation cannot begin.
-    pub(in crate::drive) fn zygote_failed(
+    pub(crate) fn zygote_failed(
         &mut self,
         generation: Generation,
         kind: FailureKind,
@@ -108,7 +108,7 @@ impl Events {
 }
 
 impl Drive {
-    pub(in crate::drive) fn new(
+    pub(crate) fn new(
         launch: Launch,
         heritage: Arc<Heritage>,
         log: Arc<Log>,

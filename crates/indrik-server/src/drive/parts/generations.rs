@@ -22,26 +22,26 @@ struct Known {
 
 /// All generations.
 #[derive(Debug, Default)]
-pub(in crate::drive) struct Generations(BTreeMap<Generation, Known>);
+pub(crate) struct Generations(BTreeMap<Generation, Known>);
 
 impl Generations {
     /// The settings, once they are valid.
-    pub(in crate::drive) fn config(&self, generation: Generation) -> Option<&Arc<Config>> {
+    pub(crate) fn config(&self, generation: Generation) -> Option<&Arc<Config>> {
         self.0.get(&generation)?.config.as_ref()
     }
 
     /// The same, to be kept.
-    pub(in crate::drive) fn config_of(&self, generation: Generation) -> Option<Arc<Config>> {
+    pub(crate) fn config_of(&self, generation: Generation) -> Option<Arc<Config>> {
         self.config(generation).map(Arc::clone)
     }
 
     /// The hooks are known before the settings are.
-    pub(in crate::drive) fn has_hooks(&mut self, generation: Generation, hooks: Vec<String>) {
+    pub(crate) fn has_hooks(&mut self, generation: Generation, hooks: Vec<String>) {
         self.0.entry(generation).or_default().hooks = hooks;
     }
 
     /// The settings are valid.
-    pub(in crate::drive) fn note_settings(
+    pub(crate) fn note_settings(
         &mut self,
         generation: Generation,
         config: Arc<Config>,
@@ -53,12 +53,12 @@ impl Generations {
     }
 
     /// The names of the hooks that its configuration has.
-    pub(in crate::drive) fn hooks(&self, generation: Generation) -> &[String] {
+    pub(crate) fn hooks(&self, generation: Generation) -> &[String] {
         self.0.get(&generation).map_or(&[], |known| &known.hooks)
     }
 
     /// Whom its workers become.
-    pub(in crate::drive) fn identity(&self, generation: Generation) -> Option<&Identity> {
+    pub(crate) fn identity(&self, generation: Generation) -> Option<&Identity> {
         self.0.get(&generation)?.identity.as_ref()
     }
 }

@@ -46,7 +46,7 @@ struct Open {
 
 /// All listening sockets.
 #[derive(Debug, Default)]
-pub(in crate::drive) struct Listeners {
+pub(crate) struct Listeners {
     open: Vec<Open>,
     /// Opened for a generation in the making.
     coming: Vec<Open>,
@@ -60,7 +60,7 @@ pub(in crate::drive) struct Listeners {
     /// A changed list that may be taken back yet.
     trial: Option<Trial>,
     /// The service manager decides where to listen, not the settings.
-    pub(in crate::drive) given: bool,
+    pub(crate) given: bool,
 }
 
 /// What a changed list of addresses has added, and what it does not need any more.
@@ -72,12 +72,12 @@ struct Trial {
 }
 
 /// What the front has to open and to close.
-pub(in crate::drive) type Change = (Vec<Listening>, Vec<u16>);
+pub(crate) type Change = (Vec<Listening>, Vec<u16>);
 
 impl Listeners {
     /// Opens what the first generation needs. When that fails, nothing is open, and it can be tried
     /// again.
-    pub(in crate::drive) fn open_first(
+    pub(crate) fn open_first(
         &mut self,
         bind: &[BindAddress],
         inheritance: &Inheritance,
@@ -118,7 +118,7 @@ impl Listeners {
     }
 
     /// Opens what a generation in the making needs and is not open yet.
-    pub(in crate::drive) fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         bind: &[BindAddress],
         manner: &Manner,
@@ -200,7 +200,7 @@ impl Listeners {
 
     /// The generation in the making takes over, with what was opened for it.
     /// What the generation before has open stays open while that one may come back (`on_trial`).
-    pub(in crate::drive) fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         bind: &[BindAddress],
         backlog: u32,
@@ -237,12 +237,12 @@ impl Listeners {
     }
 
     /// The generation on trial stays. What the front has to close is what it does not need.
-    pub(in crate::drive) fn confirm(&mut self) -> Vec<u16> {
+    pub(crate) fn confirm(&mut self) -> Vec<u16> {
         self.trial.take().map_or_else(Vec::new, |trial| self.close_numbers(&trial.unwanted))
     }
 
     /// The generation before is back. What the front has to close is what was opened for the other.
-    pub(in crate::drive) fn restore(&mut self) -> Vec<u16> {
+    pub(crate) fn restore(&mut self) -> Vec<u16> {
         let Some(trial) = self.trial.take() else { return Vec::new() };
         self.bind = trial.bind_before;
         self.close_numbers(&trial.added)
@@ -256,44 +256,44 @@ impl Listeners {
 
     /// The generation in the making is given up. The front has not heard of its sockets, so their
     /// numbers are free.
-    pub(in crate::drive) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.coming.clear();
         self.names.truncate(self.known);
         self.servers.truncate(self.known);
     }
 
-    pub(in crate::drive) fn names(&self) -> &[ListenerName] {
+    pub(crate) fn names(&self) -> &[ListenerName] {
         &self.names
     }
 
-    pub(in crate::drive) fn servers(&self) -> Vec<(String, Option<u16>)> {
+    pub(crate) fn servers(&self) -> Vec<(String, Option<u16>)> {
         self.servers.clone()
     }
 
     /// Where the server listens, as users write it.
-    pub(in crate::drive) fn shown(&self) -> Vec<String> {
+    pub(crate) fn shown(&self) -> Vec<String> {
         self.open.iter().chain(&self.coming).map(|open| open.shown.clone()).collect()
     }
 
     /// Every socket with how users write it.
-    pub(in crate::drive) fn each(&self) -> impl Iterator<Item = (&str, &Listener)> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&str, &Listener)> {
         self.open.iter().map(|open| (open.shown.as_str(), &open.listener))
     }
 
     /// The descriptors a successor is to have.
-    pub(in crate::drive) fn descriptors(&self) -> Vec<RawFd> {
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         self.open.iter().map(|open| open.listener.as_fd().as_raw_fd()).collect()
     }
 
     /// Another server has the sockets too, or no longer.
-    pub(in crate::drive) fn share(&self, shared: bool) {
+    pub(crate) fn share(&self, shared: bool) {
         for open in self.open.iter().filter(|open| open.source != Source::Given) {
             open.shared.store(shared, Ordering::SeqCst);
         }
     }
 
     /// The server that this one was to replace has gone: what it had is ours alone.
-    pub(in crate::drive) fn inherit(&mut self) {
+    pub(crate) fn inherit(&mut self) {
         for open in self.open.iter_mut().filter(|open| open.source == Source::Partner) {
             open.source = Source::Own;
             open.shared.store(false, Ordering::SeqCst);
@@ -304,7 +304,7 @@ impl Listeners {
     }
 
     /// Closes the supervisor's handles. The socket files go too, unless another server has them.
-    pub(in crate::drive) fn close(&mut self, others: bool) {
+    pub(crate) fn close(&mut self, others: bool) {
         for open in self.open.drain(..).chain(self.coming.drain(..)) {
             if let (true, Some(file)) = (others, open.file) {
                 file.leave();

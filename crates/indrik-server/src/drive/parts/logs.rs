@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use indrik_core::ids::Generation;
 
 /// What was written, and by whom the rest is.
-pub(in crate::drive) struct Logs {
+pub(crate) struct Logs {
     /// The generation whose Python logger writes the logs, if one does.
-    pub(in crate::drive) logging: Option<Generation>,
+    pub(crate) logging: Option<Generation>,
     /// Remarks that were written.
-    pub(in crate::drive) told: VecDeque<String>,
+    pub(crate) told: VecDeque<String>,
     /// How many workers there were when that was said last.
-    pub(in crate::drive) workers: usize,
+    pub(crate) workers: usize,
 }
 
 impl Default for Logs {

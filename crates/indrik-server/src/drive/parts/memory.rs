@@ -12,10 +12,10 @@ use indrik_core::memory::watch::Watch;
 use indrik_sys::memory;
 
 /// What is watched.
-pub(in crate::drive) struct Memory {
+pub(crate) struct Memory {
     page_bytes: u64,
     /// Workers with a limit, from the moment they serve.
-    pub(in crate::drive) watches: BTreeMap<WorkerId, Watch>,
+    pub(crate) watches: BTreeMap<WorkerId, Watch>,
     /// Each worker's file with the kernel's counter.
     events: BTreeMap<WorkerId, PathBuf>,
     kills: BTreeMap<PathBuf, Kills>,
@@ -34,7 +34,7 @@ impl Default for Memory {
 
 impl Memory {
     /// Notes in which group a worker is, and how its counter stands.
-    pub(in crate::drive) fn note_group(&mut self, id: WorkerId, pid: u32, now: Duration) {
+    pub(crate) fn note_group(&mut self, id: WorkerId, pid: u32, now: Duration) {
         let Some(path) = group_of(pid).and_then(|group| group.file(File::Events)) else { return };
         let Some(count) = memory::file(&path).as_deref().and_then(Group::oom_kills) else { return };
         self.kills.entry(path.clone()).or_insert_with(|| Kills::new(count)).look(count, now);
@@ -42,14 +42,14 @@ impl Memory {
     }
 
     /// Whether the kernel killed the worker for want of memory; `None` if that cannot be known.
-    pub(in crate::drive) fn was_killed(&mut self, id: WorkerId, now: Duration) -> Option<bool> {
+    pub(crate) fn was_killed(&mut self, id: WorkerId, now: Duration) -> Option<bool> {
         let path = self.events.get(&id)?;
         let count = memory::file(path).as_deref().and_then(Group::oom_kills)?;
         Some(self.kills.get_mut(path)?.did_it(count, now))
     }
 
     /// Forgets a worker that has ended.
-    pub(in crate::drive) fn forget(&mut self, id: WorkerId) {
+    pub(crate) fn forget(&mut self, id: WorkerId) {
         self.watches.remove(&id);
         if let Some(path) = self.events.remove(&id)
             && !self.events.values().any(|other| *other == path)
@@ -59,12 +59,12 @@ impl Memory {
         }
     }
 
-    pub(in crate::drive) fn rss(&self, pid: u32) -> Option<u64> {
+    pub(crate) fn rss(&self, pid: u32) -> Option<u64> {
         process::rss(&memory::statm(pid)?, self.page_bytes)
     }
 }
 
 /// The control group that a process is in.
-pub(in crate::drive) fn group_of(pid: u32) -> Option<Group> {
+pub(crate) fn group_of(pid: u32) -> Option<Group> {
     Group::find(&memory::control_groups(pid)?, &memory::mounts()?)
 }

@@ -13,22 +13,22 @@ use crate::boot::word::Words;
 
 /// What this process was started with.
 #[derive(Debug)]
-pub(in crate::drive) struct Heritage {
-    pub(in crate::drive) inheritance: Inheritance,
+pub(crate) struct Heritage {
+    pub(crate) inheritance: Inheritance,
 }
 
 impl Heritage {
-    pub(in crate::drive) fn gather() -> Self {
+    pub(crate) fn gather() -> Self {
         Self { inheritance: Inheritance::from_environment() }
     }
 
     /// The server that this one is to replace.
-    pub(in crate::drive) fn partner_pid(&self) -> Option<u32> {
+    pub(crate) fn partner_pid(&self) -> Option<u32> {
         self.inheritance.partner.as_ref().map(|partner| partner.pid)
     }
 
     /// Readable when that server has ended; nothing if it is gone already, or is not our parent.
-    pub(in crate::drive) fn watch_partner(&self) -> Option<OwnedFd> {
+    pub(crate) fn watch_partner(&self) -> Option<OwnedFd> {
         let pid = self.partner_pid()?;
         let watch = process::watch(pid).ok()?;
         (process::parent() == pid).then_some(watch)
@@ -36,20 +36,20 @@ impl Heritage {
 }
 
 /// The two servers of an upgrade, as far as this one knows of the other.
-pub(in crate::drive) struct Neighbours {
-    pub(in crate::drive) heritage: Arc<Heritage>,
+pub(crate) struct Neighbours {
+    pub(crate) heritage: Arc<Heritage>,
     /// The old server beside this one: readable when it has ended.
-    pub(in crate::drive) predecessor: Option<OwnedFd>,
+    pub(crate) predecessor: Option<OwnedFd>,
     /// What the new server has to say.
-    pub(in crate::drive) words: Words,
+    pub(crate) words: Words,
     /// The zygote that runs `pre_exec`; the successor is started when it answers.
-    pub(in crate::drive) in_pre_exec: Option<Generation>,
+    pub(crate) in_pre_exec: Option<Generation>,
     /// The limit of descriptors this process was started with; what it starts gets the same.
-    pub(in crate::drive) descriptors_at_start: Rlimit,
+    pub(crate) descriptors_at_start: Rlimit,
 }
 
 impl Neighbours {
-    pub(in crate::drive) fn new(heritage: Arc<Heritage>) -> Self {
+    pub(crate) fn new(heritage: Arc<Heritage>) -> Self {
         Self {
             predecessor: heritage.watch_partner(),
             heritage,
@@ -60,7 +60,7 @@ impl Neighbours {
     }
 
     /// Has the loop wake when one of them has something to say.
-    pub(in crate::drive) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
+    pub(crate) fn register<'a>(&'a self, registry: &mut Registry<'a>) {
         if let Some(words) = self.words.watched() {
             registry.add(Source::SuccessorWords, words);
         }

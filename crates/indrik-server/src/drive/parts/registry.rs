@@ -14,7 +14,7 @@ use crate::control::Token;
 
 /// What a process is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::drive) enum Role {
+pub(crate) enum Role {
     Worker(WorkerId),
     Zygote(Generation),
     /// The zygote that a refork has replaced.
@@ -25,7 +25,7 @@ pub(in crate::drive) enum Role {
 
 /// Who has something to say.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::drive) enum Source {
+pub(crate) enum Source {
     Signals,
     Zygote(Generation),
     Worker(WorkerId),
@@ -42,29 +42,24 @@ pub(in crate::drive) enum Source {
 
 /// Who is listened to in this turn.
 #[derive(Default)]
-pub(in crate::drive) struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     sources: Vec<Source>,
     fds: Vec<PollFd<'a>>,
 }
 
 impl<'a> Registry<'a> {
     /// Listens for something to read.
-    pub(in crate::drive) fn add(&mut self, source: Source, fd: BorrowedFd<'a>) {
+    pub(crate) fn add(&mut self, source: Source, fd: BorrowedFd<'a>) {
         self.add_for(source, fd, PollFlags::IN);
     }
 
-    pub(in crate::drive) fn add_for(
-        &mut self,
-        source: Source,
-        fd: BorrowedFd<'a>,
-        flags: PollFlags,
-    ) {
+    pub(crate) fn add_for(&mut self, source: Source, fd: BorrowedFd<'a>, flags: PollFlags) {
         self.sources.push(source);
         self.fds.push(PollFd::from_borrowed_fd(fd, flags));
     }
 
     /// Sleeps until one of them has something to say, or the time has come.
-    pub(in crate::drive) fn wait(mut self, timeout: Option<&Timespec>) -> io::Result<Vec<Source>> {
+    pub(crate) fn wait(mut self, timeout: Option<&Timespec>) -> io::Result<Vec<Source>> {
         match poll(&mut self.fds, timeout) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -8,27 +8,27 @@ use crate::front::Standing;
 
 /// A daemon that has not left its terminal yet: it stays until it serves, or has said why not.
 #[derive(Debug)]
-pub(in crate::drive) struct Leaving {
+pub(crate) struct Leaving {
     /// What the process in the foreground waits for.
-    pub(in crate::drive) word: Word,
+    pub(crate) word: Word,
     /// Output that goes to no terminal stays.
-    pub(in crate::drive) keep_output: bool,
+    pub(crate) keep_output: bool,
 }
 
 /// What the outside has been told, and by whom it is asked.
-pub(in crate::drive) struct Service {
-    pub(in crate::drive) manager: ServiceManager,
+pub(crate) struct Service {
+    pub(crate) manager: ServiceManager,
     /// A daemon's, until it serves.
-    pub(in crate::drive) leaving: Option<Leaving>,
+    pub(crate) leaving: Option<Leaving>,
     /// What probes are answered.
-    pub(in crate::drive) standing: Standing,
-    pub(in crate::drive) greeted: bool,
+    pub(crate) standing: Standing,
+    pub(crate) greeted: bool,
     /// The zygote that runs `pre_stop`.
-    pub(in crate::drive) in_pre_stop: Option<Generation>,
+    pub(crate) in_pre_stop: Option<Generation>,
 }
 
 impl Service {
-    pub(in crate::drive) fn new(manager: ServiceManager, leaving: Option<Leaving>) -> Self {
+    pub(crate) fn new(manager: ServiceManager, leaving: Option<Leaving>) -> Self {
         let standing = Standing::default();
         Self { manager, leaving, standing, greeted: false, in_pre_stop: None }
     }

@@ -12,7 +12,7 @@ use indrik_sys::signals::SignalStream;
 use crate::front::{EventSink, FrontEvent};
 
 /// Everything the supervisor listens to; [`Signal`] says what each means.
-pub(in crate::drive) const SIGNALS: [(Number, Option<Signal>); 10] = [
+pub(crate) const SIGNALS: [(Number, Option<Signal>); 10] = [
     (Number::HUP, Some(Signal::Hup)),
     (Number::INT, Some(Signal::Int)),
     (Number::QUIT, Some(Signal::Quit)),
@@ -26,16 +26,16 @@ pub(in crate::drive) const SIGNALS: [(Number, Option<Signal>); 10] = [
 ];
 
 /// The sources that are there from the first moment to the last.
-pub(in crate::drive) struct Sources {
-    pub(in crate::drive) signals: SignalStream,
-    pub(in crate::drive) bell: Arc<Bell>,
+pub(crate) struct Sources {
+    pub(crate) signals: SignalStream,
+    pub(crate) bell: Arc<Bell>,
     front_events: Receiver<FrontEvent>,
     /// Where the front puts its events.
-    pub(in crate::drive) sink: EventSink,
+    pub(crate) sink: EventSink,
 }
 
 impl Sources {
-    pub(in crate::drive) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let numbers: Vec<Number> = SIGNALS.iter().map(|(number, _)| *number).collect();
         let signals = SignalStream::open(&numbers)?;
         let bell = Arc::new(Bell::new()?);
@@ -50,7 +50,7 @@ impl Sources {
     }
 
     /// The next of the front's events.
-    pub(in crate::drive) fn next_of_front(&self) -> Option<FrontEvent> {
+    pub(crate) fn next_of_front(&self) -> Option<FrontEvent> {
         self.front_events.try_recv().ok()
     }
 }

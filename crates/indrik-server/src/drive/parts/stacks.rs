@@ -18,26 +18,26 @@ use crate::front::Running;
 const STACKS_BYTES_MAX: usize = 256 * 1024;
 
 /// Where a worker writes its stacks.
-pub(in crate::drive) struct Stacks {
+pub(crate) struct Stacks {
     memory: File,
     /// It was asked: when its answer is there, and what it had to do then.
-    pub(in crate::drive) asked: Option<(Instant, Vec<Running>)>,
+    pub(crate) asked: Option<(Instant, Vec<Running>)>,
 }
 
 impl Stacks {
     /// The memory: our end, and the worker's.
-    pub(in crate::drive) fn create() -> io::Result<(Self, OwnedFd)> {
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
         let ours = rustix::fs::memfd_create("indrik-stacks", MemfdFlags::CLOEXEC)?;
         let theirs = ours.try_clone()?;
         Ok((Self { memory: File::from(ours), asked: None }, theirs))
     }
 
-    pub(in crate::drive) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.asked.as_ref().map(|(due, _)| *due)
     }
 
     /// Takes what was written.
-    pub(in crate::drive) fn take(&mut self) -> io::Result<String> {
+    pub(crate) fn take(&mut self) -> io::Result<String> {
         let len = usize::try_from(self.memory.metadata()?.len()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; len.min(STACKS_BYTES_MAX)];
         self.memory.read_exact_at(&mut bytes, 0)?;

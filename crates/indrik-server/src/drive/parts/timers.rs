@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// What is done when its time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::drive) enum Timer {
+pub(crate) enum Timer {
     /// The supervisor decides again.
     Supervisor,
     /// Signs of life are read.
@@ -40,21 +40,21 @@ const ORDER: [Timer; TIMERS] = [
 
 /// When each of them is due.
 #[derive(Debug, Default)]
-pub(in crate::drive) struct Timers([Option<Instant>; TIMERS]);
+pub(crate) struct Timers([Option<Instant>; TIMERS]);
 
 impl Timers {
     /// Sets the time, or that there is none.
-    pub(in crate::drive) fn set(&mut self, timer: Timer, due: Option<Instant>) {
+    pub(crate) fn set(&mut self, timer: Timer, due: Option<Instant>) {
         self.0[timer as usize] = due;
     }
 
     /// When something is due next.
-    pub(in crate::drive) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.0.iter().copied().flatten().min()
     }
 
     /// Takes what is due at `now`, in the order in which it is to be done.
-    pub(in crate::drive) fn take_due(&mut self, now: Instant) -> Vec<Timer> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Timer> {
         let due = ORDER.into_iter();
         due.filter(|timer| self.0[*timer as usize].take_if(|due| *due <= now).is_some()).collect()
     }

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use crate::front::conn::h2::streams::StreamContext;
 
 /// The body of a request.
-pub(in crate::front) enum RequestBody {
+pub(crate) enum RequestBody {
     /// None at all.
     Empty,
     /// As hyper reads it.
@@ -24,7 +24,7 @@ pub(in crate::front) enum RequestBody {
 }
 
 /// What a stream brings. Its window is given back with the bytes, so that a client is as fast as whoever takes them.
-pub(in crate::front) struct Http2Body {
+pub(crate) struct Http2Body {
     receive: RecvStream,
     /// Its length, where the head says so.
     len: Option<u64>,
@@ -43,7 +43,7 @@ impl From<Incoming> for RequestBody {
 
 impl RequestBody {
     /// The body of a stream, to whose request these fields belong.
-    pub(in crate::front) fn http2(
+    pub(crate) fn http2(
         receive: RecvStream,
         headers: &HeaderMap,
         stream: &Arc<StreamContext>,
@@ -126,4 +126,4 @@ impl Body for RequestBody {
 
 /// A body that is cut or broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::front) struct Broken;
+pub(crate) struct Broken;

@@ -10,7 +10,7 @@ const JOIN_BYTES_MAX: usize = 4 * 1024;
 
 /// A body, or a part of one.
 #[derive(Debug, Default)]
-pub(in crate::front) struct Pieces {
+pub(crate) struct Pieces {
     whole: Vec<Bytes>,
     /// Small pieces, put together; it is the end of the body.
     tail: BytesMut,
@@ -19,7 +19,7 @@ pub(in crate::front) struct Pieces {
 
 impl Pieces {
     /// Adds what comes next.
-    pub(in crate::front) fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         self.len += piece.len();
         if piece.len() <= JOIN_BYTES_MAX {
             self.tail.extend_from_slice(&piece);
@@ -34,18 +34,18 @@ impl Pieces {
         self.whole.push(piece);
     }
 
-    pub(in crate::front) const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// What it is made of, in order.
-    pub(in crate::front) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let tail = (!self.tail.is_empty()).then_some(&self.tail[..]);
         self.whole.iter().map(|piece| &piece[..]).chain(tail)
     }
 
     /// Copies it to the start of `into`, as far as there is room.
-    pub(in crate::front) fn copy_to(&self, mut into: &mut [u8]) {
+    pub(crate) fn copy_to(&self, mut into: &mut [u8]) {
         for piece in self.iter() {
             let Some((place, rest)) = into.split_at_mut_checked(piece.len()) else { return };
             place.copy_from_slice(piece);
@@ -54,7 +54,7 @@ impl Pieces {
     }
 
     /// Writes all of it.
-    pub(in crate::front) fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
+    pub(crate) fn write_to(&self, file: &mut impl Write) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> = self.iter().map(IoSlice::new).collect();
         let mut left = &mut slices[..];
         while !left.is_empty() {

@@ -31,7 +31,7 @@ const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 const DISCARD_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The task that streams a body to the application; it ends with this handle.
-pub(in crate::front) struct Pump {
+pub(crate) struct Pump {
     task: Option<AbortHandle>,
     stream: Arc<Mutex<Stream>>,
     rest: Arc<Rest>,
@@ -47,7 +47,7 @@ impl Drop for Pump {
 
 impl Pump {
     /// Starts to stream what `reader` has, behind what has gone with the request.
-    pub(in crate::front) fn start(
+    pub(crate) fn start(
         context: &RequestContext,
         exchange: &Arc<Exchange>,
         reader: Reader,
@@ -59,23 +59,23 @@ impl Pump {
     }
 
     /// Whether the front still has all that it has sent.
-    pub(in crate::front) fn holds_all(&self) -> bool {
+    pub(crate) fn holds_all(&self) -> bool {
         self.stream.lock().held.is_some()
     }
 
     /// No other worker will have the request: nothing is held from now on.
-    pub(in crate::front) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.stream.lock().forget();
     }
 
     /// The worker is gone. Nothing is sent until [`Self::restart`].
-    pub(in crate::front) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stream.lock().is_stopped = true;
         self.task.take().into_iter().for_each(|task| task.abort());
     }
 
     /// Another worker wants the body, from its beginning.
-    pub(in crate::front) fn restart(&mut self, context: &RequestContext, exchange: &Arc<Exchange>) {
+    pub(crate) fn restart(&mut self, context: &RequestContext, exchange: &Arc<Exchange>) {
         self.stop();
         self.stream.lock().begin_again(exchange);
         self.task = Some(spawn(context.services(), exchange, &self.stream, &self.rest));
@@ -83,7 +83,7 @@ impl Pump {
 
     /// The answer is complete, and in HTTP/1: the application gets no more of the body, and the
     /// connection is kept if the rest is short.
-    pub(in crate::front) fn discard_rest(mut self) {
+    pub(crate) fn discard_rest(mut self) {
         if let Some(task) = self.task.take_if(|task| !task.is_finished()) {
             self.rest.hold();
             // Not to be ended with this handle; it notices that nobody takes the body any more.
@@ -140,7 +140,7 @@ fn spawn(
 }
 
 /// Reads and throws away a body that the application did not ask for.
-pub(in crate::front) fn discard_all(context: &RequestContext, mut reader: Reader) {
+pub(crate) fn discard_all(context: &RequestContext, mut reader: Reader) {
     let rest = Rest::new(context);
     rest.hold();
     let held = Held(rest);
@@ -151,7 +151,7 @@ pub(in crate::front) fn discard_all(context: &RequestContext, mut reader: Reader
 }
 
 /// Whether a body that nobody wants is short enough to be thrown away, as far as that is known.
-pub(in crate::front) fn is_short(reader: &Reader) -> bool {
+pub(crate) fn is_short(reader: &Reader) -> bool {
     reader.left().is_none_or(|len| len <= DISCARD_BYTES_MAX as u64)
 }
 

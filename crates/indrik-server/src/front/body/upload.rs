@@ -36,11 +36,10 @@ pub(super) const HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are gathered for one write to a disk.
 const SPOOL_WRITE_BYTES: usize = 1024 * 1024;
 /// What a client is told of whom there was no place for.
-pub(in crate::front) const NO_DESCRIPTOR: &str =
-    "the server's file descriptors are used up by others";
+pub(crate) const NO_DESCRIPTOR: &str = "the server's file descriptors are used up by others";
 
 /// A request's body, as far as the front has it.
-pub(in crate::front) enum Upload {
+pub(crate) enum Upload {
     /// All of it, in memory.
     Memory(Pieces),
     /// All of it, in a file whose position is at the start; how much of that lies in memory.
@@ -51,7 +50,7 @@ pub(in crate::front) enum Upload {
 
 /// Takes the body, or for ASGI what is here of it. Reading is what sends the `100 Continue` that a
 /// client `expects`, so for ASGI that body is left until the application asks for it.
-pub(in crate::front) async fn receive(
+pub(crate) async fn receive(
     context: &RequestContext,
     interface: Interface,
     expects: bool,
@@ -99,7 +98,7 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
 }
 
 /// Takes so many places of files among the descriptors, as soon as there are any.
-pub(in crate::front) async fn file_places(
+pub(crate) async fn file_places(
     context: &RequestContext,
     count: u64,
     for_what: &str,
@@ -189,7 +188,7 @@ async fn spool(
 }
 
 /// Reads a body within its limits.
-pub(in crate::front) struct Reader {
+pub(crate) struct Reader {
     body: RequestBody,
     pause_max: Duration,
     /// Runs while a byte is waited for.
@@ -291,7 +290,7 @@ impl Reader {
 }
 
 /// A file without a name, for what is too large for memory.
-pub(in crate::front) fn nameless(directory: Option<PathBuf>) -> io::Result<File> {
+pub(crate) fn nameless(directory: Option<PathBuf>) -> io::Result<File> {
     match directory {
         Some(directory) => tempfile::tempfile_in(directory),
         None => tempfile::tempfile(),
@@ -299,7 +298,7 @@ pub(in crate::front) fn nameless(directory: Option<PathBuf>) -> io::Result<File>
 }
 
 /// Runs what may wait for a disk elsewhere.
-pub(in crate::front) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     act: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(act).await.map_err(io::Error::other)?

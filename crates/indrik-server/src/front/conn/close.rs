@@ -76,7 +76,7 @@ pub(super) async fn refuse_http2(services: &Services, peer: &Peer, mut io: Clien
 
 /// Closes our direction, and reads a little of what the client still sends: closing with unread
 /// bytes would reset the connection and could destroy the answer on its way.
-pub(in crate::front) async fn linger(mut io: ClientIo) {
+pub(crate) async fn linger(mut io: ClientIo) {
     let close = async {
         let _ = poll_fn(|cx| hyper::rt::Write::poll_shutdown(Pin::new(&mut io), cx)).await;
         if !io.is_at_end() {

@@ -20,7 +20,7 @@ use crate::front::services::Services;
 use crate::front::settings::Settings;
 
 /// Serves a connection to its end.
-pub(in crate::front) async fn serve_connection(
+pub(crate) async fn serve_connection(
     mut open: Open,
     (stream, spoken): (Stream, Spoken),
     origin: Origin,

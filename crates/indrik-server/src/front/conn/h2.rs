@@ -9,8 +9,8 @@ mod answer;
 mod held;
 mod io;
 mod stream;
-pub(in crate::front) mod streams;
-pub(in crate::front) mod tunnel;
+pub(crate) mod streams;
+pub(crate) mod tunnel;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -53,7 +53,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const CLOSE_NOW_LIMIT: Duration = Duration::from_millis(100);
 
 /// Serves a connection to its end.
-pub(in crate::front) async fn drive(client: &Arc<ConnectionContext>, io: ClientIo) {
+pub(crate) async fn drive(client: &Arc<ConnectionContext>, io: ClientIo) {
     let notes = Arc::new(Notes::default());
     // What a client says first has the time of a request's head.
     client.watch.set(Phase::Head);

@@ -34,7 +34,7 @@ const INTERIM_BYTES_MAX: usize = 64 * 1024;
 
 /// What the socket and the request path share about a connection.
 #[derive(Debug, Default)]
-pub(in crate::front) struct IoState {
+pub(crate) struct IoState {
     interim: Mutex<Interim>,
     /// Whether bytes of interim responses wait; spares the lock.
     has_interim: AtomicBool,
@@ -64,10 +64,10 @@ struct Flushes {
 
 /// What the screen has refused, and why.
 #[derive(Clone, Debug)]
-pub(in crate::front) struct Refused {
-    pub(in crate::front) broken: Broken,
+pub(crate) struct Refused {
+    pub(crate) broken: Broken,
     /// The request line, as far as it was there; empty for a body.
-    pub(in crate::front) line: Vec<u8>,
+    pub(crate) line: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ struct Interim {
 
 impl IoState {
     /// Queues an interim response. False: not now, a response is being written, or too much waits.
-    pub(in crate::front) fn send_interim(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn send_interim(&self, bytes: &[u8]) -> bool {
         let mut interim = self.interim.lock();
         if self.hyper_is_writing.load(Ordering::Relaxed)
             || interim.bytes.len() + bytes.len() > INTERIM_BYTES_MAX
@@ -93,12 +93,12 @@ impl IoState {
     }
 
     /// How often everything that was to be written was.
-    pub(in crate::front) fn flushes(&self) -> u64 {
+    pub(crate) fn flushes(&self) -> u64 {
         self.flushes.count.load(Ordering::Relaxed)
     }
 
     /// Ready when everything was written once more than `count` times, and nothing waits since.
-    pub(in crate::front) fn poll_flushed(&self, count: u64, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_flushed(&self, count: u64, cx: &mut Context<'_>) -> Poll<()> {
         if self.flushes() > count && !self.flushes.is_due.load(Ordering::Relaxed) {
             return Poll::Ready(());
         }
@@ -120,35 +120,35 @@ impl IoState {
     }
 
     /// What was refused, if anything was.
-    pub(in crate::front) fn refused(&self) -> Option<Refused> {
+    pub(crate) fn refused(&self) -> Option<Refused> {
         self.interim.lock().refused.clone()
     }
 
     /// Whether hyper does not know yet that the client has closed its direction.
-    pub(in crate::front) fn is_half_closed(&self) -> bool {
+    pub(crate) fn is_half_closed(&self) -> bool {
         self.is_half_closed.load(Ordering::Relaxed)
     }
 
     /// Lets hyper know, at its next read, that the client has closed its direction.
-    pub(in crate::front) fn pass_end(&self) {
+    pub(crate) fn pass_end(&self) {
         self.is_half_closed.store(false, Ordering::Relaxed);
         self.end_passes.store(true, Ordering::Relaxed);
     }
 
     /// Whether the client began with HTTP/2.
-    pub(in crate::front) fn begins_with_http2(&self) -> bool {
+    pub(crate) fn begins_with_http2(&self) -> bool {
         self.begins_with_http2.load(Ordering::Relaxed)
     }
 
     /// Whether a head was refused and nothing of hyper's is on its way out any more.
-    pub(in crate::front) fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.is_refused.load(Ordering::Relaxed) && !self.hyper_is_writing.load(Ordering::Relaxed)
     }
 }
 
 /// A client's socket.
 #[derive(Debug)]
-pub(in crate::front) struct ClientIo {
+pub(crate) struct ClientIo {
     stream: Stream,
     screen: Screen,
     /// Brings heads that a setting permits into their strict form first.
@@ -166,7 +166,7 @@ pub(in crate::front) struct ClientIo {
 }
 
 impl ClientIo {
-    pub(in crate::front) fn new(
+    pub(crate) fn new(
         stream: Stream,
         settings: &Settings,
         watch: Arc<Watch>,
@@ -191,7 +191,7 @@ impl ClientIo {
     }
 
     /// Puts bytes back in front. They have been screened.
-    pub(in crate::front) fn unread(&mut self, bytes: Bytes) {
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.before = if self.before.is_empty() {
             bytes
         } else {
@@ -200,7 +200,7 @@ impl ClientIo {
     }
 
     /// Whether the client's bytes so far end between two requests.
-    pub(in crate::front) fn is_between_requests(&self) -> bool {
+    pub(crate) fn is_between_requests(&self) -> bool {
         self.before.is_empty() && self.screen.is_between_requests() && !self.is_holding()
     }
 
@@ -209,7 +209,7 @@ impl ClientIo {
     }
 
     /// From here on the bytes are not HTTP.
-    pub(in crate::front) fn stop_screening(&mut self) {
+    pub(crate) fn stop_screening(&mut self) {
         let held = self.screen.stop();
         let held = self.rewriter.take().map_or(held, |rewriter| rewriter.into_held());
         if !held.is_empty() {
@@ -218,18 +218,18 @@ impl ClientIo {
     }
 
     /// Whether the client has closed its direction.
-    pub(in crate::front) const fn is_at_end(&self) -> bool {
+    pub(crate) const fn is_at_end(&self) -> bool {
         self.at_end
     }
 
     /// Reads and throws away what the client still sends.
-    pub(in crate::front) async fn discard(&mut self, most: usize) {
+    pub(crate) async fn discard(&mut self, most: usize) {
         let mut discard = Discard::new(most);
         poll_fn(|cx| discard.poll(&mut self.stream, cx)).await;
     }
 
     /// Writes an answer of our own behind everything that hyper wrote.
-    pub(in crate::front) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let sent = poll_fn(|cx| Pin::new(&mut self.stream).poll_write(cx, bytes)).await?;
             if sent == 0 {
@@ -241,12 +241,12 @@ impl ClientIo {
     }
 
     /// The socket.
-    pub(in crate::front) fn stream(&self) -> &Stream {
+    pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 
     /// Takes bytes of the client that were read elsewhere, before anything else.
-    pub(in crate::front) fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         let passed = self.pass(bytes).map_or_else(|passed| passed, Bytes::copy_from_slice);
         self.before = passed;
     }

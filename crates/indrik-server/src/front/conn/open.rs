@@ -37,30 +37,30 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The version of HTTP on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::front) enum Spoken {
+pub(crate) enum Spoken {
     /// 1.0 or 1.1: each request says which.
     Http1,
     Http2,
 }
 
 /// Where a connection came from.
-pub(in crate::front) struct Origin {
-    pub(in crate::front) listener: u16,
+pub(crate) struct Origin {
+    pub(crate) listener: u16,
     /// `None` for a Unix socket.
-    pub(in crate::front) ip: Option<IpAddr>,
-    pub(in crate::front) port: u16,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) port: u16,
 }
 
 /// What came before HTTP: a PROXY header, and bytes that were read behind it.
 #[derive(Default)]
-pub(in crate::front) struct Proxied {
+pub(crate) struct Proxied {
     pub(super) header: Option<Header>,
     pub(super) first: Bytes,
 }
 
 /// A connection's place in the list, from the moment it is accepted until it is over, however that
 /// comes: so the front is never taken for idle while one is on its way to its thread.
-pub(in crate::front) struct Open {
+pub(crate) struct Open {
     pub(super) services: Arc<Services>,
     key: usize,
     pub(super) watch: Arc<Watch>,
@@ -71,7 +71,7 @@ pub(in crate::front) struct Open {
 }
 
 impl Open {
-    pub(in crate::front) fn new(services: &Arc<Services>, place: Reserved) -> Self {
+    pub(crate) fn new(services: &Arc<Services>, place: Reserved) -> Self {
         let (key, watch) = services.connections.add(&services.account);
         let mut base = Charge::of(watch.holder());
         base.set(CONNECTION_BYTES);
@@ -79,7 +79,7 @@ impl Open {
     }
 
     /// Runs what serves it to its end, or until it is cut for the memory it holds.
-    pub(in crate::front) async fn run(holder: Arc<Holder>, serving: impl Future<Output = ()>) {
+    pub(crate) async fn run(holder: Arc<Holder>, serving: impl Future<Output = ()>) {
         let mut serving = pin!(serving);
         poll_fn(|cx| match holder.is_cut() {
             true => Poll::Ready(()),
@@ -89,7 +89,7 @@ impl Open {
     }
 
     /// What it holds of memory.
-    pub(in crate::front) fn holder(&self) -> &Arc<Holder> {
+    pub(crate) fn holder(&self) -> &Arc<Holder> {
         self.watch.holder()
     }
 
@@ -100,7 +100,7 @@ impl Open {
 
     /// The PROXY header, if the server reads them: it comes before everything, TLS included. `None`:
     /// the connection is over.
-    pub(in crate::front) async fn read_preamble(
+    pub(crate) async fn read_preamble(
         &self,
         mut stream: Stream,
         origin: &Origin,
@@ -128,11 +128,7 @@ impl Open {
     }
 
     /// The connection with TLS, if the server has it. `None`: the client did not get through.
-    pub(in crate::front) async fn secured(
-        &self,
-        stream: Stream,
-        origin: &Origin,
-    ) -> Option<Stream> {
+    pub(crate) async fn secured(&self, stream: Stream, origin: &Origin) -> Option<Stream> {
         let Some(tls) = &self.services.tls else { return Some(stream) };
         // Boxed, or the handshake's memory would stay a part of every connection's task.
         let begin = Box::pin(tls.begin(stream, &self.watch));
@@ -153,7 +149,7 @@ impl Open {
 
     /// Which version of HTTP the client speaks: by what TLS agreed on, or by its first bytes where the
     /// settings let it begin with HTTP/2. `None`: the connection is over.
-    pub(in crate::front) async fn version(
+    pub(crate) async fn version(
         &self,
         stream: Stream,
         origin: &Origin,
@@ -201,7 +197,7 @@ impl Open {
     }
 
     /// The socket could not be taken over.
-    pub(in crate::front) fn log_lost(&self, error: &std::io::Error) {
+    pub(crate) fn log_lost(&self, error: &std::io::Error) {
         self.services.log.error(&format!("A connection could not be served: {error}"));
     }
 }

@@ -17,7 +17,7 @@ use crate::front::refusal::Refusal;
 const READ_BYTES: usize = 1024;
 
 /// How a connection begins.
-pub(in crate::front) enum Preamble {
+pub(crate) enum Preamble {
     /// With the PROXY header, if there is one; the bytes behind it were read too.
     Http(Option<Header>, Bytes),
     /// With something that is refused.
@@ -28,7 +28,7 @@ pub(in crate::front) enum Preamble {
 
 /// Reads a PROXY header, if there is one. The reaper ends it when that takes longer than a
 /// request's head may.
-pub(in crate::front) async fn read(
+pub(crate) async fn read(
     stream: &mut Stream,
     watch: &Watch,
     accepts: Accepts,
@@ -63,11 +63,7 @@ pub(in crate::front) async fn read(
 }
 
 /// False: the client or the reaper has closed.
-pub(in crate::front) async fn read_some(
-    stream: &mut Stream,
-    watch: &Watch,
-    bytes: &mut Vec<u8>,
-) -> bool {
+pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
     let mut scratch = [0; READ_BYTES];
     let len = poll_fn(|cx| {
         let order = watch.poll_order(cx);

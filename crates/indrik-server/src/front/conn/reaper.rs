@@ -20,7 +20,7 @@ use crate::front::account::{Account, Cut, Holder, held_by_others};
 use crate::front::clock::{self, micros};
 
 /// How often the reaper looks.
-pub(in crate::front) const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(200);
 /// An idle connection gives its buffers back after this time.
 const PARK_AFTER: Duration = Duration::from_millis(800);
 /// While draining, a connection without a request may still bring one for this long.
@@ -29,7 +29,7 @@ const DRAIN_IDLE: Duration = Duration::from_secs(1);
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(in crate::front) enum Phase {
+pub(crate) enum Phase {
     /// For its next request.
     Idle = 0,
     /// For the rest of a head.
@@ -45,7 +45,7 @@ pub(in crate::front) enum Phase {
 /// What a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
-pub(in crate::front) enum Order {
+pub(crate) enum Order {
     None = 0,
     /// Look whether the client has reset the connection.
     Look = 1,
@@ -61,7 +61,7 @@ pub(in crate::front) enum Order {
 
 /// One connection, as others see it.
 #[derive(Debug)]
-pub(in crate::front) struct Watch {
+pub(crate) struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
     order: AtomicU8,
@@ -94,22 +94,22 @@ impl Watch {
     }
 
     /// Bytes of a body are given out to be written.
-    pub(in crate::front) fn gives_out(&self, bytes: usize) {
+    pub(crate) fn gives_out(&self, bytes: usize) {
         self.set_unwritten(self.unwritten() + bytes);
     }
 
     /// The socket took bytes, of a body or of what frames it.
-    pub(in crate::front) fn wrote(&self, bytes: usize) {
+    pub(crate) fn wrote(&self, bytes: usize) {
         self.set_unwritten(self.unwritten().saturating_sub(bytes));
     }
 
     /// Everything that was given out is written.
-    pub(in crate::front) fn wrote_all(&self) {
+    pub(crate) fn wrote_all(&self) {
         self.set_unwritten(0);
     }
 
     /// Bytes of bodies, at most, that were given out and are not written.
-    pub(in crate::front) fn unwritten(&self) -> usize {
+    pub(crate) fn unwritten(&self) -> usize {
         self.unwritten.load(Ordering::Relaxed)
     }
 
@@ -118,12 +118,12 @@ impl Watch {
     }
 
     /// What it holds of memory.
-    pub(in crate::front) fn holder(&self) -> &Arc<Holder> {
+    pub(crate) fn holder(&self) -> &Arc<Holder> {
         &self.holder
     }
 
     /// HTTP begins: what was waited for until now does not count.
-    pub(in crate::front) fn begin_waiting(&self) {
+    pub(crate) fn begin_waiting(&self) {
         self.set(Phase::Idle);
         let (expire, none) = (Order::Expire as u8, Order::None as u8);
         // Other orders stand.
@@ -131,13 +131,13 @@ impl Watch {
     }
 
     /// A request begins.
-    pub(in crate::front) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
         self.set(Phase::Busy);
     }
 
     /// A request is over, but for what the socket has not taken yet.
-    pub(in crate::front) fn end(&self) {
+    pub(crate) fn end(&self) {
         let others = self.in_flight().saturating_sub(1);
         self.in_flight.store(others, Ordering::Relaxed);
         if others == 0 && self.phase() == Phase::Busy {
@@ -146,37 +146,37 @@ impl Watch {
     }
 
     /// Whether a request is being served.
-    pub(in crate::front) fn is_in_flight(&self) -> bool {
+    pub(crate) fn is_in_flight(&self) -> bool {
         self.in_flight() != 0
     }
 
     /// How many are.
-    pub(in crate::front) fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
     /// The client has closed its direction and waits for the answer.
-    pub(in crate::front) fn set_half_closed(&self) {
+    pub(crate) fn set_half_closed(&self) {
         self.is_half_closed.store(true, Ordering::Relaxed);
     }
 
     /// The socket takes bytes again.
-    pub(in crate::front) fn written(&self) {
+    pub(crate) fn written(&self) {
         let busy = self.is_in_flight();
         self.set(if busy { Phase::Busy } else { Phase::Idle });
     }
 
-    pub(in crate::front) fn set(&self, phase: Phase) {
+    pub(crate) fn set(&self, phase: Phase) {
         self.since.store(clock::coarse(), Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     /// The buffers are given back; the waiting goes on.
-    pub(in crate::front) fn set_parked(&self) {
+    pub(crate) fn set_parked(&self) {
         self.phase.store(Phase::Parked as u8, Ordering::Relaxed);
     }
 
-    pub(in crate::front) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
             1 => Phase::Head,
@@ -187,7 +187,7 @@ impl Watch {
     }
 
     /// Takes the order, if any; otherwise the task is woken when there is one.
-    pub(in crate::front) fn poll_order(&self, cx: &Context<'_>) -> Order {
+    pub(crate) fn poll_order(&self, cx: &Context<'_>) -> Order {
         self.task.get_or_init(|| {
             // Only from now on it can be waited for what the client sends.
             self.since.store(clock::coarse(), Ordering::Relaxed);
@@ -226,7 +226,7 @@ impl Watch {
     }
 
     /// Has the connection's task look at what there is to do.
-    pub(in crate::front) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // Before the first poll there is nobody to wake: that poll sees what it was to hear.
         if let Some(task) = self.task.get() {
             task.wake_by_ref();
@@ -249,24 +249,24 @@ impl From<u8> for Order {
 
 /// All open connections.
 #[derive(Default)]
-pub(in crate::front) struct Connections(Mutex<Slab<Arc<Watch>>>);
+pub(crate) struct Connections(Mutex<Slab<Arc<Watch>>>);
 
 impl Connections {
-    pub(in crate::front) fn add(&self, account: &Arc<Account>) -> (usize, Arc<Watch>) {
+    pub(crate) fn add(&self, account: &Arc<Account>) -> (usize, Arc<Watch>) {
         let watch = Arc::new(Watch::new(account));
         (self.0.lock().insert(Arc::clone(&watch)), watch)
     }
 
-    pub(in crate::front) fn remove(&self, key: usize) {
+    pub(crate) fn remove(&self, key: usize) {
         self.0.lock().remove(key);
     }
 
-    pub(in crate::front) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.lock().len()
     }
 
     /// Every connection closes after its current request.
-    pub(in crate::front) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.each(|watch| match watch.phase() {
             // These may be about to send one; the reaper ends them.
             Phase::Idle | Phase::Parked => watch.set(watch.phase()),
@@ -274,12 +274,12 @@ impl Connections {
         });
     }
 
-    pub(in crate::front) fn close_all(&self) {
+    pub(crate) fn close_all(&self) {
         self.each(|watch| watch.give(Order::Close));
     }
 
     /// Cuts those that hold too much. Returns who they were.
-    pub(in crate::front) fn cut(&self, account: &Account) -> Vec<Cut> {
+    pub(crate) fn cut(&self, account: &Account) -> Vec<Cut> {
         let list = self.0.lock();
         let (mut holders, mut by_cut) = (Vec::new(), 0);
         for (key, watch) in &*list {
@@ -301,7 +301,7 @@ impl Connections {
     }
 
     /// Closes the connection that is the first to go for a new one. Whether there is any.
-    pub(in crate::front) fn shed(&self, now: Micros) -> bool {
+    pub(crate) fn shed(&self, now: Micros) -> bool {
         let list = self.0.lock();
         let waiting = list.iter().filter_map(|(key, watch)| {
             let waits = watch.waits()?;
@@ -328,7 +328,7 @@ impl Connections {
 }
 
 /// One look at all connections; while the server drains, idle ones have less time.
-pub(in crate::front) fn sweep(connections: &Connections, config: &Config, is_draining: bool) {
+pub(crate) fn sweep(connections: &Connections, config: &Config, is_draining: bool) {
     let now = clock::now();
     let idle = match config.keepalive {
         _ if !is_draining => config.keepalive,

@@ -14,7 +14,7 @@ const DISCARD_BYTES: usize = 4096;
 
 /// The socket itself.
 #[derive(Debug)]
-pub(in crate::front) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
@@ -25,7 +25,7 @@ pub(in crate::front) enum Stream {
 
 impl Stream {
     /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
-    pub(in crate::front) fn agreed_on_http2(&self) -> bool {
+    pub(crate) fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
     }
 
@@ -40,7 +40,7 @@ impl Stream {
     }
 
     /// Ready when there are bytes, or the end.
-    pub(in crate::front) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),

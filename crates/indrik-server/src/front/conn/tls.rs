@@ -20,12 +20,12 @@ use super::reaper::Watch;
 use super::stream::Stream;
 
 /// How often the files are looked at.
-pub(in crate::front) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// First byte of a TLS connection: a record that carries a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// Whether clients must show a certificate (Gunicorn's `cert_reqs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::front) enum ClientCertificate {
+pub(crate) enum ClientCertificate {
     /// They are not asked.
     NotAsked,
     /// They are asked; one that they show must be valid.
@@ -36,17 +36,17 @@ pub(in crate::front) enum ClientCertificate {
 
 /// Where the certificate lies, and what is asked of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::front) struct TlsFiles {
+pub(crate) struct TlsFiles {
     /// PEM: the certificate, then those between it and the root (`certfile`).
-    pub(in crate::front) certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// PEM: its key (`keyfile`); may be the same file.
-    pub(in crate::front) key: PathBuf,
+    pub(crate) key: PathBuf,
     /// PEM: who may sign clients' certificates (`ca_certs`).
-    pub(in crate::front) client_authorities: Option<PathBuf>,
+    pub(crate) client_authorities: Option<PathBuf>,
     /// What is asked of clients.
-    pub(in crate::front) client_certificate: ClientCertificate,
+    pub(crate) client_certificate: ClientCertificate,
     /// The versions of HTTP, the best liked first, by their names in ALPN.
-    pub(in crate::front) protocols: Vec<Vec<u8>>,
+    pub(crate) protocols: Vec<Vec<u8>>,
 }
 
 /// Why TLS cannot be had: a file, and what is wrong with it.
@@ -65,7 +65,7 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 /// TLS as the front's connections use it.
-pub(in crate::front) struct Tls {
+pub(crate) struct Tls {
     files: TlsFiles,
     loaded: Mutex<Loaded>,
 }
@@ -83,7 +83,7 @@ impl Tls {
     ///
     /// # Errors
     /// When one cannot be read, or the key does not belong to the certificate.
-    pub(in crate::front) fn load(files: TlsFiles) -> Result<Self, TlsError> {
+    pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
         let loaded = Mutex::new(Loaded { acceptor: acceptor(&files)?, stamps });
         Ok(Self { files, loaded })
@@ -94,7 +94,7 @@ impl Tls {
     ///
     /// # Errors
     /// As [`Self::load`], once for each change; what was in use stays.
-    pub(in crate::front) fn look_again(&self) -> Result<bool, TlsError> {
+    pub(crate) fn look_again(&self) -> Result<bool, TlsError> {
         let stamps = stamps(&self.files);
         if std::mem::replace(&mut self.loaded.lock().stamps, stamps) == stamps {
             return Ok(false);
@@ -105,7 +105,7 @@ impl Tls {
     }
 
     /// The handshake, from the client's first byte on.
-    pub(in crate::front) async fn begin(&self, mut stream: Stream, watch: &Watch) -> Begun {
+    pub(crate) async fn begin(&self, mut stream: Stream, watch: &Watch) -> Begun {
         let mut first = Vec::new();
         if !read_some(&mut stream, watch, &mut first).await {
             return Begun::Lost;
@@ -124,7 +124,7 @@ impl Tls {
 }
 
 /// How a connection to a TLS port begins.
-pub(in crate::front) enum Begun {
+pub(crate) enum Begun {
     /// With a handshake; what comes now is encrypted.
     Secured(Stream),
     /// With something else: most likely plain HTTP.

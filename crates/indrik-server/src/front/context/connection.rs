@@ -14,21 +14,21 @@ use crate::front::services::Services;
 use crate::front::settings::Settings;
 
 /// A client's connection, as the request path sees it.
-pub(in crate::front) struct ConnectionContext {
-    pub(in crate::front) services: Arc<Services>,
-    pub(in crate::front) peer: Peer,
+pub(crate) struct ConnectionContext {
+    pub(crate) services: Arc<Services>,
+    pub(crate) peer: Peer,
     /// What the settings were when it began.
-    pub(in crate::front) settings: Arc<Settings>,
-    pub(in crate::front) io: Arc<IoState>,
-    pub(in crate::front) watch: Arc<Watch>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) io: Arc<IoState>,
+    pub(crate) watch: Arc<Watch>,
     /// It speaks HTTP/2.
-    pub(in crate::front) is_http2: bool,
+    pub(crate) is_http2: bool,
     /// Who has the connection after a 101.
-    pub(in crate::front) successor: Mutex<Option<Box<dyn Successor>>>,
+    pub(crate) successor: Mutex<Option<Box<dyn Successor>>>,
 }
 
 /// What a connection becomes when HTTP has ended on it with a 101.
-pub(in crate::front) trait Successor: Send {
+pub(crate) trait Successor: Send {
     /// Takes the request's line of the access log, to be written when the connection is over.
     fn log_to(&mut self, entry: Option<Box<Entry>>);
 

@@ -12,19 +12,19 @@ use crate::front::settings::Settings;
 
 /// One request (one stream in HTTP/2), as the request path sees it.
 #[derive(Clone)]
-pub(in crate::front) struct RequestContext {
-    pub(in crate::front) connection: Arc<ConnectionContext>,
+pub(crate) struct RequestContext {
+    pub(crate) connection: Arc<ConnectionContext>,
     /// What the settings are for this request, from its head to its end.
-    pub(in crate::front) settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// Its stream, in HTTP/2.
-    pub(in crate::front) stream: Option<Arc<StreamContext>>,
+    pub(crate) stream: Option<Arc<StreamContext>>,
     /// What the routes say about it.
-    pub(in crate::front) notes: Notes,
+    pub(crate) notes: Notes,
 }
 
 impl RequestContext {
     /// A request that begins now, with a connection to itself.
-    pub(in crate::front) fn new(connection: &Arc<ConnectionContext>) -> Self {
+    pub(crate) fn new(connection: &Arc<ConnectionContext>) -> Self {
         Self {
             connection: Arc::clone(connection),
             settings: connection.services.settings.load_full(),
@@ -34,18 +34,18 @@ impl RequestContext {
     }
 
     /// A request that begins now on a stream of its connection.
-    pub(in crate::front) fn of_stream(
+    pub(crate) fn of_stream(
         connection: &Arc<ConnectionContext>,
         stream: &Arc<StreamContext>,
     ) -> Self {
         Self { stream: Some(Arc::clone(stream)), ..Self::new(connection) }
     }
 
-    pub(in crate::front) fn services(&self) -> &Arc<Services> {
+    pub(crate) fn services(&self) -> &Arc<Services> {
         &self.connection.services
     }
 
-    pub(in crate::front) fn peer(&self) -> &Peer {
+    pub(crate) fn peer(&self) -> &Peer {
         &self.connection.peer
     }
 }

@@ -17,7 +17,7 @@ const EVENT_BYTES: usize = 64;
 
 /// What can happen to a request after it was submitted.
 #[derive(Debug)]
-pub(in crate::front) enum Event {
+pub(crate) enum Event {
     /// The response's head, and the first part of its body.
     Response { payload: Bytes, head_len: usize, flags: Flags },
     /// An interim response.
@@ -107,7 +107,7 @@ impl Event {
 }
 
 /// A file that a response goes into when its worker would have to wait for the client.
-pub(in crate::front) trait Spool: Debug + Send + Sync {
+pub(crate) trait Spool: Debug + Send + Sync {
     /// The response is over, for whatever reason.
     fn close(&self);
 
@@ -116,13 +116,13 @@ pub(in crate::front) trait Spool: Debug + Send + Sync {
 }
 
 /// What a response has in its file, as its body reads it.
-pub(in crate::front) trait SpoolReader: Send {
+pub(crate) trait SpoolReader: Send {
     /// The next bytes of the file, or what comes behind them.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>>;
 }
 
 /// What comes next of a response.
-pub(in crate::front) enum Next {
+pub(crate) enum Next {
     Bytes(Bytes),
     Event(Event),
 }

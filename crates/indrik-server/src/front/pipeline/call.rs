@@ -23,7 +23,7 @@ use crate::front::refusal::Refusal;
 use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream, Unopened};
 
 /// A request on its way through a worker.
-pub(in crate::front) struct Call {
+pub(crate) struct Call {
     context: RequestContext,
     pub(super) exchange: Arc<Exchange>,
     /// The request's map, empty: the response's fields go there, so that one map serves a whole
@@ -44,7 +44,7 @@ pub(in crate::front) struct Call {
     /// What it has in common with others.
     affine: Affine,
     /// An event that was taken out already.
-    pub(in crate::front) first: Option<Event>,
+    pub(crate) first: Option<Event>,
     /// Its worker is to go; only a WebSocket is told.
     leaving: bool,
     /// The client's side still waits for the end of it.
@@ -52,7 +52,7 @@ pub(in crate::front) struct Call {
 }
 
 impl Call {
-    pub(in crate::front) fn new(
+    pub(crate) fn new(
         context: RequestContext,
         mut parts: Parts,
         upload: Upload,
@@ -109,22 +109,22 @@ impl Call {
         }
     }
 
-    pub(in crate::front) fn exchange(&self) -> &Arc<Exchange> {
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
     /// The connection has taken the exchange over; dropping the call leaves it alone.
-    pub(in crate::front) fn hand_over(&mut self) {
+    pub(crate) fn hand_over(&mut self) {
         self.open = false;
     }
 
     /// Whether its worker was told to go before the WebSocket was open.
-    pub(in crate::front) const fn is_leaving(&self) -> bool {
+    pub(crate) const fn is_leaving(&self) -> bool {
         self.leaving
     }
 
     /// Gives the request to the pool.
-    pub(in crate::front) fn submit(&mut self, now: Micros) -> Result<(), Refusal> {
+    pub(crate) fn submit(&mut self, now: Micros) -> Result<(), Refusal> {
         match self.context.services().pool.submit(&self.exchange, now) {
             Submitted::Accepted => {
                 self.open = true;
@@ -139,7 +139,7 @@ impl Call {
     }
 
     /// What the worker answers.
-    pub(in crate::front) async fn response(&mut self) -> Result<Response<Body>, Refusal> {
+    pub(crate) async fn response(&mut self) -> Result<Response<Body>, Refusal> {
         // The head of a response whose body is a file: held until the file is open.
         let mut held = None;
         loop {
@@ -169,7 +169,7 @@ impl Call {
     }
 
     /// The next event that the interface in use has to deal with; the others are dealt with here.
-    pub(in crate::front) async fn next(&mut self) -> Result<Event, Refusal> {
+    pub(crate) async fn next(&mut self) -> Result<Event, Refusal> {
         loop {
             let event = match self.first.take() {
                 Some(event) => event,
@@ -235,7 +235,7 @@ impl Call {
         })
     }
 
-    pub(in crate::front) fn begin_response(
+    pub(crate) fn begin_response(
         &mut self,
         payload: &Bytes,
         head_len: usize,
@@ -362,7 +362,7 @@ impl Call {
         Ok(())
     }
 
-    pub(in crate::front) fn unexpected(&self) -> Refusal {
+    pub(crate) fn unexpected(&self) -> Refusal {
         self.context.services().log.error("a worker sent something that does not belong there");
         Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
     }

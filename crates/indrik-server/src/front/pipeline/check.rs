@@ -18,8 +18,8 @@ const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
 
 /// Which of the fields that mean something here were seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::front) struct Seen {
-    pub(in crate::front) upgrade: bool,
+pub(crate) struct Seen {
+    pub(crate) upgrade: bool,
     expect: bool,
     content_type: bool,
     transfer_encoding: bool,
@@ -29,7 +29,7 @@ pub(in crate::front) struct Seen {
 
 /// Checks a request's head; its sizes have been checked by the screen. Notes what the request says
 /// of its way in the extensions.
-pub(in crate::front) fn head(context: &RequestContext, parts: &mut Parts) -> Result<Seen, Refusal> {
+pub(crate) fn head(context: &RequestContext, parts: &mut Parts) -> Result<Seen, Refusal> {
     let settings = &context.settings;
     if parts.version == Version::HTTP_2 {
         h2_head::take_head(&settings.limits, parts)?;
@@ -55,7 +55,7 @@ pub(in crate::front) fn head(context: &RequestContext, parts: &mut Parts) -> Res
 }
 
 /// Checks the length that a body claims to have.
-pub(in crate::front) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal> {
+pub(crate) fn body_size(config: &Config, len: Option<u64>) -> Result<(), Refusal> {
     match len {
         Some(len) if config.body_size_max != 0 && len > config.body_size_max => {
             Err(Refusal::bad(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"))

@@ -30,7 +30,7 @@ const NAME_TOLD_BYTES_MAX: usize = 64;
 const SCRIPT_NAME: HeaderName = HeaderName::from_static("script_name");
 
 /// The settings about proxies, ready for use.
-pub(in crate::front) struct Forwarding {
+pub(crate) struct Forwarding {
     proxies: Vec<Network>,
     /// Headers that tell the scheme, and the value that means HTTPS.
     schemes: Vec<(HeaderName, String)>,
@@ -39,7 +39,7 @@ pub(in crate::front) struct Forwarding {
     forwarder_headers: Vec<String>,
     underscores: Underscores,
     /// PROXY headers: which, and whose.
-    pub(in crate::front) proxy_protocol: Option<(Accepts, Vec<Network>)>,
+    pub(crate) proxy_protocol: Option<(Accepts, Vec<Network>)>,
     /// The lengths, as bits, that the names of interest have: most names are told by theirs.
     name_lengths: u64,
     told: Mutex<BTreeSet<String>>,
@@ -47,24 +47,24 @@ pub(in crate::front) struct Forwarding {
 
 /// What a request brought beyond its connection; in its extensions, if there is anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::front) struct Via {
+pub(crate) struct Via {
     /// Whether the client came over HTTPS, if a proxy says that.
-    pub(in crate::front) secure: Option<bool>,
+    pub(crate) secure: Option<bool>,
     /// The client's address and port, from `real_ip_header`.
-    pub(in crate::front) client: Option<(String, u16)>,
+    pub(crate) client: Option<(String, u16)>,
     /// The prefix that a trusted proxy names.
-    pub(in crate::front) prefix: Vec<u8>,
+    pub(crate) prefix: Vec<u8>,
 }
 
 impl Via {
     /// What is known of this request.
-    pub(in crate::front) fn of(parts: &Parts) -> Option<&Self> {
+    pub(crate) fn of(parts: &Parts) -> Option<&Self> {
         parts.extensions.get()
     }
 }
 
 impl Forwarding {
-    pub(in crate::front) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let name = |name: &str| HeaderName::from_bytes(name.as_bytes()).ok();
         let schemes = &config.secure_scheme_headers;
         let schemes: Vec<_> = schemes
@@ -100,12 +100,12 @@ impl Forwarding {
     }
 
     /// Whether a peer may say what its clients are; `None` is a Unix socket's.
-    pub(in crate::front) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
         peer.is_none_or(|peer| is_in(&self.proxies, peer))
     }
 
     /// Whether a trusted proxy says something with this header.
-    pub(in crate::front) fn is_of_interest(&self, name: &HeaderName) -> bool {
+    pub(crate) fn is_of_interest(&self, name: &HeaderName) -> bool {
         self.name_lengths & length_bit(name) != 0
             && (self.schemes.iter().any(|(scheme, _)| scheme == name)
                 || self.real_ip.as_ref().is_some_and(|(_, header)| header == name))
@@ -113,12 +113,7 @@ impl Forwarding {
 
     /// Takes what a request says of its way: notes it in the extensions, and removes headers that the
     /// application must not see.
-    pub(in crate::front) fn take(
-        &self,
-        peer: &Peer,
-        log: &Log,
-        parts: &mut Parts,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn take(&self, peer: &Peer, log: &Log, parts: &mut Parts) -> Result<(), Refusal> {
         let mut via = Via::default();
         if peer.trusted {
             via.secure = self.is_secure(&parts.headers)?;
@@ -225,7 +220,7 @@ impl Forwarding {
 }
 
 /// What `PROXY_*` is made of: the protocol, then perhaps the address and port.
-pub(in crate::front) fn describe(header: &Header) -> String {
+pub(crate) fn describe(header: &Header) -> String {
     let name = header.transport.name();
     header.ends.map_or_else(
         || name.to_owned(),
@@ -234,7 +229,7 @@ pub(in crate::front) fn describe(header: &Header) -> String {
 }
 
 /// Whether one of the networks has the address.
-pub(in crate::front) fn is_in(networks: &[Network], address: IpAddr) -> bool {
+pub(crate) fn is_in(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }
 
@@ -247,10 +242,7 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 /// The client's address as the log and the application see it.
-pub(in crate::front) fn shown_client<'a>(
-    peer: &'a Peer,
-    via: Option<&'a Via>,
-) -> (Cow<'a, str>, u16) {
+pub(crate) fn shown_client<'a>(peer: &'a Peer, via: Option<&'a Via>) -> (Cow<'a, str>, u16) {
     match via.and_then(|via| via.client.as_ref()) {
         Some((address, port)) => (Cow::Borrowed(address.as_str()), *port),
         None => (Cow::Borrowed(peer.address.as_str()), peer.port),

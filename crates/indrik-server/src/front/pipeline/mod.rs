@@ -43,10 +43,7 @@ use check::Seen;
 use stages::Verdict;
 
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
-pub(in crate::front) fn serve(
-    mut context: RequestContext,
-    request: Request<RequestBody>,
-) -> Serving {
+pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) -> Serving {
     let (connection, stream) = (Arc::clone(&context.connection), context.stream.clone());
     connection.watch.begin();
     let log = &connection.services.access_log;
@@ -124,7 +121,7 @@ async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
 }
 
 /// A request being served. Most are one call and one event; those need no future of their own.
-pub(in crate::front) struct Serving {
+pub(crate) struct Serving {
     connection: Arc<ConnectionContext>,
     /// Its stream, in HTTP/2.
     stream: Option<Arc<StreamContext>>,

@@ -24,7 +24,7 @@ pub(super) fn ring() {
 }
 
 /// Makes the calling task the one that [`ring`] wakes on this thread, from its first poll on.
-pub(in crate::front) fn answer(cx: &Context<'_>) {
+pub(crate) fn answer(cx: &Context<'_>) {
     BELL.with(|bell| {
         bell.get_or_init(|| cx.waker().clone());
     });

@@ -22,7 +22,7 @@ const BATCH_DESCRIPTORS_MAX: usize = 512;
 /// What [`Pool::deliver`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(in crate::front) enum Delivered {
+pub(crate) enum Delivered {
     /// The worker has sent nothing more.
     Nothing,
     /// There is more.
@@ -34,12 +34,7 @@ pub(in crate::front) enum Delivered {
 impl Pool {
     /// Takes what a worker has sent.
     /// `wakers` is scratch space, empty before and after.
-    pub(in crate::front) fn deliver(
-        &self,
-        id: WorkerId,
-        now: Micros,
-        wakers: &mut Vec<Waker>,
-    ) -> Delivered {
+    pub(crate) fn deliver(&self, id: WorkerId, now: Micros, wakers: &mut Vec<Waker>) -> Delivered {
         let mut inner = self.inner.lock();
         let Inner { links, wakers: ready, dispatch, trial, .. } = &mut *inner;
         let Some(link) = links.get_mut(&id).filter(|link| link.fault.is_none()) else {
@@ -70,7 +65,7 @@ impl Pool {
     }
 
     /// Waits until a worker has sent something.
-    pub(in crate::front) fn poll_wait(&self, id: WorkerId, cx: &mut Context<'_>) {
+    pub(crate) fn poll_wait(&self, id: WorkerId, cx: &mut Context<'_>) {
         let mut inner = self.inner.lock();
         if let Some(link) = inner.links.get_mut(&id) {
             link.drain_waker = Some(cx.waker().clone());
@@ -78,13 +73,13 @@ impl Pool {
     }
 
     /// Wakes the workers that sleep and have got something.
-    pub(in crate::front) fn wake_workers(&self) {
+    pub(crate) fn wake_workers(&self) {
         self.inner.lock().wake_workers();
     }
 
     /// An io thread is about to sleep: worker channels are told to ring, sleeping workers are
     /// woken, and what came at the last moment is not overlooked.
-    pub(in crate::front) fn before_park(&self, thread: usize, threads: usize) {
+    pub(crate) fn before_park(&self, thread: usize, threads: usize) {
         let mut wakers = Vec::new();
         let mut inner = self.inner.lock();
         inner.wake_workers();
@@ -102,7 +97,7 @@ impl Pool {
 
     /// A task that has more to do lets others run, so that its thread does not sleep: what happens before it
     /// sleeps happens now.
-    pub(in crate::front) fn between_turns(&self) {
+    pub(crate) fn between_turns(&self) {
         let mut wakers = Vec::new();
         let mut inner = self.inner.lock();
         inner.wake_workers();
@@ -116,7 +111,7 @@ impl Pool {
     }
 
     /// An io thread is awake again: its workers need not ring.
-    pub(in crate::front) fn after_unpark(&self, thread: usize, threads: usize) {
+    pub(crate) fn after_unpark(&self, thread: usize, threads: usize) {
         let inner = self.inner.lock();
         for (id, link) in &inner.links {
             if id.0 as usize % threads == thread {
@@ -126,18 +121,18 @@ impl Pool {
     }
 
     /// Ready when something is queued ahead, so that [`Self::tick`] is due within a millisecond.
-    pub(in crate::front) async fn queued_ahead(&self) {
+    pub(crate) async fn queued_ahead(&self) {
         self.ahead.notified().await;
     }
 
     /// Whether [`Self::tick`] must be called within a millisecond or so.
-    pub(in crate::front) fn needs_fine_tick(&self) -> bool {
+    pub(crate) fn needs_fine_tick(&self) -> bool {
         self.inner.lock().dispatch.has_queued_ahead()
     }
 
     /// Takes back what is queued ahead at workers that turned slow, ends what waited too long, and wakes
     /// workers, should an io thread not have come to sleep since.
-    pub(in crate::front) fn tick(&self, now: Micros) {
+    pub(crate) fn tick(&self, now: Micros) {
         self.with(|inner| {
             inner.ahead_told = false;
             // A worker may hold finished responses back for the end of its batch.

@@ -20,11 +20,11 @@ const TARGET_CHARS_MAX: usize = 500;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct Looks {
+pub(crate) struct Looks {
     /// The limit of sync workers, Gunicorn's; 0: none.
-    pub(in super::super) timeout_us: Micros,
+    pub(crate) timeout_us: Micros,
     /// Requests may run longer while no other one waits.
-    pub(in super::super) only_if_queued: bool,
+    pub(crate) only_if_queued: bool,
 }
 
 /// A request that a worker has, for the log.
@@ -46,7 +46,7 @@ pub struct Running {
 
 impl Pool {
     /// Looks for requests that ran longer than Gunicorn's `timeout`, where it limits them.
-    pub(in super::super) fn check_timeouts(&self, looks: Looks, now: Micros) {
+    pub(crate) fn check_timeouts(&self, looks: Looks, now: Micros) {
         self.with(|inner| {
             let is_queue_empty = inner.dispatch.waiting() == 0;
             let Inner { links, wakers, counts, trial, .. } = inner;
@@ -70,7 +70,7 @@ impl Pool {
     }
 
     /// Looks for requests that ran longer than their own limit.
-    pub(in super::super) fn look_for_overtime(&self, only_if_queued: bool, now: Micros) {
+    pub(crate) fn look_for_overtime(&self, only_if_queued: bool, now: Micros) {
         self.with(|inner| {
             let is_queue_empty = inner.dispatch.waiting() == 0;
             let mut given_up = Vec::new();
@@ -103,7 +103,7 @@ impl Pool {
     }
 
     /// A worker's main loop stands still: its started requests are answered, if they can be.
-    pub(in super::super) fn answer_timed_out(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn answer_timed_out(&self, id: WorkerId, now: Micros) {
         self.with(|inner| {
             let Inner { links, wakers, counts, trial, .. } = inner;
             let Some(link) = links.get_mut(&id) else { return };
@@ -140,7 +140,7 @@ impl Pool {
 
     /// Ends what lies in a worker's ring unstarted although its time to wait is over: nobody else would
     /// take it, or it would not be there.
-    pub(in super::super) fn expire_in_rings(&self, now: Micros) {
+    pub(crate) fn expire_in_rings(&self, now: Micros) {
         self.with(|inner| {
             let Inner { links, dispatch, wakers, counts, .. } = inner;
             for (id, link) in links {
@@ -155,13 +155,13 @@ impl Pool {
     }
 
     /// Workers whose only lane runs a request.
-    pub(in super::super) fn busy_lanes(&self) -> BTreeSet<WorkerId> {
+    pub(crate) fn busy_lanes(&self) -> BTreeSet<WorkerId> {
         let inner = self.inner.lock();
         inner.links.iter().filter(|(_, link)| link.is_lane_busy()).map(|(id, _)| *id).collect()
     }
 
     /// The requests that the application has in a worker, at most `most`.
-    pub(in super::super) fn running(&self, id: WorkerId, most: usize, now: Micros) -> Vec<Running> {
+    pub(crate) fn running(&self, id: WorkerId, most: usize, now: Micros) -> Vec<Running> {
         let inner = self.inner.lock();
         inner.links.get(&id).map_or_else(Vec::new, |link| link.running(most, now))
     }

@@ -12,11 +12,11 @@ use super::super::exchange::{Exchange, Location};
 use super::placing::Pool;
 
 /// A piece of a request's body or of a WebSocket message.
-pub(in super::super) struct Piece<'a> {
-    pub(in super::super) kind: Kind,
-    pub(in super::super) flags: Flags,
-    pub(in super::super) aux: u64,
-    pub(in super::super) bytes: &'a [u8],
+pub(crate) struct Piece<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) flags: Flags,
+    pub(crate) aux: u64,
+    pub(crate) bytes: &'a [u8],
 }
 
 impl Piece<'_> {
@@ -33,7 +33,7 @@ impl Piece<'_> {
 
 impl Pool {
     /// The client's side took `bytes` of the response's body.
-    pub(in super::super) fn took(&self, exchange: &Exchange, bytes: usize) {
+    pub(crate) fn took(&self, exchange: &Exchange, bytes: usize) {
         let (Location::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {
             return;
         };
@@ -46,7 +46,7 @@ impl Pool {
 
     /// Sends a piece of the request's body (or of a WebSocket message) as soon as the worker has
     /// room: at most [`REQUEST_PIECE_MAX`] bytes. Ready with false when nobody wants it any more.
-    pub(in super::super) fn poll_send_piece(
+    pub(crate) fn poll_send_piece(
         &self,
         exchange: &Exchange,
         piece: &Piece<'_>,

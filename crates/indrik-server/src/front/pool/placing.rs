@@ -25,7 +25,7 @@ use crate::front::exchange::{Event, Exchange, Location};
 const SPIN_MAX_US: u32 = 40;
 
 /// All workers.
-pub(in crate::front) struct Pool {
+pub(crate) struct Pool {
     pub(super) inner: Mutex<Inner>,
     pub(super) sink: EventSink,
     /// Whether a worker can run while an io thread does.
@@ -64,7 +64,7 @@ pub(super) struct Inner {
 /// What became of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(in crate::front) enum Submitted {
+pub(crate) enum Submitted {
     /// It is on its way; events will follow.
     Accepted,
     /// The queue is full.
@@ -74,7 +74,7 @@ pub(in crate::front) enum Submitted {
 }
 
 impl Pool {
-    pub(in crate::front) fn new(
+    pub(crate) fn new(
         limits: DispatchLimits,
         sink: EventSink,
         other_cores: bool,
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Other limits, from the next request on.
-    pub(in crate::front) fn set_limits(&self, limits: DispatchLimits) {
+    pub(crate) fn set_limits(&self, limits: DispatchLimits) {
         self.inner.lock().dispatch.set_limits(limits);
     }
 
@@ -141,7 +141,7 @@ impl Pool {
     // --- a request's way
 
     /// Submits a request: to a worker, or into the queue.
-    pub(in crate::front) fn submit(&self, exchange: &Arc<Exchange>, now: Micros) -> Submitted {
+    pub(crate) fn submit(&self, exchange: &Arc<Exchange>, now: Micros) -> Submitted {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
@@ -178,12 +178,7 @@ impl Pool {
     }
 
     /// Submits a request again that lost its worker: first in line, with its own deadline.
-    pub(in crate::front) fn submit_again(
-        &self,
-        exchange: &Arc<Exchange>,
-        arrived: Micros,
-        now: Micros,
-    ) {
+    pub(crate) fn submit_again(&self, exchange: &Arc<Exchange>, arrived: Micros, now: Micros) {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
@@ -194,12 +189,12 @@ impl Pool {
     }
 
     /// The answer to a request says under which key those come that belong to it.
-    pub(in crate::front) fn announced(&self, key: Key, exchange: &Exchange) {
+    pub(crate) fn announced(&self, key: Key, exchange: &Exchange) {
         self.inner.lock().dispatch.announced(key, exchange.worker_id());
     }
 
     /// The client's side has lost interest in a request.
-    pub(in crate::front) fn abandon(&self, exchange: &Arc<Exchange>) {
+    pub(crate) fn abandon(&self, exchange: &Arc<Exchange>) {
         self.with(|inner| match exchange.abandon() {
             Location::Nowhere => {}
             Location::Queue(number) => {
@@ -223,7 +218,7 @@ impl Pool {
 
     /// What the workers run; waits for the first one to be ready. What a body or an upgrade means
     /// depends on it. `None`: none was ready in time.
-    pub(in crate::front) async fn interface(&self, limit: Duration) -> Option<Interface> {
+    pub(crate) async fn interface(&self, limit: Duration) -> Option<Interface> {
         if let Some(interface) = *self.interface.borrow() {
             return Some(interface);
         }
@@ -236,7 +231,7 @@ impl Pool {
     }
 
     /// What the workers run, if one has been ready.
-    pub(in crate::front) fn known_interface(&self) -> Option<Interface> {
+    pub(crate) fn known_interface(&self) -> Option<Interface> {
         *self.interface.borrow()
     }
 

@@ -20,7 +20,7 @@ const LOST_PAUSE_US: Micros = 50_000;
 
 impl Pool {
     /// A worker's channel is there; it gets clients' requests when it is opened.
-    pub(in crate::front) fn add(&self, id: WorkerId, worker: NewWorker) {
+    pub(crate) fn add(&self, id: WorkerId, worker: NewWorker) {
         let mut inner = self.inner.lock();
         let on_trial = inner.trial.is_some_and(|trial| trial.generation == worker.generation);
         let link = Link::new(id, worker, on_trial, (&self.buffered, &self.descriptors));
@@ -28,7 +28,7 @@ impl Pool {
     }
 
     /// A worker gets requests from now on, for the first time or again.
-    pub(in crate::front) fn open(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn open(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             let Some(link) = inner.links.get_mut(&id) else { return };
             if link.fault.is_some() {
@@ -43,7 +43,7 @@ impl Pool {
     }
 
     /// A worker gets no requests for now, and keeps what it has started.
-    pub(in crate::front) fn hold(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn hold(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             inner.dispatch.worker_draining(id);
             self.take_back(inner, id, usize::MAX);
@@ -52,7 +52,7 @@ impl Pool {
     }
 
     /// A worker that was held gets requests again.
-    pub(in crate::front) fn resume(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn resume(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             let Some(link) = inner.links.get(&id) else { return };
             if link.fault.is_some() {
@@ -65,12 +65,7 @@ impl Pool {
     }
 
     /// Gives a request to one worker, whether or not it is open. False: that is not possible.
-    pub(in crate::front) fn submit_to(
-        &self,
-        id: WorkerId,
-        exchange: &Arc<Exchange>,
-        now: Micros,
-    ) -> bool {
+    pub(crate) fn submit_to(&self, id: WorkerId, exchange: &Arc<Exchange>, now: Micros) -> bool {
         self.with(|inner| {
             let Some(link) = inner.links.get_mut(&id) else { return false };
             let pushed = matches!(link.push_request(exchange, now, now), Push::Done);
@@ -80,7 +75,7 @@ impl Pool {
     }
 
     /// From now on the answers of this generation's workers are counted, beginning with none.
-    pub(in crate::front) fn begin_trial(&self, generation: Option<Generation>) {
+    pub(crate) fn begin_trial(&self, generation: Option<Generation>) {
         let mut inner = self.inner.lock();
         inner.trial =
             generation.map(|generation| Trial { generation, answers: Answers::default() });
@@ -90,11 +85,11 @@ impl Pool {
     }
 
     /// What has been counted, while a generation is on trial.
-    pub(in crate::front) fn trial(&self) -> Option<Answers> {
+    pub(crate) fn trial(&self) -> Option<Answers> {
         self.inner.lock().trial.map(|trial| trial.answers)
     }
 
-    pub(in crate::front) fn drain(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn drain(&self, id: WorkerId, now: Micros) {
         self.with_from_outside(|inner| {
             inner.dispatch.worker_draining(id);
             self.take_back(inner, id, usize::MAX);
@@ -108,7 +103,7 @@ impl Pool {
     }
 
     /// A worker's process has ended: what becomes of its requests is decided now.
-    pub(in crate::front) fn gone(&self, id: WorkerId, now: Micros) {
+    pub(crate) fn gone(&self, id: WorkerId, now: Micros) {
         // What it wrote before its end still counts.
         while self.deliver(id, now, &mut Vec::new()) == Delivered::More {}
         self.with_from_outside(|inner| {
@@ -122,20 +117,20 @@ impl Pool {
     }
 
     /// Whether no request is waiting or at a worker.
-    pub(in crate::front) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let inner = self.inner.lock();
         inner.waiting.is_empty()
             && inner.lost.is_empty()
             && inner.links.values().all(|link| link.live() == 0)
     }
 
-    pub(in crate::front) fn stats(&self) -> (usize, usize, Counts) {
+    pub(crate) fn stats(&self) -> (usize, usize, Counts) {
         let inner = self.inner.lock();
         let running = inner.links.values().map(Link::in_use).sum();
         (inner.waiting.len(), running, inner.counts)
     }
 
-    pub(in crate::front) fn loads(&self) -> BTreeMap<WorkerId, Load> {
+    pub(crate) fn loads(&self) -> BTreeMap<WorkerId, Load> {
         let inner = self.inner.lock();
         inner.links.iter().map(|(id, link)| (*id, link.load())).collect()
     }

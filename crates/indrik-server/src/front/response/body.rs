@@ -18,7 +18,7 @@ use crate::front::conn::reaper::Watch;
 use crate::front::served::Served;
 
 /// The body of a response.
-pub(in crate::front) struct Body {
+pub(crate) struct Body {
     kind: BodyKind,
     /// Who answers, as far as is known when the head is; for a stream, its exchange knows more at the end.
     served: Served,
@@ -52,35 +52,35 @@ impl Drop for Body {
 
 impl Body {
     /// A body that is all there.
-    pub(in crate::front) const fn full(bytes: Bytes) -> Self {
+    pub(crate) const fn full(bytes: Bytes) -> Self {
         Self { kind: BodyKind::Full(Some(bytes)), served: Served::NOBODY, end: None }
     }
 
     /// A body whose rest comes as events.
-    pub(in crate::front) fn stream(stream: Stream) -> Self {
+    pub(crate) fn stream(stream: Stream) -> Self {
         Self { kind: BodyKind::Stream(Box::new(stream)), served: Served::NOBODY, end: None }
     }
 
     /// Notes who answers.
-    pub(in crate::front) const fn answered_by(mut self, served: Served) -> Self {
+    pub(crate) const fn answered_by(mut self, served: Served) -> Self {
         self.served = served;
         self
     }
 
     /// Who answers.
-    pub(in crate::front) const fn served(&self) -> Served {
+    pub(crate) const fn served(&self) -> Served {
         self.served
     }
 
     /// Notes what to do when it is over.
-    pub(in crate::front) fn ends(&mut self, watch: Arc<Watch>, log: Option<Box<Entry>>) {
+    pub(crate) fn ends(&mut self, watch: Arc<Watch>, log: Option<Box<Entry>>) {
         self.end = Some(End { watch, log });
     }
 }
 
 /// Makes a file the rest of a response's body, and its length the response's if the application
 /// gave none.
-pub(in crate::front) fn with_file(
+pub(crate) fn with_file(
     mut response: Response<Body>,
     mut file: FilePart,
 ) -> Result<Response<Body>, Invalid> {

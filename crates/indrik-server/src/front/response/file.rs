@@ -23,7 +23,7 @@ use crate::front::services::Services;
 const FILE_CHUNK_BYTES: usize = 128 * 1024;
 
 /// A file that an application has sent, or named.
-pub(in crate::front) enum Sent {
+pub(crate) enum Sent {
     /// `None`: there was no place for it when it came.
     File {
         file: Option<CountedFile>,
@@ -34,7 +34,7 @@ pub(in crate::front) enum Sent {
 }
 
 impl Sent {
-    pub(in crate::front) fn of(event: Event) -> Option<Self> {
+    pub(crate) fn of(event: Event) -> Option<Self> {
         match event {
             Event::File { file, offset, len } => Some(Self::File { file, offset, len }),
             Event::Path { path } => Some(Self::Path(path)),
@@ -44,7 +44,7 @@ impl Sent {
 }
 
 /// Why a file is not to be had.
-pub(in crate::front) enum Unopened {
+pub(crate) enum Unopened {
     /// Clients have all descriptors that they may have, and none was given back in time.
     NoPlace,
     Failed {
@@ -55,7 +55,7 @@ pub(in crate::front) enum Unopened {
 
 impl Unopened {
     /// What to say of it.
-    pub(in crate::front) fn describe(&self, services: &Services, for_what: &str) -> String {
+    pub(crate) fn describe(&self, services: &Services, for_what: &str) -> String {
         match self {
             Self::NoPlace => {
                 none_left(services.descriptors.share(), &format!("a file that is {for_what}"))
@@ -69,7 +69,7 @@ impl Unopened {
 }
 
 /// A part of a file, read in a thread that may block.
-pub(in crate::front) struct FilePart {
+pub(crate) struct FilePart {
     file: Arc<CountedFile>,
     offset: u64,
     pub(super) left: u64,
@@ -85,7 +85,7 @@ impl FilePart {
     }
 
     /// Opens it before anything of it is sent. For its place among the descriptors is waited as for a worker.
-    pub(in crate::front) async fn open(services: &Services, sent: Sent) -> Result<Self, Unopened> {
+    pub(crate) async fn open(services: &Services, sent: Sent) -> Result<Self, Unopened> {
         let limit = services.settings().config.queue_timeout;
         match sent {
             Sent::File { file: None, .. } => Err(Unopened::NoPlace),

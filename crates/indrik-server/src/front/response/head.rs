@@ -26,7 +26,7 @@ pub fn set_server_header(text: Option<&str>) {
 
 /// The head of a response, as the application gave it; `payload` holds it in its first bytes.
 /// `map` is an empty one that may be used.
-pub(in crate::front) fn head<B>(
+pub(crate) fn head<B>(
     payload: &Bytes,
     head_len: usize,
     body: B,
@@ -68,7 +68,7 @@ pub(in crate::front) fn head<B>(
 }
 
 /// Copies fields; their values stay in `payload`.
-pub(in crate::front) fn copy_headers(
+pub(crate) fn copy_headers(
     payload: &Bytes,
     fields: Headers<'_>,
     into: &mut HeaderMap,
@@ -102,10 +102,7 @@ fn check_length(value: &HeaderValue, before: &HeaderMap) -> Result<(), Invalid> 
 /// To a client of HTTP/1.0: where the end of the body is the end of the connection, the answer says so;
 /// and where it says that the connection closes, nothing else is said beside it. hyper would promise
 /// to keep it open (it takes a version of its own in the answer for the server's wish to close).
-pub(in crate::front) fn close_for_http_1_0<B: http_body::Body>(
-    response: &mut Response<B>,
-    is_head: bool,
-) {
+pub(crate) fn close_for_http_1_0<B: http_body::Body>(response: &mut Response<B>, is_head: bool) {
     let has_no_body = is_head
         || response.status() == StatusCode::NO_CONTENT
         || response.status() == StatusCode::NOT_MODIFIED;

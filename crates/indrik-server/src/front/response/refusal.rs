@@ -12,7 +12,7 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
 
 impl Refusal {
     /// The answer: a small page, as Gunicorn gives.
-    pub(in crate::front) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<Body> {
         let body = Body::full(Bytes::from(self.page())).answered_by(self.served);
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

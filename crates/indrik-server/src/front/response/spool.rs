@@ -60,7 +60,7 @@ impl Spooler for Services {
 
 /// Whether a response with this head may wait in a file. Events are for now or never; a stream of pictures has
 /// no end; and an application may ask for the window, as it asks nginx.
-pub(in crate::front) fn may_be_spooled(payload: &[u8], head_len: usize) -> bool {
+pub(crate) fn may_be_spooled(payload: &[u8], head_len: usize) -> bool {
     let Ok(head) = ResponseHead::decode(payload.get(..head_len).unwrap_or_default()) else {
         return false;
     };

@@ -23,7 +23,7 @@ use crate::front::services::Services;
 
 /// Why a body broke off; hyper closes the connection.
 #[derive(Debug)]
-pub(in crate::front) struct BrokenOff(&'static str);
+pub(crate) struct BrokenOff(&'static str);
 
 impl fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,7 +37,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<FilePart, Unopened>> + Send>>;
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 /// A body that the worker sends piece by piece.
-pub(in crate::front) struct Stream {
+pub(crate) struct Stream {
     services: Arc<Services>,
     exchange: Arc<Exchange>,
     /// Bytes that were given out and for which the worker has no credit.
@@ -60,7 +60,7 @@ pub(in crate::front) struct Stream {
 }
 
 /// The rest of the request's body while the application answers.
-pub(in crate::front) enum RestOfUpload {
+pub(crate) enum RestOfUpload {
     /// It goes to the application as that takes it.
     UnderWay {
         pump: Pump,
@@ -81,7 +81,7 @@ struct Cut {
 }
 
 impl Stream {
-    pub(in crate::front) fn new(
+    pub(crate) fn new(
         context: &RequestContext,
         exchange: &Arc<Exchange>,
         first: Bytes,

@@ -49,17 +49,17 @@ struct Upgrade {
 }
 
 /// Whether a request opens a WebSocket.
-pub(in crate::front) fn is_requested(parts: &Parts) -> bool {
+pub(crate) fn is_requested(parts: &Parts) -> bool {
     is_tunnel(parts) || handshake::is_requested(parts.version, &parts.headers)
 }
 
 /// Whether it does so as HTTP/2 has it (RFC 8441).
-pub(in crate::front) fn is_tunnel(parts: &Parts) -> bool {
+pub(crate) fn is_tunnel(parts: &Parts) -> bool {
     parts.extensions.get::<Protocol>().is_some()
 }
 
 /// Serves the handshake: the application accepts, closes or answers with a response of its own.
-pub(in crate::front) async fn serve(
+pub(crate) async fn serve(
     context: RequestContext,
     parts: Parts,
     arrived: Micros,

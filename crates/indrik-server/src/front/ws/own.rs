@@ -53,7 +53,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const LEAVE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Whether a request of a WSGI application gets a socket.
-pub(in crate::front) fn is_requested(parts: &Parts) -> bool {
+pub(crate) fn is_requested(parts: &Parts) -> bool {
     let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
         || parts.headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
     parts.method == Method::GET
@@ -62,7 +62,7 @@ pub(in crate::front) fn is_requested(parts: &Parts) -> bool {
 }
 
 /// Serves such a request until it is answered.
-pub(in crate::front) async fn serve(
+pub(crate) async fn serve(
     context: RequestContext,
     parts: Parts,
     arrived: Micros,

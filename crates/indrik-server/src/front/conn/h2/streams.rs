@@ -86,7 +86,7 @@ impl Streams {
 }
 
 /// A stream as the request path sees it.
-pub(in crate::front) struct StreamContext {
+pub(crate) struct StreamContext {
     respond: Mutex<SendResponse<Bytes>>,
     streams: Arc<Streams>,
     interim_left: AtomicU32,
@@ -95,7 +95,7 @@ pub(in crate::front) struct StreamContext {
 }
 
 /// What a stream becomes when a request for a tunnel (RFC 8441) is accepted.
-pub(in crate::front) trait TunnelSuccessor: Send {
+pub(crate) trait TunnelSuccessor: Send {
     /// Takes the request's line of the access log, to be written when the tunnel is over.
     fn log_to(&mut self, entry: Option<Box<Entry>>);
 
@@ -109,7 +109,7 @@ pub(in crate::front) trait TunnelSuccessor: Send {
 }
 
 /// Ready when a tunnel is to end.
-pub(in crate::front) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl StreamContext {
     pub(super) fn new(respond: SendResponse<Bytes>, streams: &Arc<Streams>) -> Arc<Self> {
@@ -127,7 +127,7 @@ impl StreamContext {
     }
 
     /// Sends an interim response; one too many, or one that comes too late, is left out.
-    pub(in crate::front) fn send_interim(&self, status: StatusCode, mut headers: HeaderMap) {
+    pub(crate) fn send_interim(&self, status: StatusCode, mut headers: HeaderMap) {
         // 101 is no interim response of HTTP/2 (RFC 9113 section 8.6), and none has a body.
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return;
@@ -146,12 +146,12 @@ impl StreamContext {
     }
 
     /// What the library holds for the connection.
-    pub(in crate::front) fn held(&self) -> &Held {
+    pub(crate) fn held(&self) -> &Held {
         &self.streams.held
     }
 
     /// Hands the stream over, once its request is answered.
-    pub(in crate::front) fn set_successor(&self, successor: Box<dyn TunnelSuccessor>) {
+    pub(crate) fn set_successor(&self, successor: Box<dyn TunnelSuccessor>) {
         *self.successor.lock() = Some(successor);
     }
 
@@ -161,7 +161,7 @@ impl StreamContext {
     }
 
     /// Gives a request's line of the access log to whoever has the stream from then on; returns it if nobody has.
-    pub(in crate::front) fn log_to(&self, entry: Option<Box<Entry>>) -> Option<Box<Entry>> {
+    pub(crate) fn log_to(&self, entry: Option<Box<Entry>>) -> Option<Box<Entry>> {
         match self.successor.lock().as_mut() {
             Some(successor) => {
                 successor.log_to(entry);
