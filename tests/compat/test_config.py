@@ -599,6 +599,31 @@ class TestExplainAndCheck:
         assert "started threads on import (poller)" in out
         assert "opened 2 sockets on import" in out
 
+    @pytest.mark.parametrize(
+        ("flags", "told"),
+        [
+            (["--pid", "missing/x.pid"], "cannot write the pid file"),
+            (["--pid", "fifo"], "it is a named pipe"),
+            (["--access-logfile", "missing/x.log"], "cannot open the access log"),
+            (["--error-logfile", "."], "cannot open the error log"),
+            (["--certfile", "missing.pem"], "missing.pem: cannot be read"),
+            (["--certfile", "fifo"], "it is a named pipe"),
+            (["-b", "unix:main.py"], "there is something else than a socket"),
+            (["-b", "unix:missing/x.sock"], "No such file or directory"),
+        ],
+    )
+    def test_check_names_the_file_that_a_start_would_fail_at(self, here, flags, told):
+        os.mkfifo(here.path / "fifo")
+        outcome = here.run("check", "main:app", *flags)
+        assert outcome.code == 1
+        assert told in outcome.err
+
+    def test_check_makes_nothing(self, here):
+        flags = ("--pid", "x.pid", "--access-logfile", "x.log", "-b", "unix:x.sock")
+        before = set(os.listdir(here.path))
+        assert here.run("check", "main:app", *flags).code == 0
+        assert set(os.listdir(here.path)) - before <= {"__pycache__"}
+
     def test_check_ends_with_1_when_the_start_would_fail(self, here):
         here.write("gunicorn.conf.py", "protocol = 'uwsgi'")
         outcome = here.run("check", "main:app")

@@ -1,7 +1,7 @@
 //! Looking without serving: `--check-config`, `--print-config`, and `indrik check`, which says more.
 
 use indrik_core::settings::{Launch, Value, render, report, resolve, settle};
-use indrik_server::Rehearsal;
+use indrik_server::{Rehearsal, preflight};
 
 use crate::failure::Failure;
 use crate::output::{print, print_error};
@@ -32,7 +32,8 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `indrik check`: the same in words, with everything that is set and what may be unintended.
+/// `indrik check`: the same in words, with everything that is set, what may be unintended, and what a start
+/// would fail at.
 pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     let (rehearsal, file) = Rehearsal::begin(launch)?;
     let settlement = settle(launch, Some(&file));
@@ -48,5 +49,8 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     for notice in loaded.notices {
         print(&format!("  {notice}\n"));
     }
-    Ok(())
+    match preflight(&config) {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(Failure::settings(problems)),
+    }
 }

@@ -19,4 +19,4 @@ pub use listen::{BoundSocket, Manner, SocketFile, bind, take_over};
 pub(crate) use listen::{connects, resolve};
 pub use notify::ServiceManager;
 pub(crate) use notify::WATCHDOG_PID;
-pub use pid_file::PidFile;
+pub use pid_file::{PidFile, check_kind as check_pid_file};

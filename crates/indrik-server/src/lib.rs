@@ -10,10 +10,12 @@ pub mod drive;
 pub mod front;
 pub mod log;
 pub mod paths;
+mod preflight;
 mod rehearsal;
 mod zygote;
 
 pub use boot::word::say_wrong;
 pub use drive::{Outcome, run};
+pub use preflight::preflight;
 pub use rehearsal::Rehearsal;
 pub use zygote::Loaded;

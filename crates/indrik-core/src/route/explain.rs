@@ -27,7 +27,7 @@ pub fn explain(table: &Table, request: &Request<'_>, origin: impl Fn(&str) -> St
     if !is_answered {
         out.push_str("\n  the application answers it\n");
         if !has_limit {
-            out.push_str("  it may run for as long as it likes (request_timeout)\n");
+            out.push_str("  no limit ends it alone (request_timeout); `timeout` ends a worker that stands still\n");
         }
     }
     out
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn a_request_of_which_nothing_is_said_is_the_applications() {
         let text = explain(&Table::default(), &Request::new("PUT", b"", "/"), |_| String::new());
-        let expected = "PUT /\n\n  the application answers it\n  it may run for as long as it likes \
-            (request_timeout)\n";
+        let expected = "PUT /\n\n  the application answers it\n  no limit ends it alone \
+            (request_timeout); `timeout` ends a worker that stands still\n";
         assert_eq!(text, expected);
     }
 }

@@ -304,6 +304,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_names_every_reason() {
+        let manual = include_str!("../../../../docs/manual/workers.md");
+        let all = [
+            EndReason::Reload,
+            EndReason::Rollback,
+            EndReason::Scale,
+            EndReason::Pause,
+            EndReason::ShutDown,
+            EndReason::MaxRequests,
+            EndReason::Age,
+            EndReason::Memory,
+            EndReason::Descriptors,
+            EndReason::MemoryHard,
+            EndReason::Replaced,
+            EndReason::Refork,
+            EndReason::Timeout,
+            EndReason::Deadlock,
+            EndReason::ChannelBroken,
+            EndReason::Application,
+            EndReason::Outside,
+            EndReason::ForkFailed,
+            EndReason::ZygoteLost,
+            EndReason::BootFailed,
+            EndReason::BootTimeout,
+            EndReason::Oom,
+            EndReason::Crash(11),
+            EndReason::Exit(7),
+        ];
+        for word in all.map(EndReason::word) {
+            assert!(manual.contains(&format!("`{word}`")), "{word}");
+        }
+    }
+
+    #[test]
     fn a_crash_is_named_by_its_signal_and_only_sigkill_can_be_the_kernels_for_memory() {
         let exit = |status, oom| Exit { status, oom, requests: 0 };
         let word = |status, oom| EndReason::of_death(exit(status, oom)).word().into_owned();

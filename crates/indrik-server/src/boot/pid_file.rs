@@ -79,7 +79,10 @@ impl Drop for PidFile {
 }
 
 /// What is no file is not replaced: somebody waits for it, or it was named by mistake.
-fn check_kind(path: &Path) -> Result<(), BootError> {
+///
+/// # Errors
+/// When there is something else than a file.
+pub fn check_kind(path: &Path) -> Result<(), BootError> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     let kind = metadata.file_type();
     let what = match () {

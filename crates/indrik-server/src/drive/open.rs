@@ -13,7 +13,7 @@ use super::memory::usable;
 use super::parts::{Change, Drive, Ending};
 use crate::boot::{BootError, Identity, Manner, PidFile};
 use crate::front::{Front, Listening};
-use crate::paths;
+use crate::{paths, preflight};
 
 impl Drive {
     /// Decides the settings of a generation; for the first one, enters the place the server runs in.
@@ -295,22 +295,11 @@ fn can_write_logs(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether large bodies find a place: who sends one must not be the first to notice.
+/// Whether large bodies find a place.
 fn check_upload_dir(config: &Config) -> Result<(), Failure> {
-    let Some(path) = &config.tmp_upload_dir else { return Ok(()) };
-    let directory = path.clone();
-    let looked = paths::within(move || std::fs::metadata(directory)).and_then(|found| found);
-    let problem = match looked {
-        Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => "it is not a directory".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Err(Failure {
-        hint: "name a directory that workers' uploads may be put into".to_owned(),
-        ..failure(
-            FailureKind::Config,
-            format!("tmp_upload_dir: cannot use {}: {problem}", path.display()),
-        )
+    preflight::check_upload_dir(config).map_err(|problem| Failure {
+        hint: problem.hint.unwrap_or_default(),
+        ..failure(FailureKind::Config, problem.what)
     })
 }
 

@@ -1,0 +1,124 @@
+//! What a start would fail at, looked for without starting: files and directories that the settings name.
+//!
+//! Nothing is written and nothing that runs is touched. Whether an address is free is not looked at: the
+//! server that has it may be the one whose settings are checked.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use indrik_core::settings::{BindAddress, Config, LogTarget, Problem};
+use rustix::fs::{Access, access};
+
+use crate::boot::check_pid_file;
+use crate::{front, paths};
+
+/// Everything that would end a start with these settings.
+#[must_use]
+pub fn preflight(config: &Config) -> Vec<Problem> {
+    let mut problems: Vec<Problem> =
+        [check_upload_dir(config), check_pid(config), check_certificates(config)]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
+    let logs = [("error", Some(&config.errorlog)), ("access", config.accesslog.as_ref())];
+    for (name, target) in logs {
+        if let Some(LogTarget::File(path)) = target {
+            problems.extend(check_log(name, path).err());
+        }
+    }
+    for address in &config.bind {
+        if let BindAddress::Unix { path } = address {
+            problems.extend(check_socket(path).err());
+        }
+    }
+    problems
+}
+
+/// Whether large bodies find a place: who sends one must not be the first to notice.
+///
+/// # Errors
+/// When there is no such directory, or it may not be written to.
+pub(crate) fn check_upload_dir(config: &Config) -> Result<(), Problem> {
+    let Some(path) = &config.tmp_upload_dir else { return Ok(()) };
+    is_writable_directory(path).map_err(|problem| Problem {
+        what: format!("tmp_upload_dir: cannot use {}: {problem}", path.display()),
+        place: None,
+        hint: Some("name a directory that large bodies may be put into".to_owned()),
+    })
+}
+
+fn check_pid(config: &Config) -> Result<(), Problem> {
+    let Some(path) = &config.pidfile else { return Ok(()) };
+    check_pid_file(path).map_err(|error| Problem {
+        what: error.message,
+        place: None,
+        hint: Some(error.hint.to_owned()),
+    })?;
+    is_writable_directory(directory_of(path)).map_err(|problem| Problem {
+        what: format!("cannot write the pid file {}: its directory: {problem}", path.display()),
+        place: None,
+        hint: Some(
+            "name a file in a directory that may be written to, or leave --pid out".to_owned(),
+        ),
+    })
+}
+
+fn check_certificates(config: &Config) -> Result<(), Problem> {
+    front::check_tls(config).map_err(|error| Problem {
+        what: error.to_string(),
+        place: None,
+        hint: None,
+    })
+}
+
+/// A log that is not there yet is not made.
+fn check_log(name: &str, path: &Path) -> Result<(), Problem> {
+    let owned = path.to_owned();
+    let found = paths::within(move || std::fs::symlink_metadata(owned)).and_then(|found| found);
+    let result = match found {
+        Ok(_) => paths::append(path).map(drop).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            is_writable_directory(directory_of(path))
+                .map_err(|problem| format!("its directory: {problem}"))
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    result.map_err(|problem| Problem {
+        what: format!("cannot open the {name} log {}: {problem}", path.display()),
+        place: None,
+        hint: Some("name a file that may be written to, or - for the standard stream".to_owned()),
+    })
+}
+
+fn check_socket(path: &Path) -> Result<(), Problem> {
+    let result = match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(()),
+        Ok(_) => Err("there is something else than a socket".to_owned()),
+        Err(_) => is_writable_directory(directory_of(path))
+            .map_err(|problem| format!("its directory: {problem}")),
+    };
+    result.map_err(|problem| Problem {
+        what: format!("bind: cannot listen at unix:{}: {problem}", path.display()),
+        place: None,
+        hint: Some("name a path that is free, in a directory that may be written to".to_owned()),
+    })
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn is_writable_directory(path: &Path) -> Result<(), String> {
+    let directory = path.to_owned();
+    let look = move || {
+        let metadata = std::fs::metadata(&directory)?;
+        Ok((metadata.is_dir(), access(&directory, Access::WRITE_OK | Access::EXEC_OK)))
+    };
+    match paths::within(look).and_then(|found: io::Result<_>| found) {
+        Ok((false, _)) => Err("it is not a directory".to_owned()),
+        Ok((true, Ok(()))) => Ok(()),
+        Ok((true, Err(errno))) => Err(io::Error::from(errno).to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
