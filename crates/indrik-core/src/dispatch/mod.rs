@@ -241,6 +241,19 @@ impl Dispatch {
         self.workers.get_mut(&id).is_some_and(|worker| std::mem::take(&mut worker.stalled))
     }
 
+    /// A worker's channel has no room for a request: it gets none until it makes some, and what waits may
+    /// go to others.
+    pub fn lacks_room(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.full = true;
+        }
+    }
+
+    /// There may be room in a worker's channel again. Ask [`Self::next`] afterwards if true.
+    pub fn makes_room(&mut self, id: WorkerId) -> bool {
+        self.workers.get_mut(&id).is_some_and(|worker| std::mem::take(&mut worker.full))
+    }
+
     /// Requests in the central queue.
     #[must_use]
     pub fn waiting(&self) -> usize {

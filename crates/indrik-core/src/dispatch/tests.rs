@@ -45,6 +45,26 @@ fn between_idle_workers_the_one_used_last_is_chosen() {
 }
 
 #[test]
+fn what_one_worker_has_no_room_for_goes_to_another_and_holds_up_nobody() {
+    let mut dispatch = dispatch(&[(FAST, 8), (OTHER, 8)]);
+    let Placement::Worker(first) = dispatch.arrive(RequestId(1), None, 0) else { panic!("placed") };
+    dispatch.reclaimed(first);
+    dispatch.wait_again(RequestId(1), None, 0);
+    dispatch.lacks_room(first);
+    let (request, second) = dispatch.next(0).expect("the other one is free");
+    assert_eq!(request, RequestId(1));
+    assert_ne!(second, first);
+    assert_eq!(dispatch.arrive(RequestId(2), None, 0), Placement::Worker(second));
+    dispatch.lacks_room(second);
+    assert_eq!(dispatch.arrive(RequestId(3), None, 0), Placement::Queued);
+    assert!(dispatch.makes_room(first) && !dispatch.makes_room(first));
+    assert_eq!(dispatch.next(0), Some((RequestId(3), first)));
+    dispatch.finished(second, 1, 10);
+    assert_eq!(dispatch.arrive(RequestId(4), None, 10), Placement::Worker(first));
+    assert_eq!(dispatch.arrive(RequestId(5), None, 10), Placement::Worker(second));
+}
+
+#[test]
 fn nothing_is_queued_ahead_at_a_worker_whose_speed_is_not_known() {
     let mut dispatch = dispatch(&[(FAST, 1)]);
     assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Worker(FAST));

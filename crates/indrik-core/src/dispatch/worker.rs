@@ -25,6 +25,8 @@ pub(super) struct Worker {
     pub(super) draining: bool,
     /// It does not take what is sent to it.
     pub(super) stalled: bool,
+    /// Its channel had no room for a request.
+    pub(super) full: bool,
 }
 
 impl Worker {
@@ -39,6 +41,7 @@ impl Worker {
             reported: false,
             draining: false,
             stalled: false,
+            full: false,
         }
     }
 
@@ -51,6 +54,7 @@ impl Worker {
     pub(super) fn takes(&self, limits: &DispatchLimits, ahead_us: Micros) -> bool {
         !self.draining
             && !self.stalled
+            && !self.full
             && self.in_flight < self.slots
             && self.in_flight < self.capacity + self.depth(limits, ahead_us)
     }
@@ -96,6 +100,7 @@ impl Worker {
         self.progress_at = now;
         self.reported = false;
         self.stalled = false;
+        self.full = false;
     }
 
     /// Whether it could run one more request at once, or finished one of late.

@@ -9,6 +9,7 @@ use indrik_core::dispatch::{
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
 
+use crate::channel::{Channel, NotSent, Sizes, Taken};
 use crate::world::COARSE_TICK_US;
 
 /// How long a request may lie at a worker that stands still: as long as it takes to see that, and two
@@ -50,6 +51,8 @@ pub(crate) enum Place {
 pub(crate) struct Request {
     pub(crate) is_idempotent: bool,
     body_is_held: bool,
+    /// Its body lies in a file.
+    has_file: bool,
     /// The session it belongs to.
     key: Option<Key>,
     arrived: Micros,
@@ -67,6 +70,10 @@ pub(crate) struct Request {
 pub(crate) struct Worker {
     capacity: usize,
     slots: usize,
+    pub(crate) channel: Channel,
+    /// It had no room for a request, and gets none until it makes some.
+    is_full: bool,
+    /// What lies unstarted in its ring.
     pub(crate) ring: VecDeque<usize>,
     pub(crate) running: Vec<usize>,
     pub(crate) draining: bool,
@@ -115,10 +122,23 @@ pub(crate) struct Front {
     pub(crate) begun: Vec<Begun>,
     /// Requests whose worker ended since it was asked last.
     pub(crate) lost: Vec<usize>,
+    /// How much the channels of new workers hold.
+    sizes: Sizes,
+    /// The next worker that is handed a file dies before the descriptor is committed.
+    pub(crate) dies_in_hand_over: bool,
+}
+
+/// What a client sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) is_idempotent: bool,
+    pub(crate) body_is_held: bool,
+    pub(crate) has_file: bool,
+    pub(crate) session: Option<usize>,
 }
 
 impl Front {
-    pub(crate) fn new(seed: u64, limits: DispatchLimits) -> Self {
+    pub(crate) fn new(seed: u64, limits: DispatchLimits, sizes: Sizes) -> Self {
         Self {
             seed,
             limits,
@@ -132,22 +152,21 @@ impl Front {
             swept: 0,
             begun: Vec::new(),
             lost: Vec::new(),
+            sizes,
+            dies_in_hand_over: false,
         }
     }
 
     // --- what happens
 
-    pub(crate) fn arrive(
-        &mut self,
-        is_idempotent: bool,
-        body_is_held: bool,
-        session: Option<usize>,
-    ) -> usize {
+    pub(crate) fn arrive(&mut self, sent: Sent) -> usize {
+        let Sent { is_idempotent, body_is_held, has_file, session } = sent;
         let key = session.map(|number| Key::of(&number.to_le_bytes()));
         let request = self.requests.len();
         self.requests.push(Request {
             is_idempotent,
             body_is_held,
+            has_file,
             key,
             arrived: self.now,
             waits_since: self.now,
@@ -160,7 +179,7 @@ impl Front {
         let number = self.number();
         let waited = self.dispatch.waiting();
         match self.dispatch.arrive(RequestId(number), key, self.now) {
-            Placement::Worker(id) => self.send(request, id),
+            Placement::Worker(id) => self.send_or_wait(request, id, number),
             Placement::Queued => {
                 assert!(waited < self.limits.queue_requests_max, "seed {}: too many", self.seed);
                 self.wait(request, number);
@@ -170,7 +189,7 @@ impl Front {
                 self.end(request, Answer::Refused);
             }
         }
-        self.check();
+        self.place_waiting();
         request
     }
 
@@ -178,6 +197,8 @@ impl Front {
         let worker = Worker {
             capacity,
             slots,
+            channel: Channel::new(slots, self.sizes),
+            is_full: false,
             ring: VecDeque::new(),
             running: Vec::new(),
             draining: false,
@@ -235,6 +256,8 @@ impl Front {
             return;
         }
         worker.running.swap_remove(at);
+        worker.channel.free(begun.request);
+        worker.is_full = false;
         worker.goes_on(self.now);
         self.dispatch.finished(begun.worker, 1, self.now);
         if self.requests[begun.request].place == Place::Running(begun.worker) {
@@ -266,6 +289,7 @@ impl Front {
             Place::Ring(id) => {
                 let Some(worker) = self.workers.get_mut(&id) else { return };
                 worker.ring.retain(|other| *other != request);
+                worker.channel.free(request);
                 self.dispatch.reclaimed(id);
             }
         }
@@ -285,6 +309,8 @@ impl Front {
         }
         self.expire_in_rings();
         self.swept = self.now;
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.makes_room(id));
         self.look_at_intakes();
         self.place_waiting();
         self.check_that_none_lies_where_nobody_takes_it();
@@ -299,6 +325,7 @@ impl Front {
             let over = |request: &usize| dispatch.has_waited(requests[*request].arrived, now);
             let ended: Vec<usize> = worker.ring.iter().copied().filter(over).collect();
             worker.ring.retain(|request| !ended.contains(request));
+            ended.iter().for_each(|request| worker.channel.free(*request));
             for request in ended {
                 self.dispatch.reclaimed(id);
                 self.end(request, Answer::QueueTimeout);
@@ -313,7 +340,8 @@ impl Front {
         for id in ids {
             let Some(worker) = self.workers.get_mut(&id) else { continue };
             let has_room = worker.running.len() < worker.capacity;
-            let left = worker.intake.look(worker.taken, worker.ring.is_empty(), self.now);
+            let is_drained = worker.channel.is_drained();
+            let left = worker.intake.look(worker.taken, is_drained, self.now);
             if !worker.is_stuck {
                 worker.goes_on(self.now);
                 self.dispatch.goes_on(id);
@@ -335,7 +363,27 @@ impl Front {
             worker.is_stuck = false;
         }
         self.start_what_fits(id);
-        self.check();
+        self.place_waiting();
+    }
+
+    /// A worker begins to answer with a file: it is handed over. False: there is no room for it now.
+    pub(crate) fn hands_over_answer(&mut self, begun: Begun) -> bool {
+        let Some(worker) = self.workers.get_mut(&begun.worker) else { return true };
+        let Some(of) = worker.channel.use_of(begun.request) else { return true };
+        worker.channel.to_front.hand_over(of, begun.request)
+    }
+
+    /// The descriptor of such an answer was committed.
+    pub(crate) fn commits_answer(&mut self, begun: Begun) {
+        let seed = self.seed;
+        if let Some(worker) = self.workers.get_mut(&begun.worker)
+            && worker.running.contains(&begun.request)
+            && let Some(of) = worker.channel.use_of(begun.request)
+        {
+            let file = worker.channel.take_answer(of);
+            assert_eq!(file, Some(begun.request), "seed {seed}: an answer's file");
+        }
+        self.finished(begun);
     }
 
     // --- what the front does
@@ -372,6 +420,7 @@ impl Front {
         for _ in 0..most {
             let Some(worker) = self.workers.get_mut(&id) else { return };
             let Some(request) = worker.ring.pop_back() else { return };
+            worker.channel.free(request);
             self.dispatch.reclaimed(id);
             self.try_again(request, false);
         }
@@ -386,12 +435,32 @@ impl Front {
                 self.requests[**other].arrived < arrived && !self.goes_elsewhere(**other, id)
             });
             assert_eq!(overtaken, None, "seed {}: it was overtaken", self.seed);
-            self.send(request, id);
+            self.send_or_wait(request, id, number);
         }
         self.check();
     }
 
-    fn send(&mut self, request: usize, id: WorkerId) {
+    /// What its worker has no room for goes back into the queue, and others may take it.
+    fn send_or_wait(&mut self, request: usize, id: WorkerId, number: u64) {
+        let sent = self.send(request, id);
+        if sent.is_ok() {
+            return;
+        }
+        let Request { key, arrived, .. } = self.requests[request];
+        self.dispatch.reclaimed(id);
+        self.dispatch.wait_again(RequestId(number), key, arrived);
+        self.wait(request, number);
+        if sent == Err(NotSent::Broken) {
+            self.died(id);
+        } else {
+            self.dispatch.lacks_room(id);
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.is_full = true;
+            }
+        }
+    }
+
+    fn send(&mut self, request: usize, id: WorkerId) -> Result<(), NotSent> {
         let seed = self.seed;
         if let Some(key) = self.requests[request].key {
             if let Some(bound) = self.serving(key) {
@@ -402,6 +471,9 @@ impl Front {
         let worker = self.workers.get_mut(&id);
         let worker = worker.unwrap_or_else(|| panic!("seed {seed}: {id} is not there"));
         assert!(!worker.draining, "seed {seed}: {id} drains and gets a request");
+        let with_file = self.requests[request].has_file;
+        let dies = with_file && std::mem::take(&mut self.dies_in_hand_over);
+        worker.channel.push(request, with_file, dies)?;
         worker.ring.push_back(request);
         assert!(
             worker.ring.len() + worker.running.len() <= worker.slots,
@@ -410,6 +482,14 @@ impl Front {
         self.requests[request].place = Place::Ring(id);
         self.requests[request].in_ring_since = self.now;
         self.start_what_fits(id);
+        Ok(())
+    }
+
+    fn makes_room(&mut self, id: WorkerId) {
+        self.dispatch.makes_room(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.is_full = false;
+        }
     }
 
     /// The worker that has a session, while it gets requests at all.
@@ -428,9 +508,15 @@ impl Front {
     fn start_what_fits(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         while !worker.is_stuck && worker.running.len() < worker.capacity {
-            let Some(request) = worker.ring.pop_front() else { return };
-            worker.running.push(request);
+            let Some(taken) = worker.channel.take() else { return };
             worker.taken += 1;
+            worker.is_full = false;
+            self.dispatch.makes_room(id);
+            let Some(Taken { request, file }) = taken else { continue };
+            let has_its_own = file.is_none_or(|file| file == Some(request));
+            assert!(has_its_own, "seed {}: {request} gets the file {file:?}", self.seed);
+            worker.ring.retain(|other| *other != request);
+            worker.running.push(request);
             let entry = &mut self.requests[request];
             entry.runs += 1;
             entry.place = Place::Running(id);
@@ -470,7 +556,7 @@ impl Front {
         for (id, worker) in &self.workers {
             let held = worker.ring.len() + worker.running.len();
             assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
-            if worker.draining || worker.stalled || held >= worker.capacity {
+            if worker.draining || worker.stalled || worker.is_full || held >= worker.capacity {
                 continue;
             }
             let waits = self.waiting.values().find(|request| !self.goes_elsewhere(**request, *id));

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod channel;
 mod front;
 #[path = "../support/random.rs"]
 mod random;
@@ -93,6 +94,20 @@ fn a_stuck_worker_costs_only_what_it_had_begun() {
             Answer::BadGateway,
             Answer::Poison,
         ]);
+    }
+}
+
+#[test]
+fn a_file_and_its_request_stay_together_in_channels_that_are_often_full() {
+    for seed in seeds() {
+        let files = Faults { files: 50, ..Faults::calm() };
+        let mut world = World::new(seed, Faults { drain: 10, sessions: 20, ..files });
+        world.run(SECOND);
+        world.settle();
+        world.assert_all_answered(&[Answer::Ok]);
+        let mut world = World::new(seed, Faults { files: 50, hand_over: 3, ..Faults::wild() });
+        world.run(2 * SECOND);
+        world.settle();
     }
 }
 

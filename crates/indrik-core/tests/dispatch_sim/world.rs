@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use indrik_core::dispatch::{DispatchLimits, Micros};
 use indrik_core::ids::WorkerId;
 
-use crate::front::{Answer, Begun, Front, Place};
+use crate::channel::Sizes;
+use crate::front::{Answer, Begun, Front, Place, Sent};
 use crate::random::Random;
 
 /// How often the front looks after its queue when nothing is queued ahead, and when something is.
@@ -16,6 +17,8 @@ const LOST_PAUSE_US: Micros = 50_000;
 /// A request's time limit, and what the kill ladder takes after it.
 const TIMEOUT_US: Micros = 300_000;
 const LADDER_US: Micros = 200_000;
+/// Within its time limit, what a request may wait until the file of its answer can be handed over.
+const FILES_US: Micros = 30_000;
 /// A dead or drained worker's successor.
 const BOOT_US: u64 = 80_000;
 const WORKERS_MAX: usize = 6;
@@ -43,6 +46,10 @@ pub(crate) struct Faults {
     pub(crate) all_dead: bool,
     /// Of a hundred requests so many belong to one of a few sessions.
     pub(crate) sessions: u32,
+    /// Of a hundred requests so many have a body in a file, and as many are answered with one; channels are small.
+    pub(crate) files: u32,
+    /// How often a second a worker dies between a file and its descriptor.
+    pub(crate) hand_over: u32,
 }
 
 impl Faults {
@@ -56,6 +63,8 @@ impl Faults {
             flood: false,
             all_dead: false,
             sessions: 0,
+            files: 0,
+            hand_over: 0,
         }
     }
 
@@ -68,6 +77,8 @@ impl Faults {
 enum Coming {
     Arrivals,
     Finish(Begun),
+    /// The file of an answer was handed over.
+    Commit(Begun),
     TimeLimit(Begun),
     Leaves(usize),
     Settled(usize),
@@ -115,8 +126,12 @@ impl World {
         };
         let full_us = (service_us / wanted as u64).max(200);
         let pause_us = if faults.flood { full_us / 20 } else { full_us * 2 };
+        let sizes = match faults.files {
+            0 => Sizes::AMPLE,
+            _ => Sizes { cells: 1 + random.below(6), files: 1 + random.below(3) },
+        };
         let mut world = Self {
-            front: Front::new(seed, limits),
+            front: Front::new(seed, limits, sizes),
             random,
             faults,
             coming: BTreeMap::new(),
@@ -219,10 +234,16 @@ impl World {
             Coming::Finish(begun) => {
                 let is_stuck =
                     self.front.workers.get(&begun.worker).is_some_and(|worker| worker.is_stuck);
-                if !is_stuck {
+                if !is_stuck && self.random.percent(self.faults.files) {
+                    let handed = self.front.hands_over_answer(begun);
+                    let pause = 1 + self.random.between(0, 100);
+                    let next = if handed { Coming::Commit(begun) } else { Coming::Finish(begun) };
+                    self.after(pause, next);
+                } else if !is_stuck {
                     self.front.finished(begun);
                 }
             }
+            Coming::Commit(begun) => self.front.commits_answer(begun),
             Coming::TimeLimit(begun) => {
                 if self.front.timed_out(begun) {
                     self.after(LADDER_US, Coming::Kill(begun.worker));
@@ -253,7 +274,7 @@ impl World {
             if self.random.percent(2) {
                 took *= 20;
             }
-            self.after(took.min(TIMEOUT_US - 1), Coming::Finish(begun));
+            self.after(took.min(TIMEOUT_US - FILES_US), Coming::Finish(begun));
             self.after(TIMEOUT_US, Coming::TimeLimit(begun));
         }
         for request in std::mem::take(&mut self.front.lost) {
@@ -279,7 +300,9 @@ impl World {
             let body_is_held = !self.random.percent(5) || self.faults.one_at_a_time;
             let session =
                 self.random.percent(self.faults.sessions).then(|| self.random.below(SESSIONS));
-            let request = self.front.arrive(is_idempotent, body_is_held, session);
+            let has_file = self.random.percent(self.faults.files);
+            let sent = Sent { is_idempotent, body_is_held, has_file, session };
+            let request = self.front.arrive(sent);
             if self.random.percent(self.faults.client_leaves) {
                 let patience = self.random.between(0, 100_000);
                 self.after(patience, Coming::Leaves(request));
@@ -315,6 +338,9 @@ impl World {
                 self.after(pause, Coming::GoesOn(id));
             }
             self.follow();
+        }
+        if self.hits(self.faults.hand_over) {
+            self.front.dies_in_hand_over = true;
         }
         if self.faults.all_dead && self.random.percent(3) {
             let ids: Vec<WorkerId> = self.front.workers.keys().copied().collect();

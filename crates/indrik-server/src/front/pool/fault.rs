@@ -26,10 +26,14 @@ impl Pool {
     pub(super) fn look_for_faults(&self, inner: &mut Inner, now: Micros) {
         let mut faults = Vec::new();
         let mut finished = Vec::new();
-        let Inner { links, wakers, .. } = &mut *inner;
+        let Inner { links, wakers, dispatch, .. } = &mut *inner;
         for (id, link) in links {
             if link.fault.is_some() {
                 continue;
+            }
+            if link.wants_room {
+                // Whether there is any now is seen when something is placed there.
+                dispatch.makes_room(*id);
             }
             if let Err(fault) = link.look_at_memory(now) {
                 faults.push((*id, fault));

@@ -40,6 +40,7 @@ impl Pool {
         let Some(link) = links.get_mut(&id).filter(|link| link.fault.is_none()) else {
             return Delivered::Gone;
         };
+        let wanted_room = link.wants_room;
         let batch = link.deliver(BATCH_DESCRIPTORS_MAX, now, ready, &self.buffered);
         if let (true, Some(trial)) = (link.on_trial, trial) {
             trial.answers.all += batch.answers.all;
@@ -50,6 +51,8 @@ impl Pool {
             self.count_requests(&mut inner, id, batch.finished, now);
             self.place_waiting(&mut inner, now);
             self.check_drained(&mut inner, id);
+        } else if wanted_room && dispatch.makes_room(id) {
+            self.place_waiting(&mut inner, now);
         }
         if let Some(fault) = batch.fault {
             self.condemn(&mut inner, id, fault, now);

@@ -112,8 +112,9 @@ pub(super) struct Interrupt {
 #[must_use]
 pub(super) enum Push {
     Done,
-    /// The worker has no room for it now: no slot, no space in the ring, or none for its file.
-    Later,
+    /// The worker has no room for it now: no slot, no space in the ring, or none for its body or file. All of
+    /// that comes back with what the worker takes or finishes.
+    NoRoom,
     /// It is larger than the channel ever takes.
     TooLarge,
     /// It was made ready for the other interface: a reload came between.
@@ -213,7 +214,10 @@ impl Link {
         if let Some(fault) = self.fault {
             return Push::Broken(fault);
         }
-        let Some(slot) = self.free.pop() else { return Push::Later };
+        let Some(slot) = self.free.pop() else {
+            self.wants_room = true;
+            return Push::NoRoom;
+        };
         let generation = self.slots[usize::from(slot)].generation.wrapping_add(1);
         let sent = self.channel.requests.sent();
         let body = match self.send_request(&exchange.outgoing, slot, generation) {
@@ -222,7 +226,7 @@ impl Link {
                 self.free.push(slot);
                 return match reason {
                     NotSent::TooLarge => Push::TooLarge,
-                    reason => ChannelFault::of(reason).map_or(Push::Later, Push::Broken),
+                    reason => ChannelFault::of(reason).map_or(Push::NoRoom, Push::Broken),
                 };
             }
         };

@@ -152,7 +152,11 @@ impl Pool {
                     };
                     match link.push_request(exchange, now, now) {
                         Push::Done => self.after_push(inner),
-                        Push::Later => inner.wait_for(id, number, exchange, now),
+                        Push::NoRoom => {
+                            inner.wait_for(id, number, exchange, now);
+                            inner.dispatch.lacks_room(id);
+                            self.place_waiting(inner, now);
+                        }
                         Push::Broken(fault) => {
                             inner.wait_for(id, number, exchange, now);
                             self.condemn(inner, id, fault, now);
@@ -260,10 +264,10 @@ impl Pool {
             let Some(link) = inner.links.get_mut(&id) else { continue };
             match link.push_request(&exchange, exchange.arrived(), now) {
                 Push::Done => self.after_push(inner),
-                Push::Later => {
-                    // The worker makes room with its next answer; that asks here again.
+                Push::NoRoom => {
+                    // It may go to another worker; this one tells when it has made room.
                     inner.wait_for(id, number, &exchange, exchange.arrived());
-                    break;
+                    inner.dispatch.lacks_room(id);
                 }
                 Push::Broken(fault) => {
                     inner.wait_for(id, number, &exchange, exchange.arrived());
