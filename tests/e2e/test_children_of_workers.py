@@ -3,17 +3,16 @@ of ours ends the worker with a reason, and lands in nobody's file."""
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from support.server import Server, poll
+from support.load import Checked
+from support.server import poll
 
 pytestmark = pytest.mark.indrik_only
 
 KINDS = {
-    "sync": ("forking_app:wsgi", "--worker-class", "sync"),
-    "gthread": ("forking_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
-    "asgi": ("forking_app:asgi", "--worker-class", "asgi", "--asgi-loop", "asyncio"),
+    "sync": ("harm_app:wsgi", "--worker-class", "sync"),
+    "gthread": ("harm_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
+    "asgi": ("harm_app:asgi", "--worker-class", "asgi", "--asgi-loop", "asyncio"),
 }
 WAYS = [
     ("/pool", "[0, 1, 4, 9, 16]"),
@@ -29,51 +28,16 @@ ROUNDS = 5
 POSTERS = 3
 
 
-class Posts:
-    """POSTs, each of whose answers is its own body, until stopped."""
-
-    def __init__(self, server: Server, connect) -> None:
-        self.server, self.connect = server, connect
-        self.wrong: list[str] = []
-        self.served = 0
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(POSTERS)]
-
-    def run(self, client: int) -> None:
-        wire, number = self.connect(self.server, 30), 0
-        while not self.stopping.is_set():
-            number += 1
-            body = f"{client}-{number} ".encode() * (20_000 if number % 3 == 0 else 10)
-            try:
-                answer = wire.get("/", method="POST", body=body)
-            except (OSError, EOFError) as error:
-                self.wrong.append(repr(error))
-                return
-            if answer.status != 200 or answer.body != body:
-                self.wrong.append(f"{answer.status} {answer.text[:60]}")
-            self.served += 1
-
-    def __enter__(self) -> Posts:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_children_leave_the_worker_and_the_posts_beside_them_alone(connect, start, kind):
     server = start(*KINDS[kind], "--workers", "1")
     worker = server.workers()
-    with Posts(server, connect) as posts:
+    with Checked(server, connect, POSTERS, posts_only=True) as posts:
         for _ in range(ROUNDS):
             for path, wanted in WAYS:
                 answer = connect(server, 30).get(path)
                 assert (answer.status, answer.text) == (200, wanted), path
-    assert posts.wrong == []
+    assert posts.wrong == posts.failed == []
     assert posts.served > 0
     assert server.workers() == worker
     assert connect(server).get("/").text == str(worker[0])
@@ -84,7 +48,7 @@ def test_a_worker_whose_descriptors_were_closed_is_replaced_and_writes_into_no_f
     server = start(*KINDS[kind], "--workers", "2")
     server.clean_stop = False
     before = server.workers()
-    with Posts(server, connect) as posts:
+    with Checked(server, connect, POSTERS, posts_only=True) as posts:
         # The answer may be lost with the worker; a file with something of ours in it may not be.
         try:
             answer = connect(server, 30).get("/close")
@@ -94,7 +58,7 @@ def test_a_worker_whose_descriptors_were_closed_is_replaced_and_writes_into_no_f
         poll(lambda: len(server.workers()) == 2 and server.workers() != before, "a new worker", 30)
         if kind != "asgi":
             poll(lambda: any(reason in server.log() for reason in REASONS), "the reason in the log", 10)
-        served = posts.served
-        poll(lambda: posts.wrong or posts.served > served + 20, "more posts", 30)
+        posts.goes_on(20)
     # What ran in the worker when it ended is lost, and no more.
-    assert len(posts.wrong) <= POSTERS, posts.wrong
+    assert posts.wrong == []
+    assert len(posts.failed) <= POSTERS, posts.failed

@@ -7,12 +7,9 @@ used any more is replaced with a reason in the log.
 
 from __future__ import annotations
 
-import itertools
-import threading
-
 import pytest
+from support.load import Checked
 from support.server import Server, poll
-from support.wire import Wire
 
 pytestmark = pytest.mark.indrik_only
 
@@ -42,63 +39,10 @@ BROKEN = {"requests.head": "ring index", "responses.tail": "ring index"}
 """Words of which the front must notice that they are garbage, and how it says so."""
 
 KINDS = {
-    "sync": ("hostile_app:wsgi", "--worker-class", "sync"),
-    "gthread": ("hostile_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
-    "asgi": ("hostile_app:asgi", "--worker-class", "asgi"),
+    "sync": ("harm_app:wsgi", "--worker-class", "sync"),
+    "gthread": ("harm_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
+    "asgi": ("harm_app:asgi", "--worker-class", "asgi"),
 }
-
-
-class Checked:
-    """Clients that look at every answer, GETs and POSTs."""
-
-    def __init__(self, server: Server, connect, clients: int) -> None:
-        self.server, self.connect = server, connect
-        self.wrong: list[str] = []
-        self.failed: list[str] = []
-        self.served = 0
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(clients)]
-
-    def run(self, client: int) -> None:
-        wire: Wire | None = None
-        for number in itertools.count():
-            if self.stopping.is_set():
-                return
-            try:
-                wire = wire or self.connect(self.server, 20)
-                self.look(wire, client, number)
-            except (OSError, EOFError) as error:
-                self.failed.append(f"client {client}: {error!r}")
-                wire = None
-
-    def look(self, wire: Wire, client: int, number: int) -> None:
-        if number % 4 == 3:
-            body = f"{client}-{number} ".encode() * 5_000
-            answer, wanted = wire.get("/", method="POST", body=body), body
-        else:
-            target = f"/echo?{client}-{number}"
-            answer, wanted = wire.get(target), target.encode()
-        if answer.status != 200:
-            self.failed.append(f"client {client}: {answer.status} {answer.text[:60]}")
-        elif answer.body != wanted:
-            self.wrong.append(f"client {client}: {answer.text[:60]!r} instead of {wanted[:60]!r}")
-        self.served += 1
-
-    def __enter__(self) -> Checked:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in self.threads)
-
-    def goes_on(self, requests: int) -> None:
-        target = self.served + requests
-        poll(lambda: self.served >= target or self.wrong, f"{requests} more requests", 30)
-        assert self.wrong == []
 
 
 @pytest.mark.parametrize("value", VALUES, ids=["zero", "one", "max", "random"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 
@@ -57,3 +58,60 @@ class Load:
         """Wait until that many more requests were served."""
         target = self.served + requests
         poll(lambda: self.served >= target or self.failures, f"{requests} more requests", 30)
+
+
+class Checked:
+    """Clients that look at every answer until stopped: GETs (unless `posts_only`) and POSTs, small and large.
+
+    The application gives a POST its body back, and `/echo` its target. What is wrong (the answer to something else)
+    is told from what failed: a client whose request failed connects again."""
+
+    def __init__(self, server: Server, connect: Callable[..., Wire], clients: int, *, posts_only: bool = False) -> None:
+        self.server, self.connect, self.posts_only = server, connect, posts_only
+        self.wrong: list[str] = []
+        self.failed: list[str] = []
+        self.served = 0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(clients)]
+
+    def run(self, client: int) -> None:
+        wire: Wire | None = None
+        for number in itertools.count():
+            if self.stopping.is_set():
+                return
+            try:
+                wire = wire or self.connect(self.server, 30)
+                self.look(wire, client, number)
+            except (OSError, EOFError) as error:
+                self.failed.append(f"client {client}: {error!r}")
+                wire = None
+
+    def look(self, wire: Wire, client: int, number: int) -> None:
+        if self.posts_only or number % 4 == 3:
+            body = f"{client}-{number} ".encode() * (20_000 if number % 3 == 0 else 10)
+            answer, wanted = wire.get("/", method="POST", body=body), body
+        else:
+            target = f"/echo?{client}-{number}"
+            answer, wanted = wire.get(target), target.encode()
+        if answer.status != 200:
+            self.failed.append(f"client {client}: {answer.status} {answer.text[:60]}")
+        elif answer.body != wanted:
+            self.wrong.append(f"client {client}: {answer.text[:60]!r} instead of {wanted[:60]!r}")
+        self.served += 1
+
+    def __enter__(self) -> Checked:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+    def goes_on(self, requests: int) -> None:
+        """Wait until that many more requests were served, none of them wrong."""
+        target = self.served + requests
+        poll(lambda: self.served >= target or self.wrong, f"{requests} more requests", 30)
+        assert self.wrong == []
