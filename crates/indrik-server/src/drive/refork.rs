@@ -35,8 +35,8 @@ impl Drive {
         self.feed(Event::Pool(POOL, PoolEvent::Served { counts }));
     }
 
-    /// The word comes before the flag that ends its loop.
-    pub(super) fn turn_worker(&mut self, id: WorkerId) {
+    /// Tells a worker to be a zygote from now on. The word comes before the flag that ends its loop.
+    pub(super) fn tell_to_be_zygote(&mut self, id: WorkerId) {
         let Some(worker) = self.children.workers.get_mut(&id) else { return };
         let sent = PacketSocket::pair().and_then(|(ours, theirs)| {
             worker.control.send(ORDER, &[theirs.as_fd()])?;
