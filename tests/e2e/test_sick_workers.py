@@ -79,7 +79,14 @@ def stop_one(server: Server, connect, tmp_path: Path) -> int:
     """SIGSTOP: nothing of it runs any more."""
     pid = int(connect(server).get("/pid").text)
     os.kill(pid, signal.SIGSTOP)
+    # Each thread stops for itself, at the latest when it gets a core.
+    poll(lambda: all(state == "T" for state in thread_states(pid)), "a worker that has stopped")
     return pid
+
+
+def thread_states(pid: int) -> list[str]:
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return [stat.rpartition(")")[2].split()[0] for stat in stats]
 
 
 def lock_one(server: Server, connect, tmp_path: Path) -> int:
