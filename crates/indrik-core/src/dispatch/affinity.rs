@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ids::WorkerId;
+use crate::time::Micros;
 
 /// Keys that are remembered; above it those that were not used for longest are forgotten.
 pub const AFFINITY_KEYS_MAX: usize = 65_536;
@@ -109,30 +110,46 @@ pub fn announced_value<'a>(body: &'a [u8], name: &str) -> Option<&'a [u8]> {
     (end != 0 && rest[end] == b'"').then(|| &rest[..end])
 }
 
+/// Where the requests of a key go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) worker: WorkerId,
+    /// Since when.
+    pub(super) since: Micros,
+}
+
 /// Which worker has the requests of a key.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
     /// Used since the others became old.
-    young: BTreeMap<Key, WorkerId>,
-    old: BTreeMap<Key, WorkerId>,
+    young: BTreeMap<Key, Binding>,
+    old: BTreeMap<Key, Binding>,
 }
 
 impl Bindings {
-    pub(super) fn worker(&mut self, key: Key) -> Option<WorkerId> {
-        if let Some(id) = self.young.get(&key) {
-            return Some(*id);
+    pub(super) fn get(&mut self, key: Key) -> Option<Binding> {
+        if let Some(binding) = self.young.get(&key) {
+            return Some(*binding);
         }
-        let id = self.old.remove(&key)?;
-        self.bind(key, id);
-        Some(id)
+        let binding = self.old.remove(&key)?;
+        self.put(key, binding);
+        Some(binding)
     }
 
-    pub(super) fn bind(&mut self, key: Key, id: WorkerId) {
+    /// A key that is bound to that worker already stays so since it was.
+    pub(super) fn bind(&mut self, key: Key, worker: WorkerId, now: Micros) {
+        match self.get(key) {
+            Some(binding) if binding.worker == worker => {}
+            _ => self.put(key, Binding { worker, since: now }),
+        }
+    }
+
+    fn put(&mut self, key: Key, binding: Binding) {
         if self.young.len() >= AFFINITY_KEYS_MAX / 2 && !self.young.contains_key(&key) {
             self.old = std::mem::take(&mut self.young);
         }
         self.old.remove(&key);
-        self.young.insert(key, id);
+        self.young.insert(key, binding);
     }
 }
 
@@ -177,14 +194,15 @@ mod tests {
     #[test]
     fn the_keys_used_last_are_remembered_and_no_more_than_may_be() {
         let key = |number: usize| Key::of(&number.to_le_bytes());
+        let worker = |bindings: &mut Bindings, number| Some(bindings.get(key(number))?.worker);
         let mut bindings = Bindings::default();
         for number in 0..4 * AFFINITY_KEYS_MAX {
-            bindings.bind(key(number), WorkerId(number as u64));
-            assert_eq!(bindings.worker(key(0)), Some(WorkerId(0)));
+            bindings.bind(key(number), WorkerId(number as u64), 0);
+            assert_eq!(worker(&mut bindings, 0), Some(WorkerId(0)));
         }
         assert!(bindings.young.len() + bindings.old.len() <= AFFINITY_KEYS_MAX);
         let last = 4 * AFFINITY_KEYS_MAX - 1;
-        assert_eq!(bindings.worker(key(last)), Some(WorkerId(last as u64)));
-        assert_eq!(bindings.worker(key(1)), None);
+        assert_eq!(worker(&mut bindings, last), Some(WorkerId(last as u64)));
+        assert_eq!(worker(&mut bindings, 1), None);
     }
 }

@@ -20,6 +20,22 @@ pub struct DispatchLimits {
     pub reclaim_after_us: Micros,
     /// The same where no other worker would take it sooner: in the central queue it has its deadline.
     pub reclaim_alone_after_us: Micros,
+    /// How long requests that belong to a worker wait for it while it stands still, microseconds; then they
+    /// go to others, and stay there.
+    pub affinity_patience_us: Micros,
+}
+
+impl DispatchLimits {
+    /// Requests that may wait for the worker they belong to; the rest of the queue is for those that any
+    /// worker may have.
+    pub(super) fn bound_requests_max(&self) -> usize {
+        (self.queue_requests_max / 2).max(1)
+    }
+
+    /// Requests with the same key that may wait for their worker.
+    pub(super) fn key_requests_max(&self) -> usize {
+        (self.queue_requests_max / 8).max(1)
+    }
 }
 
 impl Default for DispatchLimits {
@@ -32,6 +48,7 @@ impl Default for DispatchLimits {
             queue_ahead_requests_max: 64,
             reclaim_after_us: 1_000,
             reclaim_alone_after_us: 100_000,
+            affinity_patience_us: 1_000_000,
         }
     }
 }

@@ -120,11 +120,11 @@ impl Dispatch {
     pub fn arrive(&mut self, request: RequestId, key: Option<Key>, now: Micros) -> Placement {
         // What waits for one worker only keeps nobody else from another.
         let may_pass = self.queue.is_empty() || self.queue.has_keys();
-        if may_pass && let Some(id) = self.place(key) {
+        if may_pass && let Some(id) = self.place(key, now) {
             self.assign(id, key, now);
             return Placement::Worker(id);
         }
-        if self.queue.len() >= self.limits.queue_requests_max {
+        if self.queue.len() >= self.limits.queue_requests_max || self.waits_in_vain(key, now) {
             return Placement::Refused;
         }
         self.queue.push(Waiting { request, key, arrived: now, deadline: self.deadline(now) });
@@ -139,8 +139,8 @@ impl Dispatch {
     }
 
     /// The answer to a request says under which key those that belong to it come.
-    pub fn announced(&mut self, key: Key, id: WorkerId) {
-        self.bindings.bind(key, id);
+    pub fn announced(&mut self, key: Key, id: WorkerId, now: Micros) {
+        self.bindings.bind(key, id, now);
     }
 
     /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker
@@ -152,7 +152,7 @@ impl Dispatch {
         let any = self.choose();
         for at in 0..self.queue.len() {
             let key = self.queue.key(at);
-            let id = if key.is_none() { any } else { self.place(key) };
+            let id = if key.is_none() { any } else { self.place(key, now) };
             let Some(id) = id else {
                 // Nobody takes a request that any worker may have, so nobody takes anything.
                 if any.is_none() && key.is_none() && !self.queue.has_keys() {
@@ -227,18 +227,20 @@ impl Dispatch {
     /// gets nothing more until it goes on, and what it has not started is to be reclaimed. False:
     /// nobody else would take that, so it stays where it is.
     pub fn stalls(&mut self, id: WorkerId, now: Micros) -> bool {
-        let takes = |other: &Worker| !other.draining && !other.stalled;
+        let takes = |other: &Worker| !other.draining && other.stalled.is_none();
         let others = self.workers.iter().any(|(other, worker)| *other != id && takes(worker));
         let Some(worker) = self.workers.get_mut(&id) else { return false };
         let stands = now.saturating_sub(worker.progress_at) >= INTAKE_PAUSE_MAX_US;
-        let begins = others && stands && !worker.stalled;
-        worker.stalled |= begins;
+        let begins = others && stands && worker.stalled.is_none();
+        if begins {
+            worker.stalled = Some(now);
+        }
         begins
     }
 
     /// A worker takes what is sent to it. Ask [`Self::next`] afterwards if true.
     pub fn goes_on(&mut self, id: WorkerId) -> bool {
-        self.workers.get_mut(&id).is_some_and(|worker| std::mem::take(&mut worker.stalled))
+        self.workers.get_mut(&id).is_some_and(|worker| worker.stalled.take().is_some())
     }
 
     /// A worker's channel has no room for a request: it gets none until it makes some, and what waits may
@@ -283,21 +285,38 @@ impl Dispatch {
 
     /// Who may take a request now: the worker that has its key, while there is one that takes
     /// requests at all; else the best.
-    fn place(&mut self, key: Option<Key>) -> Option<WorkerId> {
-        let bound = key.and_then(|key| self.bindings.worker(key));
-        let Some((id, worker)) = bound.and_then(|id| Some((id, self.workers.get(&id)?))) else {
-            return self.choose();
-        };
-        if worker.draining {
-            return self.choose();
-        }
+    fn place(&mut self, key: Option<Key>, now: Micros) -> Option<WorkerId> {
+        let Some(id) = key.and_then(|key| self.keeper(key, now)) else { return self.choose() };
         let ahead_us = self.ahead_us();
-        worker.takes(&self.limits, ahead_us).then_some(id)
+        let takes = self.workers.get(&id)?.takes(&self.limits, ahead_us);
+        takes.then_some(id)
+    }
+
+    /// The worker that requests with a key wait for. None that is gone or about to leave, none that has stood
+    /// still for too long, and none that has done nothing since the key came to it.
+    fn keeper(&mut self, key: Key, now: Micros) -> Option<WorkerId> {
+        let binding = self.bindings.get(key)?;
+        let worker = self.workers.get(&binding.worker)?;
+        let is_lost = worker.stalled.is_some_and(|since| {
+            binding.since >= worker.progress_at
+                || now.saturating_sub(since) >= self.limits.affinity_patience_us
+        });
+        (!worker.draining && !is_lost).then_some(binding.worker)
+    }
+
+    /// Whether a request would wait for its worker behind more than may: others have the rest of the queue.
+    fn waits_in_vain(&mut self, key: Option<Key>, now: Micros) -> bool {
+        let Some(key) = key else { return false };
+        if self.workers.len() < 2 || self.keeper(key, now).is_none() {
+            return false;
+        }
+        let (bound, mine) = self.queue.with_key(key);
+        bound >= self.limits.bound_requests_max() || mine >= self.limits.key_requests_max()
     }
 
     fn assign(&mut self, id: WorkerId, key: Option<Key>, now: Micros) {
         if let Some(key) = key {
-            self.bindings.bind(key, id);
+            self.bindings.bind(key, id, now);
         }
         let Some(worker) = self.workers.get_mut(&id) else { return };
         let before = worker.ahead();

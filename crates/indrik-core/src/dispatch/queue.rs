@@ -1,6 +1,7 @@
 //! The central queue: bounded by the caller, ordered by arrival, each request with a deadline.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::affinity::Key;
 use crate::time::Micros;
@@ -21,7 +22,8 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Those that may have to go to a certain worker.
+    /// How many have each key: those that may have to go to a certain worker.
+    by_key: BTreeMap<Key, usize>,
     with_key: usize,
 }
 
@@ -39,8 +41,31 @@ impl Queue {
         self.with_key != 0
     }
 
+    /// How many with a key wait, and how many of them with this one.
+    pub(super) fn with_key(&self, key: Key) -> (usize, usize) {
+        (self.with_key, self.by_key.get(&key).copied().unwrap_or_default())
+    }
+
+    fn count(&mut self, key: Option<Key>) {
+        if let Some(key) = key {
+            self.with_key += 1;
+            *self.by_key.entry(key).or_default() += 1;
+        }
+    }
+
+    fn discount(&mut self, key: Option<Key>) {
+        let Some(key) = key else { return };
+        self.with_key -= 1;
+        if let Entry::Occupied(mut entry) = self.by_key.entry(key) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
     pub(super) fn push(&mut self, waiting: Waiting) {
-        self.with_key += usize::from(waiting.key.is_some());
+        self.count(waiting.key);
         self.waiting.push_back(waiting);
     }
 
@@ -48,7 +73,7 @@ impl Queue {
     /// any order, and the first in line must be the first to be due.
     pub(super) fn push_again(&mut self, waiting: Waiting) {
         let place = self.waiting.partition_point(|other| other.arrived < waiting.arrived);
-        self.with_key += usize::from(waiting.key.is_some());
+        self.count(waiting.key);
         self.waiting.insert(place, waiting);
     }
 
@@ -59,7 +84,7 @@ impl Queue {
 
     pub(super) fn take(&mut self, at: usize) -> Option<RequestId> {
         let waiting = if at == 0 { self.waiting.pop_front() } else { self.waiting.remove(at) }?;
-        self.with_key -= usize::from(waiting.key.is_some());
+        self.discount(waiting.key);
         Some(waiting.request)
     }
 

@@ -269,11 +269,63 @@ fn an_answer_may_say_under_which_key_the_others_come() {
     dispatch.worker_up(WorkerId(1), 1, 8);
     dispatch.worker_up(WorkerId(2), 1, 8);
     for id in [WorkerId(1), WorkerId(2), WorkerId(1)] {
-        dispatch.announced(Key::of(b"sid"), id);
+        dispatch.announced(Key::of(b"sid"), id, 0);
         assert_eq!(
             dispatch.arrive(RequestId(id.0), Some(Key::of(b"sid")), 0),
             Placement::Worker(id)
         );
         dispatch.finished(id, 1, 10_000);
     }
+}
+
+#[test]
+fn a_key_that_a_worker_has_never_answered_leaves_it_as_soon_as_it_stands_still() {
+    let mut dispatch = dispatch(&[(FAST, 1), (OTHER, 1)]);
+    let key = Some(Key::of(b"new"));
+    let Placement::Worker(still) = dispatch.arrive(RequestId(1), key, 0) else { panic!() };
+    let other = WorkerId(3 - still.0);
+    assert!(dispatch.stalls(still, INTAKE_PAUSE_MAX_US));
+    dispatch.reclaimed(still);
+    dispatch.wait_again(RequestId(1), key, 0);
+    assert_eq!(dispatch.next(INTAKE_PAUSE_MAX_US), Some((RequestId(1), other)));
+}
+
+#[test]
+fn a_session_waits_for_a_worker_that_stands_still_for_a_moment_and_then_goes_elsewhere() {
+    let mut dispatch = dispatch(&[(FAST, 1), (OTHER, 1)]);
+    let key = Some(Key::of(b"session"));
+    let Placement::Worker(mine) = dispatch.arrive(RequestId(1), key, 0) else { panic!() };
+    let other = WorkerId(3 - mine.0);
+    dispatch.finished(mine, 1, 10);
+    assert_eq!(dispatch.arrive(RequestId(2), key, 20), Placement::Worker(mine));
+    let stalled_at = 20 + INTAKE_PAUSE_MAX_US;
+    assert!(dispatch.stalls(mine, stalled_at));
+    dispatch.reclaimed(mine);
+    dispatch.wait_again(RequestId(2), key, 20);
+    let patience = DispatchLimits::default().affinity_patience_us;
+    assert_eq!(dispatch.next(stalled_at + patience - 1), None, "it may come back");
+    assert_eq!(dispatch.next(stalled_at + patience), Some((RequestId(2), other)));
+    dispatch.finished(other, 1, stalled_at + patience + 1);
+    assert!(dispatch.goes_on(mine));
+    let later = stalled_at + patience + 2;
+    assert_eq!(dispatch.arrive(RequestId(3), key, later), Placement::Worker(other), "it stays");
+}
+
+#[test]
+fn those_who_wait_for_one_worker_leave_room_in_the_queue_for_everybody_else() {
+    let mut dispatch = dispatch(&[(FAST, 1), (OTHER, 1)]);
+    dispatch.set_limits(DispatchLimits { queue_requests_max: 64, ..DispatchLimits::default() });
+    let key = |number: u64| Some(Key::of(&number.to_le_bytes()));
+    let Placement::Worker(mine) = dispatch.arrive(RequestId(0), key(0), 0) else { panic!() };
+    let waits = (1..200).filter(|n| dispatch.arrive(RequestId(*n), key(0), 0) == Placement::Queued);
+    assert_eq!(waits.count(), 64 / 8, "of one key");
+    for number in 1..100 {
+        dispatch.announced(Key::of(&u64::to_le_bytes(number)), mine, 0);
+    }
+    let waits =
+        (200..299).filter(|n| dispatch.arrive(RequestId(*n), key(n - 199), 0) == Placement::Queued);
+    assert_eq!(waits.count(), 64 / 2 - 64 / 8, "of all that belong to a worker");
+    assert!(matches!(dispatch.arrive(RequestId(300), None, 0), Placement::Worker(_)));
+    let waits = (301..400).filter(|n| dispatch.arrive(RequestId(*n), None, 0) == Placement::Queued);
+    assert_eq!(waits.count(), 64 / 2, "the rest is everybody's");
 }

@@ -23,8 +23,8 @@ pub(super) struct Worker {
     /// It was reported as overdue since it last finished something.
     reported: bool,
     pub(super) draining: bool,
-    /// It does not take what is sent to it.
-    pub(super) stalled: bool,
+    /// Since when it does not take what is sent to it.
+    pub(super) stalled: Option<Micros>,
     /// Its channel had no room for a request.
     pub(super) full: bool,
 }
@@ -40,7 +40,7 @@ impl Worker {
             used: 0,
             reported: false,
             draining: false,
-            stalled: false,
+            stalled: None,
             full: false,
         }
     }
@@ -53,7 +53,7 @@ impl Worker {
     /// Whether it may be given one more, when `ahead_us` of its work may be queued ahead.
     pub(super) fn takes(&self, limits: &DispatchLimits, ahead_us: Micros) -> bool {
         !self.draining
-            && !self.stalled
+            && self.stalled.is_none()
             && !self.full
             && self.in_flight < self.slots
             && self.in_flight < self.capacity + self.depth(limits, ahead_us)
@@ -99,7 +99,7 @@ impl Worker {
         self.in_flight = self.in_flight.saturating_sub(count);
         self.progress_at = now;
         self.reported = false;
-        self.stalled = false;
+        self.stalled = None;
         self.full = false;
     }
 

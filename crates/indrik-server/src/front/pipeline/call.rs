@@ -251,7 +251,7 @@ impl Call {
         }
         self.open = false;
         if let Some(key) = self.affine.announced(&first) {
-            self.context.services().pool.announced(key, &self.exchange);
+            self.context.services().pool.announced(key, &self.exchange, clock::now());
         }
         let body = if flags.has(Flags::END) {
             if self.discards

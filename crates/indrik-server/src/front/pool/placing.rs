@@ -193,8 +193,8 @@ impl Pool {
     }
 
     /// The answer to a request says under which key those come that belong to it.
-    pub(crate) fn announced(&self, key: Key, exchange: &Exchange) {
-        self.inner.lock().dispatch.announced(key, exchange.worker_id());
+    pub(crate) fn announced(&self, key: Key, exchange: &Exchange, now: Micros) {
+        self.inner.lock().dispatch.announced(key, exchange.worker_id(), now);
     }
 
     /// The client's side has lost interest in a request.
