@@ -350,7 +350,18 @@ async def stream(scope: Scope, _receive: Any, send: Any) -> None:
 @route("/pathsend")
 async def pathsend(scope: Scope, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    if directory := argument(scope, "directory"):
+        os.chdir(directory)
     await send({"type": "http.response.pathsend", "path": argument(scope, "path")})
+
+
+@route("/pathsend-or-not")
+async def pathsend_or_not(scope: Scope, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    try:
+        await send({"type": "http.response.pathsend", "path": argument(scope, "path")})
+    except OSError as error:
+        await send({"type": "http.response.body", "body": type(error).__name__.encode()})
 
 
 @route("/early-hints")

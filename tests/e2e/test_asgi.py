@@ -237,12 +237,35 @@ class TestExtensions:
         assert answer.header("content-length") == "300000"
         assert wire.get("/hello").text == "hello"
 
-    @pytest.mark.parametrize("name", ["none", "", "pipe"])
-    def test_pathsend_of_no_file_is_a_500_and_a_log_line(self, wire, server, tmp_path, name):
+    @pytest.mark.parametrize(
+        ("name", "error"), [("none", "FileNotFoundError"), ("", "IsADirectoryError"), ("pipe", "regular files only")]
+    )
+    def test_pathsend_of_no_file_is_the_error_that_open_would_raise(self, wire, server, tmp_path, name, error):
         os.mkfifo(tmp_path / "pipe")
         assert wire.get(f"/pathsend?path={tmp_path / name}").status == 500
         assert wire.get("/hello").text == "hello"
-        server.wait_for_log("cannot be sent as the answer to GET /pathsend")
+        server.wait_for_log(error)
+
+    def test_an_application_may_answer_something_else_when_there_is_no_file(self, wire, tmp_path):
+        answer = wire.get(f"/pathsend-or-not?path={tmp_path / 'none'}")
+        assert (answer.status, answer.text) == (200, "FileNotFoundError")
+
+    def test_pathsend_takes_a_relative_path_from_the_worker_s_directory(self, start, connect, tmp_path):
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "file").write_text("of the worker")
+        server = start("asgi_app:app", "--worker-class", "asgi")
+        assert connect(server).get(f"/pathsend?path=file&directory={tmp_path / 'here'}").text == "of the worker"
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can give its rights up")
+    def test_pathsend_sends_nothing_that_the_worker_itself_may_not_read(self, start, connect, tmp_path):
+        """The front has kept the rights that the server was started with."""
+        secret = tmp_path / "secret"
+        secret.write_text("of root")
+        secret.chmod(0o600)
+        arguments = ("--worker-class", "asgi", "--asgi-loop", "asyncio", "--preload", "--user", "nobody")
+        server = start("rights_app:app", *arguments)
+        assert connect(server).get("/").text != str(os.getuid())
+        assert connect(server).get(f"/?{secret}").text == "PermissionError"
 
     def test_early_hints_come_before_the_answer(self, wire):
         wire.send("GET /early-hints HTTP/1.1\r\nHost: t\r\n\r\n")

@@ -1,14 +1,17 @@
 //! What an application may send for a request, in which order.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use std::os::fd::AsFd;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use indrik_ring::{CHUNK_MAX, Flags, Kind};
+use indrik_ring::{CHUNK_MAX, FilePart, Flags, Kind};
 
 use super::exchange::{Exchange, How};
 use super::message::Message;
+use super::named_file::NamedFile;
 use super::response::{Head, HeadFault};
 use super::state::{Phase, State, out_of_order, wake};
 use crate::text::latin1_str;
@@ -16,8 +19,6 @@ use crate::text::latin1_str;
 /// Versions of HTTP, as the channel has them.
 const HTTP_1_0: u8 = 10;
 const HTTP_1_1: u8 = 11;
-/// The longest path that the system opens (PATH_MAX).
-const PATH_BYTES_MAX: usize = 4096;
 
 impl From<HeadFault> for PyErr {
     fn from(fault: HeadFault) -> Self {
@@ -140,7 +141,8 @@ impl Exchange {
         Self::transmit(slf, body.into_any(), How::Body { end, seals })
     }
 
-    /// `http.response.pathsend`: the front sends the file.
+    /// `http.response.pathsend`: the front sends the file. It is opened here, with the rights of the
+    /// application that names it: the front may have others.
     fn send_path(&self, message: &Message<'_, '_>) -> PyResult<()> {
         let py = message.dict.py();
         let Some(path) = message.text(intern!(py, "path"))? else {
@@ -149,31 +151,30 @@ impl Exchange {
                 "ASGI message 'http.response.pathsend': path is None",
             ));
         };
-        if path.to_str()?.len() > PATH_BYTES_MAX {
-            return Err(PyValueError::new_err(format!(
-                "ASGI message 'http.response.pathsend': the path has more than {PATH_BYTES_MAX} bytes"
-            )));
-        }
-        let mut state = self.state.get()?;
-        if state.response.sealed {
-            state.response.complete();
-            let waiters = state.take_completed_waiters();
-            drop(state);
-            return wake(py, waiters);
-        }
-        if state.sending {
+        let state = self.state.get()?;
+        let is_wanted = !state.response.sealed;
+        if is_wanted && state.sending {
             return Err(PyRuntimeError::new_err(
                 "http.response.pathsend was sent while another task still sends the body",
             ));
         }
-        let has_none = state.response.is_bodiless && !state.response.is_head;
-        let flags = if has_none { Flags::END } else { Flags::FILE };
-        if let Some(head) = state.response.head.take() {
-            self.send_head(py, Kind::Response, flags, &head, b"")?;
+        let has_body = is_wanted && (!state.response.is_bodiless || state.response.is_head);
+        // Not held while the interpreter's lock is not.
+        drop(state);
+        let file = if has_body { Some(NamedFile::open(&path)?) } else { None };
+        let mut state = self.state.get()?;
+        if is_wanted {
+            let flags = if file.is_none() { Flags::END } else { Flags::FILE };
+            if let Some(head) = state.response.head.take() {
+                self.send_head(py, Kind::Response, flags, &head, b"")?;
+            }
         }
-        if !has_none {
-            let descriptor = self.descriptor(Kind::Path, Flags::END, 0);
-            self.send_raw(py, descriptor, path.to_str()?.as_bytes())?;
+        if let Some(file) = &file {
+            let descriptor = self.descriptor(Kind::File, Flags::END, 0);
+            let part = FilePart { offset: 0, len: file.len };
+            let fill = |into: &mut [u8]| part.encode(into);
+            let channel = self.server.channel();
+            channel.send_with_file(py, file.fd.as_fd(), descriptor, FilePart::LEN, fill)?;
         }
         state.response.complete();
         let waiters = state.take_completed_waiters();

@@ -19,6 +19,7 @@ mod finish;
 mod http;
 mod message;
 mod methods;
+mod named_file;
 mod receive;
 mod response;
 mod scope;

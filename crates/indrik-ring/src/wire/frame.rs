@@ -30,8 +30,6 @@ pub enum Kind {
     Trailers = 18,
     /// Send a file, handed over with this descriptor. Payload: a [`FilePart`](crate::FilePart).
     File = 19,
-    /// Send the file at the path in the payload.
-    Path = 20,
     /// An interim response (103): a [`ResponseHead`](crate::ResponseHead).
     Informational = 21,
     /// The application accepts the WebSocket: a [`ResponseHead`](crate::ResponseHead) whose reason is the subprotocol.
@@ -77,7 +75,6 @@ impl Kind {
             17 => Self::ResponseBody,
             18 => Self::Trailers,
             19 => Self::File,
-            20 => Self::Path,
             21 => Self::Informational,
             22 => Self::WebSocketAccept,
             23 => Self::WebSocketSend,
@@ -106,7 +103,7 @@ impl Flags {
     pub const BODY_STREAM: Self = Self(4);
     /// The request's body is a file, handed over with this descriptor.
     pub const BODY_FILE: Self = Self(8);
-    /// On a response: its body is a [`Kind::File`] or [`Kind::Path`], which follows at once.
+    /// On a response: its body is a [`Kind::File`], which follows at once.
     pub const FILE: Self = Self(8);
     /// The request asks for a WebSocket.
     pub const WEBSOCKET: Self = Self(16);

@@ -139,7 +139,7 @@ async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, St
                 }
             }
             // What else there is to send is no longer the application's business.
-            Event::File { .. } | Event::Path { .. } | Event::Trailers { .. } | Event::Done => break,
+            Event::File { .. } | Event::Trailers { .. } | Event::Done => break,
             Event::Failed { message, .. } => {
                 let text = String::from_utf8_lossy(&message);
                 if !text.is_empty() {

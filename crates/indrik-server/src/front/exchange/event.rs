@@ -27,8 +27,6 @@ pub(crate) enum Event {
     /// The rest of the body is this part of a file.
     /// `None`: there was no place for it among the descriptors.
     File { file: Option<CountedFile>, offset: u64, len: u64 },
-    /// The rest of the body is the file at this path.
-    Path { path: Bytes },
     /// The trailers; they end the body.
     Trailers { payload: Bytes },
     /// The application accepts the WebSocket.
@@ -79,7 +77,6 @@ impl Event {
             | Self::Trailers { payload }
             | Self::WebSocketAccept { payload } => payload.len(),
             Self::Body { bytes, .. } | Self::WebSocketSend { bytes, .. } => bytes.len(),
-            Self::Path { path } => path.len(),
             Self::WebSocketClose { reason, .. } => reason.len(),
             Self::Failed { message, .. } => message.len(),
             Self::File { .. }

@@ -20,7 +20,7 @@ use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, Outgoing, Permit};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
-use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream, Unopened};
+use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream};
 
 /// A request on its way through a worker.
 pub(crate) struct Call {
@@ -150,9 +150,9 @@ impl Call {
                 Event::Response { payload, head_len, flags } => {
                     return self.begin_response(&payload, head_len, flags, None);
                 }
-                event @ (Event::File { .. } | Event::Path { .. }) if held.is_some() => {
+                Event::File { file, offset, len } if held.is_some() => {
                     let (payload, head_len, flags) = held.ok_or_else(|| self.unexpected())?;
-                    let file = Box::pin(self.open_file(event)).await?;
+                    let file = Box::pin(self.open_file(Sent { file, offset, len })).await?;
                     return self.begin_response(&payload, head_len, flags, Some(file));
                 }
                 Event::BodyWanted => {
@@ -219,19 +219,13 @@ impl Call {
         Refusal { close, served, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
     }
 
-    /// Opens the file that is the response's body, once there is a place for it.
-    async fn open_file(&self, event: Event) -> Result<FilePart, Refusal> {
-        let sent = Sent::of(event).ok_or_else(|| self.unexpected())?;
+    /// The file that is the response's body, once there is a place for it.
+    async fn open_file(&self, sent: Sent) -> Result<FilePart, Refusal> {
         let services = self.context.services();
-        FilePart::open(services, sent).await.map_err(|unopened| {
+        FilePart::open(services, sent).await.map_err(|no_place| {
             let shown = self.exchange.outgoing.shown();
-            services.log.error(&unopened.describe(services, &format!("the answer to {shown}")));
-            match unopened {
-                Unopened::NoPlace => {
-                    Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, NO_DESCRIPTOR)
-                }
-                Unopened::Failed { .. } => Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""),
-            }
+            services.log.error(&no_place.describe(services, &format!("the answer to {shown}")));
+            Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, NO_DESCRIPTOR)
         })
     }
 

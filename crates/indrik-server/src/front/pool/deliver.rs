@@ -166,7 +166,6 @@ impl Link {
             Kind::ResponseBody => Event::Body { bytes: self.payload(descriptor), end },
             Kind::Trailers => Event::Trailers { payload: self.payload(descriptor) },
             Kind::File => self.file(descriptor, file?)?,
-            Kind::Path => Event::Path { path: self.payload(descriptor) },
             Kind::WebSocketAccept => Event::WebSocketAccept { payload: self.payload(descriptor) },
             Kind::WebSocketSend => {
                 let bytes = self.payload(descriptor);

@@ -11,7 +11,7 @@ mod spools;
 mod worker;
 
 pub(super) use body::{Body, with_file};
-pub(super) use file::{FilePart, Sent, Unopened};
+pub(super) use file::{FilePart, Sent};
 pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
 pub(super) use http2::{http2_head, strip_connection_fields};

@@ -12,7 +12,7 @@ use http_body::Frame;
 use indrik_ring::Headers;
 use tokio::time::{Sleep, sleep};
 
-use super::file::{FilePart, Sent, Unopened};
+use super::file::{FilePart, NoPlace, Sent};
 use super::head::copy_headers;
 use crate::front::body::pump::Pump;
 use crate::front::body::upload::Reader;
@@ -33,7 +33,7 @@ impl fmt::Display for BrokenOff {
 
 impl std::error::Error for BrokenOff {}
 
-type Opening = Pin<Box<dyn Future<Output = Result<FilePart, Unopened>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<FilePart, NoPlace>> + Send>>;
 type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 /// A body that the worker sends piece by piece.
@@ -148,7 +148,7 @@ impl Stream {
                     }
                 }
                 Event::Trailers { payload } => return Poll::Ready(Some(self.trailers(&payload))),
-                event @ (Event::File { .. } | Event::Path { .. }) => self.open(event),
+                Event::File { file, offset, len } => self.open(Sent { file, offset, len }),
                 Event::Failed { message, .. } => {
                     if !message.is_empty() {
                         self.services.log.error(&String::from_utf8_lossy(&message));
@@ -173,11 +173,9 @@ impl Stream {
         }
     }
 
-    fn open(&mut self, event: Event) {
+    fn open(&mut self, sent: Sent) {
         let services = Arc::clone(&self.services);
-        self.opening = Sent::of(event).map(|sent| -> Opening {
-            Box::pin(async move { FilePart::open(&services, sent).await })
-        });
+        self.opening = Some(Box::pin(async move { FilePart::open(&services, sent).await }));
     }
 
     /// Waits for the file, if one is on its way.
@@ -190,9 +188,9 @@ impl Stream {
                 self.file = Some(file);
                 Ok(())
             }
-            Err(unopened) => {
-                self.services.log.error(&unopened.describe(&self.services, "part of an answer"));
-                Err("a file could not be opened")
+            Err(no_place) => {
+                self.services.log.error(&no_place.describe(&self.services, "part of an answer"));
+                Err("there was no place for a file")
             }
         })
     }

@@ -305,7 +305,6 @@ impl Bridge {
             | Event::Informational { .. }
             | Event::Body { .. }
             | Event::File { .. }
-            | Event::Path { .. }
             | Event::Trailers { .. }
             | Event::WebSocketAccept { .. }
             | Event::BodyWanted
