@@ -280,10 +280,17 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
         "timeout": config["timeout"],
         "graceful_timeout": config["graceful_timeout"],
         "hooks": None if hooks is None else hooks.requests(),
+        "routes": _wants_routes(config),
     }
     if facade.SERVER_SOFTWARE != facade.SOFTWARE:
         options["server_software"] = facade.SERVER_SOFTWARE
     return options
+
+
+def _wants_routes(config: dict[str, Any]) -> bool:
+    """Whether the access log has the route of each request."""
+    is_on = config["accesslog"] is not None or config["syslog"]
+    return is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
 
 
 def limits_requests(config: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ pub mod dispatch;
 pub mod http1;
 pub mod http2;
 pub mod ids;
+pub mod lane;
 pub mod limits;
 pub mod logs;
 pub mod memory;

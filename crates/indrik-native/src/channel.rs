@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use indrik_core::lane::UNKNOWN;
 use indrik_ring::{
     Bell, BodyView, Control, Descriptor, FileLost, FileReceiver, FileSender, NotSent, Receiver,
     Sender, SlotState, Slots, SpaceWait, Violation, Wake, WakeLost, WorkerChannel, WorkerFds,
@@ -19,8 +20,11 @@ use indrik_sys::origin::Origin;
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
+use crate::lane::Lane;
 use crate::overtime::{Pulse, Running};
+use crate::route_names::Names;
 
 /// How long a sender that found the ring, or the socket for files, full sleeps before it looks again by
 /// itself.
@@ -50,6 +54,10 @@ pub(crate) struct Channel {
     origin: Origin,
     /// Somebody closed our descriptors.
     is_lost: AtomicBool,
+    /// For what is no request.
+    lane: Lane,
+    /// The numbers of routes.
+    names: Names,
     space: SpaceWait,
     files_out: FileSender,
     files_in: Mutex<FileReceiver>,
@@ -64,10 +72,18 @@ pub(crate) struct Channel {
 #[pymethods]
 impl Channel {
     /// Takes over the inherited file descriptors of a channel: its memory, what the worker sleeps on, what
-    /// wakes it and what wakes the front, and the socket for files.
+    /// wakes it and what wakes the front, the socket for files, and the lane.
     #[new]
-    fn new(memfd: RawFd, wake: RawFd, own: RawFd, front: RawFd, files: RawFd) -> PyResult<Self> {
-        if let Some(fd) = [memfd, wake, own, front, files].iter().find(|fd| **fd < 0) {
+    fn new(
+        py: Python<'_>,
+        memfd: RawFd,
+        wake: RawFd,
+        own: RawFd,
+        front: RawFd,
+        files: RawFd,
+        lane: RawFd,
+    ) -> PyResult<Self> {
+        if let Some(fd) = [memfd, wake, own, front, files, lane].iter().find(|fd| **fd < 0) {
             let text = format!("Channel: {fd} is no file descriptor");
             return Err(PyOSError::new_err(text));
         }
@@ -81,6 +97,7 @@ impl Channel {
             front: high::moved(taken(front)),
             files: high::moved(taken(files)),
         };
+        let lane = Lane::new(high::moved(taken(lane)));
         let channel = WorkerChannel::open(fds).map_err(|error| {
             PyOSError::new_err(format!("Channel: cannot open the inherited channel: {error}"))
         })?;
@@ -96,6 +113,8 @@ impl Channel {
             own: channel.own,
             origin: Origin::here()?,
             is_lost: AtomicBool::new(false),
+            lane,
+            names: Names::new(py),
             files_out: channel.files_out,
             files_in: Mutex::new(channel.files_in),
             served: AtomicU64::new(0),
@@ -106,9 +125,15 @@ impl Channel {
     }
 
     /// The file descriptors of this end, for a child to let go of.
-    fn descriptors(&self) -> [RawFd; 4] {
-        [self.wake.as_fd(), self.own.as_fd(), self.front.as_fd(), self.files_out.as_fd()]
-            .map(|fd| fd.as_raw_fd())
+    fn descriptors(&self) -> [RawFd; 5] {
+        [
+            self.wake.as_fd(),
+            self.own.as_fd(),
+            self.front.as_fd(),
+            self.files_out.as_fd(),
+            self.lane.as_fd(),
+        ]
+        .map(|fd| fd.as_raw_fd())
     }
 
     /// Requests that this worker has begun to handle.
@@ -333,6 +358,19 @@ impl Channel {
         if self.is_forked() {
             leave(py, None);
         }
+    }
+
+    /// The number that stands for the name of a route; 0: it is not known, or this is a forked child.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn route_number(&self, name: &Bound<'_, PyString>) -> PyResult<u16> {
+        if self.is_forked() { Ok(UNKNOWN) } else { self.names.number(&self.lane, name) }
+    }
+
+    /// The same for what a framework has left, if it has; what is not as it should be there is no route.
+    pub(crate) fn framework_route(&self, name: Option<Bound<'_, PyString>>) -> u16 {
+        name.map_or(UNKNOWN, |name| self.route_number(&name).unwrap_or(UNKNOWN))
     }
 
     /// Takes the file that the front handed over for this use of a slot.

@@ -18,10 +18,13 @@ mod around;
 mod asgi;
 mod channel;
 mod classes;
+mod lane;
 mod log;
 mod options;
 mod overtime;
 mod process;
+mod route_names;
+mod routes;
 mod text;
 mod watch;
 mod wsgi;
@@ -45,6 +48,8 @@ mod _native {
     use super::main;
     #[pymodule_export]
     use super::process::{become_user, fork_worker, gain_no_rights, move_high, set_process_title};
+    #[pymodule_export]
+    use super::routes::{Routed, name_routes};
     #[pymodule_export]
     use super::watch::FileWatch;
     #[pymodule_export]

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     /// `(environ, fd)`: puts the socket of a request that asks for a WebSocket into its environ, and
     /// returns it.
     pub(crate) socket: Option<Py<PyAny>>,
+    /// Whether somebody wants to know the route of each request, where a framework leaves it.
+    pub(crate) routes: bool,
     /// Where the front listens, indexed by the number in a request's head.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -62,6 +64,7 @@ impl Options {
             script_name: get(options, "script_name")?.unwrap_or_default(),
             hooks: get::<Option<Py<PyAny>>>(options, "hooks")?.flatten(),
             socket: get::<Option<Py<PyAny>>>(options, "socket")?.flatten(),
+            routes: get(options, "routes")?.unwrap_or(false),
             listeners: get::<Vec<Listener>>(options, "listeners")?
                 .filter(|listeners| !listeners.is_empty())
                 .ok_or_else(|| PyKeyError::new_err("the worker option \"listeners\" is missing"))?,

@@ -9,7 +9,7 @@ use crate::windows::CHUNK_MAX;
 use crate::wire::Cell;
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// The sizes of a channel; they never change after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod channel;
 #[cfg(not(loom))]
 mod handoff;
 mod kept;
+mod lane;
 #[cfg_attr(loom, expect(dead_code, reason = "nothing is mapped under loom"))]
 mod layout;
 mod memory;
@@ -54,6 +55,9 @@ pub use channel::{Control, FrontChannel, FrontFds, WorkerChannel, WorkerFds, cha
 #[cfg(not(loom))]
 pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
 pub use kept::KeptFd;
+pub use lane::{
+    LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk, LaneError, ROUTE_NAME_BYTES_MAX, is_route_name,
+};
 pub use layout::{ChannelLimits, LimitError};
 pub use ring::{NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};

@@ -85,6 +85,9 @@ struct WorkerPart {
     request_credit_wanted: AtomicU32,
     /// 1 when the worker needs the request's part of the [`BodyArea`](crate::BodyArea) no more.
     body_released: AtomicU32,
+    /// Which route the application chose, once it is known: for what is said of a request that its worker
+    /// did not survive.
+    route: AtomicU32,
 }
 
 #[cfg(test)]
@@ -102,6 +105,7 @@ impl SlotCell {
             wants_credit: AtomicU32::new(0),
             request_credit_wanted: AtomicU32::new(0),
             body_released: AtomicU32::new(0),
+            route: AtomicU32::new(0),
         };
         Self { front: Line(front), worker: Line(worker) }
     }
@@ -150,6 +154,7 @@ impl Slots {
         cell.worker.0.wants_credit.store(0, Ordering::Relaxed);
         cell.worker.0.request_credit_wanted.store(0, Ordering::Relaxed);
         cell.worker.0.body_released.store(0, Ordering::Relaxed);
+        cell.worker.0.route.store(0, Ordering::Relaxed);
         cell.front.0.state.store(pack(generation, SlotState::Queued), Ordering::Release);
     }
 
@@ -233,6 +238,12 @@ impl Slots {
         self.cell(slot).worker.0.body_released.load(Ordering::Acquire) != 0
     }
 
+    /// Which route the application chose; 0: not known. The worker may have written any number.
+    #[must_use]
+    pub fn route(&self, slot: u16) -> u16 {
+        self.cell(slot).worker.0.route.load(Ordering::Relaxed) as u16
+    }
+
     /// Asks the worker to send a [`Kind::RequestCredit`](crate::Kind::RequestCredit) when it takes
     /// more; look at [`Self::request_taken`] again afterwards.
     pub fn want_request_credit(&self, slot: u16) {
@@ -258,6 +269,11 @@ impl Slots {
     /// Says that the request's body was copied: the front may use its part of the area for another one.
     pub fn release_body(&self, slot: u16) {
         self.cell(slot).worker.0.body_released.store(1, Ordering::Release);
+    }
+
+    /// Says which route the application chose.
+    pub fn set_route(&self, slot: u16, route: u16) {
+        self.cell(slot).worker.0.route.store(route.into(), Ordering::Relaxed);
     }
 
     /// Whether the client is gone.

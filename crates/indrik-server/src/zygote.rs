@@ -371,16 +371,18 @@ pub(crate) struct WorkerFds {
     pub(crate) channel: indrik_ring::WorkerFds,
     pub(crate) control: OwnedFd,
     pub(crate) stacks: OwnedFd,
+    pub(crate) lane: OwnedFd,
 }
 
 impl WorkerFds {
-    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 7] {
+    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 8] {
         [
             self.channel.memory.as_fd(),
             self.channel.wake.as_fd(),
             self.channel.own.as_fd(),
             self.channel.front.as_fd(),
             self.channel.files.as_fd(),
+            self.lane.as_fd(),
             self.control.as_fd(),
             self.stacks.as_fd(),
         ]

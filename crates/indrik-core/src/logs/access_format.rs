@@ -52,6 +52,8 @@ pub enum Atom {
     Pid,
     /// `close_code`: of a WebSocket.
     CloseCode,
+    /// `route`: the one that the application chose.
+    Route,
     /// `queue_us`, `client_us`, `total_us`: microseconds of the request that are not the application's.
     Phase(Phase),
     /// `{name}i`, in lower case.
@@ -89,6 +91,7 @@ impl Atom {
             | Self::DecimalSeconds
             | Self::Pid
             | Self::CloseCode
+            | Self::Route
             | Self::Phase(_)
             | Self::ResponseHeader(_) => true,
             Self::Client
@@ -138,6 +141,7 @@ impl Atom {
             "L" => Self::DecimalSeconds,
             "p" => Self::Pid,
             "close_code" => Self::CloseCode,
+            "route" => Self::Route,
             "queue_us" => Self::Phase(Phase::Queue),
             "client_us" => Self::Phase(Phase::Client),
             "total_us" => Self::Phase(Phase::Total),

@@ -4,13 +4,14 @@ use super::access_format::{Atom, Format, Part, Phase};
 use super::json;
 
 /// The fields that every line has.
-const FIELDS: [(&str, Atom); 17] = [
+const FIELDS: [(&str, Atom); 18] = [
     ("pid", Atom::Pid),
     ("client", Atom::Client),
     ("user", Atom::User),
     ("method", Atom::Method),
     ("path", Atom::Path),
     ("query", Atom::Query),
+    ("route", Atom::Route),
     ("protocol", Atom::Protocol),
     ("status", Atom::Status),
     ("bytes", Atom::Bytes),

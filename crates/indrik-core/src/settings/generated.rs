@@ -589,6 +589,13 @@ pub struct Config {
     ///
     /// A path is compared without its query. Answers with status 500 and above are logged all the same.
     pub access_log_exclude: Vec<String>,
+    /// How many routes of the application are told apart by their names.
+    ///
+    /// A name takes at most 256 bytes and stays as long as the server runs; all routes that come after these are `other`. See
+    /// docs/manual/logs.md.
+    ///
+    /// Default: `1000`.
+    pub route_names_max: usize,
     /// Send what the application prints to the error log, if that is a file.
     ///
     /// Default: `false`.
@@ -968,6 +975,7 @@ impl Config {
             loglevel: values.field("loglevel")?,
             log_format: values.field("log_format")?,
             access_log_exclude: values.field("access_log_exclude")?,
+            route_names_max: values.field("route_names_max")?,
             capture_output: values.field("capture_output")?,
             logger_class: values.field("logger_class")?,
             logconfig: values.field("logconfig")?,

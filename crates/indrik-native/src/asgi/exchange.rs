@@ -6,6 +6,7 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use indrik_core::lane::UNKNOWN;
 use indrik_ring::{
     CHUNK_MAX, Descriptor, Flags, Kind, RESPONSE_PIECE_MAX, RESPONSE_WINDOW, websocket_piece_cost,
 };
@@ -14,6 +15,7 @@ use super::cell::LoopCell;
 use super::response::Head;
 use super::service::Service;
 use super::state::State;
+use crate::routes::{self, Route};
 
 /// A request or WebSocket; `receive` and `send` are its methods for Python.
 #[pyclass(frozen, module = "indrik._native")]
@@ -23,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) generation: u32,
     /// When the application got it.
     pub(super) began: Instant,
+    /// The application's route for the request.
+    pub(super) route: Route,
     pub(super) state: LoopCell<State>,
 }
 
@@ -41,8 +45,23 @@ pub(super) enum How {
 impl Exchange {
     /// A descriptor about this exchange.
     pub(super) fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
-        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
+        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux)
+            .on_route(self.route.number());
         if descriptor.is_timed() { descriptor.took(self.began.elapsed()) } else { descriptor }
+    }
+
+    /// Takes the route that a framework has left in the scope, unless the application has said one.
+    ///
+    /// # Errors
+    /// When it is asked in another thread than the loop's.
+    pub(super) fn find_route(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.server.finds_routes || self.route.number() != UNKNOWN {
+            return Ok(());
+        }
+        let scope = self.state.get()?.scope.as_ref().map(|scope| scope.clone_ref(py));
+        let name = scope.and_then(|scope| routes::of_scope(scope.bind(py)));
+        self.route.found(self.server.channel().framework_route(name));
+        Ok(())
     }
 
     /// Calls the hook before the application.

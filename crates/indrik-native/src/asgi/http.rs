@@ -72,6 +72,7 @@ impl Exchange {
     /// What is wrong with the message.
     pub(super) fn start(&self, message: &Message<'_, '_>) -> PyResult<()> {
         let py = message.dict.py();
+        self.find_route(py)?;
         let status = message.required(intern!(py, "status"))?;
         let Ok(code) = status.extract::<i64>() else {
             return Err(message.wrong_type(intern!(py, "status"), "int", &status));

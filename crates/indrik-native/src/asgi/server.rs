@@ -27,6 +27,7 @@ use super::state::{RequestBody, Response, State, wake};
 use super::tasks::Tasks;
 use crate::around::Watched;
 use crate::channel::{Channel, broken};
+use crate::routes::Route;
 
 /// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
 const BATCH_DESCRIPTORS_MAX: usize = 64;
@@ -104,6 +105,7 @@ impl AsgiServer {
             sent: Py::new(py, Sent)?,
             live: LoopCell::new(live),
             in_batch: AtomicBool::new(false),
+            finds_routes: option(options, "routes")?.unwrap_or(false),
             around: option(options, "hooks")?,
             stepping: AtomicUsize::new(0),
             report: hook("report")?,
@@ -329,6 +331,7 @@ impl AsgiServer {
             _ => None,
         };
         let scope = this.scopes.get()?.make(py, &head, websocket)?;
+        let route = Route::begin(py, &this.service.channel, descriptor)?;
         let mut body = RequestBody {
             streams: flags.has(Flags::BODY_STREAM),
             complete: flags.has(Flags::END) || !flags.has(Flags::BODY_STREAM),
@@ -355,6 +358,7 @@ impl AsgiServer {
                 slot: descriptor.slot,
                 generation: descriptor.generation,
                 began: Instant::now(),
+                route,
                 state: LoopCell::new(state),
             },
         )?;

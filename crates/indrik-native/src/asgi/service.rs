@@ -22,6 +22,8 @@ pub(super) struct Service<E> {
     pub(super) sent: Py<Sent>,
     pub(super) live: LoopCell<Live<E>>,
     pub(super) in_batch: AtomicBool,
+    /// Whether the route is looked for that a framework leaves.
+    pub(super) finds_routes: bool,
     /// What is called around requests; see `around`.
     pub(super) around: Option<Py<PyAny>>,
     /// Address of the exchange whose coroutine takes a step just now; 0: none.

@@ -121,6 +121,7 @@ impl Exchange {
 
     fn accept(&self, message: &Message<'_, '_>) -> PyResult<()> {
         let py = message.dict.py();
+        self.find_route(py)?;
         let subprotocol = message.text(intern!(py, "subprotocol"))?;
         let mut chosen = match &subprotocol {
             Some(text) => text.to_str()?.as_bytes().to_vec(),

@@ -1,5 +1,6 @@
 //! One request being answered: what `start_response`, `write` and `wsgi.early_hints` act on.
 
+use indrik_core::lane::UNKNOWN;
 use indrik_ring::{Descriptor, RequestHead};
 use parking_lot::{Mutex, MutexGuard};
 use pyo3::exceptions::{
@@ -7,9 +8,10 @@ use pyo3::exceptions::{
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::channel::Channel;
+use crate::routes::{self, Route};
 use crate::text::{bytes_of, latin1_bytes, latin1_str};
 use crate::wsgi::head::Head;
 use crate::wsgi::response::{Phase, Response, SendError, Then};
@@ -34,12 +36,14 @@ pub(crate) struct State {
     /// The `write` function, while the request runs (it refers to the exchange, so keeping it
     /// longer would be a cycle).
     write: Option<Py<PyAny>>,
+    /// The request's environ, until its answer begins, if its route is to be looked for there.
+    environ: Option<Py<PyDict>>,
 }
 
 impl Exchange {
     /// Answers through a channel.
     pub(crate) fn new(channel: Py<Channel>) -> Self {
-        let state = State { response: Response::new(), refusal: None, write: None };
+        let state = State { response: Response::new(), refusal: None, write: None, environ: None };
         Self { channel, state: Mutex::new(state) }
     }
 
@@ -89,13 +93,14 @@ impl Exchange {
     pub(crate) fn begin(
         &self,
         request: &Descriptor,
+        route: Route,
         head: &RequestHead<'_>,
         write: &Bound<'_, PyAny>,
     ) {
         let mut state = self.wait_for_state(write.py());
         state.refusal = None;
         state.write = Some(write.clone().unbind());
-        state.response.begin(request, head.method == b"HEAD", head.version >= 11);
+        state.response.begin(request, route, head.method == b"HEAD", head.version >= 11);
     }
 
     /// Ends the answer to a request: tells the front, unless that was done, and takes the `write`
@@ -106,11 +111,11 @@ impl Exchange {
     #[inline]
     pub(crate) fn finish(&self, py: Python<'_>) -> PyResult<()> {
         let mut state = self.wait_for_state(py);
-        let write = state.write.take();
+        let (write, environ) = (state.write.take(), state.environ.take());
         let finished = state.response.finish(py, self.channel.get());
         drop(state);
         // Last, because an object that goes away may run code of the application.
-        drop(write);
+        drop((write, environ));
         finished
     }
 
@@ -127,6 +132,12 @@ impl Exchange {
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let mut state = self.state()?;
+        if let Some(environ) = state.environ.take() {
+            // Not held while it is looked for: the objects there are the application's.
+            drop(state);
+            self.find_route(environ.bind(status.py()))?;
+            state = self.state()?;
+        }
         match state.response.phase {
             Phase::Idle => return Err(request_is_over()),
             Phase::Gone => return Err(client_gone()),
@@ -155,6 +166,22 @@ impl Exchange {
             }
             Err(Refusal::Raised(error)) => Err(error),
         }
+    }
+
+    /// The route is to be looked for in this environ.
+    pub(crate) fn note_environ(&self, environ: &Bound<'_, PyDict>) {
+        self.wait_for_state(environ.py()).environ = Some(environ.clone().unbind());
+    }
+
+    /// Takes the route that a framework has left in the environ, unless the application has said one. To be
+    /// called while the framework begins its answer: afterwards Flask takes it out again.
+    fn find_route(&self, environ: &Bound<'_, PyDict>) -> PyResult<()> {
+        if self.state()?.response.route.number() != UNKNOWN {
+            return Ok(());
+        }
+        let number = self.channel.get().framework_route(routes::of_environ(environ));
+        self.state()?.response.route.found(number);
+        Ok(())
     }
 
     /// What `write` does.

@@ -16,6 +16,7 @@ use crate::around::{Outcome, Watched, pairs};
 use crate::channel::{Channel, broken, leave};
 use crate::log;
 use crate::options::Options;
+use crate::routes::Route;
 use crate::text::{bytes_of, latin1_str};
 use crate::wsgi::callables::Callables;
 use crate::wsgi::environ::Environs;
@@ -156,6 +157,8 @@ pub(crate) struct Handler {
     callables: Callables,
     /// Whether the front sends the files of `wsgi.file_wrapper`.
     sendfile: bool,
+    /// Whether the route is looked for that a framework leaves.
+    finds_routes: bool,
     /// The parts of a list, joined.
     joined: Vec<u8>,
     /// What is called around requests.
@@ -195,6 +198,7 @@ impl Handler {
             callables: Callables::new(&exchange)?,
             exchange: exchange.unbind(),
             sendfile: options.sendfile,
+            finds_routes: options.routes,
             joined: Vec::new(),
             is_limited: channel.get().running().is_some(),
             prepare_socket: options.socket.as_ref().map(|prepare| prepare.clone_ref(py)),
@@ -227,7 +231,8 @@ impl Handler {
     fn run(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
         let head = RequestHead::decode(head)
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
-        self.exchange.get().begin(&taken.descriptor, &head, self.callables.write.bind(py));
+        let route = Route::begin(py, &self.channel, &taken.descriptor)?;
+        self.exchange.get().begin(&taken.descriptor, route, &head, self.callables.write.bind(py));
         self.channel.get().count_request();
         let mut told = None;
         let result = self.call(py, &head, taken.body, &mut told);
@@ -307,6 +312,9 @@ impl Handler {
         }
         if let (Some(fd), Some(prepare)) = (socket, &self.prepare_socket) {
             self.socket = Some(OwnSocket::new(prepare.bind(py), &environ, fd)?);
+        }
+        if self.finds_routes {
+            self.exchange.get().note_environ(&environ);
         }
         let result = {
             let arguments = [environ.as_ptr(), self.callables.start_response.as_ptr()];

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::channel::Channel;
 use crate::log::{self, Level};
+use crate::routes::Route;
 use crate::wsgi::file::FileRange;
 use crate::wsgi::head::Head;
 use crate::wsgi::input::Input;
@@ -89,6 +90,8 @@ pub(crate) struct Response {
     surplus_told: bool,
     /// The request's body, if it lies where another one will lie when this is done.
     borrowed: Option<Py<Input>>,
+    /// The application's route for the request.
+    pub(crate) route: Route,
 }
 
 impl Response {
@@ -108,11 +111,19 @@ impl Response {
             waited: Duration::ZERO,
             surplus_told: false,
             borrowed: None,
+            route: Route::default(),
         }
     }
 
     /// Begins the response to a request.
-    pub(crate) fn begin(&mut self, request: &Descriptor, is_head: bool, takes_interim: bool) {
+    pub(crate) fn begin(
+        &mut self,
+        request: &Descriptor,
+        route: Route,
+        is_head: bool,
+        takes_interim: bool,
+    ) {
+        self.route = route;
         self.slot = request.slot;
         self.generation = request.generation;
         self.phase = Phase::Waiting;
@@ -415,7 +426,8 @@ impl Response {
 
     #[inline]
     fn descriptor(&self, kind: Kind, flags: Flags, aux: u64) -> Descriptor {
-        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux);
+        let descriptor = Descriptor::new(kind, flags, self.slot, self.generation, aux)
+            .on_route(self.route.number());
         if !descriptor.is_timed() {
             return descriptor;
         }

@@ -88,6 +88,13 @@ impl Descriptor {
         self
     }
 
+    /// The same, with the route that the application chose.
+    #[must_use]
+    pub const fn on_route(mut self, route: u16) -> Self {
+        self.route = route;
+        self
+    }
+
     /// The payload of a request or response: its head, and what of the body lies behind it. `None` when the
     /// head is longer than the payload.
     #[must_use]

@@ -213,6 +213,7 @@ impl Drive {
             stats["requests_waiting"] = front.waiting.into();
             stats["requests_refused"] = front.counts.refused.into();
             stats["requests_timed_out"] = front.counts.timed_out.into();
+            stats["lane_answers_dropped"] = front.lane_answers_dropped.into();
             stats["front_memory"] = shown_front(front.memory);
             stats["descriptors"] = shown_descriptors(front.descriptors);
         }

@@ -82,7 +82,8 @@ fn entry(pid: u32, requests: &[Running], stacks: &str) -> String {
 fn list(requests: &[Running]) -> String {
     let mut text = String::new();
     for request in requests {
-        let Running { method, target, client, age_us, is_over, is_answered } = request;
+        let Running { method, target, client, age_us, is_over, is_answered, route } = request;
+        let route = route.as_deref().map_or_else(String::new, |route| format!(" (route {route})"));
         let age = (age_us / 1_000) as f64 / 1_000.0;
         let client = if client.is_empty() { "a local client" } else { client };
         let over = match (is_over, is_answered) {
@@ -90,7 +91,7 @@ fn list(requests: &[Running]) -> String {
             (false, true) => ", its answer has begun",
             (false, false) => "",
         };
-        let _ = write!(text, "\n  {method} {target} from {client}, for {age} s{over}");
+        let _ = write!(text, "\n  {method} {target}{route} from {client}, for {age} s{over}");
     }
     text
 }
@@ -101,9 +102,10 @@ mod tests {
 
     #[test]
     fn an_entry_names_the_requests_and_shows_the_stacks() {
-        let request = |client: &str, is_over| Running {
+        let request = |client: &str, is_over: bool| Running {
             method: "GET".to_owned(),
             target: "/slow?a=1".to_owned(),
+            route: is_over.then(|| "/slow".to_owned()),
             client: client.to_owned(),
             age_us: 5_213_400,
             is_over,
@@ -112,7 +114,7 @@ mod tests {
         let requests = [request("10.0.0.1", true), request("", false)];
         assert_eq!(
             entry(7, &requests, "Thread 0x1 (most recent call first):\n  File \"a.py\"\n"),
-            "What worker (pid:7) was doing:\n  GET /slow?a=1 from 10.0.0.1, for 5.213 s, answered 504\n  \
+            "What worker (pid:7) was doing:\n  GET /slow?a=1 (route /slow) from 10.0.0.1, for 5.213 s, answered 504\n  \
              GET /slow?a=1 from a local client, for 5.213 s, its answer has begun\nThread 0x1 (most recent call first):\n  \
              File \"a.py\""
         );

@@ -41,7 +41,13 @@ impl Drive {
         let front = FrontChannel::open(front_end, limits)?;
         let (control, control_theirs) = PacketSocket::pair()?;
         let (stacks, stacks_theirs) = Stacks::create()?;
-        let fds = WorkerFds { channel, control: control_theirs, stacks: stacks_theirs };
+        let (lane, lane_theirs) = PacketSocket::pair()?;
+        let fds = WorkerFds {
+            channel,
+            control: control_theirs,
+            stacks: stacks_theirs,
+            lane: lane_theirs,
+        };
         let zygote = self.children.zygotes.get(&generation);
         let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
         zygote.send(&Request::Fork { worker: id }, &fds.in_order())?;
@@ -52,6 +58,7 @@ impl Drive {
             control_open: true,
             flags: front.control(),
             channel: Some(front),
+            lane: Some(lane.into()),
             bell,
             interface: Interface::Wsgi,
             class: config.worker_class,
@@ -115,9 +122,12 @@ impl Drive {
         let (interface, capacity, generation) =
             (worker.interface, worker.capacity, worker.generation);
         let pid = worker.child.as_ref().map_or(0, Child::pid);
-        if let (Some(channel), Some(front), Some(config)) =
-            (worker.channel.take(), &self.front, self.generations.config(generation))
-        {
+        if let (Some(channel), Some(lane), Some(front), Some(config)) = (
+            worker.channel.take(),
+            worker.lane.take(),
+            &self.front,
+            self.generations.config(generation),
+        ) {
             // The standard library seeds its hash maps from the system's randomness.
             let chance = RandomState::new().build_hasher().finish();
             let requests_max = requests_max(config, chance);
@@ -131,7 +141,7 @@ impl Drive {
                 generation,
                 tells_served,
             };
-            if let Err(error) = front.add_worker(id, worker) {
+            if let Err(error) = front.add_worker(id, worker, lane) {
                 let text = format!("Worker {id} cannot be given requests: {error}");
                 self.log.write(Level::Error, &text);
                 self.events.push(Event::Worker(id, WorkerEvent::ChannelBroken));

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use super::clock;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
+use super::routes::Routes;
 use super::served::Served;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Common, Seen};
@@ -38,12 +39,14 @@ pub(super) struct AccessLog {
     /// Looked at for each request, so that a log that is off costs nothing.
     is_on: AtomicBool,
     current: Mutex<Option<Arc<Inner>>>,
+    routes: Arc<Routes>,
 }
 
 struct Inner {
     /// `None`: no line is wanted, only metrics.
     lines: Option<Lines>,
     statsd: Option<Arc<Statsd>>,
+    routes: Arc<Routes>,
 }
 
 struct Lines {
@@ -51,6 +54,7 @@ struct Lines {
     form: Form,
     late: Vec<(Atom, Option<Padding>)>,
     wants_response_headers: bool,
+    wants_route: bool,
     common: Common,
     output: Option<Arc<Output>>,
     syslog: Option<Arc<Syslog>>,
@@ -78,8 +82,10 @@ impl AccessLog {
         config: &Config,
         outlets: &Outlets,
         servers: &[(String, Option<u16>)],
+        routes: &Arc<Routes>,
     ) -> Self {
-        let log = Self { is_on: AtomicBool::new(false), current: Mutex::new(None) };
+        let routes = Arc::clone(routes);
+        let log = Self { is_on: AtomicBool::new(false), current: Mutex::new(None), routes };
         log.configure(config, outlets, servers);
         log
     }
@@ -91,7 +97,7 @@ impl AccessLog {
         outlets: &Outlets,
         servers: &[(String, Option<u16>)],
     ) {
-        let inner = Inner::new(config, outlets, servers).map(Arc::new);
+        let inner = Inner::new(config, outlets, servers, &self.routes).map(Arc::new);
         self.is_on.store(inner.is_some(), Ordering::Relaxed);
         *self.current.lock() = inner;
     }
@@ -132,7 +138,12 @@ impl AccessLog {
 }
 
 impl Inner {
-    fn new(config: &Config, outlets: &Outlets, servers: &[(String, Option<u16>)]) -> Option<Self> {
+    fn new(
+        config: &Config,
+        outlets: &Outlets,
+        servers: &[(String, Option<u16>)],
+        routes: &Arc<Routes>,
+    ) -> Option<Self> {
         let (output, syslog) = (outlets.access.clone(), outlets.access_syslog.clone());
         let wants_lines = (output.is_some() || syslog.is_some()) && !outlets.in_python;
         let statsd = outlets.statsd.clone();
@@ -145,7 +156,7 @@ impl Inner {
             let lines = Lines::new(&config.access_log_format, form, common);
             Lines { output, syslog, ..lines }
         });
-        Some(Self { lines, statsd })
+        Some(Self { lines, statsd, routes: Arc::clone(routes) })
     }
 }
 
@@ -164,6 +175,7 @@ impl Lines {
         Self {
             form,
             wants_response_headers: late.iter().any(is_header),
+            wants_route: late.iter().any(|(atom, _)| *atom == Atom::Route),
             late,
             format: format.0,
             common,
@@ -273,6 +285,7 @@ impl Entry {
             bytes: self.bytes,
             pid: self.pid(),
             close_code: self.close_code,
+            route: if lines.wants_route { self.log.routes.name(self.served.route) } else { None },
         };
         let mut texts = self.early.split(|byte| *byte == HOLE);
         let mut headers = self.response_headers.split(|byte| *byte == HOLE);
@@ -326,9 +339,10 @@ impl WebSocketLine {
         Self(entry)
     }
 
-    /// Notes what the client was sent, and how it ended, where that is known.
-    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>) {
+    /// Notes what the client was sent, how it ended, where that is known, and the number of its route.
+    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>, route: u16) {
         let Some(entry) = &mut self.0 else { return };
+        entry.served.route = route;
         entry.sent(usize::try_from(bytes_sent).unwrap_or(usize::MAX));
         if let Some(code) = close_code {
             entry.closed(code);
@@ -373,7 +387,7 @@ mod tests {
         lines.begin(&seen, &mut early);
         lines.take_headers(&headers, &mut response_headers);
         let entry = Entry {
-            log: Arc::new(Inner { lines: None, statsd: None }),
+            log: Arc::new(Inner { lines: None, statsd: None, routes: Arc::default() }),
             early,
             response_headers,
             is_excluded: false,

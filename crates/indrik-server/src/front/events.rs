@@ -6,6 +6,8 @@ use std::sync::Arc;
 use indrik_core::ids::WorkerId;
 use indrik_ring::{NotSent, Violation};
 
+use crate::lane::LaneFault;
+
 /// What a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interface {
@@ -58,6 +60,8 @@ pub enum ChannelFault {
     FilesClosed,
     /// It sent more than its windows allow.
     Flood,
+    /// What it sent on its lane.
+    Lane(LaneFault),
 }
 
 impl ChannelFault {
@@ -76,6 +80,7 @@ impl fmt::Display for ChannelFault {
         f.write_str(match self {
             Self::Memory(violation) => return violation.fmt(f),
             Self::FilesClosed => "the worker has closed the socket that files are handed over by",
+            Self::Lane(fault) => return fault.fmt(f),
             Self::Flood => "the worker sent more than its windows allow",
         })
     }

@@ -11,7 +11,7 @@ mod inbox;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -158,6 +158,8 @@ pub(super) struct Exchange {
     worker_id: AtomicU64,
     /// How long the application has had it so far, microseconds.
     app_us: AtomicU32,
+    /// The number of its route; 0: not known.
+    route: AtomicU16,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
     queue_us: AtomicU32,
     state: Mutex<Progress>,
@@ -188,6 +190,7 @@ impl Exchange {
             worker_pid: AtomicU32::new(0),
             worker_id: AtomicU64::new(0),
             app_us: AtomicU32::new(0),
+            route: AtomicU16::new(0),
             queue_us: AtomicU32::new(UNKNOWN),
             state,
         })
@@ -330,7 +333,13 @@ impl Exchange {
             pid: self.worker_pid(),
             app_us: self.app_us.load(Ordering::Relaxed),
             queue_us: if queue_us == UNKNOWN { 0 } else { queue_us },
+            route: self.route(),
         }
+    }
+
+    /// The number of the route that the application chose for it; 0: not known.
+    pub(super) fn route(&self) -> u16 {
+        self.route.load(Ordering::Relaxed)
     }
 
     /// When it arrived.
@@ -381,6 +390,11 @@ impl Exchange {
             let waited = u32::try_from(waited).unwrap_or(UNKNOWN).min(UNKNOWN - 1);
             self.queue_us.store(waited, Ordering::Relaxed);
         }
+    }
+
+    /// The application has chosen a route for it.
+    pub(super) fn set_route(&self, route: u16) {
+        self.route.store(route, Ordering::Relaxed);
     }
 
     /// It goes to a worker. Says how much of the response that may send before anything of it was taken.

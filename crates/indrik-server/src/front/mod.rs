@@ -13,7 +13,8 @@
 //! settings they read are one value (`settings`), which a reload replaces whole.
 //!
 //! Threads: each of the `io_threads` runs one single-threaded tokio runtime. A connection stays on
-//! its thread; a worker's responses are taken by the thread its number falls to.
+//! its thread; a worker's responses are taken by the thread its number falls to. What workers say beside that
+//! (`lane`) is heard by one more, that of the lanes.
 
 mod accept;
 mod access_log;
@@ -29,6 +30,7 @@ mod doors;
 mod events;
 mod exchange;
 mod http2_settings;
+mod lane;
 mod listener;
 mod peer;
 mod pipeline;
@@ -36,6 +38,7 @@ mod pool;
 mod refusal;
 mod relief;
 mod response;
+mod routes;
 mod runtime;
 mod served;
 mod services;
@@ -46,6 +49,7 @@ mod ws;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -65,6 +69,7 @@ pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, Load, NewWorker, Running};
 pub use response::set_server_header;
 
+use crate::lane::Lanes;
 use crate::log::Log;
 use accept::LAST_ACCEPTS_MAX;
 use account::Account;
@@ -74,6 +79,7 @@ use conn::tls;
 use descriptors::{Descriptors, shortage};
 use doors::Order;
 use pool::Pool;
+use routes::Routes;
 use services::Services;
 use settings::Settings;
 
@@ -81,6 +87,7 @@ use settings::Settings;
 pub struct Front {
     services: Arc<Services>,
     runtime: runtime::Threads,
+    lanes: Lanes,
 }
 
 /// A look at the front's work.
@@ -93,6 +100,8 @@ pub struct FrontStats {
     pub counts: Counts,
     pub memory: MemoryStats,
     pub descriptors: DescriptorStats,
+    /// Answers on lanes that their workers did not take.
+    pub lane_answers_dropped: u64,
 }
 
 impl Front {
@@ -113,14 +122,17 @@ impl Front {
         let descriptors = Descriptors::new(config.workers);
         let pool =
             Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores, &descriptors);
+        let account = Account::new(config.front_memory_limits(memory));
+        let routes = Arc::new(Routes::new(&account));
         let services = Arc::new(Services {
             pool,
             connections: Connections::default(),
             descriptors,
-            account: Account::new(config.front_memory_limits(memory)),
+            account,
             spools: response::Spools::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
-            access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers),
+            access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &routes),
+            routes,
             log,
             sink,
             draining: AtomicBool::new(false),
@@ -133,7 +145,8 @@ impl Front {
             services.log.write(Level::Warning, &text);
         }
         let runtime = runtime::Threads::start(&services, listeners)?;
-        Ok(Self { services, runtime })
+        let lanes = Lanes::start(Arc::new(lane::Listener(Arc::clone(&services))))?;
+        Ok(Self { services, runtime, lanes })
     }
 
     /// There are to be so many workers: descriptors are kept for them.
@@ -145,7 +158,8 @@ impl Front {
     ///
     /// # Errors
     /// When its wake-up cannot be watched.
-    pub fn add_worker(&self, id: WorkerId, worker: NewWorker) -> io::Result<()> {
+    pub fn add_worker(&self, id: WorkerId, worker: NewWorker, lane: OwnedFd) -> io::Result<()> {
+        self.lanes.add(id, lane);
         self.runtime.watch_worker(&self.services, id, worker)
     }
 
@@ -190,6 +204,7 @@ impl Front {
 
     /// A worker's process has ended.
     pub fn worker_gone(&self, id: WorkerId) {
+        self.lanes.remove(id);
         self.services.pool.gone(id, clock::now());
     }
 
@@ -283,13 +298,23 @@ impl Front {
         let connections = self.services.connections.count();
         let memory = self.services.account.stats();
         let descriptors = self.services.descriptors.stats();
-        FrontStats { connections, waiting, in_flight, counts, memory, descriptors }
+        let lane_answers_dropped = self.lanes.dropped();
+        FrontStats {
+            connections,
+            waiting,
+            in_flight,
+            counts,
+            memory,
+            descriptors,
+            lane_answers_dropped,
+        }
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.
     #[must_use]
     pub fn running(&self, id: WorkerId, most: usize) -> Vec<Running> {
-        self.services.pool.running(id, most, clock::now())
+        let name = |route| self.services.routes.name(route);
+        self.services.pool.running(id, most, clock::now(), name)
     }
 
     /// What each worker has done and does.

@@ -15,6 +15,7 @@ use super::events::{EventSink, FrontEvent};
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
 use super::response::Spools;
+use super::routes::Routes;
 use super::settings::Settings;
 use crate::log::Log;
 
@@ -27,6 +28,8 @@ pub(super) struct Services {
     pub(super) connections: Connections,
     /// What the front holds of memory.
     pub(super) account: Arc<Account>,
+    /// The names of the application's routes.
+    pub(super) routes: Arc<Routes>,
     pub(super) descriptors: Arc<Descriptors>,
     /// What responses have in files.
     pub(super) spools: Spools,

@@ -1,5 +1,7 @@
 //! One worker's process, as the loop holds it.
 
+use std::os::fd::OwnedFd;
+
 use indrik_core::ids::Generation;
 use indrik_core::settings::WorkerClass;
 use indrik_ring::{Bell, Control, FrontChannel};
@@ -19,6 +21,8 @@ pub(crate) struct Worker {
     pub(crate) class: WorkerClass,
     /// The front's end; given to the front when the worker is added.
     pub(crate) channel: Option<FrontChannel>,
+    /// The front's end of its lane; given to the front with the channel.
+    pub(crate) lane: Option<OwnedFd>,
     /// The flag and the heartbeat, which stay with the supervisor.
     pub(crate) flags: Control,
     pub(crate) bell: Bell,

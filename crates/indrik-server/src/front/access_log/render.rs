@@ -53,6 +53,8 @@ pub(super) struct End {
     pub(super) pid: u32,
     /// Of a WebSocket.
     pub(super) close_code: Option<u16>,
+    /// The name of the application's route.
+    pub(super) route: Option<String>,
 }
 
 /// The format's own text.
@@ -118,6 +120,10 @@ pub(super) fn late(end: &End, atom: &Atom, form: Form, line: &mut Vec<u8>) {
         (Atom::Pid, Form::Text) => write!(line, "<{}>", end.pid),
         (Atom::Pid, Form::Json) => write!(line, "{}", end.pid),
         (Atom::CloseCode, _) if let Some(code) = end.close_code => write!(line, "{code}"),
+        (Atom::Route, _) => {
+            value(end.route.as_deref().map(str::as_bytes), form, line);
+            Ok(())
+        }
         _ => {
             value(None, form, line);
             Ok(())

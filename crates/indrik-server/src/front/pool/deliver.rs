@@ -115,6 +115,9 @@ impl Link {
         if descriptor.time_us != 0 {
             exchange.times(descriptor.time_us, now);
         }
+        if descriptor.route != 0 {
+            exchange.set_route(descriptor.route);
+        }
         let abandoned = exchange.is_abandoned();
         let event = if abandoned { None } else { self.event(descriptor, file) };
         if self.on_trial

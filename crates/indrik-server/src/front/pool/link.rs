@@ -575,7 +575,11 @@ impl Link {
         for slot in 0..self.channel.slots.count() {
             let generation = self.slots[usize::from(slot)].generation;
             let state = self.channel.slots.state(slot, generation);
+            let route = self.channel.slots.route(slot);
             let Some(exchange) = self.free_slot(slot) else { continue };
+            if route != 0 {
+                exchange.set_route(route);
+            }
             wakers.extend(exchange.finish());
             if state == SlotState::Queued {
                 wakers.extend(exchange.put(Event::WorkerLost { started: false }));

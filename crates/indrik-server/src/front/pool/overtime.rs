@@ -34,6 +34,8 @@ pub struct Running {
     pub method: String,
     /// Its target, shortened.
     pub target: String,
+    /// The route that the application chose, if it is known.
+    pub route: Option<String>,
     /// Its client; empty for a Unix socket.
     pub client: String,
     /// For how long the application has had it, in microseconds.
@@ -160,10 +162,17 @@ impl Pool {
         inner.links.iter().filter(|(_, link)| link.is_lane_busy()).map(|(id, _)| *id).collect()
     }
 
-    /// The requests that the application has in a worker, at most `most`.
-    pub(crate) fn running(&self, id: WorkerId, most: usize, now: Micros) -> Vec<Running> {
+    /// The requests that the application has in a worker, at most `most`. `name`: of the number of a route.
+    pub(crate) fn running(
+        &self,
+        id: WorkerId,
+        most: usize,
+        now: Micros,
+        name: impl Fn(u16) -> Option<String>,
+    ) -> Vec<Running> {
         let inner = self.inner.lock();
-        inner.links.get(&id).map_or_else(Vec::new, |link| link.running(most, now))
+        let link = inner.links.get(&id);
+        link.map_or_else(Vec::new, |link| link.running(most, now, name))
     }
 }
 
@@ -260,13 +269,18 @@ impl Link {
         taken >= interrupt.sent || self.channel.control().has_looked(interrupt.number)
     }
 
-    fn running(&self, most: usize, now: Micros) -> Vec<Running> {
+    fn running(
+        &self,
+        most: usize,
+        now: Micros,
+        name: impl Fn(u16) -> Option<String>,
+    ) -> Vec<Running> {
         let mut running: Vec<Running> = (0u16..)
             .zip(&self.slots)
             .filter(|(slot, entry)| {
                 self.channel.slots.state(*slot, entry.generation) == SlotState::Running
             })
-            .filter_map(|(_, entry)| {
+            .filter_map(|(slot, entry)| {
                 let exchange = entry.exchange.as_ref()?;
                 let head = RequestHead::decode(&exchange.outgoing.payload).ok()?;
                 let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
@@ -274,6 +288,7 @@ impl Link {
                 Some(Running {
                     method: text(head.method),
                     target: text(head.target).chars().take(TARGET_CHARS_MAX).collect(),
+                    route: name(self.channel.slots.route(slot)),
                     client: text(head.client),
                     age_us: now.saturating_sub(began),
                     is_over: entry.stuck || entry.overtime.is_over(),

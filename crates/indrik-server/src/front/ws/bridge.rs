@@ -167,8 +167,9 @@ async fn run(
     let connection = Connection::new(message_max, deflate);
     let limits = SessionLimits { write_timeout, ..Default::default() };
     let leaving = call.is_leaving();
+    let exchange = Arc::clone(call.exchange());
     let mut bridge = Bridge {
-        exchange: Arc::clone(call.exchange()),
+        exchange: Arc::clone(&exchange),
         services: Arc::clone(&context.services),
         orders,
         call: Some(call),
@@ -184,7 +185,7 @@ async fn run(
         bridge.leave();
     }
     let outcome = session::run(socket, connection, &first, bridge, limits).await;
-    line.note(outcome.bytes_sent, Some(outcome.close.code));
+    line.note(outcome.bytes_sent, Some(outcome.close.code), exchange.route());
     context.watch.end();
 }
 

@@ -332,7 +332,7 @@ async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, fir
     }
     let ended = poll_fn(|cx| copy.poll(&mut io, &mut socket, cx)).await;
     // How it was closed is between the application and its client.
-    line.note(copy.down.passed, None);
+    line.note(copy.down.passed, None, call.exchange().route());
     // The application sees the end of its socket while the client still gets its last bytes.
     drop(socket);
     drop(call);

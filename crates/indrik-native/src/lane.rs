@@ -1,0 +1,135 @@
+//! The worker's end of its lane: what it has to say to the front that is no request.
+//!
+//! Any thread may use it, and waits for the answer for a while only, with the GIL released. No answer to a
+//! request ever depends on it: a lane that is gone says nothing and costs nothing.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indrik_core::lane::Allowance;
+use indrik_ring::{LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+/// The worker's end.
+pub(crate) struct Lane {
+    socket: OwnedFd,
+    /// One call at a time; the next number is kept here.
+    calls: Mutex<Calls>,
+    allowance: Mutex<Allowance>,
+    began: Instant,
+    /// The front has closed it, or the application did.
+    is_lost: AtomicBool,
+}
+
+struct Calls {
+    number: u64,
+    /// For answers; made with the first call.
+    buffer: Vec<u8>,
+}
+
+impl Lane {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            calls: Mutex::new(Calls { number: 0, buffer: Vec::new() }),
+            allowance: Mutex::new(Allowance::of_worker(0)),
+            began: Instant::now(),
+            is_lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks, and waits for the answer at most `limit`. None: there is none.
+    pub(crate) fn call(
+        &self,
+        py: Python<'_>,
+        ask: &LaneAsk<'_>,
+        limit: Duration,
+    ) -> Option<LaneAnswer> {
+        py.detach(|| self.call_detached(ask, Instant::now() + limit))
+    }
+
+    fn call_detached(&self, ask: &LaneAsk<'_>, until: Instant) -> Option<LaneAnswer> {
+        let mut calls = self.calls.try_lock_until(until)?;
+        calls.number += 1;
+        let number = calls.number;
+        let message = ask.encode(number);
+        while let Err(Full::ForNow) = self.push(&message) {
+            self.wait(PollFlags::OUT, until)?;
+        }
+        calls.buffer.resize(LANE_MESSAGE_BYTES_MAX, 0);
+        while !self.is_lost.load(Ordering::Relaxed) {
+            match rustix::net::recv(&self.socket, calls.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
+            {
+                Ok((_, 0)) => self.lose(),
+                Ok((_, len)) => match LaneAnswer::decode(&calls.buffer[..len]) {
+                    Ok((of, answer)) if of == number => return Some(answer),
+                    // To a call that had not waited so long.
+                    Ok(_) => {}
+                    Err(_) => self.lose(),
+                },
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(Errno::INTR) => {}
+                Err(_) => self.lose(),
+            }
+        }
+        None
+    }
+
+    fn push(&self, message: &[u8]) -> Result<(), Full> {
+        if self.is_lost.load(Ordering::Relaxed) {
+            return Err(Full::ForEver);
+        }
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if !self.allowance.lock().take(message.len(), now) {
+            return Err(Full::ForEver);
+        }
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, message, flags)) {
+            Ok(_) => Ok(()),
+            Err(Errno::AGAIN | Errno::NOBUFS) => Err(Full::ForNow),
+            // A file of the application's may have got the number by now; it is no socket.
+            Err(_) => {
+                self.lose();
+                Err(Full::ForEver)
+            }
+        }
+    }
+
+    fn lose(&self) {
+        self.is_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// None: the time is over.
+    fn wait(&self, what: PollFlags, until: Instant) -> Option<()> {
+        let left = until.checked_duration_since(Instant::now())?;
+        let left = Timespec::try_from(left).ok()?;
+        let mut fds = [PollFd::new(&self.socket, what)];
+        match poll(&mut fds, Some(&left)) {
+            Ok(0) => None,
+            Ok(_) | Err(Errno::INTR) => Some(()),
+            Err(_) => {
+                self.lose();
+                None
+            }
+        }
+    }
+}
+
+impl AsFd for Lane {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Why a message does not go.
+enum Full {
+    /// There is no room now.
+    ForNow,
+    /// It will not go.
+    ForEver,
+}

@@ -1,0 +1,77 @@
+"""A worker that misuses its lane: it may lose that and itself, and nobody else loses anything."""
+
+from __future__ import annotations
+
+import pytest
+from support.load import Checked
+from support.server import Server, poll
+
+pytestmark = pytest.mark.indrik_only
+
+LINE = ("--access-logfile", "-", "--access-logformat", "%(s)s %(U)s%(q)s route=%(route)s.")
+GARBAGE = {
+    "/short": "impossible size",
+    "/version": "another version",
+    "/kind": "a kind that does not exist",
+    "/length": "says a wrong length",
+    "/reserved": "uses what is kept free",
+    "/payload": "a payload that its kind does not have",
+    "/long": "impossible size",
+    "/flood": "more messages came on its lane than a worker may send",
+}
+
+
+class CheckedEcho(Checked):
+    """As its parent, with an application that only echoes the query."""
+
+    def look(self, wire, client: int, number: int) -> None:
+        answer = wire.get(f"/a?{client}-{number}")
+        if answer.status != 200:
+            self.failed.append(f"client {client}: {answer.status} {answer.text[:60]}")
+        elif answer.body != f"{client}-{number}".encode():
+            self.wrong.append(f"client {client}: {answer.text[:60]!r}")
+        self.served += 1
+
+
+@pytest.fixture
+def server(start) -> Server:
+    server = start("lane_app:app", "--workers", "2", "--worker-class", "gthread", "--threads", "4", *LINE)
+    server.clean_stop = False
+    return server
+
+
+def misuse(server: Server, connect, path: str) -> None:
+    try:
+        # It is not run again by the other worker.
+        connect(server, 30).get(path, method="POST", body=b"x")
+    except (OSError, EOFError):
+        # It was this worker's own request.
+        return
+
+
+@pytest.mark.parametrize("path", GARBAGE)
+def test_what_is_no_message_replaces_its_worker_with_the_reason_and_nobody_gets_a_wrong_answer(connect, server, path):
+    before = server.workers()
+    with CheckedEcho(server, connect, 4) as clients:
+        clients.goes_on(20)
+        misuse(server, connect, path)
+        server.wait_for_log(rf"The channel of worker \d+: .*{GARBAGE[path]}")
+        clients.goes_on(100)
+        poll(lambda: len(server.workers()) == 2 and set(server.workers()) != set(before), "another worker", 30)
+    assert clients.wrong == []
+    # What the sick worker had begun, and what came again to the other.
+    assert len(clients.failed) <= 8, clients.failed
+    assert len(set(before) & set(server.workers())) == 1
+
+
+@pytest.mark.parametrize("path", ["/close", "/fds", "/fork"])
+def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_worker(connect, server, path):
+    before = server.workers()
+    with CheckedEcho(server, connect, 4) as clients:
+        clients.goes_on(20)
+        assert connect(server, 30).get(path).status == 200
+        clients.goes_on(200)
+    assert (clients.wrong, clients.failed) == ([], [])
+    assert server.workers() == before
+    connect(server).get("/a?last")
+    server.wait_for_access_line(r"^200 /alast route=(/a|-)\.$")
