@@ -170,6 +170,18 @@ def test_an_answer_before_the_end_of_the_body_ends_the_upload_and_not_the_connec
     assert client.get("/hello").body == b"hello"
 
 
+@pytest.mark.parametrize(
+    ("app", "path", "status"),
+    [("asgi_app:app", "/answer-early", 200), ("asgi_app:app", "/upload", 413), ("wsgi_app:app", "/upload", 413)],
+)
+def test_a_library_that_sends_its_whole_body_first_sees_an_answer_that_came_before(start, pki, app, path, status):
+    server = start(app, *pki.flags(), *H2, "--body-size-max", "1000000" if status == 413 else "0")
+    with httpx.Client(http2=True, verify=pki.client(), timeout=20) as client:
+        url = f"https://localhost:{server.port}"
+        assert client.post(url + path, content=bytes(5_000_000)).status_code == status
+        assert client.get(url + "/hello").text == "hello"
+
+
 def test_what_was_sent_before_the_application_failed_comes_before_the_reset(start, pki, open_http2):
     client = open_http2(start("asgi_app:app", *pki.flags(), *H2))
     answer = client.get("/raise-midway")

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -10,8 +11,17 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use crate::front::conn::h2::streams::StreamContext;
+
+/// How long the rest of a body is read behind an answer that came before its end.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+/// The same once the server ends.
+const LINGER_LEAVING_MAX: Duration = Duration::from_secs(1);
+/// How many bytes of it are read.
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
@@ -25,7 +35,8 @@ pub(crate) enum RequestBody {
 
 /// What a stream brings. Its window is given back with the bytes, so that a client is as fast as whoever takes them.
 pub(crate) struct Http2Body {
-    receive: RecvStream,
+    /// Gone with the body's own end.
+    receive: Option<RecvStream>,
     /// Its length, where the head says so.
     len: Option<u64>,
     /// Bytes that were taken out last; who asks for more is done with them.
@@ -54,18 +65,19 @@ impl RequestBody {
         let len = headers.get(CONTENT_LENGTH).map(HeaderValue::to_str);
         let len = len.and_then(|len| len.ok()?.parse().ok());
         let (waits, stream) = (headers.contains_key(EXPECT), Arc::clone(stream));
-        Self::Http2(Box::new(Http2Body { receive, len, taken: 0, waits, stream }))
+        Self::Http2(Box::new(Http2Body { receive: Some(receive), len, taken: 0, waits, stream }))
     }
 }
 
 impl Http2Body {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let taken = std::mem::take(&mut self.taken);
-        if taken > 0 && self.receive.flow_control().release_capacity(taken).is_err() {
+        let Some(receive) = &mut self.receive else { return Poll::Ready(Some(Err(Broken))) };
+        if taken > 0 && receive.flow_control().release_capacity(taken).is_err() {
             return Poll::Ready(Some(Err(Broken)));
         }
         // Trailers are not shown to the application, so the body ends with its data.
-        let data = self.receive.poll_data(cx);
+        let data = receive.poll_data(cx);
         if std::mem::take(&mut self.waits) && data.is_pending() {
             self.stream.send_interim(StatusCode::CONTINUE, HeaderMap::new());
         }
@@ -76,17 +88,70 @@ impl Http2Body {
                     self.stream.held().take(bytes.len());
                     Ok(Frame::data(bytes))
                 }
-                Err(_) => Err(Broken),
+                Err(_) => {
+                    self.give_up();
+                    Err(Broken)
+                }
             })
         })
     }
+
+    /// Whether all of it has been taken.
+    fn is_over(&self) -> bool {
+        self.receive.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
+    /// The stream is let go as it is; what nobody has read of it is not held any more.
+    fn give_up(&mut self) {
+        if let Some(mut receive) = self.receive.take() {
+            let unread = receive.flow_control().used_capacity().saturating_sub(self.taken);
+            self.stream.held().take(unread);
+        }
+    }
 }
 
+/// A body that nobody reads any more is thrown away for a while. To let go of its stream resets it, and many
+/// clients then drop the answer that says why (RFC 9113 section 8.1 allows the reset, not the loss).
 impl Drop for Http2Body {
     fn drop(&mut self) {
-        let unread = self.receive.flow_control().used_capacity().saturating_sub(self.taken);
-        self.stream.held().take(unread);
+        let runtime = Handle::try_current().ok().filter(|_| !self.is_over());
+        match (runtime, self.receive.take()) {
+            (Some(runtime), Some(receive)) => {
+                runtime.spawn(linger(receive, self.taken, Arc::clone(&self.stream)));
+            }
+            (_, receive) => {
+                self.receive = receive;
+                self.give_up();
+            }
+        }
     }
+}
+
+/// Throws the rest of a body away, up to the limits.
+async fn linger(mut receive: RecvStream, mut taken: usize, stream: Arc<StreamContext>) {
+    let rest = async {
+        let mut bytes = 0;
+        while bytes <= LINGER_BYTES_MAX {
+            if taken > 0 && receive.flow_control().release_capacity(taken).is_err() {
+                return;
+            }
+            let Some(Ok(data)) = receive.data().await else { return };
+            taken = data.len();
+            bytes += taken;
+            stream.held().take(taken);
+        }
+    };
+    let leaving = async {
+        stream.streams().leaving().await;
+        sleep(LINGER_LEAVING_MAX).await;
+    };
+    tokio::select! {
+        () = rest => {}
+        () = sleep(LINGER_MAX) => {}
+        () = leaving => {}
+    }
+    let unread = receive.flow_control().used_capacity().saturating_sub(taken);
+    stream.held().take(unread);
 }
 
 impl Body for RequestBody {
@@ -111,7 +176,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Hyper(body) => body.is_end_stream(),
-            Self::Http2(body) => body.receive.is_end_stream(),
+            Self::Http2(body) => body.is_over(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::front::response::strip_connection_fields;
 const INTERIM_MAX: u32 = 64;
 
 /// What the streams of a connection and its driver share.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     /// Streams to be reset when all that was handed over for them is written.
     resets: Mutex<Vec<(SendStream<Bytes>, Reason)>>,
     /// Tunnels are to end: the server is.
@@ -53,7 +53,7 @@ impl Streams {
     }
 
     /// Ready when a tunnel is to end.
-    pub(super) fn leaving(&self) -> Leaving {
+    pub(crate) fn leaving(&self) -> Leaving {
         let mut leaving = self.leaving.subscribe();
         Box::pin(async move {
             // An end of the connection is an end too.
@@ -122,7 +122,7 @@ impl StreamContext {
     }
 
     /// The streams of its connection.
-    pub(super) fn streams(&self) -> &Streams {
+    pub(crate) fn streams(&self) -> &Streams {
         &self.streams
     }
 
