@@ -18,6 +18,7 @@ HTTP: dict[str, Handler] = {}
 SOCKETS: dict[str, Handler] = {}
 TEXT = (b"content-type", b"text/plain")
 background: set[asyncio.Task[None]] = set()
+SUNK = {"all": 0, "before": 0}
 
 
 def route(path: str, table: dict[str, Handler] = HTTP) -> Callable[[Handler], Handler]:
@@ -204,6 +205,20 @@ async def stream_at_gate(scope: Scope, _receive: Any, send: Any) -> None:
     await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
     await send({"type": "http.response.body", "body": b"second", "more_body": True})
     await send({"type": "http.response.body"})
+
+
+@route("/block")
+async def block(scope: Scope, _receive: Any, send: Any) -> None:
+    """Hold the whole event loop at the gate."""
+    wait_at_gate(argument(scope, "gate"))
+    SUNK["before"] = SUNK["all"]
+    await respond(send, "went through")
+
+
+@route("/sunk-since")
+async def sunk_since(_scope: Scope, _receive: Any, send: Any) -> None:
+    """How many messages came to the sink since the event loop was held."""
+    await respond(send, str(SUNK["all"] - SUNK["before"]))
 
 
 @route("/gate")
@@ -426,6 +441,14 @@ async def socket_echo(scope: Scope, receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "bytes": message["bytes"]})
     if path := argument(scope, "mark"):
         mark(path, f"{message['type']} {message['code']} {message.get('reason')}")
+
+
+@route("/sink", SOCKETS)
+async def socket_sink(_scope: Scope, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] == "websocket.receive":
+        SUNK["all"] += 1
 
 
 @route("/accept-at-gate", SOCKETS)

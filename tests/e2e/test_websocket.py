@@ -307,3 +307,29 @@ def test_a_socket_that_is_opened_while_the_server_drains_does_not_say_close(star
         with Wire(connection) as wire:
             answer = wire.read_answer()
     assert (answer.status, (answer.header("connection") or "").lower()) == (101, "upgrade")
+
+
+@pytest.mark.indrik_only
+def test_a_request_waits_behind_few_messages_however_many_clients_send_them(start, tmp_path):
+    server = start("asgi_app:app", "--workers", "1", interface="asgi")
+    gate = Gate(tmp_path / "gate")
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(server.connect(), 20)) for _ in range(10)]
+        *floods, blocker, other = wires
+        for wire in floods:
+            assert wire.get("/sink", *UPGRADE, VERSION).status == 101
+        blocker.send(f"GET /block?gate={gate.path} HTTP/1.1\r\nHost: x\r\n\r\n")
+        gate.arrived()
+        # The event loop stands still; more tiny messages than the windows of all of them take.
+        for wire in floods:
+            wire.send(b"\x81\x81\0\0\0\0x" * 2_000)
+        for _ in range(20):
+            # The front comes to everybody in turn; this needs no worker.
+            with Wire(server.connect(), 20) as turn:
+                turn.send("GET nonsense\r\n\r\n")
+                assert turn.read_answer().status == 400
+        other.send("GET /sunk-since HTTP/1.1\r\nHost: x\r\n\r\n")
+        gate.release()
+        assert blocker.read_answer().text == "went through"
+        # 128 may wait in the worker's ring, and as many follow while it handles these.
+        assert int(other.read_answer().text) <= 256

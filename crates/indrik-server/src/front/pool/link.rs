@@ -1,5 +1,6 @@
 //! The front's end of one worker: its channel, and which request is in which slot.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
@@ -30,6 +31,9 @@ const SERVED_NEWS_PAUSE_US: Micros = 20_000;
 /// Descriptors without payload that may wait for room, per slot: a credit, a disconnection and a stop, and
 /// as many again of the slot's use before.
 const LATE_PER_SLOT_MAX: usize = 8;
+/// Pieces of WebSockets' messages that lie in a worker's ring at once: so many, and no more, are handled before a
+/// request that comes now, however many clients send them.
+const MESSAGES_AHEAD_MAX: usize = 128;
 
 /// Of the memory for bodies, what an idle worker keeps: enough that one upload after another finds it warm.
 const KEPT_BYTES: usize = 1024 * 1024;
@@ -62,6 +66,10 @@ pub(super) struct Link {
     pub(super) drain_waker: Option<Waker>,
     /// Something found the ring full and waits for room.
     pub(super) wants_room: bool,
+    /// Which descriptors are pieces of WebSockets' messages, of those that the worker may not have taken.
+    messages: VecDeque<u64>,
+    /// The slot of the last one.
+    last_message: u16,
     /// Why nothing of the channel is used any more.
     pub(super) fault: Option<ChannelFault>,
     /// The same, not yet acted upon.
@@ -152,6 +160,8 @@ impl Link {
             drained: false,
             drain_waker: None,
             wants_room: false,
+            messages: VecDeque::new(),
+            last_message: 0,
             fault: None,
             fault_found: None,
             last_look: LastLook::default(),
@@ -258,22 +268,27 @@ impl Link {
         slot: u16,
         generation: u32,
     ) -> Result<Option<BodyPlace>, NotSent> {
-        let carried = self.carry(outgoing).ok_or(NotSent::NoSpace);
-        let sent = carried.and_then(|body| {
-            let sent = self.send_carried(outgoing, &body, slot, generation);
-            if let (Err(_), Some(place)) = (sent, body.place()) {
-                self.channel.bodies.free(place);
-            }
-            sent.map(|()| body.place())
-        });
-        if let Err(reason) = sent
-            && reason.is_for_now()
-        {
-            // The worker tells when it has taken something, so that waiting requests are placed then.
+        let Some(body) = self.carry(outgoing) else {
             self.wants_room = true;
             let _ = self.channel.requests.starve();
+            return Err(NotSent::NoSpace);
+        };
+        let sent = loop {
+            let sent = self.send_carried(outgoing, &body, slot, generation);
+            if !sent.is_err_and(NotSent::is_for_now) {
+                break sent;
+            }
+            // The worker tells when it has taken something, so that waiting requests are placed then. If it
+            // has done so before it could hear of this, there is room now.
+            self.wants_room = true;
+            if self.channel.requests.starve() || sent != Err(NotSent::NoSpace) {
+                break sent;
+            }
+        };
+        if let (Err(_), Some(place)) = (sent, body.place()) {
+            self.channel.bodies.free(place);
         }
-        sent
+        sent.map(|()| body.place())
     }
 
     /// Puts a request's body where the worker can read it. `None`: there is no room for it now, and the
@@ -342,6 +357,37 @@ impl Link {
         }
     }
 
+    /// Sends a piece of a WebSocket's message, if not too many of them wait for the worker.
+    pub(super) fn push_message(
+        &mut self,
+        descriptor: Descriptor,
+        payload: &[u8],
+    ) -> Result<(), NotSent> {
+        while self.messages_ahead() >= MESSAGES_AHEAD_MAX {
+            self.wants_room = true;
+            if self.channel.requests.starve() {
+                return Err(NotSent::NoSpace);
+            }
+        }
+        let number = self.channel.requests.sent();
+        let sent = self.push(descriptor, payload);
+        if sent.is_ok() {
+            self.messages.push_back(number);
+            self.last_message = descriptor.slot;
+        }
+        sent
+    }
+
+    /// Pieces of WebSockets' messages that the worker has not taken.
+    fn messages_ahead(&mut self) -> usize {
+        if self.messages.len() >= MESSAGES_AHEAD_MAX {
+            let (taken, _) = self.channel.requests.taken();
+            let left = self.messages.partition_point(|number| *number < taken);
+            self.messages.drain(..left);
+        }
+        self.messages.len()
+    }
+
     /// Sends a descriptor with a payload. What finds no room is woken when there is some.
     pub(super) fn push(&mut self, descriptor: Descriptor, payload: &[u8]) -> Result<(), NotSent> {
         let requests = &mut self.channel.requests;
@@ -380,7 +426,10 @@ impl Link {
         for descriptor in std::mem::take(&mut self.late) {
             self.control(descriptor);
         }
-        let exchanges = self.slots.iter().filter_map(|slot| slot.exchange.as_ref());
+        // Behind whoever had the last turn, so that all get theirs.
+        let turn = (usize::from(self.last_message) + 1).min(self.slots.len());
+        let (before, behind) = self.slots.split_at(turn);
+        let exchanges = behind.iter().chain(before).filter_map(|slot| slot.exchange.as_ref());
         wakers.extend(exchanges.filter_map(|exchange| exchange.take_upload_waker()));
     }
 

@@ -82,7 +82,11 @@ impl Pool {
             }
         }
         let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
-        match link.push(descriptor, piece.bytes) {
+        let pushed = match piece.kind {
+            Kind::WebSocketReceive => link.push_message(descriptor, piece.bytes),
+            _ => link.push(descriptor, piece.bytes),
+        };
+        match pushed {
             Ok(()) => {
                 link.slots[usize::from(slot)].seen.request_sent += cost;
                 self.after_push(&mut inner);

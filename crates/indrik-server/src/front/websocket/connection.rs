@@ -110,6 +110,12 @@ impl Connection {
         matches!(self.closing, ClosingHandshake::Open | ClosingHandshake::CloseSent)
     }
 
+    /// Bytes of the frame under way that have not come.
+    pub fn frame_left(&self) -> usize {
+        let left = self.frame.as_ref().map_or(0, |frame| frame.header.payload_len - frame.taken);
+        usize::try_from(left).unwrap_or(usize::MAX)
+    }
+
     /// The next thing the fed bytes say; `None` when more bytes are needed, or nothing more is read.
     pub fn poll_event(&mut self) -> Option<Event> {
         while self.is_reading() {

@@ -43,9 +43,14 @@ use super::message::{Message, TextCheck};
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
+/// The same where no large frame is under way: what is read and not decoded yet lies with each connection, and
+/// there are many of them.
+const READ_SMALL_BYTES: usize = 16 * 1024;
 
 /// Steps a session takes before it lets others run.
-const TURN_STEPS_MAX: usize = 64;
+const TURN_STEPS_MAX: usize = 16;
+/// Commands of the application that are taken in one step.
+const COMMANDS_MAX: usize = 64;
 
 /// How long a session waits for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -279,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
 
     /// Takes commands while there is room for what they may make: many small messages go out together.
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
-        for taken in 0..TURN_STEPS_MAX {
+        for taken in 0..COMMANDS_MAX {
             if !self.poll_command(cx) {
                 return taken > 0;
             }
@@ -456,8 +461,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
         }
+        let most = self.connection.frame_left().clamp(READ_SMALL_BYTES, READ_BYTES);
         BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
+            let mut buffer = ReadBuf::new(&mut buffer[..most]);
             ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
             let bytes = buffer.filled();
             self.connection.feed(bytes);
