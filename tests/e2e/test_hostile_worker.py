@@ -31,7 +31,7 @@ HEADER = {
     },
 }
 SLOTS, SLOT = 4096, 256
-SLOT_WORDS = {"state": 0, "response_taken": 8, "credit": 16, "request_taken": 128, "wants_credit": 136}
+SLOT_WORDS = {"state": 0, "response_taken": 8, "credit": 16, "request_taken": 128, "wants_credit": 136, "route": 148}
 EIGHT_BYTES = {"tail", "head", "heartbeat", "pulse", "state", "response_taken", "request_taken"}
 VALUES = (0, 1, (1 << 64) - 1, 0x1234_5678_9ABC_DEF0)
 
