@@ -61,6 +61,8 @@ pub struct SessionLimits {
     pub ping_timeout: Duration,
     /// After our Close frame: for the peer's, and once more for the peer to close its socket.
     pub close_timeout: Duration,
+    /// The same where the server leaves, which must not wait for clients that are asleep.
+    pub leave_timeout: Duration,
     /// After the peer's end: for what the application still has to send.
     pub answer_timeout: Duration,
     /// For the socket to take at least one byte of what waits.
@@ -73,6 +75,7 @@ impl Default for SessionLimits {
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(10),
+            leave_timeout: Duration::from_secs(2),
             answer_timeout: Duration::from_secs(2),
             write_timeout: Duration::from_secs(30),
         }
@@ -320,6 +323,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
     }
 
     fn leave(&mut self, close: CloseFrame) {
+        self.limits.close_timeout = self.limits.close_timeout.min(self.limits.leave_timeout);
+        if let Phase::Closing { until } = &mut self.phase {
+            *until = (*until).min(self.now + self.limits.leave_timeout);
+        }
         if self.phase == Phase::Open {
             self.ending = close.clone();
             self.tell();

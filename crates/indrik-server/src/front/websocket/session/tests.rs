@@ -423,6 +423,23 @@ async fn a_server_that_goes_does_not_wait_for_a_peer_that_takes_nothing() {
     assert!(before.elapsed() <= 2 * SessionLimits::default().close_timeout);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_waits_for_a_silent_peer_a_moment_only_also_when_it_was_closing() {
+    for closes_before in [false, true] {
+        let fake = Fake::with_room(9);
+        let (_peer, session) = start(&fake, 1000);
+        let_tasks_run().await;
+        if closes_before {
+            fake.command(Command::Close(CloseFrame::new(1000, "")));
+            let_tasks_run().await;
+        }
+        let before = Instant::now();
+        fake.change(|state| state.leave = Some(CloseFrame::new(1012, "")));
+        session.await.unwrap();
+        assert!(before.elapsed() <= SessionLimits::default().leave_timeout, "{closes_before}");
+    }
+}
+
 /// What a client and an application do in a simulated session.
 #[derive(Clone, Debug)]
 enum Move {
