@@ -3,7 +3,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::token::is_unreserved_byte;
+use super::token::letters_digits_and;
 
 /// Digits of a port.
 const PORT_DIGITS_MAX: usize = 5;
@@ -51,22 +51,19 @@ fn port(digits: &[u8]) -> Option<u16> {
     if digits.len() > PORT_DIGITS_MAX || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let number = digits.iter().fold(0u32, |number, digit| number * 10 + u32::from(digit - b'0'));
+    u16::try_from(number).ok()
 }
 
 /// `reg-name`, of which an IPv4 address is one: a `%` stands before two hexadecimal digits only.
 fn is_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = match (byte, behind) {
-            (b'%', [high, low, behind @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                behind
-            }
-            (byte, behind) if is_host_byte(*byte) => behind,
-            _ => return false,
-        };
+    while let Some(at) = rest.iter().position(|byte| !is_host_byte(*byte)) {
+        let [b'%', high, low, behind @ ..] = &rest[at..] else { return false };
+        if !high.is_ascii_hexdigit() || !low.is_ascii_hexdigit() {
+            return false;
+        }
+        rest = behind;
     }
     !name.is_empty()
 }
@@ -84,13 +81,11 @@ fn is_address(address: &[u8]) -> bool {
     std::str::from_utf8(address).is_ok_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// `unreserved` and `sub-delims`.
+/// `unreserved` and `sub-delims`. A table: every request names its host.
+static HOST: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=");
+
 const fn is_host_byte(byte: u8) -> bool {
-    is_unreserved_byte(byte)
-        || matches!(
-            byte,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-        )
+    HOST[byte as usize]
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod broken;
 mod chunked;
 mod host;
+mod lines;
 mod request_line;
 mod rewrite;
 mod screen;

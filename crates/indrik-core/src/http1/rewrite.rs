@@ -6,9 +6,8 @@
 //! the application sees. Without such a setting nothing is held or copied.
 
 use super::broken::Broken;
-use super::screen::{
-    HEAD_BYTES_MAX, Limits, Lines, Screen, check_line_ends, check_unfinished, head_len,
-};
+use super::lines::Lines;
+use super::screen::{HEAD_BYTES_MAX, Limits, Screen, check_line_ends, check_unfinished, head_len};
 
 /// What is permitted beyond the strict form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

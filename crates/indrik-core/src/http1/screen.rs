@@ -14,8 +14,9 @@ use std::borrow::Cow;
 
 use super::broken::Broken;
 use super::chunked::Chunks;
+use super::lines::Lines;
 use super::request_line::RequestLine;
-use super::token::{is_token, is_value_byte};
+use super::token::{is_token, is_value};
 
 /// Bytes of one head that are looked at before it is too large in any case; what a worker's channel
 /// takes whatever the settings allow.
@@ -264,8 +265,11 @@ impl Screen {
 
     fn read_head(&mut self, bytes: &[u8]) -> Result<Taken, Broken> {
         if self.held.is_empty() {
-            let Some(used) = head_len(bytes) else { return self.hold(bytes, None) };
-            let head = self.head_done(&bytes[..used])?;
+            // Nearly always nothing follows the head: then its end needs no search of its own.
+            let is_whole = bytes.ends_with(b"\r\n\r\n") && bytes.len() <= HEAD_BYTES_MAX;
+            let len = if is_whole { Some(bytes.len()) } else { head_len(bytes) };
+            let Some(len) = len else { return self.hold(bytes, None) };
+            let (used, head) = self.head_done(&bytes[..len])?;
             return Ok(Taken { used, as_what: head.map_or(As::TheyCame, As::Bytes) });
         }
         let before = self.held.len();
@@ -284,7 +288,7 @@ impl Screen {
         let Some(used) = end else { return self.hold(bytes, self.held.last().copied()) };
         // A copy: a head that is refused is still needed, for its first line.
         let head = [&self.held, &bytes[..used]].concat();
-        let rewritten = self.head_done(&head)?;
+        let (_, rewritten) = self.head_done(&head)?;
         self.held.clear();
         Ok(Taken { used, as_what: As::Bytes(rewritten.unwrap_or(head)) })
     }
@@ -297,16 +301,17 @@ impl Screen {
         Ok(Taken { used: bytes.len(), as_what: As::Nothing })
     }
 
-    /// The head as it has to be written, if that is not as it came.
-    fn head_done(&mut self, head: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
-        let (framing, rewritten) = check_head(head, &self.limits)?;
+    /// How long the head at the start of the bytes is, which is whole, and the head as it has to be
+    /// written, if that is not as it came.
+    fn head_done(&mut self, bytes: &[u8]) -> Result<(usize, Option<Vec<u8>>), Broken> {
+        let Checked { len, framing, rewritten } = check_head(bytes, &self.limits)?;
         self.requests += 1;
         self.state = match framing {
             Framing::None | Framing::Length(0) => State::Start { empty_line_seen: false },
             Framing::Length(left) => State::Body { left },
             Framing::Chunked => State::Chunked(Chunks::new()),
         };
-        Ok(rewritten)
+        Ok((len, rewritten))
     }
 }
 
@@ -355,10 +360,19 @@ pub(super) fn check_unfinished(head: &[u8], limits: &Limits) -> Result<(), Broke
     Ok(())
 }
 
-/// How the request's body is delimited, and its head as it has to be written, if that is not as it
-/// came.
-fn check_head(head: &[u8], limits: &Limits) -> Result<(Framing, Option<Vec<u8>>), Broken> {
-    let mut lines = Lines(head);
+/// What a head was found to be.
+struct Checked {
+    /// Its bytes.
+    len: usize,
+    /// How the request's body is delimited.
+    framing: Framing,
+    /// How it has to be written, if that is not as it came.
+    rewritten: Option<Vec<u8>>,
+}
+
+/// Checks the head at the start of some bytes, up to the empty line that is in them.
+fn check_head(bytes: &[u8], limits: &Limits) -> Result<Checked, Broken> {
+    let mut lines = Lines(bytes);
     let request_line = lines.next().ok_or(Broken::RequestLine)??;
     if request_line.is_empty() {
         return Err(Broken::EmptyLine);
@@ -366,17 +380,18 @@ fn check_head(head: &[u8], limits: &Limits) -> Result<(Framing, Option<Vec<u8>>)
     if request_line.len() > limits.line {
         return Err(Broken::RequestLineTooLong);
     }
-    if head.len() > HEAD_BYTES_MAX {
+    if bytes.len() > HEAD_BYTES_MAX {
         return Err(Broken::HeadTooLarge);
     }
-    let rewritten = RequestLine::parse(request_line)?
-        .rewritten()
-        .map(|line| [&line, &head[request_line.len()..]].concat());
-    let framing = check_fields(lines, limits)?;
-    Ok((framing, rewritten))
+    let parsed = RequestLine::parse(request_line)?;
+    let framing = check_fields(&mut lines, limits)?;
+    let len = bytes.len() - lines.0.len();
+    let rest = &bytes[request_line.len()..len];
+    let rewritten = parsed.rewritten().map(|line| [&line, rest].concat());
+    Ok(Checked { len, framing, rewritten })
 }
 
-fn check_fields(lines: Lines<'_>, limits: &Limits) -> Result<Framing, Broken> {
+fn check_fields(lines: &mut Lines<'_>, limits: &Limits) -> Result<Framing, Broken> {
     let mut fields_left = limits.fields;
     let mut length = None;
     let mut codings = Codings::default();
@@ -417,11 +432,6 @@ fn check_fields(lines: Lines<'_>, limits: &Limits) -> Result<Framing, Broken> {
     }
 }
 
-/// All bytes are looked at, which the compiler makes cheaper than to stop at the first bad one.
-fn is_value(value: &[u8]) -> bool {
-    value.iter().fold(true, |good, byte| good & is_value_byte(*byte))
-}
-
 /// `1*DIGIT` and nothing else: no sign, no list, no space.
 fn parse_length(value: &[u8]) -> Result<u64, Broken> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -456,29 +466,6 @@ impl Codings {
             return Err(Broken::TransferEncoding);
         }
         Ok(self.chunked)
-    }
-}
-
-/// The lines of a head without their line ends; checks that a line end is CR LF.
-pub(super) struct Lines<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], Broken>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let end = memchr::memchr(b'\n', self.0)?;
-        let line = &self.0[..end];
-        self.0 = &self.0[end + 1..];
-        let Some(line) = line.strip_suffix(b"\r") else {
-            return Some(Err(Broken::BareLineFeed));
-        };
-        if memchr::memchr(b'\r', line).is_some() {
-            return Some(Err(Broken::BareCarriageReturn));
-        }
-        Some(Ok(line))
     }
 }
 
