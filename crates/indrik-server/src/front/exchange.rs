@@ -11,7 +11,7 @@ mod inbox;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -79,13 +79,10 @@ impl Outgoing {
 #[derive(Debug)]
 struct Progress {
     location: Location,
-    arrived: Micros,
     inbox: Inbox,
     waker: Option<Waker>,
     /// Wakes the task that sends the request's body.
     upload_waker: Option<Waker>,
-    /// The client's side has lost interest.
-    abandoned: bool,
     /// The account of a WSGI response that comes in pieces.
     ahead: Option<Ahead>,
     spooling: Spooling,
@@ -162,6 +159,11 @@ pub(super) struct Exchange {
     route: AtomicU16,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
     queue_us: AtomicU32,
+    /// When it arrived.
+    arrived: AtomicU64,
+    /// The client's side has lost interest. Written under the lock, and looked at without it where that is
+    /// only to save work.
+    abandoned: AtomicBool,
     state: Mutex<Progress>,
 }
 
@@ -174,11 +176,9 @@ impl Exchange {
         charge.set(outgoing_bytes);
         let state = Mutex::new(Progress {
             location: Location::Nowhere,
-            arrived: 0,
             inbox: Inbox::default(),
             waker: None,
             upload_waker: None,
-            abandoned: false,
             ahead: None,
             spooling: Spooling::No,
             charge,
@@ -192,6 +192,8 @@ impl Exchange {
             app_us: AtomicU32::new(0),
             route: AtomicU16::new(0),
             queue_us: AtomicU32::new(UNKNOWN),
+            arrived: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
             state,
         })
     }
@@ -274,7 +276,7 @@ impl Exchange {
         most: usize,
     ) -> Poll<Option<(Vec<Bytes>, Option<Event>)>> {
         let mut state = self.state.lock();
-        if state.abandoned {
+        if self.is_abandoned() {
             return Poll::Ready(None);
         }
         let (mut pieces, mut behind, mut len) = (Vec::new(), None, 0);
@@ -344,7 +346,7 @@ impl Exchange {
 
     /// When it arrived.
     pub(super) fn arrived(&self) -> Micros {
-        self.state.lock().arrived
+        self.arrived.load(Ordering::Relaxed)
     }
 
     /// Registers the task that sends the request's body, to be woken when there may be room.
@@ -356,7 +358,7 @@ impl Exchange {
     pub(super) fn leave(&self) {
         let waker = {
             let mut state = self.state.lock();
-            state.abandoned = true;
+            self.abandoned.store(true, Ordering::Relaxed);
             state.inbox.clear();
             state.ahead = None;
             self.weigh(&mut state);
@@ -368,7 +370,7 @@ impl Exchange {
     /// The client's side wants nothing more; says where it is.
     pub(super) fn abandon(&self) -> Location {
         let mut state = self.state.lock();
-        state.abandoned = true;
+        self.abandoned.store(true, Ordering::Relaxed);
         state.inbox.clear();
         state.ahead = None;
         self.weigh(&mut state);
@@ -397,21 +399,11 @@ impl Exchange {
         self.route.store(route, Ordering::Relaxed);
     }
 
-    /// It goes to a worker. Says how much of the response that may send before anything of it was taken.
-    pub(super) fn advance(&self, all: &Arc<Buffered>) -> u64 {
-        let mut state = self.state.lock();
-        if state.abandoned || state.charge.holder().is_short() {
-            return 0;
-        }
-        state.ahead = Ahead::with_advance(all);
-        if state.ahead.is_some() { ADVANCE_BYTES } else { 0 }
-    }
-
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
     pub(super) fn receives(self: &Arc<Self>, bytes: usize, all: &Arc<Buffered>) -> u64 {
         let mut state = self.state.lock();
-        if state.abandoned {
+        if self.is_abandoned() {
             return bytes as u64;
         }
         let is_short = state.charge.holder().is_short();
@@ -423,20 +415,32 @@ impl Exchange {
 
     /// It lies in the queue from now on, counted from `arrived`.
     pub(super) fn set_in_queue(&self, number: u64, arrived: Micros) {
-        let mut state = self.state.lock();
-        state.arrived = arrived;
-        state.location = Location::Queue(number);
+        self.arrived.store(arrived, Ordering::Relaxed);
+        self.state.lock().location = Location::Queue(number);
     }
 
-    /// It is at a worker from now on.
-    pub(super) fn set_at_worker(&self, arrived: Micros, location: Location, pid: u32) {
+    /// It is at a worker from now on. Says how much of the response that may send before anything of it was
+    /// taken, where responses run ahead of their clients: `all` is what the front holds of them.
+    pub(super) fn set_at_worker(
+        &self,
+        arrived: Micros,
+        location: Location,
+        pid: u32,
+        all: Option<&Arc<Buffered>>,
+    ) -> u64 {
         self.worker_pid.store(pid, Ordering::Relaxed);
         if let Location::Worker { id, .. } = location {
             self.worker_id.store(id.0, Ordering::Relaxed);
         }
+        self.arrived.store(arrived, Ordering::Relaxed);
         let mut state = self.state.lock();
-        state.arrived = arrived;
         state.location = location;
+        let Some(all) = all else { return 0 };
+        if self.is_abandoned() || state.charge.holder().is_short() {
+            return 0;
+        }
+        state.ahead = Ahead::with_advance(all);
+        if state.ahead.is_some() { ADVANCE_BYTES } else { 0 }
     }
 
     /// It is neither in the queue nor at a worker any more.
@@ -459,7 +463,7 @@ impl Exchange {
             state.location = Location::Nowhere;
             wakers.extend(state.upload_waker.take());
         }
-        if state.abandoned {
+        if self.is_abandoned() {
             return true;
         }
         let complete = event.as_ref().is_some_and(Event::ends_response);
@@ -477,7 +481,7 @@ impl Exchange {
     /// Puts an event into the inbox. The waker, if any, is to be woken after all locks are free.
     pub(super) fn put(&self, event: Event) -> Option<Waker> {
         let mut state = self.state.lock();
-        if state.abandoned {
+        if self.is_abandoned() {
             return None;
         }
         state.inbox.push(event);
@@ -504,7 +508,7 @@ impl Exchange {
 
     /// Whether the client's side has lost interest.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.state.lock().abandoned
+        self.abandoned.load(Ordering::Relaxed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// Smaller pieces are put together: each keeps the buffer alive that it was received into, which a client that
 /// sends byte by byte would otherwise fill with nothing.
@@ -13,7 +13,7 @@ const JOIN_BYTES_MAX: usize = 4 * 1024;
 pub(crate) struct Pieces {
     whole: Vec<Bytes>,
     /// Small pieces, put together; it is the end of the body.
-    tail: BytesMut,
+    tail: Vec<u8>,
     len: usize,
 }
 
@@ -24,12 +24,12 @@ impl Pieces {
         if piece.len() <= JOIN_BYTES_MAX {
             self.tail.extend_from_slice(&piece);
             if self.tail.len() > JOIN_BYTES_MAX {
-                self.whole.push(self.tail.split().freeze());
+                self.whole.push(std::mem::take(&mut self.tail).into());
             }
             return;
         }
         if !self.tail.is_empty() {
-            self.whole.push(self.tail.split().freeze());
+            self.whole.push(std::mem::take(&mut self.tail).into());
         }
         self.whole.push(piece);
     }
@@ -46,6 +46,9 @@ impl Pieces {
 
     /// Copies it to the start of `into`, as far as there is room.
     pub(crate) fn copy_to(&self, mut into: &mut [u8]) {
+        if self.len == 0 {
+            return;
+        }
         for piece in self.iter() {
             let Some((place, rest)) = into.split_at_mut_checked(piece.len()) else { return };
             place.copy_from_slice(piece);

@@ -1,11 +1,13 @@
 //! HTTP/1 on a connection: hyper parses and writes; this drives it and obeys the reaper's orders.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::Cache;
 use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
@@ -48,8 +50,11 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
         .keep_alive(keep_alive)
         .max_headers(context.settings.limits.fields.saturating_add(1))
         .max_buf_size(HEAD_BUFFER_BYTES_MAX);
-    let handler = service_fn(|request: Request<Incoming>| {
-        serve(RequestContext::new(context), request.map(RequestBody::from))
+    // Looked up anew only when a reload has replaced them.
+    let settings = RefCell::new(Cache::new(&context.services.settings));
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let settings = Arc::clone(settings.borrow_mut().load());
+        serve(RequestContext::new(context, settings), request.map(RequestBody::from))
     });
     let mut connection = Box::pin(builder.serve_connection(io, handler));
     let ended = poll_fn(|cx| poll_drive(context, connection.as_mut(), cx)).await;

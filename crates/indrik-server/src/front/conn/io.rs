@@ -111,9 +111,13 @@ impl IoState {
 
     fn note_flush(&self) {
         let flushes = &self.flushes;
-        flushes.count.fetch_add(1, Ordering::Relaxed);
+        // Only the connection's task counts.
+        flushes.count.store(self.flushes() + 1, Ordering::Relaxed);
         flushes.is_due.store(false, Ordering::Relaxed);
-        if flushes.has_waiting.swap(false, Ordering::Relaxed) {
+        // Looked at first: a swap costs every answer as much as a lock.
+        if flushes.has_waiting.load(Ordering::Relaxed)
+            && flushes.has_waiting.swap(false, Ordering::Relaxed)
+        {
             let waiting = std::mem::take(&mut *flushes.waiting.lock());
             waiting.into_iter().for_each(Waker::wake);
         }

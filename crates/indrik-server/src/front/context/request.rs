@@ -23,14 +23,9 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    /// A request that begins now, with a connection to itself.
-    pub(crate) fn new(connection: &Arc<ConnectionContext>) -> Self {
-        Self {
-            connection: Arc::clone(connection),
-            settings: connection.services.settings.load_full(),
-            stream: None,
-            notes: Notes::default(),
-        }
+    /// A request that begins now, with a connection to itself; `settings` are those of now.
+    pub(crate) fn new(connection: &Arc<ConnectionContext>, settings: Arc<Settings>) -> Self {
+        Self { connection: Arc::clone(connection), settings, stream: None, notes: Notes::default() }
     }
 
     /// A request that begins now on a stream of its connection.
@@ -38,7 +33,8 @@ impl RequestContext {
         connection: &Arc<ConnectionContext>,
         stream: &Arc<StreamContext>,
     ) -> Self {
-        Self { stream: Some(Arc::clone(stream)), ..Self::new(connection) }
+        let settings = connection.services.settings.load_full();
+        Self { stream: Some(Arc::clone(stream)), ..Self::new(connection, settings) }
     }
 
     pub(crate) fn services(&self) -> &Arc<Services> {

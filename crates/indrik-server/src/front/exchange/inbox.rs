@@ -29,7 +29,10 @@ impl Inbox {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        // What costs nothing already need not be replaced.
+        if self.bytes != 0 || self.rest.capacity() != 0 {
+            *self = Self::default();
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Event> {

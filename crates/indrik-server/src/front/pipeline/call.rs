@@ -80,11 +80,7 @@ impl Call {
         // A WebSocket may stay for as long as it likes.
         let is_limited = !flags.has(Flags::WEBSOCKET);
         let limit = if is_limited { context.notes.time_limit } else { NO_LIMIT };
-        let coding = parts.headers.get(TRANSFER_ENCODING);
-        let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        let odd_coding = coding.is_some_and(|coding| !is_chunked(coding));
-        // Whoever waits to be asked for the body may send the next request instead.
-        let is_to_be_asked = parts.headers.contains_key(EXPECT);
+        let (odd_coding, is_to_be_asked) = of_body(&parts.headers);
         let discards = parts.version <= Version::HTTP_11 && !is_to_be_asked;
         parts.headers.clear();
         let key = affine.key;
@@ -370,6 +366,21 @@ impl Drop for Call {
             self.context.services().pool.abandon(&self.exchange);
         }
     }
+}
+
+/// Whether a body comes in a coding that others on the way may have framed differently, and whether the
+/// client waits to be asked for it: it may send the next request instead. One look at all fields is cheaper
+/// than two hashes.
+fn of_body(headers: &HeaderMap) -> (bool, bool) {
+    let (mut coding, mut expects) = (None, false);
+    for (name, value) in headers {
+        if name == TRANSFER_ENCODING {
+            coding.get_or_insert(value);
+        }
+        expects |= name == EXPECT;
+    }
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (coding.is_some_and(|coding| !is_chunked(coding)), expects)
 }
 
 /// A time for the log.

@@ -253,9 +253,9 @@ impl Link {
             ..Slot::default()
         };
         let location = Location::Worker { id: self.id, slot, generation };
-        exchange.set_at_worker(arrived, location, self.pid);
-        if self.interface == Interface::Wsgi {
-            let advance = exchange.advance(&self.buffered);
+        let ahead = (self.interface == Interface::Wsgi).then_some(&self.buffered);
+        let advance = exchange.set_at_worker(arrived, location, self.pid, ahead);
+        if advance != 0 {
             self.give_credit(slot, generation, advance);
         }
         Push::Done
