@@ -351,13 +351,15 @@ impl AsgiServer {
             watched: watched.map(Box::new),
             ..State::default()
         };
+        // When the step before it ended: one look at the clock for both.
+        let began = this.core.get()?.last_step;
         let exchange = Bound::new(
             py,
             Exchange {
                 server: Arc::clone(&this.service),
                 slot: descriptor.slot,
                 generation: descriptor.generation,
-                began: Instant::now(),
+                began,
                 route,
                 state: LoopCell::new(state),
             },

@@ -1,5 +1,7 @@
 //! One request being answered: what `start_response`, `write` and `wsgi.early_hints` act on.
 
+use std::time::Instant;
+
 use indrik_core::lane::UNKNOWN;
 use indrik_ring::{Descriptor, RequestHead};
 use parking_lot::{Mutex, MutexGuard};
@@ -88,19 +90,21 @@ impl Exchange {
         }
     }
 
-    /// Begins to answer a request; `write` is lent until [`Self::end`].
+    /// Begins to answer a request that the worker has had since `began`; `write` is lent until [`Self::finish`].
     #[inline]
     pub(crate) fn begin(
         &self,
         request: &Descriptor,
         route: Route,
+        began: Instant,
         head: &RequestHead<'_>,
         write: &Bound<'_, PyAny>,
     ) {
         let mut state = self.wait_for_state(write.py());
         state.refusal = None;
         state.write = Some(write.clone().unbind());
-        state.response.begin(request, route, head.method == b"HEAD", head.version >= 11);
+        let (is_head, is_http_1_1) = (head.method == b"HEAD", head.version >= 11);
+        state.response.begin(request, route, began, is_head, is_http_1_1);
     }
 
     /// Ends the answer to a request: tells the front, unless that was done, and takes the `write`

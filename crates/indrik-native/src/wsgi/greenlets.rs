@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use indrik_ring::{Descriptor, Failure, Flags, Kind, STOP_OVERTIME, SlotState};
 use parking_lot::Mutex;
@@ -202,7 +203,7 @@ impl GreenServer {
                 Box::new(made.inspect_err(|_| self.give_up(py, taken.descriptor()))?)
             }
         };
-        let handled = handler.handle(py, taken, head);
+        let handled = handler.handle(py, taken, Instant::now(), head);
         let unused = {
             let mut core = self.core.lock();
             if core.spare.len() < SPARE_HANDLERS_MAX {

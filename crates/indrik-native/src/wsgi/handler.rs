@@ -1,6 +1,7 @@
 //! Handling one request: from the ring to the application, and from its result to the ring.
 
 use std::os::fd::{IntoRawFd, OwnedFd};
+use std::time::Instant;
 
 use indrik_ring::{
     BodyIn, BodyPlace, CHUNK_MAX, Descriptor, Failure, FileLost, Flags, Kind, RequestHead,
@@ -207,19 +208,28 @@ impl Handler {
         })
     }
 
-    /// Handles one request; its response is sent, but the front is not woken for a short one.
+    /// Handles one request, which the worker has had since `began`; its response is sent, but the front is
+    /// not woken for a short one.
     ///
     /// # Errors
     /// When the worker must end: the channel is broken, or the application raised `SystemExit` or
     /// the like (the request has been answered then).
-    pub(crate) fn handle(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
+    pub(crate) fn handle(
+        &mut self,
+        py: Python<'_>,
+        taken: Taken,
+        began: Instant,
+        head: &[u8],
+    ) -> PyResult<()> {
         if !self.is_limited {
-            return self.run(py, taken, head);
+            return self.run(py, taken, began, head);
         }
         let channel = self.channel.clone_ref(py);
-        let Some(running) = channel.get().running() else { return self.run(py, taken, head) };
+        let Some(running) = channel.get().running() else {
+            return self.run(py, taken, began, head);
+        };
         running.begin(&taken.descriptor);
-        let handled = self.run(py, taken, head);
+        let handled = self.run(py, taken, began, head);
         running.end(py);
         match handled {
             // The request has been answered, and the log has the traceback.
@@ -228,11 +238,12 @@ impl Handler {
         }
     }
 
-    fn run(&mut self, py: Python<'_>, taken: Taken, head: &[u8]) -> PyResult<()> {
+    fn run(&mut self, py: Python<'_>, taken: Taken, began: Instant, head: &[u8]) -> PyResult<()> {
         let head = RequestHead::decode(head)
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
         let route = Route::begin(py, &self.channel, &taken.descriptor)?;
-        self.exchange.get().begin(&taken.descriptor, route, &head, self.callables.write.bind(py));
+        let write = self.callables.write.bind(py);
+        self.exchange.get().begin(&taken.descriptor, route, began, &head, write);
         self.channel.get().count_request();
         let mut told = None;
         let result = self.call(py, &head, taken.body, &mut told);

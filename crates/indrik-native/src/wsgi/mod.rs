@@ -58,7 +58,7 @@ pub(crate) fn run_wsgi_sync(
         // Asked before the ring is: what was sent before the flag was set is still served.
         let leaving = channel.control.is_shut_down();
         if let Some(taken) = take(py, channel, &mut head)? {
-            let handled = handler.handle(py, taken, &head);
+            let handled = handler.handle(py, taken, pace.last(), &head);
             if handled.is_err() || pace.must_flush() {
                 channel.flush();
             }

@@ -42,6 +42,11 @@ impl Pace {
         self.since = self.last;
     }
 
+    /// When the last request ended, or when the worker woke: the next one begins here.
+    pub(crate) const fn last(&self) -> Instant {
+        self.last
+    }
+
     /// To be asked after each request: whether to wake the front now.
     #[inline]
     pub(crate) fn must_flush(&mut self) -> bool {

@@ -120,6 +120,7 @@ impl Response {
         &mut self,
         request: &Descriptor,
         route: Route,
+        began: Instant,
         is_head: bool,
         takes_interim: bool,
     ) {
@@ -132,7 +133,7 @@ impl Response {
         self.body_sent = 0;
         self.was_sent = false;
         self.is_done = false;
-        self.began = Instant::now();
+        self.began = began;
         self.waited = Duration::ZERO;
         self.surplus_told = false;
     }

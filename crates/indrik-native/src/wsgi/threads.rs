@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indrik_ring::{Bell, Wake, wake_pair};
 use parking_lot::Mutex;
@@ -152,7 +152,7 @@ impl Pool {
             }
             if let Some(taken) = take(py, channel, &mut head)? {
                 self.wake_another_if_there_is_more(channel)?;
-                let handled = handler.handle(py, taken, &head);
+                let handled = handler.handle(py, taken, Instant::now(), &head);
                 channel.flush();
                 handled?;
             } else if leaving {
