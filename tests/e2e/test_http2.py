@@ -341,6 +341,12 @@ def test_the_limits_of_requests_hold(start, pki, open_http2):
     assert client.get("/hello").status == 200
 
 
+def test_connect_is_refused_and_the_connection_goes_on(start, pki, open_http2):
+    client = open_http2(start("wsgi_app:app", *pki.flags(), *H2))
+    assert client.answer(client.connect("elsewhere.test:80")).status == 501
+    assert client.get("/hello").status == 200
+
+
 def test_the_settings_of_http2_are_announced(start, pki, open_http2):
     given = {
         SettingCodes.MAX_CONCURRENT_STREAMS: ("--http2-max-concurrent-streams", 7),

@@ -94,6 +94,14 @@ class Http2:
         self.flush()
         return number
 
+    def connect(self, authority: str) -> int:
+        """Ask for a connection to somewhere else (CONNECT); the number of its stream."""
+        number = self.h2.get_next_available_stream_id()
+        self.streams[number] = Stream()
+        self.h2.send_headers(number, [(":method", "CONNECT"), (":authority", authority)], end_stream=True)
+        self.flush()
+        return number
+
     def send(self, number: int, data: bytes, end: bool = False) -> None:
         """Send a part of a body as fast as the server's windows let it."""
         while data:
