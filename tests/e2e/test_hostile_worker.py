@@ -41,6 +41,7 @@ BROKEN = {"requests.head": "ring index", "responses.tail": "ring index"}
 KINDS = {
     "sync": ("harm_app:wsgi", "--worker-class", "sync"),
     "gthread": ("harm_app:wsgi", "--worker-class", "gthread", "--threads", "4"),
+    "gevent": ("harm_app:wsgi", "--worker-class", "gevent"),
     "asgi": ("harm_app:asgi", "--worker-class", "asgi"),
 }
 
