@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness import peers, processes
 
@@ -43,6 +44,8 @@ class Options:
 
     app: str = "flask"
     workers: int = 4
+    # Of a worker of Gunicorn with threads.
+    threads: int = 4
     preload: bool = False
     max_requests: int = 0
     timeout_s: int = 0
@@ -89,19 +92,25 @@ def _indrik(options: Options, project: Project, port: int) -> list[str]:
     return [*command, f"{options.app}_app:app"]
 
 
+def gunicorn() -> Path:
+    """That of the peers; else the one that the tests compare with, which is there without them."""
+    ours = peers.VENV / "bin" / "gunicorn"
+    return ours if ours.exists() else peers.INDRIK.with_name("gunicorn")
+
+
 def _gunicorn(options: Options, project: Project, port: int) -> list[str]:
     if options.rss_max_mib:
         raise NotApplicable("has no memory limit")
     if options.warm_up:
         raise NotApplicable("has no warm-up")
     command = [
-        str(peers.VENV / "bin" / "gunicorn"), "--bind", f"127.0.0.1:{port}", "--workers", str(options.workers),
+        str(gunicorn()), "--bind", f"127.0.0.1:{port}", "--workers", str(options.workers),
         "--keep-alive", str(KEEPALIVE_S), "--backlog", str(BACKLOG), "--pid", str(project.pid_file),
         "--control-socket", str(project.control), "--worker-class", "gthread" if options.app == "flask" else "asgi",
     ]  # fmt: skip
     if options.app == "flask":
         # Its sync worker closes each connection; a thread each is the nearest that keeps them.
-        command += ["--threads", "4"]
+        command += ["--threads", str(options.threads)]
     if options.preload:
         command.append("--preload")
     if options.max_requests:
