@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from support.control import ctl
+from support.http2_raw import ACK, PREFACE, SETTINGS, frame
 from support.server import Server, poll
 from support.wire import Wire
 
 pytestmark = pytest.mark.indrik_only
 
 IDLE_CLIENTS = 400
+STARTING_CLIENTS_MAX = 10
 
 
 def limited(number: int) -> tuple[str, ...]:
@@ -87,6 +89,47 @@ def test_many_idle_clients_leave_room_for_everything_else(start, idle, limit, be
     assert open_now(server) < limit
     assert len(re.findall("Clients have all", server.log())) == 1
     assert "Too many open files" not in server.log()
+
+
+def test_connections_that_linger_are_closed_for_new_ones_all_the_same(start, idle):
+    """A client of HTTP/2 that is told of the end, and keeps its socket."""
+    server = start(
+        *("wsgi_app:app", "--workers", "1", "--http-protocols", "h2,h1", "--http2-cleartext", "both"),
+        launcher=limited(128),
+    )
+    connect_idle(server, idle, PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))
+    before = clients(server)
+    with contextlib.ExitStack() as stack:
+        # As many as there are places for, one after the other: each takes the place of one that lingers.
+        for _ in range(before["connections_max"]):
+            wire = Wire(socket.create_connection(server.address, 20), 20)
+            stack.callback(wire.socket.close)
+            assert wire.get("/pid").status == 200
+    every_connection_was_shed_once(server, IDLE_CLIENTS + before["connections_max"])
+
+
+def test_half_done_handshakes_are_closed_for_new_connections(start, idle, pki):
+    server = start("wsgi_app:app", "--workers", "1", *pki.flags(), launcher=limited(128))
+    # A record of a handshake that has begun.
+    connect_idle(server, idle, b"\x16\x03\x01\x02\x00\x01")
+    with (
+        socket.create_connection(server.address, 20) as plain,
+        pki.client().wrap_socket(plain, server_hostname="localhost") as wrapped,
+    ):
+        assert Wire(wrapped, 20).get("/pid").status == 200
+    every_connection_was_shed_once(server, IDLE_CLIENTS + 1)
+
+
+def clients(server: Server) -> dict[str, int]:
+    descriptors: dict[str, int] = ctl(server, "show", "stats")["descriptors"]
+    return descriptors
+
+
+def every_connection_was_shed_once(server: Server, came: int) -> None:
+    """No more than have come, those that waited for the start included, although the clients are still there."""
+    descriptors = clients(server)
+    assert 0 < descriptors["connections_shed"] <= came + STARTING_CLIENTS_MAX
+    assert descriptors["connections"] <= descriptors["connections_max"]
 
 
 def test_uploads_count_as_well(start, idle, tmp_path: Path):

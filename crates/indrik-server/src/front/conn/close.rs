@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -37,13 +38,14 @@ pub(super) async fn refuse(
     let page = if parts.method == Method::HEAD { Vec::new() } else { page };
     let entry = services.access_log.entry(peer, &parts, clock::now(), false);
     let bytes = [&head[..], &page].concat();
-    let written = tokio::time::timeout(LINGER, io.write_all(&bytes)).await;
+    let watch = Arc::clone(io.watch());
+    let written = tokio::time::timeout(LINGER, watch.unless_closed(io.write_all(&bytes))).await;
     if let Some(entry) = entry {
         let mut entry = entry.with_response(refusal.status, &HeaderMap::new(), Served::NOBODY);
         entry.sent(page.len());
         entry.write();
     }
-    if let Ok(Ok(())) = written {
+    if let Ok(Some(Ok(()))) = written {
         linger(io).await;
     }
 }
@@ -69,21 +71,24 @@ fn parts(line: &[u8]) -> Parts {
 /// Tells a client that began with HTTP/2 that it is not spoken, in the only words it understands, and closes.
 pub(super) async fn refuse_http2(services: &Services, peer: &Peer, mut io: ClientIo) {
     log_invalid(&services.log, &peer.address, "HTTP/2 without TLS is not spoken here");
-    if let Ok(Ok(())) = tokio::time::timeout(LINGER, io.write_all(NOT_SPOKEN)).await {
+    let watch = Arc::clone(io.watch());
+    let said = tokio::time::timeout(LINGER, watch.unless_closed(io.write_all(NOT_SPOKEN))).await;
+    if let Ok(Some(Ok(()))) = said {
         linger(io).await;
     }
 }
 
 /// Closes our direction, and reads a little of what the client still sends: closing with unread
-/// bytes would reset the connection and could destroy the answer on its way.
+/// bytes would reset the connection and could destroy the answer on its way. Not if others need its place.
 pub(crate) async fn linger(mut io: ClientIo) {
+    let watch = Arc::clone(io.watch());
     let close = async {
         let _ = poll_fn(|cx| hyper::rt::Write::poll_shutdown(Pin::new(&mut io), cx)).await;
         if !io.is_at_end() {
             io.discard(LINGER_BYTES_MAX).await;
         }
     };
-    let _ = tokio::time::timeout(LINGER, close).await;
+    let _ = tokio::time::timeout(LINGER, watch.unless_closed(close)).await;
 }
 
 #[cfg(test)]

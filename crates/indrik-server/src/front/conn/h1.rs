@@ -103,7 +103,7 @@ where
         Order::Close => return Poll::Ready(Ended::CutOff),
         Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
         // The next answer says that it is the last; closing without one could cross a request.
-        Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {}
+        Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire | Order::Shed => {}
     }
     let mut poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
     // An ASGI application is told that nobody can send any more; one of WSGI has no ear for it, and its
@@ -115,8 +115,13 @@ where
         context.io.pass_end();
         poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
     }
-    if order == Order::Expire && poll.is_pending() && watch.phase() == Phase::Idle {
-        return Poll::Ready(Ended::CutOff);
+    if matches!(order, Order::Expire | Order::Shed) && poll.is_pending() {
+        if watch.phase() == Phase::Idle {
+            return Poll::Ready(Ended::CutOff);
+        }
+        if order == Order::Shed {
+            watch.stays();
+        }
     }
     if poll.is_pending()
         && context.io.is_refused()
@@ -150,9 +155,12 @@ pub(super) async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
         match io.stream().poll_read_ready(cx) {
             Poll::Ready(_) => {
                 watch.set(Phase::Idle);
+                if order == Order::Shed {
+                    watch.stays();
+                }
                 Poll::Ready(true)
             }
-            Poll::Pending if order == Order::Expire => Poll::Ready(false),
+            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })

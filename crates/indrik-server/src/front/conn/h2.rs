@@ -49,6 +49,9 @@ const STREAM_BYTES: usize = 4096;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a connection that ends may take for its last words; with the time for a client to close as well.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// The same for one that makes room for others: its last words are written if the socket takes them at once, and
+/// the client is not waited for, as in HTTP/1.1.
+const SHED_LIMIT: Duration = Duration::ZERO;
 /// The same for one that is to be closed at once.
 const CLOSE_NOW_LIMIT: Duration = Duration::from_millis(100);
 
@@ -104,7 +107,7 @@ async fn begun(
     mut handshake: Handshake<FrameIo, Bytes>,
 ) -> Option<Connection<FrameIo, Bytes>> {
     poll_fn(|cx| match client.watch.poll_order(cx) {
-        Order::Close | Order::Expire => Poll::Ready(None),
+        Order::Close | Order::Shed | Order::Expire => Poll::Ready(None),
         Order::None | Order::Look | Order::Park | Order::Finish => {
             Pin::new(&mut handshake).poll(cx).map(Result::ok)
         }
@@ -143,7 +146,12 @@ impl Driver {
         self.streams.note_driver(cx);
         let order = self.client.watch.poll_order(cx);
         let is_writing = self.client.watch.phase() == Phase::Writing;
-        if order == Order::Close && (is_writing || self.closing.is_some()) {
+        let is_over = match order {
+            Order::Close => is_writing || self.closing.is_some(),
+            Order::Shed => self.closing.is_some(),
+            Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => false,
+        };
+        if is_over {
             // The last word is said, or would not reach the client.
             return Poll::Ready(());
         }
@@ -202,6 +210,11 @@ impl Driver {
         match order {
             Order::Close => self.close(Reason::NO_ERROR, CLOSE_NOW_LIMIT),
             Order::Expire if self.is_idle() => self.close(Reason::NO_ERROR, CLOSE_LIMIT),
+            Order::Shed if self.is_idle() => self.close(Reason::NO_ERROR, SHED_LIMIT),
+            Order::Shed => {
+                self.client.watch.stays();
+                return false;
+            }
             // The end of the server is looked at in `drain`.
             Order::Expire | Order::Finish | Order::None | Order::Look | Order::Park => {
                 return false;

@@ -194,6 +194,11 @@ impl ClientIo {
         }
     }
 
+    /// The connection, as others see it.
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// Puts bytes back in front. They have been screened.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.before = if self.before.is_empty() {

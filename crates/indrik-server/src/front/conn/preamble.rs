@@ -72,9 +72,14 @@ pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Ve
         }
         let mut buffer = ReadBuf::new(&mut scratch);
         match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) => Poll::Ready(buffer.filled().len()),
+            Poll::Ready(Ok(())) => {
+                if order == Order::Shed {
+                    watch.stays();
+                }
+                Poll::Ready(buffer.filled().len())
+            }
             Poll::Ready(Err(_)) => Poll::Ready(0),
-            Poll::Pending if order == Order::Expire => Poll::Ready(0),
+            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => Poll::Ready(0),
             Poll::Pending => Poll::Pending,
         }
     })

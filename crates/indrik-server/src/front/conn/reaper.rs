@@ -4,9 +4,11 @@
 //! waits for and since when; one reaper per process looks at all of them a few times a second and
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use indrik_core::descriptors::{Waiting, Waits, to_shed};
@@ -40,6 +42,8 @@ pub(crate) enum Phase {
     Writing = 3,
     /// As `Idle`, with its buffers given back.
     Parked = 4,
+    /// For the rest of a TLS handshake, which has its own time.
+    Handshake = 5,
 }
 
 /// What a connection is told.
@@ -55,8 +59,10 @@ pub(crate) enum Order {
     Finish = 3,
     /// Nothing has come for too long: close, unless something has after all.
     Expire = 4,
+    /// The same for the sake of a new connection: nobody waits for the client to close as well.
+    Shed = 5,
     /// Close now.
-    Close = 5,
+    Close = 6,
 }
 
 /// One connection, as others see it.
@@ -65,6 +71,8 @@ pub(crate) struct Watch {
     phase: AtomicU8,
     since: AtomicU64,
     order: AtomicU8,
+    /// It was chosen to make room for others, and is on its way out.
+    is_shed: AtomicBool,
     /// Requests being served: more than one in HTTP/2 only. Written by the connection's thread alone.
     in_flight: AtomicU32,
     /// The client has closed its direction and waits for the answer: nothing but the reaper makes its
@@ -85,6 +93,7 @@ impl Watch {
             phase: AtomicU8::new(Phase::Idle as u8),
             since: AtomicU64::new(clock::coarse()),
             order: AtomicU8::new(Order::None as u8),
+            is_shed: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             is_half_closed: AtomicBool::new(false),
             task: OnceLock::new(),
@@ -182,7 +191,8 @@ impl Watch {
             1 => Phase::Head,
             2 => Phase::Busy,
             3 => Phase::Writing,
-            _ => Phase::Parked,
+            4 => Phase::Parked,
+            _ => Phase::Handshake,
         }
     }
 
@@ -198,14 +208,44 @@ impl Watch {
 
     /// What it waits for, if it may be closed in favour of others and is not being closed yet.
     fn waits(&self) -> Option<Waits> {
-        if self.order.load(Ordering::Relaxed) >= Order::Expire as u8 {
+        let is_leaving = self.order.load(Ordering::Relaxed) >= Order::Shed as u8;
+        if is_leaving || self.is_shed.load(Ordering::Relaxed) {
             return None;
         }
         match self.phase() {
             Phase::Idle | Phase::Parked => self.is_polled().then_some(Waits::Idle),
-            Phase::Head => Some(Waits::Head),
+            Phase::Head | Phase::Handshake => Some(Waits::Head),
             Phase::Busy | Phase::Writing => None,
         }
+    }
+
+    /// It is to make room for others. Chosen and marked are one step, so that the next one who looks for room
+    /// finds another, however long this one takes to go.
+    fn shed(&self, waits: Waits) {
+        self.is_shed.store(true, Ordering::Relaxed);
+        self.give(match waits {
+            // Unless it brings a request at this moment.
+            Waits::Idle => Order::Shed,
+            Waits::Head => Order::Close,
+        });
+    }
+
+    /// It was to make room for others, but a request has come: others go before it from now on.
+    pub(crate) fn stays(&self) {
+        self.since.store(clock::coarse(), Ordering::Relaxed);
+        self.is_shed.store(false, Ordering::Relaxed);
+    }
+
+    /// Does what asks for no orders itself. `None`: the connection is to close before it is done.
+    pub(crate) async fn unless_closed<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.poll_order(cx) {
+            Order::Shed | Order::Close => Poll::Ready(None),
+            Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {
+                work.as_mut().poll(cx).map(Some)
+            }
+        })
+        .await
     }
 
     /// Its task has begun.
@@ -242,6 +282,7 @@ impl From<u8> for Order {
             2 => Self::Park,
             3 => Self::Finish,
             4 => Self::Expire,
+            5 => Self::Shed,
             _ => Self::Close,
         }
     }
@@ -271,6 +312,7 @@ impl Connections {
             // These may be about to send one; the reaper ends them.
             Phase::Idle | Phase::Parked => watch.set(watch.phase()),
             Phase::Head | Phase::Busy | Phase::Writing => watch.give(Order::Finish),
+            Phase::Handshake => {}
         });
     }
 
@@ -312,11 +354,7 @@ impl Connections {
         else {
             return false;
         };
-        watch.give(match shed {
-            // Unless it brings a request at this moment.
-            Waits::Idle => Order::Expire,
-            Waits::Head => Order::Close,
-        });
+        watch.shed(shed);
         true
     }
 
@@ -346,6 +384,7 @@ pub(crate) fn sweep(connections: &Connections, config: &Config, is_draining: boo
             Phase::Writing if over(waited, config.write_timeout) => watch.give(Order::Close),
             Phase::Busy if watch.is_half_closed.load(Ordering::Relaxed) => watch.give(Order::Look),
             Phase::Idle | Phase::Parked | Phase::Head | Phase::Busy | Phase::Writing => {}
+            Phase::Handshake => {}
         }
     });
 }
@@ -358,6 +397,11 @@ fn over(waited: Micros, limit: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use indrik_core::memory::account::Limits;
+
+    use std::task::Waker;
+
+    use indrik_core::descriptors::{HEAD_LEAST_US, IDLE_LEAST_US};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::front::account::Charge;
@@ -378,5 +422,58 @@ mod tests {
         assert!(watches[4].holder().is_cut());
         // What it holds until it has ended is nobody else's fault.
         assert_eq!(connections.cut(&account), []);
+    }
+
+    /// How a connection takes the word that it is to make room.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Takes {
+        /// It hears it, and stays open for as long as it likes.
+        Lingers,
+        /// It does not come to hear it.
+        Sleeps,
+        /// A request has come at the same moment.
+        Serves,
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_looks_for_room_finds_another_connection_each_time(
+            clients in prop::collection::vec(
+                (
+                    prop_oneof![Just(Phase::Idle), Just(Phase::Parked), Just(Phase::Head), Just(Phase::Handshake)],
+                    prop_oneof![Just(Takes::Lingers), Just(Takes::Sleeps), Just(Takes::Serves)],
+                ),
+                1..40,
+            ),
+        ) {
+            let account = Account::new(Limits { total: u64::MAX, connection: u64::MAX });
+            let connections = Connections::default();
+            let watches: Vec<_> = clients.iter().map(|_| connections.add(&account).1).collect();
+            let cx = Context::from_waker(Waker::noop());
+            for (watch, (phase, _)) in watches.iter().zip(&clients) {
+                prop_assert_eq!(watch.poll_order(&cx), Order::None);
+                watch.set(*phase);
+            }
+            let now = clock::coarse() + IDLE_LEAST_US.max(HEAD_LEAST_US);
+            for _ in &clients {
+                prop_assert!(connections.shed(now), "some are left that were not chosen yet");
+                for (watch, (phase, takes)) in watches.iter().zip(&clients) {
+                    if *takes == Takes::Sleeps || watch.order.load(Ordering::Relaxed) == 0 {
+                        continue;
+                    }
+                    if watch.poll_order(&cx) == Order::Shed && *takes == Takes::Serves {
+                        watch.begin();
+                        watch.stays();
+                    }
+                    prop_assert!(*takes == Takes::Serves || watch.phase() == *phase);
+                }
+            }
+            prop_assert!(!connections.shed(now), "all are on their way out, or have a request");
+            // And who has stayed is chosen again when its request is over.
+            for (watch, _) in watches.iter().zip(&clients).filter(|(watch, _)| watch.is_in_flight()) {
+                watch.end();
+                prop_assert!(watch.waits().is_some());
+            }
+        }
     }
 }

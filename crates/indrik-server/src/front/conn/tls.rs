@@ -16,7 +16,7 @@ use rustls::{RootCertStore, crypto};
 use tokio_rustls::TlsAcceptor;
 
 use super::preamble::read_some;
-use super::reaper::Watch;
+use super::reaper::{Phase, Watch};
 use super::stream::Stream;
 
 /// How often the files are looked at.
@@ -116,9 +116,10 @@ impl Tls {
             return Begun::Plain(stream);
         }
         let acceptor = self.loaded.lock().acceptor.clone();
-        match acceptor.accept(stream).await {
-            Ok(stream) => Begun::Secured(Stream::Tls(Box::new(stream))),
-            Err(_) => Begun::Lost,
+        watch.set(Phase::Handshake);
+        match watch.unless_closed(acceptor.accept(stream)).await {
+            Some(Ok(stream)) => Begun::Secured(Stream::Tls(Box::new(stream))),
+            Some(Err(_)) | None => Begun::Lost,
         }
     }
 }

@@ -203,6 +203,10 @@ impl Orders {
         match self {
             Self::Connection(watch) => match watch.poll_order(cx) {
                 Order::Finish | Order::Expire | Order::Close => true,
+                Order::Shed => {
+                    watch.stays();
+                    false
+                }
                 Order::None | Order::Look | Order::Park => false,
             },
             Self::Stream(leaving) => {

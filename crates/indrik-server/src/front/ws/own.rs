@@ -374,6 +374,7 @@ impl Copy<'_> {
         match self.connection.watch.poll_order(cx) {
             Order::Close => return Poll::Ready(End::Broken),
             Order::Finish | Order::Expire => self.leave(),
+            Order::Shed => self.connection.watch.stays(),
             Order::None | Order::Look | Order::Park => {}
         }
         let is_lost = self.poll_events(cx);

@@ -121,7 +121,8 @@ impl FrameIo {
         match self.watch.phase() {
             Phase::Idle if is_in_head => self.watch.set(Phase::Head),
             Phase::Head if !is_in_head => self.watch.set(Phase::Idle),
-            Phase::Idle | Phase::Head | Phase::Busy | Phase::Writing | Phase::Parked => {}
+            Phase::Idle | Phase::Head | Phase::Busy | Phase::Writing => {}
+            Phase::Parked | Phase::Handshake => {}
         }
     }
 
