@@ -17,6 +17,10 @@ async def app(scope, receive, send):
 
 
 async def answer(path, receive, send):
+    if path == "/stays":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     if path == "/endless":
         while True:

@@ -216,6 +216,20 @@ class TestTheTotal:
         server.wait_for_log(r"connection_memory_max = 2.0 MiB\): ip=127.0.0.1 with [2-9]")
         is_served(server)
 
+    def test_large_heads_count_while_their_requests_are_under_way(self, start):
+        """What the process takes for them is in the account, not a part of it."""
+        server = start("memory_app:app", "--workers", "1", interface="asgi")
+        before = anonymous(server)
+        fields = "".join(f"X-{number}: {'x' * 7000}\r\n" for number in range(11))
+        request = f"GET /stays HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode()
+        with contextlib.ExitStack() as stack:
+            for _ in range(150):
+                client = stack.enter_context(socket.create_connection(server.address))
+                client.sendall(request)
+            poll(lambda: ctl(server, "show", "stats")["requests_in_flight"] == 150, "all to be under way", 20)
+            grown = anonymous(server) - before
+            assert grown < 1.3 * memory(server)["held_bytes"] + 8 * MIB
+
     def test_many_clients_that_flood_and_never_read_stay_within_the_total(self, start, opened):
         server = start("memory_app:app", "--workers", "1", "--front-memory-max", "32MiB", interface="asgi")
         # The application waits for ever.

@@ -31,6 +31,8 @@ use crate::front::settings::Settings;
 pub(super) const JOIN_BYTES_MAX: usize = 512;
 /// Bytes of interim responses that may wait for the socket.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
+/// Heads up to this length are covered by what every connection is charged from its beginning.
+const HEAD_COVERED_BYTES: usize = 4096;
 
 /// What the socket and the request path share about a connection.
 #[derive(Debug, Default)]
@@ -166,7 +168,16 @@ pub(crate) struct ClientIo {
     at_end: bool,
     /// Bytes of a head that is not complete yet; hyper keeps them.
     head_bytes: usize,
+    /// What hyper's buffers take for the last head, also while its request is under way: its fields are
+    /// parts of them.
+    kept_bytes: usize,
     charge: Charge,
+}
+
+/// What hyper has allocated for a head: a buffer that doubles until the head fits, and for what follows another
+/// one as large. Small heads are covered by what every connection is charged.
+fn buffers_of(head_bytes: usize) -> usize {
+    if head_bytes <= HEAD_COVERED_BYTES { 0 } else { 2 * head_bytes.next_power_of_two() }
 }
 
 impl ClientIo {
@@ -190,6 +201,7 @@ impl ClientIo {
             broken: false,
             at_end: false,
             head_bytes: 0,
+            kept_bytes: 0,
             charge,
         }
     }
@@ -282,8 +294,12 @@ impl ClientIo {
 
     fn note(&mut self, verdict: Result<(), Broken>, len: usize) {
         let in_head = self.screen.is_in_head() || self.is_holding();
-        self.head_bytes = if in_head { self.head_bytes + len } else { 0 };
-        self.charge.set(self.head_bytes);
+        let before = self.head_bytes;
+        self.head_bytes = if in_head { before + len } else { 0 };
+        if before > 0 || in_head {
+            self.kept_bytes = buffers_of(before + len);
+        }
+        self.charge.set(self.kept_bytes);
         match verdict {
             Ok(()) if in_head => {
                 // While a request is served, what comes behind it has time.
@@ -387,7 +403,7 @@ impl ClientIo {
             self.watch.wrote(*len);
         }
         // What hyper keeps until the socket takes it.
-        self.charge.set(self.head_bytes + self.watch.unwritten());
+        self.charge.set(self.kept_bytes + self.watch.unwritten());
         result
     }
 }
