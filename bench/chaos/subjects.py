@@ -46,6 +46,8 @@ class Options:
     workers: int = 4
     # Of a worker of Gunicorn with threads.
     threads: int = 4
+    # Of a worker of every server; 0: as each does it best.
+    gthread: int = 0
     preload: bool = False
     max_requests: int = 0
     timeout_s: int = 0
@@ -72,6 +74,8 @@ def _indrik(options: Options, project: Project, port: int) -> list[str]:
         "--keep-alive", str(KEEPALIVE_S), "--backlog", str(BACKLOG), "--pid", str(project.pid_file),
         "--control-socket", str(project.control), "--worker-class", "sync" if options.app == "flask" else "asgi",
     ]  # fmt: skip
+    if options.gthread:
+        command += ["--worker-class", "gthread", "--threads", str(options.gthread)]
     if options.preload:
         command.append("--preload")
     if options.max_requests:
@@ -110,7 +114,7 @@ def _gunicorn(options: Options, project: Project, port: int) -> list[str]:
     ]  # fmt: skip
     if options.app == "flask":
         # Its sync worker closes each connection; a thread each is the nearest that keeps them.
-        command += ["--threads", str(options.threads)]
+        command += ["--threads", str(options.gthread or options.threads)]
     if options.preload:
         command.append("--preload")
     if options.max_requests:

@@ -6,9 +6,11 @@ import _thread
 import ctypes
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import IO
 
 import state
 
@@ -70,6 +72,14 @@ def large(number: str) -> bytes:
     """8 MiB that say whose they are on every line."""
     line = f"{int(number):015}\n".encode()
     return line * (8 * MIB // len(line))
+
+
+def file(number: str) -> IO[bytes]:
+    """256 KiB in a file without a name that say whose they are on every line."""
+    opened = tempfile.TemporaryFile()
+    opened.write(f"{number:>31}\n".encode() * 8_192)
+    opened.seek(0)
+    return opened
 
 
 def leak() -> None:

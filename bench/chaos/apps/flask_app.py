@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import common
@@ -52,6 +53,17 @@ def hold() -> Response:
 @site.get("/large")
 def large() -> Response:
     return Response(common.large(request.args["n"]), mimetype="application/octet-stream")
+
+
+@site.post("/digest")
+def digest() -> Response:
+    return text(hashlib.sha256(request.get_data()).hexdigest())
+
+
+@site.get("/file")
+def file() -> Response:
+    wrapped = request.environ["wsgi.file_wrapper"](common.file(request.args["n"]))
+    return Response(wrapped, mimetype="application/octet-stream", direct_passthrough=True)
 
 
 @site.get("/leak")
