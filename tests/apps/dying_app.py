@@ -1,4 +1,5 @@
-"""An ASGI application whose first worker ends when it has read a whole body; the next one answers."""
+"""An ASGI application whose first worker ends when it has read a whole body; the next one answers: behind the
+body, or behind as many messages of it as `early` in the query says."""
 
 from __future__ import annotations
 
@@ -15,18 +16,28 @@ async def app(scope, receive, send):
             await send({"type": f"{event['type']}.complete"})
             if event["type"] == "lifespan.shutdown":
                 return
-    directory = Path(parse_qs(scope["query_string"].decode())["in"][0])
-    digest, more = hashlib.sha256(), True
+    query = parse_qs(scope["query_string"].decode())
+    directory, early = Path(query["in"][0]), int(query.get("early", ["-1"])[0])
+    died = directory / "died"
+    digest, more, messages = hashlib.sha256(), True, 0
     while more:
+        if died.exists() and messages == early:
+            await begin(send)
+        messages += 1
         event = await receive()
         if event["type"] == "http.disconnect":
             return
         digest.update(event["body"])
         more = event["more_body"]
         (directory / "begun").touch()
-    died = directory / "died"
     if not died.exists():
         died.touch()
         os._exit(9)
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if early < 0:
+        await begin(send)
     await send({"type": "http.response.body", "body": digest.hexdigest().encode()})
+
+
+async def begin(send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"sum: ", "more_body": True})

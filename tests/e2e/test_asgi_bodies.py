@@ -23,7 +23,7 @@ def wire(start, connect):
 def test_a_body_that_is_here_is_given_to_another_worker(wire, tmp_path, size):
     body = os.urandom(size)
     answer = wire.get(f"/?in={tmp_path}", method="PUT", body=body)
-    assert (answer.status, answer.text) == (200, hashlib.sha256(body).hexdigest())
+    assert (answer.status, answer.text) == (200, f"sum: {hashlib.sha256(body).hexdigest()}")
 
 
 @pytest.mark.parametrize("first", [1, 70_000, 600_000])
@@ -37,7 +37,19 @@ def test_a_body_that_streamed_is_given_to_another_worker_from_its_beginning(wire
         # The application has some of it before the rest is sent.
         poll((tmp_path / "begun").exists, "the application has begun to read")
     answer = wire.read_answer()
-    assert (answer.status, answer.text) == (200, hashlib.sha256(body).hexdigest())
+    assert (answer.status, answer.text) == (200, f"sum: {hashlib.sha256(body).hexdigest()}")
+
+
+@pytest.mark.parametrize("messages", [0, 1, 3])
+def test_an_answer_that_begins_before_the_body_came_again_gets_all_of_it(wire, tmp_path, messages):
+    body = os.urandom(900_000)
+    framing = f"Content-Length: {len(body)}"
+    wire.send(f"PUT /?in={tmp_path}&early={messages} HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n")
+    for part in (body[:1000], body[1000:]):
+        wire.send(part)
+        poll((tmp_path / "begun").exists, "the application has begun to read")
+    answer = wire.read_answer()
+    assert (answer.status, answer.text) == (200, f"sum: {hashlib.sha256(body).hexdigest()}")
 
 
 def test_a_body_that_streamed_and_is_too_large_to_hold_is_a_502(wire, tmp_path):

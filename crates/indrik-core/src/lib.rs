@@ -22,3 +22,4 @@ pub mod settings;
 pub mod spin;
 pub mod supervise;
 pub mod time;
+pub mod upload;

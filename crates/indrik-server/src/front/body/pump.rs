@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use indrik_core::upload::Kept;
 use indrik_ring::{Flags, Kind, REQUEST_PIECE_MAX};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
@@ -60,7 +61,7 @@ impl Pump {
 
     /// Whether the front still has all that it has sent.
     pub(crate) fn holds_all(&self) -> bool {
-        self.stream.lock().held.is_some()
+        self.stream.lock().kept.is_whole()
     }
 
     /// No other worker will have the request: nothing is held from now on.
@@ -172,11 +173,8 @@ async fn discard<E>(mut poll_next: impl FnMut(&mut Context<'_>) -> Poll<Result<O
 /// A body under way.
 struct Stream {
     reader: Reader,
-    /// What was sent behind the request, for another try; none when it became too much.
-    held: Option<Vec<Bytes>>,
-    held_bytes: usize,
-    /// How many of the held pieces this worker was given.
-    again: usize,
+    /// What was sent behind the request, for another try.
+    kept: Kept<Bytes>,
     /// What is to be sent next.
     piece: Bytes,
     /// Bytes that this worker was sent.
@@ -190,9 +188,7 @@ impl Stream {
         let first = exchange.outgoing.body.len();
         Self {
             reader,
-            held: Some(Vec::new()),
-            held_bytes: first,
-            again: 0,
+            kept: Kept::new(first, HELD_BYTES_MAX),
             piece: Bytes::new(),
             sent: first as u64,
             has_ended: false,
@@ -201,15 +197,15 @@ impl Stream {
     }
 
     fn begin_again(&mut self, exchange: &Exchange) {
-        self.again = 0;
+        self.kept.begin_again();
         self.piece = Bytes::new();
         self.sent = exchange.outgoing.body.len() as u64;
         self.is_stopped = false;
     }
 
     fn forget(&mut self) {
-        self.held = None;
-        self.reader.holds(self.piece.len());
+        self.kept.let_go();
+        self.weigh();
     }
 
     /// Sends the body to the application. False: it has returned, or answered, before the end.
@@ -228,9 +224,9 @@ impl Stream {
                 }
                 self.piece.advance(len);
                 self.sent += len as u64;
-            } else if let Some(held) = self.held.as_ref().and_then(|held| held.get(self.again)) {
-                self.piece = held.clone();
-                self.again += 1;
+            } else if let Some(piece) = self.kept.again() {
+                self.piece = piece;
+                self.weigh();
             } else if self.has_ended {
                 let _ = ready!(poll_send(services, exchange, Flags::END, &[], self.sent, cx));
                 return Poll::Ready(true);
@@ -252,16 +248,13 @@ impl Stream {
     }
 
     fn take(&mut self, bytes: Bytes) {
-        self.held_bytes = self.held_bytes.saturating_add(bytes.len());
-        if self.held_bytes > HELD_BYTES_MAX {
-            self.held = None;
-        }
-        if let Some(held) = &mut self.held {
-            held.push(bytes.clone());
-            self.again = held.len();
-        }
-        self.reader.holds(if self.held.is_some() { self.held_bytes } else { bytes.len() });
+        self.kept.take(&bytes, bytes.len());
         self.piece = bytes;
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        self.reader.holds(self.kept.bytes().max(self.piece.len()));
     }
 }
 

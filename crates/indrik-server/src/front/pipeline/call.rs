@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use indrik_core::dispatch::{Fate, Micros, Replay};
 use indrik_core::route::NO_LIMIT;
+use indrik_core::upload::{Step, Upload as Decision};
 use indrik_ring::{Flags, ResponseHead};
 
 use super::affinity::Affine;
@@ -29,12 +30,11 @@ pub(crate) struct Call {
     /// The request's map, empty: the response's fields go there, so that one map serves a whole
     /// connection (hyper keeps it between the messages).
     spare_map: HeaderMap,
+    /// What becomes of a body that comes in pieces.
+    upload: Decision,
+    /// Nothing of it was sent yet.
     stream: Option<Box<Reader>>,
     pump: Option<Pump>,
-    /// A short rest of the body is read and thrown away behind an early answer.
-    discards: bool,
-    /// The client waits to be asked for the body.
-    is_to_be_asked: bool,
     /// The connection ends with the response.
     closes: bool,
     replay: Replay,
@@ -81,7 +81,10 @@ impl Call {
         let is_limited = !flags.has(Flags::WEBSOCKET);
         let limit = if is_limited { context.notes.time_limit } else { NO_LIMIT };
         let (odd_coding, is_to_be_asked) = of_body(&parts.headers);
-        let discards = parts.version <= Version::HTTP_11 && !is_to_be_asked;
+        let upload = match &stream {
+            Some(_) => Decision::new(is_to_be_asked, parts.version <= Version::HTTP_11),
+            None => Decision::none(),
+        };
         parts.headers.clear();
         let key = affine.key;
         let outgoing = Outgoing { flags, payload, body: inline, file, file_bytes, key };
@@ -90,10 +93,9 @@ impl Call {
             context,
             exchange,
             spare_map: parts.headers,
+            upload,
             stream,
             pump: None,
-            discards,
-            is_to_be_asked,
             closes: false,
             replay: Replay::new(is_idempotent(&parts.method)),
             takes_interim: parts.version >= Version::HTTP_11,
@@ -152,11 +154,8 @@ impl Call {
                     return self.begin_response(&payload, head_len, flags, Some(file));
                 }
                 Event::BodyWanted => {
-                    if let Some(body) = self.stream.take() {
-                        self.pump = Some(Pump::start(&self.context, &self.exchange, *body));
-                    } else if let Some(pump) = &mut self.pump {
-                        pump.restart(&self.context, &self.exchange);
-                    }
+                    let step = self.upload.wanted();
+                    self.perform(step);
                 }
                 // Nothing else may come before the head.
                 _ => return Err(self.unexpected()),
@@ -244,15 +243,10 @@ impl Call {
             self.context.services().pool.announced(key, &self.exchange, clock::now());
         }
         let body = if flags.has(Flags::END) {
-            if self.discards
-                && let Some(body) = self.stream.take_if(|body| pump::is_short(body))
-            {
-                pump::discard_all(&self.context, *body);
-            }
             self.exchange.leave();
-            if let Some(pump) = self.pump.take_if(|_| self.discards) {
-                pump.discard_rest();
-            }
+            let is_short = self.stream.as_deref().is_none_or(pump::is_short);
+            let step = self.upload.answer_ends(is_short);
+            self.perform(step);
             Body::full(first)
         } else {
             let upload = self.rest_of_upload();
@@ -284,16 +278,41 @@ impl Call {
     /// The rest of the request's body, which the application may read while it answers: on its way, but
     /// for a client that waits to be asked.
     fn rest_of_upload(&mut self) -> Option<RestOfUpload> {
-        if let Some(body) = self.stream.take_if(|_| !self.is_to_be_asked) {
-            self.pump = Some(Pump::start(&self.context, &self.exchange, *body));
-        }
+        let step = self.upload.answer_begins();
+        self.perform(step);
         if let Some(pump) = self.pump.take() {
-            pump.forget();
-            return Some(RestOfUpload::UnderWay { pump, discards: self.discards });
+            return Some(RestOfUpload::UnderWay { pump, upload: self.upload });
         }
         let body = self.stream.take()?;
         self.closes = true;
-        Some(RestOfUpload::Unasked(Box::new((self.context.clone(), *body))))
+        Some(RestOfUpload::Unasked(Box::new((self.context.clone(), *body)), self.upload))
+    }
+
+    fn perform(&mut self, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::Send | Step::SendOnce => {
+                if let Some(body) = self.stream.take() {
+                    self.pump = Some(Pump::start(&self.context, &self.exchange, *body));
+                } else if let Some(pump) = &mut self.pump {
+                    pump.restart(&self.context, &self.exchange);
+                }
+                if step == Step::SendOnce {
+                    self.pump.iter().for_each(Pump::forget);
+                }
+            }
+            Step::LetGo => self.pump.iter().for_each(Pump::forget),
+            Step::Stop => self.pump.iter_mut().for_each(Pump::stop),
+            Step::Discard => {
+                if let Some(body) = self.stream.take() {
+                    pump::discard_all(&self.context, *body);
+                } else if let Some(pump) = self.pump.take() {
+                    pump.discard_rest();
+                }
+            }
+            // What was not read stays: the connection ends with it.
+            Step::Drop => self.pump = None,
+        }
     }
 
     /// Whether the connection ends with the response: the rest of the body will not be read, or
@@ -326,9 +345,8 @@ impl Call {
     /// The worker is gone or slow: may another one have the request?
     fn try_again(&mut self, started: bool) -> Result<(), Refusal> {
         self.leaving = false;
-        if let Some(pump) = &mut self.pump {
-            pump.stop();
-        }
+        let step = self.upload.worker_lost();
+        self.perform(step);
         let body_is_here = self.pump.as_ref().is_none_or(Pump::holds_all);
         match self.replay.lost(started, body_is_here) {
             Fate::Again => {}

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
+use indrik_core::upload::{Step, Upload};
 use indrik_ring::Headers;
 use tokio::time::{Sleep, sleep};
 
@@ -62,13 +63,9 @@ pub(crate) struct Stream {
 /// The rest of the request's body while the application answers.
 pub(crate) enum RestOfUpload {
     /// It goes to the application as that takes it.
-    UnderWay {
-        pump: Pump,
-        /// It is read to its end when the response is over.
-        discards: bool,
-    },
+    UnderWay { pump: Pump, upload: Upload },
     /// The client waits to be asked for it, which the application may still do.
-    Unasked(Box<(RequestContext, Reader)>),
+    Unasked(Box<(RequestContext, Reader)>, Upload),
 }
 
 /// The answer breaks off as soon as what was given of it is written.
@@ -196,13 +193,14 @@ impl Stream {
     }
 
     fn ask_for_the_rest(&mut self) {
-        if let Some(RestOfUpload::Unasked(rest)) =
-            self.upload.take_if(|rest| matches!(rest, RestOfUpload::Unasked(_)))
+        if let Some(RestOfUpload::Unasked(_, upload)) = &mut self.upload
+            && upload.wanted() == Step::SendOnce
+            && let Some(RestOfUpload::Unasked(rest, upload)) = self.upload.take()
         {
             let (context, body) = *rest;
             let pump = Pump::start(&context, &self.exchange, body);
             pump.forget();
-            self.upload = Some(RestOfUpload::UnderWay { pump, discards: false });
+            self.upload = Some(RestOfUpload::UnderWay { pump, upload });
         }
     }
 
@@ -300,8 +298,9 @@ impl Drop for Stream {
         if self.is_over {
             self.exchange.leave();
             let upload = self.upload.take();
-            if let Some(RestOfUpload::UnderWay { pump, discards: true }) =
+            if let Some(RestOfUpload::UnderWay { pump, mut upload }) =
                 upload.filter(|_| self.cut.is_none())
+                && upload.answer_ends(true) == Step::Discard
             {
                 pump.discard_rest();
             }
