@@ -209,10 +209,10 @@ def test_a_rolling_reload_uses_one_process_more_and_loses_nothing(start, connect
     assert {connect(server).get("/").text for _ in range(8)} == {"new"}
 
 
-class TestSettling:
+class TestSoak:
     @pytest.fixture
     def server(self, start, flask) -> Server:
-        return flask.serve(start, "--workers", "2", "--reload-settle-s", "60")
+        return flask.serve(start, "--workers", "2", "--reload-soak-s", "60")
 
     def test_a_crash_brings_the_old_workers_back(self, server, connect, flask):
         old = set(server.workers())

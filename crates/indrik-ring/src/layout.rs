@@ -86,7 +86,7 @@ impl ChannelLimits {
 /// A limit that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitError {
-    /// Which one.
+    /// The name of the field in [`ChannelLimits`].
     pub name: &'static str,
 }
 

@@ -23,9 +23,9 @@ use crate::bell::Bell;
 
 /// A change is reported when nothing more has changed for so long: editors write several files, and
 /// some delete a file before they write it anew.
-const SETTLE: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(100);
 /// Looks for quiet at most; then what has changed is reported though more may follow.
-const SETTLE_LOOKS_MAX: u32 = 20;
+const QUIET_LOOKS_MAX: u32 = 20;
 /// Bytes of events taken in one go.
 const EVENT_BYTES_MAX: usize = 16 * 1024;
 
@@ -45,7 +45,7 @@ pub struct Change {
 /// waits, others may change what is watched.
 #[derive(Debug)]
 pub struct Watch {
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
     inotify: Option<OwnedFd>,
     bell: Bell,
     /// How often to look without an event.
@@ -53,7 +53,7 @@ pub struct Watch {
 }
 
 #[derive(Debug)]
-struct State {
+struct WatchState {
     files: BTreeMap<PathBuf, Stamp>,
     next_look: Instant,
     /// Files were given before: from now on a new one of the second kind is a change.
@@ -74,7 +74,7 @@ impl Watch {
     pub fn new(events: bool, interval: Duration) -> io::Result<Self> {
         let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
         let inotify = if events { Some(inotify::init(flags)?) } else { None };
-        let state = State {
+        let state = WatchState {
             files: BTreeMap::new(),
             next_look: Instant::now() + interval,
             begun: false,
@@ -108,7 +108,7 @@ impl Watch {
         }
     }
 
-    /// Waits until files have changed and are quiet again, at most for `limit`; answers which.
+    /// Waits until files have changed and are quiet again, at most for `limit`. Returns what has changed.
     ///
     /// # Errors
     /// When waiting fails, which leaves the caller with nothing to do but to stop watching.
@@ -126,7 +126,7 @@ impl Watch {
             if concerned || now >= state.next_look {
                 state.next_look = now + self.interval;
                 drop(state);
-                let changes = self.settled_changes()?;
+                let changes = self.changes_when_quiet()?;
                 if !changes.is_empty() {
                     return Ok(changes);
                 }
@@ -143,7 +143,7 @@ impl Watch {
         self.bell.ring();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WatchState> {
         // Nothing is left half done where it could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,13 +156,13 @@ impl Watch {
         }
     }
 
-    fn settled_changes(&self) -> io::Result<Vec<Change>> {
+    fn changes_when_quiet(&self) -> io::Result<Vec<Change>> {
         let mut seen = self.state().look();
-        for _ in 0..SETTLE_LOOKS_MAX {
+        for _ in 0..QUIET_LOOKS_MAX {
             if seen.is_empty() {
                 return Ok(seen);
             }
-            poll_for(&mut [], SETTLE)?;
+            poll_for(&mut [], QUIET)?;
             let again = self.state().look();
             if again == seen {
                 break;
@@ -202,7 +202,7 @@ impl Watch {
     }
 }
 
-impl State {
+impl WatchState {
     fn look(&self) -> Vec<Change> {
         let looks = self.files.iter().filter_map(|(path, before)| {
             let stamp = look_at(path);

@@ -12,7 +12,7 @@ const SIZE_MAX: u64 = (1 << 60) - 1;
 
 #[derive(Debug)]
 pub(super) struct Chunks {
-    state: State,
+    state: ChunkState,
     size: u64,
     digits: usize,
     /// The extension of the current size line, or the current trailer line.
@@ -21,7 +21,7 @@ pub(super) struct Chunks {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     Extension,
     SizeLf,
@@ -34,20 +34,20 @@ enum State {
 
 impl Chunks {
     pub(super) const fn new() -> Self {
-        Self { state: State::Size, size: 0, digits: 0, line: Vec::new(), trailer_bytes: 0 }
+        Self { state: ChunkState::Size, size: 0, digits: 0, line: Vec::new(), trailer_bytes: 0 }
     }
 
     /// Takes bytes; says how many, and whether the body is over.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(usize, bool), Broken> {
         let mut at = 0;
         while at < bytes.len() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 let left = usize::try_from(self.size).unwrap_or(usize::MAX);
                 let used = left.min(bytes.len() - at);
                 self.size -= used as u64;
                 at += used;
                 if self.size == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 continue;
             }
@@ -62,40 +62,40 @@ impl Chunks {
 
     fn byte(&mut self, byte: u8) -> Result<bool, Broken> {
         match (self.state, byte) {
-            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
-            (State::Size, b'\r') if self.digits > 0 => self.state = State::SizeLf,
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => {
+            (ChunkState::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.digit(byte)?,
+            (ChunkState::Size, b'\r') if self.digits > 0 => self.state = ChunkState::SizeLf,
+            (ChunkState::Size, b';' | b' ' | b'\t') if self.digits > 0 => {
                 self.line.push(byte);
-                self.state = State::Extension;
+                self.state = ChunkState::Extension;
             }
-            (State::Size, _) => return Err(Broken::ChunkSize),
-            (State::Extension, b'\r') => {
+            (ChunkState::Size, _) => return Err(Broken::ChunkSize),
+            (ChunkState::Extension, b'\r') => {
                 if !is_extension(&self.line) {
                     return Err(Broken::ChunkExtension);
                 }
                 self.line.clear();
-                self.state = State::SizeLf;
+                self.state = ChunkState::SizeLf;
             }
-            (State::Extension, b'\n') => return Err(Broken::ChunkExtension),
-            (State::Extension, _) => {
+            (ChunkState::Extension, b'\n') => return Err(Broken::ChunkExtension),
+            (ChunkState::Extension, _) => {
                 self.line.push(byte);
                 if self.line.len() > SIZE_LINE_MAX {
                     return Err(Broken::ChunkExtension);
                 }
             }
-            (State::SizeLf, b'\n') => self.size_line_done(),
-            (State::SizeLf, _) => return Err(Broken::ChunkSize),
-            (State::Data, _) | (State::DataCr, b'\r') => self.state = State::DataLf,
-            (State::DataLf, b'\n') => {
+            (ChunkState::SizeLf, b'\n') => self.size_line_done(),
+            (ChunkState::SizeLf, _) => return Err(Broken::ChunkSize),
+            (ChunkState::Data, _) | (ChunkState::DataCr, b'\r') => self.state = ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => {
                 self.digits = 0;
-                self.state = State::Size;
+                self.state = ChunkState::Size;
             }
-            (State::DataCr | State::DataLf, _) => return Err(Broken::ChunkEnd),
-            (State::Trailer, b'\r') => self.state = State::TrailerLf,
-            (State::Trailer, b'\n') => return Err(Broken::BareLineFeed),
-            (State::Trailer, _) => self.trailer_byte(byte)?,
-            (State::TrailerLf, b'\n') => return self.trailer_line_done(),
-            (State::TrailerLf, _) => return Err(Broken::BareCarriageReturn),
+            (ChunkState::DataCr | ChunkState::DataLf, _) => return Err(Broken::ChunkEnd),
+            (ChunkState::Trailer, b'\r') => self.state = ChunkState::TrailerLf,
+            (ChunkState::Trailer, b'\n') => return Err(Broken::BareLineFeed),
+            (ChunkState::Trailer, _) => self.trailer_byte(byte)?,
+            (ChunkState::TrailerLf, b'\n') => return self.trailer_line_done(),
+            (ChunkState::TrailerLf, _) => return Err(Broken::BareCarriageReturn),
         }
         Ok(false)
     }
@@ -112,7 +112,7 @@ impl Chunks {
     }
 
     fn size_line_done(&mut self) {
-        self.state = if self.size == 0 { State::Trailer } else { State::Data };
+        self.state = if self.size == 0 { ChunkState::Trailer } else { ChunkState::Data };
     }
 
     fn trailer_byte(&mut self, byte: u8) -> Result<(), Broken> {
@@ -133,7 +133,7 @@ impl Chunks {
             return Err(Broken::Trailer);
         }
         self.line.clear();
-        self.state = State::Trailer;
+        self.state = ChunkState::Trailer;
         Ok(false)
     }
 }

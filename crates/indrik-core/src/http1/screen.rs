@@ -44,7 +44,7 @@ impl Limits {
 /// Follows the framing of one connection's requests.
 #[derive(Debug)]
 pub struct Screen {
-    state: State,
+    state: ScreenState,
     limits: Limits,
     /// The beginning of a head that comes in pieces.
     held: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct Screen {
 }
 
 #[derive(Debug)]
-enum State {
+enum ScreenState {
     /// Before a head; one empty line may come first (RFC 9112 section 2.2).
     Start {
         empty_line_seen: bool,
@@ -86,7 +86,7 @@ impl Default for Screen {
 
 /// What becomes of bytes that were looked at.
 struct Taken {
-    /// How many.
+    /// Bytes of the input.
     used: usize,
     as_what: As,
 }
@@ -105,7 +105,7 @@ impl Screen {
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
-            state: State::Start { empty_line_seen: false },
+            state: ScreenState::Start { empty_line_seen: false },
             limits,
             held: Vec::new(),
             requests: 0,
@@ -163,11 +163,13 @@ impl Screen {
     pub(super) fn refuse(&mut self, broken: Broken, bytes: &[u8]) -> Broken {
         let held = std::mem::take(&mut self.held);
         match self.state {
-            State::Start { .. } | State::Head => self.refused_line = first_line(held, bytes),
-            State::Chunked(_) => self.broken_in_body = true,
-            State::Body { .. } | State::Opaque | State::Broken(_) => {}
+            ScreenState::Start { .. } | ScreenState::Head => {
+                self.refused_line = first_line(held, bytes)
+            }
+            ScreenState::Chunked(_) => self.broken_in_body = true,
+            ScreenState::Body { .. } | ScreenState::Opaque | ScreenState::Broken(_) => {}
         }
-        self.state = State::Broken(broken);
+        self.state = ScreenState::Broken(broken);
         broken
     }
 
@@ -187,13 +189,13 @@ impl Screen {
     /// Whether the bytes so far end between two requests.
     #[must_use]
     pub const fn is_between_requests(&self) -> bool {
-        matches!(self.state, State::Start { .. })
+        matches!(self.state, ScreenState::Start { .. })
     }
 
     /// Whether the bytes so far end within the head of a request.
     #[must_use]
     pub const fn is_in_head(&self) -> bool {
-        matches!(self.state, State::Head)
+        matches!(self.state, ScreenState::Head)
     }
 
     /// How many heads were complete so far.
@@ -204,7 +206,7 @@ impl Screen {
 
     /// From here on the connection is not HTTP any more. Returns what was held.
     pub fn stop(&mut self) -> Vec<u8> {
-        self.state = State::Opaque;
+        self.state = ScreenState::Opaque;
         std::mem::take(&mut self.held)
     }
 
@@ -212,7 +214,7 @@ impl Screen {
     fn step(&mut self, bytes: &[u8]) -> Result<Taken, Broken> {
         let as_they_came = |used| Ok(Taken { used, as_what: As::TheyCame });
         match &mut self.state {
-            State::Start { empty_line_seen } => {
+            ScreenState::Start { empty_line_seen } => {
                 if bytes[0] == b'\r' && *empty_line_seen {
                     // Known by its first byte, so that it does not matter whether the rest is here.
                     return Err(Broken::EmptyLine);
@@ -222,18 +224,18 @@ impl Screen {
                     *empty_line_seen = true;
                     self.held.clear();
                     self.held.push(b'\r');
-                    self.state = State::Head;
+                    self.state = ScreenState::Head;
                     return Ok(Taken { used: 1, as_what: As::Nothing });
                 }
                 if bytes.starts_with(b"\r\n") {
                     *empty_line_seen = true;
                     return Ok(Taken { used: 2, as_what: As::Nothing });
                 }
-                self.state = State::Head;
+                self.state = ScreenState::Head;
                 self.read_head(bytes)
             }
-            State::Head => self.read_head(bytes),
-            State::Body { left } => {
+            ScreenState::Head => self.read_head(bytes),
+            ScreenState::Body { left } => {
                 let used = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= used as u64;
                 if *left == 0 {
@@ -241,26 +243,29 @@ impl Screen {
                 }
                 as_they_came(used)
             }
-            State::Chunked(chunks) => {
+            ScreenState::Chunked(chunks) => {
                 let (used, done) = chunks.read(bytes)?;
                 if done {
                     self.next_message();
                 }
                 as_they_came(used)
             }
-            State::Opaque => as_they_came(bytes.len()),
-            State::Broken(broken) => Err(*broken),
+            ScreenState::Opaque => as_they_came(bytes.len()),
+            ScreenState::Broken(broken) => Err(*broken),
         }
     }
 
     /// Whether the next bytes belong to a body, or to no message of HTTP.
     #[must_use]
     pub const fn is_in_body(&self) -> bool {
-        matches!(self.state, State::Body { .. } | State::Chunked(_) | State::Opaque)
+        matches!(
+            self.state,
+            ScreenState::Body { .. } | ScreenState::Chunked(_) | ScreenState::Opaque
+        )
     }
 
     fn next_message(&mut self) {
-        self.state = State::Start { empty_line_seen: false };
+        self.state = ScreenState::Start { empty_line_seen: false };
     }
 
     fn read_head(&mut self, bytes: &[u8]) -> Result<Taken, Broken> {
@@ -275,7 +280,7 @@ impl Screen {
         let before = self.held.len();
         if self.held == b"\r" && bytes[0] == b'\n' {
             self.held.clear();
-            self.state = State::Start { empty_line_seen: true };
+            self.state = ScreenState::Start { empty_line_seen: true };
             return Ok(Taken { used: 1, as_what: As::Nothing });
         }
         // The end may lie across the seam; behind it is the body, where a bare LF is fine.
@@ -307,9 +312,9 @@ impl Screen {
         let Checked { len, framing, rewritten } = check_head(bytes, &self.limits)?;
         self.requests += 1;
         self.state = match framing {
-            Framing::None | Framing::Length(0) => State::Start { empty_line_seen: false },
-            Framing::Length(left) => State::Body { left },
-            Framing::Chunked => State::Chunked(Chunks::new()),
+            Framing::None | Framing::Length(0) => ScreenState::Start { empty_line_seen: false },
+            Framing::Length(left) => ScreenState::Body { left },
+            Framing::Chunked => ScreenState::Chunked(Chunks::new()),
         };
         Ok((len, rewritten))
     }

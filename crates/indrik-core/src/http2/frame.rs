@@ -52,7 +52,7 @@ impl From<u8> for FrameKind {
 pub struct FrameHead {
     /// Bytes behind the head.
     pub len: u32,
-    /// What it is.
+    /// Its type, which decides how the rest is read.
     pub kind: FrameKind,
     flags: u8,
 }

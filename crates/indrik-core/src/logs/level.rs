@@ -1,6 +1,6 @@
 //! How much a message matters.
 
-/// How grave a log line is.
+/// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// For developers.

@@ -109,7 +109,7 @@ impl From<u8> for Measure {
 /// One connection and what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding<K> {
-    /// Which connection.
+    /// What the caller calls the connection.
     pub key: K,
     /// What it holds, bytes.
     pub bytes: u64,

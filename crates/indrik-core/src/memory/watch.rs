@@ -107,7 +107,7 @@ pub enum Step {
 /// A limit that was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess {
-    /// What follows.
+    /// What is to be done with the worker.
     pub step: Step,
     /// Of what there is too much.
     pub measure: Measure,

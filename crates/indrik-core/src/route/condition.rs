@@ -75,7 +75,7 @@ impl Conditions {
     }
 }
 
-/// Which host.
+/// The hosts that a rule is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostIs {
     /// This name.
@@ -101,7 +101,7 @@ impl HostIs {
     }
 }
 
-/// Which path.
+/// The paths that a rule is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathIs {
     /// This one, as the client writes it.

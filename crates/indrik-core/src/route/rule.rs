@@ -9,7 +9,7 @@ pub const NO_LIMIT: Micros = 0;
 /// What is said about some requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Which requests.
+    /// What a request has to be like.
     pub conditions: Conditions,
     /// What becomes of them.
     pub then: Then,

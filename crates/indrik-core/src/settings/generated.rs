@@ -349,8 +349,8 @@ pub struct Config {
     ///
     /// Default: `0`.
     #[serde(with = "super::seconds")]
-    pub reload_settle_s: Duration,
-    /// Which part of a new generation's answers may be errors within `reload_settle_s`.
+    pub reload_soak_s: Duration,
+    /// Which part of a new generation's answers may be errors within `reload_soak_s`.
     ///
     /// Errors are statuses of 500 and above and requests without an answer. It is judged from the 20th answer
     /// on, and at the end of that time whatever their number. 100% turns it off.
@@ -934,7 +934,7 @@ impl Config {
             warmup_host: values.field("warmup_host")?,
             reload_max_surge: values.field("reload_max_surge")?,
             reload_max_unavailable: values.field("reload_max_unavailable")?,
-            reload_settle_s: values.field("reload_settle_s")?,
+            reload_soak_s: values.field("reload_soak_s")?,
             reload_error_rate_max: values.field("reload_error_rate_max")?,
             queue_requests_max: values.field("queue_requests_max")?,
             queue_timeout: values.field("queue_timeout")?,

@@ -20,7 +20,7 @@ pub struct Entry {
     pub setting: &'static Setting,
     /// What was written.
     pub raw: Raw,
-    /// Where.
+    /// The file and line, option or variable it came from.
     pub origin: Origin,
 }
 

@@ -13,7 +13,7 @@ use super::reason::{EndReason, SIGKILL};
 use super::state::breaker::Failing;
 use super::state::phase::Phase;
 use super::state::restart::Death;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 use crate::time::Now;
@@ -42,7 +42,7 @@ impl Supervisor {
         let failing = Failing {
             worker: worker.id,
             was_ready: matches!(death, Death::Ready { .. }),
-            in_its_place: self.pool.serving.restarts.failures(worker.slot),
+            in_its_place: self.pool.serving.restarts.failures(worker.place),
             wanted: self.pool.serving.wanted,
         };
         if self.pool.serving.breaker.failed(failing, self.now) {
@@ -75,9 +75,9 @@ impl Supervisor {
 
     /// When the next trial comes, in words.
     fn next_trial(&self) -> String {
-        let taken = self.taken_slots(self.current());
-        let empty = (0..self.pool.serving.wanted).filter(|slot| !taken.contains(slot));
-        match empty.map(|slot| self.trial_due(slot)).min().flatten() {
+        let taken = self.taken_places(self.current());
+        let empty = (0..self.pool.serving.wanted).filter(|place| !taken.contains(place));
+        match empty.map(|place| self.trial_due(place)).min().flatten() {
             Some(at) => {
                 let tenths = at.saturating_sub(self.now).as_millis().div_ceil(100);
                 format!("next try in {}.{} s", tenths / 10, tenths % 10)
@@ -105,7 +105,7 @@ impl Supervisor {
     /// A worker that was started after the failures began does well.
     fn has_proven_worker(&self) -> bool {
         let proven = |worker: &Worker| match worker.state {
-            State::Ready { since, .. } => {
+            WorkerState::Ready { since, .. } => {
                 worker.generation == self.current()
                     && since >= self.pool.serving.breaker.since
                     && self.now.saturating_sub(since) >= YOUNG_AGE
@@ -118,7 +118,7 @@ impl Supervisor {
     /// The trial, while it has not failed.
     fn trial(&self) -> Option<&Worker> {
         let trial = self.pool.serving.breaker.open.as_ref()?.trial?;
-        self.pool.workers.get(&trial).filter(|worker| worker.holds_slot())
+        self.pool.workers.get(&trial).filter(|worker| worker.holds_place())
     }
 
     /// How many empty places may be filled at once.
@@ -127,22 +127,22 @@ impl Supervisor {
     }
 
     /// Whether the empty place may be filled now.
-    pub(super) fn may_fill(&self, slot: u32) -> bool {
+    pub(super) fn may_fill(&self, place: u32) -> bool {
         if self.pool.serving.breaker.is_open() {
-            self.trial_due(slot).is_some_and(|at| at <= self.now)
+            self.trial_due(place).is_some_and(|at| at <= self.now)
         } else {
-            self.pool.serving.restarts.not_before(slot) <= self.now
+            self.pool.serving.restarts.not_before(place) <= self.now
         }
     }
 
     /// When the empty place may have the next trial, if the breaker is open and none is under way.
-    pub(super) fn trial_due(&self, slot: u32) -> Option<Now> {
+    pub(super) fn trial_due(&self, place: u32) -> Option<Now> {
         let open = self.pool.serving.breaker.open.as_ref()?;
         let is_coming = |worker: &Worker| worker.generation == self.current() && worker.is_coming();
         if self.trial().is_some() || self.pool.workers.values().any(is_coming) {
             return None;
         }
-        let not_before = self.pool.serving.restarts.not_before(slot);
+        let not_before = self.pool.serving.restarts.not_before(place);
         let serves = self.count_of(self.current(), Worker::is_ready) > 0;
         Some(if serves { not_before.max(open.retry) } else { not_before })
     }
@@ -157,7 +157,7 @@ impl Supervisor {
     /// When the trial has lived long enough.
     pub(super) fn breaker_deadline(&self) -> Option<Now> {
         match self.trial()?.state {
-            State::Ready { since, .. } => Some(since + YOUNG_AGE),
+            WorkerState::Ready { since, .. } => Some(since + YOUNG_AGE),
             _ => None,
         }
     }
@@ -166,7 +166,7 @@ impl Supervisor {
     pub(super) fn judge_trial(&mut self) {
         let Some(open) = &self.pool.serving.breaker.open else { return };
         let succeeded = match self.trial().map(|worker| worker.state) {
-            Some(State::Ready { since, .. }) => {
+            Some(WorkerState::Ready { since, .. }) => {
                 !open.must_live || self.now.saturating_sub(since) >= YOUNG_AGE
             }
             Some(_) | None => false,
@@ -483,7 +483,7 @@ mod tests {
         for _ in 0..20 {
             let worker = system.oldest();
             system.machine.pool.workers.get_mut(&worker).unwrap().state =
-                State::Ready { since: system.now, retiring: false };
+                WorkerState::Ready { since: system.now, retiring: false };
             system.exit(worker, ExitStatus::Signal(11));
         }
         system.run(60);

@@ -6,7 +6,7 @@
 //! is drained. With less room (`reload_max_surge`, `reload_max_unavailable`) it rolls: new workers join
 //! as they become ready, and old ones leave. Whatever fails on the way, the old generation serves.
 //!
-//! `settle` holds what follows a takeover.
+//! `soak` holds what follows a takeover.
 
 use super::effect::{Effect, Notice, PoolEffect, WorkerEffect};
 use super::limits::FORKS_IN_FLIGHT_MAX;
@@ -17,7 +17,7 @@ use super::report::{ReloadFailure, ReloadOutcome};
 use super::state::candidate::{Candidate, Limits};
 use super::state::phase::Phase;
 use super::state::serving::Serving;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 
@@ -85,25 +85,25 @@ impl Supervisor {
             room = room.min(limits.processes_max.saturating_sub(self.processes()));
         }
         let in_flight = FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation));
-        let taken = self.taken_slots(generation);
-        let free = (0..policy.workers).filter(|slot| !taken.contains(slot));
+        let taken = self.taken_places(generation);
+        let free = (0..policy.workers).filter(|place| !taken.contains(place));
         let due: Vec<u32> = free.take(in_flight.min(room as usize)).collect();
-        for slot in due {
-            self.fork(generation, slot, StartReason::Reload);
+        for place in due {
+            self.fork(generation, place, StartReason::Reload);
         }
     }
 
     /// New workers that are ready join, and old ones leave as far as enough are left.
     fn roll(&mut self, generation: Generation, limits: Limits) {
         let mut has_begun = false;
-        for id in self.ids_of(generation, |worker| worker.state == State::Waiting) {
+        for id in self.ids_of(generation, |worker| worker.state == WorkerState::Waiting) {
             self.join(id);
             has_begun = true;
         }
         let warm = self.count_of(generation, Worker::is_warm);
         let has_canary = warm > 0 || self.count_of(generation, Worker::is_coming) > 0;
         let has_room = self.processes() < limits.processes_max;
-        let is_leaving = |worker: &Worker| !worker.holds_slot() && !worker.is_ready();
+        let is_leaving = |worker: &Worker| !worker.holds_place() && !worker.is_ready();
         let is_anybody_leaving = self.pool.workers.values().any(is_leaving);
         let mut ready = self.ready();
         // New ones that are used up are old.
@@ -163,7 +163,7 @@ impl Supervisor {
     fn join(&mut self, id: WorkerId) {
         let now = self.now;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        worker.state = State::Ready { since: now, retiring: false };
+        worker.state = WorkerState::Ready { since: now, retiring: false };
         worker.in_front = true;
         worker.life.begin(now);
         self.push(Effect::Worker(id, WorkerEffect::AddToFront));
@@ -172,9 +172,9 @@ impl Supervisor {
     fn take_over(&mut self, generation: Generation, policy: Policy) {
         let before = self.swap_serving(Serving::new(generation, policy));
         let old = before.generation;
-        let settles = !policy.reload.settle.is_zero();
+        let soaks = !policy.reload.soak.is_zero();
         self.pool.candidate = None;
-        let becomes = if settles { "stands by" } else { "drains" };
+        let becomes = if soaks { "stands by" } else { "drains" };
         self.log(
             Level::Info,
             format!(
@@ -182,13 +182,13 @@ impl Supervisor {
                 policy.workers
             ),
         );
-        self.push(Effect::Pool(self.pool.id, PoolEffect::Adopt { generation, on_trial: settles }));
-        for id in self.ids_of(generation, |worker| worker.state == State::Waiting) {
+        self.push(Effect::Pool(self.pool.id, PoolEffect::Adopt { generation, on_trial: soaks }));
+        for id in self.ids_of(generation, |worker| worker.state == WorkerState::Waiting) {
             self.join(id);
         }
         for id in self.ids_beside(generation) {
             let Some(worker) = self.pool.workers.get(&id) else { continue };
-            if worker.is_ready() && settles && worker.generation == old {
+            if worker.is_ready() && soaks && worker.generation == old {
                 self.stand_by(id);
             } else if worker.is_ready() {
                 self.drain(id, EndReason::Reload);
@@ -197,8 +197,8 @@ impl Supervisor {
             }
         }
         self.resume();
-        if settles {
-            self.begin_to_settle(before);
+        if soaks {
+            self.begin_soak(before);
         } else {
             self.retire_zygote(old);
             self.reload_ended(generation, None);
@@ -257,7 +257,7 @@ impl Supervisor {
             ));
             self.tell_outcome(candidate.generation, failure());
         }
-        if self.pool.settling.is_some() {
+        if self.pool.soak.is_some() {
             self.let_go_of_old();
             self.tell_outcome(self.current(), failure());
         }

@@ -295,9 +295,9 @@ fn another_interface_never_rolls() {
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (0, 2));
 }
 
-fn settling(workers: u32) -> Bench {
-    let settle = Duration::from_secs(30);
-    let mut bench = Bench::serving(workers, with(|reload| reload.settle = settle));
+fn soak(workers: u32) -> Bench {
+    let soak = Duration::from_secs(30);
+    let mut bench = Bench::serving(workers, with(|reload| reload.soak = soak));
     bench.reload();
     while let Some(id) = bench.booting().first().copied() {
         bench.ready(id);
@@ -308,8 +308,8 @@ fn settling(workers: u32) -> Bench {
 }
 
 #[test]
-fn old_workers_stand_by_and_leave_when_the_new_ones_have_settled() {
-    let mut bench = settling(2);
+fn old_workers_stand_by_and_leave_when_the_new_ones_have_soaked() {
+    let mut bench = soak(2);
     bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 1000, errors: 10 }));
     bench.wait(29);
     assert_eq!(bench.in_state("standing by").len(), 2);
@@ -322,8 +322,8 @@ fn old_workers_stand_by_and_leave_when_the_new_ones_have_settled() {
 }
 
 #[test]
-fn a_crash_while_it_settles_gives_the_requests_back_at_once() {
-    let mut bench = settling(2);
+fn a_crash_while_it_soaks_gives_the_requests_back_at_once() {
+    let mut bench = soak(2);
     bench.dies(WorkerId(4));
     assert_eq!((bench.ready_of(1), bench.ready_of(2)), (2, 0));
     assert!(
@@ -339,8 +339,8 @@ fn a_crash_while_it_settles_gives_the_requests_back_at_once() {
 }
 
 #[test]
-fn a_worker_that_hangs_while_it_settles_gives_the_requests_back_too() {
-    let mut bench = settling(2);
+fn a_worker_that_hangs_while_it_soaks_gives_the_requests_back_too() {
+    let mut bench = soak(2);
     bench.give(Event::Worker(WorkerId(4), WorkerEvent::RequestStuck));
     assert_eq!(bench.ready_of(1), 0, "it may come free yet");
     bench.dies(WorkerId(4));
@@ -348,8 +348,8 @@ fn a_worker_that_hangs_while_it_settles_gives_the_requests_back_too() {
 }
 
 #[test]
-fn too_many_errors_while_it_settles_roll_back_as_soon_as_they_say_something() {
-    let mut bench = settling(2);
+fn too_many_errors_while_it_soaks_roll_back_as_soon_as_they_say_something() {
+    let mut bench = soak(2);
     bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 10, errors: 10 }));
     assert_eq!(bench.ready_of(2), 2, "ten answers say little");
     bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 100, errors: 10 }));
@@ -360,15 +360,15 @@ fn too_many_errors_while_it_settles_roll_back_as_soon_as_they_say_something() {
 
 #[test]
 fn few_answers_are_judged_when_its_time_is_over() {
-    let mut bench = settling(1);
+    let mut bench = soak(1);
     bench.give(Event::Pool(PoolId::FIRST, PoolEvent::Answered { answers: 3, errors: 1 }));
     bench.wait(30);
     assert_eq!((bench.ready_of(1), bench.outcome()), (1, Some((2, 1, false))));
 }
 
 #[test]
-fn a_reload_asked_for_while_another_settles_begins_after_it() {
-    let mut bench = settling(1);
+fn a_reload_asked_for_while_another_soaks_begins_after_it() {
+    let mut bench = soak(1);
     bench.give(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
     assert_eq!(bench.machine.reload_awaited(), Some(Generation(3)));
     assert_eq!(bench.machine.totals().reloads, 1);
@@ -398,8 +398,8 @@ fn a_server_that_ends_during_a_reload_tells_everybody_who_waits() {
 }
 
 #[test]
-fn a_server_that_ends_while_it_settles_lets_the_old_workers_go_and_says_so() {
-    let mut bench = settling(2);
+fn a_server_that_ends_while_it_soaks_lets_the_old_workers_go_and_says_so() {
+    let mut bench = soak(2);
     bench.give(Event::Operator(OperatorEvent::Signal(Signal::Term)));
     assert_eq!(bench.in_state("draining").len(), 2);
     assert_eq!(bench.ready_of(2), 2);

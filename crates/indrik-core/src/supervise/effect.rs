@@ -47,7 +47,7 @@ pub enum ZygoteEffect {
     Configure,
     /// Tell it that another number of workers is wanted.
     WorkersChanged {
-        /// How many.
+        /// Workers wanted from now on.
         workers: u32,
     },
     /// Run the hook `pre_stop` in it. Answer: `PreStopDone`.
@@ -96,7 +96,7 @@ pub enum WorkerEffect {
     Turn,
     /// Send it a signal.
     Kill {
-        /// Which signal.
+        /// The signal for it.
         signal: KillSignal,
     },
     /// It is dead: the front recovers what it held.
@@ -233,7 +233,7 @@ pub enum KillSignal {
 /// One line (or a block, for a traceback) for the error log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How grave.
+    /// How much it matters.
     pub level: Level,
     /// The process it is about, if not the supervisor's own.
     pub pid: Option<u32>,

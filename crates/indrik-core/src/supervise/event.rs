@@ -212,7 +212,7 @@ pub enum WorkerEvent {
     },
     /// Its process ended.
     Exited {
-        /// How.
+        /// With what, as far as is known.
         exit: Exit,
     },
 }
@@ -222,7 +222,7 @@ pub enum WorkerEvent {
 pub enum PoolEvent {
     /// A hook wants another number of workers.
     WorkersWished {
-        /// How many.
+        /// Workers wanted from now on.
         workers: u32,
     },
     /// The application of this generation is of another interface than that which serves. Said
@@ -288,7 +288,7 @@ pub enum UpgradeEvent {
     SuccessorReady,
     /// The process that was to take this one's place ended.
     SuccessorExited {
-        /// How.
+        /// With what, as far as is known.
         status: ExitStatus,
     },
     /// The server whose place this one was started to take has ended.

@@ -7,7 +7,7 @@ use super::limits::{BOOT_DELAY, START_CRASHES_MAX};
 use super::machine::Supervisor;
 use super::reason::{EndReason, Exit, ExitStatus, SIGKILL, SIGQUIT, Tally, signal_name};
 use super::state::restart::Death;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
@@ -25,34 +25,34 @@ impl Supervisor {
             self.new_worker_hung(&worker, reason);
         }
         match worker.state {
-            State::Booting { .. }
-            | State::Warming { .. }
-            | State::Waiting
-            | State::Forking { .. } => {
+            WorkerState::Booting { .. }
+            | WorkerState::Warming { .. }
+            | WorkerState::Waiting
+            | WorkerState::Forking { .. } => {
                 self.died_before_service(&worker, exit, reason);
             }
-            State::Ready { since, retiring: false } => {
+            WorkerState::Ready { since, retiring: false } => {
                 let age = self.now.saturating_sub(since);
                 let death = Death::Ready { age, requests: exit.requests };
                 self.record_death(&worker, death, reason);
             }
             // These were on their way out, and their places are filled already.
-            State::Ready { retiring: true, .. }
-            | State::StandingBy
-            | State::Cancelled { .. }
-            | State::Draining { .. }
-            | State::Ending(_) => {}
+            WorkerState::Ready { retiring: true, .. }
+            | WorkerState::StandingBy
+            | WorkerState::Cancelled { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Ending(_) => {}
         }
     }
 
-    /// While its generation takes over or settles, that says as much as a crash.
+    /// While its generation takes over or soaks, that says as much as a crash.
     fn new_worker_hung(&mut self, worker: &Worker, reason: EndReason) {
         let what = format!("worker {} hung", worker.id);
         let details = format!("It ended for this reason: {reason}");
         if self.is_candidate(worker.generation) {
             self.abandon_reload(&what, &details);
         } else if worker.generation == self.current() {
-            self.settle_failed(&what, &details);
+            self.soak_failed(&what, &details);
         }
     }
 
@@ -95,23 +95,23 @@ impl Supervisor {
         if worker.generation != self.current() {
             return;
         }
-        self.settle_failed(&what, &details);
+        self.soak_failed(&what, &details);
         if worker.generation != self.current() {
             return;
         }
-        let delay = self.pool.serving.restarts.died(worker.slot, death, self.now);
-        self.pool.serving.restarts.vacate(worker.slot, reason);
+        let delay = self.pool.serving.restarts.died(worker.place, death, self.now);
+        self.pool.serving.restarts.vacate(worker.place, reason);
         if reason != EndReason::BootFailed {
             self.pool.serving.last_failure = reason.to_string();
         }
         self.tell_breaker(worker, death, reason);
         if delay >= BOOT_DELAY && !self.pool.serving.breaker.is_open() {
-            let failures = self.pool.serving.restarts.failures(worker.slot);
+            let failures = self.pool.serving.restarts.failures(worker.place);
             self.log(
                 Level::Warning,
                 format!(
                     "Worker place {} failed {failures} times in a row; next try in {} s",
-                    worker.slot + 1,
+                    worker.place + 1,
                     delay.as_secs()
                 ),
             );
@@ -151,7 +151,7 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
             (Level::Error, format!("Worker (pid:{pid}) exited with code {code}."))
         }
         ExitStatus::Signal(SIGKILL)
-            if matches!(worker.state, State::Ending(Rung::Killed { .. })) =>
+            if matches!(worker.state, WorkerState::Ending(Rung::Killed { .. })) =>
         {
             (Level::Warning, format!("Worker (pid:{pid}) was killed."))
         }
@@ -168,7 +168,7 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
         }
         // We sent it, to one that had not yet made up its mind about signals.
         ExitStatus::Signal(SIGQUIT)
-            if matches!(worker.state, State::Ending(Rung::Aborting { .. })) =>
+            if matches!(worker.state, WorkerState::Ending(Rung::Aborting { .. })) =>
         {
             (Level::Info, format!("Worker exiting (pid: {pid})"))
         }

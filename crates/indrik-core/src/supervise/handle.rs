@@ -4,7 +4,7 @@ use super::effect::{Effect, UpgradeEffect};
 use super::event::Event;
 use super::machine::Supervisor;
 use super::state::phase::Phase;
-use super::state::settling::Settling;
+use super::state::soak::Soak;
 use super::state::upgrade::Upgrade;
 use super::state::worker::Worker;
 use super::state::zygote::Zygote;
@@ -40,7 +40,7 @@ impl Supervisor {
         self.expire_pause();
         self.expire_upgrade();
         self.judge_trial();
-        self.expire_settling();
+        self.expire_soak();
         self.expire_ages();
         self.advance_refork();
         self.reconcile();
@@ -62,7 +62,7 @@ impl Supervisor {
             self.server.asked.next(),
             self.next_refill(),
             self.breaker_deadline(),
-            self.pool.settling.as_ref().map(Settling::deadline),
+            self.pool.soak.as_ref().map(Soak::deadline),
             self.next_recycling(),
             self.pool.old_zygote_until,
         ];
@@ -82,15 +82,16 @@ impl Supervisor {
         if self.server.announced || self.server.phase != Phase::Serving {
             return;
         }
-        let has_ready = |slot: u32| {
-            let is = |worker: &Worker| worker.slot == slot && worker.is_ready();
+        let has_ready = |place: u32| {
+            let is = |worker: &Worker| worker.place == place && worker.is_ready();
             self.pool.workers.values().any(is)
         };
-        let has_failed = |slot: u32| {
-            self.pool.serving.restarts.failures(slot) > 0 || self.pool.serving.breaker.is_open()
+        let has_failed = |place: u32| {
+            self.pool.serving.restarts.failures(place) > 0 || self.pool.serving.breaker.is_open()
         };
-        let settled = (0..self.pool.serving.wanted).all(|slot| has_ready(slot) || has_failed(slot));
-        if settled {
+        let all_told =
+            (0..self.pool.serving.wanted).all(|place| has_ready(place) || has_failed(place));
+        if all_told {
             self.server.announced = true;
             if self.server.upgrade == Upgrade::Successor {
                 self.push(Effect::Upgrade(UpgradeEffect::TellPredecessor));

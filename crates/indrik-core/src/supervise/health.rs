@@ -36,12 +36,12 @@ impl Supervisor {
     /// Why there is less than is wanted, if that is because something failed.
     fn trouble(&self) -> Option<String> {
         let census = self.census();
-        let is_served = |slot: u32| {
-            let serves = |worker: &Worker| worker.slot == slot && worker.is_ready();
+        let is_served = |place: u32| {
+            let serves = |worker: &Worker| worker.place == place && worker.is_ready();
             self.pool.workers.values().any(serves)
         };
         let has_failed =
-            |slot: u32| self.pool.serving.restarts.failures(slot) > 0 && !is_served(slot);
+            |place: u32| self.pool.serving.restarts.failures(place) > 0 && !is_served(place);
         let lacks = census.ready < census.wanted
             && (census.ready == 0 || (0..self.pool.serving.wanted).any(has_failed));
         if lacks || self.pool.serving.breaker.is_open() {

@@ -9,7 +9,7 @@ use super::machine::Supervisor;
 use super::reason::{EndReason, ExitStatus};
 use super::state::phase::Phase;
 use super::state::restart::Death;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
@@ -23,7 +23,7 @@ impl Supervisor {
         }
         worker.end = Some(reason);
         if worker.generation == current {
-            self.pool.serving.restarts.vacate(worker.slot, reason);
+            self.pool.serving.restarts.vacate(worker.place, reason);
         }
     }
 
@@ -31,8 +31,8 @@ impl Supervisor {
     /// left alone.
     pub(super) fn retire(&mut self, id: WorkerId, reason: EndReason) {
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        if let State::Ready { since, retiring: false } = worker.state {
-            worker.state = State::Ready { since, retiring: true };
+        if let WorkerState::Ready { since, retiring: false } = worker.state {
+            worker.state = WorkerState::Ready { since, retiring: true };
             let pid = worker.pid;
             self.decide(id, reason);
             self.log_worker(Level::Info, pid, reason.announcement());
@@ -54,7 +54,7 @@ impl Supervisor {
     pub(super) fn worker_sent_term(&mut self, id: WorkerId) {
         match self.server.phase {
             Phase::Starting | Phase::Serving => {
-                let stands_by = |worker: &Worker| worker.state == State::StandingBy;
+                let stands_by = |worker: &Worker| worker.state == WorkerState::StandingBy;
                 if self.pool.workers.get(&id).is_some_and(stands_by) {
                     self.drain(id, EndReason::Outside);
                 } else {
@@ -71,11 +71,11 @@ impl Supervisor {
     pub(super) fn worker_drained(&mut self, id: WorkerId) {
         let (until, soon) = (self.stop_deadline(), self.now + STOP_GRACE_MIN);
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        if matches!(worker.state, State::Draining { .. }) {
+        if matches!(worker.state, WorkerState::Draining { .. }) {
             // What it still has is not going to end.
             let hangs = worker.end == Some(EndReason::Timeout);
             let until = if hangs { until.min(soon) } else { until };
-            worker.state = State::told(until);
+            worker.state = WorkerState::told(until);
             self.turn_if_chosen(id);
             self.push(Effect::Worker(id, WorkerEffect::ShutDown));
         }
@@ -88,7 +88,9 @@ impl Supervisor {
         let in_service = worker.is_ready()
             || matches!(
                 worker.state,
-                State::StandingBy | State::Draining { .. } | State::Ending(Rung::Told { .. })
+                WorkerState::StandingBy
+                    | WorkerState::Draining { .. }
+                    | WorkerState::Ending(Rung::Told { .. })
             );
         if !in_service {
             return;
@@ -115,7 +117,7 @@ impl Supervisor {
     /// when its successor is ready and its other requests have ended.
     pub(super) fn request_hangs(&mut self, id: WorkerId) {
         let Some(worker) = self.pool.workers.get(&id) else { return };
-        let serves = worker.is_ready() || matches!(worker.state, State::Draining { .. });
+        let serves = worker.is_ready() || matches!(worker.state, WorkerState::Draining { .. });
         if !serves {
             return;
         }
@@ -129,7 +131,7 @@ impl Supervisor {
     /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
     pub(super) fn channel_broken(&mut self, id: WorkerId) {
         let Some(worker) = self.pool.workers.get(&id).cloned() else { return };
-        if worker.in_front && !matches!(worker.state, State::Ending(Rung::Killed { .. })) {
+        if worker.in_front && !matches!(worker.state, WorkerState::Ending(Rung::Killed { .. })) {
             let (pid, generation) = (worker.pid.unwrap_or(0), worker.generation);
             self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
             self.decide(id, EndReason::ChannelBroken);
@@ -139,19 +141,19 @@ impl Supervisor {
             if self.is_candidate(generation) {
                 self.abandon_reload(&what, "");
             } else if generation == self.current() {
-                self.settle_failed(&what, "");
+                self.soak_failed(&what, "");
             }
         }
     }
 
     /// A worker that had to be ended by force soon after it became ready is as good as crashed.
     fn back_off_if_young(&mut self, worker: &Worker) {
-        if let State::Ready { since, retiring: false } = worker.state
+        if let WorkerState::Ready { since, retiring: false } = worker.state
             && worker.generation == self.current()
         {
             let age = self.now.saturating_sub(since);
             let death = Death::Ready { age, requests: 0 };
-            let _ = self.pool.serving.restarts.died(worker.slot, death, self.now);
+            let _ = self.pool.serving.restarts.died(worker.place, death, self.now);
         }
     }
 
@@ -159,7 +161,7 @@ impl Supervisor {
     pub(super) fn drain(&mut self, id: WorkerId, reason: EndReason) {
         let until = self.now + self.pool.serving.policy.graceful_timeout;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        worker.state = State::Draining { until };
+        worker.state = WorkerState::Draining { until };
         self.decide(id, reason);
         self.push(Effect::Worker(id, WorkerEffect::DrainInFront));
     }
@@ -181,28 +183,28 @@ impl Supervisor {
         let current = self.current();
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match worker.state {
-            State::Forking { until } => {
+            WorkerState::Forking { until } => {
                 // The zygote of the generation that serves is needed on, so it has its time.
                 let is_unwanted = is_ending || worker.generation != current;
                 let until = if is_unwanted { until.min(soon) } else { until };
-                worker.state = State::Cancelled { until };
+                worker.state = WorkerState::Cancelled { until };
                 self.decide(id, reason);
             }
             // It has no request. If it has started up it needs only to shut down again; if it still
             // imports, nobody waits for that.
-            State::Booting { .. } | State::Warming { .. } | State::Waiting => {
-                worker.state = State::told(until);
+            WorkerState::Booting { .. } | WorkerState::Warming { .. } | WorkerState::Waiting => {
+                worker.state = WorkerState::told(until);
                 self.decide(id, reason);
                 self.push(Effect::Worker(id, WorkerEffect::ShutDown));
             }
-            State::Cancelled { until } if is_ending => {
-                worker.state = State::Cancelled { until: until.min(soon) };
+            WorkerState::Cancelled { until } if is_ending => {
+                worker.state = WorkerState::Cancelled { until: until.min(soon) };
             }
-            State::Cancelled { .. }
-            | State::Ready { .. }
-            | State::StandingBy
-            | State::Draining { .. }
-            | State::Ending(_) => {}
+            WorkerState::Cancelled { .. }
+            | WorkerState::Ready { .. }
+            | WorkerState::StandingBy
+            | WorkerState::Draining { .. }
+            | WorkerState::Ending(_) => {}
         }
     }
 
@@ -226,11 +228,11 @@ impl Supervisor {
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         let pid = worker.pid.unwrap_or(0);
         match worker.state {
-            State::Forking { .. } | State::Cancelled { .. } => {
+            WorkerState::Forking { .. } | WorkerState::Cancelled { .. } => {
                 let generation = worker.generation;
                 self.zygote_silent(generation);
             }
-            State::Booting { .. } | State::Warming { .. } => {
+            WorkerState::Booting { .. } | WorkerState::Warming { .. } => {
                 let worker = worker.clone();
                 let seconds = self.boot_max(worker.generation).as_secs();
                 self.log(
@@ -245,20 +247,20 @@ impl Supervisor {
                 let exit = ExitStatus::Code(1).into();
                 self.died_before_service(&worker, exit, EndReason::BootTimeout);
             }
-            State::Draining { .. } => self.did_not_finish(id, pid),
-            State::Ending(Rung::Told { .. }) if !worker.in_front => {
+            WorkerState::Draining { .. } => self.did_not_finish(id, pid),
+            WorkerState::Ending(Rung::Told { .. }) if !worker.in_front => {
                 // It has no request, and its tracebacks would only show that it was importing.
                 let text = format!("Worker (pid:{pid}) still loads the application; ending it");
                 self.log(Level::Info, text);
                 self.quit(id);
             }
-            State::Ending(rung) => match rung.next(true) {
+            WorkerState::Ending(rung) => match rung.next(true) {
                 Step::Abort if rung.is_forced() => self.abort(id),
                 Step::Abort => self.did_not_finish(id, pid),
                 Step::Kill => self.kill(id),
                 Step::Forget => self.forget(id),
             },
-            State::Waiting | State::Ready { .. } | State::StandingBy => {}
+            WorkerState::Waiting | WorkerState::Ready { .. } | WorkerState::StandingBy => {}
         }
         debug_assert!(
             self.pool.workers.get(&id).and_then(Worker::deadline).is_none_or(|at| at > now),
@@ -287,7 +289,7 @@ impl Supervisor {
     fn quit(&mut self, id: WorkerId) {
         let until = self.now + QUICK_GRACE;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        worker.state = State::Ending(Rung::Aborting { until });
+        worker.state = WorkerState::Ending(Rung::Aborting { until });
         self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Quit }));
     }
 

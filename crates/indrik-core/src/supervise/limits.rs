@@ -17,12 +17,12 @@ pub const BOOT_MAX: Duration = Duration::from_secs(30 * 60);
 /// After a warm-up's own limit, which the front keeps: then it is not heard of any more.
 pub const WARM_UP_SLACK: Duration = Duration::from_secs(5);
 
-/// How often the answers of a generation that settles are looked at.
-pub const SETTLE_LOOK: Duration = Duration::from_millis(500);
+/// How often the answers of a generation that soaks are looked at.
+pub const SOAK_LOOK: Duration = Duration::from_millis(500);
 
-/// Before so many answers a generation that settles is not judged by its errors, unless its time is
+/// Before so many answers a generation that soaks is not judged by its errors, unless its time is
 /// over.
-pub const SETTLE_ANSWERS_MIN: u64 = 20;
+pub const SOAK_ANSWERS_MIN: u64 = 20;
 
 /// Between the request for tracebacks and SIGABRT, so that the dump is written first.
 pub const DUMP_GRACE: Duration = Duration::from_millis(200);

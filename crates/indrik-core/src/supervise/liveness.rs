@@ -11,7 +11,7 @@ use super::limits::LIFE_LOOK;
 use super::machine::Supervisor;
 use super::reason::EndReason;
 use super::state::liveness::{Sign, Verdict};
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
 use crate::time::Now;
 
@@ -49,12 +49,12 @@ impl Supervisor {
 /// Requests may be at it.
 fn is_watched(worker: &Worker) -> bool {
     match worker.state {
-        State::Ready { .. } | State::StandingBy | State::Draining { .. } => true,
-        State::Forking { .. }
-        | State::Cancelled { .. }
-        | State::Booting { .. }
-        | State::Warming { .. }
-        | State::Waiting
-        | State::Ending(_) => false,
+        WorkerState::Ready { .. } | WorkerState::StandingBy | WorkerState::Draining { .. } => true,
+        WorkerState::Forking { .. }
+        | WorkerState::Cancelled { .. }
+        | WorkerState::Booting { .. }
+        | WorkerState::Warming { .. }
+        | WorkerState::Waiting
+        | WorkerState::Ending(_) => false,
     }
 }

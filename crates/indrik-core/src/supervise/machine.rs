@@ -12,7 +12,7 @@ use super::state::patience::Asked;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::serving::Serving;
-use super::state::settling::Settling;
+use super::state::soak::Soak;
 use super::state::upgrade::Upgrade;
 use super::state::worker::Worker;
 use super::state::zygote::Zygote;
@@ -54,7 +54,7 @@ pub(super) struct Pool {
     pub(super) id: PoolId,
     pub(super) serving: Serving,
     pub(super) candidate: Option<Candidate>,
-    pub(super) settling: Option<Settling>,
+    pub(super) soak: Option<Soak>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) zygotes: BTreeMap<Generation, Zygote>,
     /// A zygote that a refork has replaced was told to leave, and has until then.
@@ -108,7 +108,7 @@ impl Supervisor {
             id: PoolId::FIRST,
             serving: Serving::new(Generation::FIRST, Policy::default()),
             candidate: None,
-            settling: None,
+            soak: None,
             workers: BTreeMap::new(),
             zygotes: BTreeMap::new(),
             old_zygote_until: None,

@@ -13,7 +13,7 @@
 //! Then the parts, each of which is a family of events or one concern: `zygote` (zygotes and their ends), `listen` (a
 //! zygote's way to its first worker); `life` (what happens to a worker), `leave` (making one end), `exit` (ends that
 //! were seen), `liveness` (whether it lives), `warmup` (before it is ready); `pool` (wanted and had), `candidate` (a
-//! new generation takes over), `settle` (and is on trial), `recycle` (workers whose time has come), `refork` (a warm
+//! new generation takes over), `soak` (and is on trial), `recycle` (workers whose time has come), `refork` (a warm
 //! worker as the zygote), `breaker` (workers that keep failing); `operator` (what operators ask for and see),
 //! `signals` (what a signal means), `health` (how the server is); `upgrade` (a new program beside the old one);
 //! `shutdown` (escalation), `pause` (a server without workers), `patience` (what a service manager waits for).
@@ -43,9 +43,9 @@ mod reason;
 mod recycle;
 mod refork;
 mod report;
-mod settle;
 mod shutdown;
 mod signals;
+mod soak;
 mod state;
 mod upgrade;
 mod warmup;

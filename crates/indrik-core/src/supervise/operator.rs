@@ -7,7 +7,7 @@ use super::machine::Supervisor;
 use super::reason::{Accounts, EndReason};
 use super::report::{Totals, WorkerView};
 use super::state::phase::Phase;
-use super::state::worker::State;
+use super::state::worker::WorkerState;
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
@@ -41,7 +41,7 @@ impl Supervisor {
                 pid: worker.pid,
                 pool: self.pool.id,
                 generation: worker.generation,
-                place: worker.slot + 1,
+                place: worker.place + 1,
                 state,
                 booted,
                 aborted,
@@ -57,18 +57,18 @@ impl Supervisor {
     pub(super) fn replace_worker(&mut self, id: WorkerId) {
         let Some(worker) = self.pool.workers.get(&id) else { return };
         match worker.state {
-            State::Ready { retiring: false, .. } => self.retire(id, EndReason::Replaced),
-            State::Forking { .. }
-            | State::Booting { .. }
-            | State::Warming { .. }
-            | State::Waiting => {
+            WorkerState::Ready { retiring: false, .. } => self.retire(id, EndReason::Replaced),
+            WorkerState::Forking { .. }
+            | WorkerState::Booting { .. }
+            | WorkerState::Warming { .. }
+            | WorkerState::Waiting => {
                 self.discard(id, EndReason::Replaced);
             }
-            State::Ready { retiring: true, .. }
-            | State::StandingBy
-            | State::Cancelled { .. }
-            | State::Draining { .. }
-            | State::Ending(_) => {}
+            WorkerState::Ready { retiring: true, .. }
+            | WorkerState::StandingBy
+            | WorkerState::Cancelled { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Ending(_) => {}
         }
     }
 
@@ -110,20 +110,20 @@ impl Supervisor {
 }
 
 /// State, booted, aborted.
-fn described(state: State) -> (&'static str, bool, bool) {
+fn described(state: WorkerState) -> (&'static str, bool, bool) {
     match state {
-        State::Forking { .. } | State::Cancelled { .. } => ("forking", false, false),
-        State::Booting { .. } => ("booting", false, false),
-        State::Warming { .. } => ("warming up", true, false),
-        State::Waiting => ("waiting", true, false),
-        State::StandingBy => ("standing by", true, false),
-        State::Ready { retiring: false, .. } => ("ready", true, false),
-        State::Ready { retiring: true, .. } => ("retiring", true, false),
-        State::Draining { .. } => ("draining", true, false),
-        State::Ending(Rung::Told { .. }) => ("stopping", true, false),
-        State::Ending(Rung::Dumping { .. }) => ("stuck", true, true),
-        State::Ending(Rung::Aborting { .. }) => ("aborting", true, true),
-        State::Ending(Rung::Killed { .. }) => ("killed", true, true),
+        WorkerState::Forking { .. } | WorkerState::Cancelled { .. } => ("forking", false, false),
+        WorkerState::Booting { .. } => ("booting", false, false),
+        WorkerState::Warming { .. } => ("warming up", true, false),
+        WorkerState::Waiting => ("waiting", true, false),
+        WorkerState::StandingBy => ("standing by", true, false),
+        WorkerState::Ready { retiring: false, .. } => ("ready", true, false),
+        WorkerState::Ready { retiring: true, .. } => ("retiring", true, false),
+        WorkerState::Draining { .. } => ("draining", true, false),
+        WorkerState::Ending(Rung::Told { .. }) => ("stopping", true, false),
+        WorkerState::Ending(Rung::Dumping { .. }) => ("stuck", true, true),
+        WorkerState::Ending(Rung::Aborting { .. }) => ("aborting", true, true),
+        WorkerState::Ending(Rung::Killed { .. }) => ("killed", true, true),
     }
 }
 

@@ -69,8 +69,8 @@ pub struct ReloadPolicy {
     /// Workers fewer than usual that may be ready.
     pub unavailable: Share,
     /// How long the old workers stand by afterwards.
-    pub settle: Duration,
-    /// Above this percentage of errors among its answers a generation has not settled.
+    pub soak: Duration,
+    /// Above this percentage of errors among its answers a generation has not passed its soak.
     pub error_percent_max: u32,
     /// Workers that may boot at the same time, after the first one: what imports takes the processors
     /// from what serves.
@@ -83,7 +83,7 @@ impl Default for ReloadPolicy {
             warm_up: None,
             surge: Share::Percent(100),
             unavailable: Share::Count(0),
-            settle: Duration::ZERO,
+            soak: Duration::ZERO,
             error_percent_max: 10,
             boots_at_once: u32::MAX,
         }
@@ -155,7 +155,7 @@ impl ReloadPolicy {
             warm_up: (!config.warmup.is_empty()).then_some(config.warmup_timeout),
             surge: config.reload_max_surge,
             unavailable: config.reload_max_unavailable,
-            settle: config.reload_settle_s,
+            soak: config.reload_soak_s,
             error_percent_max: match config.reload_error_rate_max {
                 Share::Percent(percent) | Share::Count(percent) => percent,
             },

@@ -11,7 +11,7 @@ use super::reason::{EndReason, StartReason, Tally};
 use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::restart::Death;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 use crate::time::Now;
@@ -50,14 +50,14 @@ impl Supervisor {
         if !self.server.phase.may_start() || !self.can_fork(self.current()) || room == 0 {
             return None;
         }
-        let taken = self.taken_slots(self.current());
-        let empty = (0..self.pool.serving.wanted).filter(|slot| !taken.contains(slot));
+        let taken = self.taken_places(self.current());
+        let empty = (0..self.pool.serving.wanted).filter(|place| !taken.contains(place));
         if self.pool.serving.breaker.is_open() {
-            let at = empty.map(|slot| self.trial_due(slot)).min();
+            let at = empty.map(|place| self.trial_due(place)).min();
             return at.flatten().filter(|at| *at > self.now);
         }
         empty
-            .map(|slot| self.pool.serving.restarts.not_before(slot))
+            .map(|place| self.pool.serving.restarts.not_before(place))
             .filter(|at| *at > self.now)
             .min()
     }
@@ -67,26 +67,26 @@ impl Supervisor {
         if !self.can_fork(generation) {
             return;
         }
-        let taken = self.taken_slots(generation);
+        let taken = self.taken_places(generation);
         // A recycled worker's successor makes one process more than wanted: not too many at once.
         let surge_workers_max = self.pool.serving.wanted.div_ceil(4);
         let alive = self.count_of(generation, |worker| worker.is_ready() || worker.is_coming());
         let room = (self.pool.serving.wanted + surge_workers_max).saturating_sub(alive);
         let room = room.min(self.room_beside_candidate());
         let due: Vec<u32> = (0..self.pool.serving.wanted)
-            .filter(|slot| !taken.contains(slot) && self.may_fill(*slot))
+            .filter(|place| !taken.contains(place) && self.may_fill(*place))
             .take(self.fill_room())
             .take(room as usize)
             .take(FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation)))
             .collect();
-        for slot in due {
-            let start = match self.pool.serving.restarts.take_vacancy(slot) {
+        for place in due {
+            let start = match self.pool.serving.restarts.take_vacancy(place) {
                 Some(end) => StartReason::Respawn(end),
-                None if slot >= self.pool.serving.policy.workers => StartReason::Scale,
+                None if place >= self.pool.serving.policy.workers => StartReason::Scale,
                 None if generation == Generation::FIRST => StartReason::Boot,
                 None => StartReason::Reload,
             };
-            self.fork(generation, slot, start);
+            self.fork(generation, place, start);
         }
     }
 
@@ -103,7 +103,7 @@ impl Supervisor {
         ready.sort_unstable();
         let surplus = ready.len().saturating_sub(self.pool.serving.wanted as usize);
         for (_, id) in ready.into_iter().take(surplus) {
-            let place = self.pool.workers.get(&id).map(|worker| worker.slot);
+            let place = self.pool.workers.get(&id).map(|worker| worker.place);
             let fewer =
                 if self.server.pause == Pause::No { EndReason::Scale } else { EndReason::Pause };
             self.drain(id, fewer);
@@ -117,24 +117,24 @@ impl Supervisor {
     /// more takes it, or it would be filled again.
     fn move_up(&mut self, place: u32) {
         let (current, wanted) = (self.current(), self.pool.serving.wanted);
-        if self.taken_slots(current).contains(&place) {
+        if self.taken_places(current).contains(&place) {
             return;
         }
         let beyond = self.pool.workers.values_mut().find(|worker| {
-            worker.generation == current && worker.holds_slot() && worker.slot >= wanted
+            worker.generation == current && worker.holds_place() && worker.place >= wanted
         });
         if let Some(worker) = beyond {
             let _ = self.pool.serving.restarts.take_vacancy(place);
-            worker.slot = place;
+            worker.place = place;
         }
     }
 
-    pub(super) fn fork(&mut self, generation: Generation, slot: u32, start: StartReason) {
+    pub(super) fn fork(&mut self, generation: Generation, place: u32, start: StartReason) {
         let id = WorkerId(self.server.next_worker);
         self.server.next_worker += 1;
         self.pool.workers.insert(
             id,
-            Worker::new(id, generation, slot, (start, self.policy_of(generation).life), self.now),
+            Worker::new(id, generation, place, (start, self.policy_of(generation).life), self.now),
         );
         self.push(Effect::Count(Tally::Start(start)));
         if generation == self.current() {
@@ -150,7 +150,7 @@ impl Supervisor {
         let until = self.now + self.boot_max(generation);
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         match worker.state {
-            State::Forking { .. } => {
+            WorkerState::Forking { .. } => {
                 worker.booting(pid, until);
                 let (start, fields) = (worker.start, worker.fields(&worker.start.word()));
                 let text = format!("Booting worker with pid: {pid}");
@@ -160,17 +160,17 @@ impl Supervisor {
                 self.log_with(Level::Info, None, text, fields);
                 self.push(Effect::Worker(id, WorkerEffect::Release));
             }
-            State::Cancelled { .. } => {
+            WorkerState::Cancelled { .. } => {
                 worker.pid = Some(pid);
                 self.kill(id);
             }
-            State::Booting { .. }
-            | State::Warming { .. }
-            | State::Waiting
-            | State::StandingBy
-            | State::Ready { .. }
-            | State::Draining { .. }
-            | State::Ending(_) => {}
+            WorkerState::Booting { .. }
+            | WorkerState::Warming { .. }
+            | WorkerState::Waiting
+            | WorkerState::StandingBy
+            | WorkerState::Ready { .. }
+            | WorkerState::Draining { .. }
+            | WorkerState::Ending(_) => {}
         }
     }
 
@@ -213,10 +213,10 @@ impl Supervisor {
             self.pool.workers.get(&id).is_some_and(|worker| self.is_candidate(worker.generation));
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         if is_candidate {
-            worker.state = State::Waiting;
+            worker.state = WorkerState::Waiting;
             return;
         }
-        worker.state = State::Ready { since: now, retiring: false };
+        worker.state = WorkerState::Ready { since: now, retiring: false };
         worker.in_front = true;
         worker.life.begin(now);
         self.push(Effect::Worker(id, WorkerEffect::AddToFront));
@@ -232,10 +232,10 @@ impl Supervisor {
     pub(super) fn boot_failed(&mut self, id: WorkerId, failure: &Failure) {
         let until = self.now + STOP_GRACE_MIN;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        if !matches!(worker.state, State::Booting { .. }) {
+        if !matches!(worker.state, WorkerState::Booting { .. }) {
             return;
         }
-        worker.state = State::told(until);
+        worker.state = WorkerState::told(until);
         worker.explained = true;
         let worker = worker.clone();
         self.decide(id, EndReason::BootFailed);
@@ -260,7 +260,7 @@ impl Supervisor {
             self.abandon_reload("a worker failed to boot", &failure.told(what));
         } else {
             if worker.generation == self.current() {
-                self.settle_failed("a worker failed to boot", &failure.told(what));
+                self.soak_failed("a worker failed to boot", &failure.told(what));
             }
             self.pool.serving.last_failure =
                 format!("{}: {}", EndReason::BootFailed, failure.message);

@@ -9,7 +9,7 @@ use super::report::Census;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::upgrade::{Plan, Upgrade};
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use super::state::zygote::{Zygote, ZygoteState};
 use crate::ids::{Generation, WorkerId};
 use crate::time::Now;
@@ -36,9 +36,9 @@ impl Supervisor {
         self.pool.serving.generation
     }
 
-    /// A reload is under way: a generation is in the making, or has taken over and settles.
+    /// A reload is under way: a generation is in the making, or has taken over and soaks.
     pub(super) fn is_changing(&self) -> bool {
-        self.pool.candidate.is_some() || self.pool.settling.is_some()
+        self.pool.candidate.is_some() || self.pool.soak.is_some()
     }
 
     pub(super) fn is_candidate(&self, generation: Generation) -> bool {
@@ -67,14 +67,14 @@ impl Supervisor {
         self.pool.workers.values().filter(matches).map(|worker| worker.id).collect()
     }
 
-    pub(super) fn taken_slots(&self, generation: Generation) -> Vec<u32> {
-        let holds = |worker: &&Worker| worker.generation == generation && worker.holds_slot();
-        self.pool.workers.values().filter(holds).map(|worker| worker.slot).collect()
+    pub(super) fn taken_places(&self, generation: Generation) -> Vec<u32> {
+        let holds = |worker: &&Worker| worker.generation == generation && worker.holds_place();
+        self.pool.workers.values().filter(holds).map(|worker| worker.place).collect()
     }
 
     pub(super) fn forks_in_flight(&self, generation: Generation) -> usize {
         let in_flight = |worker: &&Worker| {
-            worker.generation == generation && matches!(worker.state, State::Forking { .. })
+            worker.generation == generation && matches!(worker.state, WorkerState::Forking { .. })
         };
         self.pool.workers.values().filter(in_flight).count()
     }

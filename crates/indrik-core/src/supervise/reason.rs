@@ -191,7 +191,7 @@ impl fmt::Display for EndReason {
 /// What is known of a process that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// How.
+    /// By its own exit or by a signal.
     pub status: ExitStatus,
     /// Whether the kernel's OOM killer did it; `None` if the kernel cannot be asked.
     pub oom: Option<bool>,

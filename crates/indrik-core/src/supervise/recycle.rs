@@ -17,7 +17,7 @@ use super::policy::Policy;
 use super::reason::{EndReason, StartReason};
 use super::state::phase::Phase;
 use super::state::recycling::Wish;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 use crate::memory::Bytes;
@@ -118,7 +118,7 @@ impl Supervisor {
     fn ages(&self) -> impl Iterator<Item = (&Worker, Now)> {
         let (current, policy) = (self.current(), self.pool.serving.policy);
         self.pool.workers.values().filter_map(move |worker| match worker.state {
-            State::Ready { since, retiring: false }
+            WorkerState::Ready { since, retiring: false }
                 if worker.generation == current && worker.wish.is_none() =>
             {
                 Some((worker, old_at(&policy, worker.id, since)?))

@@ -15,7 +15,7 @@ use super::reason::EndReason;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::refork::Stage;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use super::state::zygote::ZygoteState;
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
@@ -44,7 +44,7 @@ impl Supervisor {
             Stage::Counting => self.begin_refork(),
             Stage::Leaving(id) => {
                 let leaves = |worker: &Worker| {
-                    matches!(worker.state, State::Ready { .. } | State::Draining { .. })
+                    matches!(worker.state, WorkerState::Ready { .. } | WorkerState::Draining { .. })
                 };
                 if !self.refork_can_go_on(id, leaves) {
                     self.pool.serving.refork.restart();
@@ -93,7 +93,7 @@ impl Supervisor {
         self.server.phase == Phase::Serving
             && self.server.pause == Pause::No
             && self.pool.candidate.is_none()
-            && self.pool.settling.is_none()
+            && self.pool.soak.is_none()
             && self.can_fork(self.current())
             && ours().count() == self.pool.serving.wanted as usize
             && ours().all(Worker::is_staying)
@@ -159,7 +159,7 @@ impl Supervisor {
     fn change_zygote(&mut self, id: WorkerId) {
         let generation = self.current();
         let owed = |worker: &Worker| {
-            matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
+            matches!(worker.state, WorkerState::Forking { .. } | WorkerState::Cancelled { .. })
         };
         if self.count_of(generation, owed) > 0 {
             return;
@@ -198,7 +198,7 @@ impl Supervisor {
 }
 
 fn is_stopping(worker: &Worker) -> bool {
-    matches!(worker.state, State::Ending(Rung::Told { .. }))
+    matches!(worker.state, WorkerState::Ending(Rung::Told { .. }))
 }
 
 #[cfg(test)]
@@ -229,7 +229,7 @@ mod tests {
     }
 
     impl Calm {
-        fn settle(&mut self, machine: &mut Supervisor) {
+        fn performs(&mut self, machine: &mut Supervisor) {
             while let Some(effect) = machine.poll_effect() {
                 let event = match effect {
                     Effect::Zygote(generation, ZygoteEffect::Spawn) => {
@@ -296,7 +296,7 @@ mod tests {
     fn serving() -> Supervisor {
         let mut machine = Supervisor::new();
         machine.handle(Event::Start { successor: false }, NOW);
-        Calm::default().settle(&mut machine);
+        Calm::default().performs(&mut machine);
         assert_eq!(machine.census().ready, 3);
         machine
     }
@@ -314,10 +314,10 @@ mod tests {
     fn the_worker_that_served_most_becomes_the_zygote_and_the_others_follow() {
         let (mut machine, mut system) = (serving(), Calm::default());
         machine.handle(served(&[(1, 20), (2, 50), (3, 29)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(ids(&machine), [1, 2, 3]);
         machine.handle(served(&[(1, 20), (2, 51), (3, 29)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         let (worker, generation) = (WorkerId(2), Generation::FIRST);
         let change = Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker });
         assert_eq!(system.told, [Effect::Worker(worker, WorkerEffect::Turn), change]);
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(machine.census().ready, 3);
         assert_eq!(machine.accounts().ends[&EndReason::Refork], 4);
         machine.handle(served(&[(5, 40), (6, 30), (7, 29)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(ids(&machine), [5, 6, 7], "they are counted anew");
     }
 
@@ -334,13 +334,13 @@ mod tests {
     fn a_worker_that_cannot_is_replaced_and_no_other_one_is_asked() {
         let (mut machine, mut system) = (serving(), Calm { refuses: true, ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
         assert_eq!(ids(&machine), [2, 3, 4]);
         let warnings = system.log.iter().filter(|line| line.level == Level::Warning);
         assert_eq!(warnings.filter(|line| line.text.contains("it has 2 threads")).count(), 1);
         machine.handle(served(&[(2, 1_000)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(ids(&machine), [2, 3, 4]);
     }
 
@@ -349,11 +349,11 @@ mod tests {
         let (mut machine, mut system) =
             (serving(), Calm { busy: Some(WorkerId(1)), ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         system.silent = true;
         machine.handle(Event::Operator(OperatorEvent::WantWorkers(4)), NOW);
         machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Drained), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
         machine.handle(Event::Operator(OperatorEvent::WantWorkers(5)), NOW);
         let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
@@ -376,10 +376,10 @@ mod tests {
         let (mut machine, mut system) =
             (serving(), Calm { busy: Some(WorkerId(1)), ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         machine.handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)), NOW);
         machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Drained), NOW);
-        system.settle(&mut machine);
+        system.performs(&mut machine);
         assert_eq!(system.told, []);
         assert_eq!(machine.census().generation, Generation(2));
         assert_eq!(machine.census().processes, 3);

@@ -50,7 +50,7 @@ impl HealthState {
 /// How many workers there are and of what generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Census {
-    /// Whose.
+    /// The pool that is counted.
     pub pool: PoolId,
     /// The generation that serves.
     pub generation: Generation,
@@ -82,7 +82,7 @@ pub struct Totals {
 /// One worker, for showing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerView {
-    /// Which; numbers go up, so it is its age as Gunicorn counts it.
+    /// Its number. Numbers go up, so it is its age as Gunicorn counts it.
     pub id: WorkerId,
     /// Its process, once it has one.
     pub pid: Option<u32>,

@@ -9,7 +9,7 @@ use super::reason::EndReason;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::upgrade::Upgrade;
-use super::state::worker::State;
+use super::state::worker::WorkerState;
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 
@@ -155,21 +155,23 @@ impl Supervisor {
         for id in self.all_workers() {
             let Some(worker) = self.pool.workers.get_mut(&id) else { continue };
             match worker.state {
-                State::Ready { .. } | State::StandingBy | State::Draining { .. } => {
-                    worker.state = State::told(until);
+                WorkerState::Ready { .. }
+                | WorkerState::StandingBy
+                | WorkerState::Draining { .. } => {
+                    worker.state = WorkerState::told(until);
                     self.decide(id, EndReason::ShutDown);
                     self.push(Effect::Worker(id, WorkerEffect::ShutDown));
                 }
-                State::Ending(Rung::Told { until: earlier }) => {
-                    worker.state = State::told(earlier.min(until));
+                WorkerState::Ending(Rung::Told { until: earlier }) => {
+                    worker.state = WorkerState::told(earlier.min(until));
                 }
                 // One that boots may have started up already, and what started up is shut down.
-                State::Forking { .. }
-                | State::Cancelled { .. }
-                | State::Booting { .. }
-                | State::Warming { .. }
-                | State::Waiting
-                | State::Ending(_) => self.discard(id, EndReason::ShutDown),
+                WorkerState::Forking { .. }
+                | WorkerState::Cancelled { .. }
+                | WorkerState::Booting { .. }
+                | WorkerState::Warming { .. }
+                | WorkerState::Waiting
+                | WorkerState::Ending(_) => self.discard(id, EndReason::ShutDown),
             }
         }
         self.retire_zygotes();
@@ -181,20 +183,20 @@ impl Supervisor {
         for id in self.all_workers() {
             let Some(worker) = self.pool.workers.get_mut(&id) else { continue };
             match worker.state {
-                State::Ready { .. }
-                | State::StandingBy
-                | State::Draining { .. }
-                | State::Booting { .. }
-                | State::Warming { .. }
-                | State::Waiting
-                | State::Ending(Rung::Told { .. } | Rung::Dumping { .. }) => {
-                    worker.state = State::Ending(Rung::Aborting { until });
+                WorkerState::Ready { .. }
+                | WorkerState::StandingBy
+                | WorkerState::Draining { .. }
+                | WorkerState::Booting { .. }
+                | WorkerState::Warming { .. }
+                | WorkerState::Waiting
+                | WorkerState::Ending(Rung::Told { .. } | Rung::Dumping { .. }) => {
+                    worker.state = WorkerState::Ending(Rung::Aborting { until });
                     self.decide(id, EndReason::ShutDown);
                     self.push(Effect::Worker(id, WorkerEffect::Kill { signal: KillSignal::Quit }));
                 }
-                State::Forking { .. } | State::Cancelled { .. } | State::Ending(_) => {
-                    self.discard(id, EndReason::ShutDown)
-                }
+                WorkerState::Forking { .. }
+                | WorkerState::Cancelled { .. }
+                | WorkerState::Ending(_) => self.discard(id, EndReason::ShutDown),
             }
         }
         self.retire_zygotes();
@@ -204,17 +206,17 @@ impl Supervisor {
         for id in self.all_workers() {
             let Some(worker) = self.pool.workers.get(&id) else { continue };
             match worker.state {
-                State::Forking { .. } | State::Cancelled { .. } => {
+                WorkerState::Forking { .. } | WorkerState::Cancelled { .. } => {
                     self.discard(id, EndReason::ShutDown)
                 }
-                State::Ending(Rung::Killed { .. }) => {}
-                State::Booting { .. }
-                | State::Warming { .. }
-                | State::Waiting
-                | State::Ready { .. }
-                | State::StandingBy
-                | State::Draining { .. }
-                | State::Ending(_) => {
+                WorkerState::Ending(Rung::Killed { .. }) => {}
+                WorkerState::Booting { .. }
+                | WorkerState::Warming { .. }
+                | WorkerState::Waiting
+                | WorkerState::Ready { .. }
+                | WorkerState::StandingBy
+                | WorkerState::Draining { .. }
+                | WorkerState::Ending(_) => {
                     self.decide(id, EndReason::ShutDown);
                     self.kill(id);
                 }

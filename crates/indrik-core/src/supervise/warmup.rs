@@ -5,14 +5,14 @@ use super::event::Failure;
 use super::limits::WARM_UP_SLACK;
 use super::machine::Supervisor;
 use super::reason::EndReason;
-use super::state::worker::State;
+use super::state::worker::WorkerState;
 use crate::ids::WorkerId;
 
 impl Supervisor {
     /// The worker has booted. If its generation has a warm-up, that comes first.
     pub(super) fn worker_ready(&mut self, id: WorkerId) {
         let Some(worker) = self.pool.workers.get(&id) else { return };
-        if !matches!(worker.state, State::Booting { .. }) {
+        if !matches!(worker.state, WorkerState::Booting { .. }) {
             return;
         }
         let warm_up = self.policy_of(worker.generation).reload.warm_up;
@@ -21,7 +21,7 @@ impl Supervisor {
         match until {
             None => self.worker_serves(id),
             Some(until) => {
-                worker.state = State::Warming { until };
+                worker.state = WorkerState::Warming { until };
                 worker.in_front = true;
                 self.push(Effect::Worker(id, WorkerEffect::WarmUp));
             }
@@ -46,6 +46,6 @@ impl Supervisor {
 
     fn is_warming(&self, id: WorkerId) -> bool {
         let worker = self.pool.workers.get(&id);
-        worker.is_some_and(|worker| matches!(worker.state, State::Warming { .. }))
+        worker.is_some_and(|worker| matches!(worker.state, WorkerState::Warming { .. }))
     }
 }

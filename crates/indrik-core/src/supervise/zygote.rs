@@ -10,7 +10,7 @@ use super::reason::EndReason;
 use super::state::phase::Phase;
 use super::state::restart::{Backoff, Pace};
 use super::state::serving::Serving;
-use super::state::worker::{State, Worker};
+use super::state::worker::{Worker, WorkerState};
 use super::state::zygote::{Zygote, ZygoteState};
 use crate::ids::Generation;
 use crate::logs::level::Level;
@@ -120,7 +120,7 @@ impl Supervisor {
                 format!("The zygote of generation {generation} died; its workers go on, a new one is started"),
             );
             if generation == self.current() {
-                self.settle_failed("its zygote died", "");
+                self.soak_failed("its zygote died", "");
             }
         }
     }
@@ -130,7 +130,10 @@ impl Supervisor {
     fn forget_unforked(&mut self, generation: Generation) {
         let unforked = |worker: &Worker| {
             worker.generation == generation
-                && matches!(worker.state, State::Forking { .. } | State::Cancelled { .. })
+                && matches!(
+                    worker.state,
+                    WorkerState::Forking { .. } | WorkerState::Cancelled { .. }
+                )
         };
         let current = self.current();
         let lost: Vec<Worker> = self
@@ -142,7 +145,7 @@ impl Supervisor {
         for worker in lost {
             let reason = worker.end.unwrap_or(EndReason::ZygoteLost);
             if worker.generation == current && worker.end.is_none() {
-                self.pool.serving.restarts.vacate(worker.slot, reason);
+                self.pool.serving.restarts.vacate(worker.place, reason);
             }
             self.account_end(reason);
         }

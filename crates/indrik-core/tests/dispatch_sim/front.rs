@@ -245,7 +245,7 @@ impl Front {
     }
 
     /// A request that lost its worker is told so.
-    pub(crate) fn settle_lost(&mut self, request: usize) {
+    pub(crate) fn tell_lost(&mut self, request: usize) {
         if self.requests[request].place == Place::Lost {
             self.try_again(request, true);
         }

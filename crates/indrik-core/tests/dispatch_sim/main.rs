@@ -24,7 +24,7 @@ fn nothing_fails_while_nothing_breaks() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok]);
     }
 }
@@ -34,7 +34,7 @@ fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::wild());
         world.run(2 * SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[
             Answer::Ok,
             Answer::Refused,
@@ -52,11 +52,11 @@ fn a_session_stays_at_its_worker_until_that_is_gone_and_holds_up_nobody_else() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { drain: 10, sessions: 60, ..Faults::calm() });
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok]);
         let mut world = World::new(seed, Faults { sessions: 60, ..Faults::wild() });
         world.run(2 * SECOND);
-        world.settle();
+        world.come_to_rest();
     }
 }
 
@@ -65,7 +65,7 @@ fn workers_that_are_replaced_one_after_the_other_lose_nothing() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { drain: 20, ..Faults::calm() });
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok]);
     }
 }
@@ -76,7 +76,7 @@ fn one_death_at_a_time_costs_no_get_and_only_posts_that_had_begun() {
         let mut world =
             World::new(seed, Faults { death: 6, one_at_a_time: true, ..Faults::calm() });
         world.run(2 * SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_gets_answered();
         world.assert_all_answered(&[Answer::Ok, Answer::BadGateway]);
     }
@@ -87,7 +87,7 @@ fn a_stuck_worker_costs_only_what_it_had_begun() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { stuck: 3, ..Faults::calm() });
         world.run(2 * SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[
             Answer::Ok,
             Answer::TimedOut,
@@ -103,11 +103,11 @@ fn a_file_and_its_request_stay_together_in_channels_that_are_often_full() {
         let files = Faults { files: 50, ..Faults::calm() };
         let mut world = World::new(seed, Faults { drain: 10, sessions: 20, ..files });
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok]);
         let mut world = World::new(seed, Faults { files: 50, hand_over: 3, ..Faults::wild() });
         world.run(2 * SECOND);
-        world.settle();
+        world.come_to_rest();
     }
 }
 
@@ -116,7 +116,7 @@ fn more_than_can_be_served_is_refused_at_once_or_ends_at_its_deadline() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { flood: true, ..Faults::calm() });
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok, Answer::Refused, Answer::QueueTimeout]);
         assert!(world.count(Answer::Refused) > 0, "seed {seed}: it was no flood");
     }
@@ -127,7 +127,7 @@ fn without_any_worker_requests_wait_for_one_until_their_deadline() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { all_dead: true, ..Faults::calm() });
         world.run(SECOND);
-        world.settle();
+        world.come_to_rest();
         world.assert_all_answered(&[
             Answer::Ok,
             Answer::Refused,

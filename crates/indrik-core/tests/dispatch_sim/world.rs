@@ -12,7 +12,7 @@ use crate::random::Random;
 /// How often the front looks after its queue when nothing is queued ahead, and when something is.
 pub(crate) const COARSE_TICK_US: Micros = 50_000;
 const FINE_TICK_US: Micros = 1_000;
-/// As in the front: how long a request that lost its worker waits before that is settled.
+/// As in the front: how long a request that lost its worker waits before it is told.
 const LOST_PAUSE_US: Micros = 50_000;
 /// A request's time limit, and what the kill ladder takes after it.
 const TIMEOUT_US: Micros = 300_000;
@@ -27,8 +27,8 @@ const SESSIONS: usize = 6;
 /// Requests of one run.
 const REQUESTS_MAX: usize = 250;
 /// Far beyond any wait that the limits allow.
-const SETTLE_US: Micros = 40_000_000;
-const SETTLE_STEP_US: Micros = 500_000;
+const REST_US: Micros = 40_000_000;
+const REST_STEP_US: Micros = 500_000;
 
 /// What breaks. Numbers are how often a second, at every worker.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ enum Coming {
     Commit(Begun),
     TimeLimit(Begun),
     Leaves(usize),
-    Settled(usize),
+    Told(usize),
     Faults,
     Up,
     Kill(WorkerId),
@@ -166,7 +166,7 @@ impl World {
     }
 
     /// Nobody comes any more and nothing breaks: everything ends.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn come_to_rest(&mut self) {
         self.arriving = false;
         self.faults = Faults::calm();
         let stuck: Vec<WorkerId> = self.front.workers.keys().copied().collect();
@@ -178,9 +178,9 @@ impl World {
             self.worker_up();
             self.follow();
         }
-        let end = self.front.now + SETTLE_US;
+        let end = self.front.now + REST_US;
         while self.front.now < end && !self.is_at_rest() {
-            self.run(SETTLE_STEP_US);
+            self.run(REST_STEP_US);
         }
         for (number, request) in self.front.requests.iter().enumerate() {
             let seed = self.front.seed;
@@ -250,7 +250,7 @@ impl World {
                 }
             }
             Coming::Leaves(request) => self.front.client_leaves(request),
-            Coming::Settled(request) => self.front.settle_lost(request),
+            Coming::Told(request) => self.front.tell_lost(request),
             Coming::Faults => self.break_something(),
             Coming::Up => {
                 if self.front.workers.len() < self.wanted {
@@ -278,7 +278,7 @@ impl World {
             self.after(TIMEOUT_US, Coming::TimeLimit(begun));
         }
         for request in std::mem::take(&mut self.front.lost) {
-            self.after(LOST_PAUSE_US, Coming::Settled(request));
+            self.after(LOST_PAUSE_US, Coming::Told(request));
         }
         let is_done = |worker: &crate::front::Worker| {
             worker.draining && worker.ring.is_empty() && worker.running.is_empty()

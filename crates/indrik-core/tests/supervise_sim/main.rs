@@ -87,7 +87,7 @@ fn whatever_way_generations_take_over_the_server_recovers_and_every_reload_has_a
 }
 
 #[test]
-fn a_rolling_or_settling_reload_never_has_fewer_workers_than_promised() {
+fn a_rolling_or_soaking_reload_never_has_fewer_workers_than_promised() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();

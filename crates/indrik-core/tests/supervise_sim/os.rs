@@ -525,12 +525,12 @@ impl Os {
     pub(crate) fn any_reload(&mut self, may_be_short: bool) -> ReloadPolicy {
         let surge = [Share::Percent(100), Share::Percent(25), Share::Count(1), Share::Count(0)];
         let short = [Share::Count(0), Share::Count(1), Share::Percent(50)];
-        let settle = [0, 0, 5, 40];
+        let soak = [0, 0, 5, 40];
         ReloadPolicy {
             warm_up: self.random.percent(50).then_some(Duration::from_secs(20)),
             surge: surge[self.random.below(surge.len())],
             unavailable: short[self.random.below(if may_be_short { short.len() } else { 1 })],
-            settle: Duration::from_secs(settle[self.random.below(settle.len())]),
+            soak: Duration::from_secs(soak[self.random.below(soak.len())]),
             boots_at_once: 1 + u32::try_from(self.random.below(4)).unwrap(),
             ..ReloadPolicy::default()
         }

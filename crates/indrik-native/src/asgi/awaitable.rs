@@ -13,7 +13,7 @@ use indrik_ring::CreditWait;
 use super::cell::LoopCell;
 use super::exception::thrown;
 use super::exchange::{Exchange, How, payload_bytes};
-use super::state::{Phase, out_of_order, wake};
+use super::state::{ResponsePhase, out_of_order, wake};
 
 /// What an awaitable is for.
 pub(super) enum Job {
@@ -25,7 +25,7 @@ pub(super) enum Job {
         payload: Py<PyAny>,
         /// Bytes of it that are sent.
         at: usize,
-        /// What it is.
+        /// How it is sent.
         how: How,
         /// It is this payload's turn: others wait until it is sent.
         owner: bool,
@@ -194,8 +194,8 @@ impl Awaitable {
             if state.sending {
                 return Ok(false);
             }
-            if matches!(how, How::Body { .. }) && state.response.phase == Phase::Complete {
-                return Err(out_of_order(Phase::Complete, "http.response.body"));
+            if matches!(how, How::Body { .. }) && state.response.phase == ResponsePhase::Complete {
+                return Err(out_of_order(ResponsePhase::Complete, "http.response.body"));
             }
             (*owner, state.sending) = (true, true);
         }

@@ -14,7 +14,7 @@ use indrik_ring::{
 use super::cell::LoopCell;
 use super::response::Head;
 use super::service::Service;
-use super::state::State;
+use super::state::ExchangeState;
 use crate::routes::{self, Route};
 
 /// A request or WebSocket; `receive` and `send` are its methods for Python.
@@ -27,7 +27,7 @@ pub(super) struct Exchange {
     pub(super) began: Instant,
     /// The application's route for the request.
     pub(super) route: Route,
-    pub(super) state: LoopCell<State>,
+    pub(super) state: LoopCell<ExchangeState>,
 }
 
 /// What a payload is sent as.
@@ -82,7 +82,7 @@ impl Exchange {
     }
 
     /// Whether the client is gone, as far as this side can know at this moment.
-    pub(super) fn is_gone(&self, state: &State) -> bool {
+    pub(super) fn is_gone(&self, state: &ExchangeState) -> bool {
         state.gone || state.finished || self.server.channel().slots.is_gone(self.slot)
     }
 
@@ -100,7 +100,7 @@ impl Exchange {
     pub(super) fn push(
         &self,
         py: Python<'_>,
-        state: &mut State,
+        state: &mut ExchangeState,
         payload: &[u8],
         at: &mut usize,
         how: How,
@@ -161,7 +161,7 @@ impl Exchange {
     fn send_body(
         &self,
         py: Python<'_>,
-        state: &mut State,
+        state: &mut ExchangeState,
         head: Option<Head>,
         piece: &[u8],
         seals: bool,
@@ -218,7 +218,7 @@ impl Exchange {
     }
 
     /// Body bytes that may be sent now.
-    fn room(&self, state: &State) -> usize {
+    fn room(&self, state: &ExchangeState) -> usize {
         let taken = self.server.channel().slots.response_taken(self.slot);
         let under_way = state.sent.saturating_sub(taken);
         usize::try_from(RESPONSE_WINDOW.saturating_sub(under_way)).unwrap_or(usize::MAX)

@@ -7,7 +7,7 @@ use indrik_ring::{Failure, Flags, Kind};
 
 use super::exchange::Exchange;
 use super::socket::Stage;
-use super::state::{Phase, State, wake};
+use super::state::{ExchangeState, ResponsePhase, wake};
 use crate::around::Outcome;
 use crate::channel::leave;
 
@@ -64,7 +64,7 @@ impl Exchange {
                 None => (None, PyList::empty(py)),
             };
             let response = &state.response;
-            let headers_sent = response.phase > Phase::Started;
+            let headers_sent = response.phase > ResponsePhase::Started;
             let length = response.expected;
             let outcome = Outcome { status, headers, length, sent: response.given, headers_sent };
             (state.watched.take(), outcome)
@@ -79,7 +79,7 @@ impl Exchange {
     fn say_goodbye(
         &self,
         py: Python<'_>,
-        state: &mut State,
+        state: &mut ExchangeState,
         gone: bool,
         failed: bool,
     ) -> PyResult<()> {
@@ -95,7 +95,8 @@ impl Exchange {
             return self.send_raw(py, self.descriptor(Kind::Done, Flags::DONE, 0), &[]);
         }
         let stage = state.socket.as_ref().map(|socket| socket.final_stage());
-        let before = matches!(state.response.phase, Phase::Waiting | Phase::Started);
+        let before =
+            matches!(state.response.phase, ResponsePhase::Waiting | ResponsePhase::Started);
         let (kind, aux, text) = match (stage, failed) {
             (Some(Stage::Open), false) => (Kind::WebSocketClose, CODE_NORMAL, ""),
             (Some(Stage::Open), true) => (Kind::WebSocketClose, CODE_INTERNAL_ERROR, ""),
@@ -109,7 +110,7 @@ impl Exchange {
                 Failure::Invalid as u64,
                 "ASGI callable returned without sending handshake.",
             ),
-            (_, false) if state.response.phase == Phase::Waiting => (
+            (_, false) if state.response.phase == ResponsePhase::Waiting => (
                 Kind::Failed,
                 Failure::Invalid as u64,
                 "ASGI callable returned without starting response.",
@@ -133,7 +134,7 @@ impl Exchange {
     pub(super) fn send_last(
         &self,
         py: Python<'_>,
-        state: &mut State,
+        state: &mut ExchangeState,
         flags: Flags,
     ) -> PyResult<()> {
         let Some(last) = state.response.last.take() else { return Ok(()) };

@@ -13,7 +13,7 @@ use super::exchange::{Exchange, How};
 use super::message::Message;
 use super::named_file::NamedFile;
 use super::response::{Head, HeadFault};
-use super::state::{Phase, State, out_of_order, wake};
+use super::state::{ExchangeState, ResponsePhase, out_of_order, wake};
 use crate::text::latin1_str;
 
 /// Versions of HTTP, as the channel has them.
@@ -46,20 +46,20 @@ impl Exchange {
             phase
         };
         match (phase, message.kind) {
-            (Phase::Waiting, "http.response.start") => this.start(message),
-            (Phase::Started | Phase::Streaming, "http.response.body") => {
+            (ResponsePhase::Waiting, "http.response.start") => this.start(message),
+            (ResponsePhase::Started | ResponsePhase::Streaming, "http.response.body") => {
                 return Self::send_part(slf, message);
             }
-            (Phase::Started | Phase::Streaming, "http.response.pathsend") => {
+            (ResponsePhase::Started | ResponsePhase::Streaming, "http.response.pathsend") => {
                 this.send_path(message)
             }
-            (Phase::Waiting | Phase::Started, "http.response.early_hint") => {
+            (ResponsePhase::Waiting | ResponsePhase::Started, "http.response.early_hint") => {
                 this.early_hint(message)
             }
-            (Phase::Waiting | Phase::Started, "http.response.informational") => {
+            (ResponsePhase::Waiting | ResponsePhase::Started, "http.response.informational") => {
                 this.informational(message)
             }
-            (Phase::Trailers, "http.response.trailers") => this.trailers(message),
+            (ResponsePhase::Trailers, "http.response.trailers") => this.trailers(message),
             (phase, kind) => Err(out_of_order(phase, kind)),
         }?;
         this.server.flush_unless_batched();
@@ -97,7 +97,7 @@ impl Exchange {
         response.trailers = trailers;
         response.trailers_go = trailers_go;
         response.head = Some(head);
-        response.phase = Phase::Started;
+        response.phase = ResponsePhase::Started;
         state.told = told;
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Exchange {
         };
         let mut state = this.state.get()?;
         count_body(&mut state, body.as_bytes().len() as u64, end)?;
-        let starts = state.response.phase == Phase::Started;
+        let starts = state.response.phase == ResponsePhase::Started;
         if end && starts && !state.response.trailers {
             declare_length(&mut state, body.as_bytes().len())?;
         }
@@ -258,7 +258,7 @@ fn told(message: &Message<'_, '_>, code: i64) -> PyResult<(u16, Py<PyList>)> {
 }
 
 /// Checks a piece of the body against the declared length.
-fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
+fn count_body(state: &mut ExchangeState, len: u64, end: bool) -> PyResult<()> {
     let response = &mut state.response;
     let given = response.given + len;
     if let Some(expected) = response.expected {
@@ -280,7 +280,7 @@ fn count_body(state: &mut State, len: u64, end: bool) -> PyResult<()> {
 
 /// Says the length of a body that is known as a whole, where the front cannot know it: when it is
 /// too large for one descriptor, and when it is not sent because the request is a HEAD.
-fn declare_length(state: &mut State, len: usize) -> PyResult<()> {
+fn declare_length(state: &mut ExchangeState, len: usize) -> PyResult<()> {
     let is_head = state.response.is_head;
     let Some(head) = state.response.head.as_mut() else { return Ok(()) };
     let has_none = matches!(head.status, 204 | 205 | 304) || (is_head && len == 0);

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict};
 use indrik_ring::{Flags, Kind};
 
 use super::exchange::Exchange;
-use super::state::Phase;
+use super::state::ResponsePhase;
 
 impl Exchange {
     /// The next message, if there is one now.
@@ -25,7 +25,7 @@ impl Exchange {
             drop(state);
             return self.next_socket_message(py);
         }
-        if state.finished || state.gone || state.response.phase == Phase::Complete {
+        if state.finished || state.gone || state.response.phase == ResponsePhase::Complete {
             drop(state);
             let message = PyDict::new(py);
             message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;

@@ -23,7 +23,7 @@ use super::scope::{Scopes, subprotocols};
 use super::sent::{self, Sent};
 use super::service::{Live, Service};
 use super::socket::Socket;
-use super::state::{RequestBody, Response, State, wake};
+use super::state::{ExchangeState, RequestBody, Response, wake};
 use super::tasks::Tasks;
 use crate::around::Watched;
 use crate::channel::{Channel, broken};
@@ -339,7 +339,7 @@ impl AsgiServer {
             ..RequestBody::default()
         };
         body.pieces.extend(first);
-        let state = State {
+        let state = ExchangeState {
             scope: Some(scope.clone().unbind()),
             body,
             response: Response {
@@ -349,7 +349,7 @@ impl AsgiServer {
             },
             socket: websocket.then(|| Box::new(Socket::new(subprotocols(head.headers)))),
             watched: watched.map(Box::new),
-            ..State::default()
+            ..ExchangeState::default()
         };
         // When the step before it ended: one look at the clock for both.
         let began = this.core.get()?.last_step;

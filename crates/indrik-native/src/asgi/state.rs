@@ -13,7 +13,7 @@ use crate::around::Watched;
 
 /// What is known of an exchange at the moment.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct ExchangeState {
     /// For the log.
     pub(super) scope: Option<Py<PyDict>>,
     /// Keeps the task alive: the loop only refers to it weakly.
@@ -63,7 +63,7 @@ pub(super) struct RequestBody {
 
 /// How far the response is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub(super) enum ResponsePhase {
     /// Nothing said yet.
     #[default]
     Waiting,
@@ -80,7 +80,7 @@ pub(super) enum Phase {
 /// The response.
 #[derive(Default)]
 pub(super) struct Response {
-    pub(super) phase: Phase,
+    pub(super) phase: ResponsePhase,
     /// Held back until there is a body.
     pub(super) head: Option<Head>,
     /// The application announced trailers.
@@ -113,9 +113,9 @@ impl Response {
     /// The application gave a piece of the body; `end`: it said that it is the last.
     pub(super) fn said(&mut self, end: bool) {
         self.phase = match (end, self.trailers) {
-            (false, _) => Phase::Streaming,
-            (true, true) => Phase::Trailers,
-            (true, false) => Phase::Complete,
+            (false, _) => ResponsePhase::Streaming,
+            (true, true) => ResponsePhase::Trailers,
+            (true, false) => ResponsePhase::Complete,
         };
     }
 
@@ -129,12 +129,12 @@ impl Response {
 
     /// The application has said everything.
     pub(super) fn complete(&mut self) {
-        self.phase = Phase::Complete;
+        self.phase = ResponsePhase::Complete;
         self.sealed = true;
     }
 }
 
-impl State {
+impl ExchangeState {
     /// The application has closed its WebSocket, or answered without one.
     pub(super) fn close_socket(&mut self, code: u16, reason: String) {
         if let Some(socket) = self.socket.as_mut() {
@@ -145,7 +145,7 @@ impl State {
 
     /// Those who wait in `receive`, if the response is complete: they get `http.disconnect` then.
     pub(super) fn take_completed_waiters(&mut self) -> Vec<Py<PyAny>> {
-        if self.response.phase == Phase::Complete {
+        if self.response.phase == ResponsePhase::Complete {
             std::mem::take(&mut self.receive_waiters)
         } else {
             Vec::new()
@@ -173,16 +173,16 @@ pub(super) fn wake(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
 
 /// The error for a message that does not fit the state of the response.
 #[cold]
-pub(super) fn out_of_order(phase: Phase, kind: &str) -> PyErr {
+pub(super) fn out_of_order(phase: ResponsePhase, kind: &str) -> PyErr {
     let wanted = match phase {
-        Phase::Complete => {
+        ResponsePhase::Complete => {
             return PyRuntimeError::new_err(format!(
                 "Unexpected ASGI message '{kind}' sent, after response already completed."
             ));
         }
-        Phase::Waiting => "http.response.start",
-        Phase::Started | Phase::Streaming => "http.response.body",
-        Phase::Trailers => "http.response.trailers",
+        ResponsePhase::Waiting => "http.response.start",
+        ResponsePhase::Started | ResponsePhase::Streaming => "http.response.body",
+        ResponsePhase::Trailers => "http.response.trailers",
     };
     PyRuntimeError::new_err(format!("Expected ASGI message '{wanted}', but got '{kind}'."))
 }

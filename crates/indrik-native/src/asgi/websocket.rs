@@ -11,7 +11,7 @@ use super::exchange::{Exchange, How};
 use super::message::Message;
 use super::response::Head;
 use super::socket::{CODE_LOST, Incoming, Stage};
-use super::state::{Phase, wake};
+use super::state::{ResponsePhase, wake};
 
 /// Bytes of a subprotocol's name; a client offers it in a field of its head.
 const SUBPROTOCOL_BYTES_MAX: usize = 1024;
@@ -99,7 +99,7 @@ impl Exchange {
                 this.set_stage(Stage::Denying)?;
             }
             (Stage::Denying, "websocket.http.response.body") => {
-                if this.state.get()?.response.phase == Phase::Complete {
+                if this.state.get()?.response.phase == ResponsePhase::Complete {
                     return Err(out_of_order(Stage::Closed, message.kind));
                 }
                 return Self::send_part(slf, message);

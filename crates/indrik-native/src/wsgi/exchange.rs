@@ -16,7 +16,7 @@ use crate::channel::Channel;
 use crate::routes::{self, Route};
 use crate::text::{bytes_of, latin1_bytes, latin1_str};
 use crate::wsgi::head::Head;
-use crate::wsgi::response::{Phase, Response, SendError, Then};
+use crate::wsgi::response::{Response, ResponsePhase, SendError, Then};
 
 /// Stands for no slot: a pause that only its time ends.
 const NO_SLOT: u16 = u16::MAX;
@@ -26,11 +26,11 @@ const NO_SLOT: u16 = u16::MAX;
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct Exchange {
     channel: Py<Channel>,
-    state: Mutex<State>,
+    state: Mutex<CallState>,
 }
 
 /// What changes while a request is answered.
-pub(crate) struct State {
+pub(crate) struct CallState {
     /// The response.
     pub(crate) response: Response,
     /// Why `start_response` refused what the application gave it last.
@@ -45,7 +45,8 @@ pub(crate) struct State {
 impl Exchange {
     /// Answers through a channel.
     pub(crate) fn new(channel: Py<Channel>) -> Self {
-        let state = State { response: Response::new(), refusal: None, write: None, environ: None };
+        let state =
+            CallState { response: Response::new(), refusal: None, write: None, environ: None };
         Self { channel, state: Mutex::new(state) }
     }
 
@@ -57,7 +58,7 @@ impl Exchange {
     /// # Errors
     /// `RuntimeError` when another thread is at it.
     #[inline]
-    pub(crate) fn state(&self) -> PyResult<MutexGuard<'_, State>> {
+    pub(crate) fn state(&self) -> PyResult<MutexGuard<'_, CallState>> {
         self.state.try_lock().ok_or_else(|| {
             PyRuntimeError::new_err(
                 "another thread is just sending a piece of this response: call write() and \
@@ -70,7 +71,7 @@ impl Exchange {
     /// another thread of the application is at it. Where requests are greenlets, it may be held by
     /// one that waits for its client: then all others run meanwhile.
     #[inline]
-    pub(crate) fn wait_for_state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+    pub(crate) fn wait_for_state(&self, py: Python<'_>) -> MutexGuard<'_, CallState> {
         loop {
             if let Some(state) = self.state.try_lock() {
                 return state;
@@ -143,15 +144,17 @@ impl Exchange {
             state = self.state()?;
         }
         match state.response.phase {
-            Phase::Idle => return Err(request_is_over()),
-            Phase::Gone => return Err(client_gone()),
-            Phase::Waiting => {}
-            Phase::Ready if exc_info.is_some() => state.response.phase = Phase::Waiting,
-            Phase::Streaming | Phase::Complete if exc_info.is_some() => {
+            ResponsePhase::Idle => return Err(request_is_over()),
+            ResponsePhase::Gone => return Err(client_gone()),
+            ResponsePhase::Waiting => {}
+            ResponsePhase::Ready if exc_info.is_some() => {
+                state.response.phase = ResponsePhase::Waiting
+            }
+            ResponsePhase::Streaming | ResponsePhase::Complete if exc_info.is_some() => {
                 drop(state);
                 return Err(reraised(exc_info));
             }
-            Phase::Ready | Phase::Streaming | Phase::Complete => {
+            ResponsePhase::Ready | ResponsePhase::Streaming | ResponsePhase::Complete => {
                 return Err(PyAssertionError::new_err(
                     "start_response() was called already; call it again only with exc_info",
                 ));
@@ -160,7 +163,7 @@ impl Exchange {
         match read_head(&mut state.response.head, status, headers) {
             Ok(()) => {
                 state.refusal = None;
-                state.response.phase = Phase::Ready;
+                state.response.phase = ResponsePhase::Ready;
                 let write = state.write.as_ref().map(|write| write.clone_ref(status.py()));
                 write.ok_or_else(request_is_over)
             }
@@ -202,7 +205,7 @@ impl Exchange {
         let py = data.py();
         let channel = self.channel.get();
         let mut state = self.state()?;
-        if bytes.is_empty() && state.response.phase != Phase::Idle {
+        if bytes.is_empty() && state.response.phase != ResponsePhase::Idle {
             return Ok(());
         }
         let sent = state.response.send(py, channel, bytes, Then::More);
@@ -221,7 +224,7 @@ impl Exchange {
     /// `ValueError` and `TypeError` naming what is wrong.
     pub(crate) fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
         let state = self.state()?;
-        let in_time = matches!(state.response.phase, Phase::Waiting | Phase::Ready);
+        let in_time = matches!(state.response.phase, ResponsePhase::Waiting | ResponsePhase::Ready);
         if !in_time || !state.response.takes_interim {
             return Ok(());
         }

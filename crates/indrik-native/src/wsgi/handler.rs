@@ -24,7 +24,7 @@ use crate::wsgi::environ::Environs;
 use crate::wsgi::exchange::Exchange;
 use crate::wsgi::file::FileWrapper;
 use crate::wsgi::input::Input;
-use crate::wsgi::response::{Phase, SendError, Then};
+use crate::wsgi::response::{ResponsePhase, SendError, Then};
 
 /// A request that was taken from the ring and started.
 pub(crate) struct Taken {
@@ -423,7 +423,7 @@ impl Handler {
             let mut state = self.exchange.get().wait_for_state(py);
             let response = &mut state.response;
             let sendable =
-                self.sendfile && response.phase == Phase::Ready && response.can_have_body();
+                self.sendfile && response.phase == ResponsePhase::Ready && response.can_have_body();
             let file = if sendable { wrapper.get().range(py) } else { None };
             if let Some(file) = file {
                 // Known before the head is sent, so the client can be told.
@@ -443,7 +443,7 @@ impl Handler {
             // PEP 3333: a piece is on its way before the next one is asked for.
             channel.flush();
             sent?;
-            if state.response.is_head && state.response.phase == Phase::Complete {
+            if state.response.is_head && state.response.phase == ResponsePhase::Complete {
                 // The rest would be thrown away.
                 break;
             }
@@ -486,11 +486,11 @@ impl Handler {
             }
             SendError::Python(raised) => raised,
         };
-        if response.phase == Phase::Gone && raised.is_instance_of::<PyBrokenPipeError>(py) {
+        if response.phase == ResponsePhase::Gone && raised.is_instance_of::<PyBrokenPipeError>(py) {
             return Ok(());
         }
         if let Some(why) = refusal
-            && response.phase == Phase::Waiting
+            && response.phase == ResponsePhase::Waiting
             && raised.is_instance_of::<PyValueError>(py)
             && raised.value(py).to_string() == why
         {
@@ -501,9 +501,11 @@ impl Handler {
         log::exception(py, &what, &raised);
         let response = &mut self.exchange.get().wait_for_state(py).response;
         match phase {
-            Phase::Complete | Phase::Gone | Phase::Idle => {}
-            Phase::Waiting | Phase::Ready => response.fail(py, channel, Failure::Before, "")?,
-            Phase::Streaming => response.fail(py, channel, Failure::After, "")?,
+            ResponsePhase::Complete | ResponsePhase::Gone | ResponsePhase::Idle => {}
+            ResponsePhase::Waiting | ResponsePhase::Ready => {
+                response.fail(py, channel, Failure::Before, "")?
+            }
+            ResponsePhase::Streaming => response.fail(py, channel, Failure::After, "")?,
         }
         if raised.is_instance_of::<PyException>(py) { Ok(()) } else { Err(raised) }
     }

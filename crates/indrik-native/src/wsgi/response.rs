@@ -21,7 +21,7 @@ const CREDIT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How far a response is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum ResponsePhase {
     /// No request is being handled.
     Idle,
     /// `start_response` was not called yet.
@@ -70,7 +70,7 @@ pub(crate) enum Then {
 pub(crate) struct Response {
     pub(crate) slot: u16,
     pub(crate) generation: u32,
-    pub(crate) phase: Phase,
+    pub(crate) phase: ResponsePhase,
     /// Whether the request's method is HEAD.
     pub(crate) is_head: bool,
     /// Whether the client understands interim responses (HTTP/1.1).
@@ -100,7 +100,7 @@ impl Response {
         Self {
             slot: 0,
             generation: 0,
-            phase: Phase::Idle,
+            phase: ResponsePhase::Idle,
             is_head: false,
             takes_interim: false,
             head: Head::default(),
@@ -127,7 +127,7 @@ impl Response {
         self.route = route;
         self.slot = request.slot;
         self.generation = request.generation;
-        self.phase = Phase::Waiting;
+        self.phase = ResponsePhase::Waiting;
         self.is_head = is_head;
         self.takes_interim = takes_interim;
         self.body_sent = 0;
@@ -140,7 +140,7 @@ impl Response {
 
     /// Whether the application gave a head.
     pub(crate) fn has_begun(&self) -> bool {
-        self.was_sent || self.phase == Phase::Ready
+        self.was_sent || self.phase == ResponsePhase::Ready
     }
 
     /// Whether the head was sent, also after the response is over.
@@ -165,19 +165,19 @@ impl Response {
         then: Then,
     ) -> Result<(), SendError> {
         match self.phase {
-            Phase::Idle | Phase::Waiting => return Err(SendError::NotStarted),
-            Phase::Gone => return Err(SendError::Gone),
-            Phase::Complete => {
+            ResponsePhase::Idle | ResponsePhase::Waiting => return Err(SendError::NotStarted),
+            ResponsePhase::Gone => return Err(SendError::Gone),
+            ResponsePhase::Complete => {
                 self.tell_surplus(data);
                 return Ok(());
             }
-            Phase::Ready | Phase::Streaming => {}
+            ResponsePhase::Ready | ResponsePhase::Streaming => {}
         }
         let (data, then) = self.fit(data, then)?;
         if then == Then::Done {
             self.give_body_back(py);
         }
-        if self.phase == Phase::Ready && data.len() <= CHUNK_MAX && then != Then::More {
+        if self.phase == ResponsePhase::Ready && data.len() <= CHUNK_MAX && then != Then::More {
             return self.send_in_one(py, channel, data, then);
         }
         self.send_in_pieces(py, channel, data, then)
@@ -193,7 +193,10 @@ impl Response {
             self.tell_surplus(data);
             return Ok((&[], ended));
         }
-        if self.head.content_length.is_none() && self.phase == Phase::Ready && then != Then::More {
+        if self.head.content_length.is_none()
+            && self.phase == ResponsePhase::Ready
+            && then != Then::More
+        {
             // Of a HEAD request, no body does not mean that GET would have none.
             if !self.is_head || !data.is_empty() {
                 self.head.set_content_length(data.len() as u64);
@@ -259,14 +262,14 @@ impl Response {
             self.wait_for_credit(py, channel, piece.len())?;
             let is_last = rest.is_empty() && then != Then::More;
             let flags = if is_last { last_flags(then) } else { Flags::NONE };
-            if self.phase == Phase::Ready {
+            if self.phase == ResponsePhase::Ready {
                 self.send_head(py, channel, Kind::Response, flags, piece)?;
             } else if !piece.is_empty() || flags != Flags::NONE {
                 let descriptor = self.descriptor(Kind::ResponseBody, flags, 0);
                 channel.send(py, descriptor, piece.len(), |into| into.copy_from_slice(piece))?;
             }
             self.body_sent += piece.len() as u64;
-            self.phase = Phase::Streaming;
+            self.phase = ResponsePhase::Streaming;
             if is_last {
                 self.ended(channel, then);
             }
@@ -312,13 +315,13 @@ impl Response {
             }
         };
         self.send_head(py, channel, Kind::Response, Flags::FILE, &[])?;
-        self.phase = Phase::Streaming;
+        self.phase = ResponsePhase::Streaming;
         let descriptor = self.descriptor(Kind::File, Flags::END, 0);
         let part = FilePart { offset: file.offset, len: length };
         channel.send_with_file(py, file.fd.as_fd(), descriptor, FilePart::LEN, |into| {
             part.encode(into);
         })?;
-        self.phase = Phase::Complete;
+        self.phase = ResponsePhase::Complete;
         self.body_sent = length;
         Ok(())
     }
@@ -357,7 +360,7 @@ impl Response {
     /// # Errors
     /// [`SendError`].
     pub(crate) fn end(&mut self, py: Python<'_>, channel: &Channel) -> Result<(), SendError> {
-        if self.phase == Phase::Complete {
+        if self.phase == ResponsePhase::Complete {
             return Ok(());
         }
         self.send(py, channel, &[], Then::End)
@@ -373,7 +376,7 @@ impl Response {
             channel.send(py, self.descriptor(Kind::Done, Flags::DONE, 0), 0, |_| {})?;
             self.ended(channel, Then::Done);
         }
-        self.phase = Phase::Idle;
+        self.phase = ResponsePhase::Idle;
         Ok(())
     }
 
@@ -395,14 +398,14 @@ impl Response {
             channel.send(py, descriptor, line.len(), |into| into.copy_from_slice(line))?;
             self.ended(channel, Then::Done);
         }
-        self.phase = Phase::Idle;
+        self.phase = ResponsePhase::Idle;
         Ok(())
     }
 
     /// The last piece was sent: only now is it so. Had the send failed, the front could still be told.
     #[inline]
     fn ended(&mut self, channel: &Channel, then: Then) {
-        self.phase = Phase::Complete;
+        self.phase = ResponsePhase::Complete;
         if then == Then::Done {
             self.is_done = true;
             channel.slots.finish(self.slot, self.generation);
@@ -448,7 +451,7 @@ impl Response {
         let fits = || end <= slots.response_taken(self.slot).saturating_add(RESPONSE_WINDOW);
         loop {
             if slots.is_gone(self.slot) {
-                self.phase = Phase::Gone;
+                self.phase = ResponsePhase::Gone;
                 return Err(SendError::Gone);
             }
             if fits() {

@@ -132,7 +132,7 @@ unsafe fn clone_and_fork(worker: *mut libc::pid_t) -> c_long {
     result
 }
 
-/// Answers the mask there was.
+/// Returns the mask there was.
 fn block_signals() -> libc::sigset_t {
     let mut all = MaybeUninit::uninit();
     let mut before = MaybeUninit::uninit();

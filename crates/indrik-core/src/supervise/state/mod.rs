@@ -10,7 +10,7 @@ pub(crate) mod recycling;
 pub(crate) mod refork;
 pub(crate) mod restart;
 pub(crate) mod serving;
-pub(crate) mod settling;
+pub(crate) mod soak;
 pub(crate) mod upgrade;
 pub(crate) mod worker;
 pub(crate) mod zygote;

@@ -87,9 +87,9 @@ pub(crate) struct Restarts {
 }
 
 impl Restarts {
-    /// A worker at `slot` died of itself; answers how long the place stays empty.
-    pub(crate) fn died(&mut self, slot: u32, death: Death, now: Now) -> Duration {
-        let place = self.places.entry(slot).or_default();
+    /// A worker at `place` died of itself. Returns how long the place stays empty.
+    pub(crate) fn died(&mut self, place: u32, death: Death, now: Now) -> Duration {
+        let place = self.places.entry(place).or_default();
         let pace = match death {
             Death::Ready { age, .. } if age >= YOUNG_AGE => {
                 place.backoff = Backoff::default();
@@ -106,14 +106,14 @@ impl Restarts {
         delay
     }
 
-    /// The worker at `slot` goes, or has gone, for this reason.
-    pub(crate) fn vacate(&mut self, slot: u32, reason: EndReason) {
-        self.places.entry(slot).or_default().vacancy = Some(reason);
+    /// The worker at `place` goes, or has gone, for this reason.
+    pub(crate) fn vacate(&mut self, place: u32, reason: EndReason) {
+        self.places.entry(place).or_default().vacancy = Some(reason);
     }
 
     /// The place gets a worker: why its last one went, if it had one.
-    pub(crate) fn take_vacancy(&mut self, slot: u32) -> Option<EndReason> {
-        self.places.get_mut(&slot)?.vacancy.take()
+    pub(crate) fn take_vacancy(&mut self, place: u32) -> Option<EndReason> {
+        self.places.get_mut(&place)?.vacancy.take()
     }
 
     /// What failed works again: nothing is waited for.
@@ -125,13 +125,13 @@ impl Restarts {
     }
 
     /// When the place may be filled.
-    pub(crate) fn not_before(&self, slot: u32) -> Now {
-        self.places.get(&slot).map_or(Now::ZERO, |place| place.not_before)
+    pub(crate) fn not_before(&self, place: u32) -> Now {
+        self.places.get(&place).map_or(Now::ZERO, |place| place.not_before)
     }
 
     /// How often in a row the place's workers died early.
-    pub(crate) fn failures(&self, slot: u32) -> u32 {
-        self.places.get(&slot).map_or(0, |place| place.backoff.failures())
+    pub(crate) fn failures(&self, place: u32) -> u32 {
+        self.places.get(&place).map_or(0, |place| place.backoff.failures())
     }
 }
 

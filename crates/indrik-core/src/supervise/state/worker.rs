@@ -12,7 +12,7 @@ use crate::time::Now;
 /// Where a worker stands. Every state has a limit but `Waiting`,
 /// `Ready` and `StandingBy`, which others end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum WorkerState {
     /// The zygote was asked for it and has not answered.
     Forking { until: Now },
     /// As `Forking`, but it is no longer wanted: kill it as soon as its pid is known.
@@ -25,7 +25,7 @@ pub(crate) enum State {
     Waiting,
     /// The front may give it requests. `retiring`: it goes when its successor is ready.
     Ready { since: Now, retiring: bool },
-    /// Of the generation before, while the new one settles: no new requests, but it may get some again.
+    /// Of the generation before, while the new one soaks: no new requests, but it may get some again.
     StandingBy,
     /// The front gives it nothing new; it finishes what it has.
     Draining { until: Now },
@@ -33,7 +33,7 @@ pub(crate) enum State {
     Ending(Rung),
 }
 
-impl State {
+impl WorkerState {
     pub(crate) const fn told(until: Now) -> Self {
         Self::Ending(Rung::Told { until })
     }
@@ -45,7 +45,7 @@ pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) generation: Generation,
     /// Its place among the workers wanted; the back-off of repeated deaths is kept per place.
-    pub(crate) slot: u32,
+    pub(crate) place: u32,
     pub(crate) pid: Option<u32>,
     /// When it was asked for.
     pub(crate) born: Now,
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     /// Why it ends has been logged.
     pub(crate) explained: bool,
     pub(crate) life: Life,
-    pub(crate) state: State,
+    pub(crate) state: WorkerState,
 }
 
 impl Worker {
@@ -67,14 +67,14 @@ impl Worker {
     pub(crate) fn new(
         id: WorkerId,
         generation: Generation,
-        slot: u32,
+        place: u32,
         (start, life): (StartReason, LifeLimits),
         now: Now,
     ) -> Self {
         Self {
             id,
             generation,
-            slot,
+            place,
             pid: None,
             born: now,
             start,
@@ -83,15 +83,15 @@ impl Worker {
             in_front: false,
             explained: false,
             life: Life::new(life),
-            state: State::Forking { until: now + FORK_MAX },
+            state: WorkerState::Forking { until: now + FORK_MAX },
         }
     }
 
     /// Why it ended: as decided, unless something else was faster.
     pub(crate) fn reason_of(&self, exit: Exit) -> EndReason {
         let being_killed = match self.state {
-            State::Cancelled { .. } => true,
-            State::Ending(rung) => rung.is_forced(),
+            WorkerState::Cancelled { .. } => true,
+            WorkerState::Ending(rung) => rung.is_forced(),
             _ => false,
         };
         match (self.end, exit.status) {
@@ -108,67 +108,70 @@ impl Worker {
         vec![
             ("worker", self.id.0.into()),
             ("generation", self.generation.0.into()),
-            ("place", u64::from(self.slot + 1).into()),
+            ("place", u64::from(self.place + 1).into()),
             ("reason", reason.to_owned().into()),
         ]
     }
 
     /// On its way to being ready.
     pub(crate) fn is_coming(&self) -> bool {
-        matches!(self.state, State::Forking { .. } | State::Booting { .. } | State::Warming { .. })
+        matches!(
+            self.state,
+            WorkerState::Forking { .. } | WorkerState::Booting { .. } | WorkerState::Warming { .. }
+        )
     }
 
     /// Has done all that comes before the first request.
     pub(crate) fn is_warm(&self) -> bool {
-        self.state == State::Waiting || self.is_staying()
+        self.state == WorkerState::Waiting || self.is_staying()
     }
 
     /// Takes requests now.
     pub(crate) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready { .. })
+        matches!(self.state, WorkerState::Ready { .. })
     }
 
     /// Takes requests now and is meant to go on doing so.
     pub(crate) fn is_staying(&self) -> bool {
-        matches!(self.state, State::Ready { retiring: false, .. })
+        matches!(self.state, WorkerState::Ready { retiring: false, .. })
     }
 
     /// Has its place: no other worker should be started for it.
-    pub(crate) fn holds_slot(&self) -> bool {
-        self.is_coming() || self.is_staying() || self.state == State::Waiting
+    pub(crate) fn holds_place(&self) -> bool {
+        self.is_coming() || self.is_staying() || self.state == WorkerState::Waiting
     }
 
     /// The moment its state has lasted too long, if the state has a limit.
     pub(crate) fn deadline(&self) -> Option<Now> {
         match self.state {
-            State::Forking { until }
-            | State::Cancelled { until }
-            | State::Booting { until }
-            | State::Warming { until }
-            | State::Draining { until } => Some(until),
-            State::Ending(rung) => Some(rung.deadline()),
-            State::Waiting | State::Ready { .. } | State::StandingBy => None,
+            WorkerState::Forking { until }
+            | WorkerState::Cancelled { until }
+            | WorkerState::Booting { until }
+            | WorkerState::Warming { until }
+            | WorkerState::Draining { until } => Some(until),
+            WorkerState::Ending(rung) => Some(rung.deadline()),
+            WorkerState::Waiting | WorkerState::Ready { .. } | WorkerState::StandingBy => None,
         }
     }
 
     /// The zygote made it.
     pub(crate) fn booting(&mut self, pid: u32, until: Now) {
         self.pid = Some(pid);
-        self.state = State::Booting { until };
+        self.state = WorkerState::Booting { until };
     }
 
     /// It was asked for its tracebacks.
     pub(crate) fn dumping(&mut self, now: Now) {
-        self.state = State::Ending(Rung::dumping(now));
+        self.state = WorkerState::Ending(Rung::dumping(now));
     }
 
     /// SIGABRT was sent.
     pub(crate) fn aborting(&mut self, now: Now) {
-        self.state = State::Ending(Rung::aborting(now));
+        self.state = WorkerState::Ending(Rung::aborting(now));
     }
 
     /// SIGKILL was sent.
     pub(crate) fn killed(&mut self, now: Now) {
-        self.state = State::Ending(Rung::killed(now));
+        self.state = WorkerState::Ending(Rung::killed(now));
     }
 }

@@ -4,21 +4,21 @@
 //! worker or too many errors give the requests back to the old ones at once.
 
 use super::effect::{Effect, PoolEffect, WorkerEffect};
-use super::limits::SETTLE_LOOK;
+use super::limits::SOAK_LOOK;
 use super::machine::Supervisor;
 use super::reason::EndReason;
 use super::report::ReloadFailure;
 use super::state::serving::Serving;
-use super::state::settling::Settling;
-use super::state::worker::State;
+use super::state::soak::Soak;
+use super::state::worker::WorkerState;
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
 impl Supervisor {
-    pub(super) fn begin_to_settle(&mut self, old: Serving) {
-        let until = self.now + self.pool.serving.policy.reload.settle;
-        let look = self.now + SETTLE_LOOK;
-        self.pool.settling = Some(Settling { old, until, look, answers: 0, errors: 0 });
+    pub(super) fn begin_soak(&mut self, old: Serving) {
+        let until = self.now + self.pool.serving.policy.reload.soak;
+        let look = self.now + SOAK_LOOK;
+        self.pool.soak = Some(Soak { old, until, look, answers: 0, errors: 0 });
         self.push(Effect::Pool(
             self.pool.id,
             PoolEffect::WatchAnswers { generation: Some(self.current()) },
@@ -28,44 +28,44 @@ impl Supervisor {
     /// It gets no requests for now.
     pub(super) fn stand_by(&mut self, id: WorkerId) {
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        worker.state = State::StandingBy;
+        worker.state = WorkerState::StandingBy;
         self.push(Effect::Worker(id, WorkerEffect::HoldInFront));
     }
 
     /// What the new generation has answered since it took over.
     pub(super) fn answered(&mut self, answers: u64, errors: u64) {
-        let look = self.now + SETTLE_LOOK;
-        let Some(settling) = &mut self.pool.settling else { return };
-        (settling.answers, settling.errors, settling.look) = (answers, errors, look);
+        let look = self.now + SOAK_LOOK;
+        let Some(soak) = &mut self.pool.soak else { return };
+        (soak.answers, soak.errors, soak.look) = (answers, errors, look);
         self.judge(false);
     }
 
     fn judge(&mut self, is_over: bool) {
         let percent_max = self.pool.serving.policy.reload.error_percent_max;
-        let Some(settling) = &self.pool.settling else { return };
-        if settling.is_bad(percent_max, is_over) {
-            let (answers, errors) = (settling.answers, settling.errors);
+        let Some(soak) = &self.pool.soak else { return };
+        if soak.is_bad(percent_max, is_over) {
+            let (answers, errors) = (soak.answers, soak.errors);
             let why = format!(
                 "{errors} of its {answers} answers were errors, more than the {percent_max}% of \
                  reload_error_rate_max"
             );
-            self.settle_failed(&why, "");
+            self.soak_failed(&why, "");
         }
     }
 
-    pub(super) fn expire_settling(&mut self) {
+    pub(super) fn expire_soak(&mut self) {
         let now = self.now;
-        let Some(settling) = &mut self.pool.settling else { return };
-        if settling.look <= now {
-            settling.look = now + SETTLE_LOOK;
+        let Some(soak) = &mut self.pool.soak else { return };
+        if soak.look <= now {
+            soak.look = now + SOAK_LOOK;
         }
-        if settling.until > now {
+        if soak.until > now {
             return;
         }
         self.judge(true);
-        if self.pool.settling.is_some() {
+        if self.pool.soak.is_some() {
             let generation = self.current();
-            self.log(Level::Info, format!("Generation {generation} has settled"));
+            self.log(Level::Info, format!("Generation {generation} has passed its soak"));
             self.let_go_of_old();
             self.reload_ended(generation, None);
         }
@@ -73,19 +73,20 @@ impl Supervisor {
 
     /// The new generation stays, whatever happens: the old workers leave.
     pub(super) fn let_go_of_old(&mut self) {
-        let Some(settling) = self.pool.settling.take() else { return };
+        let Some(soak) = self.pool.soak.take() else { return };
         self.push(Effect::Pool(self.pool.id, PoolEffect::WatchAnswers { generation: None }));
         self.push(Effect::Pool(self.pool.id, PoolEffect::Confirm { generation: self.current() }));
-        for id in self.ids_of(settling.old.generation, |worker| worker.state == State::StandingBy) {
+        for id in self.ids_of(soak.old.generation, |worker| worker.state == WorkerState::StandingBy)
+        {
             self.drain(id, EndReason::Reload);
         }
-        self.retire_zygote(settling.old.generation);
+        self.retire_zygote(soak.old.generation);
     }
 
     /// The generation on trial is given up, if one is: the one that stands by serves again.
-    pub(super) fn settle_failed(&mut self, why: &str, details: &str) {
-        let Some(settling) = self.pool.settling.take() else { return };
-        let failed = self.swap_serving(settling.old).generation;
+    pub(super) fn soak_failed(&mut self, why: &str, details: &str) {
+        let Some(soak) = self.pool.soak.take() else { return };
+        let failed = self.swap_serving(soak.old).generation;
         self.log(
             Level::Error,
             format!(
@@ -96,10 +97,10 @@ impl Supervisor {
         self.push(Effect::Pool(self.pool.id, PoolEffect::WatchAnswers { generation: None }));
         self.push(Effect::Pool(self.pool.id, PoolEffect::Restore { generation: self.current() }));
         let now = self.now;
-        for id in self.ids_of(self.current(), |worker| worker.state == State::StandingBy) {
+        for id in self.ids_of(self.current(), |worker| worker.state == WorkerState::StandingBy) {
             if let Some(worker) = self.pool.workers.get_mut(&id) {
                 let retiring = worker.end.is_some();
-                worker.state = State::Ready { since: now, retiring };
+                worker.state = WorkerState::Ready { since: now, retiring };
                 self.push(Effect::Worker(id, WorkerEffect::ResumeInFront));
             }
         }
@@ -111,6 +112,6 @@ impl Supervisor {
     /// Whether the shell is to tell what the new generation answers ([`PoolEvent::Answered`](super::PoolEvent::Answered)).
     #[must_use]
     pub fn wants_answers(&self) -> bool {
-        self.pool.settling.is_some()
+        self.pool.soak.is_some()
     }
 }
