@@ -180,7 +180,7 @@ bench: $(VENV)/.pgo
 	$(BIN)/python bench/run.py
 
 # Reloads, deaths, stuck requests, upgrades and stops under a load that checks every answer: bench/chaos/README.md.
-chaos: $(VENV)/.built $(VENV)/.examples
+chaos: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	$(BIN)/python bench/chaos/run.py $(if $(filter full,$(CHAOS)),--full) $(CHAOS_ARGS)
 
 # The simulations of supervisor and dispatcher. A seed that failed is named in the failure; it replays exactly.

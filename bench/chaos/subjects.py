@@ -48,6 +48,7 @@ class Options:
     threads: int = 4
     # Of a worker of every server; 0: as each does it best.
     gthread: int = 0
+    http2: bool = False
     preload: bool = False
     max_requests: int = 0
     timeout_s: int = 0
@@ -74,6 +75,8 @@ def _indrik(options: Options, project: Project, port: int) -> list[str]:
         "--keep-alive", str(KEEPALIVE_S), "--backlog", str(BACKLOG), "--pid", str(project.pid_file),
         "--control-socket", str(project.control), "--worker-class", "sync" if options.app == "flask" else "asgi",
     ]  # fmt: skip
+    if options.http2:
+        command += ["--http-protocols", "h2,h1", "--http2-cleartext", "both"]
     if options.gthread:
         command += ["--worker-class", "gthread", "--threads", str(options.gthread)]
     if options.preload:
@@ -107,6 +110,8 @@ def _gunicorn(options: Options, project: Project, port: int) -> list[str]:
         raise NotApplicable("has no memory limit")
     if options.warm_up:
         raise NotApplicable("has no warm-up")
+    if options.http2:
+        raise NotApplicable("has no HTTP/2 without TLS")
     command = [
         str(gunicorn()), "--bind", f"127.0.0.1:{port}", "--workers", str(options.workers),
         "--keep-alive", str(KEEPALIVE_S), "--backlog", str(BACKLOG), "--pid", str(project.pid_file),
@@ -133,6 +138,8 @@ def _granian(options: Options, project: Project, port: int) -> list[str]:
         raise NotApplicable("has no time limit for requests")
     if options.warm_up:
         raise NotApplicable("has no warm-up")
+    if options.http2:
+        raise NotApplicable("is not told apart from HTTP/1.1 here")
     command = [
         str(peers.VENV / "bin" / "granian"), "--host", "127.0.0.1", "--port", str(port),
         "--workers", str(options.workers), "--interface", "wsgi" if options.app == "flask" else "asgi",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..report import Rows
-from . import deaths, floods, memory, readers, recycling, reloads, stops, stuck, upgrades, uploads
+from . import deaths, floods, http2, memory, readers, recycling, reloads, stops, stuck, upgrades, uploads
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ ALL = [
     Scenario("stuck", "requests that do not end, under load", stuck.run),
     Scenario("readers", "20 clients that do not read 8 MiB, beside ordinary requests", readers.run),
     Scenario("uploads", "64 clients upload 10 B to 300 kB and read files, heads of up to 4 kB", uploads.run),
+    Scenario("http2", "HTTP/2: streams, resets and closed windows beside reloads and deaths", http2.run),
     Scenario("floods", "16 WebSocket clients that send tiny frames and read nothing", floods.run),
     Scenario("preload", "8 workers, a 440 MiB model loaded at preload", memory.preload),
     Scenario("upgrade", "upgrades by USR2 under load", upgrades.run),
