@@ -30,7 +30,7 @@ STANDARD_STREAMS = {"0", "1", "2"}
 """What may be open without being asked about, besides what is the server's own."""
 
 
-def turn(config: dict[str, Any], control: socket.socket, hooks: Any) -> int | socket.socket:
+def promote(config: dict[str, Any], control: socket.socket, hooks: Any) -> int | socket.socket:
     """The zygote's socket, if this worker was asked to be one and can; otherwise its exit code."""
     control.setblocking(False)
     try:
@@ -44,13 +44,13 @@ def turn(config: dict[str, Any], control: socket.socket, hooks: Any) -> int | so
     why = _unfit(config)
     if why:
         os.close(fds[0])
-        send(control, {"event": "turn_refused", "why": cut(why)})
+        send(control, {"event": "promotion_refused", "why": cut(why)})
         return 0
     _leave_the_worker(hooks)
     # It has left the user that workers leave, and cannot do so again.
     config["identity"] = None
     os.set_inheritable(fds[0], False)
-    send(control, {"event": "turned"})
+    send(control, {"event": "promoted"})
     control.close()
     return connect(fds[0])
 

@@ -84,7 +84,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         children.stop()
         faulthandler.unregister(SHOW_STACKS)
         os.close(stacks)
-        return refork.turn(config, control, hooks)
+        return refork.promote(config, control, hooks)
     return code
 
 

@@ -214,9 +214,9 @@ pub(crate) enum WorkerNote {
     /// It was sent SIGTERM, and serves on until it is told to leave.
     SentTerm,
     /// It has ended its loop and waits for fork requests on the socket that it was given.
-    Turned,
+    Promoted,
     /// It was asked to be a zygote and cannot.
-    TurnRefused {
+    PromotionRefused {
         why: String,
     },
     UsedUp,

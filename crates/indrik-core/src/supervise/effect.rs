@@ -91,9 +91,9 @@ pub enum WorkerEffect {
     AnswerStarted,
     /// Set its shutdown flag and wake it.
     ShutDown,
-    /// Tell it, drained, to become a zygote when its loop ends, which it is told next. Answer: `Turned`
-    /// or `TurnRefused`.
-    Turn,
+    /// Tell it, drained, to become a zygote when its loop ends, which it is told next. Answer: `Promoted`
+    /// or `PromotionRefused`.
+    Promote,
     /// Send it a signal.
     Kill {
         /// The signal for it.

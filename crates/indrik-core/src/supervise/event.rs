@@ -199,9 +199,9 @@ pub enum WorkerEvent {
     /// It wrote what cannot be into its channel.
     ChannelBroken,
     /// It has ended its loop and can fork others: it waits to be the zygote.
-    Turned,
+    Promoted,
     /// It cannot become a zygote. Its exit follows.
-    TurnRefused {
+    PromotionRefused {
         /// Why, in a few words.
         why: String,
     },

@@ -76,7 +76,7 @@ impl Supervisor {
             let hangs = worker.end == Some(EndReason::Timeout);
             let until = if hangs { until.min(soon) } else { until };
             worker.state = WorkerState::told(until);
-            self.turn_if_chosen(id);
+            self.promote_if_chosen(id);
             self.push(Effect::Worker(id, WorkerEffect::ShutDown));
         }
     }

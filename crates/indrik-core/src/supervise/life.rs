@@ -24,8 +24,8 @@ impl Supervisor {
             WorkerEvent::RequestStuck => self.stuck(id, EndReason::Timeout),
             WorkerEvent::RequestHangs => self.request_hangs(id),
             WorkerEvent::ChannelBroken => self.channel_broken(id),
-            WorkerEvent::Turned => self.worker_turned(id),
-            WorkerEvent::TurnRefused { why } => self.turn_refused(id, &why),
+            WorkerEvent::Promoted => self.worker_promoted(id),
+            WorkerEvent::PromotionRefused { why } => self.promotion_refused(id, &why),
             WorkerEvent::CodeChanged { files } => self.code_changed(id, files),
             WorkerEvent::Exited { exit } => self.worker_exited(id, exit),
         }

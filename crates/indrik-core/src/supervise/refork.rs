@@ -51,17 +51,17 @@ impl Supervisor {
                 }
             }
             // One that has been told says what has become of it, or its time runs out.
-            Stage::Turning(id) => {
+            Stage::Promoting(id) => {
                 if !self.refork_can_go_on(id, is_stopping) {
                     self.pool.serving.refork.restart();
                 }
             }
-            Stage::Turned(id) => {
+            Stage::Promoted(id) => {
                 if self.refork_can_go_on(id, is_stopping) {
                     self.change_zygote(id);
                 } else {
                     self.pool.serving.refork.restart();
-                    self.end_turned(id);
+                    self.end_promoted(id);
                 }
             }
             Stage::Following { below } => self.follow_refork(below),
@@ -114,27 +114,27 @@ impl Supervisor {
     }
 
     /// Whether the drained worker is the one chosen; then it is told what to become.
-    pub(super) fn turn_if_chosen(&mut self, id: WorkerId) {
+    pub(super) fn promote_if_chosen(&mut self, id: WorkerId) {
         if self.pool.serving.refork.stage == Stage::Leaving(id)
             && self.refork_can_go_on(id, is_stopping)
         {
-            self.pool.serving.refork.stage = Stage::Turning(id);
-            self.push(Effect::Worker(id, WorkerEffect::Turn));
+            self.pool.serving.refork.stage = Stage::Promoting(id);
+            self.push(Effect::Worker(id, WorkerEffect::Promote));
         }
     }
 
     /// It says that it can fork.
-    pub(super) fn worker_turned(&mut self, id: WorkerId) {
-        if self.pool.serving.refork.stage == Stage::Turning(id) {
-            self.pool.serving.refork.stage = Stage::Turned(id);
+    pub(super) fn worker_promoted(&mut self, id: WorkerId) {
+        if self.pool.serving.refork.stage == Stage::Promoting(id) {
+            self.pool.serving.refork.stage = Stage::Promoted(id);
         } else {
-            self.end_turned(id);
+            self.end_promoted(id);
         }
     }
 
     /// It says that it cannot, and leaves as a worker does.
-    pub(super) fn turn_refused(&mut self, id: WorkerId, why: &str) {
-        if self.pool.serving.refork.stage != Stage::Turning(id) {
+    pub(super) fn promotion_refused(&mut self, id: WorkerId, why: &str) {
+        if self.pool.serving.refork.stage != Stage::Promoting(id) {
             return;
         }
         self.pool.serving.refork.restart();
@@ -148,7 +148,7 @@ impl Supervisor {
     }
 
     /// Something came between. It has left its loop, and would serve nobody.
-    fn end_turned(&mut self, id: WorkerId) {
+    fn end_promoted(&mut self, id: WorkerId) {
         if self.pool.workers.get(&id).is_some_and(is_stopping) {
             self.log(Level::Info, format!("Worker {id} is not needed as the zygote any more"));
             self.kill(id);
@@ -249,20 +249,20 @@ mod tests {
                     Effect::Worker(worker, WorkerEffect::DrainInFront) => {
                         Event::Worker(worker, WorkerEvent::Drained)
                     }
-                    Effect::Worker(worker, WorkerEffect::Turn) => {
+                    Effect::Worker(worker, WorkerEffect::Promote) => {
                         self.told.push(effect);
                         if self.refuses {
                             Event::Worker(
                                 worker,
-                                WorkerEvent::TurnRefused { why: "it has 2 threads".into() },
+                                WorkerEvent::PromotionRefused { why: "it has 2 threads".into() },
                             )
                         } else {
-                            Event::Worker(worker, WorkerEvent::Turned)
+                            Event::Worker(worker, WorkerEvent::Promoted)
                         }
                     }
                     Effect::Worker(worker, WorkerEffect::ShutDown) => {
                         let turned =
-                            self.told.contains(&Effect::Worker(worker, WorkerEffect::Turn));
+                            self.told.contains(&Effect::Worker(worker, WorkerEffect::Promote));
                         if turned && !self.refuses {
                             continue;
                         }
@@ -320,7 +320,7 @@ mod tests {
         system.performs(&mut machine);
         let (worker, generation) = (WorkerId(2), Generation::FIRST);
         let change = Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker });
-        assert_eq!(system.told, [Effect::Worker(worker, WorkerEffect::Turn), change]);
+        assert_eq!(system.told, [Effect::Worker(worker, WorkerEffect::Promote), change]);
         // 4 was forked by the old zygote, so that nothing was missing meanwhile.
         assert_eq!(ids(&machine), [5, 6, 7]);
         assert_eq!(machine.census().ready, 3);
@@ -335,7 +335,7 @@ mod tests {
         let (mut machine, mut system) = (serving(), Calm { refuses: true, ..Calm::default() });
         machine.handle(served(&[(1, 100)]), NOW);
         system.performs(&mut machine);
-        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
+        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Promote)]);
         assert_eq!(ids(&machine), [2, 3, 4]);
         let warnings = system.log.iter().filter(|line| line.level == Level::Warning);
         assert_eq!(warnings.filter(|line| line.text.contains("it has 2 threads")).count(), 1);
@@ -354,7 +354,7 @@ mod tests {
         machine.handle(Event::Operator(OperatorEvent::WantWorkers(4)), NOW);
         machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Drained), NOW);
         system.performs(&mut machine);
-        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Turn)]);
+        assert_eq!(system.told, [Effect::Worker(WorkerId(1), WorkerEffect::Promote)]);
         machine.handle(Event::Operator(OperatorEvent::WantWorkers(5)), NOW);
         let effects: Vec<Effect> = std::iter::from_fn(|| machine.poll_effect()).collect();
         let forks = effects

@@ -501,7 +501,7 @@ fn a_warm_worker_becomes_the_zygote_and_the_others_follow_without_a_gap() {
         let mut world = World::new(seed, Faults::calm());
         world.start_and_wait_until_full();
         world.os.faults.refork = 100;
-        world.os.faults.turn_fails = 10;
+        world.os.faults.promotion_fails = 10;
         world.os.faults.drain_never = 10;
         world.promise_full = true;
         world.signal(Signal::Hup);

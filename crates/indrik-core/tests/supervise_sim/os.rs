@@ -317,7 +317,7 @@ impl Os {
                 let stands = process.is_none_or(|it| it.life.stands(least, now));
                 assert!(stands, "{worker} is taken for one that stands still");
             }
-            WorkerEffect::Turn => self.turn(worker, now),
+            WorkerEffect::Promote => self.turn(worker, now),
             WorkerEffect::ShutDown => {
                 if self.processes.get(&worker).is_none_or(|process| process.turning) {
                     return;
@@ -334,17 +334,19 @@ impl Os {
     }
 
     fn turn(&mut self, worker: WorkerId, now: Duration) {
-        let fails = self.random.percent(self.faults.turn_fails);
+        let fails = self.random.percent(self.faults.promotion_fails);
         let silent = self.random.percent(50);
         let Some(process) = self.processes.get_mut(&worker) else { return };
         assert!(process.draining, "{worker} is to turn and may have requests");
         process.turning = !fails || silent;
         if !fails {
-            let event = Event::Worker(worker, WorkerEvent::Turned);
+            let event = Event::Worker(worker, WorkerEvent::Promoted);
             self.after(now, 1, 3_000, Coming::Worker(worker, event));
         } else if !silent {
-            let event =
-                Event::Worker(worker, WorkerEvent::TurnRefused { why: "it has 2 threads".into() });
+            let event = Event::Worker(
+                worker,
+                WorkerEvent::PromotionRefused { why: "it has 2 threads".into() },
+            );
             self.after(now, 0, 1, Coming::Worker(worker, event));
         }
     }

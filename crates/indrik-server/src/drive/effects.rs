@@ -56,7 +56,7 @@ impl Drive {
             WorkerEffect::DrainInFront => self.with_front(|front| front.drain_worker(id)),
             WorkerEffect::AnswerStarted => self.with_front(|front| front.worker_stands_still(id)),
             WorkerEffect::ShutDown => self.shut_down_worker(id),
-            WorkerEffect::Turn => self.tell_to_be_zygote(id),
+            WorkerEffect::Promote => self.tell_to_be_zygote(id),
             WorkerEffect::Kill { signal } => self.signal_worker(id, signal),
             WorkerEffect::Gone => self.with_front(|front| front.worker_gone(id)),
         }

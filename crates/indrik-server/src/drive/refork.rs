@@ -46,7 +46,7 @@ impl Drive {
             Ok(socket) => worker.as_zygote = Some(socket),
             Err(error) => {
                 let why = format!("it cannot be told: {error}");
-                self.events.push(Event::Worker(id, WorkerEvent::TurnRefused { why }));
+                self.events.push(Event::Worker(id, WorkerEvent::PromotionRefused { why }));
             }
         }
     }

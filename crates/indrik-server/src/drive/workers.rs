@@ -216,9 +216,9 @@ impl Drive {
                 }
             }
             WorkerNote::SentTerm => self.feed(Event::Worker(id, WorkerEvent::SentTerm)),
-            WorkerNote::Turned => self.feed(Event::Worker(id, WorkerEvent::Turned)),
-            WorkerNote::TurnRefused { why } => {
-                self.feed(Event::Worker(id, WorkerEvent::TurnRefused { why }))
+            WorkerNote::Promoted => self.feed(Event::Worker(id, WorkerEvent::Promoted)),
+            WorkerNote::PromotionRefused { why } => {
+                self.feed(Event::Worker(id, WorkerEvent::PromotionRefused { why }))
             }
             WorkerNote::UsedUp => self.feed(Event::Worker(id, WorkerEvent::UsedUp)),
             WorkerNote::EndsItself => {

@@ -13,9 +13,9 @@ pub(crate) enum Stage {
     /// This worker was chosen; its successor boots, then it finishes what it has.
     Leaving(WorkerId),
     /// It was told to become a zygote.
-    Turning(WorkerId),
+    Promoting(WorkerId),
     /// It can fork. The old zygote has fork requests unanswered, and gets no new ones.
-    Turned(WorkerId),
+    Promoted(WorkerId),
     /// The zygote has changed. The workers older than this one are replaced, one after the other.
     Following { below: WorkerId },
 }
@@ -35,7 +35,7 @@ pub(crate) struct Refork {
 impl Refork {
     /// The old zygote is not asked for workers any more.
     pub(crate) fn holds_forks(&self) -> bool {
-        matches!(self.stage, Stage::Turned(_))
+        matches!(self.stage, Stage::Promoted(_))
     }
 
     pub(crate) fn restart(&mut self) {

@@ -40,7 +40,7 @@ pub(crate) struct Faults {
     /// A worker has soon served enough for a refork.
     pub(crate) refork: u32,
     /// A worker that is to be the zygote says nothing more, or that it cannot.
-    pub(crate) turn_fails: u32,
+    pub(crate) promotion_fails: u32,
     /// Everything that loads the application fails so.
     pub(crate) always_fails: Option<FailureKind>,
 }
@@ -78,7 +78,7 @@ impl Faults {
             answers_bad: 0,
             successor_never_serves: 0,
             refork: 0,
-            turn_fails: 0,
+            promotion_fails: 0,
             always_fails: None,
         }
     }
@@ -93,7 +93,7 @@ impl Faults {
             drain_never: 20,
             shutdown_ignored: 20,
             refork: 30,
-            turn_fails: 20,
+            promotion_fails: 20,
             ..Self::calm()
         }
     }
@@ -130,7 +130,7 @@ impl Faults {
             answers_bad: 20,
             successor_never_serves: 20,
             refork: 50,
-            turn_fails: 40,
+            promotion_fails: 40,
             always_fails: None,
         }
     }
