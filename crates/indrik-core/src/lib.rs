@@ -17,6 +17,7 @@ pub mod logs;
 pub mod memory;
 pub mod overtime;
 pub mod proxy;
+pub mod refusal;
 pub mod route;
 pub mod settings;
 pub mod spin;

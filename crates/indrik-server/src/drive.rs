@@ -35,8 +35,9 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use indrik_core::ids::PoolId;
 use indrik_core::settings::Launch;
-use indrik_core::supervise::{Event, Level, OperatorEvent, UpgradeEvent, WorkerEvent};
+use indrik_core::supervise::{Event, Level, OperatorEvent, PoolEvent, UpgradeEvent, WorkerEvent};
 use indrik_sys::daemon::Detached;
 use indrik_sys::process::{Child, End};
 use rustix::event::Timespec;
@@ -308,6 +309,9 @@ impl Drive {
                 }
                 FrontEvent::RequestHangs(worker) => {
                     self.feed(Event::Worker(worker, WorkerEvent::RequestHangs))
+                }
+                FrontEvent::Overloaded(lacks) => {
+                    self.feed(Event::Pool(PoolId::FIRST, PoolEvent::Overloaded { lacks }));
                 }
                 FrontEvent::Interrupt(worker) => self.interrupt_worker(worker),
                 FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),

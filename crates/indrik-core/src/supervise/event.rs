@@ -251,6 +251,11 @@ pub enum PoolEvent {
         /// By worker.
         signs: BTreeMap<WorkerId, Sign>,
     },
+    /// The front refuses requests, and for want of what; `None`: not any more.
+    Overloaded {
+        /// What is used up.
+        lacks: Option<&'static str>,
+    },
     /// The process of a zygote that a refork has replaced ended.
     OldZygoteExited,
 }

@@ -62,9 +62,12 @@ impl Supervisor {
         let zygote = self.pool.zygotes.get(&self.current());
         let is_lost =
             zygote.is_some_and(|zygote| zygote.has_failed()) && !self.can_fork(self.current());
-        is_lost.then(|| {
+        if is_lost {
             let generation = self.current();
-            format!("the zygote of generation {generation} failed; it is started again, until then no worker is replaced")
-        })
+            return Some(format!(
+                "the zygote of generation {generation} failed; it is started again, until then no worker is replaced"
+            ));
+        }
+        self.pool.lacks.map(|lacks| format!("requests are refused: {lacks}"))
     }
 }

@@ -65,6 +65,8 @@ pub(super) struct Pool {
     pub(super) ever_of_use: bool,
     /// Workers ended by a signal before any was ready.
     pub(super) start_crashes: u32,
+    /// What the front lacks for the requests that it refuses, while it does.
+    pub(super) lacks: Option<&'static str>,
     /// When signs of life were read last.
     pub(super) signs_at: Option<Now>,
     pub(super) reloads: Reloads,
@@ -115,6 +117,7 @@ impl Supervisor {
             ever_ready: false,
             ever_of_use: false,
             start_crashes: 0,
+            lacks: None,
             signs_at: None,
             reloads: Reloads::default(),
             totals: Totals::default(),

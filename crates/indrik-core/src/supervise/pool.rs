@@ -24,6 +24,7 @@ impl Supervisor {
             PoolEvent::Answered { answers, errors } => self.answered(answers, errors),
             PoolEvent::Served { counts } => self.workers_served(&counts),
             PoolEvent::Signs { signs } => self.signs_read(&signs),
+            PoolEvent::Overloaded { lacks } => self.pool.lacks = lacks,
             PoolEvent::OldZygoteExited => self.old_zygote_exited(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop};
+use indrik_core::refusal::{ByReason, Reason};
 use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
 use serde_json::{Value as Json, json};
 
@@ -211,8 +212,9 @@ impl Drive {
             stats["connections"] = front.connections.into();
             stats["requests_in_flight"] = front.in_flight.into();
             stats["requests_waiting"] = front.waiting.into();
-            stats["requests_refused"] = front.counts.refused.into();
+            stats["requests_refused"] = refused(&front.refused).into();
             stats["requests_timed_out"] = front.counts.timed_out.into();
+            stats["answered_by_front"] = by_reason(&front.refused);
             stats["lane_answers_dropped"] = front.lane_answers_dropped.into();
             stats["front_memory"] = shown_front(front.memory);
             stats["descriptors"] = shown_descriptors(front.descriptors);
@@ -241,6 +243,18 @@ impl Drive {
 #[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
 fn signal(signal: Signal) -> Option<Event> {
     Some(Event::Operator(OperatorEvent::Signal(signal)))
+}
+
+/// Requests that were refused for want of room.
+fn refused(counts: &ByReason) -> u64 {
+    let lacking = Reason::ALL.iter().zip(counts).filter(|(reason, _)| reason.lacks().is_some());
+    lacking.map(|(_, count)| count).sum()
+}
+
+/// What the front has answered by itself, and why.
+fn by_reason(counts: &ByReason) -> Json {
+    let words = Reason::ALL.iter().zip(counts);
+    Json::Object(words.map(|(reason, count)| (reason.word().to_owned(), (*count).into())).collect())
 }
 
 /// What clients have of the descriptors.

@@ -16,6 +16,8 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use indrik_core::dispatch::Micros;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
+use indrik_core::logs::metric::Value;
+use indrik_core::refusal::Reason;
 use indrik_core::settings::Config;
 use indrik_core::supervise::Level;
 use parking_lot::Mutex;
@@ -100,6 +102,16 @@ impl AccessLog {
         let inner = Inner::new(config, outlets, servers, &self.routes).map(Arc::new);
         self.is_on.store(inner.is_some(), Ordering::Relaxed);
         *self.current.lock() = inner;
+    }
+
+    /// Counts an answer of the front's own, where metrics are sent.
+    pub(super) fn count_refusal(&self, reason: Reason) {
+        if self.is_on()
+            && let Some(statsd) =
+                self.current.lock().as_ref().and_then(|inner| inner.statsd.clone())
+        {
+            statsd.send(&format!("indrik.refused.{}", reason.word()), Value::Count(1));
+        }
     }
 
     /// Whether entries are wanted.
@@ -251,7 +263,9 @@ impl Entry {
     pub(super) fn write(&self) {
         let times = self.times();
         if let Some(statsd) = &self.log.statsd {
-            statsd.request(times.app, self.status);
+            // The front's own answers take no time of the application's, and would hide what that takes.
+            let app = (!self.served.is_nobody()).then_some(times.app);
+            statsd.request(app, self.status);
         }
         if let Some(lines) = &self.log.lines
             && (!self.is_excluded || self.status >= FAILURE)
@@ -267,11 +281,12 @@ impl Entry {
         }
     }
 
-    /// Where the time went. What no worker had is the front's own work, and counts as the application's.
+    /// Where the time went. What no worker had was waiting, for a worker or for the client.
     fn times(&self) -> Times {
         let total = clock::now().saturating_sub(self.arrived);
         let queue = Micros::from(self.served.queue_us).min(total);
         let app = match self.served.app_us {
+            0 if self.served.is_nobody() => 0,
             0 => total - queue,
             app => Micros::from(app).min(total - queue),
         };

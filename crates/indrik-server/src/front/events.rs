@@ -44,6 +44,8 @@ pub enum FrontEvent {
     WorkerWarm(WorkerId),
     /// A worker has not: why, in one line.
     WarmUpFailed(WorkerId, String),
+    /// Requests are refused, and for want of what; `None`: not any more.
+    Overloaded(Option<&'static str>),
     /// After [`Front::stop_accepting`]: nothing is left to do.
     Idle,
 }

@@ -399,6 +399,11 @@ impl Exchange {
         self.route.store(route, Ordering::Relaxed);
     }
 
+    /// The application had it for so long when its worker ended or its time was over.
+    pub(super) fn was_run_for(&self, time: Micros, now: Micros) {
+        self.times(u32::try_from(time).unwrap_or(u32::MAX), now);
+    }
+
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
     pub(super) fn receives(self: &Arc<Self>, bytes: usize, all: &Arc<Buffered>) -> u64 {
@@ -429,6 +434,9 @@ impl Exchange {
         all: Option<&Arc<Buffered>>,
     ) -> u64 {
         self.worker_pid.store(pid, Ordering::Relaxed);
+        // What a worker had it for that it was lost with is waiting now.
+        self.app_us.store(0, Ordering::Relaxed);
+        self.queue_us.store(UNKNOWN, Ordering::Relaxed);
         if let Location::Worker { id, .. } = location {
             self.worker_id.store(id.0, Ordering::Relaxed);
         }

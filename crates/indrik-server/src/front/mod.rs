@@ -36,6 +36,7 @@ mod peer;
 mod pipeline;
 mod pool;
 mod refusal;
+mod refusals;
 mod relief;
 mod response;
 mod routes;
@@ -56,6 +57,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::refusal::ByReason;
 use indrik_core::settings::Config;
 use indrik_core::supervise::Level;
 
@@ -98,6 +100,8 @@ pub struct FrontStats {
     pub waiting: usize,
     pub in_flight: usize,
     pub counts: Counts,
+    /// Answers of the front's own.
+    pub refused: ByReason,
     pub memory: MemoryStats,
     pub descriptors: DescriptorStats,
     /// Answers on lanes that their workers did not take.
@@ -130,6 +134,7 @@ impl Front {
             descriptors,
             account,
             spools: response::Spools::default(),
+            refusals: refusals::Refusals::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &routes),
             routes,
@@ -299,11 +304,13 @@ impl Front {
         let memory = self.services.account.stats();
         let descriptors = self.services.descriptors.stats();
         let lane_answers_dropped = self.lanes.dropped();
+        let refused = self.services.refusals.counts();
         FrontStats {
             connections,
             waiting,
             in_flight,
             counts,
+            refused,
             memory,
             descriptors,
             lane_answers_dropped,

@@ -3,6 +3,8 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
+use indrik_core::dispatch::Micros;
+use indrik_core::refusal::Reason;
 use indrik_core::supervise::Level;
 
 use super::peer::Peer;
@@ -13,6 +15,8 @@ use crate::log::Log;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
+    /// What it counts as.
+    pub(super) reason: Reason,
     /// What was wrong, for the client.
     pub(super) message: &'static str,
     /// Whether the connection must be closed: the next request's start is not certain, or the body
@@ -30,24 +34,40 @@ impl Refusal {
     );
 
     /// It was in two workers that ended.
-    pub(super) const POISON: Self = Self::failed(
-        StatusCode::SERVICE_UNAVAILABLE,
+    pub(super) const POISON: Self = Self::unserved(
+        Reason::Poison,
         "the request was in two workers that ended; it is not run again",
     );
 
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: true, served: Served::NOBODY }
+        Self { close: true, ..Self::failed(status, message) }
     }
 
     /// The request could not be served; the connection stays.
     pub(super) const fn failed(status: StatusCode, message: &'static str) -> Self {
-        Self { status, message, close: false, served: Served::NOBODY }
+        let reason = Reason::of_status(status.as_u16());
+        Self { status, reason, message, close: false, served: Served::NOBODY }
+    }
+
+    /// Nothing is wrong with the request, but it is not run; the connection stays.
+    pub(super) const fn unserved(reason: Reason, message: &'static str) -> Self {
+        Self { reason, ..Self::failed(StatusCode::SERVICE_UNAVAILABLE, message) }
+    }
+
+    /// Notes who had it, and for how long.
+    pub(super) const fn of(self, served: Served) -> Self {
+        Self { served, ..self }
+    }
+
+    /// Notes how long it waited for nothing.
+    pub(super) fn after_waiting(self, waited: Micros) -> Self {
+        self.of(Served::nobody_after(waited))
     }
 
     /// Whether the same request may be served a little later.
     pub(super) fn may_come_again(self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE && self.message != Self::POISON.message
+        self.reason.lacks().is_some()
     }
 
     /// Says in the log that the request was invalid, if it was.

@@ -1,5 +1,6 @@
 //! What is done when clients take too much: connections that hold too much memory are cut, idle ones are closed
-//! for new ones. Whose are closed is decided by `indrik_core::memory::account` and `indrik_core::descriptors`.
+//! for new ones, and requests that are refused are counted and told. Whose are closed is decided by
+//! `indrik_core::memory::account` and `indrik_core::descriptors`, what is told by `indrik_core::refusal`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use indrik_core::descriptors::Use;
 use indrik_core::memory::Bytes;
 use indrik_core::memory::account::Limits;
+use indrik_core::refusal::{Reason, Told};
 use indrik_core::supervise::Level;
 
 use super::account::Cut;
 use super::clock;
 use super::descriptors::{Reserved, all_taken};
+use super::events::FrontEvent;
 use super::services::Services;
 
 /// Connections that a line of the log names.
@@ -67,6 +70,33 @@ fn describe(cut: &[Cut], limits: Limits) -> String {
 }
 
 impl Services {
+    /// The front answers a request by itself.
+    pub(super) fn note_refusal(&self, reason: Reason) {
+        self.access_log.count_refusal(reason);
+        let (told, begins) = self.refusals.count(reason);
+        self.tell_of_overload(told);
+        if begins {
+            (self.sink)(FrontEvent::Overloaded(reason.lacks()));
+        }
+    }
+
+    /// What is to be told of refusals although none comes at this moment.
+    pub(super) fn look_at_refusals(&self) {
+        let (told, is_over) = self.refusals.look();
+        self.tell_of_overload(told);
+        if is_over {
+            (self.sink)(FrontEvent::Overloaded(None));
+        }
+    }
+
+    fn tell_of_overload(&self, told: Option<Told>) {
+        match told {
+            Some(Told::Refuses(line)) => self.log.write(Level::Warning, &line),
+            Some(Told::Over(line)) => self.log.write(Level::Info, &line),
+            None => {}
+        }
+    }
+
     /// Takes so many places for descriptors, and makes room for them first if there is none.
     pub(super) async fn reserve(&self, what: Use, count: u64) -> Reserved {
         loop {

@@ -251,6 +251,7 @@ async fn watch_time(services: Arc<Services>, doors: Arc<Doors>) {
         if looks.timeout_us != 0 {
             services.pool.check_timeouts(looks, clock::now());
         }
+        services.look_at_refusals();
         services.tell_if_idle(&doors);
     }
 }

@@ -1,5 +1,7 @@
 //! Who served a request, and for how long: what the access log and the metrics say at its end.
 
+use indrik_core::dispatch::Micros;
+
 /// Who served a request, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Served {
@@ -16,4 +18,14 @@ pub(super) struct Served {
 impl Served {
     /// No worker had it.
     pub(super) const NOBODY: Self = Self { pid: 0, app_us: 0, queue_us: 0, route: 0 };
+
+    /// No worker had it, though it waited for one for so long.
+    pub(super) fn nobody_after(waited: Micros) -> Self {
+        Self { queue_us: u32::try_from(waited).unwrap_or(u32::MAX), ..Self::NOBODY }
+    }
+
+    /// Whether the front has answered by itself.
+    pub(super) const fn is_nobody(&self) -> bool {
+        self.pid == 0
+    }
 }

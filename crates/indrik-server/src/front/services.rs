@@ -14,6 +14,7 @@ use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
+use super::refusals::Refusals;
 use super::response::Spools;
 use super::routes::Routes;
 use super::settings::Settings;
@@ -33,6 +34,7 @@ pub(super) struct Services {
     pub(super) descriptors: Arc<Descriptors>,
     /// What responses have in files.
     pub(super) spools: Spools,
+    pub(super) refusals: Refusals,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,
     pub(super) log: Arc<Log>,

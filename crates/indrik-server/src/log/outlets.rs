@@ -179,14 +179,16 @@ impl Statsd {
         self.courier.send(vec![self.wire.datagram(name, value)]);
     }
 
-    /// A request is over.
-    pub(crate) fn request(&self, micros: u64, status: u16) {
+    /// A request is over; the application had it for so long, if it had it.
+    pub(crate) fn request(&self, micros: Option<u64>, status: u16) {
         let once = Value::Count(1);
-        self.courier.send(vec![
-            self.wire.datagram("gunicorn.request.duration", Value::Duration(micros)),
+        let duration = micros
+            .map(|micros| self.wire.datagram("gunicorn.request.duration", Value::Duration(micros)));
+        let counts = [
             self.wire.datagram("gunicorn.requests", once),
             self.wire.datagram(&format!("gunicorn.request.status.{status}"), once),
-        ]);
+        ];
+        self.courier.send(duration.into_iter().chain(counts).collect());
     }
 
     fn count_entry(&self, level: Level, exception: bool) {

@@ -18,6 +18,7 @@ use http::StatusCode;
 use http_body::Body as _;
 use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
+use indrik_core::refusal::Reason;
 use indrik_core::settings::Config;
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -25,6 +26,7 @@ use super::incoming::RequestBody;
 use super::pieces::Pieces;
 use super::size::{INLINE_BYTES_MAX, PLACED_BYTES_MAX, memfd};
 use crate::front::account::Charge;
+use crate::front::clock::micros;
 use crate::front::context::RequestContext;
 use crate::front::descriptors::{CountedFile, Reserved, none_left};
 use crate::front::events::Interface;
@@ -94,7 +96,8 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
     if account.measure() < Measure::Hold {
         return Ok(());
     }
-    in_time(context, account.has_room(), "the server's memory is used up by others").await
+    let refusal = Refusal::unserved(Reason::NoMemory, "the server's memory is used up by others");
+    in_time(context, account.has_room(), refusal).await
 }
 
 /// Takes so many places of files among the descriptors, as soon as there are any.
@@ -104,7 +107,8 @@ pub(crate) async fn file_places(
     for_what: &str,
 ) -> Result<Reserved, Refusal> {
     let services = context.services();
-    let places = in_time(context, services.reserve(Use::File, count), NO_DESCRIPTOR).await;
+    let refusal = Refusal::unserved(Reason::NoDescriptor, NO_DESCRIPTOR);
+    let places = in_time(context, services.reserve(Use::File, count), refusal).await;
     places.inspect_err(|_| {
         let text = none_left(services.descriptors.share(), for_what);
         services.log.error(&format!("{text} (client {})", context.peer().address));
@@ -119,14 +123,13 @@ async fn file_place(context: &RequestContext) -> Result<Reserved, Unstored> {
 async fn in_time<T>(
     context: &RequestContext,
     wait: impl Future<Output = T>,
-    message: &'static str,
+    refusal: Refusal,
 ) -> Result<T, Refusal> {
     let limit = context.settings.config.queue_timeout;
     if limit.is_zero() {
         return Ok(wait.await);
     }
-    let refusal = Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message);
-    timeout(limit, wait).await.map_err(|_| refusal)
+    timeout(limit, wait).await.map_err(|_| refusal.after_waiting(micros(limit)))
 }
 
 /// Why a body is not here.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
+use indrik_core::refusal::Reason;
 
 use super::io::ClientIo;
 use super::preface::NOT_SPOKEN;
@@ -32,6 +33,7 @@ pub(super) async fn refuse(
     refusal: Refusal,
 ) {
     log_invalid(&services.log, &peer.address, refusal.message);
+    services.note_refusal(refusal.reason);
     let parts = parts(line);
     // What a client asks about with HEAD has no body, refused or not.
     let (head, page) = refusal.into_bytes();
@@ -71,6 +73,7 @@ fn parts(line: &[u8]) -> Parts {
 /// Tells a client that began with HTTP/2 that it is not spoken, in the only words it understands, and closes.
 pub(super) async fn refuse_http2(services: &Services, peer: &Peer, mut io: ClientIo) {
     log_invalid(&services.log, &peer.address, "HTTP/2 without TLS is not spoken here");
+    services.note_refusal(Reason::Unsupported);
     let watch = Arc::clone(io.watch());
     let said = tokio::time::timeout(LINGER, watch.unless_closed(io.write_all(NOT_SPOKEN))).await;
     if let Ok(Some(Ok(()))) = said {

@@ -7,6 +7,7 @@ use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use indrik_core::dispatch::{Fate, Micros, Replay};
+use indrik_core::refusal::Reason;
 use indrik_core::route::NO_LIMIT;
 use indrik_core::upload::{Step, Upload as Decision};
 use indrik_ring::{Flags, ResponseHead};
@@ -130,7 +131,7 @@ impl Call {
             }
             Submitted::Refused => {
                 let message = "all workers are busy and the queue is full";
-                Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+                Err(Refusal::unserved(Reason::QueueFull, message))
             }
             Submitted::TooLarge => Err(Refusal::HEAD_TOO_LARGE),
         }
@@ -176,7 +177,9 @@ impl Call {
                 Event::WorkerLost { started } => self.try_again(started)?,
                 Event::QueueTimeout => {
                     let message = "no worker was free in time";
-                    return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message));
+                    let waited = clock::now().saturating_sub(self.exchange.arrived());
+                    let refusal = Refusal::unserved(Reason::QueueTimeout, message);
+                    return Err(refusal.after_waiting(waited));
                 }
                 Event::TooLarge => return Err(Refusal::HEAD_TOO_LARGE),
                 Event::TimedOut { after } => {
@@ -187,9 +190,9 @@ impl Call {
                         self.context.peer().address
                     ));
                     let message = "the application did not answer in time";
-                    return Err(Refusal::failed(StatusCode::GATEWAY_TIMEOUT, message));
+                    return Err(self.refusal(StatusCode::GATEWAY_TIMEOUT, message));
                 }
-                Event::UploadBroken(refusal) => return Err(refusal),
+                Event::UploadBroken(refusal) => return Err(refusal.of(self.exchange.served())),
                 Event::Failed { message, short } => return Err(self.failed(&message, short)),
                 Event::Done => {
                     let shown = self.exchange.outgoing.shown();
@@ -197,7 +200,7 @@ impl Call {
                         .services()
                         .log
                         .error(&format!("the application returned no response for {shown}"));
-                    return Err(Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, ""));
+                    return Err(self.refusal(StatusCode::INTERNAL_SERVER_ERROR, ""));
                 }
                 event => return Ok(event),
             }
@@ -210,8 +213,12 @@ impl Call {
             self.context.services().log.error(&String::from_utf8_lossy(message));
         }
         // An application that miscounts has lost track of the connection: close it.
-        let (close, served) = (short, self.exchange.served());
-        Refusal { close, served, ..Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "") }
+        Refusal { close: short, ..self.refusal(StatusCode::INTERNAL_SERVER_ERROR, "") }
+    }
+
+    /// The answer to a request that a worker had.
+    fn refusal(&self, status: StatusCode, message: &'static str) -> Refusal {
+        Refusal::failed(status, message).of(self.exchange.served())
     }
 
     /// The file that is the response's body, once there is a place for it.
@@ -220,7 +227,8 @@ impl Call {
         FilePart::open(services, sent).await.map_err(|no_place| {
             let shown = self.exchange.outgoing.shown();
             services.log.error(&no_place.describe(services, &format!("the answer to {shown}")));
-            Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, NO_DESCRIPTOR)
+            let refusal = Refusal::unserved(Reason::NoDescriptor, NO_DESCRIPTOR);
+            refusal.of(self.exchange.served())
         })
     }
 
@@ -271,7 +279,7 @@ impl Call {
         response.map_err(|invalid| {
             let shown = self.exchange.outgoing.shown();
             self.context.services().log.error(&format!("{} ({shown})", invalid.0));
-            Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+            self.refusal(StatusCode::INTERNAL_SERVER_ERROR, "")
         })
     }
 
@@ -352,7 +360,7 @@ impl Call {
             Fate::Again => {}
             Fate::Failed => {
                 let message = "the worker ended while it had the request";
-                return Err(Refusal::failed(StatusCode::BAD_GATEWAY, message));
+                return Err(self.refusal(StatusCode::BAD_GATEWAY, message));
             }
             Fate::Poison => {
                 let shown = self.exchange.outgoing.shown();
@@ -363,7 +371,7 @@ impl Call {
                      not run again",
                     self.context.peer().address
                 ));
-                return Err(Refusal::POISON);
+                return Err(Refusal::POISON.of(self.exchange.served()));
             }
         }
         let arrived = self.exchange.arrived();
@@ -374,7 +382,7 @@ impl Call {
 
     pub(crate) fn unexpected(&self) -> Refusal {
         self.context.services().log.error("a worker sent something that does not belong there");
-        Refusal::failed(StatusCode::INTERNAL_SERVER_ERROR, "")
+        self.refusal(StatusCode::INTERNAL_SERVER_ERROR, "")
     }
 }
 

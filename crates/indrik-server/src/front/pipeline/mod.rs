@@ -25,12 +25,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use indrik_core::dispatch::Micros;
 use indrik_core::memory::account::Measure;
+use indrik_core::refusal::Reason;
 use indrik_ring::Flags;
 
 use super::access_log::Entry;
 use super::body::upload::{self, Upload};
 use super::body::{Pieces, RequestBody};
-use super::clock;
+use super::clock::{self, micros};
 use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
@@ -117,7 +118,8 @@ async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
     let limit = context.settings.config.queue_timeout;
     let interface = context.services().pool.interface(limit).await;
     let message = "no worker was ready in time";
-    interface.ok_or_else(|| Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, message))
+    interface
+        .ok_or_else(|| Refusal::unserved(Reason::NoWorker, message).after_waiting(micros(limit)))
 }
 
 /// A request being served. Most are one call and one event; those need no future of their own.
@@ -203,8 +205,11 @@ impl Drop for Serving {
 impl Serving {
     /// The last things that every answer gets.
     fn finish(&mut self, answer: Answer) -> Response<Body> {
-        let mut response = answer.unwrap_or_else(Refusal::into_response);
         let services = &self.connection.services;
+        let mut response = answer.unwrap_or_else(|refusal| {
+            services.note_refusal(refusal.reason);
+            refusal.into_response()
+        });
         // After a 101 the connection is somebody else's, who says when it closes.
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         // While memory is short, connections that nobody needs are the first thing to go.

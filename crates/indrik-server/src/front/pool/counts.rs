@@ -21,8 +21,6 @@ pub struct Answers {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Counts {
-    pub refused: u64,
-    pub queue_timeouts: u64,
     pub reclaimed: u64,
     pub timed_out: u64,
 }

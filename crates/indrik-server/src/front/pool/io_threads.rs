@@ -158,7 +158,6 @@ impl Pool {
             }
             self.look_at_intake(inner, now);
             while let Some(RequestId(number)) = inner.dispatch.expired(now) {
-                inner.counts.queue_timeouts += 1;
                 if let Some(exchange) = inner.waiting.remove(&number) {
                     exchange.set_nowhere();
                     inner.wakers.extend(exchange.put(Event::QueueTimeout));

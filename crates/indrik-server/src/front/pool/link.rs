@@ -619,11 +619,12 @@ impl Link {
 
     /// The worker has ended: every exchange it had not started is told; answered are those that it
     /// had.
-    pub(super) fn close(&mut self, wakers: &mut Vec<Waker>) -> Vec<Arc<Exchange>> {
+    pub(super) fn close(&mut self, now: Micros, wakers: &mut Vec<Waker>) -> Vec<Arc<Exchange>> {
         let mut lost = Vec::new();
         for slot in 0..self.channel.slots.count() {
             let generation = self.slots[usize::from(slot)].generation;
             let state = self.channel.slots.state(slot, generation);
+            let since = self.slots[usize::from(slot)].since;
             let route = self.channel.slots.route(slot);
             let Some(exchange) = self.free_slot(slot) else { continue };
             if route != 0 {
@@ -633,6 +634,7 @@ impl Link {
             if state == SlotState::Queued {
                 wakers.extend(exchange.put(Event::WorkerLost { started: false }));
             } else {
+                exchange.was_run_for(now.saturating_sub(since), now);
                 lost.push(exchange);
             }
         }

@@ -64,6 +64,7 @@ impl Pool {
                 for exchange in link.stuck(limit, now) {
                     counts.timed_out += 1;
                     link.counts_as_error(trial, 1);
+                    exchange.was_run_for(after, now);
                     wakers.extend(exchange.put(Event::TimedOut { after }));
                     (self.sink)(FrontEvent::RequestStuck(*id));
                 }
@@ -86,7 +87,10 @@ impl Pool {
                 if !found.cancelled.is_empty() {
                     counts.timed_out += found.cancelled.len() as u64;
                     link.counts_as_error(trial, found.cancelled.len() as u64);
-                    let tell = |it: &Arc<Exchange>| it.put(Event::TimedOut { after: it.limit });
+                    let tell = |it: &Arc<Exchange>| {
+                        it.was_run_for(it.limit, now);
+                        it.put(Event::TimedOut { after: it.limit })
+                    };
                     wakers.extend(found.cancelled.iter().filter_map(tell));
                     (self.sink)(FrontEvent::Interrupt(*id));
                 }
@@ -113,6 +117,7 @@ impl Pool {
                 let after = now.saturating_sub(since);
                 counts.timed_out += 1;
                 link.counts_as_error(trial, 1);
+                exchange.was_run_for(after, now);
                 wakers.extend(exchange.put(Event::TimedOut { after }));
             }
         });
@@ -144,11 +149,10 @@ impl Pool {
     /// take it, or it would not be there.
     pub(crate) fn expire_in_rings(&self, now: Micros) {
         self.with(|inner| {
-            let Inner { links, dispatch, wakers, counts, .. } = inner;
+            let Inner { links, dispatch, wakers, .. } = inner;
             for (id, link) in links {
                 for exchange in link.take_back_waited(|arrived| dispatch.has_waited(arrived, now)) {
                     dispatch.reclaimed(*id);
-                    counts.queue_timeouts += 1;
                     wakers.extend(exchange.put(Event::QueueTimeout));
                 }
             }

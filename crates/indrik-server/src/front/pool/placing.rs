@@ -173,10 +173,7 @@ impl Pool {
                     inner.wait(number, exchange, now);
                     Submitted::Accepted
                 }
-                Placement::Refused => {
-                    inner.counts.refused += 1;
-                    Submitted::Refused
-                }
+                Placement::Refused => Submitted::Refused,
             }
         })
     }

@@ -109,7 +109,7 @@ impl Pool {
         self.with_from_outside(|inner| {
             inner.dispatch.worker_down(id);
             let Some(mut link) = inner.links.remove(&id) else { return };
-            let lost = link.close(&mut inner.wakers);
+            let lost = link.close(now, &mut inner.wakers);
             let due = now + LOST_PAUSE_US;
             inner.lost.extend(lost.into_iter().map(|exchange| (due, exchange)));
             self.place_waiting(inner, now);

@@ -10,6 +10,7 @@ use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use indrik_core::dispatch::Micros;
+use indrik_core::refusal::Reason;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -74,7 +75,10 @@ pub(crate) async fn serve(
         Ok(handshake) => handshake,
         Err(bad) => {
             let text = |text: &'static str| Body::full(Bytes::from_static(text.as_bytes()));
-            return Ok(bad.response().map(text));
+            let response = bad.response().map(text);
+            let reason = Reason::of_status(response.status().as_u16());
+            context.services().note_refusal(reason);
+            return Ok(response);
         }
     };
     let accepted = context.clone();
@@ -83,7 +87,9 @@ pub(crate) async fn serve(
     match call.next().await? {
         Event::WebSocketAccept { payload } => accept(&accepted, call, &handshake, &payload),
         Event::WebSocketClose { .. } => {
-            Err(Refusal::failed(StatusCode::FORBIDDEN, "the application refused the WebSocket"))
+            let message = "the application refused the WebSocket";
+            let served = call.exchange().served();
+            Err(Refusal::failed(StatusCode::FORBIDDEN, message).of(served))
         }
         Event::Response { payload, head_len, flags } => {
             call.begin_response(&payload, head_len, flags, None)

@@ -19,6 +19,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 use indrik_core::dispatch::Micros;
+use indrik_core::refusal::Reason;
 use indrik_ring::Flags;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -27,7 +28,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::front::access_log::{Entry, WebSocketLine};
 use crate::front::account::Charge;
-use crate::front::body::upload::{Upload, file_places};
+use crate::front::body::upload::{NO_DESCRIPTOR, Upload, file_places};
 use crate::front::clock;
 use crate::front::conn::close::linger;
 use crate::front::conn::io::ClientIo;
@@ -73,7 +74,7 @@ pub(crate) async fn serve(
         Err(error) => {
             let text = format!("no socket could be made for a WebSocket: {error}");
             context.services().log.error(&text);
-            return Err(Refusal::failed(StatusCode::SERVICE_UNAVAILABLE, ""));
+            return Err(Refusal::unserved(Reason::NoDescriptor, NO_DESCRIPTOR));
         }
     };
     let accept = handshake::expected_accept(&parts.headers);

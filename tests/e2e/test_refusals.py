@@ -1,0 +1,126 @@
+"""What the front answers by itself is seen: in the counters, the access log, the error log and the health."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import Any
+
+import pytest
+from support.control import ctl
+from support.gate import Gate
+from support.server import Server, poll
+
+pytestmark = pytest.mark.indrik_only
+
+FORM = "q=%(q)s s=%(s)s p=%(p)s D=%(D)s queue=%(queue_us)s client=%(client_us)s total=%(total_us)s"
+
+
+def refusing(start: Any, *options: str) -> Server:
+    """One worker with one lane, whose front writes where the time of each request went."""
+    logs = ("--access-logfile", "-", "--access-logformat", FORM)
+    return start("wsgi_app:app", "--workers", "1", "--worker-class", "sync", *logs, *options)
+
+
+def occupied(server: Server, connect: Any, gate: Gate) -> Any:
+    wire = connect(server)
+    wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\n\r\n")
+    gate.arrived()
+    return wire
+
+
+def times(server: Server, query: str) -> dict[str, int]:
+    line = server.wait_for_access_line(f"q={query} ").string
+    return {name: int(number) for name, number in re.findall(r"(\w+)=<?(\d+)>?", line)}
+
+
+def counts(server: Server) -> dict[str, int]:
+    found: dict[str, int] = ctl(server, "show", "stats")["answered_by_front"]
+    return {reason: count for reason, count in found.items() if count}
+
+
+def test_a_request_whose_time_in_the_queue_is_over_is_counted_timed_and_told(start, connect, gate: Gate):
+    server = refusing(start, "--queue-timeout", "1")
+    busy = occupied(server, connect, gate)
+    assert connect(server).get("/hello?late").status == 503
+    gate.release()
+    assert busy.read_answer().status == 200
+    assert counts(server) == {"queue_timeout": 1}
+    stats = ctl(server, "show", "stats")
+    assert (stats["requests_refused"], stats["requests_timed_out"]) == (1, 0)
+    late = times(server, "late")
+    assert late["D"] == 0
+    assert late["queue"] >= 1_000_000
+    assert late["p"] == server.process.pid
+    told = "Overloaded: 1 request was answered 503: no worker was free in time (queue_timeout)"
+    server.wait_for_log(re.escape(told))
+    health = ctl(server, "health")
+    assert (health["state"], health["ready"]) == ("degraded", True)
+    assert health["why"] == "requests are refused: no worker was free in time (queue_timeout)"
+
+
+def test_of_many_refusals_the_log_has_a_line_at_once_and_one_for_the_rest(start, connect, gate: Gate):
+    server = refusing(start, "--queue-requests-max", "1")
+    busy = occupied(server, connect, gate)
+    waiting = connect(server)
+    waiting.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n")
+    poll(lambda: ctl(server, "show", "stats")["requests_waiting"] == 1, "a request that waits")
+    wire = connect(server)
+    refused = 30
+    for number in range(refused):
+        assert wire.get(f"/hello?n{number}").status == 503
+    assert counts(server) == {"queue_full": refused}
+    assert times(server, "n3")["D"] == 0
+    rest = server.wait_for_log(r"Overloaded: (\d+) requests were answered 503: the queue is full", seconds=20)
+    assert int(rest[1]) == refused - 1
+    assert len(re.findall("Overloaded: ", server.log())) == 2
+    gate.release()
+    assert busy.read_answer().status == 200
+    # Once nothing is refused any more, all is well again.
+    server.wait_for_log(rf"No request was refused for 10 s any more; {refused} requests were", seconds=30)
+    assert ctl(server, "health") == {"state": "ready", "ready": True, "why": ""}
+
+
+def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(start, connect):
+    server = refusing(start, "--body-size-max", "1000", "--body-read-timeout", "1")
+    assert connect(server).get("/hello", "Host: b").status == 400
+    large = connect(server)
+    large.send("POST /upload?large HTTP/1.1\r\nHost: t\r\nContent-Length: 1001\r\n\r\n")
+    assert large.read_answer().status == 413
+    assert connect(server).get("/" + "x" * 9000).status in (414, 431)
+    slow = connect(server)
+    slow.send("POST /upload?slow HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc")
+    assert slow.read_answer().status == 408
+    assert counts(server) == {
+        "malformed": 1,
+        "body_too_large": 1,
+        "head_too_large": 1,
+        "body_timeout": 1,
+    }
+    waited = times(server, "slow")
+    assert waited["D"] == 0
+    # It was the client who was waited for.
+    assert waited["client"] >= 1_000_000
+    assert ctl(server, "health")["state"] == "ready"
+    assert "Overloaded" not in server.log()
+
+
+def test_the_time_of_a_request_that_lost_its_worker_or_ran_too_long_is_the_applications(start, connect, gate: Gate):
+    server = refusing(start, "--request-timeout", "1")
+    stuck = occupied(server, connect, gate)
+    assert stuck.read_answer().status == 504
+    late = times(server, f"gate={re.escape(str(gate.path))}")
+    assert late["D"] >= 1_000_000
+    assert late["queue"] < late["D"]
+    assert late["p"] != server.process.pid
+    assert counts(server) == {"timed_out": 1}
+    dying = connect(server)
+    dying.send(f"POST /gate?gate={gate.path}&dying HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
+    pid = gate.arrived()
+    os.kill(pid, signal.SIGKILL)
+    assert dying.read_answer().status == 502
+    lost = times(server, f"gate={re.escape(str(gate.path))}&dying")
+    assert lost["p"] == pid
+    assert 0 < lost["D"] <= lost["total"] - lost["queue"]
+    assert counts(server) == {"timed_out": 1, "worker_lost": 1}
