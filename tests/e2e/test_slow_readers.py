@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.control import ctl
 from support.http2 import Http2
 from support.pki import Pki
-from support.server import Server
+from support.server import Server, poll
 from support.wire import Wire
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "apps"))
@@ -158,3 +159,30 @@ def start_kept(request, start_shared) -> Server:
 def test_a_body_is_read_into_the_applications_own_memory(start_kept, connect):
     body = os.urandom(700_001)
     assert connect(start_kept, 30).get("/readinto", method="POST", body=body).body == body
+
+
+@pytest.mark.parametrize(("memory", "readers", "threads"), [(64, 100, 64), (32, 60, 64), (16, 30, 16)])
+def test_where_memory_is_small_answers_wait_in_files_and_none_is_cut(memory, readers, threads, start):
+    server = start(
+        *("slow_app:app", "--worker-class", "gthread", "--workers", "2", "--threads", str(threads)),
+        *("--front-memory-max", f"{memory}MiB", "--connection-memory-max", f"{memory}MiB"),
+        *("--write-timeout", "0"),
+    )
+
+    def open_slow() -> Wire:
+        client = socket.socket()
+        # So that most of it does not lie in the kernel.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.settimeout(30)
+        client.connect(server.address)
+        return Wire(client, 30)
+
+    wires = [open_slow() for _ in range(readers)]
+    request_all(wires)
+    # The front has all of it, and nobody has read anything.
+    poll(lambda: ctl(server, "show", "stats")["requests_in_flight"] == 0, "workers that are free", 60)
+    read_all(wires)
+    stats = ctl(server, "show", "stats")
+    assert stats["front_memory"]["connections_cut"] == 0
+    for wire in wires:
+        wire.socket.close()

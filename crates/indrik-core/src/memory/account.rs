@@ -140,7 +140,7 @@ pub fn to_cut<K>(limits: Limits, held: u64, mut holders: Vec<Holding<K>>) -> Vec
 }
 
 /// So many hundredths.
-const fn part(total: u64, hundredths: u64) -> u64 {
+pub(super) const fn part(total: u64, hundredths: u64) -> u64 {
     total / 100 * hundredths + total % 100 * hundredths / 100
 }
 

@@ -2,9 +2,11 @@
 //!
 //! [`process`] reads the files under `/proc`, [`cgroup`] finds a control group and reads what it says
 //! of memory; both take text and know nothing of files. [`watch`] holds one worker against its limits,
-//! [`oom`] tells whose death was the kernel's work, [`account`] says what the front may hold for its clients.
+//! [`oom`] tells whose death was the kernel's work, [`account`] says what the front may hold for its clients,
+//! [`ahead`] what workers may send it before a client takes it.
 
 pub mod account;
+pub mod ahead;
 pub mod cgroup;
 pub mod oom;
 pub mod process;

@@ -196,6 +196,12 @@ impl Holder {
         u64::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// What all may hold, and about what they do.
+    pub(super) fn account(&self) -> (Limits, u64) {
+        let held = self.account.total.load(Ordering::Relaxed);
+        (self.account.limits(), u64::try_from(held).unwrap_or(0))
+    }
+
     /// Whether what it may hold is half used, or what all may hold is short: nothing that can wait is
     /// to be taken for it.
     pub(super) fn is_short(&self) -> bool {

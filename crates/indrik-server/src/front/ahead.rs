@@ -1,177 +1,128 @@
-//! How far a WSGI response may run ahead of its client.
+//! What responses have that run ahead of their clients, one and all together.
 //!
 //! A thread that sends a response into a full window sleeps until the client takes some of it, so a
 //! few clients that read slowly could hold all workers. The front therefore takes ordinary pages in
-//! as fast as the application makes them: a response's bytes count as taken when they arrive, as
-//! long as what lies here of it, and of all such responses together, is below a limit. Beyond that
-//! they count as taken when the client takes them, and the window is what limits the worker again; unless
-//! they go into a file ([`Spool`](super::exchange::Spool)).
+//! as fast as the application makes them: a response's bytes count as taken when they arrive, as far as
+//! there is room (`indrik_core::memory::ahead` decides that). Beyond that they count as taken when the client takes
+//! them, and the window is what limits the worker again; unless they go into a file
+//! ([`Spool`](super::exchange::Spool)).
 //! ASGI needs none of this: there, `await send()` holds up one task only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Of one response: bytes that lie in the front at most before the worker has to wait (and a window
-/// more in the end).
-const RESPONSE_BUFFER_BYTES_MAX: u64 = 1024 * 1024 + 64 * 1024;
-/// Of all responses together.
-const RESPONSE_BUFFERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// What a worker may send of a response before the front has taken anything, if it is to lie here anyway: a
-/// response of that size is one piece of work for the worker and one for the front. It counts from the start.
-pub(super) const ADVANCE_BYTES: u64 = 1024 * 1024;
-/// What a piece costs beside its bytes, so that a response of tiny pieces is limited as well.
-const PIECE_BYTES: u64 = 128;
+use indrik_core::memory::ahead::{self, Room, Shares};
 
-/// What lies in the front of all responses together, bytes.
+use indrik_ring::RESPONSE_WINDOW;
+
+use super::account::Holder;
+
+/// What all responses together have.
 #[derive(Debug, Default)]
-pub(super) struct Buffered(AtomicU64);
+pub(super) struct Buffered {
+    ahead: AtomicU64,
+    promised: AtomicU64,
+}
+
+impl Buffered {
+    /// What may be granted for a client.
+    pub(super) fn room(&self, holder: &Holder) -> Room {
+        let shares = Shares {
+            ahead: self.ahead.load(Ordering::Relaxed),
+            promised: self.promised.load(Ordering::Relaxed),
+        };
+        let (limits, held) = holder.account();
+        Room { limits, held, shares, is_short: holder.is_short() }
+    }
+
+    fn change(&self, from: Shares, to: Shares) {
+        let change = |all: &AtomicU64, from: u64, to: u64| {
+            if from != to {
+                all.fetch_add(to.wrapping_sub(from), Ordering::Relaxed);
+            }
+        };
+        change(&self.ahead, from.ahead, to.ahead);
+        change(&self.promised, from.promised, to.promised);
+    }
+}
 
 /// One response's account.
 #[derive(Debug)]
 pub(super) struct Ahead {
     all: Arc<Buffered>,
-    /// Bytes in the front.
-    bytes: u64,
-    /// Pieces in the front.
-    pieces: u64,
-    /// Bytes that do not count as taken yet; these are in the front.
-    owed: u64,
-    /// Bytes that count as taken already and have not come yet.
-    advance: u64,
+    response: ahead::Ahead,
 }
 
 impl Ahead {
-    pub(super) fn new(all: &Arc<Buffered>) -> Self {
-        Self { all: Arc::clone(all), bytes: 0, pieces: 0, owed: 0, advance: 0 }
+    /// A response whose request goes to a worker, and for how many bytes that gets credit at once.
+    pub(super) fn begin(all: &Arc<Buffered>, holder: &Holder) -> (Self, u64) {
+        let response = ahead::Ahead::new(RESPONSE_WINDOW);
+        all.change(Shares::default(), response.shares());
+        let mut this = Self { all: Arc::clone(all), response };
+        let credit = this.with(holder, ahead::Ahead::begin);
+        (this, credit)
     }
 
-    /// A response that has [`ADVANCE_BYTES`] of credit. `None`: there is too much here already.
-    pub(super) fn with_advance(all: &Arc<Buffered>) -> Option<Self> {
-        let before = all.0.fetch_add(ADVANCE_BYTES, Ordering::Relaxed);
-        let mut ahead = Self::new(all);
-        ahead.advance = ADVANCE_BYTES;
-        (before + ADVANCE_BYTES <= RESPONSE_BUFFERS_BYTES_MAX).then_some(ahead)
-    }
-
-    /// A piece has come from the worker. Says for how many bytes the worker gets credit. `is_short`:
-    /// nothing is to lie here for this client that need not.
-    pub(super) fn received(&mut self, bytes: u64, is_short: bool) -> u64 {
-        let advance = self.advance.min(bytes);
-        self.all.0.fetch_add(bytes - advance + PIECE_BYTES, Ordering::Relaxed);
-        self.advance -= advance;
-        self.bytes += bytes;
-        self.pieces += 1;
-        self.owed += bytes - advance;
-        self.credit(is_short)
+    /// A piece has come from the worker. Says for how many bytes the worker gets credit.
+    pub(super) fn received(&mut self, bytes: u64, holder: &Holder) -> u64 {
+        self.with(holder, |response, room| response.received(bytes, room))
     }
 
     /// The client's side has taken a piece. Says for how many bytes the worker gets credit.
-    pub(super) fn taken(&mut self, bytes: u64, is_short: bool) -> u64 {
-        self.all.0.fetch_sub(bytes + PIECE_BYTES, Ordering::Relaxed);
-        self.bytes -= bytes;
-        self.pieces -= 1;
-        self.credit(is_short)
+    pub(super) fn taken(&mut self, bytes: u64, holder: &Holder) -> u64 {
+        self.with(holder, |response, room| response.taken(bytes, room))
+    }
+
+    /// The worker sends nothing more.
+    pub(super) fn is_complete(&mut self) {
+        let before = self.response.shares();
+        self.response.is_complete();
+        self.all.change(before, self.response.shares());
     }
 
     /// Whether the worker is not given credit for all that it has sent.
     pub(super) const fn holds_up(&self) -> bool {
-        self.owed != 0
+        self.response.holds_up()
     }
 
-    fn cost(&self) -> u64 {
-        self.bytes + self.pieces * PIECE_BYTES
-    }
-
-    fn credit(&mut self, is_short: bool) -> u64 {
-        let fits = !is_short
-            && self.cost() <= RESPONSE_BUFFER_BYTES_MAX
-            && self.all.0.load(Ordering::Relaxed) <= RESPONSE_BUFFERS_BYTES_MAX;
-        let left = if fits { 0 } else { self.owed.min(self.bytes) };
-        let credit = self.owed - left;
-        self.owed = left;
+    fn with(&mut self, holder: &Holder, act: impl FnOnce(&mut ahead::Ahead, &Room) -> u64) -> u64 {
+        let before = self.response.shares();
+        let credit = act(&mut self.response, &self.all.room(holder));
+        self.all.change(before, self.response.shares());
         credit
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.cost() + self.advance, Ordering::Relaxed);
+        self.all.change(self.response.shares(), Shares::default());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use indrik_core::memory::account::Limits;
+    use indrik_core::memory::ahead::ADVANCE_BYTES;
+
+    use super::super::account::Account;
     use super::*;
 
-    const PIECE: u64 = 64 * 1024;
-
     #[test]
-    fn a_page_of_a_mebibyte_never_waits_for_its_client() {
-        let mut ahead = Ahead::new(&Arc::default());
-        for _ in 0..1024 * 1024 / PIECE {
-            assert_eq!(ahead.received(PIECE, false), PIECE);
-        }
-    }
-
-    #[test]
-    fn beyond_the_limit_only_what_the_client_took_counts() {
-        let mut ahead = Ahead::new(&Arc::default());
-        let credit: u64 = (0..64).map(|_| ahead.received(PIECE, false)).sum();
-        assert!(credit <= RESPONSE_BUFFER_BYTES_MAX);
-        let mut total = credit;
-        for taken in 1..=64 {
-            total += ahead.taken(PIECE, false);
-            assert!(total >= taken * PIECE, "the worker waits for what was taken");
-        }
-        assert_eq!(total, 64 * PIECE);
-    }
-
-    #[test]
-    fn when_memory_is_short_nothing_runs_ahead() {
-        let mut ahead = Ahead::new(&Arc::default());
-        assert_eq!(ahead.received(PIECE, true), 0);
-        assert_eq!(ahead.received(PIECE, true), 0);
-        assert_eq!(ahead.taken(PIECE, true), PIECE, "what the client took counts all the same");
-        assert_eq!(ahead.taken(PIECE, true), PIECE);
-    }
-
-    #[test]
-    fn all_together_have_a_limit_and_give_back_what_they_used() {
+    fn what_responses_have_is_given_back_however_they_end() {
+        let limits = Limits { total: 100 << 20, connection: u64::MAX };
+        let holder = Holder::new(&Account::new(limits));
         let all: Arc<Buffered> = Arc::default();
-        let mut many: Vec<Ahead> = (0..100).map(|_| Ahead::new(&all)).collect();
-        let credit: u64 =
-            (0..16).flat_map(|_| 0..100).map(|i| many[i].received(PIECE, false)).sum();
-        assert!(credit <= RESPONSE_BUFFERS_BYTES_MAX);
-        for ahead in &mut many {
-            let _ = ahead.taken(PIECE, false);
+        let mut responses: Vec<Ahead> = (0..100).map(|_| Ahead::begin(&all, &holder).0).collect();
+        assert!(all.promised.load(Ordering::Relaxed) > 100 * RESPONSE_WINDOW);
+        for (number, response) in responses.iter_mut().enumerate() {
+            response.received(ADVANCE_BYTES / 8, &holder);
+            if number % 2 == 0 {
+                response.taken(ADVANCE_BYTES / 8, &holder);
+                response.is_complete();
+            }
         }
-        drop(many);
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn an_advance_is_counted_once_and_given_back() {
-        let all: Arc<Buffered> = Arc::default();
-        let mut ahead = Ahead::with_advance(&all).unwrap();
-        let mut credit = 0;
-        for _ in 0..ADVANCE_BYTES / PIECE {
-            credit += ahead.received(PIECE, false);
-        }
-        assert_eq!(credit, 0, "it had that credit before");
-        assert!(!ahead.holds_up());
-        assert_eq!(ahead.received(PIECE / 2, false), PIECE / 2);
-        drop(ahead);
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
-        let many: Vec<Ahead> = (0..1000).map_while(|_| Ahead::with_advance(&all)).collect();
-        assert_eq!(many.len() as u64, RESPONSE_BUFFERS_BYTES_MAX / ADVANCE_BYTES);
-        drop(many);
-        assert_eq!(all.0.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn tiny_pieces_cost_more_than_their_bytes() {
-        let mut ahead = Ahead::new(&Arc::default());
-        let credit: u64 = (0..1_000_000).map(|_| ahead.received(1, false)).sum();
-        assert!(credit < 10_000);
+        drop(responses);
+        assert_eq!(all.promised.load(Ordering::Relaxed), 0);
+        assert_eq!(all.ahead.load(Ordering::Relaxed), 0);
     }
 }

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::account::{Charge, Holder};
-use super::ahead::{ADVANCE_BYTES, Ahead, Buffered};
+use super::ahead::{Ahead, Buffered};
 use super::body::Pieces;
 use super::descriptors::CountedFile;
 use super::served::Served;
@@ -243,8 +243,8 @@ impl Exchange {
     pub(super) fn took(&self, bytes: usize) -> (Location, u64) {
         let mut state = self.state.lock();
         let bytes = bytes as u64;
-        let is_short = state.charge.holder().is_short();
-        let credit = state.ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes, is_short));
+        let Progress { ahead, charge, .. } = &mut *state;
+        let credit = ahead.as_mut().map_or(bytes, |ahead| ahead.taken(bytes, charge.holder()));
         (state.location, credit)
     }
 
@@ -406,14 +406,13 @@ impl Exchange {
 
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
-    pub(super) fn receives(self: &Arc<Self>, bytes: usize, all: &Arc<Buffered>) -> u64 {
+    pub(super) fn receives(self: &Arc<Self>, bytes: usize) -> u64 {
         let mut state = self.state.lock();
         if self.is_abandoned() {
             return bytes as u64;
         }
-        let is_short = state.charge.holder().is_short();
-        let ahead = state.ahead.get_or_insert_with(|| Ahead::new(all));
-        let credit = ahead.received(bytes as u64, is_short);
+        let Progress { ahead, charge, .. } = &mut *state;
+        let credit = ahead.as_mut().map_or(0, |it| it.received(bytes as u64, charge.holder()));
         self.spool_if_held_up(&mut state);
         credit
     }
@@ -444,11 +443,14 @@ impl Exchange {
         let mut state = self.state.lock();
         state.location = location;
         let Some(all) = all else { return 0 };
-        if self.is_abandoned() || state.charge.holder().is_short() {
+        if self.is_abandoned() {
             return 0;
         }
-        state.ahead = Ahead::with_advance(all);
-        if state.ahead.is_some() { ADVANCE_BYTES } else { 0 }
+        // What it has from another worker is given back first.
+        state.ahead = None;
+        let (ahead, credit) = Ahead::begin(all, state.charge.holder());
+        state.ahead = Some(ahead);
+        credit
     }
 
     /// It is neither in the queue nor at a worker any more.
@@ -475,6 +477,11 @@ impl Exchange {
             return true;
         }
         let complete = event.as_ref().is_some_and(Event::ends_response);
+        if (complete || done)
+            && let Some(ahead) = &mut state.ahead
+        {
+            ahead.is_complete();
+        }
         if let Some(event) = event {
             state.inbox.push(event);
         }

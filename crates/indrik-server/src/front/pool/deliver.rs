@@ -1,14 +1,12 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
 use std::fs::File;
-use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
 use indrik_core::dispatch::Micros;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
-use super::super::ahead::Buffered;
 use super::super::descriptors::CountedFile;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
@@ -62,18 +60,12 @@ fn counted_bytes(event: &Event) -> Option<usize> {
 
 impl Link {
     /// Takes up to `most` descriptors and puts them into the inboxes they belong to.
-    pub(super) fn deliver(
-        &mut self,
-        most: usize,
-        now: Micros,
-        wakers: &mut Vec<Waker>,
-        buffered: &Arc<Buffered>,
-    ) -> Batch {
+    pub(super) fn deliver(&mut self, most: usize, now: Micros, wakers: &mut Vec<Waker>) -> Batch {
         let mut batch = Batch::default();
         for _ in 0..most {
             match self.channel.responses.receive() {
                 Ok(Some(descriptor)) => {
-                    self.take(&descriptor, now, &mut batch, wakers, buffered);
+                    self.take(&descriptor, now, &mut batch, wakers);
                     if batch.fault.is_some() {
                         return batch;
                     }
@@ -100,7 +92,6 @@ impl Link {
         now: Micros,
         batch: &mut Batch,
         wakers: &mut Vec<Waker>,
-        buffered: &Arc<Buffered>,
     ) {
         let (slot, generation) = (descriptor.slot, descriptor.generation);
         if descriptor.kind == Kind::Response
@@ -127,7 +118,7 @@ impl Link {
         }
         let counted = event.as_ref().and_then(counted_bytes);
         let counted = counted.filter(|_| self.interface == Interface::Wsgi);
-        let credit = counted.map(|bytes| exchange.receives(bytes, buffered));
+        let credit = counted.map(|bytes| exchange.receives(bytes));
         if (event.is_some() || done) && !exchange.deliver(event, done, wakers) {
             batch.fault = Some(ChannelFault::Flood);
         }

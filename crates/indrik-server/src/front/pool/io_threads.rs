@@ -41,7 +41,7 @@ impl Pool {
             return Delivered::Gone;
         };
         let wanted_room = link.wants_room;
-        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, now, ready, &self.buffered);
+        let batch = link.deliver(BATCH_DESCRIPTORS_MAX, now, ready);
         if let (true, Some(trial)) = (link.on_trial, trial) {
             trial.answers.all += batch.answers.all;
             trial.answers.errors += batch.answers.errors;

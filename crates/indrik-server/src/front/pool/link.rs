@@ -253,7 +253,8 @@ impl Link {
             ..Slot::default()
         };
         let location = Location::Worker { id: self.id, slot, generation };
-        let ahead = (self.interface == Interface::Wsgi).then_some(&self.buffered);
+        let runs_ahead = self.interface == Interface::Wsgi && !flags.has(Flags::WEBSOCKET);
+        let ahead = runs_ahead.then_some(&self.buffered);
         let advance = exchange.set_at_worker(arrived, location, self.pid, ahead);
         if advance != 0 {
             self.give_credit(slot, generation, advance);

@@ -2,11 +2,13 @@
 
 use std::task::{Context, Poll};
 
+use indrik_core::memory::ahead::Room;
 use indrik_ring::{
     Descriptor, Flags, Kind, REQUEST_PIECE_MAX, REQUEST_WINDOW, REQUEST_WINDOW_MAX, Violation,
     websocket_piece_cost,
 };
 
+use super::super::account::Holder;
 use super::super::events::ChannelFault;
 use super::super::exchange::{Exchange, Location};
 use super::placing::Pool;
@@ -32,6 +34,11 @@ impl Piece<'_> {
 }
 
 impl Pool {
+    /// What may be granted ahead for a client.
+    pub(crate) fn room(&self, holder: &Holder) -> Room {
+        self.buffered.room(holder)
+    }
+
     /// The client's side took `bytes` of the response's body.
     pub(crate) fn took(&self, exchange: &Exchange, bytes: usize) {
         let (Location::Worker { id, slot, generation }, credit @ 1..) = exchange.took(bytes) else {

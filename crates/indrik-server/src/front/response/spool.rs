@@ -15,8 +15,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -26,7 +26,8 @@ use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 use tokio::runtime::Handle;
 
-use crate::front::account::Charge;
+use super::worker::TIGHT_BYTES;
+use crate::front::account::{Charge, Holder};
 use crate::front::body::upload::{blocking, nameless};
 use crate::front::descriptors::CountedFile;
 use crate::front::exchange::{Event, Exchange, Next, Spool, SpoolReader, Spooler};
@@ -80,6 +81,8 @@ pub(crate) fn may_be_spooled(payload: &[u8], head_len: usize) -> bool {
 /// One response's file.
 struct FileSpool {
     services: Arc<Services>,
+    /// Whom it is for, once it is filled.
+    holder: OnceLock<Arc<Holder>>,
     directory: Option<PathBuf>,
     response_max: u64,
     all_max: u64,
@@ -102,6 +105,24 @@ struct Contents {
     is_closed: bool,
     /// The file system lies in memory.
     is_memory: bool,
+    /// Bytes on their way into the file or into memory.
+    handed: usize,
+    /// For all that lies in memory.
+    charge: Option<Charge>,
+}
+
+impl Contents {
+    /// So many bytes are on their way.
+    fn is_handed(&mut self, bytes: usize) {
+        self.handed = bytes;
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.set(self.in_memory + self.handed);
+        }
+    }
 }
 
 enum Item {
@@ -136,6 +157,7 @@ impl FileSpool {
         let count = spools.count.fetch_add(1, Ordering::Relaxed);
         let spool = Self {
             services: Arc::clone(services),
+            holder: OnceLock::new(),
             directory: config.tmp_upload_dir.clone(),
             response_max: config.response_spool_max,
             all_max: config.response_spools_max,
@@ -149,16 +171,18 @@ impl FileSpool {
 
     /// Takes everything that comes for the response, until it is over.
     async fn fill(&self, exchange: &Arc<Exchange>) {
-        let mut charge = Charge::of(&exchange.holder());
+        let holder = self.holder.get_or_init(|| exchange.holder());
+        self.state.lock().charge = Some(Charge::of(holder));
         let mut can_write = self.open().await;
         while let Some((mut pieces, event)) =
             poll_fn(|cx| exchange.poll_pieces(cx, WRITE_BYTES)).await
         {
             let len = pieces.iter().map(Bytes::len).sum();
-            charge.set(self.state.lock().in_memory + len);
+            self.state.lock().is_handed(len);
             while !pieces.is_empty() {
-                let is_short = charge.holder().is_short();
-                pieces = match poll_fn(|cx| self.poll_room(len, can_write, is_short, cx)).await {
+                // In the file it takes no memory.
+                let has_room = self.services.pool.room(holder).has(len as u64);
+                pieces = match poll_fn(|cx| self.poll_room(len, can_write, has_room, cx)).await {
                     Room::Closed => return,
                     Room::Memory => self.keep(exchange, pieces),
                     Room::File => match self.write(pieces).await {
@@ -208,14 +232,14 @@ impl FileSpool {
         &self,
         len: usize,
         can_write: bool,
-        is_short: bool,
+        has_room: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Room> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Poll::Ready(Room::Closed);
         }
-        let few = state.in_file == 0 && state.queue.len() < ITEMS_MAX && !is_short;
+        let few = state.in_file == 0 && state.queue.len() < ITEMS_MAX && has_room;
         if state.queue.is_empty() || (few && state.in_memory + len <= MEMORY_BYTES_MAX) {
             return Poll::Ready(Room::Memory);
         }
@@ -271,6 +295,7 @@ impl FileSpool {
         self.services.spools.bytes.fetch_add(len, Ordering::Relaxed);
         self.services.spools.is_failure_told.store(false, Ordering::Relaxed);
         self.put(|state| {
+            state.is_handed(0);
             state.write_at += len;
             state.in_file += len;
             match state.queue.back_mut() {
@@ -287,6 +312,7 @@ impl FileSpool {
         self.put(|state| {
             state.in_memory += pieces.iter().map(Bytes::len).sum::<usize>();
             state.queue.extend(pieces.iter().cloned().map(Item::Bytes));
+            state.is_handed(0);
         });
         self.give_credit(exchange, &pieces);
         Vec::new()
@@ -322,15 +348,22 @@ impl FileSpool {
 
     // --- the reading side
 
+    /// Whether nothing may be granted ahead.
+    fn is_tight(&self) -> bool {
+        self.holder.get().is_some_and(|holder| !self.services.pool.room(holder).has(0))
+    }
+
     fn poll_found(&self, cx: &mut Context<'_>) -> Poll<Found> {
         let mut state = self.state.lock();
         if let (Some(Item::Written(left)), Some(file)) = (state.queue.front(), &state.file) {
-            let len = usize::try_from((*left).min(READ_BYTES)).unwrap_or(usize::MAX);
+            let most = if self.is_tight() { TIGHT_BYTES as u64 } else { READ_BYTES };
+            let len = usize::try_from((*left).min(most)).unwrap_or(usize::MAX);
             return Poll::Ready(Found::Part(Arc::clone(file), state.read_at, len));
         }
         let next = match state.queue.pop_front() {
             Some(Item::Bytes(bytes)) => {
                 state.in_memory -= bytes.len();
+                state.weigh();
                 Next::Bytes(bytes)
             }
             Some(Item::Event(event)) => Next::Event(event),
@@ -371,6 +404,8 @@ impl Spool for FileSpool {
             let mut state = self.state.lock();
             state.is_closed = true;
             state.queue.clear();
+            (state.in_memory, state.handed) = (0, 0);
+            state.weigh();
             state.writer.take()
         };
         writer.into_iter().for_each(Waker::wake);

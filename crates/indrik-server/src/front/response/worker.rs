@@ -22,6 +22,9 @@ use crate::front::exchange::{Event, Exchange, Next, SpoolReader};
 use crate::front::served::Served;
 use crate::front::services::Services;
 
+/// Where nothing may be granted ahead, so much of a response is on its way to the socket.
+pub(super) const TIGHT_BYTES: usize = 64 * 1024;
+
 /// Why a body broke off; hyper closes the connection.
 #[derive(Debug)]
 pub(crate) struct BrokenOff(&'static str);
@@ -109,6 +112,9 @@ impl Stream {
             return self.poll_cut(cx);
         }
         self.give_credit();
+        if self.waits_for_writing(cx) {
+            return Poll::Pending;
+        }
         if !self.first.is_empty() {
             let first = std::mem::take(&mut self.first);
             return Poll::Ready(Some(Ok(self.took(first))));
@@ -228,6 +234,15 @@ impl Stream {
             self.owed += bytes.len();
         }
         Frame::data(bytes)
+    }
+
+    /// Where nothing may be granted ahead, little lies between here and the socket.
+    fn waits_for_writing(&self, cx: &mut Context<'_>) -> bool {
+        let (watch, io) = (&self.connection.watch, &self.connection.io);
+        !self.is_on_stream
+            && watch.unwritten() >= TIGHT_BYTES
+            && !self.services.pool.room(watch.holder()).has(0)
+            && io.poll_flushed(io.flushes(), cx).is_pending()
     }
 
     fn give_credit(&mut self) {
