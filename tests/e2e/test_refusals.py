@@ -124,3 +124,21 @@ def test_the_time_of_a_request_that_lost_its_worker_or_ran_too_long_is_the_appli
     assert lost["p"] == pid
     assert 0 < lost["D"] <= lost["total"] - lost["queue"]
     assert counts(server) == {"timed_out": 1, "worker_lost": 1}
+
+
+def test_a_body_that_finds_no_room_on_the_disk_is_told_with_its_directory_and_counted(start, connect, tmp_path):
+    spools = tmp_path / "bodies"
+    spools.mkdir()
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(f"tmp_upload_dir = {str(spools)!r}\n")
+    server = refusing(start, "-c", str(config), "--body-buffer-max", "100000")
+    body = b"x" * 500_000
+    assert connect(server).get("/upload", method="POST", body=body).status == 200
+    spools.rmdir()
+    for _ in range(3):
+        assert connect(server).get("/upload?lost", method="POST", body=body).status == 507
+    told = rf"the body of a request cannot be written to {spools} \(.*\): POST /upload\?lost \(client 127\.0\.0\.1\)"
+    server.wait_for_log(told + " answered 507; make room there, or set tmp_upload_dir")
+    assert len(re.findall("the body of a request cannot be written", server.log())) == 1
+    assert counts(server) == {"body_unstored": 3}
+    assert ctl(server, "show", "stats")["files"]["bodies"] == {"bytes": 0, "files": 0, "failures": 3}

@@ -12,7 +12,7 @@ use super::memory::shown_front;
 use super::parts::Drive;
 use super::reload::shown;
 use crate::control::{Token, error};
-use crate::front::DescriptorStats;
+use crate::front::{DescriptorStats, SpoolStats, UploadStats};
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
 const SHOWN_SETTINGS: [&str; 20] = [
@@ -217,6 +217,7 @@ impl Drive {
             stats["answered_by_front"] = by_reason(&front.refused);
             stats["lane_answers_dropped"] = front.lane_answers_dropped.into();
             stats["front_memory"] = shown_front(front.memory);
+            stats["files"] = shown_files(front.spools, front.uploads);
             stats["descriptors"] = shown_descriptors(front.descriptors);
         }
         stats
@@ -255,6 +256,21 @@ fn refused(counts: &ByReason) -> u64 {
 fn by_reason(counts: &ByReason) -> Json {
     let words = Reason::ALL.iter().zip(counts);
     Json::Object(words.map(|(reason, count)| (reason.word().to_owned(), (*count).into())).collect())
+}
+
+/// What the front has in files for clients.
+fn shown_files(spools: SpoolStats, uploads: UploadStats) -> Json {
+    json!({
+        "responses": {
+            "bytes": spools.bytes,
+            "max_bytes": spools.bytes_max,
+            "files": spools.files,
+            "files_max": spools.files_max,
+            "refused": spools.refused,
+            "failures": spools.failures,
+        },
+        "bodies": {"bytes": uploads.bytes, "files": uploads.files, "failures": uploads.failures},
+    })
 }
 
 /// What clients have of the descriptors.

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::uploads::Stored;
 use indrik_core::descriptors::{Held, Ledger, Share, Use};
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
@@ -83,11 +84,18 @@ pub(super) struct CountedFile {
     // Closed before the place is given back.
     file: File,
     place: Reserved,
+    /// Its part of what bodies of requests have in files.
+    _stored: Option<Stored>,
 }
 
 impl CountedFile {
     pub(super) const fn new(file: File, place: Reserved) -> Self {
-        Self { file, place }
+        Self { file, place, _stored: None }
+    }
+
+    /// The file of a request's body, with what it has there.
+    pub(super) fn stored(self, stored: Stored) -> Self {
+        Self { _stored: Some(stored), ..self }
     }
 
     pub(super) const fn place(&mut self) -> &mut Reserved {

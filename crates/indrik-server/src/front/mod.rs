@@ -44,6 +44,7 @@ mod runtime;
 mod served;
 mod services;
 mod settings;
+mod uploads;
 mod warmup;
 pub mod websocket;
 mod ws;
@@ -69,7 +70,8 @@ pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use listener::{Listener, Listening};
 pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, Load, NewWorker, Running};
-pub use response::set_server_header;
+pub use response::{SpoolStats, set_server_header};
+pub use uploads::UploadStats;
 
 use crate::lane::Lanes;
 use crate::log::Log;
@@ -103,6 +105,8 @@ pub struct FrontStats {
     /// Answers of the front's own.
     pub refused: ByReason,
     pub memory: MemoryStats,
+    pub spools: SpoolStats,
+    pub uploads: UploadStats,
     pub descriptors: DescriptorStats,
     /// Answers on lanes that their workers did not take.
     pub lane_answers_dropped: u64,
@@ -134,6 +138,7 @@ impl Front {
             descriptors,
             account,
             spools: response::Spools::default(),
+            uploads: Arc::default(),
             refusals: refusals::Refusals::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &routes),
@@ -311,6 +316,8 @@ impl Front {
             in_flight,
             counts,
             refused,
+            spools: self.services.spools.stats(self.services.settings().config.response_spools_max),
+            uploads: self.services.uploads.stats(),
             memory,
             descriptors,
             lane_answers_dropped,

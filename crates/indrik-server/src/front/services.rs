@@ -18,6 +18,7 @@ use super::refusals::Refusals;
 use super::response::Spools;
 use super::routes::Routes;
 use super::settings::Settings;
+use super::uploads::Uploads;
 use crate::log::Log;
 
 /// What all parts of the front share.
@@ -34,6 +35,8 @@ pub(super) struct Services {
     pub(super) descriptors: Arc<Descriptors>,
     /// What responses have in files.
     pub(super) spools: Spools,
+    /// What bodies of requests have in files.
+    pub(super) uploads: Arc<Uploads>,
     pub(super) refusals: Refusals,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,

@@ -14,7 +14,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::EXPECT;
+use http::request::Parts;
+use http::{StatusCode, Version};
 use http_body::Body as _;
 use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
@@ -26,11 +28,13 @@ use super::incoming::RequestBody;
 use super::pieces::Pieces;
 use super::size::{INLINE_BYTES_MAX, PLACED_BYTES_MAX, memfd};
 use crate::front::account::Charge;
-use crate::front::clock::micros;
+use crate::front::clock::{self, micros};
 use crate::front::context::RequestContext;
 use crate::front::descriptors::{CountedFile, Reserved, none_left};
 use crate::front::events::Interface;
+use crate::front::pipeline::target::target;
 use crate::front::refusal::Refusal;
+use crate::front::uploads::Stored;
 
 /// Of a body for ASGI, what the front takes at most before the application is called, and what it holds for
 /// another try.
@@ -51,13 +55,14 @@ pub(crate) enum Upload {
 }
 
 /// Takes the body, or for ASGI what is here of it. Reading is what sends the `100 Continue` that a
-/// client `expects`, so for ASGI that body is left until the application asks for it.
+/// client expects, so for ASGI that body is left until the application asks for it.
 pub(crate) async fn receive(
     context: &RequestContext,
     interface: Interface,
-    expects: bool,
+    parts: &Parts,
     body: RequestBody,
 ) -> Result<Upload, Refusal> {
+    let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
     let known = body.size_hint().exact();
     let fits = known.is_some_and(|len| len <= INLINE_BYTES_MAX as u64);
     let mut reader = Reader::new(context, body);
@@ -82,11 +87,21 @@ pub(crate) async fn receive(
     store(&mut reader, context).await.map_err(|error| match error {
         Unstored::Refused(refusal) => refusal,
         Unstored::Failed(error) => {
-            let text = format!("a request body could not be stored: {error}");
-            context.services().log.error(&text);
-            Refusal::bad(StatusCode::INTERNAL_SERVER_ERROR, "the body could not be stored")
+            tell_unstored(context, &error, parts);
+            Refusal::bad(StatusCode::INSUFFICIENT_STORAGE, "the body could not be stored")
         }
     })
+}
+
+fn tell_unstored(context: &RequestContext, error: &io::Error, parts: &Parts) {
+    let directory = context.settings.config.tmp_upload_dir.clone();
+    let directory = directory.unwrap_or_else(std::env::temp_dir);
+    let (method, address) = (&parts.method, &context.peer().address);
+    let shown = format!("{method} {} (client {address})", target(parts));
+    let services = context.services();
+    if let Some(text) = services.uploads.failed(&directory, error, &shown, clock::now()) {
+        services.log.error(&text);
+    }
 }
 
 /// While the front's memory is short, a body stays with its client: the client waits as one for whom
@@ -147,7 +162,8 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
         reader.charge.set(pieces.len());
         if pieces.len() > config.body_buffer_max.max(INLINE_BYTES_MAX) {
             let place = file_place(context).await?;
-            return spool(reader, config, pieces, place).await;
+            let stored = Stored::begin(&context.services().uploads);
+            return spool(reader, config, pieces, (place, stored)).await;
         }
     }
     if pieces.len() <= PLACED_BYTES_MAX {
@@ -163,7 +179,7 @@ async fn spool(
     reader: &mut Reader,
     config: &Config,
     mut pieces: Pieces,
-    place: Reserved,
+    (place, mut stored): (Reserved, Stored),
 ) -> Result<Upload, Unstored> {
     let directory = config.tmp_upload_dir.clone();
     let opened = blocking(move || Ok(CountedFile::new(nameless(directory)?, place))).await;
@@ -178,6 +194,7 @@ async fn spool(
             reader.charge.set(pieces.len());
         }
         let write = std::mem::take(&mut pieces);
+        let len = write.len();
         let written = blocking(move || {
             write.write_to(&mut &*file)?;
             if at_end {
@@ -186,8 +203,9 @@ async fn spool(
             Ok(file)
         });
         file = written.await.map_err(Unstored::Failed)?;
+        stored.add(len);
     }
-    Ok(Upload::File(file, 0))
+    Ok(Upload::File(file.stored(stored), 0))
 }
 
 /// Reads a body within its limits.

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONNECTION, EXPECT};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -105,8 +105,7 @@ async fn serve_later(
     if interface == Interface::Wsgi && own::is_requested(&parts) {
         return own::serve(context, parts, arrived).await;
     }
-    let expects = parts.headers.contains_key(EXPECT) && parts.version >= Version::HTTP_11;
-    let upload = upload::receive(&context, interface, expects, body).await?;
+    let upload = upload::receive(&context, interface, &parts, body).await?;
     let mut call = Call::new(context, parts, upload, Flags::NONE);
     // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
     call.submit(clock::now())?;

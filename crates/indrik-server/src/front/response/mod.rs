@@ -16,5 +16,6 @@ pub use head::set_server_header;
 pub(super) use head::{close_for_http_1_0, copy_headers, head};
 pub(super) use http2::{http2_head, strip_connection_fields};
 pub(super) use spool::may_be_spooled;
+pub use spools::SpoolStats;
 pub(super) use spools::Spools;
 pub(super) use worker::{RestOfUpload, Stream};

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 use tokio::runtime::Handle;
 
+use super::spools::SPOOLS_MAX;
 use super::worker::TIGHT_BYTES;
 use crate::front::account::{Charge, Holder};
 use crate::front::body::upload::{blocking, nameless};
@@ -33,8 +34,6 @@ use crate::front::descriptors::CountedFile;
 use crate::front::exchange::{Event, Exchange, Next, Spool, SpoolReader, Spooler};
 use crate::front::services::Services;
 
-/// Responses that have a file at once; each costs a descriptor.
-const SPOOLS_MAX: usize = 256;
 /// Bytes, and pieces, of one response that lie in memory before the file is used.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 const ITEMS_MAX: usize = 1024;
@@ -155,6 +154,9 @@ impl FileSpool {
         }
         let spools = &services.spools;
         let count = spools.count.fetch_add(1, Ordering::Relaxed);
+        if count >= SPOOLS_MAX {
+            spools.refused.fetch_add(1, Ordering::Relaxed);
+        }
         let spool = Self {
             services: Arc::clone(services),
             holder: OnceLock::new(),
@@ -336,6 +338,7 @@ impl FileSpool {
 
     /// Says once, until something can be written again, that nothing can.
     fn tell(&self, error: &io::Error) {
+        self.services.spools.failures.fetch_add(1, Ordering::Relaxed);
         if !self.services.spools.is_failure_told.swap(true, Ordering::Relaxed) {
             let place = self.directory.clone().unwrap_or_else(std::env::temp_dir);
             self.services.log.error(&format!(
