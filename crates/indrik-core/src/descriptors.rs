@@ -44,6 +44,8 @@ pub struct Share {
     pub clients_max: u64,
     /// Connections.
     pub connections_max: u64,
+    /// Files of responses that wait for their clients.
+    pub spools_max: u64,
     /// What is kept is less than supervision may need.
     pub is_short: bool,
 }
@@ -64,6 +66,7 @@ impl Share {
             kept: limit - clients_max,
             clients_max,
             connections_max: (clients_max - clients_max / FILES_PART).max(1),
+            spools_max: clients_max / FILES_PART,
             is_short: limit.saturating_sub(needed) < least,
         }
     }

@@ -452,7 +452,7 @@ pub struct Config {
     /// How much of all WSGI responses together may wait for their clients in files.
     ///
     /// Bytes. Where `tmp_upload_dir` lies in memory (tmpfs), not more than a quarter of `front_memory_max`. At most
-    /// 256 responses have a file at a time.
+    /// a quarter of the descriptors that clients may have is for such files.
     ///
     /// Default: `4GiB`.
     pub response_spools_max: u64,

@@ -165,8 +165,8 @@ impl FileSpool {
             all_max: config.response_spools_max,
             state: Mutex::default(),
         };
-        // Dropped, it counts itself down.
-        (count < SPOOLS_MAX).then_some(spool)
+        // Dropped, it counts itself down. Each may cost a descriptor.
+        ((count as u64) < services.descriptors.share().spools_max).then_some(spool)
     }
 
     // --- the writing side
