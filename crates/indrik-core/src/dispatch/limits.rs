@@ -2,6 +2,9 @@
 
 use crate::time::Micros;
 
+/// Requests that may wait for the worker they belong to, however long the queue may be.
+const BOUND_REQUESTS_MAX: usize = 1024;
+
 /// The named limits of dispatch.
 #[derive(Clone, Copy, Debug)]
 pub struct DispatchLimits {
@@ -27,14 +30,14 @@ pub struct DispatchLimits {
 
 impl DispatchLimits {
     /// Requests that may wait for the worker they belong to; the rest of the queue is for those that any
-    /// worker may have.
+    /// worker may have. All of them may be looked at when another worker has room.
     pub(super) fn bound_requests_max(&self) -> usize {
-        (self.queue_requests_max / 2).max(1)
+        (self.queue_requests_max / 2).clamp(1, BOUND_REQUESTS_MAX)
     }
 
     /// Requests with the same key that may wait for their worker.
     pub(super) fn key_requests_max(&self) -> usize {
-        (self.queue_requests_max / 8).max(1)
+        (self.queue_requests_max / 8).clamp(1, BOUND_REQUESTS_MAX / 4)
     }
 }
 

@@ -149,17 +149,13 @@ impl Dispatch {
         if self.queue.is_empty() {
             return None;
         }
-        let any = self.choose();
+        // Without a worker for a request that any may have, there is none for the others either: what is
+        // looked through is never more than those who wait for a worker of their own.
+        let any = self.choose()?;
         for at in 0..self.queue.len() {
             let key = self.queue.key(at);
-            let id = if key.is_none() { any } else { self.place(key, now) };
-            let Some(id) = id else {
-                // Nobody takes a request that any worker may have, so nobody takes anything.
-                if any.is_none() && key.is_none() && !self.queue.has_keys() {
-                    return None;
-                }
-                continue;
-            };
+            let id = if key.is_none() { Some(any) } else { self.place(key, now) };
+            let Some(id) = id else { continue };
             let request = self.queue.take(at)?;
             self.assign(id, key, now);
             return Some((request, id));
