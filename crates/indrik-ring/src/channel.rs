@@ -10,11 +10,12 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::bodies::{BodyArea, BodyMemory, BodyView};
 use crate::handoff::{FileReceiver, FileSender, both_ways, files_pair};
+use crate::kept::KeptFd;
 use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::Slots;
 use crate::sync::Ordering;
-use crate::wake::{Bell, Wake, wake_pair};
+use crate::wake::{Bell, Wake, wake_pair_of_front};
 use crate::wire::Direction;
 
 /// [`Header::attached`]: the front's end is open.
@@ -62,8 +63,8 @@ pub fn channel_pair(limits: ChannelLimits) -> io::Result<(FrontFds, WorkerFds)> 
     // Nobody can shrink it under the other's feet.
     rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Mapping::map(&memory, limits)?.write_header();
-    let (worker, worker_wake) = wake_pair()?;
-    let (front, front_wake) = wake_pair()?;
+    let (worker, worker_wake) = wake_pair_of_front()?;
+    let (front, front_wake) = wake_pair_of_front()?;
     let (files, files_of_worker) = files_pair()?;
     let own = worker.as_fd().try_clone_to_owned()?;
     let theirs = WorkerFds {
@@ -106,7 +107,7 @@ impl FrontChannel {
     pub fn open(fds: FrontFds, limits: ChannelLimits) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(FRONT_ATTACHED)?;
-        let (files_out, files_in) = both_ways(fds.files);
+        let (files_out, files_in) = both_ways(KeptFd::alone(fds.files));
         // SAFETY: `attach` let us pass, so the front's ends of the rings are made only here.
         unsafe {
             Ok(Self {

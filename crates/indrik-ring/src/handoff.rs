@@ -82,8 +82,8 @@ impl std::fmt::Display for FileLost {
 impl std::error::Error for FileLost {}
 
 /// Both uses of one end of the socket.
-pub(crate) fn both_ways(end: OwnedFd) -> (FileSender, FileReceiver) {
-    let socket = Arc::new(KeptFd::from(end));
+pub(crate) fn both_ways(end: impl Into<KeptFd>) -> (FileSender, FileReceiver) {
+    let socket = Arc::new(end.into());
     (FileSender(Arc::clone(&socket)), FileReceiver { socket, kept: VecDeque::new() })
 }
 
@@ -118,7 +118,8 @@ impl FileSender {
         let message = mark.encode();
         let parts = [IoSlice::new(&message)];
         let flags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
-        let send = || rustix::net::sendmsg(&*self.0, &parts, &mut control, flags);
+        let socket = self.0.ours().ok_or(NotSent::FilesClosed)?;
+        let send = || rustix::net::sendmsg(socket, &parts, &mut control, flags);
         match rustix::io::retry_on_intr(send) {
             Ok(_) => Ok(()),
             Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
@@ -179,13 +180,14 @@ impl FileReceiver {
 
     /// The next message: whose file, if it can be read, and the file, if this process had room for it.
     fn next(&self) -> Result<(Option<FileMark>, Option<OwnedFd>), FileLost> {
+        let socket = self.socket.ours().ok_or(FileLost::Closed)?;
         let mut bytes = [0; FileMark::LEN];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC.union(RecvFlags::DONTWAIT);
         let received = rustix::io::retry_on_intr(|| {
             let mut parts = [IoSliceMut::new(&mut bytes)];
-            rustix::net::recvmsg(&*self.socket, &mut parts, &mut control, flags)
+            rustix::net::recvmsg(socket, &mut parts, &mut control, flags)
         });
         let received = match received {
             Ok(received) => received,

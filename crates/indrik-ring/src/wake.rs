@@ -1,7 +1,8 @@
 //! Wake-ups between the sides, by a pair of sockets for each way.
 //!
 //! Not an eventfd: an application may close what it did not open (`os.closerange(3, …)`), and the next file
-//! that it opens gets the number. A write to that would land in the file; a socket call says ENOTSOCK.
+//! that it opens gets the number. A write to that would land in the file; a socket call says ENOTSOCK, and where
+//! it has become another socket, it is asked for first ([`KeptFd::ours`]).
 //!
 //! A sleeper that is told of each new byte (edge-triggered) need not read them, but must now and then: in a
 //! socket that is full no new one arrives. [`RINGS_UNREAD_MAX`] says how many may lie there.
@@ -36,10 +37,22 @@ pub struct WakeLost;
 /// # Errors
 /// When the process is out of file descriptors.
 pub fn wake_pair() -> io::Result<(Bell, Wake)> {
-    let flags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-    let (bell, wake) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let (bell, wake) = sockets()?;
     Ok((Bell::from_fd(bell), Wake::from_fd(wake)))
+}
+
+/// The same in the front's process, which runs no code but ours.
+///
+/// # Errors
+/// As [`wake_pair`].
+pub(crate) fn wake_pair_of_front() -> io::Result<(Bell, Wake)> {
+    let (bell, wake) = sockets()?;
+    Ok((Bell(KeptFd::alone(bell)), Wake(KeptFd::alone(wake))))
+}
+
+fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 impl Bell {
@@ -62,8 +75,9 @@ impl Bell {
     /// # Errors
     /// [`WakeLost`]. Whoever has another way to notice may ignore it.
     pub fn ring(&self) -> Result<(), WakeLost> {
+        let bell = self.0.ours().ok_or(WakeLost)?;
         let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-        match rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &[1], flags)) {
+        match rustix::io::retry_on_intr(|| rustix::net::send(bell, &[1], flags)) {
             Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Ok(()),
             Err(_) => Err(WakeLost),
         }
@@ -82,9 +96,10 @@ impl Wake {
     /// # Errors
     /// [`WakeLost`].
     pub fn clear(&self) -> Result<(), WakeLost> {
+        let wake = self.0.ours().ok_or(WakeLost)?;
         let mut rings = [0; 2 * RINGS_UNREAD_MAX as usize];
         let flags = RecvFlags::DONTWAIT;
-        match rustix::io::retry_on_intr(|| rustix::net::recv(&self.0, &mut rings, flags)) {
+        match rustix::io::retry_on_intr(|| rustix::net::recv(wake, &mut rings, flags)) {
             Ok((1.., _)) | Err(Errno::AGAIN) => Ok(()),
             Ok((0, _)) | Err(_) => Err(WakeLost),
         }
