@@ -188,7 +188,7 @@ def test_files_that_applications_send_wait_for_a_place_and_are_refused_by_name(s
         assert (answer.status, len(answer.body)) == (200, 8_000_000)
 
 
-def test_sockets_of_wsgi_applications_count_with_both_ends(start, idle):
+def test_sockets_of_wsgi_applications_count_with_every_end(start, idle):
     pytest.importorskip("flask_sock")
     server = start(
         *("sockets_app:app", "--workers", "1", "--worker-class", "gthread", "--threads", "64"),
@@ -200,22 +200,22 @@ def test_sockets_of_wsgi_applications_count_with_both_ends(start, idle):
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
     places = ctl(server, "show", "stats")["descriptors"]["clients_max"]
-    if places % 3 == 0:
-        # A connection that is busy, so that the last client finds a place, and its socket none.
-        busy = socket.create_connection(server.address, 20)
-        idle.append(busy)
-        busy.sendall(b"POST /pid HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n1")
-        poll(lambda: ctl(server, "show", "stats")["descriptors"]["connections"] == 1, "the busy connection", 20)
-        places -= 1
+    # Each is a connection and a socket's end; before it is answered, the application's end as well.
+    room = (places - 1) // 2
     statuses = []
-    for _ in range(places // 3 + 1):
+    for _ in range(room + 1):
         one = socket.create_connection(server.address, 20)
         idle.append(one)
         one.sendall(upgrade)
         one.settimeout(20)
         statuses.append(int(one.recv(12).split()[1]))
         within_the_limits(server, 128)
-    assert statuses == [101] * (places // 3) + [503]
+    assert statuses == [101] * room + [503]
+    # And supervision has what it needs.
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    server.wait_for_new_workers(before, 1)
+    within_the_limits(server, 128)
     assert "no file descriptor was free in time for the socket of a WebSocket" in server.log()
 
 

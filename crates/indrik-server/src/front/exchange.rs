@@ -55,8 +55,8 @@ pub(super) struct Outgoing {
     pub(super) payload: Vec<u8>,
     /// The body, if it is here and lies in no file.
     pub(super) body: Pieces,
-    /// The body's file.
-    pub(super) file: Option<CountedFile>,
+    /// The body's file, or the application's end of its WebSocket.
+    pub(super) file: Option<HandedOver>,
     /// What of it lies in memory, bytes.
     pub(super) file_bytes: usize,
     /// What it has in common with others that go to the same worker.
@@ -64,6 +64,13 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
+    /// The worker has begun to answer, so no other one is sent the file: only the worker has it from now on.
+    pub(super) fn let_go_of_file(&self) {
+        if let Some(file) = &self.file {
+            file.0.lock().take();
+        }
+    }
+
     /// Method and target, for the log.
     pub(super) fn shown(&self) -> String {
         RequestHead::decode(&self.payload).map_or_else(
@@ -73,6 +80,21 @@ impl Outgoing {
                 format!("{} {}", text(head.method), text(head.target))
             },
         )
+    }
+}
+
+/// A file that a worker is given: kept here as long as another worker may have to be given it.
+#[derive(Debug)]
+pub(super) struct HandedOver(Mutex<Option<Arc<CountedFile>>>);
+
+impl HandedOver {
+    pub(super) fn new(file: CountedFile) -> Self {
+        Self(Mutex::new(Some(Arc::new(file))))
+    }
+
+    /// `None`: no other worker is to have it.
+    pub(super) fn get(&self) -> Option<Arc<CountedFile>> {
+        self.0.lock().clone()
     }
 }
 
@@ -406,7 +428,7 @@ impl Exchange {
 
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
-    pub(super) fn receives(self: &Arc<Self>, bytes: usize) -> u64 {
+    pub(super) fn receives(self: &Arc<Self>, bytes: usize, wakers: &mut Vec<Waker>) -> u64 {
         let mut state = self.state.lock();
         if self.is_abandoned() {
             return bytes as u64;
@@ -414,6 +436,10 @@ impl Exchange {
         let Progress { ahead, charge, .. } = &mut *state;
         let credit = ahead.as_mut().map_or(0, |it| it.received(bytes as u64, charge.holder()));
         self.spool_if_held_up(&mut state);
+        if matches!(state.spooling, Spooling::Begins(_)) {
+            // Before what fills the file, which may run on another thread already, waits here in its place.
+            wakers.extend(state.waker.take());
+        }
         credit
     }
 
@@ -542,8 +568,7 @@ mod tests {
     use super::super::account::Account;
     use super::*;
 
-    #[test]
-    fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
+    fn exchange() -> Arc<Exchange> {
         let outgoing = Outgoing {
             flags: Flags::NONE,
             payload: Vec::new(),
@@ -553,7 +578,12 @@ mod tests {
             key: None,
         };
         let none = Limits { total: u64::MAX, connection: u64::MAX };
-        let exchange = Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)));
+        Exchange::new(outgoing, 0, &Holder::new(&Account::new(none)))
+    }
+
+    #[test]
+    fn a_worker_that_ignores_its_window_is_noticed_before_memory_is_gone() {
+        let exchange = exchange();
         let piece = Bytes::from(vec![0; 64 * 1024]);
         let pieces = (1..10_000).take_while(|_| {
             let event = Event::Body { bytes: piece.clone(), end: false };
@@ -562,5 +592,58 @@ mod tests {
         let bytes = pieces.count() * piece.len();
         assert!(bytes > 4 * 1024 * 1024, "an honest worker was cut off");
         assert!(bytes <= INBOX_BYTES_MAX);
+    }
+
+    /// A file for every response; what fills it is run by the test.
+    #[derive(Debug)]
+    struct Files;
+
+    impl Spooler for Files {
+        fn begin(
+            self: Arc<Self>,
+            _exchange: &Arc<Exchange>,
+            _runtime: &Handle,
+        ) -> Option<Arc<dyn Spool>> {
+            Some(self)
+        }
+    }
+
+    impl Spool for Files {
+        fn close(&self) {}
+
+        fn reader(self: Arc<Self>) -> Box<dyn SpoolReader> {
+            unreachable!("the test asks for none")
+        }
+    }
+
+    #[tokio::test]
+    async fn the_connection_hears_of_the_file_also_if_what_fills_it_runs_before_the_worker_s_side_goes_on()
+     {
+        let exchange = exchange();
+        let told = Arc::new(Told::default());
+        let connection = Waker::from(Arc::clone(&told));
+        assert!(exchange.poll_next(&mut Context::from_waker(&connection)).is_pending());
+        exchange.permit_spool(Permit::new(Arc::new(Files)));
+        exchange.set_at_worker(0, Location::Nowhere, 0, Some(&Arc::default()));
+        let mut wakers = Vec::new();
+        exchange.receives(1 << 30, &mut wakers);
+        // On another thread.
+        let mut filler = Context::from_waker(Waker::noop());
+        assert!(exchange.poll_pieces(&mut filler, 1).is_pending());
+        let event = Event::Body { bytes: Bytes::from_static(b"x"), end: false };
+        assert!(exchange.deliver(Some(event), false, &mut wakers));
+        wakers.into_iter().for_each(Waker::wake);
+        assert!(told.0.load(Ordering::Relaxed), "nobody tells the connection of the file");
+        let next = exchange.poll_next(&mut Context::from_waker(&connection));
+        assert!(matches!(next, Poll::Ready(Event::Spooled(_))));
+    }
+
+    #[derive(Default)]
+    struct Told(AtomicBool);
+
+    impl std::task::Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 }

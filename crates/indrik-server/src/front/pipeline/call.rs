@@ -19,7 +19,7 @@ use crate::front::body::pump::{self, Pump};
 use crate::front::body::upload::{NO_DESCRIPTOR, Reader, Upload};
 use crate::front::clock;
 use crate::front::context::RequestContext;
-use crate::front::exchange::{Event, Exchange, Outgoing, Permit};
+use crate::front::exchange::{Event, Exchange, HandedOver, Outgoing, Permit};
 use crate::front::pool::Submitted;
 use crate::front::refusal::Refusal;
 use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream};
@@ -67,7 +67,7 @@ impl Call {
                 Flags::END
             }
             Upload::File(body, bytes) => {
-                (file, file_bytes) = (Some(body), bytes);
+                (file, file_bytes) = (Some(HandedOver::new(body)), bytes);
                 Flags::BODY_FILE
             }
             Upload::Stream(first, rest) => {
@@ -240,6 +240,7 @@ impl Call {
         file: Option<FilePart>,
     ) -> Result<Response<Body>, Refusal> {
         let first = payload.slice(head_len..);
+        self.exchange.outgoing.let_go_of_file();
         if !flags.has(Flags::END)
             && let Some((message, short)) = self.exchange.take_failure(first.is_empty())
         {

@@ -2,16 +2,18 @@
 //! in a file.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use indrik_ring::{BodyPlace, Flags};
 
 use super::super::body::Pieces;
+use super::super::descriptors::CountedFile;
 
 /// Where a body lies while its request is sent.
 pub(super) enum Carried<'a> {
     Payload(&'a Pieces),
     Placed(BodyPlace),
-    File(&'a File),
+    File(Arc<CountedFile>),
     /// Closed again when it is handed over, under the pool's lock: one at a time.
     NewFile(File),
 }
@@ -43,7 +45,7 @@ impl Carried<'_> {
         }
     }
 
-    pub(super) const fn file(&self) -> Option<&File> {
+    pub(super) fn file(&self) -> Option<&File> {
         match self {
             Self::File(file) => Some(file),
             Self::NewFile(file) => Some(file),

@@ -118,7 +118,7 @@ impl Link {
         }
         let counted = event.as_ref().and_then(counted_bytes);
         let counted = counted.filter(|_| self.interface == Interface::Wsgi);
-        let credit = counted.map(|bytes| exchange.receives(bytes));
+        let credit = counted.map(|bytes| exchange.receives(bytes, wakers));
         if (event.is_some() || done) && !exchange.deliver(event, done, wakers) {
             batch.fault = Some(ChannelFault::Flood);
         }

@@ -269,10 +269,15 @@ impl Link {
         slot: u16,
         generation: u32,
     ) -> Result<Option<BodyPlace>, NotSent> {
-        let Some(body) = self.carry(outgoing) else {
-            self.wants_room = true;
-            let _ = self.channel.requests.starve();
-            return Err(NotSent::NoSpace);
+        let body = match self.carry(outgoing) {
+            Ok(body) => body,
+            Err(reason) => {
+                if reason.is_for_now() {
+                    self.wants_room = true;
+                    let _ = self.channel.requests.starve();
+                }
+                return Err(reason);
+            }
         };
         let sent = loop {
             let sent = self.send_carried(outgoing, &body, slot, generation);
@@ -292,24 +297,24 @@ impl Link {
         sent.map(|()| body.place())
     }
 
-    /// Puts a request's body where the worker can read it. `None`: there is no room for it now, and the
-    /// worker is busy anyway.
-    fn carry<'a>(&mut self, outgoing: &'a Outgoing) -> Option<Carried<'a>> {
+    /// Puts a request's body where the worker can read it.
+    fn carry<'a>(&mut self, outgoing: &'a Outgoing) -> Result<Carried<'a>, NotSent> {
         let body = &outgoing.body;
         if let Some(file) = &outgoing.file {
-            return Some(Carried::File(file));
+            // Let go of, it was answered: only a worker that breaks its channel can make it seem unstarted.
+            return file.get().map(Carried::File).ok_or(NotSent::TooLarge);
         }
         if body.len() <= INLINE_BYTES_MAX {
-            return Some(Carried::Payload(body));
+            return Ok(Carried::Payload(body));
         }
         if let Some(place) = self.put(body) {
-            return Some(Carried::Placed(place));
+            return Ok(Carried::Placed(place));
         }
         // Only what the worker would begin at once is worth a file of its own; an event loop copies what it has.
         if self.interface == Interface::Asgi || self.in_use() > self.capacity {
-            return None;
+            return Err(NotSent::NoSpace);
         }
-        memfd(body).ok().map(Carried::NewFile)
+        memfd(body).map(Carried::NewFile).map_err(|_| NotSent::NoSpace)
     }
 
     fn put(&mut self, body: &Pieces) -> Option<BodyPlace> {

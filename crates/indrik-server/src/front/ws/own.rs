@@ -86,6 +86,8 @@ pub(crate) async fn serve(
         call.first = Some(event);
         return call.response().await;
     }
+    // It has begun to answer: its end is its worker's alone.
+    call.exchange().outgoing.let_go_of_file();
     let head = timeout(HEAD_WAIT_MAX, Head::read(&socket)).await;
     let head = head.unwrap_or_else(|_| Err("did not come to its end".to_owned()));
     let answer = match head {
