@@ -359,6 +359,19 @@ def test_the_settings_of_http2_are_announced(start, pki, open_http2):
     assert {code: client.setting(code) for code in given} == {code: value for code, (_, value) in given.items()}
 
 
+def test_a_head_that_http_1_takes_is_taken_and_a_larger_one_refused_with_a_page(start, pki, open_http2):
+    server = start("wsgi_app:app", *pki.flags(), *H2, "--access-logfile", "-")
+    client = open_http2(server)
+    fields = [(f"x-{number}", "a" * 8000) for number in range(17)]
+    assert client.get("/hello", *fields[:15]).status == 200
+    answer = client.get("/hello?large", *fields)
+    assert answer.status == 431
+    assert b"the header fields are too large together" in answer.body
+    assert answer.headers["date"]
+    server.wait_for_access_line(r'"GET https://test/hello\?large HTTP/2\.?0?" 431 ')
+    assert client.get("/hello").status == 200
+
+
 def test_a_trusted_proxy_may_begin_with_http2_without_tls_and_with_nothing_else(start, connect):
     server = start("wsgi_app:app", *CLEAR)
     with Http2(server.connect()) as client:

@@ -7,7 +7,9 @@
 
 use super::broken::Broken;
 use super::lines::Lines;
-use super::screen::{HEAD_BYTES_MAX, Limits, Screen, check_line_ends, check_unfinished, head_len};
+use super::screen::{
+    HEAD_BYTES_MAX, Limits, Screen, check_line_ends, check_unfinished, first_line, head_len,
+};
 
 /// What is permitted beyond the strict form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,12 @@ impl Rewriter {
     #[must_use]
     pub const fn is_holding(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// The request line of a head that is held, as far as it is there.
+    #[must_use]
+    pub fn begun_line(&self) -> Vec<u8> {
+        first_line(self.held.clone(), &[])
     }
 
     /// What is held, for whoever reads the connection from here on.

@@ -173,6 +173,12 @@ impl Screen {
         broken
     }
 
+    /// The request line of a head that is not complete, as far as it is there.
+    #[must_use]
+    pub fn begun_line(&self) -> Vec<u8> {
+        first_line(self.held.clone(), &[])
+    }
+
     /// After a refusal: the request line of the head that was refused, for the log; as far as it was
     /// there, and empty if it was a body.
     #[must_use]
@@ -321,7 +327,7 @@ impl Screen {
 }
 
 /// The first line of a head, without its end, and not more of it than is worth a line in a log.
-fn first_line(mut held: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn first_line(mut held: Vec<u8>, bytes: &[u8]) -> Vec<u8> {
     let missing = REFUSED_LINE_BYTES_MAX.saturating_sub(held.len());
     held.extend_from_slice(&bytes[..bytes.len().min(missing)]);
     let end = held.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(held.len());

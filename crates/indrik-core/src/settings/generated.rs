@@ -854,7 +854,8 @@ pub struct Config {
     pub http2_max_frame_size: u32,
     /// The largest list of header fields a client may send in HTTP/2, in bytes, decompressed and with 32 bytes for
     ///
-    /// each field; 0 is 1 MiB, which is also the most. The `limit_request_*` settings hold as well.
+    /// each field; 0 is 1 MiB, which is also the most. The default is raised to what the `limit_request_*` settings, which hold as
+    /// well, let pass over HTTP/1.1.
     ///
     /// Default: `65536`.
     pub http2_max_header_list_size: u32,

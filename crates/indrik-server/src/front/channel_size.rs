@@ -33,10 +33,12 @@ pub fn channel_limits(config: &Config) -> ChannelLimits {
     };
     let slots = capacity.saturating_add(DispatchLimits::default().queue_ahead_requests_max);
     let slots = u16::try_from(slots).unwrap_or(u16::MAX);
-    let list = config.speaks_http2().then(|| Http2Settings::new(config).header_list_bytes_max);
+    let limits = head_limits(config);
+    let http2 = config.speaks_http2().then(|| Http2Settings::new(config, &limits));
+    let list = http2.map(|http2| http2.header_list_bytes_max);
     ChannelLimits {
         slots: slots.clamp(default.slots, ChannelLimits::SLOTS_MAX),
-        request_area: area(request_bytes_max(&head_limits(config), list)).max(default.request_area),
+        request_area: area(request_bytes_max(&limits, list)).max(default.request_area),
         ..default
     }
 }

@@ -39,6 +39,12 @@ impl Refusal {
         "the request was in two workers that ended; it is not run again",
     );
 
+    /// Its head did not come to its end.
+    pub(super) const LATE_HEAD: Self = Self {
+        reason: Reason::HeadTimeout,
+        ..Self::bad(StatusCode::REQUEST_TIMEOUT, "the head did not arrive in time")
+    };
+
     /// The request is wrong; the connection is closed.
     pub(super) const fn bad(status: StatusCode, message: &'static str) -> Self {
         Self { close: true, ..Self::failed(status, message) }

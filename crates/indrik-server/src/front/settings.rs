@@ -61,9 +61,10 @@ pub(super) fn head_limits(config: &Config) -> Limits {
 impl Settings {
     pub(super) fn new(config: Arc<Config>) -> Self {
         let routes = Table::of(&config);
+        let limits = head_limits(&config);
         let has_probes = routes.rules().iter().any(|rule| matches!(rule.then, Then::Probe(_)));
         Self {
-            limits: head_limits(&config),
+            limits,
             permits: Permits {
                 folding: config.permit_obsolete_folding,
                 space_before_colon: config.strip_header_spaces,
@@ -76,7 +77,7 @@ impl Settings {
             // A wrong one has not got so far.
             affinity: Affinity::parse(&config.affinity).unwrap_or_default(),
             forwarding: Forwarding::new(&config),
-            http2: Http2Settings::new(&config),
+            http2: Http2Settings::new(&config, &limits),
             stages: has_probes.then_some(Stage::Probes).into_iter().collect(),
             routes,
             config,

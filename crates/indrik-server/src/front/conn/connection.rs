@@ -70,6 +70,11 @@ pub(crate) async fn serve_connection(
                 let (services, peer) = (&connection.services, &connection.peer);
                 return Box::pin(refuse(services, peer, io, &line, refusal)).await;
             }
+            Left::Late(io) => {
+                let line = io.begun_line();
+                let (services, peer) = (&connection.services, &connection.peer);
+                return Box::pin(refuse(services, peer, io, &line, Refusal::LATE_HEAD)).await;
+            }
             // Boxed: its buffer would otherwise be part of every connection's task.
             Left::Ended(io) => return Box::pin(linger(io)).await,
             Left::Lost => return,

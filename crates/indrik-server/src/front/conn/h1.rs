@@ -34,6 +34,8 @@ pub(super) enum Left {
     Upgraded(ClientIo, Bytes),
     /// Everything is answered and written but the head that was refused.
     Refused(ClientIo, Refused),
+    /// Everything is answered and written, and the next head is not complete in time.
+    Late(ClientIo),
     /// Everything is answered and written.
     Ended(ClientIo),
     /// The client is gone, or was cut off.
@@ -67,6 +69,7 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
         }
         Ended::Closed(Ok(())) => Left::Ended(parts.io),
         Ended::Refused(refused) => Left::Refused(parts.io, refused),
+        Ended::Late => Left::Late(parts.io),
         // A message that cannot be parsed has been answered; the client may still be writing.
         Ended::Closed(Err(error)) if error.is_parse() => {
             let refused = context.io.refused();
@@ -84,6 +87,8 @@ enum Ended {
     Parked,
     /// The screen has refused a head, and there is nothing else left to do.
     Refused(Refused),
+    /// A head is not complete in time, and there is nothing else left to do.
+    Late,
     Closed(hyper::Result<()>),
     CutOff,
 }
@@ -103,7 +108,13 @@ where
         Order::Close => return Poll::Ready(Ended::CutOff),
         Order::Park if watch.phase() == Phase::Idle => return Poll::Ready(Ended::Parked),
         // The next answer says that it is the last; closing without one could cross a request.
-        Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire | Order::Shed => {}
+        Order::None
+        | Order::Look
+        | Order::Park
+        | Order::Finish
+        | Order::Expire
+        | Order::Shed
+        | Order::Late => {}
     }
     let mut poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
     // An ASGI application is told that nobody can send any more; one of WSGI has no ear for it, and its
@@ -122,6 +133,9 @@ where
         if order == Order::Shed {
             watch.stays();
         }
+    }
+    if order == Order::Late && poll.is_pending() && watch.phase() == Phase::Head {
+        return Poll::Ready(if context.io.is_writing() { Ended::CutOff } else { Ended::Late });
     }
     if poll.is_pending()
         && context.io.is_refused()
@@ -143,7 +157,7 @@ fn unread(mut io: ClientIo, bytes: Bytes) -> ClientIo {
 /// Waits, without any buffer, for the next request. False: close.
 pub(super) async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
     if !io.is_between_requests() {
-        watch.set(Phase::Idle);
+        watch.waits_for_head(Phase::Idle);
         return true;
     }
     watch.set_parked();
@@ -154,7 +168,7 @@ pub(super) async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
         }
         match io.stream().poll_read_ready(cx) {
             Poll::Ready(_) => {
-                watch.set(Phase::Idle);
+                watch.waits_for_head(Phase::Idle);
                 if order == Order::Shed {
                     watch.stays();
                 }

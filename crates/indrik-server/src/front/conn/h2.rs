@@ -34,7 +34,7 @@ use crate::front::account::Charge;
 use crate::front::clock::{self, micros};
 use crate::front::context::ConnectionContext;
 use crate::front::events::Interface;
-use crate::front::refusal::log_invalid;
+use crate::front::refusal::{Refusal, log_invalid};
 
 /// Bytes that all streams of a connection may send ahead together, at least.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -61,7 +61,7 @@ pub(crate) async fn drive(client: &Arc<ConnectionContext>, io: ClientIo) {
     // What a client says first has the time of a request's head.
     client.watch.set(Phase::Head);
     let streams = Streams::new();
-    let fields_max = client.settings.http2.header_list_bytes_max as usize;
+    let fields_max = client.settings.http2.library_list_bytes_max as usize;
     let limits = (connection_window(client) as usize, fields_max);
     let io = FrameIo::new(io, &client.watch, (&notes, &streams), limits);
     let Some(connection) = begun(client, builder(client).handshake(io)).await else { return };
@@ -89,7 +89,7 @@ fn builder(client: &ConnectionContext) -> Builder {
         .initial_window_size(policy.window_bytes)
         .initial_connection_window_size(connection_window(client))
         .max_frame_size(policy.frame_bytes_max)
-        .max_header_list_size(policy.header_list_bytes_max);
+        .max_header_list_size(policy.library_list_bytes_max);
     // A browser that reads this opens its WebSockets here, so it is only said where they are taken.
     if client.services.pool.known_interface() == Some(Interface::Asgi) {
         builder.enable_connect_protocol();
@@ -107,7 +107,7 @@ async fn begun(
     mut handshake: Handshake<FrameIo, Bytes>,
 ) -> Option<Connection<FrameIo, Bytes>> {
     poll_fn(|cx| match client.watch.poll_order(cx) {
-        Order::Close | Order::Shed | Order::Expire => Poll::Ready(None),
+        Order::Close | Order::Late | Order::Shed | Order::Expire => Poll::Ready(None),
         Order::None | Order::Look | Order::Park | Order::Finish => {
             Pin::new(&mut handshake).poll(cx).map(Result::ok)
         }
@@ -147,7 +147,7 @@ impl Driver {
         let order = self.client.watch.poll_order(cx);
         let is_writing = self.client.watch.phase() == Phase::Writing;
         let is_over = match order {
-            Order::Close => is_writing || self.closing.is_some(),
+            Order::Close | Order::Late => is_writing || self.closing.is_some(),
             Order::Shed => self.closing.is_some(),
             Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => false,
         };
@@ -159,7 +159,11 @@ impl Driver {
         loop {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(error))) => {
+                    self.tell_of(&error);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {
                     if let Some(closing) = &mut self.closing {
                         return closing.as_mut().poll(cx);
@@ -180,6 +184,14 @@ impl Driver {
     fn begin(&mut self, request: Request<RecvStream>, respond: ::h2::server::SendResponse<Bytes>) {
         self.last_request_at = clock::coarse();
         stream::begin(&self.client, &self.streams, request, respond);
+    }
+
+    /// Says why a connection ended whose client does not keep to the rules, as the library found.
+    fn tell_of(&self, error: &::h2::Error) {
+        if error.is_library() && error.is_go_away() {
+            let why = format!("the connection broke the rules of HTTP/2: {error}");
+            log_invalid(&self.client.services.log, &self.client.peer.address, &why);
+        }
     }
 
     /// Says what is held. The first stream is covered by what every connection is charged.
@@ -209,6 +221,12 @@ impl Driver {
     fn obey(&mut self, order: Order) -> bool {
         match order {
             Order::Close => self.close(Reason::NO_ERROR, CLOSE_NOW_LIMIT),
+            Order::Late => {
+                let (services, peer) = (&self.client.services, &self.client.peer);
+                log_invalid(&services.log, &peer.address, Refusal::LATE_HEAD.message);
+                services.note_refusal(Refusal::LATE_HEAD.reason);
+                self.close(Reason::NO_ERROR, CLOSE_LIMIT);
+            }
             Order::Expire if self.is_idle() => self.close(Reason::NO_ERROR, CLOSE_LIMIT),
             Order::Shed if self.is_idle() => self.close(Reason::NO_ERROR, SHED_LIMIT),
             Order::Shed => {

@@ -125,6 +125,11 @@ impl IoState {
         }
     }
 
+    /// Whether something of hyper's is on its way out.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.hyper_is_writing.load(Ordering::Relaxed)
+    }
+
     /// What was refused, if anything was.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.interim.lock().refused.clone()
@@ -238,6 +243,14 @@ impl ClientIo {
         }
     }
 
+    /// The request line of a head that is not complete, as far as it is there.
+    pub(crate) fn begun_line(&self) -> Vec<u8> {
+        match &self.rewriter {
+            Some(rewriter) if rewriter.is_holding() => rewriter.begun_line(),
+            Some(_) | None => self.screen.begun_line(),
+        }
+    }
+
     /// Whether the client has closed its direction.
     pub(crate) const fn is_at_end(&self) -> bool {
         self.at_end
@@ -304,7 +317,7 @@ impl ClientIo {
             Ok(()) if in_head => {
                 // While a request is served, what comes behind it has time.
                 if self.watch.phase() != Phase::Head && !self.watch.is_in_flight() {
-                    self.watch.set(Phase::Head);
+                    self.watch.waits_for_head(Phase::Head);
                 }
             }
             Ok(()) => {}

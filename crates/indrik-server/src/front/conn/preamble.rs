@@ -67,7 +67,7 @@ pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Ve
     let mut scratch = [0; READ_BYTES];
     let len = poll_fn(|cx| {
         let order = watch.poll_order(cx);
-        if order == Order::Close {
+        if matches!(order, Order::Close | Order::Late) {
             return Poll::Ready(0);
         }
         let mut buffer = ReadBuf::new(&mut scratch);

@@ -61,8 +61,10 @@ pub(crate) enum Order {
     Expire = 4,
     /// The same for the sake of a new connection: nobody waits for the client to close as well.
     Shed = 5,
+    /// A head is not complete in time: answer that, and close.
+    Late = 6,
     /// Close now.
-    Close = 6,
+    Close = 7,
 }
 
 /// One connection, as others see it.
@@ -75,6 +77,8 @@ pub(crate) struct Watch {
     is_shed: AtomicBool,
     /// Requests being served: more than one in HTTP/2 only. Written by the connection's thread alone.
     in_flight: AtomicU32,
+    /// It has brought a request.
+    has_begun: AtomicBool,
     /// The client has closed its direction and waits for the answer: nothing but the reaper makes its
     /// task look at the socket again.
     is_half_closed: AtomicBool,
@@ -95,6 +99,7 @@ impl Watch {
             order: AtomicU8::new(Order::None as u8),
             is_shed: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            has_begun: AtomicBool::new(false),
             is_half_closed: AtomicBool::new(false),
             task: OnceLock::new(),
             holder: Holder::new(account),
@@ -142,6 +147,7 @@ impl Watch {
     /// A request begins.
     pub(crate) fn begin(&self) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
+        self.has_begun.store(true, Ordering::Relaxed);
         self.set(Phase::Busy);
     }
 
@@ -178,6 +184,22 @@ impl Watch {
     pub(crate) fn set(&self, phase: Phase) {
         self.since.store(clock::coarse(), Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// A request may be about to come, or its head has begun. The first one has its time from the connection's
+    /// start on.
+    pub(crate) fn waits_for_head(&self, phase: Phase) {
+        if self.has_begun.load(Ordering::Relaxed) {
+            self.set(phase);
+        } else {
+            self.phase.store(phase as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long it may be idle, where one that has brought a request may be so for `idle`.
+    fn idle_max(&self, idle: Duration, head: Duration) -> Duration {
+        let is_first = !self.has_begun.load(Ordering::Relaxed);
+        if is_first && !head.is_zero() { head } else { idle }
     }
 
     /// The buffers are given back; the waiting goes on.
@@ -241,9 +263,13 @@ impl Watch {
         let mut work = pin!(work);
         poll_fn(|cx| match self.poll_order(cx) {
             Order::Shed | Order::Close => Poll::Ready(None),
-            Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {
-                work.as_mut().poll(cx).map(Some)
-            }
+            Order::None
+            | Order::Look
+            | Order::Park
+            | Order::Finish
+            | Order::Expire
+            // The answer to a late head is such work.
+            | Order::Late => work.as_mut().poll(cx).map(Some),
         })
         .await
     }
@@ -283,6 +309,7 @@ impl From<u8> for Order {
             3 => Self::Finish,
             4 => Self::Expire,
             5 => Self::Shed,
+            6 => Self::Late,
             _ => Self::Close,
         }
     }
@@ -373,14 +400,17 @@ pub(crate) fn sweep(connections: &Connections, config: &Config, is_draining: boo
         Duration::ZERO => DRAIN_IDLE,
         keepalive => keepalive.min(DRAIN_IDLE),
     };
+    let first = if is_draining { Duration::ZERO } else { config.header_read_timeout };
     connections.each(|watch| {
         let waited = now.saturating_sub(watch.since.load(Ordering::Relaxed));
         match watch.phase() {
             // Its thread has not come to it yet: what it sent may lie there unread.
             Phase::Idle if !watch.is_polled() => {}
-            Phase::Idle | Phase::Parked if over(waited, idle) => watch.give(Order::Expire),
+            Phase::Idle | Phase::Parked if over(waited, watch.idle_max(idle, first)) => {
+                watch.give(Order::Expire);
+            }
             Phase::Idle if over(waited, PARK_AFTER) => watch.give(Order::Park),
-            Phase::Head if over(waited, config.header_read_timeout) => watch.give(Order::Close),
+            Phase::Head if over(waited, config.header_read_timeout) => watch.give(Order::Late),
             Phase::Writing if over(waited, config.write_timeout) => watch.give(Order::Close),
             Phase::Busy if watch.is_half_closed.load(Ordering::Relaxed) => watch.give(Order::Look),
             Phase::Idle | Phase::Parked | Phase::Head | Phase::Busy | Phase::Writing => {}

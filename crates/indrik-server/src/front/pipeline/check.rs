@@ -32,7 +32,7 @@ pub(crate) struct Seen {
 pub(crate) fn head(context: &RequestContext, parts: &mut Parts) -> Result<Seen, Refusal> {
     let settings = &context.settings;
     if parts.version == Version::HTTP_2 {
-        h2_head::take_head(&settings.limits, parts)?;
+        h2_head::take_head(&settings.limits, settings.http2.header_list_bytes_max, parts)?;
     }
     let mut seen = look(context, &parts.headers);
     seen.upgrade |= bridge::is_tunnel(parts);

@@ -12,11 +12,14 @@ use crate::front::refusal::Refusal;
 /// The only protocol that a tunnel may have (RFC 8441 section 5).
 const WEBSOCKET: &str = "websocket";
 
+/// What a list counts for each field beside its name and value (RFC 9113 section 6.5.2).
+const FIELD_BYTES: usize = 32;
+
 /// Brings a request's head into the form of HTTP/1.1, in which everything else reads it, and checks
 /// what the framing screen checks there. What h2 refuses by itself (fields of HTTP/1.1 connections,
 /// pseudo-fields in the wrong place) never comes here.
-pub(super) fn take_head(limits: &Limits, parts: &mut Parts) -> Result<(), Refusal> {
-    sizes(limits, parts)?;
+pub(super) fn take_head(limits: &Limits, list: u32, parts: &mut Parts) -> Result<(), Refusal> {
+    sizes(limits, list, parts)?;
     if let Some(authority) = parts.uri.authority() {
         let host = HeaderValue::from_str(authority.as_str())
             .map_err(|_| bad("the :authority is malformed"))?;
@@ -59,7 +62,7 @@ const fn bad(message: &'static str) -> Refusal {
 }
 
 /// The limits of HTTP/1.1, and RFC 9113 section 8.2.1: no value begins or ends with a space.
-fn sizes(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
+fn sizes(limits: &Limits, list: u32, parts: &Parts) -> Result<(), Refusal> {
     const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > limits.line {
@@ -68,8 +71,10 @@ fn sizes(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
     if parts.headers.len() > limits.fields {
         return Err(Refusal::bad(TOO_LARGE, "too many header fields"));
     }
+    let mut listed = target;
     for (name, value) in &parts.headers {
         let value = value.as_bytes();
+        listed += name.as_str().len() + value.len() + FIELD_BYTES;
         if name.as_str().len() + value.len() > limits.field {
             return Err(Refusal::bad(TOO_LARGE, "a header field is too large"));
         }
@@ -77,6 +82,9 @@ fn sizes(limits: &Limits, parts: &Parts) -> Result<(), Refusal> {
         if is_space(value.first()) || is_space(value.last()) {
             return Err(bad("a header's value begins or ends with a space"));
         }
+    }
+    if listed > list as usize {
+        return Err(Refusal::bad(TOO_LARGE, "the header fields are too large together"));
     }
     Ok(())
 }
@@ -100,6 +108,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { line: 100, fields: 3, field: 30 };
+    const LIST: u32 = 200;
 
     fn parts(uri: &str, fields: &[(&'static str, &str)]) -> Parts {
         let mut request = Request::builder().uri(uri);
@@ -111,7 +120,7 @@ mod tests {
 
     fn taken(uri: &str, fields: &[(&'static str, &str)]) -> Result<Parts, &'static str> {
         let mut parts = parts(uri, fields);
-        take_head(&LIMITS, &mut parts).map_err(|refusal| refusal.message)?;
+        take_head(&LIMITS, LIST, &mut parts).map_err(|refusal| refusal.message)?;
         Ok(parts)
     }
 
@@ -146,11 +155,11 @@ mod tests {
         let mut websocket = parts("https://a/chat", &[]);
         websocket.method = Method::CONNECT;
         websocket.extensions.insert(Protocol::from_static("websocket"));
-        take_head(&LIMITS, &mut websocket).unwrap();
+        take_head(&LIMITS, LIST, &mut websocket).unwrap();
         assert_eq!((websocket.method, websocket.uri), (Method::GET, "/chat".parse().unwrap()));
         let mut other = parts("https://a/", &[]);
         other.extensions.insert(Protocol::from_static("connect-udp"));
-        let refusal = take_head(&LIMITS, &mut other).unwrap_err();
+        let refusal = take_head(&LIMITS, LIST, &mut other).unwrap_err();
         assert_eq!(refusal.status, StatusCode::NOT_IMPLEMENTED);
     }
 
@@ -163,5 +172,14 @@ mod tests {
         let large = [("a", "1234567890123456789012345678901")];
         assert_eq!(taken("https://a/", &large).unwrap_err(), "a header field is too large");
         assert!(taken("https://a/", &[("a", " 1")]).unwrap_err().contains("space"));
+    }
+
+    #[test]
+    fn a_list_of_fields_that_is_too_large_is_refused_with_a_reason() {
+        // Each counts 62 bytes, and the target comes to them.
+        let three = ["a", "b", "c"].map(|name| (name, "12345678901234567890123456789"));
+        assert!(taken("https://a/", &three).is_ok());
+        let why = taken(&format!("https://a/{}", "x".repeat(20)), &three).unwrap_err();
+        assert_eq!(why, "the header fields are too large together");
     }
 }

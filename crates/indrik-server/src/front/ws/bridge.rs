@@ -208,7 +208,7 @@ impl Orders {
     fn poll_leave(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Connection(watch) => match watch.poll_order(cx) {
-                Order::Finish | Order::Expire | Order::Close => true,
+                Order::Finish | Order::Expire | Order::Late | Order::Close => true,
                 Order::Shed => {
                     watch.stays();
                     false

@@ -375,7 +375,7 @@ impl Copy<'_> {
         cx: &mut Context<'_>,
     ) -> Poll<End> {
         match self.connection.watch.poll_order(cx) {
-            Order::Close => return Poll::Ready(End::Broken),
+            Order::Close | Order::Late => return Poll::Ready(End::Broken),
             Order::Finish | Order::Expire => self.leave(),
             Order::Shed => self.connection.watch.stays(),
             Order::None | Order::Look | Order::Park => {}
