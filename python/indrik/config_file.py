@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-import io
 import json
 import math
 import os
 import sys
-import tokenize
 import traceback
 from collections.abc import Iterator
 from importlib.machinery import SourcelessFileLoader
@@ -107,7 +105,7 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
         if path.endswith(".pyc"):
             source, code = "", _compiled(shown, path)
         else:
-            source, code = _text(path), None
+            source, code = paths.source(path), None
     except FileNotFoundError:
         raise ConfigFileError(f"the configuration file {shown!r} does not exist", shown) from None
     except OSError as error:
@@ -124,17 +122,15 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
     return module, source
 
 
-def _text(path: str) -> str:
-    """As ``tokenize.open`` reads it."""
-    content = paths.read(path)
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-    with io.TextIOWrapper(io.BytesIO(content), encoding) as text:
-        return text.read()
+class _Compiled(SourcelessFileLoader):
+    def get_data(self, path: str) -> bytes:
+        """Waits for nobody."""
+        return paths.read(path)
 
 
 def _compiled(shown: str, path: str) -> CodeType:
     try:
-        code = SourcelessFileLoader(MODULE_NAME, path).get_code(MODULE_NAME)
+        code = _Compiled(MODULE_NAME, path).get_code(MODULE_NAME)
     except (ImportError, EOFError, ValueError, TypeError) as error:
         raise ConfigFileError(f"the configuration file was not compiled by this Python: {error}", shown) from None
     assert code is not None
@@ -150,8 +146,7 @@ def _import(shown: str) -> tuple[ModuleType, str]:
     file = getattr(module, "__file__", None)
     if not file or not file.endswith(".py"):
         return module, ""
-    with tokenize.open(file) as text:
-        return module, text.read()
+    return module, paths.source(file)
 
 
 def _failed(error: BaseException, shown: str, path: str) -> ConfigFileError:

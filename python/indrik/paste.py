@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+from indrik import paths
 from indrik.loader import LoadError, boot_error
 
 _EQUALS_SIGN = re.compile(r"(?<!\\)=")
@@ -21,6 +22,7 @@ def load(uri: str, global_conf: list[str]) -> Any:
         ) from None
     defaults = dict(map(_pair, global_conf))
     try:
+        paths.must_be_file(uri.partition("#")[0])
         return loadapp(f"config:{uri}", relative_to=os.getcwd(), global_conf=defaults)
     except Exception as error:
         raise boot_error(f"loading {uri!r} with PasteDeploy", error) from None

@@ -51,10 +51,47 @@ def test_at_the_start_it_is_refused_by_name(project: Project, fifo: Path, argume
     assert message.format(fifo) in done.output
 
 
-def test_a_configuration_that_nobody_writes_is_waited_for_a_while_only(project: Project, fifo: Path):
-    done = project.run("--bind", "127.0.0.1:0", "-c", str(fifo), "app:app")
+PIPE = "it is a named pipe, and nobody wrote to it for 10 s"
+DEVICE = "it is a device, not a file"
+
+
+@pytest.mark.parametrize("option", ["-c", "--log-config", "--log-config-json"])
+@pytest.mark.parametrize(("kind", "message"), [("pipe", PIPE), ("/dev/zero", DEVICE), ("/dev/full", DEVICE)])
+def test_what_python_reads_has_an_end(project: Project, fifo: Path, option: str, kind: str, message: str):
+    """Devices are not read without end, and a pipe is waited at for a while only."""
+    path = str(fifo) if kind == "pipe" else kind
+    done = project.run("--bind", "127.0.0.1:0", option, path, "app:app")
     assert done.code == 1, done.output
-    assert "it is a named pipe, and nobody wrote to it for 10 s" in done.output
+    assert message in done.output
+
+
+@pytest.mark.parametrize("command", [["check"], ["explain", "workers"]])
+def test_commands_that_look_wait_no_longer(project: Project, command: list[str]):
+    done = project.run(*command, "-c", "/dev/zero", *(["app:app"] if command == ["check"] else []))
+    assert done.code == 1, done.output
+    assert DEVICE in done.output
+
+
+def test_no_configuration_may_be_asked_for_with_the_device_that_is_empty(project: Project):
+    done = project.run("--print-config", "-c", "/dev/null", "app:app")
+    assert done.code == 0, done.output
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero"])
+@pytest.mark.parametrize("option", ["-c", "--log-config-json"])
+def test_a_reload_ends_at_such_a_path_and_the_next_one_is_made(project: Project, fifo: Path, option: str, kind: str):
+    path = project.directory / "given"
+    good = "{}" if option == "--log-config-json" else "workers = 1\n"
+    path.write_text(good)
+    server = project.start(option, str(path))
+    path.unlink()
+    path.symlink_to(fifo if kind == "pipe" else kind)
+    server.signal(signal.SIGHUP)
+    server.wait_for_log(PIPE if kind == "pipe" else DEVICE, 30)
+    path.unlink()
+    path.write_text(good)
+    server.signal(signal.SIGHUP)
+    poll(lambda: ctl(server, "show", "stats")["generation"] == 3, "the next generation", 30)
 
 
 def test_a_configuration_that_somebody_writes_into_a_pipe_is_read(project: Project, fifo: Path):

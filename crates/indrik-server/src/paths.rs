@@ -32,6 +32,16 @@ pub fn read_text(path: &Path) -> io::Result<String> {
     files::within(ANSWER_MAX, move || files::read_text(&path, TEXT_BYTES_MAX))
 }
 
+/// Whether the file system answers for a path, whatever the answer is: who opens it, or changes into it, waits
+/// for no longer.
+///
+/// # Errors
+/// When it does not answer.
+pub(crate) fn must_answer(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    within(move || drop(std::fs::metadata(path)))
+}
+
 /// Opens a log for appending.
 ///
 /// # Errors

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use indrik_core::settings::{BindAddress, Config, LogTarget, Problem};
+use indrik_core::settings::{BindAddress, Config, Launch, LogTarget, Problem};
 use rustix::fs::{Access, access};
 
 use crate::boot::check_pid_file;
@@ -16,11 +16,15 @@ use crate::{front, paths};
 /// Everything that would end a start with these settings.
 #[must_use]
 pub fn preflight(config: &Config) -> Vec<Problem> {
-    let mut problems: Vec<Problem> =
-        [check_upload_dir(config), check_pid(config), check_certificates(config)]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect();
+    let mut problems: Vec<Problem> = [
+        check_sources(config),
+        check_upload_dir(config),
+        check_pid(config),
+        check_certificates(config),
+    ]
+    .into_iter()
+    .filter_map(Result::err)
+    .collect();
     let logs = [("error", Some(&config.errorlog)), ("access", config.accesslog.as_ref())];
     for (name, target) in logs {
         if let Some(LogTarget::File(path)) = target {
@@ -33,6 +37,47 @@ pub fn preflight(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Whether the file system answers for the configuration file, which Python is about to read: nothing can end
+/// its wait.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn look_at_config(launch: &Launch) -> io::Result<()> {
+    let Some(path) = launch.config_request() else { return Ok(()) };
+    if path.starts_with("python:") {
+        return Ok(());
+    }
+    let path = path.strip_prefix("file:").unwrap_or(&path);
+    paths::must_answer(&launch.cwd.join(path)).map_err(|error| {
+        io::Error::new(error.kind(), format!("the configuration file {path:?}: {error}"))
+    })
+}
+
+/// Whether the file system answers for what Python opens, or goes to, because a setting names it.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn check_sources(config: &Config) -> Result<(), Problem> {
+    let paste = config.paste.as_deref().map(|uri| uri.split('#').next().unwrap_or(uri).into());
+    let files = [
+        ("chdir", Some(config.chdir.clone())),
+        ("log_config", config.logconfig.clone()),
+        ("log_config_json", config.logconfig_json.clone()),
+        ("paste", paste),
+    ];
+    let directories = config.pythonpath.iter().map(|path| ("pythonpath", Some(path.into())));
+    for (name, path) in files.into_iter().chain(directories) {
+        let Some(path) = path else { continue };
+        let path: PathBuf = path;
+        paths::must_answer(&config.chdir.join(&path)).map_err(|error| Problem {
+            what: format!("{name}: cannot use {}: {error}", path.display()),
+            place: None,
+            hint: Some("look at the server that this path is mounted from".to_owned()),
+        })?;
+    }
+    Ok(())
 }
 
 /// Whether large bodies find a place: who sends one must not be the first to notice.

@@ -12,6 +12,7 @@ use indrik_sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::boot::Identity;
+use crate::preflight::look_at_config;
 use crate::zygote::{Loaded, Reply, Request, Stream, Streams, Zygote, receive_all};
 
 /// How long the zygote may take to end when it is told to; then it is killed.
@@ -31,6 +32,7 @@ impl Rehearsal {
     pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
         let zygote = Zygote::spawn(&launch.typed, &launch.cwd, Streams::Same).map_err(no_python)?;
         let rehearsal = Self { zygote };
+        look_at_config(launch).map_err(wrong_config)?;
         let path = launch.config_request();
         let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
         match rehearsal.ask(&request)? {
@@ -95,6 +97,15 @@ impl Drop for Rehearsal {
         if !matches!(poll(&mut fds, limit.as_ref()), Ok(1)) {
             let _ = self.zygote.child.signal(Signal::KILL);
         }
+    }
+}
+
+fn wrong_config(error: io::Error) -> Failure {
+    Failure {
+        kind: FailureKind::Config,
+        message: error.to_string(),
+        hint: String::new(),
+        traceback: String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from indrik import command
+from indrik import command, paths
 
 VARIABLE = "INDRIK_EMBEDDED"
 """Tells zygotes which program to run, as JSON."""
@@ -94,11 +94,7 @@ def capture(program: dict[str, Any]) -> Any:
 
 def run_script(path: str) -> None:
     """Runs a file as the main program."""
-    import tokenize
-
-    with tokenize.open(path) as file:
-        source = file.read()
-    _run(compile(source, path, "exec"), __file__=path)
+    _run(compile(paths.source(path), path, "exec"), __file__=path)
 
 
 def run_module(name: str) -> None:

@@ -8,6 +8,7 @@ log in the zygote and in the workers, the access log in the workers.
 from __future__ import annotations
 
 import configparser
+import io
 import logging
 import logging.config
 import logging.handlers
@@ -19,9 +20,9 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from indrik import paths
 from indrik.facade import util
 from indrik.facade._finder import original
-from indrik.paths import opener
 
 ERROR_FORMAT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
 DATE_FORMAT = "[%Y-%m-%d %H:%M:%S %z]"
@@ -182,15 +183,14 @@ class Logger:
         elif cfg.logconfig_json:
             import json
 
-            with open(cfg.logconfig_json, encoding="utf-8") as file:
-                logging.config.dictConfig({**CONFIG_DEFAULTS, **json.load(file)})
+            given = json.loads(paths.read(cfg.logconfig_json).decode())
+            logging.config.dictConfig({**CONFIG_DEFAULTS, **given})
         elif cfg.logconfig:
             if not os.path.exists(cfg.logconfig):
                 raise RuntimeError(f"Error: log config '{cfg.logconfig}' not found")
             places = {"__file__": cfg.logconfig, "here": os.path.dirname(cfg.logconfig)}
-            logging.config.fileConfig(
-                cfg.logconfig, defaults={**CONFIG_DEFAULTS, **places}, disable_existing_loggers=False
-            )
+            parser = _parsed(cfg.logconfig, {**CONFIG_DEFAULTS, **places})
+            logging.config.fileConfig(parser, disable_existing_loggers=False)
 
     def critical(self, msg: Any, *args: Any, **kwargs: Any) -> None:
         """Writes to the error log."""
@@ -316,7 +316,7 @@ class Logger:
         with self.lock:
             if self.logfile is not None:
                 self.logfile.close()
-            self.logfile = open(self.cfg.errorlog, "a+", opener=opener)  # noqa: SIM115
+            self.logfile = open(self.cfg.errorlog, "a+", opener=paths.opener)  # noqa: SIM115
             for number in 1, 2:
                 os.dup2(self.logfile.fileno(), number)
 
@@ -379,7 +379,14 @@ class _FileHandler(logging.FileHandler):
     """A log file that is opened, and opened anew, without a wait."""
 
     def _open(self) -> Any:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=opener)
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=paths.opener)
+
+
+def _parsed(path: str, defaults: dict[str, Any]) -> configparser.ConfigParser:
+    """A file for ``fileConfig``, which would open it by itself and wait."""
+    parser = configparser.ConfigParser(defaults)
+    parser.read_file(io.TextIOWrapper(io.BytesIO(paths.read(path))), path)
+    return parser
 
 
 def _file_handlers() -> Iterator[logging.FileHandler]:

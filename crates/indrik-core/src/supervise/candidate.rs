@@ -26,7 +26,7 @@ impl Supervisor {
     pub(super) fn reload(&mut self) {
         match self.server.phase {
             Phase::Starting => self.pool.reloads.again = true,
-            Phase::Serving if self.is_changing() => self.pool.reloads.again = true,
+            Phase::Serving if self.is_changing() => self.reload_afterwards(),
             Phase::Serving => {
                 let name = self.master_name();
                 self.log(Level::Info, format!("Hang up: {name}"));
@@ -38,6 +38,17 @@ impl Supervisor {
             | Phase::Done => {
                 self.log(Level::Info, "Reload ignored: the server is shutting down");
             }
+        }
+    }
+
+    /// One that is under way has read its files already, perhaps before the last change of them.
+    fn reload_afterwards(&mut self) {
+        let generation = self.server.last_generation;
+        if !std::mem::replace(&mut self.pool.reloads.again, true) {
+            let text = format!(
+                "Another reload was asked for: it begins when that to generation {generation} has ended"
+            );
+            self.log(Level::Info, text);
         }
     }
 

@@ -10,9 +10,13 @@ pub const FORK_MAX: Duration = Duration::from_secs(10);
 /// The same where the worker is not wanted any more: what the zygote does is of no use to anybody.
 pub const FORK_UNWANTED_MAX: Duration = Duration::from_secs(1);
 
-/// How long a zygote may take until it has read its configuration; then the setting `max_boot_time`
-/// counts.
+/// How long the first zygote may take until it has read its configuration and run the hook `on_starting`; then the
+/// setting `max_boot_time` counts.
 pub const BOOT_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// How long the zygote of a reload may take to read its configuration, before `max_boot_time` is known: no other
+/// reload can begin meanwhile.
+pub const CONFIG_MAX: Duration = Duration::from_secs(120);
 
 /// After a warm-up's own limit, which the front keeps: then it is not heard of any more.
 pub const WARM_UP_SLACK: Duration = Duration::from_secs(5);

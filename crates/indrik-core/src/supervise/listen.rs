@@ -17,6 +17,7 @@ impl Supervisor {
             let until = self.now + boot_max;
             if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
                 zygote.boot_max = boot_max;
+                zygote.configured = true;
                 zygote.state = ZygoteState::Starting { until };
             }
             self.push(Effect::Zygote(generation, ZygoteEffect::Listen));

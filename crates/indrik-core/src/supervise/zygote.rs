@@ -3,7 +3,7 @@
 use super::effect::{Effect, PoolEffect, ZygoteEffect};
 use super::event::{Failure, FailureKind, ZygoteEvent};
 use super::ladder::{Rung, Step};
-use super::limits::{BOOT_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
+use super::limits::{BOOT_MAX, CONFIG_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
 use super::machine::Supervisor;
 use super::policy::Policy;
 use super::reason::EndReason;
@@ -32,9 +32,12 @@ impl Supervisor {
 
     pub(super) fn spawn_zygote(&mut self, generation: Generation) {
         let now = self.now;
+        let boot_max = if generation == Generation::FIRST { BOOT_MAX } else { CONFIG_MAX };
         let zygote = self.pool.zygotes.entry(generation).or_insert_with(|| Zygote {
-            state: ZygoteState::Starting { until: now + BOOT_MAX },
-            boot_max: BOOT_MAX,
+            state: ZygoteState::Starting { until: now + boot_max },
+            boot_max,
+            configured: false,
+            rests: false,
             backoff: Backoff::default(),
             ready_since: now,
             wanted: true,
@@ -282,15 +285,7 @@ impl Supervisor {
         let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
         match zygote.state {
             ZygoteState::Starting { .. } => {
-                let seconds = zygote.boot_max.as_secs();
-                let failure = Failure {
-                    kind: FailureKind::Boot,
-                    message: format!("the zygote was not ready within {seconds} s"),
-                    hint: "look for a deadlock or an endless wait in the module's top-level code; \
-                           if it really needs longer, raise max_boot_time"
-                        .into(),
-                    traceback: String::new(),
-                };
+                let failure = not_ready(zygote);
                 self.zygote_failed(generation, &failure);
             }
             // It has no handler for SIGABRT.
@@ -310,4 +305,23 @@ impl Supervisor {
     pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
         self.log(Level::Error, failure.told(what));
     }
+}
+
+/// A zygote that took too long.
+fn not_ready(zygote: &Zygote) -> Failure {
+    let seconds = zygote.boot_max.as_secs();
+    let (message, hint) = if zygote.configured {
+        (
+            format!("the zygote was not ready within {seconds} s"),
+            "look for a deadlock or an endless wait in the module's top-level code; \
+             if it really needs longer, raise max_boot_time",
+        )
+    } else {
+        (
+            format!("the configuration was not read within {seconds} s"),
+            "look for an endless wait in the configuration file, in what it imports, and in the file system \
+             that these lie on",
+        )
+    };
+    Failure { kind: FailureKind::Boot, message, hint: hint.into(), traceback: String::new() }
 }

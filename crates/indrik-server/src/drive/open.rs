@@ -36,7 +36,7 @@ impl Drive {
         }
         let identity = Identity::of(&config).map_err(|error| error.failure(FailureKind::Config))?;
         check_limits(&config).map_err(|error| error.failure(FailureKind::Config))?;
-        check_upload_dir(&config)?;
+        check_paths(&config)?;
         if self.must_detach(generation, &config) {
             let keep_output = config.enable_stdio_inheritance;
             self.exit = Some(Ending::Detach { keep_output });
@@ -295,9 +295,11 @@ fn can_write_logs(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether large bodies find a place.
-fn check_upload_dir(config: &Config) -> Result<(), Failure> {
-    preflight::check_upload_dir(config).map_err(|problem| Failure {
+/// Whether large bodies find a place, and Python what it is to open.
+fn check_paths(config: &Config) -> Result<(), Failure> {
+    let checked =
+        preflight::check_upload_dir(config).and_then(|()| preflight::check_sources(config));
+    checked.map_err(|problem| Failure {
         hint: problem.hint.unwrap_or_default(),
         ..failure(FailureKind::Config, problem.what)
     })

@@ -12,6 +12,7 @@ use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL};
 use crate::zygote::{Reply, Request, Stream, receive_all};
+use crate::preflight::look_at_config;
 
 impl Drive {
     /// The first message to a new zygote. One that replaces a dead one of its generation gets the
@@ -23,6 +24,10 @@ impl Drive {
         }
         let path = self.launch.config_request();
         let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
+        if let Err(error) = look_at_config(&self.launch) {
+            let kind = FailureKind::Config;
+            return self.events.zygote_failed(generation, kind, error.to_string(), "");
+        }
         self.ask(generation, &request);
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from indrik import paths
 from indrik.facade._finder import original
 from indrik.facade.app.wsgiapp import WSGIApplication
 
@@ -22,7 +23,11 @@ def has_logging_config(config_file: str) -> bool:
     import configparser
 
     parser = configparser.ConfigParser()
-    parser.read([config_file])
+    try:
+        parser.read_string(paths.read(config_file).decode(), config_file)
+    except OSError:
+        # As `ConfigParser.read` takes what is not there.
+        return False
     return parser.has_section("loggers")
 
 

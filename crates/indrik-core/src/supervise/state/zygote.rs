@@ -45,6 +45,10 @@ pub(crate) struct Zygote {
     pub(crate) boot_max: Duration,
     /// How often an address it needs was found taken.
     pub(crate) listen_failures: u32,
+    /// Its configuration has been read.
+    pub(crate) configured: bool,
+    /// It was told to leave because nothing is to be forked.
+    pub(crate) rests: bool,
 }
 
 impl Zygote {
