@@ -77,6 +77,19 @@ def make_current(kind: str) -> asyncio.AbstractEventLoop:
     return loop
 
 
+def import_beforehand(kind: str) -> None:
+    """Imports what `serve` needs later, while that may be read."""
+    # Loaded by their first user, in the standard library and in the native module.
+    import sysconfig
+
+    from indrik import orphans  # noqa: F401
+
+    # Asked for by the native module; it reads a file of its own.
+    sysconfig.get_config_var("Py_GIL_DISABLED")
+
+    new_event_loop(kind).close()
+
+
 def current() -> asyncio.AbstractEventLoop | None:
     """The event loop that somebody has made current, if it can be run. Asking asyncio would make one."""
     policy = getattr(asyncio.events, "_event_loop_policy", None)

@@ -128,11 +128,17 @@ def _copy(level: str, text: str, error: BaseException | None) -> None:
 
 def _with_traceback(text: str, error: BaseException | None) -> str:
     if error is not None:
-        import traceback
-
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        text = f"{text}\n{''.join(lines).rstrip()}"
+        text = f"{text}\n{_traceback(error).rstrip()}"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        import traceback
+    except ImportError:
+        # A user who cannot read Python's own library, say: the entry is written all the same.
+        return f"{type(error).__name__}: {error}"
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def reopen() -> None:

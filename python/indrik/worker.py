@@ -132,7 +132,11 @@ def _run(
                 _gain_no_rights()
             if hooks is not None:
                 hooks.post_fork()
-            _become_user(config)
+            # With the rights of the server: the library may lie where the worker's user cannot read it.
+            prepare_hub(config, forked=True)
+            if config["identity"] is not None:
+                _import_beforehand(config, app)
+                _become_user(config)
             if watcher is not None:
                 # Not sooner: its thread must not keep the rights that are given up here.
                 watcher.start()
@@ -166,8 +170,6 @@ def _gain_no_rights() -> None:
 def _become_user(config: dict[str, Any]) -> None:
     """Leaves the supervisor's user for the one that is set, before any code of the application runs."""
     identity = config["identity"]
-    if identity is None:
-        return
     try:
         _native.become_user(identity["uid"], identity["gid"], identity["groups"])
     except OSError as error:
@@ -177,6 +179,9 @@ def _become_user(config: dict[str, Any]) -> None:
 
 class NotReady(Exception):
     """The worker failed after the application was loaded and before it was ready."""
+        except Exception as error:
+            # Of ours, or of a library that the class needs: what the application raises is a `LoadError`.
+            raise NotReady(loader.boot_error(f"preparing the worker{_suspicion(config)}", error)) from None
 
     def __init__(self, failure: loader.LoadError) -> None:
         super().__init__(failure.message)
@@ -191,7 +196,6 @@ def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
 def _prepare(
     config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, farewell: Farewell
 ) -> Callable[[], int]:
-    prepare_hub(config, forked=True)
     if config["spew"]:
         from indrik import spew
 
@@ -201,6 +205,36 @@ def _prepare(
     loop = None
     if app is None:
         loop = _prepare_loop(config)
+def _import_beforehand(config: dict[str, Any], app: Any) -> None:
+    """Imports what tells of a failure, and what the class runs requests with: the user that the worker becomes may
+    not be allowed to read either. With the class "auto" that is known of a preloaded application only; of another one
+    the failure is told."""
+    # What formats a traceback, and what that loads only when it does.
+    import linecache  # noqa: F401
+    import traceback  # noqa: F401
+
+    kind = config["worker_class"]
+    if app is not None and not isinstance(app, loader.LoadError):
+        kind = loader.kind_for(app, config)[1]
+    if kind in LOOP_KINDS or config["asgi_loop"] != "auto":
+        from indrik import asgi
+
+        asgi.import_beforehand(config["asgi_loop"])
+    if kind == "aiohttp":
+        from indrik import aiohttp_app  # noqa: F401
+    if kind in GREENLET_KINDS:
+        from indrik import greenlets
+
+        greenlets.hub_of(kind).prepare()
+    if kind == "gthread":
+        import threading  # noqa: F401
+    if "asyncio" in sys.modules:
+        # `_current_loop` asks it.
+        from indrik import asgi  # noqa: F401
+    if config["warmup"]:
+        from indrik import warmup  # noqa: F401
+
+
         before = _current_loop()
         app = loader.load_configured(config)
         # One that the application has made while it was imported, where no class said that there will be one.
@@ -394,6 +428,10 @@ def _run_asgi(
         # The loop is there by then, but does not run.
         options["before_start"] = lambda: hooks.loaded(app)
     try:
+        greenlets.hub_of(kind).prepare()
+    except Exception as error:
+        raise NotReady(loader.boot_error("making the hub", error)) from None
+    try:
         asgi.serve(channel, app, options, on_ready)
     except Exception as error:
         if ready:
@@ -403,7 +441,10 @@ def _run_asgi(
 
 
 def _startup_failure(error: Exception) -> loader.LoadError:
-    from indrik import asgi
+    try:
+        from indrik import asgi
+    except Exception as error:
+        raise NotReady(loader.boot_error("importing what an event loop needs", error)) from None
 
     if not isinstance(error, asgi.LifespanFailed):
         return loader.boot_error("starting the event loop", error)

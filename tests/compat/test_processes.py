@@ -549,3 +549,75 @@ class TestMistakes:
         assert "Traceback" not in log
         left = set(os.listdir(project.directory)) - before - {"logs", "__pycache__"}
         assert left == set()
+
+
+UNREADABLE = """
+    import os
+    import sys
+
+
+    class Unreadable:
+        def find_spec(self, name, path=None, target=None):
+            if os.geteuid() != 0 and name != "app" and name not in sys.builtin_module_names:
+                raise ModuleNotFoundError(f"No module named {name!r}")
+
+
+    sys.meta_path.insert(0, Unreadable())
+"""
+"""Only root can read Python's own library."""
+
+LEAN_APP = """
+    class App:
+        def __call__(self, environ, start_response):
+            start_response("200 OK", [("Content-Length", "2")])
+            return [b"ok"]
+
+
+    app = App()
+
+
+    async def asgi(scope, receive, send):
+        if scope["type"] == "lifespan":
+            while True:
+                kind = (await receive())["type"]
+                await send({"type": kind + ".complete"})
+                if kind == "lifespan.shutdown":
+                    return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+"""
+
+
+@needs_root
+@pytest.mark.indrik_only
+class TestALibraryThatTheWorkersUserCannotRead:
+    """What the class runs requests with is imported before the rights are given up."""
+
+    @pytest.fixture
+    def project(self, open_project: Project) -> Project:
+        open_project.write("sitecustomize.py", UNREADABLE)
+        open_project.write("app.py", LEAN_APP)
+        return open_project
+
+    @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "eventlet", "asgi"])
+    def test_it_is_not_needed_to_serve(self, project: Project, worker_class: str):
+        if worker_class in ("gevent", "eventlet"):
+            pytest.importorskip(worker_class)
+        app = "app:asgi" if worker_class == "asgi" else "app:app"
+        server = project.start(
+            *("--user", "nobody", "--group", "nogroup", "--workers", "1", "--worker-class", worker_class),
+            app=app,
+            environment={"PYTHONPATH": str(project.directory)},
+        )
+        with Wire(server.connect()) as wire:
+            assert wire.get("/").text == "ok"
+
+    def test_the_error_log_says_what_could_not_be_imported_where_the_class_is_known_too_late(self, project: Project):
+        log = project.directory / "error.log"
+        done = project.run(
+            *("--bind", "127.0.0.1:0", "--user", "nobody", "--group", "nogroup", "--error-logfile", str(log)),
+            "app:asgi",
+            environment={"PYTHONPATH": str(project.directory)},
+        )
+        assert done.code == 3, done.output
+        assert "importing what an event loop needs raised ModuleNotFoundError" in log.read_text()

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         def patch(self) -> None:
             """Makes the standard library cooperate; before the application is imported."""
 
+        def prepare(self) -> None:
+            """Makes the hub, which imports what it needs."""
+
         def after_fork(self) -> None:
             """Makes the hub usable in a process that was forked from one with a hub."""
 

@@ -22,6 +22,10 @@ class EventletHub:
         hubs.use_hub()
         eventlet.monkey_patch()
 
+    def prepare(self) -> None:
+        """Makes the hub."""
+        hubs.get_hub()
+
     def after_fork(self) -> None:
         # A new one: the parent's has descriptors in common with the child's.
         hubs.use_hub()

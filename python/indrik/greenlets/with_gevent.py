@@ -21,6 +21,10 @@ class GeventHub:
         """All of it, as Gunicorn's worker does. A configuration file may have done so already."""
         monkey.patch_all()
 
+    def prepare(self) -> None:
+        """Makes the hub."""
+        gevent.get_hub()
+
     def after_fork(self) -> None:
         gevent.reinit()
 
