@@ -33,6 +33,19 @@ pub struct Launch {
     pub indrik_toml: Option<TextFile>,
 }
 
+impl Launch {
+    /// Whether the package that stands in for `gunicorn` is used: another program has started this one, and may
+    /// take every child of it for a worker.
+    #[must_use]
+    pub fn is_stand_in(&self) -> bool {
+        let path = self.env.get("PYTHONPATH").map_or("", String::as_str);
+        path.split(':').any(|entry| entry.trim_end_matches('/').ends_with(STAND_IN))
+    }
+}
+
+/// What ends the directory that `python -m indrik.stand_in` prints.
+const STAND_IN: &str = "/indrik/stand_in/first_on_path";
+
 /// The command as it was typed: what a successor repeats, and what zygotes and workers see in `sys`.
 #[derive(Clone, Debug, Default)]
 pub struct Typed {

@@ -45,6 +45,7 @@ impl Supervisor {
         self.advance_refork();
         self.reconcile();
         self.announce();
+        self.rest_zygote();
         self.retire_idle_zygotes();
         self.finish_if_empty();
         self.ask_for_time();

@@ -61,7 +61,7 @@ impl Supervisor {
         }
         let zygote = self.pool.zygotes.get(&self.current());
         let is_lost =
-            zygote.is_some_and(|zygote| zygote.has_failed()) && !self.can_fork(self.current());
+            zygote.is_some_and(|zygote| zygote.has_failed()) && !self.could_fork(self.current());
         if is_lost {
             let generation = self.current();
             return Some(format!(

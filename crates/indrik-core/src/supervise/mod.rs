@@ -14,9 +14,10 @@
 //! zygote's way to its first worker); `life` (what happens to a worker), `leave` (making one end), `exit` (ends that
 //! were seen), `liveness` (whether it lives), `warmup` (before it is ready); `pool` (wanted and had), `candidate` (a
 //! new generation takes over), `soak` (and is on trial), `recycle` (workers whose time has come), `refork` (a warm
-//! worker as the zygote), `breaker` (workers that keep failing); `operator` (what operators ask for and see),
-//! `signals` (what a signal means), `health` (how the server is); `upgrade` (a new program beside the old one);
-//! `shutdown` (escalation), `pause` (a server without workers), `patience` (what a service manager waits for).
+//! worker as the zygote), `rest` (no zygote while nothing is to be forked), `breaker` (workers that keep failing);
+//! `operator` (what operators ask for and see), `signals` (what a signal means), `health` (how the server is);
+//! `upgrade` (a new program beside the old one); `shutdown` (escalation), `pause` (a server without workers),
+//! `patience` (what a service manager waits for).
 //! `handle` is the way in, which leads to them.
 
 mod breaker;
@@ -43,6 +44,7 @@ mod reason;
 mod recycle;
 mod refork;
 mod report;
+mod rest;
 mod shutdown;
 mod signals;
 mod soak;

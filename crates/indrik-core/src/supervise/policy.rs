@@ -20,6 +20,8 @@ pub struct Policy {
     pub pre_stop: bool,
     /// A new server that USR2 started takes this one's place as soon as it is ready.
     pub upgrade_drains: bool,
+    /// The zygote leaves while nothing is to be forked.
+    pub zygote_rests: bool,
     /// The last zygote has a hook to run before it leaves.
     pub exit_hook: bool,
     /// How reloads go.
@@ -50,6 +52,7 @@ impl Default for Policy {
             exit_hook: false,
             refork_after_requests: 0,
             reload: ReloadPolicy::default(),
+            zygote_rests: false,
             life: LifeLimits::default(),
             max_worker_age: Duration::ZERO,
             max_worker_age_jitter: Duration::ZERO,
@@ -110,6 +113,10 @@ pub struct Facts {
     /// Processors this server may use.
     pub cpus: u32,
     /// Chance.
+    /// Some program takes every child of this process for a worker.
+    pub counts_children: bool,
+    /// Its configuration has a hook that the zygote runs while the server serves.
+    pub master_hooks: bool,
     pub seed: u64,
 }
 
@@ -133,6 +140,7 @@ impl Policy {
             refork_after_requests,
             reload: ReloadPolicy::of(config, facts.cpus),
             life: LifeLimits { timeout: config.timeout, deadlock: config.deadlock_timeout },
+            zygote_rests: zygote_rests(config, facts),
             max_worker_age: config.max_worker_age,
             max_worker_age_jitter: config.max_worker_age_jitter,
             jitter_seed: facts.seed,
@@ -169,6 +177,31 @@ impl ReloadPolicy {
 ///
 /// # Errors
 /// What prevents it.
+/// Hooks that are over when the first worker is forked, or run in workers: nobody needs the zygote that has them.
+const HOOKS_WITHOUT_ZYGOTE: [&str; 9] = [
+    "on_starting",
+    "post_fork",
+    "post_worker_init",
+    "worker_int",
+    "worker_abort",
+    "worker_exit",
+    "pre_request",
+    "post_request",
+    "ssl_context",
+];
+
+/// Whether one of these hooks is run by the zygote while the server serves.
+#[must_use]
+pub fn has_master_hooks(hooks: &[String]) -> bool {
+    hooks.iter().any(|hook| !HOOKS_WITHOUT_ZYGOTE.contains(&hook.as_str()))
+}
+
+/// Whether the zygote is of use for forks only, and somebody is misled by its presence.
+fn zygote_rests(config: &Config, facts: &Facts) -> bool {
+    let is_needed = config.preload_app || facts.master_hooks || facts.logs_in_zygote || facts.stays;
+    facts.counts_children && !is_needed
+}
+
 fn refork_after(config: &Config, facts: &Facts) -> Result<u64, &'static str> {
     let obstacles = [
         (!config.preload_app, "without preload_app"),
@@ -271,6 +304,23 @@ mod tests {
     fn the_jitter_is_added_to_the_limit_and_to_none() {
         let config = |max, jitter| {
             config(|config| (config.max_requests, config.max_requests_jitter) = (max, jitter))
+    #[test]
+    fn the_zygote_rests_only_where_somebody_counts_it_and_nobody_needs_it() {
+        let rests = |change: fn(&mut Config), facts: Facts| {
+            Policy::of(&config(change), &facts).0.zygote_rests
+        };
+        let counted = Facts { counts_children: true, ..Facts::default() };
+        assert!(rests(|_| {}, counted));
+        assert!(!rests(|_| {}, Facts::default()));
+        assert!(!rests(|config| config.preload_app = true, counted));
+        assert!(!rests(|_| {}, Facts { master_hooks: true, ..counted }));
+        assert!(!rests(|_| {}, Facts { logs_in_zygote: true, ..counted }));
+        assert!(!rests(|_| {}, Facts { stays: true, ..counted }));
+        let hooks = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(!has_master_hooks(&hooks(&["on_starting", "post_worker_init"])));
+        assert!(has_master_hooks(&hooks(&["post_worker_init", "child_exit"])));
+    }
+
         };
         assert_eq!(requests_max(&config(0, 10), 7), 0);
         assert_eq!(requests_max(&config(100, 0), 7), 100);

@@ -48,7 +48,7 @@ impl Supervisor {
     /// When an empty place may be filled, if one is waiting for its back-off.
     pub(super) fn next_refill(&self) -> Option<Now> {
         let room = self.room_beside_candidate();
-        if !self.server.phase.may_start() || !self.can_fork(self.current()) || room == 0 {
+        if !self.server.phase.may_start() || !self.could_fork(self.current()) || room == 0 {
             return None;
         }
         let taken = self.taken_places(self.current());
@@ -65,7 +65,7 @@ impl Supervisor {
 
     fn fill_current(&mut self) {
         let generation = self.current();
-        if !self.can_fork(generation) {
+        if !self.could_fork(generation) {
             return;
         }
         let taken = self.taken_places(generation);
@@ -80,6 +80,9 @@ impl Supervisor {
             .take(room as usize)
             .take(FORKS_IN_FLIGHT_MAX.saturating_sub(self.forks_in_flight(generation)))
             .collect();
+        if due.is_empty() || self.wake_zygote() {
+            return;
+        }
         for place in due {
             let start = match self.pool.serving.restarts.take_vacancy(place) {
                 Some(end) => StartReason::Respawn(end),

@@ -80,9 +80,16 @@ impl Supervisor {
     }
 
     pub(super) fn can_fork(&self, generation: Generation) -> bool {
-        let held = generation == self.current() && self.pool.serving.refork.holds_forks();
         let is_ready = |zygote: &Zygote| zygote.state == ZygoteState::Ready;
-        !held && self.pool.zygotes.get(&generation).is_some_and(is_ready)
+        self.could_fork(generation) && self.pool.zygotes.get(&generation).is_some_and(is_ready)
+    }
+
+    /// It can fork, or it rests and has to be started before.
+    pub(super) fn could_fork(&self, generation: Generation) -> bool {
+        let held = generation == self.current() && self.pool.serving.refork.holds_forks();
+        let is_usable =
+            |zygote: &Zygote| matches!(zygote.state, ZygoteState::Ready | ZygoteState::Resting);
+        !held && self.pool.zygotes.get(&generation).is_some_and(is_usable)
     }
 
     /// How long workers of the generation may boot.

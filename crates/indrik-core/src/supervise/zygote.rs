@@ -45,6 +45,7 @@ impl Supervisor {
             listen_failures: 0,
         });
         zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
+        zygote.rests = false;
         self.push(Effect::Zygote(generation, ZygoteEffect::Spawn));
     }
 
@@ -102,7 +103,9 @@ impl Supervisor {
             zygote.backoff.fail();
         }
         let again = zygote.wanted && self.server.phase.may_start();
-        if again {
+        if again && zygote.rests {
+            zygote.state = ZygoteState::Resting;
+        } else if again {
             let delay = zygote.backoff.delay(Pace::ZYGOTE);
             zygote.state = ZygoteState::Dead { retry: now + delay };
         } else {
@@ -190,7 +193,7 @@ impl Supervisor {
                 zygote.state = ZygoteState::told(until);
                 self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
             }
-            ZygoteState::Dead { .. } => {
+            ZygoteState::Dead { .. } | ZygoteState::Resting => {
                 self.pool.zygotes.remove(&generation);
             }
             ZygoteState::Ready | ZygoteState::Kept | ZygoteState::Ending(_) => {}
@@ -223,6 +226,7 @@ impl Supervisor {
                 ZygoteState::Starting { .. }
                 | ZygoteState::Waiting { .. }
                 | ZygoteState::Ending(_)
+                | ZygoteState::Resting
                 | ZygoteState::Dead { .. } => false,
             })
             .map(|(generation, _)| (*generation, over && *generation == last_one))
@@ -298,7 +302,7 @@ impl Supervisor {
             },
             ZygoteState::Dead { .. } => self.spawn_zygote(generation),
             ZygoteState::Waiting { .. } => self.listen_again(generation),
-            ZygoteState::Ready | ZygoteState::Kept => {}
+            ZygoteState::Ready | ZygoteState::Kept | ZygoteState::Resting => {}
         }
     }
 

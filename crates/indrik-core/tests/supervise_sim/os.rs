@@ -95,6 +95,8 @@ pub(crate) struct Os {
     /// Served on for so long after the end was announced, and after the hook of a third of the seeds.
     pub(crate) drain_delay: Duration,
     pub(crate) pre_stop: bool,
+    /// The zygote leaves while nothing is to be forked: with every third seed.
+    pub(crate) zygote_rests: bool,
     /// USR2 upgrades.
     pub(crate) upgrade_drains: bool,
     /// What the service manager was told last.
@@ -138,6 +140,7 @@ impl Os {
             max_worker_age: Duration::ZERO,
             drain_delay,
             pre_stop: seed.is_multiple_of(3),
+            zygote_rests: seed % 3 == 1,
             upgrade_drains: false,
             told: None,
             coming: BTreeMap::new(),
@@ -416,7 +419,7 @@ impl Os {
     fn configure(&mut self, generation: Generation, now: Duration) {
         let Some(which) = self.zygotes.get(&generation).copied() else { return };
         let policy = Policy {
-            refork_after_requests: REFORK_AFTER,
+            refork_after_requests: if self.zygote_rests { 0 } else { REFORK_AFTER },
             workers: self.workers,
             graceful_timeout: Duration::from_secs(30),
             daemon: self.daemon,
@@ -428,6 +431,7 @@ impl Os {
             pre_stop: self.pre_stop,
             upgrade_drains: self.upgrade_drains,
             life: LIMITS,
+            zygote_rests: self.zygote_rests,
             ..Policy::default()
         };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);

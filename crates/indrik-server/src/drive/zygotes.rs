@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::ConfigFileValues;
+use indrik_core::supervise::policy::has_master_hooks;
 use indrik_core::supervise::{
     Event, Facts, FailureKind, Level, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
 };
@@ -11,8 +12,8 @@ use indrik_core::supervise::{
 use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL};
-use crate::zygote::{Reply, Request, Stream, receive_all};
 use crate::preflight::look_at_config;
+use crate::zygote::{Reply, Request, Stream, receive_all};
 
 impl Drive {
     /// The first message to a new zygote. One that replaces a dead one of its generation gets the
@@ -23,11 +24,11 @@ impl Drive {
             return self.configure(generation);
         }
         let path = self.launch.config_request();
-        let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
         if let Err(error) = look_at_config(&self.launch) {
             let kind = FailureKind::Config;
             return self.events.zygote_failed(generation, kind, error.to_string(), "");
         }
+        let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
         self.ask(generation, &request);
     }
 
@@ -99,6 +100,8 @@ impl Drive {
                     exit_hook: self.has_hook(generation, "on_exit"),
                     logs_in_zygote: self.has_python_logs(generation),
                     stays,
+                    counts_children: self.launch.is_stand_in(),
+                    master_hooks: has_master_hooks(self.generations.hooks(generation)),
                     cpus: u32::try_from(indrik_sys::cpus::available()).unwrap_or(u32::MAX),
                     // The standard library seeds its hash maps from the system's randomness.
                     seed: RandomState::new().build_hasher().finish(),

@@ -19,6 +19,8 @@ pub(crate) enum ZygoteState {
     Ending(Rung),
     /// It was told to leave, but its hooks started something that lives in it: it stays to the end.
     Kept,
+    /// It has left because nothing was to be forked, and is started again when something is.
+    Resting,
     /// It is dead and will be started again.
     Dead { retry: Now },
 }
@@ -43,12 +45,12 @@ pub(crate) struct Zygote {
     pub(crate) been_ready: bool,
     /// How long it and each of its workers may boot, once the setting is known.
     pub(crate) boot_max: Duration,
-    /// How often an address it needs was found taken.
-    pub(crate) listen_failures: u32,
     /// Its configuration has been read.
     pub(crate) configured: bool,
     /// It was told to leave because nothing is to be forked.
     pub(crate) rests: bool,
+    /// How often an address it needs was found taken.
+    pub(crate) listen_failures: u32,
 }
 
 impl Zygote {
@@ -63,7 +65,7 @@ impl Zygote {
             ZygoteState::Starting { until } => Some(until),
             ZygoteState::Ending(rung) => Some(rung.deadline()),
             ZygoteState::Dead { retry } | ZygoteState::Waiting { retry } => Some(retry),
-            ZygoteState::Ready | ZygoteState::Kept => None,
+            ZygoteState::Ready | ZygoteState::Kept | ZygoteState::Resting => None,
         }
     }
 }
