@@ -24,6 +24,9 @@ else:
 WORKER_FAILED = 255
 """Gunicorn's code for a worker that had booted and raised an exception outside any request."""
 
+DESCRIPTORS_LOST = 157
+"""With this code it says that somebody has closed its own descriptors, as the supervisor knows too."""
+
 EXIT_CODES = {"import": 4, "interface": 4, "boot": 3, "lifespan": 3}
 """Gunicorn's: 4 when the application was not found, 3 when it failed while booting."""
 
@@ -59,7 +62,8 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     _native.set_process_title(title)
     logs.enter_worker(lambda message: send(control, message))
     channel = _native.Channel(*channel_fds)
-    children.disown([*channel.descriptors(), control.fileno(), stacks], (signal.SIGUSR2, SHOW_STACKS))
+    own = Own([*channel.descriptors(), control.fileno(), stacks])
+    children.disown(own.descriptors, (signal.SIGUSR2, SHOW_STACKS))
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
     _set_signals(channel, control, hooks, stacks)
@@ -71,13 +75,21 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         code = code or farewell.code
     except Exception as error:
         # Its standard error may lead nowhere, or where nobody looks.
-        logs.write("CRITICAL", "Exception in worker process", error)
-        code = WORKER_FAILED
+        lost = own.are_lost()
+        what = LOST if lost else f"Exception in worker process{_suspicion(config)}"
+        logs.write("CRITICAL", what, error)
+        code = DESCRIPTORS_LOST if lost else WORKER_FAILED
     finally:
         if watcher is not None:
             watcher.stop()
         if hooks is not None:
             hooks.worker_exit()
+    if code == DESCRIPTORS_LOST:
+        # What the interpreter closes at its end may be somebody else's by now.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     if code == 0 and config["refork_after_requests"]:
         from indrik import refork
 
@@ -86,6 +98,38 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         os.close(stacks)
         return refork.promote(config, control, hooks)
     return code
+
+
+def _suspicion(config: dict[str, Any]) -> str:
+    """What the failure of a worker may come from, as far as the settings tell."""
+    limits = ", ".join(config["worker_rlimits"])
+    return f" (the limits of worker_rlimits may be too low for it: {limits})" if limits else ""
+
+
+LOST = (
+    "The application has closed file descriptors that are not its own (with os.closerange, for example): this worker"
+    " cannot go on"
+)
+
+
+class Own:
+    """The descriptors that a worker lives by, as they were when it began."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self.descriptors = descriptors
+        self._files = [_file_of(fd) for fd in descriptors]
+
+    def are_lost(self) -> bool:
+        """Whether one is closed, or its number is another file's."""
+        return [_file_of(fd) for fd in self.descriptors] != self._files
+
+
+def _file_of(fd: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class Farewell:

@@ -198,6 +198,8 @@ pub enum WorkerEvent {
     RequestHangs,
     /// It wrote what cannot be into its channel.
     ChannelBroken,
+    /// It has closed the descriptors that it lives by.
+    DescriptorsLost,
     /// It has ended its loop and can fork others: it waits to be the zygote.
     Promoted,
     /// It cannot become a zygote. Its exit follows.

@@ -129,12 +129,12 @@ impl Supervisor {
     }
 
     /// Nothing it says can be believed any more: it goes at once, and its successor starts now.
-    pub(super) fn channel_broken(&mut self, id: WorkerId) {
+    pub(super) fn channel_broken(&mut self, id: WorkerId, reason: EndReason) {
         let Some(worker) = self.pool.workers.get(&id).cloned() else { return };
         if worker.in_front && !matches!(worker.state, WorkerState::Ending(Rung::Killed { .. })) {
             let (pid, generation) = (worker.pid.unwrap_or(0), worker.generation);
             self.log(Level::Critical, format!("Worker (pid:{pid}) broke its channel; killing it"));
-            self.decide(id, EndReason::ChannelBroken);
+            self.decide(id, reason);
             self.back_off_if_young(&worker);
             self.kill(id);
             let what = format!("worker {id} broke its channel");

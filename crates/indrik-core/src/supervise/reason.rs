@@ -12,6 +12,10 @@ pub(super) const SIGKILL: i32 = 9;
 /// What workers are sent that are to end at once.
 pub(super) const SIGQUIT: i32 = 3;
 
+/// With this code a worker says that its own descriptors have been closed: there is no other way left to say so.
+/// `indrik/worker.py` has the number too.
+pub(super) const DESCRIPTORS_LOST: i32 = 157;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitStatus {
@@ -67,6 +71,8 @@ pub enum EndReason {
     Deadlock,
     /// It wrote what cannot be into its channel.
     ChannelBroken,
+    /// Its application closed the descriptors that the worker lives by.
+    DescriptorsLost,
     /// Its application ended itself within a request (`sys.exit()`), and nothing else.
     Application,
     /// Somebody outside told it to leave (SIGTERM, SIGINT).
@@ -120,6 +126,7 @@ impl EndReason {
             Self::Timeout => "timeout",
             Self::Deadlock => "deadlock",
             Self::ChannelBroken => "channel_broken",
+            Self::DescriptorsLost => "descriptors_lost",
             Self::Application => "application",
             Self::Outside => "outside",
             Self::ForkFailed => "fork_failed",
@@ -151,6 +158,7 @@ impl EndReason {
             | Self::ShutDown
             | Self::Deadlock
             | Self::ChannelBroken
+            | Self::DescriptorsLost
             | Self::ForkFailed
             | Self::ZygoteLost
             | Self::BootFailed
@@ -171,6 +179,7 @@ impl EndReason {
         match (exit.status, exit.oom) {
             (ExitStatus::Signal(SIGKILL), Some(true)) => Self::Oom,
             (ExitStatus::Signal(signal), _) => Self::Crash(signal),
+            (ExitStatus::Code(DESCRIPTORS_LOST), _) => Self::DescriptorsLost,
             (ExitStatus::Code(code), _) => Self::Exit(code),
         }
     }
@@ -322,6 +331,7 @@ mod tests {
             EndReason::Timeout,
             EndReason::Deadlock,
             EndReason::ChannelBroken,
+            EndReason::DescriptorsLost,
             EndReason::Application,
             EndReason::Outside,
             EndReason::ForkFailed,
@@ -347,6 +357,7 @@ mod tests {
         assert_eq!(word(ExitStatus::Signal(SIGKILL), Some(true)), "oom");
         assert_eq!(word(ExitStatus::Signal(11), Some(true)), "crash:SIGSEGV");
         assert_eq!(word(ExitStatus::Code(0), None), "exit:0");
+        assert_eq!(word(ExitStatus::Code(DESCRIPTORS_LOST), None), "descriptors_lost");
     }
 
     #[test]

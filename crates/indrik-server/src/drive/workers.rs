@@ -154,7 +154,15 @@ impl Drive {
         let child = self.children.workers.get(&id).and_then(|worker| worker.child.as_ref());
         let pid = child.map_or_else(std::process::id, Child::pid);
         self.log.write_about(Level::Error, pid, &format!("The channel of worker {id}: {fault}"));
-        self.feed(Event::Worker(id, WorkerEvent::ChannelBroken));
+        self.feed(Event::Worker(
+            id,
+            match fault {
+                ChannelFault::FilesClosed => WorkerEvent::DescriptorsLost,
+                ChannelFault::Memory(_) | ChannelFault::Flood | ChannelFault::Lane(_) => {
+                    WorkerEvent::ChannelBroken
+                }
+            },
+        ));
     }
 
     pub(super) fn shut_down_worker(&self, id: WorkerId) {
