@@ -187,6 +187,9 @@ def _run(
             run = _prepare(config, channel, control, app, hooks, farewell)
         except loader.LoadError as error:
             raise NotReady(error) from None
+        except Exception as error:
+            # Of ours, or of a library that the class needs: what the application raises is a `LoadError`.
+            raise NotReady(loader.boot_error(f"preparing the worker{_suspicion(config)}", error)) from None
         if watcher is not None:
             watcher.refresh()
         if config["deadlock_timeout"]:
@@ -211,44 +214,6 @@ def _gain_no_rights() -> None:
         raise loader.LoadError("boot", f"cannot set no_new_privs: {error}", "leave worker_no_new_privs out") from None
 
 
-def _become_user(config: dict[str, Any]) -> None:
-    """Leaves the supervisor's user for the one that is set, before any code of the application runs."""
-    identity = config["identity"]
-    try:
-        _native.become_user(identity["uid"], identity["gid"], identity["groups"])
-    except OSError as error:
-        message = f"cannot become user {identity['uid']}, group {identity['gid']}: {error}"
-        raise loader.LoadError("boot", message, "the supervisor needs the right to change users") from None
-
-
-class NotReady(Exception):
-    """The worker failed after the application was loaded and before it was ready."""
-        except Exception as error:
-            # Of ours, or of a library that the class needs: what the application raises is a `LoadError`.
-            raise NotReady(loader.boot_error(f"preparing the worker{_suspicion(config)}", error)) from None
-
-    def __init__(self, failure: loader.LoadError) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
-    send(control, {"event": "boot_failed", **describe(failure)})
-    return failure.code if failure.kind == "exit" else EXIT_CODES[failure.kind]
-
-
-def _prepare(
-    config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, farewell: Farewell
-) -> Callable[[], int]:
-    if config["spew"]:
-        from indrik import spew
-
-        spew.install()
-    if isinstance(app, loader.LoadError):
-        raise app
-    loop = None
-    if app is None:
-        loop = _prepare_loop(config)
 def _import_beforehand(config: dict[str, Any], app: Any) -> None:
     """Imports what tells of a failure, and what the class runs requests with: the user that the worker becomes may
     not be allowed to read either. With the class "auto" that is known of a preloaded application only; of another one
@@ -279,6 +244,41 @@ def _import_beforehand(config: dict[str, Any], app: Any) -> None:
         from indrik import warmup  # noqa: F401
 
 
+def _become_user(config: dict[str, Any]) -> None:
+    """Leaves the supervisor's user for the one that is set, before any code of the application runs."""
+    identity = config["identity"]
+    try:
+        _native.become_user(identity["uid"], identity["gid"], identity["groups"])
+    except OSError as error:
+        message = f"cannot become user {identity['uid']}, group {identity['gid']}: {error}"
+        raise loader.LoadError("boot", message, "the supervisor needs the right to change users") from None
+
+
+class NotReady(Exception):
+    """The worker failed after the application was loaded and before it was ready."""
+
+    def __init__(self, failure: loader.LoadError) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def _boot_failed(control: socket.socket, failure: loader.LoadError) -> int:
+    send(control, {"event": "boot_failed", **describe(failure)})
+    return failure.code if failure.kind == "exit" else EXIT_CODES[failure.kind]
+
+
+def _prepare(
+    config: dict[str, Any], channel: Any, control: socket.socket, app: Any, hooks: Any, farewell: Farewell
+) -> Callable[[], int]:
+    if config["spew"]:
+        from indrik import spew
+
+        spew.install()
+    if isinstance(app, loader.LoadError):
+        raise app
+    loop = None
+    if app is None:
+        loop = _prepare_loop(config)
         before = _current_loop()
         app = loader.load_configured(config)
         # One that the application has made while it was imported, where no class said that there will be one.
@@ -433,6 +433,10 @@ def _run_greenlets(
     capacity = config["worker_connections"]
     own = {"limits_requests": limits_requests(config), "socket": _socket_preparer(kind)}
     options = _options(config, True, hooks) | own
+    try:
+        greenlets.hub_of(kind).prepare()
+    except Exception as error:
+        raise NotReady(loader.boot_error("making the hub", error)) from None
     _say_ready(config, channel, control, "wsgi", kind, capacity, hooks)
     greenlets.serve(kind, channel, app, options, capacity)
     return 0
@@ -448,7 +452,10 @@ def _run_asgi(
     around: dict[str, Any],
 ) -> int:
     """``around``: options of `asgi.serve` beside those that are made here."""
-    from indrik import asgi
+    try:
+        from indrik import asgi
+    except Exception as error:
+        raise NotReady(loader.boot_error("importing what an event loop needs", error)) from None
 
     ready = False
 
@@ -472,26 +479,19 @@ def _run_asgi(
         # The loop is there by then, but does not run.
         options["before_start"] = lambda: hooks.loaded(app)
     try:
-        greenlets.hub_of(kind).prepare()
-    except Exception as error:
-        raise NotReady(loader.boot_error("making the hub", error)) from None
-    try:
         asgi.serve(channel, app, options, on_ready)
     except Exception as error:
         if ready:
             raise
-        raise NotReady(error if isinstance(error, loader.LoadError) else _startup_failure(error)) from error
+        raise NotReady(error if isinstance(error, loader.LoadError) else _startup_failure(config, error)) from error
     return 0
 
 
-def _startup_failure(error: Exception) -> loader.LoadError:
-    try:
-        from indrik import asgi
-    except Exception as error:
-        raise NotReady(loader.boot_error("importing what an event loop needs", error)) from None
+def _startup_failure(config: dict[str, Any], error: Exception) -> loader.LoadError:
+    from indrik import asgi
 
     if not isinstance(error, asgi.LifespanFailed):
-        return loader.boot_error("starting the event loop", error)
+        return loader.boot_error(f"starting the event loop{_suspicion(config)}", error)
     # Either the application's own message or, when it raised, its traceback.
     text = str(error).strip()
     if "\n" in text:

@@ -222,7 +222,7 @@ class Zygote:
         _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
-        check_limits(config["worker_rlimits"])
+        check_limits(config["worker_rlimits"], config["threads"] if config["worker_class"] == "gthread" else 0)
         self._notices = classes.settle(config)
         if self._hooks is None and logs.in_python(config):
             from indrik import configuration
@@ -360,7 +360,11 @@ WORKER_ROOM_KIB = 16 * 1024
 """What a worker takes of both, beside what it shares with the zygote, before it loads the application."""
 
 
-def check_limits(limits: list[str]) -> None:
+THREAD_STACK_KIB = 8 * 1024
+"""What a thread takes of both, as systems have it by default."""
+
+
+def check_limits(limits: list[str], threads: int) -> None:
     """Raises `LoadError` for a limit under which no worker could do anything: what fails then, fails anywhere."""
     wanted = {name: soft for name, soft in map(_limit, limits) if name in _KINDS_OF_MEMORY and soft is not None}
     if not wanted:
@@ -370,7 +374,8 @@ def check_limits(limits: list[str]) -> None:
             kind: int(value.split()[0]) for kind, _, value in (line.partition(":") for line in file) if "kB" in value
         }
     for name, soft in wanted.items():
-        floor = (had.get(_KINDS_OF_MEMORY[name], 0) + WORKER_ROOM_KIB) // 1024 + 1
+        room = WORKER_ROOM_KIB + threads * THREAD_STACK_KIB
+        floor = (had.get(_KINDS_OF_MEMORY[name], 0) + room) // 1024 + 1
         if soft < floor * _UNITS["MiB"]:
             message = f"worker_rlimits: under {name}={soft // _UNITS['MiB']}MiB no worker can start"
             hint = (

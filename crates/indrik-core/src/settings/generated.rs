@@ -645,7 +645,7 @@ pub struct Config {
     pub statsd_prefix: String,
     /// Tags for every metric, separated by commas, in DogStatsD's form.
     pub dogstatsd_tags: String,
-    /// Also send how many connections wait to be accepted: `gunicorn.backlog`.
+    /// Also send, once a second, how many requests wait for a worker: `gunicorn.backlog`.
     ///
     /// Default: `false`.
     pub enable_backlog_metric: bool,
@@ -804,8 +804,8 @@ pub struct Config {
     /// The server's certificate, and so: speak TLS on every address.
     ///
     /// PEM; the certificate first, then those between it and the root. A renewed file is in use within
-    /// seconds, without a reload; one that cannot be read leaves the old one in use. TLS 1.2 and 1.3,
-    /// HTTP/1.1 inside.
+    /// seconds, without a reload; one that cannot be read leaves the old one in use. TLS 1.2 and 1.3;
+    /// inside, what `http_protocols` offers.
     pub certfile: Option<PathBuf>,
     /// The key of the server's certificate.
     ///
@@ -844,7 +844,7 @@ pub struct Config {
     pub http2_max_concurrent_streams: u32,
     /// How many bytes of one request's body a client may send ahead in HTTP/2; a connection has 1 MiB, or this if
     ///
-    /// it is more.
+    /// it is more. At least one frame: less would hold up every upload.
     ///
     /// Default: `65535`.
     pub http2_initial_window_size: u32,

@@ -26,6 +26,7 @@ mod servers;
 mod share;
 pub mod suggest;
 mod table;
+mod together;
 mod toml_file;
 mod types;
 mod value;
@@ -34,6 +35,12 @@ mod worker_class;
 
 #[cfg(test)]
 mod tests;
+
+/// The settings of an `indrik.toml` with this text, for the tests of whoever reads them.
+#[cfg(test)]
+pub(crate) fn config_for_tests(text: &str) -> Config {
+    tests::config_of(text).expect("right settings")
+}
 
 pub use address::{AddressError, BindAddress};
 pub use generated::{

@@ -12,6 +12,7 @@ use super::layers::{Entry, Origin};
 use super::problem::Problem;
 use super::rules;
 use super::table::{SETTINGS, Setting, Status};
+use super::together;
 use super::types::{ControlSocket, LogTarget, WorkerClass};
 use super::value::{self, BadValue, Value};
 use super::worker_class;
@@ -83,7 +84,14 @@ fn resolve_settled(
     if !settlement.problems.is_empty() {
         return Err(settlement.problems);
     }
+    let origins: BTreeMap<&str, String> =
+        settlement.values.iter().map(|(name, it)| (*name, it.origin.to_string())).collect();
     let mut config = settlement.into_config(launch, chdir.clone());
+    let problems =
+        together::problems(&config, |name| origins.get(name).cloned().unwrap_or_default());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     config.config = file.and_then(|file| file.path.clone());
     if config.worker_class == WorkerClass::Sync && config.threads > 1 {
         config.worker_class = WorkerClass::Gthread;

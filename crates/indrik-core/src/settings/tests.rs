@@ -64,6 +64,11 @@ fn config(launch: &Launch, file: &ConfigFileValues) -> Config {
     resolve(launch, Some(file)).unwrap()
 }
 
+/// What an `indrik.toml` with this text comes to.
+pub(super) fn config_of(text: &str) -> Result<Config, Vec<Problem>> {
+    resolve(&with_toml(text), None)
+}
+
 fn mistakes(launch: &Launch, file: Option<&ConfigFileValues>) -> Vec<String> {
     resolve(launch, file).unwrap_err().iter().map(ToString::to_string).collect()
 }

@@ -73,10 +73,14 @@ impl Supervisor {
                 ExitStatus::Signal(_) => self.pool.start_crashes >= START_CRASHES_MAX,
             };
             if hopeless {
-                self.log(
-                    Level::Critical,
-                    "Worker failed to boot: it ended before the application was loaded",
+                let why = match self.pool.serving.policy.has_rlimits {
+                    true => " (worker_rlimits may be too low for it)",
+                    false => "",
+                };
+                let text = format!(
+                    "Worker failed to boot: it ended before the application was loaded{why}"
                 );
+                self.log(Level::Critical, text);
                 return self.give_up(FailureKind::Boot);
             }
         }

@@ -34,6 +34,8 @@ pub struct Policy {
     pub max_worker_age_jitter: Duration,
     /// Decides how much longer.
     pub jitter_seed: u64,
+    /// Workers have limits of the kernel's, which may be too low.
+    pub has_rlimits: bool,
     /// Processors this server may use.
     pub cpus: u32,
     /// After how many requests a warm worker becomes the zygote; 0 is never.
@@ -50,13 +52,14 @@ impl Default for Policy {
             upgrade_drains: false,
             daemon: false,
             exit_hook: false,
+            zygote_rests: false,
             refork_after_requests: 0,
             reload: ReloadPolicy::default(),
-            zygote_rests: false,
             life: LifeLimits::default(),
             max_worker_age: Duration::ZERO,
             max_worker_age_jitter: Duration::ZERO,
             jitter_seed: 0,
+            has_rlimits: false,
             cpus: 1,
         }
     }
@@ -110,13 +113,13 @@ pub struct Facts {
     pub logs_in_zygote: bool,
     /// What its hooks have started lives in its zygote.
     pub stays: bool,
-    /// Processors this server may use.
-    pub cpus: u32,
-    /// Chance.
     /// Some program takes every child of this process for a worker.
     pub counts_children: bool,
     /// Its configuration has a hook that the zygote runs while the server serves.
     pub master_hooks: bool,
+    /// Processors this server may use.
+    pub cpus: u32,
+    /// Chance.
     pub seed: u64,
 }
 
@@ -137,13 +140,14 @@ impl Policy {
             upgrade_drains: config.upgrade_drains,
             daemon: config.daemon,
             exit_hook: facts.exit_hook,
+            zygote_rests: zygote_rests(config, facts),
             refork_after_requests,
             reload: ReloadPolicy::of(config, facts.cpus),
             life: LifeLimits { timeout: config.timeout, deadlock: config.deadlock_timeout },
-            zygote_rests: zygote_rests(config, facts),
             max_worker_age: config.max_worker_age,
             max_worker_age_jitter: config.max_worker_age_jitter,
             jitter_seed: facts.seed,
+            has_rlimits: !config.worker_rlimits.is_empty(),
             cpus: facts.cpus,
         };
         (policy, remark)
@@ -173,10 +177,6 @@ impl ReloadPolicy {
     }
 }
 
-/// After how many requests the generation reforks; 0 if that is not asked for.
-///
-/// # Errors
-/// What prevents it.
 /// Hooks that are over when the first worker is forked, or run in workers: nobody needs the zygote that has them.
 const HOOKS_WITHOUT_ZYGOTE: [&str; 9] = [
     "on_starting",
@@ -202,6 +202,10 @@ fn zygote_rests(config: &Config, facts: &Facts) -> bool {
     facts.counts_children && !is_needed
 }
 
+/// After how many requests the generation reforks; 0 if that is not asked for.
+///
+/// # Errors
+/// What prevents it.
 fn refork_after(config: &Config, facts: &Facts) -> Result<u64, &'static str> {
     let obstacles = [
         (!config.preload_app, "without preload_app"),
@@ -301,10 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn the_jitter_is_added_to_the_limit_and_to_none() {
-        let config = |max, jitter| {
-            config(|config| (config.max_requests, config.max_requests_jitter) = (max, jitter))
-    #[test]
     fn the_zygote_rests_only_where_somebody_counts_it_and_nobody_needs_it() {
         let rests = |change: fn(&mut Config), facts: Facts| {
             Policy::of(&config(change), &facts).0.zygote_rests
@@ -321,6 +321,10 @@ mod tests {
         assert!(has_master_hooks(&hooks(&["post_worker_init", "child_exit"])));
     }
 
+    #[test]
+    fn the_jitter_is_added_to_the_limit_and_to_none() {
+        let config = |max, jitter| {
+            config(|config| (config.max_requests, config.max_requests_jitter) = (max, jitter))
         };
         assert_eq!(requests_max(&config(0, 10), 7), 0);
         assert_eq!(requests_max(&config(100, 0), 7), 100);
