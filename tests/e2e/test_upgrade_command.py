@@ -57,6 +57,10 @@ def upgrade(pid: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+def ctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, "ctl", *words], capture_output=True, text=True, timeout=60)
+
+
 def get(server: Server) -> str:
     with Wire(server.connect()) as wire:
         return wire.get("/", "Connection: close").text
@@ -161,3 +165,28 @@ def test_the_old_one_comes_back_when_the_new_one_dies_before_it_is_empty(project
 def test_a_server_that_is_not_there_is_told(project):
     done = upgrade(4194305)
     assert (done.returncode, "4194305" in done.stderr) == (1, True)
+
+
+def test_after_an_upgrade_a_stop_is_for_the_server_that_serves_and_for_what_the_old_one_still_does(
+    project, server, family
+):
+    os.mkfifo(project.directory / "gate")
+    old, pid_file = server.process.pid, str(project.directory / "pid")
+    with Wire(server.connect(), 30) as held:
+        held.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+        poll(lambda: (project.directory / "held").exists(), "the request")
+        done = upgrade(old)
+        assert done.returncode == 0, done.stderr
+        new = int(done.stdout)
+        refused = ctl("-p", str(old), "stop")
+        assert refused.returncode == 1
+        assert f"has handed over to server {new}" in refused.stderr
+        stop = subprocess.Popen([*COMMAND, "ctl", "-p", pid_file, "-w", "stop"], stdout=subprocess.PIPE)
+        family.gone(new, 40)
+        server.wait_for_log(r"New master \(pid:\d+\) stopped; this one ends too")
+        (project.directory / "gate").write_text("")
+        assert held.read_answer().text == "old"
+    assert stop.wait(40) == 0
+    stop.stdout.close()
+    assert server.wait_for_exit() == 0
+    family.all_gone()

@@ -57,6 +57,10 @@ impl Ctl {
         if command == "status" {
             return self.status(&mut connection).map_err(failure);
         }
+        let mut before = None;
+        if !is_a_look(&command) {
+            (connection, before) = connection.that_serves(&self.target).map_err(failure)?;
+        }
         if command == "reload" && !self.no_wait {
             let answer = connection.call_patiently("reload wait").map_err(failure)?;
             return reloaded::outcome(&answer, self.json);
@@ -77,6 +81,9 @@ impl Ctl {
         let is_stopping = answer.get("status").and_then(Json::as_str) == Some("shutting_down");
         if self.wait && is_stopping {
             connection.wait_for_end().map_err(failure)?;
+            if let Some(before) = &mut before {
+                before.wait_for_end().map_err(failure)?;
+            }
         }
         Ok(if self.json { pretty(&answer) } else { text(&command, &answer) })
     }
@@ -112,6 +119,12 @@ impl Ctl {
             table(&workers["workers"], &WORKER_COLUMNS)
         ))
     }
+}
+
+/// A command that changes nothing: any server may be looked at.
+fn is_a_look(command: &str) -> bool {
+    let first = command.split_whitespace().next().unwrap_or_default();
+    ["show", "health", "help"].contains(&first)
 }
 
 /// The server is there, and no requests should be sent to it.

@@ -101,6 +101,15 @@ impl Supervisor {
         }
     }
 
+    /// The new server that serves in this one's place, while this one finishes its requests.
+    #[must_use]
+    pub fn handed_over_to(&self) -> Option<u32> {
+        match self.server.upgrade {
+            Upgrade::Predecessor { successor, plan: Plan::Leaving } => Some(successor),
+            _ => None,
+        }
+    }
+
     /// Nothing is left to do here.
     pub(super) fn hand_over(&mut self) {
         self.say_goodbye();
@@ -147,12 +156,17 @@ impl Supervisor {
             ExitStatus::Code(code) => (Level::Error, format!("exited with code {code}")),
             ExitStatus::Signal(signal) => (Level::Error, format!("was ended by signal {signal}")),
         };
-        let serves = self.server.phase == Phase::Serving;
+        // Somebody has stopped the service, of which this one is the rest.
+        let is_stopped = plan == Plan::Leaving && status == ExitStatus::Code(0);
+        let serves = self.server.phase == Phase::Serving && !is_stopped;
         let rest = if serves { "this one goes on" } else { "this one ends too" };
         let text = format!("New master (pid:{successor}) {how}; {rest}");
         self.log(level, text.clone());
         if matches!(plan, Plan::Leave { .. }) {
             self.push(Effect::Upgrade(UpgradeEffect::Failed { message: text }));
+        }
+        if is_stopped {
+            self.shut_down_gracefully();
         }
         if serves && self.server.pause != Pause::No {
             let emptied = self.server.pause == Pause::Empty;

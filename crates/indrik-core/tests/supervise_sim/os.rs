@@ -87,6 +87,8 @@ pub(crate) struct Os {
     pub(crate) successor_serves: bool,
     /// This one left the service to one that served.
     pub(crate) handed_over: bool,
+    /// A new server that served ended as one does that was told to.
+    pub(crate) service_stopped: bool,
     pub(crate) upgraded: u32,
     pub(crate) upgrades_failed: u32,
     pub(crate) daemon: bool,
@@ -134,6 +136,7 @@ impl Os {
             successor: None,
             successor_serves: false,
             handed_over: false,
+            service_stopped: false,
             upgraded: 0,
             upgrades_failed: 0,
             daemon: seed.is_multiple_of(2),
@@ -225,7 +228,8 @@ impl Os {
                 if self.successor != Some(pid) {
                     return None;
                 }
-                if matches!(event, Event::Upgrade(UpgradeEvent::SuccessorExited { .. })) {
+                if let Event::Upgrade(UpgradeEvent::SuccessorExited { status }) = event {
+                    self.service_stopped |= self.successor_serves && status == ExitStatus::Code(0);
                     self.successor = None;
                     self.successor_serves = false;
                 }

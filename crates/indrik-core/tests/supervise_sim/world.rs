@@ -292,7 +292,8 @@ impl World {
         self.check_recycling_and_accounts();
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);
-            let may_end = self.may_end || (self.may_hand_over && self.os.handed_over);
+            let may_end = self.may_end
+                || (self.may_hand_over && (self.os.handed_over || self.os.service_stopped));
             assert!(may_end, "seed {}: it ended without being told", self.seed);
         }
     }

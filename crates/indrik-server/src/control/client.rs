@@ -62,10 +62,37 @@ impl Connection {
             Target::PidFile(path) => connect_pid(read_pid(path)?)?,
             Target::Only => connect_pid(only_one()?)?,
         };
+        Self::on(stream)
+    }
+
+    fn on(stream: UnixStream) -> Result<Self, Trouble> {
         let limit = Some(ANSWER_MAX);
         let set = stream.set_read_timeout(limit).and_then(|()| stream.set_write_timeout(limit));
         set.map_err(|error| trouble(format!("cannot use the control socket: {error}"), ""))?;
         Ok(Self { stream, asked: 0 })
+    }
+
+    /// The server that a change is to be asked of. After an upgrade the one that was named finishes its requests,
+    /// perhaps for long, and another one serves: that one, and the connection to the first, which ends
+    /// with it.
+    ///
+    /// # Errors
+    /// When the one that was named by its number is not the one that serves, or cannot be asked.
+    pub fn that_serves(mut self, target: &Target) -> Result<(Self, Option<Self>), Trouble> {
+        let stats = self.call("show stats")?;
+        let successor = stats.get("handed_over_to").and_then(Json::as_u64);
+        let Some(pid) = successor.and_then(|pid| u32::try_from(pid).ok()) else {
+            return Ok((self, None));
+        };
+        if let Target::Pid(named) = target {
+            return Err(trouble(
+                format!(
+                    "server {named} has handed over to server {pid} and ends with its last request"
+                ),
+                format!("name the one that serves: --pid {pid}"),
+            ));
+        }
+        Ok((Self::on(connect_pid(pid)?)?, Some(self)))
     }
 
     /// Waits for the next answers as long as the server takes, which has limits of its own.

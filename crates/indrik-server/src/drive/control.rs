@@ -207,6 +207,9 @@ impl Drive {
             "starts": self.machine.accounts().starts_by_word(),
             "ends": self.machine.accounts().ends_by_word(),
         });
+        if let Some(successor) = self.machine.handed_over_to() {
+            stats["handed_over_to"] = successor.into();
+        }
         if let Some(front) = &self.front {
             let front = front.stats();
             stats["connections"] = front.connections.into();
