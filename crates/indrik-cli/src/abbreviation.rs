@@ -5,6 +5,8 @@
 
 use indrik_core::settings::{Problem, SETTINGS, Setting};
 
+use crate::foreign;
+
 /// Flags that belong to no setting.
 const OTHERS: [&str; 2] = ["--help", "--version"];
 
@@ -31,6 +33,10 @@ fn expand_one(word: String) -> Result<String, Problem> {
         None => (word.as_str(), None),
     };
     if all().any(|(flag, _)| flag == name) {
+        return Ok(word);
+    }
+    // Another server's flag is not short for one of ours.
+    if foreign::hint(name).is_some() {
         return Ok(word);
     }
     let fitting: Vec<Flag> = all().filter(|(flag, _)| flag.starts_with(name)).collect();

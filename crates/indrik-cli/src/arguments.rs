@@ -6,6 +6,7 @@ use indrik_core::settings::{Entry, Layer, Origin, Problem, Raw, SETTINGS, Settin
 
 use crate::abbreviation;
 use crate::failure::Failure;
+use crate::foreign;
 
 /// What a command line says.
 #[derive(Debug)]
@@ -203,10 +204,10 @@ fn unknown_flag(flag: &str) -> Problem {
     Problem {
         what: format!("{} is not a flag", flag.escape_debug()),
         place: None,
-        hint: Some(match near {
+        hint: Some(foreign::hint(flag).unwrap_or_else(|| match near {
             Some(near) => format!("did you mean {near}?"),
             None => "indrik --help lists the flags".to_owned(),
-        }),
+        })),
     }
 }
 

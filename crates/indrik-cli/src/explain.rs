@@ -45,10 +45,13 @@ fn request(
         }));
     };
     let config = resolve_without_application(launch, Some(file)).map_err(Failure::settings)?;
+    if let Some((status, why)) = route::refusal(&config, method, url) {
+        return Ok(format!("{method} {url}\n\n  the server refuses it: {status}, {why}\n"));
+    }
     let settlement = settle(launch, Some(file));
     let origin = |setting: &str| {
         settlement.get(setting).map_or_else(String::new, |settled| settled.origin.to_string())
     };
     let request = Request::new(method, host.as_bytes(), path);
-    Ok(route::explain(&Table::of(&config), &request, origin))
+    Ok(route::explain(&Table::of(&config), &request, &config.affinity, origin))
 }

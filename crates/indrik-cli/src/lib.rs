@@ -11,6 +11,7 @@ mod check;
 mod ctl;
 mod explain;
 mod failure;
+mod foreign;
 mod gather;
 mod output;
 mod reload;

@@ -4,6 +4,7 @@ mod broken;
 mod chunked;
 mod host;
 mod lines;
+mod method;
 mod request_line;
 mod rewrite;
 mod screen;
@@ -11,6 +12,7 @@ mod token;
 
 pub use broken::Broken;
 pub use host::Host;
+pub use method::is_conventional_method;
 pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
 pub use screen::{HEAD_BYTES_MAX, Limits, Screen};

@@ -8,13 +8,23 @@ use super::table::Table;
 
 /// Says what happens to a request; `origin` knows where a setting's value was written.
 #[must_use]
-pub fn explain(table: &Table, request: &Request<'_>, origin: impl Fn(&str) -> String) -> String {
+pub fn explain(
+    table: &Table,
+    request: &Request<'_>,
+    affinity: &str,
+    origin: impl Fn(&str) -> String,
+) -> String {
     let mut out = format!("{} {}", request.method, request.path);
     if !request.host.is_empty() {
         push(&mut out, format_args!(" on {}", String::from_utf8_lossy(request.host)));
     }
     out.push('\n');
-    let applying: Vec<&Rule> = table.applying(request).collect();
+    let mut applying: Vec<&Rule> = table.applying(request).collect();
+    let is_answered = applying.iter().any(|rule| matches!(rule.then, Then::Probe(_)));
+    if is_answered {
+        // The time limit is that of a request in a worker.
+        applying.retain(|rule| !matches!(rule.then, Then::TimeLimit(_)));
+    }
     for rule in &applying {
         let what = consequence(rule.then, request);
         push(&mut out, format_args!("\n  {what}\n    as {}\n", rule.conditions));
@@ -22,12 +32,21 @@ pub fn explain(table: &Table, request: &Request<'_>, origin: impl Fn(&str) -> St
         push(&mut out, format_args!("    by {setting}: {}", rule.source.entry));
         push(&mut out, format_args!(", from {}\n", origin(setting)));
     }
-    let is_answered = applying.iter().any(|rule| matches!(rule.then, Then::Probe(_)));
     let has_limit = applying.iter().any(|rule| matches!(rule.then, Then::TimeLimit(_)));
     if !is_answered {
         out.push_str("\n  the application answers it\n");
         if !has_limit {
             out.push_str("  no limit ends it alone (request_timeout); `timeout` ends a worker that stands still\n");
+        }
+        if !affinity.is_empty() {
+            push(
+                &mut out,
+                format_args!("\n  it goes to the worker that the others of its key go to\n"),
+            );
+            push(
+                &mut out,
+                format_args!("    by affinity: {affinity}, from {}\n", origin("affinity")),
+            );
         }
     }
     out
@@ -95,12 +114,34 @@ mod tests {
             rule(PathIs::like("/re*"), Then::Unlogged, "access_log_exclude", "/re*"),
         ]);
         let origin = |setting: &str| format!("conf.py ({setting})");
-        let text = explain(&table, &Request::new("GET", b"a.org", "/ready"), origin);
+        let text = explain(&table, &Request::new("GET", b"a.org", "/ready"), "", origin);
         let expected = "GET /ready on a.org\n\n  the front answers it: 200 while traffic is welcome, else \
             503\n    as the path is /ready\n    by readiness_path: /ready, from conf.py (readiness_path)\n\n  \
             it has no line in the access log, unless its status is 500 or above\n    as the path is like \
             /re*\n    by access_log_exclude: /re*, from conf.py (access_log_exclude)\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_worker_that_an_affinity_decides_and_limits_of_workers_only_are_told_where_they_count() {
+        let table = Table::new(vec![
+            rule(
+                PathIs::Exactly("/up".into()),
+                Then::Probe(Probe::Liveness),
+                "liveness_path",
+                "/up",
+            ),
+            rule(PathIs::like("/*"), Then::TimeLimit(2_000_000), "request_timeout", "2"),
+        ]);
+        let told = |path: &str| {
+            explain(&table, &Request::new("GET", b"", path), "ip", |_| "conf.py".to_owned())
+        };
+        let (probe, other) = (told("/up"), told("/x"));
+        assert!(!probe.contains("it may run for") && !probe.contains("affinity"), "{probe}");
+        assert!(
+            other.contains("it may run for 2 s") && other.contains("by affinity: ip"),
+            "{other}"
+        );
     }
 
     #[test]
@@ -115,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_request_of_which_nothing_is_said_is_the_applications() {
-        let text = explain(&Table::default(), &Request::new("PUT", b"", "/"), |_| String::new());
+        let text =
+            explain(&Table::default(), &Request::new("PUT", b"", "/"), "", |_| String::new());
         let expected = "PUT /\n\n  the application answers it\n  no limit ends it alone \
             (request_timeout); `timeout` ends a worker that stands still\n";
         assert_eq!(text, expected);

@@ -8,12 +8,14 @@
 
 mod condition;
 mod explain;
+mod refused;
 mod rule;
 mod rules;
 mod table;
 
 pub use condition::{Conditions, Field, HostIs, PathIs, Request, Values};
 pub use explain::{explain, read_url};
+pub use refused::refusal;
 pub use rule::{NO_LIMIT, Probe, Rule, Source, Then};
 pub use rules::rules;
 pub use table::{Notes, Table};

@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use indrik_core::http1::Host;
+use indrik_core::http1::{Host, is_conventional_method};
 use indrik_core::settings::Config;
 
 use super::h2_head;
@@ -12,9 +12,6 @@ use crate::front::context::RequestContext;
 use crate::front::refusal::Refusal;
 use crate::front::settings::Settings;
 use crate::front::ws::bridge;
-
-/// Gunicorn's rule for the length of a method.
-const METHOD_BYTES: std::ops::RangeInclusive<usize> = 3..=20;
 
 /// Which of the fields that mean something here were seen.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,9 +89,11 @@ fn method(settings: &Settings, method: &Method) -> Result<(), Refusal> {
     if settings.permits_any_method {
         return Ok(());
     }
-    let conventional = METHOD_BYTES.contains(&name.len())
-        && !name.bytes().any(|byte| byte.is_ascii_lowercase() || byte == b'#');
-    if conventional { Ok(()) } else { Err(bad("the method is not a conventional one")) }
+    if is_conventional_method(name) {
+        Ok(())
+    } else {
+        Err(bad("the method is not a conventional one"))
+    }
 }
 
 /// The screen has checked the target of HTTP/1.1. In HTTP/2 it is the origin form or the asterisk; there
