@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
-use indrik_core::settings::{Config, ConfigFileValues, Launch, LogTarget, TextFile, resolve};
+use indrik_core::settings::{
+    Config, ConfigFileValues, Launch, LogFormat, LogTarget, Problem, Settlement, TextFile, Value,
+    resolve, settle,
+};
 use indrik_core::supervise::{Event, Failure, FailureKind, Level, OperatorEvent, ZygoteEvent};
 use indrik_sys::files;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,10 +26,16 @@ impl Drive {
         values: &ConfigFileValues,
     ) -> Result<(), Failure> {
         let launch = fresh(&self.launch)?;
+        let is_first = generation == Generation::FIRST;
         let config = resolve(&launch, Some(values)).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            failure(FailureKind::Config, lines.join("\n"))
+            if is_first {
+                self.log.speak(log_format(&settle(&launch, Some(values))));
+            }
+            failure(FailureKind::Config, listed(&problems))
         })?;
+        if is_first {
+            self.log.speak(config.log_format);
+        }
         crate::front::check_tls(&config)
             .map_err(|error| failure(FailureKind::Config, error.to_string()))?;
         let config = Arc::new(config);
@@ -280,6 +289,28 @@ fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Where this is not allowed, the limit stands as it is, and accepting says when it is reached.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// The format of the logs, where the settings as a whole are wrong.
+fn log_format(settlement: &Settlement) -> LogFormat {
+    let json = Value::Text("json".to_owned());
+    match settlement.get("log_format").is_some_and(|settled| settled.value == json) {
+        true => LogFormat::Json,
+        false => LogFormat::Text,
+    }
+}
+
+/// One mistake in a line, several in a list.
+fn listed(problems: &[Problem]) -> String {
+    if let [problem] = problems {
+        return problem.to_string();
+    }
+    let mut text = format!("{} mistakes in the settings", problems.len());
+    for problem in problems {
+        text.push_str("\n- ");
+        text.push_str(&problem.to_string());
+    }
+    text
 }
 
 /// Whether new logs can be opened: if not, the reload fails, and not the logs.

@@ -15,7 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 use indrik_core::logs::metric::Value;
-use indrik_core::settings::Config;
+use indrik_core::settings::{Config, LogFormat};
 use indrik_core::supervise::Level;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
@@ -69,6 +69,11 @@ impl Log {
         // What the old ones have on its way is sent by their threads, which then end.
         state.outlets = outlets;
         Ok(())
+    }
+
+    /// Writes in this format from now on: a start may fail before the logs are opened.
+    pub(crate) fn speak(&self, format: LogFormat) {
+        self.state.lock().outlets.as_json = format == LogFormat::Json;
     }
 
     /// What is open now.
