@@ -113,6 +113,23 @@ def test_limits_that_cannot_be_imposed_stop_the_start(project):
     assert "worker_rlimits: this process may not give workers nofile=99999999999" in done.stderr
 
 
+@pytest.mark.parametrize("worker_class", ["asgi", "gthread"])
+def test_fewer_descriptors_than_a_worker_of_the_class_has_are_refused_with_the_least(project, worker_class):
+    project.config(f"worker_class = {worker_class!r}\nworker_rlimits = ['nofile=12']\n")
+    done = project.run("app:app")
+    assert done.code == 1
+    assert "worker_rlimits: with nofile=12 no worker can serve" in done.stderr
+    assert f"needs {24 if worker_class == 'asgi' else 16} before the application" in done.stderr
+
+
+def test_a_worker_that_fails_under_limits_names_them(project):
+    project.write("app.py", "import os\nos.abort()\n")
+    project.config("worker_rlimits = ['nofile=24']\n")
+    done = project.run("--bind", "127.0.0.1:0", "app:app")
+    assert done.code == 3
+    assert "it ended before the application was loaded (worker_rlimits may be too low for it)" in done.stderr
+
+
 def test_every_mistake_is_told_at_once(project):
     project.config(
         "worker_rlimits = ['nofiles=3']\nworker_nice = 20\nworker_oom_score_adj = 1001\n"

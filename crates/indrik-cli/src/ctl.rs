@@ -273,8 +273,34 @@ fn mebibytes(bytes: &Json) -> String {
 fn pairs(answer: &Json) -> String {
     let Some(fields) = answer.as_object() else { return format!("{}\n", plain(answer)) };
     let width = fields.keys().map(String::len).max().unwrap_or(0);
-    let lines = fields.iter().map(|(name, value)| format!("{name:<width$}  {}\n", plain(value)));
+    let indent = width + 2;
+    let lines = fields.iter().map(|(name, value)| {
+        format!("{name:<width$}  {}\n", wrapped(&plain(value), indent, LINE_CHARS_MAX))
+    });
     lines.collect()
+}
+
+/// Columns of a terminal that everybody has.
+const LINE_CHARS_MAX: usize = 100;
+
+/// A list that is too long for a line goes on below its own beginning.
+fn wrapped(text: &str, indent: usize, line_max: usize) -> String {
+    let mut out = String::new();
+    let mut column = indent;
+    for (index, part) in text.split(", ").enumerate() {
+        let len = part.chars().count() + 1;
+        if index > 0 && column + 1 + len > line_max {
+            out.push_str(",\n");
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if index > 0 {
+            out.push_str(", ");
+            column += 2;
+        }
+        out.push_str(part);
+        column += len - 1;
+    }
+    out
 }
 
 /// One line for each item.
@@ -371,6 +397,12 @@ mod tests {
         assert_eq!(pairs(&json!({ "health": health })), "health  ready true\n");
         let reload = json!({"details": "it failed\nTraceback", "success": false});
         assert_eq!(plain(&reload), "details it failed …, success false");
+    }
+
+    #[test]
+    fn a_long_group_goes_on_below_its_beginning() {
+        assert_eq!(wrapped("a 1, bb 2, c 3", 4, 12), "a 1,\n    bb 2,\n    c 3");
+        assert_eq!(wrapped("a 1, bb 2, c 3", 4, 80), "a 1, bb 2, c 3");
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Supervisor {
                 ExitStatus::Signal(_) => self.pool.start_crashes >= START_CRASHES_MAX,
             };
             if hopeless {
-                let why = match self.pool.serving.policy.has_rlimits {
+                let why = match self.pool.serving.policy.processes.has_rlimits {
                     true => " (worker_rlimits may be too low for it)",
                     false => "",
                 };

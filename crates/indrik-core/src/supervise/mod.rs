@@ -65,7 +65,7 @@ pub use event::{
     WorkerEvent, ZygoteEvent,
 };
 pub use machine::Supervisor;
-pub use policy::{Facts, Policy, ReloadPolicy};
+pub use policy::{Facts, Policy, ProcessPolicy, ReloadPolicy};
 pub use reason::{Accounts, EndReason, Exit, ExitStatus, StartReason, Tally};
 pub use report::{Census, Health, HealthState, ReloadFailure, ReloadOutcome, Totals, WorkerView};
 pub use state::liveness::{LifeLimits, Sign};

@@ -20,8 +20,8 @@ pub struct Policy {
     pub pre_stop: bool,
     /// A new server that USR2 started takes this one's place as soon as it is ready.
     pub upgrade_drains: bool,
-    /// The zygote leaves while nothing is to be forked.
-    pub zygote_rests: bool,
+    /// How zygotes and workers are as processes.
+    pub processes: ProcessPolicy,
     /// The last zygote has a hook to run before it leaves.
     pub exit_hook: bool,
     /// How reloads go.
@@ -34,8 +34,6 @@ pub struct Policy {
     pub max_worker_age_jitter: Duration,
     /// Decides how much longer.
     pub jitter_seed: u64,
-    /// Workers have limits of the kernel's, which may be too low.
-    pub has_rlimits: bool,
     /// Processors this server may use.
     pub cpus: u32,
     /// After how many requests a warm worker becomes the zygote; 0 is never.
@@ -52,17 +50,25 @@ impl Default for Policy {
             upgrade_drains: false,
             daemon: false,
             exit_hook: false,
-            zygote_rests: false,
+            processes: ProcessPolicy::default(),
             refork_after_requests: 0,
             reload: ReloadPolicy::default(),
             life: LifeLimits::default(),
             max_worker_age: Duration::ZERO,
             max_worker_age_jitter: Duration::ZERO,
             jitter_seed: 0,
-            has_rlimits: false,
             cpus: 1,
         }
     }
+}
+
+/// What holds for the processes of a generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessPolicy {
+    /// The zygote leaves while nothing is to be forked.
+    pub zygote_rests: bool,
+    /// Workers have limits of the kernel's, which may be too low.
+    pub has_rlimits: bool,
 }
 
 /// How a generation takes over, and how each of its workers begins.
@@ -140,14 +146,16 @@ impl Policy {
             upgrade_drains: config.upgrade_drains,
             daemon: config.daemon,
             exit_hook: facts.exit_hook,
-            zygote_rests: zygote_rests(config, facts),
+            processes: ProcessPolicy {
+                zygote_rests: zygote_rests(config, facts),
+                has_rlimits: !config.worker_rlimits.is_empty(),
+            },
             refork_after_requests,
             reload: ReloadPolicy::of(config, facts.cpus),
             life: LifeLimits { timeout: config.timeout, deadlock: config.deadlock_timeout },
             max_worker_age: config.max_worker_age,
             max_worker_age_jitter: config.max_worker_age_jitter,
             jitter_seed: facts.seed,
-            has_rlimits: !config.worker_rlimits.is_empty(),
             cpus: facts.cpus,
         };
         (policy, remark)
@@ -307,7 +315,7 @@ mod tests {
     #[test]
     fn the_zygote_rests_only_where_somebody_counts_it_and_nobody_needs_it() {
         let rests = |change: fn(&mut Config), facts: Facts| {
-            Policy::of(&config(change), &facts).0.zygote_rests
+            Policy::of(&config(change), &facts).0.processes.zygote_rests
         };
         let counted = Facts { counts_children: true, ..Facts::default() };
         assert!(rests(|_| {}, counted));

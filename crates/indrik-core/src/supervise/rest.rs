@@ -12,7 +12,7 @@ use super::state::zygote::ZygoteState;
 impl Supervisor {
     /// Runs after every event.
     pub(super) fn rest_zygote(&mut self) {
-        if !self.pool.serving.policy.zygote_rests || !self.is_complete() {
+        if !self.pool.serving.policy.processes.zygote_rests || !self.is_complete() {
             return;
         }
         let generation = self.current();
@@ -51,7 +51,7 @@ impl Supervisor {
 mod tests {
     use super::super::effect::WorkerEffect;
     use super::super::event::{Event, PoolEvent, WorkerEvent, ZygoteEvent};
-    use super::super::policy::Policy;
+    use super::super::policy::{Policy, ProcessPolicy};
     use super::super::reason::ExitStatus;
     use super::*;
     use crate::ids::{Generation, PoolId, WorkerId};
@@ -95,7 +95,11 @@ mod tests {
 
     /// A server of two workers that serve.
     fn serving(zygote_rests: bool) -> (Supervisor, Vec<Effect>, Policy) {
-        let policy = Policy { workers: 2, zygote_rests, ..Policy::default() };
+        let policy = Policy {
+            workers: 2,
+            processes: ProcessPolicy { zygote_rests, has_rlimits: false },
+            ..Policy::default()
+        };
         let mut supervisor = Supervisor::new();
         supervisor.handle(Event::Start { successor: false }, crate::time::Now::ZERO);
         let ids = forked(&zygote_starts(&mut supervisor, policy));

@@ -12,8 +12,8 @@ use indrik_core::memory::watch::{Excess, Measure, Step};
 use indrik_core::settings::Share;
 use indrik_core::supervise::{
     Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
-    PoolEffect, PoolEvent, ReloadOutcome, ReloadPolicy, UpgradeEvent, WorkerEffect, WorkerEvent,
-    ZygoteEffect, ZygoteEvent,
+    PoolEffect, PoolEvent, ProcessPolicy, ReloadOutcome, ReloadPolicy, UpgradeEvent, WorkerEffect,
+    WorkerEvent, ZygoteEffect, ZygoteEvent,
 };
 
 pub(crate) use faults::Faults;
@@ -435,7 +435,7 @@ impl Os {
             pre_stop: self.pre_stop,
             upgrade_drains: self.upgrade_drains,
             life: LIMITS,
-            zygote_rests: self.zygote_rests,
+            processes: ProcessPolicy { zygote_rests: self.zygote_rests, has_rlimits: false },
             ..Policy::default()
         };
         let kind = self.faults.always_fails.filter(|kind| *kind != FailureKind::WarmUp);
