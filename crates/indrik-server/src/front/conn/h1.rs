@@ -64,6 +64,13 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
     let parts = (*Pin::into_inner(connection)).into_parts();
     match ended {
         Ended::Parked => Left::Parked(unread(parts.io, parts.read_buf)),
+        Ended::Expired(order) => {
+            let io = unread(parts.io, parts.read_buf);
+            if !is_needed(&context.watch, &io, order) {
+                return Left::Lost;
+            }
+            Left::Parked(io)
+        }
         Ended::Closed(Ok(())) if context.successor.lock().is_some() => {
             Left::Upgraded(parts.io, parts.read_buf)
         }
@@ -85,6 +92,8 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
 
 enum Ended {
     Parked,
+    /// Nothing has come, as far as tokio has heard.
+    Expired(Order),
     /// The screen has refused a head, and there is nothing else left to do.
     Refused(Refused),
     /// A head is not complete in time, and there is nothing else left to do.
@@ -128,7 +137,7 @@ where
     }
     if matches!(order, Order::Expire | Order::Shed) && poll.is_pending() {
         if watch.phase() == Phase::Idle {
-            return Poll::Ready(Ended::CutOff);
+            return Poll::Ready(Ended::Expired(order));
         }
         if order == Order::Shed {
             watch.stays();
@@ -145,6 +154,16 @@ where
         return Poll::Ready(Ended::Refused(refused));
     }
     poll
+}
+
+/// Whether an idle connection that is told to close has a request after all: closing would reset it. Whoever
+/// reads the socket comes to it.
+fn is_needed(watch: &Watch, io: &ClientIo, order: Order) -> bool {
+    let has_unread = io.has_unread();
+    if has_unread && order == Order::Shed {
+        watch.stays();
+    }
+    has_unread
 }
 
 fn unread(mut io: ClientIo, bytes: Bytes) -> ClientIo {
@@ -174,9 +193,110 @@ pub(super) async fn wait_for_bytes(watch: &Watch, io: &ClientIo) -> bool {
                 }
                 Poll::Ready(true)
             }
-            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => Poll::Ready(false),
+            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => {
+                let is_needed = is_needed(watch, io, order);
+                if is_needed {
+                    watch.set(Phase::Idle);
+                }
+                Poll::Ready(is_needed)
+            }
             Poll::Pending => Poll::Pending,
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use indrik_core::memory::account::Limits;
+    use indrik_core::settings::{ConfigFileValues, Launch, Layer, Typed, resolve};
+
+    use super::*;
+    use crate::front::account::Account;
+    use crate::front::conn::io::IoState;
+    use crate::front::conn::preamble::read_some;
+    use crate::front::conn::reaper::Connections;
+    use crate::front::conn::stream::Stream;
+    use crate::front::settings::Settings;
+
+    const IDLE: [Order; 2] = [Order::Expire, Order::Shed];
+
+    fn settings() -> Settings {
+        let launch = Launch {
+            command_line: Layer::default(),
+            paste: Layer::default(),
+            notices: Vec::new(),
+            cmd_args: Layer::default(),
+            env: std::collections::BTreeMap::new(),
+            cwd: "/app".into(),
+            typed: Typed::default(),
+            cpus: 2,
+            indrik_toml: None,
+        };
+        let values = [("wsgi_app".to_owned(), "main:app".into())].into_iter().collect();
+        let file = ConfigFileValues { values, ..ConfigFileValues::default() };
+        Settings::new(Arc::new(resolve(&launch, Some(&file)).unwrap()))
+    }
+
+    fn io(stream: Stream, watch: &Arc<Watch>) -> ClientIo {
+        ClientIo::new(stream, &settings(), Arc::clone(watch), Arc::new(IoState::default()))
+    }
+
+    fn client() -> (UnixStream, Stream, Arc<Watch>) {
+        let (client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let account = Account::new(Limits { total: u64::MAX, connection: u64::MAX });
+        let watch = Connections::default().add(&account).1;
+        (client, Stream::Unix(tokio::net::UnixStream::from_std(ours).unwrap()), watch)
+    }
+
+    /// Polls once without letting tokio hear of the socket meanwhile.
+    async fn poll_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        let mut future = Some(future);
+        poll_fn(|cx| Poll::Ready(future.take().map(|future| future.poll(cx)))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_that_tokio_has_not_heard_of_keeps_its_connection_open() {
+        for order in IDLE {
+            let (mut client, stream, watch) = client();
+            let io = io(stream, &watch);
+            let mut waiting = std::pin::pin!(wait_for_bytes(&watch, &io));
+            assert!(poll_once(waiting.as_mut()).await.is_pending());
+            client.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            watch.give(order);
+            assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(true), "{order:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_that_tokio_has_not_heard_of_are_read() {
+        for order in IDLE {
+            let (mut client, mut stream, watch) = client();
+            let mut bytes = Vec::new();
+            let mut reading = Box::pin(read_some(&mut stream, &watch, &mut bytes));
+            assert!(poll_once(reading.as_mut()).await.is_pending());
+            client.write_all(b"PRI").unwrap();
+            watch.give(order);
+            assert!(poll_once(reading.as_mut()).await.is_pending(), "{order:?}");
+            assert!(reading.await);
+            assert_eq!(bytes, b"PRI");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_without_a_request_is_closed() {
+        for order in IDLE {
+            let (client, stream, watch) = client();
+            let io = io(stream, &watch);
+            let mut waiting = std::pin::pin!(wait_for_bytes(&watch, &io));
+            assert!(poll_once(waiting.as_mut()).await.is_pending());
+            watch.give(order);
+            assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(false), "{order:?}");
+            drop(client);
+        }
+    }
 }

@@ -106,11 +106,14 @@ async fn begun(
     client: &ConnectionContext,
     mut handshake: Handshake<FrameIo, Bytes>,
 ) -> Option<Connection<FrameIo, Bytes>> {
-    poll_fn(|cx| match client.watch.poll_order(cx) {
-        Order::Close | Order::Late | Order::Shed | Order::Expire => Poll::Ready(None),
-        Order::None | Order::Look | Order::Park | Order::Finish => {
-            Pin::new(&mut handshake).poll(cx).map(Result::ok)
+    poll_fn(|cx| {
+        match client.watch.poll_order(cx) {
+            Order::Close | Order::Late => return Poll::Ready(None),
+            // It was idle a moment ago; since then it has the time of a head.
+            Order::Shed => client.watch.stays(),
+            Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {}
         }
+        Pin::new(&mut handshake).poll(cx).map(Result::ok)
     })
     .await
 }
@@ -154,6 +157,9 @@ impl Driver {
         if is_over {
             // The last word is said, or would not reach the client.
             return Poll::Ready(());
+        }
+        if matches!(order, Order::Expire | Order::Shed) {
+            self.notes.ask_for_unread();
         }
         let mut order = Some(order);
         loop {
@@ -226,6 +232,13 @@ impl Driver {
                 log_invalid(&services.log, &peer.address, Refusal::LATE_HEAD.message);
                 services.note_refusal(Refusal::LATE_HEAD.reason);
                 self.close(Reason::NO_ERROR, CLOSE_LIMIT);
+            }
+            // What lies unread may be a request.
+            Order::Expire | Order::Shed if self.notes.has_unread() => {
+                if order == Order::Shed {
+                    self.client.watch.stays();
+                }
+                return false;
             }
             Order::Expire if self.is_idle() => self.close(Reason::NO_ERROR, CLOSE_LIMIT),
             Order::Shed if self.is_idle() => self.close(Reason::NO_ERROR, SHED_LIMIT),

@@ -274,6 +274,11 @@ impl ClientIo {
         poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await
     }
 
+    /// Whether the client has sent what nobody has looked at: it is not to be closed for being idle.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.broken && (!self.before.is_empty() || self.stream.has_unread())
+    }
+
     /// The socket.
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream

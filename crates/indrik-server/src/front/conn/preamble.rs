@@ -79,7 +79,16 @@ pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Ve
                 Poll::Ready(buffer.filled().len())
             }
             Poll::Ready(Err(_)) => Poll::Ready(0),
-            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => Poll::Ready(0),
+            Poll::Pending if matches!(order, Order::Expire | Order::Shed) => {
+                if !stream.has_unread() {
+                    return Poll::Ready(0);
+                }
+                // tokio will hear of it.
+                if order == Order::Shed {
+                    watch.stays();
+                }
+                Poll::Pending
+            }
             Poll::Pending => Poll::Pending,
         }
     })

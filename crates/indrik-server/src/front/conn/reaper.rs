@@ -286,7 +286,7 @@ impl Watch {
         self.order.swap(Order::None as u8, Ordering::SeqCst).into()
     }
 
-    fn give(&self, order: Order) {
+    pub(super) fn give(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::SeqCst);
         self.wake();
     }

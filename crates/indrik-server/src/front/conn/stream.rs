@@ -1,10 +1,12 @@
 //! A client's socket itself, with TLS on it or not.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -36,6 +38,19 @@ impl Stream {
             Self::Unix(stream) => stream.take_error().unwrap_or_else(Some),
             Self::Tls(stream) => stream.get_ref().0.error(),
             Self::Ahead(ahead) => ahead.1.error(),
+        }
+    }
+
+    /// Whether bytes of the client lie unread, as the kernel knows it: tokio may not have heard of them. What
+    /// reads the socket will. For whoever is about to close it; the end is nothing to wait for.
+    pub(crate) fn has_unread(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => is_there(stream),
+            Self::Unix(stream) => is_there(stream),
+            Self::Tls(stream) => {
+                !stream.get_ref().1.wants_read() || stream.get_ref().0.has_unread()
+            }
+            Self::Ahead(ahead) => !ahead.0.is_empty() || ahead.1.has_unread(),
         }
     }
 
@@ -120,6 +135,12 @@ impl AsyncWrite for Stream {
             Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_shutdown(cx),
         }
     }
+}
+
+/// Whether a socket has bytes to read.
+fn is_there(socket: &impl AsFd) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(socket, &mut [0; 1], flags).is_ok_and(|(len, _)| len > 0)
 }
 
 /// Gives as much of bytes that were read before as there is room for; returns how much that is.

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -27,12 +28,34 @@ use crate::front::clock;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     flood: Mutex<Option<Flood>>,
+    /// The driver wants to know whether bytes lie unread.
+    is_asked: AtomicBool,
+    /// They do.
+    has_unread: AtomicBool,
 }
 
 impl Notes {
     /// What the client has sent too many of, if anything: nothing more is read from it.
     pub(super) fn flood(&self) -> Option<Flood> {
         *self.flood.lock()
+    }
+
+    /// Whoever reads the socket next, and is told that there is nothing, asks the kernel as well.
+    pub(super) fn ask_for_unread(&self) {
+        self.has_unread.store(false, Ordering::Relaxed);
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// What it found.
+    pub(super) fn has_unread(&self) -> bool {
+        self.has_unread.load(Ordering::Relaxed)
+    }
+
+    fn note_unread(&self, io: &ClientIo) {
+        if self.is_asked.load(Ordering::Relaxed) {
+            self.is_asked.store(false, Ordering::Relaxed);
+            self.has_unread.store(io.has_unread(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -153,7 +176,11 @@ impl AsyncRead for FrameIo {
                 // The driver sees it when it is told that there is nothing.
                 return Poll::Pending;
             }
-            ready!(Pin::new(&mut this.io).poll_read(cx, into))?;
+            let read = Pin::new(&mut this.io).poll_read(cx, into);
+            if read.is_pending() {
+                this.notes.note_unread(&this.io);
+            }
+            ready!(read)?;
             this.at_end = into.filled().len() == before;
             let passed = this.look_at_received(&into.filled()[before..]);
             into.set_filled(before + passed);
