@@ -154,6 +154,7 @@ def _serve_on(
 
     def beat() -> None:
         channel.heartbeat()
+        server.look_for_credit()
         loop.call_later(beat_seconds, beat)
 
     beat()

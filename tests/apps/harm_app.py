@@ -3,6 +3,7 @@ overwrites words of the channel, as a bug in an extension module can."""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import multiprocessing
 import os
@@ -118,6 +119,21 @@ def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return [body]
 
 
+WANTS_CREDIT = {"offset": 4096 + 136, "size": 4, "value": 0, "places": 16, "stride": 256}
+LARGE = b"large" * 400_000
+
+
+async def sends_unheard(send: Any) -> None:
+    """Sends a large body; that it waits for the client is wiped out again and again."""
+    headers = [(b"content-length", str(len(LARGE)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    sending = asyncio.ensure_future(send({"type": "http.response.body", "body": LARGE}))
+    while not sending.done():
+        write(WANTS_CREDIT)
+        await asyncio.sleep(0)
+    await sending
+
+
 async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
@@ -125,6 +141,8 @@ async def asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
+    if scope["path"] == "/unheard":
+        return await sends_unheard(send)
     body = body or answer(scope["path"], scope["query_string"].decode())
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -88,3 +88,9 @@ def test_an_impossible_index_replaces_the_worker_with_its_reason_in_the_log(conn
         poll(lambda: len(server.workers()) == 2 and server.workers() != before, "a new worker", 20)
         clients.goes_on(40)
     assert clients.wrong == []
+
+
+def test_an_asgi_application_whose_wait_is_wiped_out_goes_on_all_the_same(connect, start):
+    server = start(*KINDS["asgi"], "--workers", "1", "--timeout", "2")
+    answer = connect(server, 60).get("/unheard")
+    assert answer.body == b"large" * 400_000

@@ -184,7 +184,7 @@ impl Slots {
         Self::wake_waiter(cell)
     }
 
-    /// Whether the worker says that it waits for credit.
+    /// Whether the worker says that it waits for credit; the front resets that when there is some.
     #[must_use]
     pub fn waits_for_credit(&self, slot: u16) -> bool {
         self.cell(slot).worker.0.wants_credit.load(Ordering::Relaxed) != CreditWait::No as u32

@@ -159,6 +159,20 @@ impl AsgiServer {
         }
     }
 
+    /// Lets those go on who wait for credit without the front's knowing it; to be called now and then. The word
+    /// that says so lies in memory that the application can write to, and for want of it they would wait for ever.
+    fn look_for_credit(&self, py: Python<'_>) -> PyResult<()> {
+        let slots = &self.channel().slots;
+        let mut waiters = Vec::new();
+        for exchange in self.service.live.get()?.exchanges.iter().flatten() {
+            let exchange = exchange.get();
+            if !slots.waits_for_credit(exchange.slot) {
+                waiters.append(&mut exchange.state.get()?.send_waiters);
+            }
+        }
+        wake(py, waiters)
+    }
+
     /// Ends what was made ahead; the loop will not run any more requests.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let spare = self.tasks.get()?.take_last();
