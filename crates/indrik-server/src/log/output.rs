@@ -3,7 +3,8 @@
 //! A disk takes what it is given, or says that it is full: then entries are lost, and that is told where it
 //! can be, at the first and when it is over. A pipe, a terminal or a socket may have a reader that has stopped,
 //! and requests must not wait for that: what the reader does not take is held, up to a limit, and a
-//! thread of its own waits for it.
+//! thread of its own waits for it. A log that is opened anew leaves such a reader, and what waits for it, to that
+//! thread, and goes on without.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -23,6 +24,8 @@ use crate::paths;
 
 /// Bytes that wait for a reader at most. What comes beyond is lost, and counted.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// Readers of a log that take nothing, each with a thread of its own: that of now, and those that the log has left.
+const READERS_MAX: usize = 4;
 /// Bytes that a pipe takes whole when it takes any (`PIPE_BUF`), so that lines of several processes
 /// do not mix.
 const PIECE_BYTES_MAX: usize = 4096;
@@ -53,6 +56,10 @@ struct Writer {
     nowait: bool,
     /// What waits for the reader; `None` as long as it keeps up.
     held: Option<Held>,
+    /// What waits for readers of sinks that were left; each is empty in the end, or its reader never takes it.
+    left: Vec<Held>,
+    /// Threads that have been started, which is the number of the next one.
+    threads: u64,
     /// Lines that could not be written since the last that could; `None` as long as all can.
     refused: Option<u64>,
     /// The last line in the file may be there in part only.
@@ -77,6 +84,8 @@ enum Sink {
 
 #[derive(Debug, Default)]
 struct Held {
+    /// The thread that gives it to the reader.
+    thread: u64,
     bytes: Vec<u8>,
     /// Bytes that its thread has taken and the reader has not: they count to the limit.
     on_their_way: usize,
@@ -124,9 +133,7 @@ impl Output {
             let text = format!("cannot reopen the log {}: {}", self.target, reason(&error));
             io::Error::new(error.kind(), text)
         })?;
-        let mut state = self.shared.state.lock();
-        let (held, refused) = (state.held.take(), state.refused);
-        *state = Writer { held, refused, ..Writer::new(sink) };
+        self.shared.state.lock().change(sink);
         Ok(())
     }
 
@@ -152,22 +159,30 @@ impl Output {
             Ok(sent) => sent,
             Err(errno) => return state.note(lines, Err(errno)),
         };
-        if sent < lines.len() {
-            self.hold(&mut state, &lines[sent..]);
-        }
-        state.note(lines, Ok(()))
+        let rest = &lines[sent..];
+        let kept = if rest.is_empty() { Ok(()) } else { self.hold(&mut state, rest) };
+        state.note(rest, kept)
     }
 
     /// Keeps lines for a reader that does not take them now.
-    fn hold(&self, state: &mut Writer, lines: &[u8]) {
-        let Ok(fd) = state.sink.as_fd().try_clone_to_owned() else { return };
-        let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("indrik-log".to_owned());
-        if thread.spawn(move || serve_reader(&shared, &fd)).is_ok() {
-            let mut held = Held::default();
-            held.add(lines);
-            state.held = Some(held);
+    ///
+    /// # Errors
+    /// When there are too many such readers already, or no descriptor or thread can be had.
+    fn hold(&self, state: &mut Writer, lines: &[u8]) -> Result<(), Errno> {
+        if state.left.len() + 1 >= READERS_MAX {
+            return Err(Errno::BUSY);
         }
+        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN);
+        let fd = state.sink.as_fd().try_clone_to_owned().map_err(errno)?;
+        let shared = Arc::clone(&self.shared);
+        let number = state.threads;
+        let thread = std::thread::Builder::new().name("indrik-log".to_owned());
+        thread.spawn(move || serve_reader(&shared, number, &fd)).map_err(errno)?;
+        state.threads += 1;
+        let mut held = Held { thread: number, ..Held::default() };
+        held.add(lines);
+        state.held = Some(held);
+        Ok(())
     }
 
     fn tell(&self, news: News) {
@@ -189,11 +204,11 @@ impl Output {
         self.shared.complain(level, &text, works);
     }
 
-    /// Waits a moment for the reader, if lines wait for it.
+    /// Waits a moment for the readers that lines wait for.
     pub(crate) fn close(&self) {
         let end = Instant::now() + CLOSE_LIMIT;
         let mut state = self.shared.state.lock();
-        while state.held.is_some() {
+        while state.held.is_some() || !state.left.is_empty() {
             if self.shared.emptied.wait_until(&mut state, end).timed_out() {
                 return;
             }
@@ -204,7 +219,39 @@ impl Output {
 impl Writer {
     fn new(sink: Sink) -> Self {
         let is_disk = sink.is_disk();
-        Self { sink, is_disk, nowait: true, held: None, refused: None, torn: false }
+        Self {
+            sink,
+            is_disk,
+            nowait: true,
+            held: None,
+            left: Vec::new(),
+            threads: 0,
+            refused: None,
+            torn: false,
+        }
+    }
+
+    /// Goes on with another sink. If that has the same reader it takes what is held in turn; else what is held
+    /// stays with its thread, and what comes goes to the new one.
+    fn change(&mut self, sink: Sink) {
+        let is_same = self.sink.is_same(&sink);
+        if let Some(held) = self.held.take_if(|_| !is_same) {
+            self.left.push(held);
+        }
+        let (held, left) = (self.held.take(), std::mem::take(&mut self.left));
+        let (threads, refused) = (self.threads, self.refused);
+        *self = Self { held, left, threads, refused, ..Self::new(sink) };
+    }
+
+    /// What waits for the reader of a thread.
+    fn held_by(&mut self, thread: u64) -> Option<&mut Held> {
+        self.held.iter_mut().chain(&mut self.left).find(|held| held.thread == thread)
+    }
+
+    /// The reader of a thread has taken all.
+    fn forget(&mut self, thread: u64) {
+        self.held.take_if(|held| held.thread == thread);
+        self.left.retain(|held| held.thread != thread);
     }
 
     /// What is new about the log after a write.
@@ -281,6 +328,14 @@ impl Sink {
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
     }
 
+    /// Whether whoever reads the one reads the other. What cannot be asked is taken for another.
+    fn is_same(&self, other: &Self) -> bool {
+        match (fstat(self.as_fd()), fstat(other.as_fd())) {
+            (Ok(one), Ok(two)) => (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino),
+            _ => false,
+        }
+    }
+
     fn write_to_disk(&mut self, lines: &[u8]) -> Result<(), Errno> {
         let result = match self {
             Self::File(file) => file.write_all(lines),
@@ -320,9 +375,9 @@ fn is_ready(fd: BorrowedFd<'_>, limit: Option<&Timespec>) -> bool {
 }
 
 /// Gives a slow reader what is held until nothing is, and says what was lost meanwhile.
-fn serve_reader(shared: &Shared, fd: &OwnedFd) {
+fn serve_reader(shared: &Shared, thread: u64, fd: &OwnedFd) {
     let mut lost = 0;
-    while let Some(bytes) = shared.take_held(&mut lost) {
+    while let Some(bytes) = shared.take_held(thread, &mut lost) {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match write(fd, piece(rest)) {
@@ -344,13 +399,13 @@ fn serve_reader(shared: &Shared, fd: &OwnedFd) {
 }
 
 impl Shared {
-    /// What waits for the reader; `None` when nothing does any more.
-    fn take_held(&self, lost: &mut u64) -> Option<Vec<u8>> {
+    /// What waits for the reader of a thread; `None` when nothing does any more.
+    fn take_held(&self, thread: u64, lost: &mut u64) -> Option<Vec<u8>> {
         let mut state = self.state.lock();
-        let held = state.held.as_mut()?;
+        let held = state.held_by(thread)?;
         *lost += std::mem::take(&mut held.lost);
         if held.bytes.is_empty() {
-            state.held = None;
+            state.forget(thread);
             self.emptied.notify_all();
             return None;
         }
@@ -394,6 +449,10 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, Mode, OFlags};
+
     use super::*;
 
     #[test]
@@ -426,6 +485,76 @@ mod tests {
         assert_eq!(text, "whole\nin pa\nnext\n");
     }
 
+    const LINE: &[u8] = b"a line\n";
+
+    /// A named pipe that is full, and whoever could read from it.
+    fn full_pipe(path: &Path) -> File {
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0).unwrap();
+        let flags = OFlags::RDWR | OFlags::NONBLOCK;
+        let pipe = File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap());
+        while write(&pipe, &[b'.'; PIECE_BYTES_MAX]).is_ok() {}
+        pipe
+    }
+
+    /// Takes what is there and what comes, up to the end of [`LINE`].
+    fn read_to_line(reader: &File) {
+        let mut text = Vec::new();
+        while !text.ends_with(LINE) {
+            assert_eq!(poll(&mut [PollFd::new(reader, PollFlags::IN)], None), Ok(1));
+            let mut buffer = [0; PIECE_BYTES_MAX];
+            let len = rustix::io::read(reader, &mut buffer).unwrap();
+            text.extend_from_slice(&buffer[..len]);
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_opened_anew_leaves_a_reader_that_hangs_and_what_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let reader = full_pipe(&path);
+        let target = LogTarget::File(path.clone());
+        let output = Output::open("log", &target, Complaints::default()).unwrap();
+        assert!(output.write_quietly(LINE).is_none());
+        // The same reader is not left.
+        output.reopen().unwrap();
+        assert!(output.shared.state.lock().held.is_some());
+        std::fs::rename(&path, folder.path().join("old")).unwrap();
+        output.reopen().unwrap();
+        output.write(b"to the file\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"to the file\n");
+        // What waits for the one that was left is given to it.
+        read_to_line(&reader);
+        let mut state = output.shared.state.lock();
+        while !state.left.is_empty() {
+            output.shared.emptied.wait(&mut state);
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_held_are_counted_and_told_as_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let target = LogTarget::File(path.clone());
+        let mut readers = vec![full_pipe(&path)];
+        let output = Output::open("log", &target, Complaints::default()).unwrap();
+        for number in 1..READERS_MAX {
+            assert!(output.write_quietly(LINE).is_none());
+            std::fs::rename(&path, folder.path().join(number.to_string())).unwrap();
+            readers.push(full_pipe(&path));
+            output.reopen().unwrap();
+        }
+        let news = output.write_quietly(LINE);
+        assert!(matches!(news, Some(News::Fails(Errno::BUSY))), "{news:?}");
+        assert!(output.write_quietly(b"one\ntwo\n").is_none());
+        // The last one reads again, and hears how many it has not got.
+        let mut buffer = [0; PIECE_BYTES_MAX];
+        assert!(rustix::io::read(&readers[READERS_MAX - 1], &mut buffer).unwrap() > 0);
+        let news = output.write_quietly(LINE);
+        assert!(matches!(news, Some(News::WorksAgain(3))), "{news:?}");
+        read_to_line(&readers[READERS_MAX - 1]);
+    }
+
     #[test]
     fn what_the_reader_is_being_given_counts_to_the_limit() {
         let output = Output::stderr();
@@ -438,12 +567,12 @@ mod tests {
         assert_eq!(hold(HELD_BYTES_MAX - 10), (HELD_BYTES_MAX - 10, 0));
         let mut lost = 0;
         assert_eq!(
-            output.shared.take_held(&mut lost).map(|bytes| bytes.len()),
+            output.shared.take_held(0, &mut lost).map(|bytes| bytes.len()),
             Some(HELD_BYTES_MAX - 10)
         );
         assert_eq!(hold(10), (10, 0), "there is room for these");
         assert_eq!(hold(1), (10, 1), "and for no more");
-        assert_eq!(output.shared.take_held(&mut lost).map(|bytes| bytes.len()), Some(10));
+        assert_eq!(output.shared.take_held(0, &mut lost).map(|bytes| bytes.len()), Some(10));
         assert_eq!(hold(HELD_BYTES_MAX - 10), (HELD_BYTES_MAX - 10, 0), "the first are written");
         assert_eq!(lost, 1);
     }
