@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -94,7 +95,12 @@ def bare(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if what == "/echo-bytes":
         while data := end.recv(65536):
             end.sendall(data)
-    if what == "/flood":
+    if what == "/flood-beside-a-child":
+        child = os.fork()
+        while child == 0:
+            signal.pause()
+        mark(os.environ["TEST_MARKS"], f"child {child}")
+    if what.startswith("/flood"):
         block, sent = b"x" * 65536, 0
         try:
             while True:

@@ -186,6 +186,23 @@ class TestTheSocket:
         wire.assert_closed()
         bare.wait_for_new_workers(before)
 
+    def test_its_client_sees_the_end_however_late_it_reads_although_a_child_has_the_socket(self, bare, connect, marks):
+        [worker] = bare.workers()
+        wire = connect(bare)
+        wire.send("\r\n".join(["GET /flood-beside-a-child HTTP/1.1", "Host: t", *UPGRADE, "", ""]))
+        wire.read_head()
+        poll(lambda: stands_still(marks), "the application to wait")
+        child = int(marks.read_text().split()[1])
+        try:
+            os.kill(worker, signal.SIGKILL)
+            bare.wait_for_log("ended: crash:SIGKILL")
+            # Another worker is there; that the first is lost has been told long before.
+            assert connect(bare).get("/has").text == "False"
+            wire.read_to_end()
+            os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
 
 seen: dict[Path, str] = {}
 

@@ -326,6 +326,7 @@ async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, fir
         call: &call,
         up: Direction::new(first),
         down: Direction::new(rest),
+        is_lost: false,
         leaving: None,
         stalled: None,
         write_timeout,
@@ -360,6 +361,8 @@ struct Copy<'a> {
     up: Direction,
     /// From the application to the client.
     down: Direction,
+    /// The worker is gone: nobody writes into the socket any more.
+    is_lost: bool,
     /// The application was told that its socket is at its end; until then it may write.
     leaving: Option<Pin<Box<Sleep>>>,
     /// The client takes nothing; until then it may begin again.
@@ -380,7 +383,7 @@ impl Copy<'_> {
             Order::Shed => self.connection.watch.stays(),
             Order::None | Order::Look | Order::Park => {}
         }
-        let is_lost = self.poll_events(cx);
+        self.poll_events(cx);
         if let Poll::Ready(Err(error)) = self.up.poll(io, socket, cx) {
             // An application that has closed its socket may still have bytes under way.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
@@ -393,8 +396,10 @@ impl Copy<'_> {
         match self.down.poll(socket, io, cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(End::Whole),
             Poll::Ready(Err(_)) => return Poll::Ready(End::Broken),
-            // Nobody writes into the socket any more, and it is empty.
-            Poll::Pending if is_lost && self.down.is_empty() => return Poll::Ready(End::Whole),
+            // It was the last, however long the client took for it.
+            Poll::Pending if self.is_lost && self.down.is_empty() => {
+                return Poll::Ready(End::Whole);
+            }
             Poll::Pending => {}
         }
         let is_stalled = self.is_stalled(before, cx);
@@ -420,12 +425,14 @@ impl Copy<'_> {
         stalled.as_mut().poll(cx).is_ready()
     }
 
-    /// What else the worker says. True: it is gone.
-    fn poll_events(&mut self, cx: &mut Context<'_>) -> bool {
+    /// What else the worker says.
+    fn poll_events(&mut self, cx: &mut Context<'_>) {
         let exchange = self.call.exchange();
-        while let Poll::Ready(event) = exchange.poll_next(cx) {
+        while !self.is_lost
+            && let Poll::Ready(event) = exchange.poll_next(cx)
+        {
             match event {
-                Event::WorkerLost { .. } => return true,
+                Event::WorkerLost { .. } => self.is_lost = true,
                 Event::Leaving | Event::TimedOut { .. } => self.leave(),
                 // An answer behind the socket: nobody reads it, and its sender must not wait.
                 Event::Response { payload, .. } => {
@@ -437,7 +444,6 @@ impl Copy<'_> {
                 _ => {}
             }
         }
-        false
     }
 
     /// The application is told to come to an end.
