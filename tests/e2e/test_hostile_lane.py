@@ -1,4 +1,4 @@
-"""A worker that misuses its lane: it may lose that and itself, and nobody else loses anything."""
+"""A worker that misuses its lane: it loses that, and its place when another has it, and no request is lost."""
 
 from __future__ import annotations
 
@@ -36,36 +36,29 @@ class CheckedEcho(Checked):
 @pytest.fixture
 def server(start) -> Server:
     server = start("lane_app:app", "--workers", "2", "--worker-class", "gthread", "--threads", "4", *LINE)
-    server.clean_stop = False
     return server
 
 
 def misuse(server: Server, connect, path: str) -> None:
-    try:
-        # It is not run again by the other worker.
-        connect(server, 30).get(path, method="POST", body=b"x")
-    except (OSError, EOFError):
-        # It was this worker's own request.
-        return
+    # It is not run again by the other worker.
+    assert connect(server, 30).get(path, method="POST", body=b"x").status == 200
 
 
 @pytest.mark.parametrize("path", GARBAGE)
-def test_what_is_no_message_replaces_its_worker_with_the_reason_and_nobody_gets_a_wrong_answer(connect, server, path):
+def test_what_is_no_message_replaces_its_worker_with_the_reason_and_every_request_is_answered(connect, server, path):
     before = server.workers()
     with CheckedEcho(server, connect, 4) as clients:
         clients.goes_on(20)
         misuse(server, connect, path)
-        server.wait_for_log(rf"The channel of worker \d+: .*{GARBAGE[path]}")
+        server.wait_for_log(rf"The lane of worker \d+ is cut: .*{GARBAGE[path]}")
         clients.goes_on(100)
         poll(lambda: len(server.workers()) == 2 and set(server.workers()) != set(before), "another worker", 30)
-    assert clients.wrong == []
-    # What the sick worker had begun, and what came again to the other.
-    assert len(clients.failed) <= 8, clients.failed
+    assert (clients.wrong, clients.failed) == ([], [])
     assert len(set(before) & set(server.workers())) == 1
 
 
-@pytest.mark.parametrize("path", ["/close", "/fds", "/fork"])
-def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_worker(connect, server, path):
+@pytest.mark.parametrize(("path", "name"), [("/close", "(/a|-)"), ("/fds", "/a"), ("/fork", "/a")])
+def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_worker(connect, server, path, name):
     before = server.workers()
     with CheckedEcho(server, connect, 4) as clients:
         clients.goes_on(20)
@@ -74,4 +67,4 @@ def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_work
     assert (clients.wrong, clients.failed) == ([], [])
     assert server.workers() == before
     connect(server).get("/a?last")
-    server.wait_for_access_line(r"^200 /alast route=(/a|-)\.$")
+    server.wait_for_access_line(rf"^200 /alast route={name}\.$")

@@ -315,6 +315,7 @@ impl Drive {
                 }
                 FrontEvent::Interrupt(worker) => self.interrupt_worker(worker),
                 FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),
+                FrontEvent::LaneCut(worker, fault) => self.lane_was_cut(worker, fault),
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Each worker has one socket of whole messages to it. The thread holds one message at a time, whoever sent
 //! it; what a worker has sent beyond that waits in its own socket's buffer, so that it fills that and nobody
 //! else's. A worker that sends what is no message, or more than its allowance, loses its lane, and whoever
-//! listens is told; one whose lane is gone serves requests as before. Nothing here waits for a worker: an
+//! listens is told: the worker is replaced, without hurry. One whose lane is gone serves requests as before. Nothing here waits for a worker: an
 //! answer that its socket has no room for is dropped.
 
 use std::collections::HashMap;

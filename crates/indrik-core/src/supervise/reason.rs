@@ -73,6 +73,8 @@ pub enum EndReason {
     ChannelBroken,
     /// Its application closed the descriptors that the worker lives by.
     DescriptorsLost,
+    /// It sent on its lane what it must not, and has none any more.
+    LaneCut,
     /// Its application ended itself within a request (`sys.exit()`), and nothing else.
     Application,
     /// Somebody outside told it to leave (SIGTERM, SIGINT).
@@ -127,6 +129,7 @@ impl EndReason {
             Self::Deadlock => "deadlock",
             Self::ChannelBroken => "channel_broken",
             Self::DescriptorsLost => "descriptors_lost",
+            Self::LaneCut => "lane_cut",
             Self::Application => "application",
             Self::Outside => "outside",
             Self::ForkFailed => "fork_failed",
@@ -149,6 +152,7 @@ impl EndReason {
             Self::Descriptors => "Replacing this worker: it has too many file descriptors open",
             Self::Timeout => "Replacing this worker: one of its requests does not end",
             Self::Refork => "Replacing this worker by one of the warmed zygote",
+            Self::LaneCut => "Replacing this worker: it misused its lane, and has none any more",
             Self::Application => "Replacing this worker: its application asked for its end",
             Self::Outside => "Replacing this worker: it was sent SIGTERM",
             Self::Reload
@@ -310,38 +314,46 @@ pub(super) fn signal_name(number: i32) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
+    use std::iter::successors;
+
     use super::*;
+
+    /// The reason behind this one in a list of all: one that is new has no place in it, and does not compile.
+    fn after(reason: &EndReason) -> Option<EndReason> {
+        Some(match reason {
+            EndReason::Reload => EndReason::Rollback,
+            EndReason::Rollback => EndReason::Scale,
+            EndReason::Scale => EndReason::Pause,
+            EndReason::Pause => EndReason::ShutDown,
+            EndReason::ShutDown => EndReason::MaxRequests,
+            EndReason::MaxRequests => EndReason::Age,
+            EndReason::Age => EndReason::Memory,
+            EndReason::Memory => EndReason::Descriptors,
+            EndReason::Descriptors => EndReason::MemoryHard,
+            EndReason::MemoryHard => EndReason::Replaced,
+            EndReason::Replaced => EndReason::Refork,
+            EndReason::Refork => EndReason::Timeout,
+            EndReason::Timeout => EndReason::Deadlock,
+            EndReason::Deadlock => EndReason::ChannelBroken,
+            EndReason::ChannelBroken => EndReason::DescriptorsLost,
+            EndReason::DescriptorsLost => EndReason::LaneCut,
+            EndReason::LaneCut => EndReason::Application,
+            EndReason::Application => EndReason::Outside,
+            EndReason::Outside => EndReason::ForkFailed,
+            EndReason::ForkFailed => EndReason::ZygoteLost,
+            EndReason::ZygoteLost => EndReason::BootFailed,
+            EndReason::BootFailed => EndReason::BootTimeout,
+            EndReason::BootTimeout => EndReason::Oom,
+            EndReason::Oom => EndReason::Crash(11),
+            EndReason::Crash(_) => EndReason::Exit(7),
+            EndReason::Exit(_) => return None,
+        })
+    }
 
     #[test]
     fn the_manual_names_every_reason() {
         let manual = include_str!("../../../../docs/manual/workers.md");
-        let all = [
-            EndReason::Reload,
-            EndReason::Rollback,
-            EndReason::Scale,
-            EndReason::Pause,
-            EndReason::ShutDown,
-            EndReason::MaxRequests,
-            EndReason::Age,
-            EndReason::Memory,
-            EndReason::Descriptors,
-            EndReason::MemoryHard,
-            EndReason::Replaced,
-            EndReason::Refork,
-            EndReason::Timeout,
-            EndReason::Deadlock,
-            EndReason::ChannelBroken,
-            EndReason::DescriptorsLost,
-            EndReason::Application,
-            EndReason::Outside,
-            EndReason::ForkFailed,
-            EndReason::ZygoteLost,
-            EndReason::BootFailed,
-            EndReason::BootTimeout,
-            EndReason::Oom,
-            EndReason::Crash(11),
-            EndReason::Exit(7),
-        ];
+        let all = successors(Some(EndReason::Reload), after);
         for word in all.map(EndReason::word) {
             assert!(manual.contains(&format!("`{word}`")), "{word}");
         }

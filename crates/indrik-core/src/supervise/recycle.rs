@@ -30,12 +30,13 @@ impl Supervisor {
         let since = self.now;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
         let waits_already = worker.wish.is_some_and(|wish| urgency(wish.reason) <= urgency(reason));
-        if !worker.is_staying() || waits_already {
+        // One that is not there yet goes when it is its turn too: what it did is not done again.
+        if !worker.holds_place() || waits_already {
             return;
         }
         worker.wish = Some(Wish { reason, since });
         let is_successor = matches!(worker.start, StartReason::Respawn(end) if is_paced(end));
-        if is_paced(reason) && is_successor {
+        if is_paced(reason) && reason != EndReason::LaneCut && is_successor {
             self.tell_if_too_fast(id);
         }
     }
@@ -86,7 +87,7 @@ impl Supervisor {
 
     /// How many wait for their successor, and how many finish or leave.
     fn being_recycled(&self) -> (u32, u32) {
-        let recycled = |worker: &Worker| worker.wish.is_some() && !worker.is_staying();
+        let recycled = |worker: &Worker| worker.wish.is_some() && !worker.holds_place();
         let retiring = self.count_of(self.current(), |it| recycled(it) && it.is_ready());
         let leaving = self.count_of(self.current(), |it| recycled(it) && !it.is_ready());
         (retiring, leaving)
@@ -175,9 +176,9 @@ impl Supervisor {
     }
 }
 
-/// Reasons that can wait while processors are short.
+/// Reasons that can wait while processors are short: the worker serves on as well as before.
 fn is_paced(reason: EndReason) -> bool {
-    matches!(reason, EndReason::MaxRequests | EndReason::Age)
+    matches!(reason, EndReason::MaxRequests | EndReason::Age | EndReason::LaneCut)
 }
 
 /// Who comes first.
@@ -376,6 +377,27 @@ mod tests {
         assert_eq!(bench.forked.len(), 3, "their places are filled at once");
         bench.boot_all();
         assert_eq!(bench.machine.census().ready, 4);
+    }
+
+    #[test]
+    fn one_without_its_lane_serves_until_its_successor_is_ready_and_whenever_it_lost_it() {
+        let mut bench = Bench::new(2, Policy::default());
+        let cut = |worker| {
+            let event = WorkerEvent::ShouldGo { reason: EndReason::LaneCut };
+            Event::Worker(WorkerId(worker), event)
+        };
+        bench.does(cut(1));
+        assert_eq!(bench.states()[0], (1, "retiring"));
+        assert_eq!((bench.draining.len(), bench.machine.census().ready), (0, 2));
+        // Its successor loses its own before it is ready.
+        let pid = 200;
+        bench.does(Event::Worker(WorkerId(3), WorkerEvent::Forked { pid }));
+        bench.does(cut(3));
+        bench.forked.clear();
+        bench.does(Event::Worker(WorkerId(3), WorkerEvent::Ready));
+        assert_eq!(bench.draining, [WorkerId(1)]);
+        bench.leave_all();
+        assert_eq!(bench.states(), [(2, "ready"), (3, "retiring"), (4, "forking")]);
     }
 
     #[test]

@@ -571,8 +571,13 @@ impl Os {
             process.in_front = true;
             process.linked = true;
         }
-        let reasons =
-            [EndReason::Age, EndReason::Memory, EndReason::Refork, EndReason::Application];
+        let reasons = [
+            EndReason::Age,
+            EndReason::Memory,
+            EndReason::Refork,
+            EndReason::LaneCut,
+            EndReason::Application,
+        ];
         let reason = reasons[self.random.below(reasons.len())];
         let steps = [Step::Misfit, Step::Turn, Step::Now, Step::Force];
         let step = steps[self.random.below(steps.len())];

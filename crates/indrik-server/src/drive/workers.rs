@@ -17,6 +17,7 @@ use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL, Stacks, Worker};
 use crate::front::{ChannelFault, Front, Interface, NewWorker, channel_limits};
+use crate::lane::LaneFault;
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
 
 impl Drive {
@@ -158,11 +159,22 @@ impl Drive {
             id,
             match fault {
                 ChannelFault::FilesClosed => WorkerEvent::DescriptorsLost,
-                ChannelFault::Memory(_) | ChannelFault::Flood | ChannelFault::Lane(_) => {
-                    WorkerEvent::ChannelBroken
-                }
+                ChannelFault::Memory(_) | ChannelFault::Flood => WorkerEvent::ChannelBroken,
             },
         ));
+    }
+
+    /// A worker sent on its lane what it must not. Its requests are not harmed: it goes when its successor is
+    /// ready.
+    pub(super) fn lane_was_cut(&mut self, id: WorkerId, fault: LaneFault) {
+        let pid = self.children.worker_pid(id).unwrap_or_else(std::process::id);
+        self.log.write_about(
+            Level::Error,
+            pid,
+            &format!("The lane of worker {id} is cut: {fault}"),
+        );
+        let reason = EndReason::LaneCut;
+        self.feed(Event::Worker(id, WorkerEvent::ShouldGo { reason }));
     }
 
     pub(super) fn shut_down_worker(&self, id: WorkerId) {

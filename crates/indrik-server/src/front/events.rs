@@ -40,6 +40,8 @@ pub enum FrontEvent {
     Interrupt(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.
     ChannelBroken(WorkerId, ChannelFault),
+    /// A worker sent on its lane what it must not, and has none any more; its channel is used on.
+    LaneCut(WorkerId, LaneFault),
     /// A worker has answered all requests of its warm-up well.
     WorkerWarm(WorkerId),
     /// A worker has not: why, in one line.
@@ -62,8 +64,6 @@ pub enum ChannelFault {
     FilesClosed,
     /// It sent more than its windows allow.
     Flood,
-    /// What it sent on its lane.
-    Lane(LaneFault),
 }
 
 impl ChannelFault {
@@ -82,7 +82,6 @@ impl fmt::Display for ChannelFault {
         f.write_str(match self {
             Self::Memory(violation) => return violation.fmt(f),
             Self::FilesClosed => "the worker has closed the socket that files are handed over by",
-            Self::Lane(fault) => return fault.fmt(f),
             Self::Flood => "the worker sent more than its windows allow",
         })
     }

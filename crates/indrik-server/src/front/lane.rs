@@ -6,8 +6,7 @@ use indrik_core::ids::WorkerId;
 use indrik_core::supervise::Level;
 use indrik_ring::{LaneAnswer, LaneAsk};
 
-use super::clock;
-use super::events::ChannelFault;
+use super::events::FrontEvent;
 use super::services::Services;
 use crate::lane::{LaneFault, Listens};
 
@@ -23,7 +22,8 @@ impl Listens for Listener {
     }
 
     fn cut(&self, id: WorkerId, fault: LaneFault) {
-        self.0.pool.condemn_by_lane(id, ChannelFault::Lane(fault), clock::now());
+        // What it has answered, and answers yet, lies in memory that is as good as before.
+        (self.0.sink)(FrontEvent::LaneCut(id, fault));
     }
 
     fn closed(&self, id: WorkerId) {

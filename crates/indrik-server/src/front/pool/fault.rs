@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
-use indrik_core::ids::WorkerId;
 use indrik_ring::{Flags, SlotState, Violation};
 
 use super::super::events::ChannelFault;
@@ -22,11 +21,6 @@ const LOOK_PAUSE_US: Micros = 50_000;
 const NUDGE_PAUSE_US: Micros = 1_000_000;
 
 impl Pool {
-    /// A worker sent on its lane what it must not.
-    pub(crate) fn condemn_by_lane(&self, id: WorkerId, fault: ChannelFault, now: Micros) {
-        self.with_from_outside(|inner| self.condemn(inner, id, fault, now));
-    }
-
     /// Looks for what is wrong with the workers' memory, and helps those that wait for a word that may never
     /// come.
     pub(super) fn look_for_faults(&self, inner: &mut Inner, now: Micros) {
