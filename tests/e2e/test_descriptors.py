@@ -63,10 +63,12 @@ def open_now(server: Server) -> int:
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
-@pytest.mark.parametrize("limit", [64, 128, 256])
+# Each thread of the front has descriptors of its own.
+@pytest.mark.parametrize(("limit", "threads"), [(64, 1), (128, 1), (256, 1), (160, 16)])
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nHo"], ids=["idle", "half-heads"])
-def test_many_idle_clients_leave_room_for_everything_else(start, idle, limit, begun):
-    server = start("wsgi_app:app", "--workers", "1", launcher=limited(limit))
+def test_many_idle_clients_leave_room_for_everything_else(start, idle, limit, threads, begun):
+    flags = ("--workers", "1", "--io-threads", str(threads))
+    server = start("wsgi_app:app", *flags, launcher=limited(limit))
     connect_idle(server, idle, begun)
     is_served(server)
     # A worker dies.

@@ -24,8 +24,8 @@ const USED_UNKNOWN: usize = 64;
 /// What clients have, and may have.
 pub(super) struct Descriptors {
     ledger: Mutex<Ledger>,
-    /// Open before the first client.
-    used: u64,
+    /// Open before the first client and the first worker.
+    used: AtomicU64,
     /// Something has been given back.
     freed: Notify,
     shed: AtomicU64,
@@ -119,15 +119,21 @@ impl Deref for CountedFile {
 
 impl Descriptors {
     /// As things are now, before the first client, with so many workers to come.
-    pub(super) fn new(workers: usize) -> Arc<Self> {
+    pub(super) fn new(workers: u64) -> Arc<Self> {
         let used = open_now() as u64;
-        Arc::new(Self::of(Share::new(limit(), used, workers as u64), used))
+        Arc::new(Self::of(Share::new(limit(), used, workers), used))
+    }
+
+    /// The front has opened what it has for itself, and nobody is a client yet.
+    pub(super) fn count_own(&self, workers: u64) {
+        self.used.store(open_now() as u64, Ordering::Relaxed);
+        self.keep_for(workers);
     }
 
     fn of(share: Share, used: u64) -> Self {
         Self {
             ledger: Mutex::new(Ledger::new(share)),
-            used,
+            used: AtomicU64::new(used),
             freed: Notify::new(),
             shed: AtomicU64::new(0),
             told: AtomicBool::new(false),
@@ -136,7 +142,8 @@ impl Descriptors {
 
     /// There are to be so many workers.
     pub(super) fn keep_for(&self, workers: u64) {
-        self.ledger.lock().share = Share::new(limit(), self.used, workers);
+        let used = self.used.load(Ordering::Relaxed);
+        self.ledger.lock().share = Share::new(limit(), used, workers);
     }
 
     pub(super) fn share(&self) -> Share {

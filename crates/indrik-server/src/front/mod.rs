@@ -127,7 +127,7 @@ impl Front {
     ) -> io::Result<Self> {
         let other_cores = indrik_sys::cpus::available() > 1;
         let servers: Vec<_> = listeners.iter().map(|listening| listening.socket.server()).collect();
-        let descriptors = Descriptors::new(config.workers);
+        let descriptors = Descriptors::new(config.workers as u64);
         let pool =
             Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores, &descriptors);
         let account = Account::new(config.front_memory_limits(memory));
@@ -150,12 +150,15 @@ impl Front {
             standing: ArcSwap::default(),
             settings: ArcSwap::from_pointee(Settings::new(config)),
         });
+        let runtime = runtime::Threads::start(&services)?;
+        let lanes = Lanes::start(Arc::new(lane::Listener(Arc::clone(&services))))?;
+        // What the threads have open is the front's own, and nothing is open for a client yet.
         let workers = services.settings().config.workers;
+        services.descriptors.count_own(workers as u64);
         if let Some(text) = shortage(services.descriptors.share(), workers) {
             services.log.write(Level::Warning, &text);
         }
-        let runtime = runtime::Threads::start(&services, listeners)?;
-        let lanes = Lanes::start(Arc::new(lane::Listener(Arc::clone(&services))))?;
+        runtime.open_doors(&services, listeners);
         Ok(Self { services, runtime, lanes })
     }
 

@@ -39,7 +39,8 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn start(services: &Arc<Services>, listeners: Vec<Listening>) -> io::Result<Self> {
+    /// Starts them; nothing is accepted before doors are opened.
+    pub(super) fn start(services: &Arc<Services>) -> io::Result<Self> {
         let count = services.settings().config.io_threads.max(1);
         let mut handles = Vec::with_capacity(count);
         for index in 0..count {
@@ -50,7 +51,6 @@ impl Threads {
         let handles: Arc<[Handle]> = handles.into();
         let doors = Arc::new(Doors::default());
         let threads = Self { handles, doors };
-        threads.open_doors(services, listeners);
         threads.handles[0].spawn(tick(Arc::clone(services)));
         threads.handles[0].spawn(watch_certificate(Arc::clone(services)));
         threads.handles[0].spawn(watch_requests(Arc::clone(services)));
