@@ -15,7 +15,7 @@ use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};
 use indrik_sys::signal::Signal;
 
-use super::parts::{Drive, POOL, Stacks, Worker};
+use super::parts::{Drive, FrontEnds, POOL, Stacks, Worker};
 use crate::front::{ChannelFault, Front, Interface, NewWorker, channel_limits};
 use crate::lane::LaneFault;
 use crate::zygote::{Request, Stream, WireInterface, WorkerFds, WorkerNote, receive_all};
@@ -58,8 +58,7 @@ impl Drive {
             control,
             control_open: true,
             flags: front.control(),
-            channel: Some(front),
-            lane: Some(lane.into()),
+            front_ends: Some(FrontEnds { channel: front, lane: lane.into() }),
             bell,
             interface: Interface::Wsgi,
             class: config.worker_class,
@@ -120,33 +119,24 @@ impl Drive {
     /// Gives the front its end of a worker's channel, once.
     pub(super) fn link_to_front(&mut self, id: WorkerId) {
         let Some(worker) = self.children.workers.get_mut(&id) else { return };
-        let (interface, capacity, generation) =
-            (worker.interface, worker.capacity, worker.generation);
-        let pid = worker.child.as_ref().map_or(0, Child::pid);
-        if let (Some(channel), Some(lane), Some(front), Some(config)) = (
-            worker.channel.take(),
-            worker.lane.take(),
-            &self.front,
-            self.generations.config(generation),
-        ) {
-            // The standard library seeds its hash maps from the system's randomness.
-            let chance = RandomState::new().build_hasher().finish();
-            let requests_max = requests_max(config, chance);
-            let tells_served = Self::memory_limits(config).is_set();
-            let worker = NewWorker {
-                pid,
-                channel,
-                interface,
-                capacity,
-                requests_max,
-                generation,
-                tells_served,
-            };
-            if let Err(error) = front.add_worker(id, worker, lane) {
-                let text = format!("Worker {id} cannot be given requests: {error}");
-                self.log.write(Level::Error, &text);
-                self.events.push(Event::Worker(id, WorkerEvent::ChannelBroken));
-            }
+        let config = self.generations.config(worker.generation);
+        let (Some(front), Some(config)) = (&self.front, config) else { return };
+        let Some(FrontEnds { channel, lane }) = worker.front_ends.take() else { return };
+        // The standard library seeds its hash maps from the system's randomness.
+        let chance = RandomState::new().build_hasher().finish();
+        let new = NewWorker {
+            pid: worker.child.as_ref().map_or(0, Child::pid),
+            channel,
+            interface: worker.interface,
+            capacity: worker.capacity,
+            requests_max: requests_max(config, chance),
+            generation: worker.generation,
+            tells_served: Self::memory_limits(config).is_set(),
+        };
+        if let Err(error) = front.add_worker(id, new, lane) {
+            let text = format!("Worker {id} cannot be given requests: {error}");
+            self.log.write(Level::Error, &text);
+            self.events.push(Event::Worker(id, WorkerEvent::ChannelBroken));
         }
     }
 
@@ -258,7 +248,7 @@ impl Drive {
         let (generation, interface) = (worker.generation, worker.interface);
         let current = self.machine.census().generation;
         let differs = self.children.workers.values().any(|other| {
-            other.generation == current && other.channel.is_none() && other.interface != interface
+            other.generation == current && other.is_linked() && other.interface != interface
         });
         if generation != current && differs {
             self.feed(Event::Pool(POOL, PoolEvent::InterfaceChanged { generation }));
@@ -273,7 +263,7 @@ impl Drive {
     /// Tells the supervisor what the workers' channels say of their lives.
     pub(super) fn read_signs(&mut self) {
         let busy = self.front.as_ref().map(Front::busy_lanes).unwrap_or_default();
-        let linked = self.children.workers.iter().filter(|(_, it)| it.channel.is_none());
+        let linked = self.children.workers.iter().filter(|(_, it)| it.is_linked());
         let signs = linked.map(|(id, worker)| {
             let (beats, pulses) = (worker.flags.beats(), worker.flags.pulses());
             (*id, Sign { beats, pulses, is_busy: busy.contains(id) })

@@ -172,8 +172,9 @@ impl Front {
     /// # Errors
     /// When its wake-up cannot be watched.
     pub fn add_worker(&self, id: WorkerId, worker: NewWorker, lane: OwnedFd) -> io::Result<()> {
+        self.runtime.watch_worker(&self.services, id, worker)?;
         self.lanes.add(id, lane);
-        self.runtime.watch_worker(&self.services, id, worker)
+        Ok(())
     }
 
     /// A worker is ready for clients' requests.
@@ -384,3 +385,6 @@ fn dispatch_limits(config: &Config) -> DispatchLimits {
         ..DispatchLimits::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

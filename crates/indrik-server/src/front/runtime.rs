@@ -87,8 +87,15 @@ impl Threads {
         worker: NewWorker,
     ) -> io::Result<()> {
         let wake = Wake::from_fd(worker.channel.wake.as_fd().try_clone_to_owned()?);
+        let thread = self.thread_of(id);
+        let entered = thread.enter();
+        // What the system refuses here is told to the caller: nobody would ever read the answers of a worker
+        // that was added without it.
+        #[expect(deprecated, reason = "its replacement is unsafe; `Fd` owns its descriptor")]
+        let wake = AsyncFd::with_interest(Fd(wake), Interest::READABLE)?;
+        drop(entered);
         services.pool.add(id, worker);
-        self.thread_of(id).spawn(take_responses(Arc::clone(services), id, wake));
+        thread.spawn(take_responses(Arc::clone(services), id, wake));
         Ok(())
     }
 
@@ -142,16 +149,7 @@ async fn wake_workers(services: Arc<Services>) {
 }
 
 /// Takes a worker's responses until the worker is gone.
-async fn take_responses(services: Arc<Services>, id: WorkerId, wake: Wake) {
-    #[expect(deprecated, reason = "its replacement is unsafe; `Fd` owns its descriptor")]
-    let wake = AsyncFd::with_interest(Fd(wake), Interest::READABLE);
-    let wake = match wake {
-        Ok(wake) => wake,
-        Err(error) => {
-            services.log.error(&format!("Worker {id} cannot be listened to: {error}"));
-            return;
-        }
-    };
+async fn take_responses(services: Arc<Services>, id: WorkerId, wake: AsyncFd<Fd>) {
     let mut wakers = Vec::new();
     let (mut unread, mut is_open) = (0, true);
     loop {

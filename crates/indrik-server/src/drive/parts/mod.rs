@@ -26,4 +26,4 @@ pub(super) use service::Leaving;
 pub(super) use sources::SIGNALS;
 pub(super) use stacks::Stacks;
 pub(super) use timers::Timer;
-pub(super) use worker::Worker;
+pub(super) use worker::{FrontEnds, Worker};

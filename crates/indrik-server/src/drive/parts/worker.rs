@@ -11,6 +11,19 @@ use indrik_sys::process::Child;
 use super::stacks::Stacks;
 use crate::front::Interface;
 
+/// The front's ends of a worker's channel and lane.
+pub(crate) struct FrontEnds {
+    pub(crate) channel: FrontChannel,
+    pub(crate) lane: OwnedFd,
+}
+
+impl Worker {
+    /// Whether the front has its ends: they are given once.
+    pub(crate) const fn is_linked(&self) -> bool {
+        self.front_ends.is_none()
+    }
+}
+
 /// One worker, from the request to fork it until its end.
 pub(crate) struct Worker {
     pub(crate) generation: Generation,
@@ -19,10 +32,8 @@ pub(crate) struct Worker {
     pub(crate) control_open: bool,
     /// What runs there, in the words of `worker_class`; known when it is ready.
     pub(crate) class: WorkerClass,
-    /// The front's end; given to the front when the worker is added.
-    pub(crate) channel: Option<FrontChannel>,
-    /// The front's end of its lane; given to the front with the channel.
-    pub(crate) lane: Option<OwnedFd>,
+    /// Given to the front when the worker is added; `None` says that they have been.
+    pub(crate) front_ends: Option<FrontEnds>,
     /// The flag and the heartbeat, which stay with the supervisor.
     pub(crate) flags: Control,
     pub(crate) bell: Bell,
