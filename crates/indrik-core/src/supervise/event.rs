@@ -96,6 +96,11 @@ pub enum Event {
     Operator(OperatorEvent),
     /// About the other server of an upgrade.
     Upgrade(UpgradeEvent),
+    /// The front could not be started with what the first generation has open: nobody would be served.
+    FrontFailed {
+        /// Why.
+        failure: Failure,
+    },
     /// No request and no connection is left in the front.
     FrontIdle,
     /// The hook `pre_stop` is done, or cannot be run.

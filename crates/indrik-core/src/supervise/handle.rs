@@ -25,6 +25,7 @@ impl Supervisor {
             Event::Pool(..) => {}
             Event::Operator(event) => self.operator_event(event),
             Event::Upgrade(event) => self.upgrade_event(event),
+            Event::FrontFailed { failure } => self.front_failed(&failure),
             Event::FrontIdle => self.front_idle(),
             Event::PreStopDone => self.pre_stop_done(),
             Event::Tick => {}

@@ -1,7 +1,7 @@
 //! The end of the server: gracefully, quickly, and what comes when neither works.
 
 use super::effect::{Effect, FrontEffect, KillSignal, Notice, WorkerEffect, ZygoteEffect};
-use super::event::FailureKind;
+use super::event::{Failure, FailureKind};
 use super::ladder::Rung;
 use super::limits::{PRE_STOP_MAX, QUICK_GRACE, TERM_ECHO};
 use super::machine::Supervisor;
@@ -105,6 +105,12 @@ impl Supervisor {
             self.push(Effect::Front(FrontEffect::CloseNow));
             self.quit_workers();
         }
+    }
+
+    /// Workers without a front would wait for ever.
+    pub(super) fn front_failed(&mut self, failure: &Failure) {
+        self.log_failure("Cannot start", failure);
+        self.give_up(failure.kind);
     }
 
     /// The front has finished everything: now the workers may leave.

@@ -388,6 +388,39 @@ fn an_address_that_stays_taken_ends_the_start_after_five_tries() {
 }
 
 #[test]
+fn a_front_that_cannot_start_ends_the_server_with_an_error() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { front_fails: 100, ..Faults::calm() });
+        world.start();
+        world.run(seconds(100));
+        assert_eq!(world.exit, Some(1), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_generation_that_has_no_descriptors_for_its_sockets_is_given_up_and_leaves_nothing_open() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        world.start_and_wait_until_full();
+        world.os.faults.sockets_lacking = 100;
+        world.promise_full = true;
+        world.signal(Signal::Hup);
+        world.run(seconds(100));
+        let failed = world.os.outcomes.last().is_some_and(|outcome| outcome.failure.is_some());
+        assert!(failed && world.os.prepared.is_empty(), "seed {seed}");
+        world.assert_full();
+        world.os.faults.sockets_lacking = 0;
+        world.signal(Signal::Hup);
+        world.run(seconds(100));
+        let failure = world.os.outcomes.last().map(|outcome| outcome.failure.clone());
+        assert_eq!(failure, Some(None), "seed {seed}");
+        world.assert_full();
+        world.promise_full = false;
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
 fn a_clock_that_jumps_neither_loses_workers_nor_hangs() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());

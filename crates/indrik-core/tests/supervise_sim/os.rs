@@ -272,7 +272,13 @@ impl Os {
                 self.prepared.remove(generation);
             }
             Effect::Pool(_, PoolEffect::Adopt { generation, .. }) => {
+                // All that a takeover needs was made before: it cannot fail any more.
                 assert!(self.prepared.remove(generation), "{generation} opened nothing");
+                if *generation == Generation::FIRST && self.random.percent(self.faults.front_fails)
+                {
+                    let failure = failure(FailureKind::Bind);
+                    self.after(now, 0, 0, Coming::Front(Event::FrontFailed { failure }));
+                }
             }
             Effect::Pool(_, PoolEffect::WatchAnswers { generation }) => {
                 self.watched = generation.map(|generation| (generation, 0, 0));
@@ -406,7 +412,10 @@ impl Os {
         assert!(!self.configured.contains(&generation), "{generation} is opened twice");
         let in_use = self.random.percent(self.faults.address_taken);
         let never = self.faults.always_fails == Some(FailureKind::Bind);
-        let event = if in_use || never {
+        let event = if self.random.percent(self.faults.sockets_lacking) {
+            let failure = failure(FailureKind::Bind);
+            Event::Zygote(generation, ZygoteEvent::ListenFailed { failure, in_use: false })
+        } else if in_use || never {
             let failure = failure(FailureKind::Bind);
             Event::Zygote(
                 generation,

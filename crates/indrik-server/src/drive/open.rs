@@ -7,7 +7,7 @@ use indrik_core::settings::{
     Config, ConfigFileValues, Launch, LogFormat, LogTarget, Problem, Settlement, TextFile, Value,
     resolve, settle,
 };
-use indrik_core::supervise::{Event, Failure, FailureKind, Level, OperatorEvent, ZygoteEvent};
+use indrik_core::supervise::{Event, Failure, FailureKind, Level, ZygoteEvent};
 use indrik_sys::files;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -191,14 +191,11 @@ impl Drive {
     /// A generation takes over: its settings are the server's from now on.
     pub(super) fn adopt(&mut self, generation: Generation, on_trial: bool) {
         let Some(config) = self.generations.config_of(generation) else { return };
-        let (open, close) =
-            match self.outside.listeners.adopt(&config.bind, config.backlog, on_trial) {
-                Ok(change) => change,
-                Err(error) => {
-                    self.log.write(Level::Error, &format!("Cannot pass on the sockets: {error}"));
-                    return;
-                }
-            };
+        let (open, close) = self.outside.listeners.adopt(&config.bind, on_trial);
+        for (shown, error) in self.outside.listeners.set_backlog(config.backlog) {
+            let text = format!("The backlog of {shown} stays as it was: {error}");
+            self.log.write(Level::Warning, &text);
+        }
         // Older generations' settings are needed as long as they have workers to be watched.
         if generation == Generation::FIRST {
             return self.start_front(&config, open);
@@ -274,10 +271,9 @@ impl Drive {
         match Front::start(Arc::clone(config), sockets, log, sink, usable()) {
             Ok(front) => self.front = Some(front),
             Err(error) => {
-                self.log.write(Level::Critical, &format!("Cannot start the front: {error}"));
-                self.events.push(Event::Operator(OperatorEvent::Signal(
-                    indrik_core::supervise::Signal::Quit,
-                )));
+                let text = format!("the front cannot start: {error}");
+                let failure = failure(FailureKind::Bind, text);
+                self.events.push(Event::FrontFailed { failure });
             }
         }
     }

@@ -31,6 +31,10 @@ pub(crate) struct Faults {
     pub(crate) signal_ignored: u32,
     pub(crate) front_never_idle: u32,
     pub(crate) address_taken: u32,
+    /// No descriptor is left for the sockets of a new generation.
+    pub(crate) sockets_lacking: u32,
+    /// The front cannot start.
+    pub(crate) front_fails: u32,
     pub(crate) successor_fails: u32,
     pub(crate) successor_dies: u32,
     pub(crate) warm_up_fails: u32,
@@ -71,6 +75,8 @@ impl Faults {
             signal_ignored: 0,
             front_never_idle: 0,
             address_taken: 0,
+            sockets_lacking: 0,
+            front_fails: 0,
             successor_fails: 0,
             successor_dies: 0,
             warm_up_fails: 0,
@@ -123,6 +129,8 @@ impl Faults {
             signal_ignored: 30,
             front_never_idle: 40,
             address_taken: 30,
+            sockets_lacking: 10,
+            front_fails: 0,
             successor_fails: 30,
             successor_dies: 60,
             warm_up_fails: 10,

@@ -38,6 +38,9 @@ struct Open {
     /// The address of the settings that it stands for, if there is one.
     address: Option<BindAddress>,
     listener: Listener,
+    /// The front's own handle, until it is told. Made with the socket: a takeover must not depend on whether there
+    /// are descriptors left.
+    for_front: Option<Listener>,
     shown: String,
     file: Option<SocketFile>,
     shared: Arc<AtomicBool>,
@@ -180,6 +183,11 @@ impl Listeners {
                 hint: "restart the server",
                 in_use: false,
             })?;
+        let for_front = bound.listener.try_clone().map_err(|error| BootError {
+            message: format!("cannot pass {} on to the front: {error}", bound.shown),
+            hint: "raise the limit of open files (ulimit -n, LimitNOFILE=)",
+            in_use: false,
+        })?;
         let server = bound.listener.server();
         self.names.push(match &server {
             (path, None) => (format!("unix:{path}"), None),
@@ -190,6 +198,7 @@ impl Listeners {
             number,
             address,
             listener: bound.listener,
+            for_front: Some(for_front),
             shown: bound.shown,
             file: bound.file,
             shared: Arc::new(AtomicBool::new(source != Source::Own)),
@@ -198,19 +207,15 @@ impl Listeners {
         Ok(())
     }
 
-    /// The generation in the making takes over, with what was opened for it.
+    /// The generation in the making takes over, with what was opened for it. Nothing here can fail: the supervisor
+    /// counts on it.
     /// What the generation before has open stays open while that one may come back (`on_trial`).
-    pub(crate) fn adopt(
-        &mut self,
-        bind: &[BindAddress],
-        backlog: u32,
-        on_trial: bool,
-    ) -> io::Result<Change> {
-        let mut opened = Vec::new();
-        for open in &self.coming {
-            let (number, shared) = (open.number, Arc::clone(&open.shared));
-            opened.push(Listening { socket: open.listener.try_clone()?, number, shared });
-        }
+    pub(crate) fn adopt(&mut self, bind: &[BindAddress], on_trial: bool) -> Change {
+        let opens = |open: &mut Open| {
+            let (socket, shared) = (open.for_front.take()?, Arc::clone(&open.shared));
+            Some(Listening { socket, number: open.number, shared })
+        };
+        let opened: Vec<Listening> = self.coming.iter_mut().filter_map(opens).collect();
         let mut closed = Vec::new();
         if !self.given && bind != self.bind && self.known > 0 {
             let wanted =
@@ -224,16 +229,22 @@ impl Listeners {
                 closed = self.close_numbers(&unwanted);
             }
         }
-        for open in &self.open {
-            if open.source == Source::Own {
-                let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-                SockRef::from(&open.listener.as_fd()).listen(backlog)?;
-            }
-        }
         self.open.append(&mut self.coming);
         self.bind = bind.to_vec();
         self.known = self.names.len();
-        Ok((opened, closed))
+        (opened, closed)
+    }
+
+    /// So many connections may wait in the kernel at each socket of our own; returns where that could not be
+    /// changed, as users write it.
+    pub(crate) fn set_backlog(&self, backlog: u32) -> Vec<(&str, io::Error)> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        let own = self.open.iter().filter(|open| open.source == Source::Own);
+        own.filter_map(|open| {
+            let set = SockRef::from(&open.listener.as_fd()).listen(backlog);
+            set.err().map(|error| (open.shown.as_str(), error))
+        })
+        .collect()
     }
 
     /// The generation on trial stays. What the front has to close is what it does not need.
@@ -335,6 +346,8 @@ fn is_at(listener: &Listener, address: &BindAddress) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
     use super::*;
 
     const MANNER: Manner = Manner { backlog: 16, umask: 0, owner: None, reuse_port: false };
@@ -351,7 +364,7 @@ mod tests {
         let mut listeners = Listeners::default();
         let bind = addresses(texts);
         listeners.open_first(&bind, &Inheritance::default(), &MANNER).unwrap();
-        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, false);
         assert_eq!((opened.len(), closed.len()), (texts.len(), 0));
         listeners
     }
@@ -364,7 +377,7 @@ mod tests {
         let bind = addresses(&[unix("b"), unix("c")]);
         listeners.prepare(&bind, &MANNER).unwrap();
         assert!(directory.path().join("a").exists(), "the old one serves meanwhile");
-        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, false);
         assert_eq!(opened.iter().map(|new| new.number).collect::<Vec<_>>(), [2]);
         assert_eq!(closed, [0]);
         assert!(!directory.path().join("a").exists());
@@ -385,6 +398,30 @@ mod tests {
         assert_eq!(listeners.names().len(), 1);
     }
 
+    /// Needs a process of its own, as nextest gives it.
+    #[test]
+    fn a_socket_that_the_front_cannot_have_is_not_opened_and_a_takeover_needs_no_descriptor() {
+        let mut listeners = opened(&["127.0.0.1:0".to_owned()]);
+        let bind = addresses(&["127.0.0.1:0".to_owned(), "127.0.0.2:0".to_owned()]);
+        let limit = getrlimit(Resource::Nofile);
+        let with_free = |free: u64| {
+            let lowest = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+            let current = Some(u64::try_from(lowest).unwrap() + free);
+            setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+        };
+        with_free(1);
+        let refused = listeners.prepare(&bind, &MANNER).unwrap_err();
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert!(refused.message.contains("cannot pass"), "{refused}");
+        assert_eq!((listeners.coming.len(), listeners.names.len()), (0, 1));
+        listeners.prepare(&bind, &MANNER).unwrap();
+        with_free(0);
+        let (opened, closed) = listeners.adopt(&bind, false);
+        let unchanged = listeners.set_backlog(32).len();
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert_eq!((opened.len(), closed.len(), unchanged), (1, 0, 0));
+    }
+
     #[test]
     fn a_change_on_trial_has_both_lists_open_and_ends_with_either() {
         for stays in [true, false] {
@@ -394,7 +431,7 @@ mod tests {
             let mut listeners = opened(&[unix("a"), unix("b")]);
             let bind = addresses(&[unix("b"), unix("c")]);
             listeners.prepare(&bind, &MANNER).unwrap();
-            let (opened, closed) = listeners.adopt(&bind, 16, true).unwrap();
+            let (opened, closed) = listeners.adopt(&bind, true);
             assert_eq!((opened.len(), closed.len()), (1, 0));
             assert!(["a", "b", "c"].iter().all(|name| path(name).exists()));
             let closed = if stays { listeners.confirm() } else { listeners.restore() };
@@ -414,7 +451,7 @@ mod tests {
         let bind = addresses(&[format!("0.0.0.0:{port}")]);
         listeners.prepare(&bind, &MANNER).unwrap();
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        let (opened, closed) = listeners.adopt(&bind, 16, false).unwrap();
+        let (opened, closed) = listeners.adopt(&bind, false);
         assert_eq!((opened.len(), closed.len()), (1, 1));
         assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
