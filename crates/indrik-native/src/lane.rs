@@ -20,7 +20,6 @@ pub(crate) struct Lane {
     socket: OwnedFd,
     /// One call at a time; the next number is kept here.
     calls: Mutex<Calls>,
-    allowance: Mutex<Allowance>,
     began: Instant,
     /// The front has closed it, or the application did.
     is_lost: AtomicBool,
@@ -28,6 +27,7 @@ pub(crate) struct Lane {
 
 struct Calls {
     number: u64,
+    allowance: Allowance,
     /// For answers; made with the first call.
     buffer: Vec<u8>,
 }
@@ -36,8 +36,11 @@ impl Lane {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
-            calls: Mutex::new(Calls { number: 0, buffer: Vec::new() }),
-            allowance: Mutex::new(Allowance::of_worker(0)),
+            calls: Mutex::new(Calls {
+                number: 0,
+                allowance: Allowance::of_worker(0),
+                buffer: Vec::new(),
+            }),
             began: Instant::now(),
             is_lost: AtomicBool::new(false),
         }
@@ -58,8 +61,17 @@ impl Lane {
         calls.number += 1;
         let number = calls.number;
         let message = ask.encode(number);
-        while let Err(Full::ForNow) = self.push(&message) {
-            self.wait(PollFlags::OUT, until)?;
+        // Taken once, however often the message is tried. What is not sent is not waited for.
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if !calls.allowance.take(message.len(), now) {
+            return None;
+        }
+        loop {
+            match self.push(&message) {
+                Push::Sent => break,
+                Push::Full => self.wait(PollFlags::OUT, until)?,
+                Push::Lost => return None,
+            }
         }
         calls.buffer.resize(LANE_MESSAGE_BYTES_MAX, 0);
         while !self.is_lost.load(Ordering::Relaxed) {
@@ -80,22 +92,18 @@ impl Lane {
         None
     }
 
-    fn push(&self, message: &[u8]) -> Result<(), Full> {
+    fn push(&self, message: &[u8]) -> Push {
         if self.is_lost.load(Ordering::Relaxed) {
-            return Err(Full::ForEver);
-        }
-        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if !self.allowance.lock().take(message.len(), now) {
-            return Err(Full::ForEver);
+            return Push::Lost;
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, message, flags)) {
-            Ok(_) => Ok(()),
-            Err(Errno::AGAIN | Errno::NOBUFS) => Err(Full::ForNow),
+            Ok(_) => Push::Sent,
+            Err(Errno::AGAIN | Errno::NOBUFS) => Push::Full,
             // A file of the application's may have got the number by now; it is no socket.
             Err(_) => {
                 self.lose();
-                Err(Full::ForEver)
+                Push::Lost
             }
         }
     }
@@ -126,10 +134,44 @@ impl AsFd for Lane {
     }
 }
 
-/// Why a message does not go.
-enum Full {
+/// What became of a message.
+enum Push {
+    Sent,
     /// There is no room now.
-    ForNow,
-    /// It will not go.
-    ForEver,
+    Full,
+    /// The lane is gone.
+    Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    const ASK: LaneAsk<'static> = LaneAsk::Route("/a");
+
+    /// A lane, and the front's end of it, where nobody answers.
+    fn silent() -> (Lane, OwnedFd) {
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        (Lane::new(ours), theirs)
+    }
+
+    fn is_empty(front: &OwnedFd) -> bool {
+        let received = rustix::net::recv(front, &mut [0; 64][..], RecvFlags::DONTWAIT);
+        received.err() == Some(Errno::AGAIN)
+    }
+
+    /// Waits for ever if it waits.
+    #[test]
+    fn a_call_beyond_the_allowance_says_nothing_and_waits_for_nothing() {
+        let (lane, front) = silent();
+        // What is used up at the end of time does not come back before.
+        while lane.calls.lock().allowance.take(16, u64::MAX) {}
+        let until = Instant::now() + Duration::from_secs(24 * 60 * 60);
+        assert_eq!(lane.call_detached(&ASK, until), None);
+        assert!(is_empty(&front));
+        assert!(!lane.is_lost.load(Ordering::Relaxed), "it may speak again later");
+    }
 }
