@@ -86,8 +86,8 @@ impl Worker {
             return;
         }
         // Requests run at most `capacity` at a time, so a batch took that many times its share.
-        let lanes = self.in_flight.min(self.capacity).max(1) as u64;
-        let took = now.saturating_sub(self.progress_at) * 16 * lanes / count as u64;
+        let at_once = self.in_flight.min(self.capacity).max(1) as u64;
+        let took = now.saturating_sub(self.progress_at) * 16 * at_once / count as u64;
         self.service = Some(match self.service {
             None => took,
             Some(before) => {

@@ -1,8 +1,8 @@
 //! Whether workers live, from signs that the shell reads in their channels.
 //!
 //! A *beat* is the main thread's, which goes round its loop; a *pulse* is of whatever thread gets the
-//! interpreter's lock. A worker that has one lane only does not beat while its request runs: how long
-//! that may take is the front's to watch. Between requests it beats like the others.
+//! interpreter's lock. A worker that runs one request at a time does not beat while it runs: how
+//! long that may take is the front's to watch. Between requests it beats like the others.
 
 use std::collections::BTreeMap;
 

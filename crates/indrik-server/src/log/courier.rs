@@ -41,7 +41,7 @@ pub(crate) struct Courier {
 
 enum Delivery {
     /// The thread is started by the first message: until then the process may still fork.
-    Idle(Option<Box<Route>>),
+    Idle(Option<Box<Errand>>),
     Running {
         queue: SyncSender<Parcel>,
         ended: Receiver<()>,
@@ -51,7 +51,7 @@ enum Delivery {
 }
 
 /// What the thread needs to know.
-struct Route {
+struct Errand {
     what: &'static str,
     destination: Destination,
     complain: Complain,
@@ -66,15 +66,15 @@ struct Parcel {
 impl Courier {
     /// A courier for `what` ("syslog").
     pub(crate) fn new(what: &'static str, destination: Destination, complain: Complain) -> Self {
-        let route = Box::new(Route { what, destination, complain });
-        Self { state: Mutex::new(Delivery::Idle(Some(route))) }
+        let errand = Box::new(Errand { what, destination, complain });
+        Self { state: Mutex::new(Delivery::Idle(Some(errand))) }
     }
 
     /// Sends messages; never waits.
     pub(crate) fn send(&self, messages: Vec<Vec<u8>>) {
         let mut state = self.state.lock();
-        if let Delivery::Idle(route) = &mut *state {
-            *state = route.take().and_then(start).unwrap_or(Delivery::Closed);
+        if let Delivery::Idle(errand) = &mut *state {
+            *state = errand.take().and_then(start).unwrap_or(Delivery::Closed);
         }
         let Delivery::Running { queue, lost, .. } = &mut *state else { return };
         match queue.try_send(Parcel { messages, lost_before: *lost }) {
@@ -94,12 +94,12 @@ impl Courier {
 }
 
 /// Starts the thread; a process that cannot have one loses the messages.
-fn start(route: Box<Route>) -> Option<Delivery> {
+fn start(errand: Box<Errand>) -> Option<Delivery> {
     let (queue, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
     let (tell, ended) = mpsc::channel();
-    let name = format!("indrik-{}", route.what);
+    let name = format!("indrik-{}", errand.what);
     let run = move || {
-        carry(&route, &receiver);
+        carry(&errand, &receiver);
         drop(tell);
     };
     thread::Builder::new().name(name).spawn(run).ok()?;
@@ -107,12 +107,12 @@ fn start(route: Box<Route>) -> Option<Delivery> {
 }
 
 /// The thread's work.
-fn carry(route: &Route, queue: &Receiver<Parcel>) {
+fn carry(errand: &Errand, queue: &Receiver<Parcel>) {
     let mut way = Way { connection: None, next_try: Instant::now(), down: false, lost: 0 };
     for parcel in queue {
         way.lost += parcel.lost_before;
         for message in parcel.messages {
-            way.send(route, &message);
+            way.send(errand, &message);
         }
     }
 }
@@ -127,10 +127,10 @@ struct Way {
 }
 
 impl Way {
-    fn send(&mut self, route: &Route, message: &[u8]) {
+    fn send(&mut self, errand: &Errand, message: &[u8]) {
         // Twice, because the other side may have been started anew since the last message.
         for _ in 0..2 {
-            if self.connection.is_none() && !self.connect(route) {
+            if self.connection.is_none() && !self.connect(errand) {
                 break;
             }
             match self.connection.as_mut().map(|connection| connection.send(message)) {
@@ -142,17 +142,17 @@ impl Way {
         self.lost += 1;
     }
 
-    fn connect(&mut self, route: &Route) -> bool {
+    fn connect(&mut self, errand: &Errand) -> bool {
         if Instant::now() < self.next_try {
             return false;
         }
-        let (what, to) = (route.what, &route.destination);
+        let (what, to) = (errand.what, &errand.destination);
         match Connection::open(to) {
             Ok(connection) => {
                 self.connection = Some(connection);
                 if std::mem::take(&mut self.down) {
                     let lost = std::mem::take(&mut self.lost);
-                    (route.complain)(&format!(
+                    (errand.complain)(&format!(
                         "The {what} server at {to} can be reached again; {lost} messages were lost"
                     ));
                 }
@@ -161,7 +161,7 @@ impl Way {
             Err(error) => {
                 self.next_try = Instant::now() + RETRY_PAUSE;
                 if !std::mem::replace(&mut self.down, true) {
-                    (route.complain)(&format!(
+                    (errand.complain)(&format!(
                         "Cannot reach the {what} server at {to}: {error}; messages to it are lost until it can be reached"
                     ));
                 }

@@ -21,7 +21,7 @@ pub struct Sign {
     pub beats: u64,
     /// How often some thread has got the interpreter's lock; 0: that is not counted.
     pub pulses: u64,
-    /// Its only lane runs a request.
+    /// It runs the only request it can.
     pub is_busy: bool,
 }
 
