@@ -70,6 +70,12 @@ def with_descriptors() -> None:
     os.close(writer)
 
 
+def many_names() -> None:
+    """As an application does that calls `route(request.path)`."""
+    for user in range(5_000):
+        route(f"/users/{user}")
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     "/short": lambda: send(b"x"),
     "/version": lambda: send(bytes([9]) + GOOD[1:]),
@@ -82,6 +88,7 @@ DEEDS: dict[str, Callable[[], None]] = {
     "/close": close,
     "/fork": fork,
     "/fds": with_descriptors,
+    "/names": many_names,
 }
 
 

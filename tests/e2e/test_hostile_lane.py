@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from support.load import Checked
 from support.server import Server, poll
@@ -68,3 +71,16 @@ def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_work
     assert server.workers() == before
     connect(server).get("/a?last")
     server.wait_for_access_line(rf"^200 /alast route={name}\.$")
+
+
+def test_a_worker_that_asks_for_no_end_of_names_takes_none_from_other_workers_or_generations(connect, server):
+    greedy = int(connect(server, 60).get("/names").text)
+    os.kill(greedy, signal.SIGKILL)
+    poll(lambda: greedy not in server.workers() and len(server.workers()) == 2, "another worker", 30)
+    assert connect(server).get("/fresh").status == 200
+    server.wait_for_access_line(r"^200 /fresh route=/fresh\.$")
+    old = server.workers()
+    server.signal(signal.SIGHUP)
+    server.wait_for_new_workers(old, 2)
+    assert connect(server).get("/reloaded").status == 200
+    server.wait_for_access_line(r"^200 /reloaded route=/reloaded\.$")

@@ -43,23 +43,24 @@ impl Routed {
         {
             return Ok(());
         }
+        // While the front is asked for the number, the request may end and another one get its slot.
         let number = channel.route_number(name)?;
         self.route.store(number, Ordering::Relaxed);
-        channel.slots.set_route(self.slot, number);
+        channel.slots.set_route(self.slot, self.generation, number);
         Ok(())
     }
 }
 
 /// The route of one request.
 #[derive(Default)]
-pub(crate) struct Route {
+pub(crate) struct ChosenRoute {
     /// What a framework has left.
     found: AtomicU16,
     /// Where the application says it, if it does.
     said: Option<Py<Routed>>,
 }
 
-impl Route {
+impl ChosenRoute {
     /// Makes a request the current one, if anybody wants to know which that is.
     ///
     /// # Errors

@@ -85,8 +85,8 @@ struct WorkerPart {
     request_credit_wanted: AtomicU32,
     /// 1 when the worker needs the request's part of the [`BodyArea`](crate::BodyArea) no more.
     body_released: AtomicU32,
-    /// Which route the application chose, once it is known: for what is said of a request that its worker
-    /// did not survive.
+    /// Which route the application chose, once it is known, below the low half of the generation that it is of: for
+    /// what is said of a request that its worker did not survive.
     route: AtomicU32,
 }
 
@@ -238,10 +238,12 @@ impl Slots {
         self.cell(slot).worker.0.body_released.load(Ordering::Acquire) != 0
     }
 
-    /// Which route the application chose; 0: not known. The worker may have written any number.
+    /// Which route the application chose for this use of the slot; 0: not known. The worker may have written any
+    /// number.
     #[must_use]
-    pub fn route(&self, slot: u16) -> u16 {
-        self.cell(slot).worker.0.route.load(Ordering::Relaxed) as u16
+    pub fn route(&self, slot: u16, generation: u32) -> u16 {
+        let word = self.cell(slot).worker.0.route.load(Ordering::Relaxed);
+        if word >> 16 == u32::from(generation as u16) { word as u16 } else { 0 }
     }
 
     /// Asks the worker to send a [`Kind::RequestCredit`](crate::Kind::RequestCredit) when it takes
@@ -271,9 +273,14 @@ impl Slots {
         self.cell(slot).worker.0.body_released.store(1, Ordering::Release);
     }
 
-    /// Says which route the application chose.
-    pub fn set_route(&self, slot: u16, route: u16) {
-        self.cell(slot).worker.0.route.store(route.into(), Ordering::Relaxed);
+    /// Says which route the application chose for this use of the slot. Of a request that is over it is not said:
+    /// another one may have the slot.
+    pub fn set_route(&self, slot: u16, generation: u32, route: u16) {
+        if self.state(slot, generation) == SlotState::Running {
+            // The request may end here; then the number is of another use of the slot than who looks.
+            let word = (generation & 0xffff) << 16 | u32::from(route);
+            self.cell(slot).worker.0.route.store(word, Ordering::Relaxed);
+        }
     }
 
     /// Whether the client is gone.

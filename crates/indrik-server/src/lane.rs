@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::Allowance;
 use indrik_core::time::Micros;
 use indrik_ring::{LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk, LaneError};
@@ -34,8 +34,8 @@ const BELL: u64 = u64::MAX;
 
 /// Who answers what workers ask.
 pub(crate) trait Listens: Send + Sync {
-    /// Answers one message.
-    fn answer(&self, ask: LaneAsk<'_>) -> LaneAnswer;
+    /// Answers one message of a worker.
+    fn answer(&self, who: (Generation, WorkerId), ask: LaneAsk<'_>) -> LaneAnswer;
     /// A lane was cut.
     fn cut(&self, id: WorkerId, fault: LaneFault);
     /// A worker has closed its end; its process may be about to end.
@@ -70,7 +70,7 @@ struct Shared {
 }
 
 enum Order {
-    Add(WorkerId, OwnedFd),
+    Add(Generation, WorkerId, OwnedFd),
     Remove(WorkerId),
 }
 
@@ -94,9 +94,9 @@ impl Lanes {
         Ok(Self(shared))
     }
 
-    /// Listens to a worker from now on.
-    pub(crate) fn add(&self, id: WorkerId, socket: OwnedFd) {
-        self.order(Order::Add(id, socket));
+    /// Listens to a worker of this generation from now on.
+    pub(crate) fn add(&self, generation: Generation, id: WorkerId, socket: OwnedFd) {
+        self.order(Order::Add(generation, id, socket));
     }
 
     /// A worker has ended.
@@ -124,6 +124,7 @@ struct Thread {
 }
 
 struct Lane {
+    who: (Generation, WorkerId),
     socket: OwnedFd,
     allowance: Allowance,
 }
@@ -163,12 +164,12 @@ impl Thread {
         let orders = std::mem::take(&mut *self.shared.orders.lock());
         for order in orders {
             match order {
-                Order::Add(id, socket) => {
+                Order::Add(generation, id, socket) => {
                     let added =
                         epoll::add(&self.poll, &socket, EventData::new_u64(id.0), EventFlags::IN);
                     if added.is_ok() {
                         let allowance = Allowance::of_front(self.now());
-                        self.lanes.insert(id, Lane { socket, allowance });
+                        self.lanes.insert(id, Lane { who: (generation, id), socket, allowance });
                     } else {
                         self.listener.closed(id);
                     }
@@ -239,7 +240,7 @@ impl Lane {
                 Ok(asked) => asked,
                 Err(error) => return Turn::Cut(LaneFault::Garbage(error)),
             };
-            let answer = listener.answer(ask);
+            let answer = listener.answer(self.who, ask);
             if number != 0 && !self.send(&answer.encode(number)) {
                 dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -265,7 +266,7 @@ mod tests {
     struct Recorder(Mutex<Sender<(WorkerId, Option<LaneFault>)>>);
 
     impl Listens for Recorder {
-        fn answer(&self, ask: LaneAsk<'_>) -> LaneAnswer {
+        fn answer(&self, _: (Generation, WorkerId), ask: LaneAsk<'_>) -> LaneAnswer {
             let LaneAsk::Route(name) = ask;
             LaneAnswer::Route(u16::try_from(name.len()).unwrap())
         }
@@ -287,7 +288,7 @@ mod tests {
     fn added(lanes: &Lanes, id: u64) -> OwnedFd {
         let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
         let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap();
-        lanes.add(WorkerId(id), ours);
+        lanes.add(Generation::FIRST, WorkerId(id), ours);
         theirs
     }
 

@@ -1,7 +1,7 @@
 //! Decisions about lanes: how much a worker may say there, and the names that it may give to routes.
 
 mod allowance;
-mod routes;
+mod route_names;
 
 pub use allowance::Allowance;
-pub use routes::{OTHER, RouteNames, UNKNOWN};
+pub use route_names::{OTHER, RouteId, RouteNames, UNKNOWN};

@@ -591,8 +591,8 @@ pub struct Config {
     pub access_log_exclude: Vec<String>,
     /// How many routes of the application are told apart by their names.
     ///
-    /// A name takes at most 256 bytes and stays as long as the server runs; all routes that come after these are `other`. See
-    /// docs/manual/logs.md.
+    /// A name takes at most 256 bytes and stays until some reloads later; all routes that come after these are `other`. A
+    /// worker may bring at most as many names as it leaves free, so a single one has half of them. See docs/manual/logs.md.
     ///
     /// Default: `1000`.
     pub route_names_max: usize,

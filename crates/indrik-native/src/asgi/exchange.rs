@@ -15,7 +15,7 @@ use super::cell::LoopCell;
 use super::response::Head;
 use super::service::Service;
 use super::state::ExchangeState;
-use crate::routes::{self, Route};
+use crate::routes::{self, ChosenRoute};
 
 /// A request or WebSocket; `receive` and `send` are its methods for Python.
 #[pyclass(frozen, module = "indrik._native")]
@@ -26,7 +26,7 @@ pub(super) struct Exchange {
     /// When the application got it.
     pub(super) began: Instant,
     /// The application's route for the request.
-    pub(super) route: Route,
+    pub(super) route: ChosenRoute,
     pub(super) state: LoopCell<ExchangeState>,
 }
 

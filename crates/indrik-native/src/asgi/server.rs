@@ -27,7 +27,7 @@ use super::state::{ExchangeState, RequestBody, Response, wake};
 use super::tasks::Tasks;
 use crate::around::Watched;
 use crate::channel::{Channel, broken};
-use crate::routes::Route;
+use crate::routes::ChosenRoute;
 
 /// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
 const BATCH_DESCRIPTORS_MAX: usize = 64;
@@ -345,7 +345,7 @@ impl AsgiServer {
             _ => None,
         };
         let scope = this.scopes.get()?.make(py, &head, websocket)?;
-        let route = Route::begin(py, &this.service.channel, descriptor)?;
+        let route = ChosenRoute::begin(py, &this.service.channel, descriptor)?;
         let mut body = RequestBody {
             streams: flags.has(Flags::BODY_STREAM),
             complete: flags.has(Flags::END) || !flags.has(Flags::BODY_STREAM),

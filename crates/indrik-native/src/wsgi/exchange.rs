@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::channel::Channel;
-use crate::routes::{self, Route};
+use crate::routes::{self, ChosenRoute};
 use crate::text::{bytes_of, latin1_bytes, latin1_str};
 use crate::wsgi::head::Head;
 use crate::wsgi::response::{Response, ResponsePhase, SendError, Then};
@@ -96,7 +96,7 @@ impl Exchange {
     pub(crate) fn begin(
         &self,
         request: &Descriptor,
-        route: Route,
+        route: ChosenRoute,
         began: Instant,
         head: &RequestHead<'_>,
         write: &Bound<'_, PyAny>,

@@ -17,7 +17,7 @@ use crate::around::{Outcome, Watched, pairs};
 use crate::channel::{Channel, broken, leave};
 use crate::log;
 use crate::options::Options;
-use crate::routes::Route;
+use crate::routes::ChosenRoute;
 use crate::text::{bytes_of, latin1_str};
 use crate::wsgi::callables::Callables;
 use crate::wsgi::environ::Environs;
@@ -241,7 +241,7 @@ impl Handler {
     fn run(&mut self, py: Python<'_>, taken: Taken, began: Instant, head: &[u8]) -> PyResult<()> {
         let head = RequestHead::decode(head)
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
-        let route = Route::begin(py, &self.channel, &taken.descriptor)?;
+        let route = ChosenRoute::begin(py, &self.channel, &taken.descriptor)?;
         let write = self.callables.write.bind(py);
         self.exchange.get().begin(&taken.descriptor, route, began, &head, write);
         self.channel.get().count_request();

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::channel::Channel;
 use crate::log::{self, Level};
-use crate::routes::Route;
+use crate::routes::ChosenRoute;
 use crate::wsgi::file::FileRange;
 use crate::wsgi::head::Head;
 use crate::wsgi::input::Input;
@@ -91,7 +91,7 @@ pub(crate) struct Response {
     /// The request's body, if it lies where another one will lie when this is done.
     borrowed: Option<Py<Input>>,
     /// The application's route for the request.
-    pub(crate) route: Route,
+    pub(crate) route: ChosenRoute,
 }
 
 impl Response {
@@ -111,7 +111,7 @@ impl Response {
             waited: Duration::ZERO,
             surplus_told: false,
             borrowed: None,
-            route: Route::default(),
+            route: ChosenRoute::default(),
         }
     }
 
@@ -119,7 +119,7 @@ impl Response {
     pub(crate) fn begin(
         &mut self,
         request: &Descriptor,
-        route: Route,
+        route: ChosenRoute,
         began: Instant,
         is_head: bool,
         takes_interim: bool,

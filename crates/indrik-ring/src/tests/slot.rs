@@ -92,3 +92,25 @@ fn a_ticket_from_before_the_credit_does_not_sleep() {
 fn a_slot_that_does_not_exist_is_refused() {
     slots().begin(8, 0);
 }
+
+#[test]
+fn a_route_is_said_of_the_request_that_it_belongs_to_and_of_no_other() {
+    let slots = slots();
+    slots.begin(1, 7);
+    slots.set_route(1, 7, 3);
+    assert_eq!(slots.route(1, 7), 0, "it has not begun");
+    assert!(slots.start(1, 7));
+    slots.set_route(1, 7, 3);
+    assert_eq!(slots.route(1, 7), 3);
+    slots.finish(1, 7);
+    slots.begin(1, 8);
+    assert!(slots.start(1, 8));
+    assert_eq!(slots.route(1, 8), 0);
+    // Who chose it for the request before comes late.
+    slots.set_route(1, 7, 3);
+    assert_eq!(slots.route(1, 8), 0);
+    slots.set_route(1, 8, 4);
+    assert_eq!((slots.route(1, 8), slots.route(1, 7)), (4, 0));
+    // As one may find it that looked just before the request ended.
+    assert_eq!(slots.route(1, 8 + 0x1_0000), 4, "half of the generation is kept");
+}

@@ -262,7 +262,7 @@ impl Drive {
 
     /// Tells the supervisor what the workers' channels say of their lives.
     pub(super) fn read_signs(&mut self) {
-        let busy = self.front.as_ref().map(Front::busy_lanes).unwrap_or_default();
+        let busy = self.front.as_ref().map(Front::with_their_only_request).unwrap_or_default();
         let linked = self.children.workers.iter().filter(|(_, it)| it.is_linked());
         let signs = linked.map(|(id, worker)| {
             let (beats, pulses) = (worker.flags.beats(), worker.flags.pulses());

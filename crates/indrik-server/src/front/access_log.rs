@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use indrik_core::dispatch::Micros;
+use indrik_core::lane::RouteId;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
 use indrik_core::logs::metric::Value;
 use indrik_core::refusal::Reason;
@@ -25,7 +26,7 @@ use parking_lot::Mutex;
 use super::clock;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
-use super::routes::Routes;
+use super::route_names::SharedRouteNames;
 use super::served::Served;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Common, Seen};
@@ -41,14 +42,14 @@ pub(super) struct AccessLog {
     /// Looked at for each request, so that a log that is off costs nothing.
     is_on: AtomicBool,
     current: Mutex<Option<Arc<Inner>>>,
-    routes: Arc<Routes>,
+    route_names: Arc<SharedRouteNames>,
 }
 
 struct Inner {
     /// `None`: no line is wanted, only metrics.
     lines: Option<Lines>,
     statsd: Option<Arc<Statsd>>,
-    routes: Arc<Routes>,
+    route_names: Arc<SharedRouteNames>,
 }
 
 struct Lines {
@@ -84,10 +85,10 @@ impl AccessLog {
         config: &Config,
         outlets: &Outlets,
         servers: &[(String, Option<u16>)],
-        routes: &Arc<Routes>,
+        route_names: &Arc<SharedRouteNames>,
     ) -> Self {
-        let routes = Arc::clone(routes);
-        let log = Self { is_on: AtomicBool::new(false), current: Mutex::new(None), routes };
+        let route_names = Arc::clone(route_names);
+        let log = Self { is_on: AtomicBool::new(false), current: Mutex::new(None), route_names };
         log.configure(config, outlets, servers);
         log
     }
@@ -99,7 +100,7 @@ impl AccessLog {
         outlets: &Outlets,
         servers: &[(String, Option<u16>)],
     ) {
-        let inner = Inner::new(config, outlets, servers, &self.routes).map(Arc::new);
+        let inner = Inner::new(config, outlets, servers, &self.route_names).map(Arc::new);
         self.is_on.store(inner.is_some(), Ordering::Relaxed);
         *self.current.lock() = inner;
     }
@@ -154,7 +155,7 @@ impl Inner {
         config: &Config,
         outlets: &Outlets,
         servers: &[(String, Option<u16>)],
-        routes: &Arc<Routes>,
+        route_names: &Arc<SharedRouteNames>,
     ) -> Option<Self> {
         let (output, syslog) = (outlets.access.clone(), outlets.access_syslog.clone());
         let wants_lines = (output.is_some() || syslog.is_some()) && !outlets.in_python;
@@ -168,7 +169,7 @@ impl Inner {
             let lines = Lines::new(&config.access_log_format, form, common);
             Lines { output, syslog, ..lines }
         });
-        Some(Self { lines, statsd, routes: Arc::clone(routes) })
+        Some(Self { lines, statsd, route_names: Arc::clone(route_names) })
     }
 }
 
@@ -300,7 +301,11 @@ impl Entry {
             bytes: self.bytes,
             pid: self.pid(),
             close_code: self.close_code,
-            route: if lines.wants_route { self.log.routes.name(self.served.route) } else { None },
+            route: if lines.wants_route {
+                self.log.route_names.name(self.served.route)
+            } else {
+                None
+            },
         };
         let mut texts = self.early.split(|byte| *byte == HOLE);
         let mut headers = self.response_headers.split(|byte| *byte == HOLE);
@@ -354,8 +359,8 @@ impl WebSocketLine {
         Self(entry)
     }
 
-    /// Notes what the client was sent, how it ended, where that is known, and the number of its route.
-    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>, route: u16) {
+    /// Notes what the client was sent, how it ended, where that is known, and its route.
+    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>, route: RouteId) {
         let Some(entry) = &mut self.0 else { return };
         entry.served.route = route;
         entry.sent(usize::try_from(bytes_sent).unwrap_or(usize::MAX));
@@ -402,7 +407,7 @@ mod tests {
         lines.begin(&seen, &mut early);
         lines.take_headers(&headers, &mut response_headers);
         let entry = Entry {
-            log: Arc::new(Inner { lines: None, statsd: None, routes: Arc::default() }),
+            log: Arc::new(Inner { lines: None, statsd: None, route_names: Arc::default() }),
             early,
             response_headers,
             is_excluded: false,

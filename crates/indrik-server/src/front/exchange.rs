@@ -11,12 +11,13 @@ mod inbox;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use indrik_core::dispatch::{Key, Micros};
 use indrik_core::ids::WorkerId;
+use indrik_core::lane::RouteId;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -177,8 +178,8 @@ pub(super) struct Exchange {
     worker_id: AtomicU64,
     /// How long the application has had it so far, microseconds.
     app_us: AtomicU32,
-    /// The number of its route; 0: not known.
-    route: AtomicU16,
+    /// The [`RouteId`] of what the application chose.
+    route: AtomicU64,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
     queue_us: AtomicU32,
     /// When it arrived.
@@ -212,7 +213,7 @@ impl Exchange {
             worker_pid: AtomicU32::new(0),
             worker_id: AtomicU64::new(0),
             app_us: AtomicU32::new(0),
-            route: AtomicU16::new(0),
+            route: AtomicU64::new(RouteId::UNKNOWN.to_bits()),
             queue_us: AtomicU32::new(UNKNOWN),
             arrived: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
@@ -361,9 +362,9 @@ impl Exchange {
         }
     }
 
-    /// The number of the route that the application chose for it; 0: not known.
-    pub(super) fn route(&self) -> u16 {
-        self.route.load(Ordering::Relaxed)
+    /// The route that the application chose for it.
+    pub(super) fn route(&self) -> RouteId {
+        RouteId::from_bits(self.route.load(Ordering::Relaxed))
     }
 
     /// When it arrived.
@@ -417,8 +418,8 @@ impl Exchange {
     }
 
     /// The application has chosen a route for it.
-    pub(super) fn set_route(&self, route: u16) {
-        self.route.store(route, Ordering::Relaxed);
+    pub(super) fn set_route(&self, route: RouteId) {
+        self.route.store(route.to_bits(), Ordering::Relaxed);
     }
 
     /// The application had it for so long when its worker ended or its time was over.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::supervise::Level;
 use indrik_ring::{LaneAnswer, LaneAsk};
 
@@ -14,10 +14,10 @@ use crate::lane::{LaneFault, Listens};
 pub(super) struct Listener(pub(super) Arc<Services>);
 
 impl Listens for Listener {
-    fn answer(&self, ask: LaneAsk<'_>) -> LaneAnswer {
+    fn answer(&self, who: (Generation, WorkerId), ask: LaneAsk<'_>) -> LaneAnswer {
         let most = self.0.settings().config.route_names_max;
         match ask {
-            LaneAsk::Route(name) => LaneAnswer::Route(self.0.routes.number(name, most)),
+            LaneAsk::Route(name) => LaneAnswer::Route(self.0.route_names.number(who, name, most)),
         }
     }
 

@@ -39,7 +39,7 @@ mod refusal;
 mod refusals;
 mod relief;
 mod response;
-mod routes;
+mod route_names;
 mod runtime;
 mod served;
 mod services;
@@ -83,7 +83,7 @@ use conn::tls;
 use descriptors::{Descriptors, shortage};
 use doors::Order;
 use pool::Pool;
-use routes::Routes;
+use route_names::SharedRouteNames;
 use services::Services;
 use settings::Settings;
 
@@ -131,7 +131,7 @@ impl Front {
         let pool =
             Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores, &descriptors);
         let account = Account::new(config.front_memory_limits(memory));
-        let routes = Arc::new(Routes::new(&account));
+        let route_names = Arc::new(SharedRouteNames::new(&account));
         let services = Arc::new(Services {
             pool,
             connections: Connections::default(),
@@ -141,8 +141,8 @@ impl Front {
             uploads: Arc::default(),
             refusals: refusals::Refusals::default(),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
-            access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &routes),
-            routes,
+            access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &route_names),
+            route_names,
             log,
             sink,
             draining: AtomicBool::new(false),
@@ -172,8 +172,9 @@ impl Front {
     /// # Errors
     /// When its wake-up cannot be watched.
     pub fn add_worker(&self, id: WorkerId, worker: NewWorker, lane: OwnedFd) -> io::Result<()> {
+        let generation = worker.generation;
         self.runtime.watch_worker(&self.services, id, worker)?;
-        self.lanes.add(id, lane);
+        self.lanes.add(generation, id, lane);
         Ok(())
     }
 
@@ -222,10 +223,10 @@ impl Front {
         self.services.pool.gone(id, clock::now());
     }
 
-    /// Workers whose only lane runs a request.
+    /// Workers that run the only request they can.
     #[must_use]
-    pub fn busy_lanes(&self) -> BTreeSet<WorkerId> {
-        self.services.pool.busy_lanes()
+    pub fn with_their_only_request(&self) -> BTreeSet<WorkerId> {
+        self.services.pool.with_their_only_request()
     }
 
     /// A worker's main loop stands still: the requests it has started are answered 504.
@@ -331,7 +332,7 @@ impl Front {
     /// The requests that the application has in a worker, the oldest first, at most `most`.
     #[must_use]
     pub fn running(&self, id: WorkerId, most: usize) -> Vec<Running> {
-        let name = |route| self.services.routes.name(route);
+        let name = |route| self.services.route_names.name(route);
         self.services.pool.running(id, most, clock::now(), name)
     }
 

@@ -1,6 +1,7 @@
 //! Who served a request, and for how long: what the access log and the metrics say at its end.
 
 use indrik_core::dispatch::Micros;
+use indrik_core::lane::RouteId;
 
 /// Who served a request, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,13 +12,14 @@ pub(super) struct Served {
     pub(super) app_us: u32,
     /// How long it waited in the queue and in the worker's ring before the application had it, microseconds.
     pub(super) queue_us: u32,
-    /// The number of the route that the application chose; 0: not known.
-    pub(super) route: u16,
+    /// The route that the application chose.
+    pub(super) route: RouteId,
 }
 
 impl Served {
     /// No worker had it.
-    pub(super) const NOBODY: Self = Self { pid: 0, app_us: 0, queue_us: 0, route: 0 };
+    pub(super) const NOBODY: Self =
+        Self { pid: 0, app_us: 0, queue_us: 0, route: RouteId::UNKNOWN };
 
     /// No worker had it, though it waited for one for so long.
     pub(super) fn nobody_after(waited: Micros) -> Self {

@@ -16,7 +16,7 @@ use super::pipeline::probe::Standing;
 use super::pool::Pool;
 use super::refusals::Refusals;
 use super::response::Spools;
-use super::routes::Routes;
+use super::route_names::SharedRouteNames;
 use super::settings::Settings;
 use super::uploads::Uploads;
 use crate::log::Log;
@@ -30,8 +30,8 @@ pub(super) struct Services {
     pub(super) connections: Connections,
     /// What the front holds of memory.
     pub(super) account: Arc<Account>,
-    /// The names of the application's routes.
-    pub(super) routes: Arc<Routes>,
+    /// The names of the applications' routes.
+    pub(super) route_names: Arc<SharedRouteNames>,
     pub(super) descriptors: Arc<Descriptors>,
     /// What responses have in files.
     pub(super) spools: Spools,

@@ -365,7 +365,7 @@ impl Call {
             }
             Fate::Poison => {
                 let shown = self.exchange.outgoing.shown();
-                let route = self.context.services().routes.name(self.exchange.route());
+                let route = self.context.services().route_names.name(self.exchange.route());
                 let route = route.map_or_else(String::new, |route| format!(", route {route}"));
                 self.context.services().log.error(&format!(
                     "Poison: {shown} (client {}{route}) was in two workers that ended; it is answered 503 and \

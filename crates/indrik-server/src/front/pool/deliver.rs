@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use indrik_core::dispatch::Micros;
+use indrik_core::lane::RouteId;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
 use super::super::descriptors::CountedFile;
@@ -107,7 +108,7 @@ impl Link {
             exchange.times(descriptor.time_us, now);
         }
         if descriptor.route != 0 {
-            exchange.set_route(descriptor.route);
+            exchange.set_route(RouteId::new(self.generation, descriptor.route));
         }
         let abandoned = exchange.is_abandoned();
         let event = if abandoned { None } else { self.event(descriptor, file) };

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Intake, Overtime};
 use indrik_ring::{
     BodyPlace, CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState,
@@ -631,10 +632,10 @@ impl Link {
             let generation = self.slots[usize::from(slot)].generation;
             let state = self.channel.slots.state(slot, generation);
             let since = self.slots[usize::from(slot)].since;
-            let route = self.channel.slots.route(slot);
+            let route = self.channel.slots.route(slot, generation);
             let Some(exchange) = self.free_slot(slot) else { continue };
             if route != 0 {
-                exchange.set_route(route);
+                exchange.set_route(RouteId::new(self.generation, route));
             }
             wakers.extend(exchange.finish());
             if state == SlotState::Queued {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
+use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Step, Verdict, verdict};
 use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME, SlotState};
 
@@ -130,8 +131,8 @@ impl Pool {
         for (id, link) in &mut inner.links {
             let (taken, is_empty) = link.channel.requests.taken();
             if link.intake.look(taken, is_empty, now) {
-                // What is queued ahead of a lane that runs is looked at elsewhere.
-                if !link.is_lane_busy() {
+                // What is queued ahead of the only request of a worker is looked at elsewhere.
+                if !link.runs_its_only_request() {
                     stalled.push(*id);
                 }
             } else if is_empty {
@@ -160,19 +161,24 @@ impl Pool {
         });
     }
 
-    /// Workers whose only lane runs a request.
-    pub(crate) fn busy_lanes(&self) -> BTreeSet<WorkerId> {
+    /// Workers that run the only request they can.
+    pub(crate) fn with_their_only_request(&self) -> BTreeSet<WorkerId> {
         let inner = self.inner.lock();
-        inner.links.iter().filter(|(_, link)| link.is_lane_busy()).map(|(id, _)| *id).collect()
+        inner
+            .links
+            .iter()
+            .filter(|(_, link)| link.runs_its_only_request())
+            .map(|(id, _)| *id)
+            .collect()
     }
 
-    /// The requests that the application has in a worker, at most `most`. `name`: of the number of a route.
+    /// The requests that the application has in a worker, at most `most`. `name`: of a route.
     pub(crate) fn running(
         &self,
         id: WorkerId,
         most: usize,
         now: Micros,
-        name: impl Fn(u16) -> Option<String>,
+        name: impl Fn(RouteId) -> Option<String>,
     ) -> Vec<Running> {
         let inner = self.inner.lock();
         let link = inner.links.get(&id);
@@ -188,8 +194,8 @@ struct Found {
 }
 
 impl Link {
-    /// Whether it has one lane only, which runs a request.
-    fn is_lane_busy(&self) -> bool {
+    /// Whether it can run one request at a time, and runs one.
+    fn runs_its_only_request(&self) -> bool {
         let runs = |(slot, entry): (u16, &Slot)| {
             entry.exchange.is_some()
                 && self.channel.slots.state(slot, entry.generation) == SlotState::Running
@@ -277,7 +283,7 @@ impl Link {
         &self,
         most: usize,
         now: Micros,
-        name: impl Fn(u16) -> Option<String>,
+        name: impl Fn(RouteId) -> Option<String>,
     ) -> Vec<Running> {
         let mut running: Vec<Running> = (0u16..)
             .zip(&self.slots)
@@ -292,7 +298,10 @@ impl Link {
                 Some(Running {
                     method: text(head.method),
                     target: text(head.target).chars().take(TARGET_CHARS_MAX).collect(),
-                    route: name(self.channel.slots.route(slot)),
+                    route: name(RouteId::new(
+                        self.generation,
+                        self.channel.slots.route(slot, entry.generation),
+                    )),
                     client: text(head.client),
                     age_us: now.saturating_sub(began),
                     is_over: entry.stuck || entry.overtime.is_over(),
