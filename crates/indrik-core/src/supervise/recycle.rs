@@ -185,7 +185,8 @@ fn is_paced(reason: EndReason) -> bool {
 fn urgency(reason: EndReason) -> u8 {
     match reason {
         EndReason::Memory | EndReason::Descriptors => 0,
-        EndReason::Age => 1,
+        // Both are paced: in turn, or the workers that get old would go before for ever.
+        EndReason::Age | EndReason::LaneCut => 1,
         EndReason::MaxRequests => 2,
         _ => 3,
     }
