@@ -39,6 +39,14 @@ class TestSlowClients:
         assert "the head did not arrive in time" in answer.text
         wire.assert_closed()
 
+    @pytest.mark.parametrize("requests", [1, 10])
+    def test_a_head_that_does_not_end_behind_whole_ones_in_the_same_packet_is_cut_off(self, wire, requests):
+        wire.send("GET /hello HTTP/1.1\r\nHost: t\r\n\r\n" * requests + "GET /half HTTP/1.1\r\nHost: ")
+        for _ in range(requests):
+            assert wire.read_answer().status == 200
+        assert wire.read_answer().status == 408
+        wire.assert_closed()
+
     def test_a_head_that_does_not_end_has_a_line_in_the_access_log(self, start, connect):
         server = start("wsgi_app:app", "--header-read-timeout", "1", "--access-logfile", "-")
         wire = connect(server)

@@ -175,9 +175,14 @@ impl Channel {
         }
     }
 
-    /// Says that the worker's main loop turns.
-    fn heartbeat(&self) {
+    /// Says that the worker's main loop turns. False: the application closed our descriptors, and nothing that
+    /// is sent would wake the loop.
+    fn heartbeat(&self) -> bool {
         self.control.beat();
+        if !(self.wake.is_kept() && self.front.is_kept() && self.own.is_kept()) {
+            self.noticed(Err(WakeLost));
+        }
+        !self.is_lost.load(Ordering::Relaxed)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indrik_core::lane::Allowance;
-use indrik_ring::{LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk};
+use indrik_ring::{KeptFd, LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +17,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 /// The worker's end.
 pub(crate) struct Lane {
-    socket: OwnedFd,
+    socket: KeptFd,
     /// One call at a time; the next number is kept here.
     calls: Mutex<Calls>,
     began: Instant,
@@ -35,7 +35,7 @@ struct Calls {
 impl Lane {
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
-            socket,
+            socket: socket.into(),
             calls: Mutex::new(Calls {
                 number: 0,
                 allowance: Allowance::of_worker(0),
@@ -75,8 +75,8 @@ impl Lane {
         }
         calls.buffer.resize(LANE_MESSAGE_BYTES_MAX, 0);
         while !self.is_lost.load(Ordering::Relaxed) {
-            match rustix::net::recv(&self.socket, calls.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
-            {
+            let socket = self.ours()?;
+            match rustix::net::recv(socket, calls.buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((_, 0)) => self.lose(),
                 Ok((_, len)) => match LaneAnswer::decode(&calls.buffer[..len]) {
                     Ok((of, answer)) if of == number => return Some(answer),
@@ -97,15 +97,24 @@ impl Lane {
             return Push::Lost;
         }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, message, flags)) {
+        let Some(socket) = self.ours() else { return Push::Lost };
+        match rustix::io::retry_on_intr(|| rustix::net::send(socket, message, flags)) {
             Ok(_) => Push::Sent,
             Err(Errno::AGAIN | Errno::NOBUFS) => Push::Full,
-            // A file of the application's may have got the number by now; it is no socket.
             Err(_) => {
                 self.lose();
                 Push::Lost
             }
         }
+    }
+
+    /// The socket. None: the application closed it, and may have one of its own under the number by now.
+    fn ours(&self) -> Option<BorrowedFd<'_>> {
+        let socket = self.socket.ours();
+        if socket.is_none() {
+            self.lose();
+        }
+        socket
     }
 
     fn lose(&self) {
@@ -116,7 +125,8 @@ impl Lane {
     fn wait(&self, what: PollFlags, until: Instant) -> Option<()> {
         let left = until.checked_duration_since(Instant::now())?;
         let left = Timespec::try_from(left).ok()?;
-        let mut fds = [PollFd::new(&self.socket, what)];
+        let socket = self.ours()?;
+        let mut fds = [PollFd::new(&socket, what)];
         match poll(&mut fds, Some(&left)) {
             Ok(0) => None,
             Ok(_) | Err(Errno::INTR) => Some(()),
@@ -145,6 +155,8 @@ enum Push {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsRawFd, FromRawFd};
+
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     use super::*;
@@ -161,6 +173,21 @@ mod tests {
     fn is_empty(front: &OwnedFd) -> bool {
         let received = rustix::net::recv(front, &mut [0; 64][..], RecvFlags::DONTWAIT);
         received.err() == Some(Errno::AGAIN)
+    }
+
+    #[test]
+    fn a_lane_never_reaches_a_socket_that_has_got_its_number() {
+        let (lane, _front) = silent();
+        let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+        let (theirs, other) = socketpair(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        // SAFETY: only to name the number; it is not closed with this.
+        let number = unsafe { OwnedFd::from_raw_fd(lane.as_fd().as_raw_fd()) };
+        let mut number = std::mem::ManuallyDrop::new(number);
+        rustix::io::dup2(&theirs, &mut number).unwrap();
+        rustix::net::send(&other, b"for the application", SendFlags::empty()).unwrap();
+        assert_eq!(lane.call_detached(&ASK, Instant::now() + Duration::from_secs(60)), None);
+        assert!(is_empty(&other));
+        assert!(!is_empty(&theirs), "what was sent to the application is still there");
     }
 
     /// Waits for ever if it waits.

@@ -25,7 +25,8 @@ impl KeptFd {
     }
 
     /// The descriptor, if it still is the file that it was. `None`: somebody closed it.
-    pub(crate) fn ours(&self) -> Option<BorrowedFd<'_>> {
+    #[must_use]
+    pub fn ours(&self) -> Option<BorrowedFd<'_>> {
         let is_ours = self.file.is_none() || id(self.fd.as_fd()) == self.file;
         is_ours.then(|| self.fd.as_fd())
     }

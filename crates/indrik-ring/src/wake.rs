@@ -70,6 +70,12 @@ impl Bell {
         self.0.as_fd().try_clone_to_owned().map(Self::from_fd)
     }
 
+    /// Whether the descriptor still is the one that it was.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.ours().is_some()
+    }
+
     /// Wakes the sleeper. A full socket is fine: it has rings that it has not read.
     ///
     /// # Errors
@@ -85,6 +91,12 @@ impl Bell {
 }
 
 impl Wake {
+    /// Whether the descriptor still is the one that it was.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.ours().is_some()
+    }
+
     /// Takes over one that was inherited.
     #[must_use]
     pub fn from_fd(fd: OwnedFd) -> Self {

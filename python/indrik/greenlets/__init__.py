@@ -145,12 +145,17 @@ class Loop:
     def run(self) -> None:
         """Serves; to be called on the main greenlet."""
         self._channel.heartbeat()
-        self._hub.every(self._beat_seconds, self._channel.heartbeat)
+        self._hub.every(self._beat_seconds, self._beat)
         self._hub.watch(self._server.fileno(), self._on_wake)
         self._hub.soon(self._turn)
         self._over.wait(None)
         if self._failure is not None:
             raise self._failure
+
+    def _beat(self) -> None:
+        # The hub may sleep on what the application closed, and would never wake again.
+        if not self._channel.heartbeat():
+            self._turn()
 
     def _on_wake(self) -> None:
         self._server.woken()

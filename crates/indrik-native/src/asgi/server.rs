@@ -161,7 +161,12 @@ impl AsgiServer {
 
     /// Lets those go on who wait for credit without the front's knowing it; to be called now and then. The word
     /// that says so lies in memory that the application can write to, and for want of it they would wait for ever.
+    ///
+    /// A loop that sleeps on a descriptor that the application closed would never wake again: that is noticed here.
     fn look_for_credit(&self, py: Python<'_>) -> PyResult<()> {
+        if let Err(error) = self.channel().check_descriptors() {
+            return self.service.stop(py, Some(error));
+        }
         let slots = &self.channel().slots;
         let mut waiters = Vec::new();
         for exchange in self.service.live.get()?.exchanges.iter().flatten() {

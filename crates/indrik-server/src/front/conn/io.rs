@@ -318,9 +318,10 @@ impl ClientIo {
             self.kept_bytes = buffers_of(before + len);
         }
         self.charge.set(self.kept_bytes);
+        self.watch.set_half_head(in_head);
         match verdict {
             Ok(()) if in_head => {
-                // While a request is served, what comes behind it has time.
+                // While a request is served, what comes behind it has time; its end sets the phase.
                 if self.watch.phase() != Phase::Head && !self.watch.is_in_flight() {
                     self.watch.waits_for_head(Phase::Head);
                 }

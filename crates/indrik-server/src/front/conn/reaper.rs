@@ -79,6 +79,9 @@ pub(crate) struct Watch {
     in_flight: AtomicU32,
     /// It has brought a request.
     has_begun: AtomicBool,
+    /// A part of a head lies behind the requests that are being served: it has its time once they are over.
+    /// Written by the connection's thread alone.
+    has_half_head: AtomicBool,
     /// The client has closed its direction and waits for the answer: nothing but the reaper makes its
     /// task look at the socket again.
     is_half_closed: AtomicBool,
@@ -100,6 +103,7 @@ impl Watch {
             is_shed: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             has_begun: AtomicBool::new(false),
+            has_half_head: AtomicBool::new(false),
             is_half_closed: AtomicBool::new(false),
             task: OnceLock::new(),
             holder: Holder::new(account),
@@ -156,7 +160,19 @@ impl Watch {
         let others = self.in_flight().saturating_sub(1);
         self.in_flight.store(others, Ordering::Relaxed);
         if others == 0 && self.phase() == Phase::Busy {
-            self.set(Phase::Idle);
+            self.set(self.rest());
+        }
+    }
+
+    /// What it waits for when nothing is served.
+    fn rest(&self) -> Phase {
+        if self.has_half_head.load(Ordering::Relaxed) { Phase::Head } else { Phase::Idle }
+    }
+
+    /// Whether a part of a head has come, and not all of it.
+    pub(crate) fn set_half_head(&self, has_half: bool) {
+        if has_half != self.has_half_head.load(Ordering::Relaxed) {
+            self.has_half_head.store(has_half, Ordering::Relaxed);
         }
     }
 
@@ -177,8 +193,7 @@ impl Watch {
 
     /// The socket takes bytes again.
     pub(crate) fn written(&self) {
-        let busy = self.is_in_flight();
-        self.set(if busy { Phase::Busy } else { Phase::Idle });
+        self.set(if self.is_in_flight() { Phase::Busy } else { self.rest() });
     }
 
     pub(crate) fn set(&self, phase: Phase) {
