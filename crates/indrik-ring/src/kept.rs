@@ -58,6 +58,7 @@ fn id(fd: BorrowedFd<'_>) -> Option<FileId> {
     rustix::fs::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
+#[cfg(not(loom))]
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
