@@ -186,3 +186,9 @@ def test_where_memory_is_small_answers_wait_in_files_and_none_is_cut(memory, rea
     assert stats["front_memory"]["connections_cut"] == 0
     for wire in wires:
         wire.socket.close()
+
+
+def test_a_quarter_of_what_clients_have_in_descriptors_is_for_answers_that_wait(start):
+    """Not a number of its own, beyond which slow readers hold workers although there is room."""
+    stats = ctl(start("slow_app:app", "--workers", "1"), "show", "stats")
+    assert stats["files"]["responses"]["files_max"] == stats["descriptors"]["clients_max"] // 4

@@ -321,7 +321,10 @@ impl Front {
             in_flight,
             counts,
             refused,
-            spools: self.services.spools.stats(self.services.settings().config.response_spools_max),
+            spools: self.services.spools.stats(
+                self.services.settings().config.response_spools_max,
+                self.services.descriptors.share().spools_max,
+            ),
             uploads: self.services.uploads.stats(),
             memory,
             descriptors,

@@ -26,7 +26,6 @@ use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 use tokio::runtime::Handle;
 
-use super::spools::SPOOLS_MAX;
 use super::worker::TIGHT_BYTES;
 use crate::front::account::{Charge, Holder};
 use crate::front::body::upload::{blocking, nameless};
@@ -154,7 +153,8 @@ impl FileSpool {
         }
         let spools = &services.spools;
         let count = spools.count.fetch_add(1, Ordering::Relaxed);
-        if count >= SPOOLS_MAX {
+        let has_room = (count as u64) < services.descriptors.share().spools_max;
+        if !has_room {
             spools.refused.fetch_add(1, Ordering::Relaxed);
         }
         let spool = Self {
@@ -166,7 +166,7 @@ impl FileSpool {
             state: Mutex::default(),
         };
         // Dropped, it counts itself down. Each may cost a descriptor.
-        ((count as u64) < services.descriptors.share().spools_max).then_some(spool)
+        has_room.then_some(spool)
     }
 
     // --- the writing side

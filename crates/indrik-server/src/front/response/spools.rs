@@ -2,9 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Responses that have a file at once; each costs a descriptor.
-pub(super) const SPOOLS_MAX: usize = 256;
-
 /// What all responses together have in files.
 #[derive(Debug, Default)]
 pub(crate) struct Spools {
@@ -24,7 +21,7 @@ pub struct SpoolStats {
     pub bytes: u64,
     pub bytes_max: u64,
     pub files: usize,
-    pub files_max: usize,
+    pub files_max: u64,
     /// Times that nothing could be written.
     pub failures: u64,
     /// Responses that had to do without a file, because there were enough.
@@ -32,13 +29,13 @@ pub struct SpoolStats {
 }
 
 impl Spools {
-    pub(crate) fn stats(&self, bytes_max: u64) -> SpoolStats {
+    pub(crate) fn stats(&self, bytes_max: u64, files_max: u64) -> SpoolStats {
         let spools = self;
         SpoolStats {
             bytes: spools.bytes.load(Ordering::Relaxed),
             bytes_max,
             files: spools.count.load(Ordering::Relaxed),
-            files_max: SPOOLS_MAX,
+            files_max,
             failures: spools.failures.load(Ordering::Relaxed),
             refused: spools.refused.load(Ordering::Relaxed),
         }
