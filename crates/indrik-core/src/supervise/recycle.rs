@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use super::limits::{
-    RECYCLING_BUSY_FRACTION, RECYCLING_COST, RECYCLING_PERCENT, RECYCLING_REST_MAX,
+    RECYCLING_BUSY_FRACTION, RECYCLING_COST, RECYCLING_PERCENT, RECYCLING_REST_MAX, YOUNG_AGE,
 };
 use super::machine::Supervisor;
 use super::policy::Policy;
@@ -69,6 +69,7 @@ impl Supervisor {
         let resting = self.pool.serving.recycling.rest_until > self.now;
         let next = self
             .waiting_to_go()
+            .filter(|worker| self.now >= not_before(worker))
             .filter_map(|worker| Some((worker.wish?, worker.id)))
             .filter(|(wish, _)| !(resting && is_paced(wish.reason)))
             .min_by_key(|(wish, id)| (urgency(wish.reason), wish.since, *id));
@@ -137,7 +138,8 @@ impl Supervisor {
         let someone_waits = self.waiting_to_go().next().is_some();
         let rest = (someone_waits && self.pool.serving.recycling.rest_until > self.now)
             .then_some(self.pool.serving.recycling.rest_until);
-        ages.chain(rest).min()
+        let young = self.waiting_to_go().map(not_before).filter(|at| *at > self.now);
+        ages.chain(rest).chain(young).min()
     }
 
     /// The worker uses more memory than a limit.
@@ -174,6 +176,14 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// When the turn of a worker that waits for it may come. An application that misuses every lane has its workers
+/// replaced at this pace, and not as fast as they start; without its lane one serves as well as before.
+fn not_before(worker: &Worker) -> Now {
+    let again = worker.start == StartReason::Respawn(EndReason::LaneCut)
+        && worker.wish.is_some_and(|wish| wish.reason == EndReason::LaneCut);
+    if again { worker.born + YOUNG_AGE } else { Now::ZERO }
 }
 
 /// Reasons that can wait while processors are short: the worker serves on as well as before.
@@ -398,6 +408,11 @@ mod tests {
         bench.does(Event::Worker(WorkerId(3), WorkerEvent::Ready));
         assert_eq!(bench.draining, [WorkerId(1)]);
         bench.leave_all();
+        // It serves without one: replaced at once, workers would go as fast as they start.
+        assert_eq!(bench.states(), [(2, "ready"), (3, "ready")]);
+        assert_eq!(bench.machine.next_recycling(), Some(bench.now + YOUNG_AGE));
+        bench.now += YOUNG_AGE;
+        bench.does(Event::Tick);
         assert_eq!(bench.states(), [(2, "ready"), (3, "retiring"), (4, "forking")]);
     }
 
