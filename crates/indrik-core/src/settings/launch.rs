@@ -34,6 +34,22 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// A start in this directory, on one CPU, of which nothing else is known: no flag, no variable, no file.
+    #[must_use]
+    pub fn bare(cwd: PathBuf) -> Self {
+        Self {
+            command_line: Layer::default(),
+            paste: Layer::default(),
+            notices: Vec::new(),
+            cmd_args: Layer::default(),
+            env: BTreeMap::new(),
+            cwd,
+            typed: Typed::default(),
+            cpus: 1,
+            indrik_toml: None,
+        }
+    }
+
     /// Whether the package that stands in for `gunicorn` is used: another program has started this one, and may
     /// take every child of it for a worker.
     #[must_use]

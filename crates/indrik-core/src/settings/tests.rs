@@ -1,7 +1,7 @@
 //! Tests of the table and of resolving, through the public surface.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -12,17 +12,8 @@ use super::*;
 
 /// A launch from `/srv` on two CPUs with an application named; tests add what they are about.
 fn launch() -> Launch {
-    Launch {
-        command_line: layer(&[("wsgi_app", &["main:app"])]),
-        paste: Layer::default(),
-        notices: Vec::new(),
-        cmd_args: Layer::default(),
-        env: BTreeMap::new(),
-        cwd: PathBuf::from("/srv"),
-        typed: Typed::default(),
-        cpus: 2,
-        indrik_toml: None,
-    }
+    let command_line = layer(&[("wsgi_app", &["main:app"])]);
+    Launch { command_line, cpus: 2, ..Launch::bare("/srv".into()) }
 }
 
 fn layer(flags: &[(&str, &[&str])]) -> Layer {

@@ -259,23 +259,11 @@ pub const fn paces_starts(config: &Config) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::settings::{ConfigFileValues, Launch, Layer, Typed, resolve};
+    use crate::settings::{ConfigFileValues, Launch, resolve};
 
     fn config(change: impl Fn(&mut Config)) -> Config {
-        let launch = Launch {
-            command_line: Layer::default(),
-            paste: Layer::default(),
-            notices: Vec::new(),
-            cmd_args: Layer::default(),
-            env: BTreeMap::new(),
-            cwd: "/app".into(),
-            typed: Typed::default(),
-            cpus: 2,
-            indrik_toml: None,
-        };
+        let launch = Launch::bare("/app".into());
         let values = [("wsgi_app".to_owned(), "main:app".into())].into_iter().collect();
         let file = ConfigFileValues { values, ..ConfigFileValues::default() };
         let mut config = resolve(&launch, Some(&file)).unwrap();

@@ -2,24 +2,14 @@
 
 use std::path::PathBuf;
 
-use indrik_core::settings::{Launch, Layer, Typed, resolve_without_application};
+use indrik_core::settings::{Launch, resolve_without_application};
 use indrik_ring::{FrontChannel, Wake, channel_pair};
 use indrik_sys::packets::PacketSocket;
 
 use super::*;
 
 fn config() -> Config {
-    let launch = Launch {
-        command_line: Layer::default(),
-        paste: Layer::default(),
-        notices: Vec::new(),
-        cmd_args: Layer::default(),
-        env: BTreeMap::new(),
-        cwd: PathBuf::from("/"),
-        typed: Typed::default(),
-        cpus: 2,
-        indrik_toml: None,
-    };
+    let launch = Launch::bare(PathBuf::from("/"));
     resolve_without_application(&launch, None).unwrap()
 }
 

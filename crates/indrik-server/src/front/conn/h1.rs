@@ -212,7 +212,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use indrik_core::memory::account::Limits;
-    use indrik_core::settings::{ConfigFileValues, Launch, Layer, Typed, resolve};
+    use indrik_core::settings::{ConfigFileValues, Launch, resolve};
 
     use super::*;
     use crate::front::account::Account;
@@ -225,17 +225,7 @@ mod tests {
     const IDLE: [Order; 2] = [Order::Expire, Order::Shed];
 
     fn settings() -> Settings {
-        let launch = Launch {
-            command_line: Layer::default(),
-            paste: Layer::default(),
-            notices: Vec::new(),
-            cmd_args: Layer::default(),
-            env: std::collections::BTreeMap::new(),
-            cwd: "/app".into(),
-            typed: Typed::default(),
-            cpus: 2,
-            indrik_toml: None,
-        };
+        let launch = Launch::bare("/app".into());
         let values = [("wsgi_app".to_owned(), "main:app".into())].into_iter().collect();
         let file = ConfigFileValues { values, ..ConfigFileValues::default() };
         Settings::new(Arc::new(resolve(&launch, Some(&file)).unwrap()))
