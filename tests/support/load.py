@@ -5,12 +5,46 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from support.server import Server, poll
 from support.wire import Wire
 
+Kind = TypeVar("Kind", bound="Clients")
 
-class Load:
+
+class Clients:
+    """Threads that keep a server busy from the beginning of a `with` to its end."""
+
+    def __init__(self, server: Server, connect: Callable[..., Wire], runs: list[Callable[[], None]]) -> None:
+        self.server, self.connect = server, connect
+        self.served = 0
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=run) for run in runs]
+
+    def __enter__(self: Kind) -> Kind:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in self.threads)
+
+    def has_failed(self) -> bool:
+        """Whether to wait for more is in vain."""
+        raise NotImplementedError
+
+    def goes_on(self, requests: int) -> None:
+        """Wait until that many more requests were served."""
+        target = self.served + requests
+        poll(lambda: self.served >= target or self.has_failed(), f"{requests} more requests", 30)
+
+
+class Load(Clients):
     """GETs from several threads until stopped; keeps every answer that was not a 200 (with `text`).
 
     A client connects again when an answer says so."""
@@ -23,11 +57,12 @@ class Load:
         target: str = "/pid",
         text: str | None = None,
     ) -> None:
-        self.server, self.connect, self.target, self.text = server, connect, target, text
-        self.stopping = threading.Event()
+        super().__init__(server, connect, [self.run] * clients)
+        self.target, self.text = target, text
         self.failures: list[str] = []
-        self.served = 0
-        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+
+    def has_failed(self) -> bool:
+        return bool(self.failures)
 
     def run(self) -> None:
         wire = self.connect(self.server, 30)
@@ -44,35 +79,21 @@ class Load:
                 wire.socket.close()
                 wire = self.connect(self.server, 30)
 
-    def __enter__(self) -> Load:
-        for thread in self.threads:
-            thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-
-    def goes_on(self, requests: int) -> None:
-        """Wait until that many more requests were served."""
-        target = self.served + requests
-        poll(lambda: self.served >= target or self.failures, f"{requests} more requests", 30)
-
-
-class Checked:
+class Checked(Clients):
     """Clients that look at every answer until stopped: GETs (unless `posts_only`) and POSTs, small and large.
 
     The application gives a POST its body back, and `/echo` its target. What is wrong (the answer to something else)
     is told from what failed: a client whose request failed connects again."""
 
     def __init__(self, server: Server, connect: Callable[..., Wire], clients: int, *, posts_only: bool = False) -> None:
-        self.server, self.connect, self.posts_only = server, connect, posts_only
+        super().__init__(server, connect, [partial(self.run, number) for number in range(clients)])
+        self.posts_only = posts_only
         self.wrong: list[str] = []
         self.failed: list[str] = []
-        self.served = 0
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(clients)]
+
+    def has_failed(self) -> bool:
+        return bool(self.wrong)
 
     def run(self, client: int) -> None:
         wire: Wire | None = None
@@ -99,19 +120,7 @@ class Checked:
             self.wrong.append(f"client {client}: {answer.text[:60]!r} instead of {wanted[:60]!r}")
         self.served += 1
 
-    def __enter__(self) -> Checked:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in self.threads)
-
     def goes_on(self, requests: int) -> None:
         """Wait until that many more requests were served, none of them wrong."""
-        target = self.served + requests
-        poll(lambda: self.served >= target or self.wrong, f"{requests} more requests", 30)
+        super().goes_on(requests)
         assert self.wrong == []
