@@ -18,7 +18,6 @@ import dataclasses
 import os
 import random
 import re
-import signal
 import socket
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from harness import machine, measure, peers, scenarios  # noqa: E402
+from harness import machine, measure, peers, processes, scenarios  # noqa: E402
 from harness.servers import KINDS, Kind  # noqa: E402
 
 CONNECTIONS = 32
@@ -171,12 +170,7 @@ def run_once(root: Path, kind: Kind, app: str, request: bytes, rounds: int, fold
             replay(port, request, rounds)
             return True
         finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            processes.end(server, STOP_TIMEOUT_S)
 
 
 def wrap(root: Path, folder: Path) -> None:

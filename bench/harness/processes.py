@@ -7,6 +7,8 @@ double-forked and re-parented, so a walk over parents alone would miss some of t
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,3 +111,13 @@ def machine_busy_seconds() -> float:
 
 def _all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def end(process: subprocess.Popen[bytes], limit_s: float) -> None:
+    """Asks a process to end, and ends it if it has not within the limit."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

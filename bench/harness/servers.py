@@ -172,12 +172,7 @@ class Server:
             return
         members = {s.pid: s.started_at_ticks for s in processes.tree(process.pid)}
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            processes.end(process, STOP_TIMEOUT_S)
         for pid, started in members.items():
             left = processes.read_stat(pid)
             if left is not None and left.started_at_ticks == started and left.state != "Z":
