@@ -126,12 +126,7 @@ where
         | Order::Late => {}
     }
     let mut poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
-    // An ASGI application is told that nobody can send any more; one of WSGI has no ear for it, and its
-    // client gets the answer.
-    if poll.is_pending()
-        && context.io.is_half_closed()
-        && context.services.pool.known_interface() == Some(Interface::Asgi)
-    {
+    if poll.is_pending() && hears_of_end(context) {
         context.io.pass_end();
         poll = connection.as_mut().poll_without_shutdown(cx).map(Ended::Closed);
     }
@@ -154,6 +149,15 @@ where
         return Poll::Ready(Ended::Refused(refused));
     }
     poll
+}
+
+/// Whether hyper is to hear now that the client has closed its direction. An ASGI application is told that nobody
+/// can send any more; one of WSGI has no ear for it, and its client gets the answer. When everything is answered,
+/// hyper may have read for the last time while the answer was on its way, and nothing would wake it any more.
+fn hears_of_end(context: &ConnectionContext) -> bool {
+    let is_answering = context.watch.is_in_flight() || context.io.is_writing();
+    context.io.is_half_closed()
+        && (!is_answering || context.services.pool.known_interface() == Some(Interface::Asgi))
 }
 
 /// Whether an idle connection that is told to close has a request after all: closing would reset it. Whoever
