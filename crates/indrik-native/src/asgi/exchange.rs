@@ -96,6 +96,23 @@ impl Exchange {
         }
     }
 
+    /// Tells the front that bytes of the request were taken, if it wants to know.
+    ///
+    /// # Errors
+    /// When the channel is broken.
+    pub(super) fn took(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
+        let server = &self.server;
+        // Once it is over, the slot may be another request's.
+        if bytes == 0 || self.state.get()?.finished {
+            return Ok(());
+        }
+        if server.channel().slots.request_took(self.slot, bytes) {
+            self.send_raw(py, self.descriptor(Kind::RequestCredit, Flags::NONE, 0), &[])?;
+            server.flush_unless_batched();
+        }
+        Ok(())
+    }
+
     /// Sends as much of a payload as the window allows, from `at` on. True: all of it.
     pub(super) fn push(
         &self,
