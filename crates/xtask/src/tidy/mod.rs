@@ -4,6 +4,7 @@
 mod circles;
 mod crates;
 mod docs;
+mod methods;
 mod problem;
 mod purity;
 mod source;
