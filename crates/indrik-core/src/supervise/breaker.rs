@@ -6,7 +6,7 @@
 //! that succeeds closes it, and every place is filled at once. It holds nothing back while no worker
 //! is ready, but that there is one trial at a time: a server that serves nobody has nothing to spare.
 
-use super::event::FailureKind;
+use super::consequence::Consequence;
 use super::limits::{USEFUL_REQUESTS, YOUNG_AGE};
 use super::machine::Supervisor;
 use super::reason::{EndReason, SIGKILL};
@@ -68,8 +68,7 @@ impl Supervisor {
                 Level::Critical,
                 "No worker has finished a request or lived for long since the start: the start has failed",
             );
-            self.server.exit_code = FailureKind::Boot.exit_code();
-            self.shut_down_quickly();
+            self.note(Consequence::NeverServed);
         }
     }
 

@@ -8,66 +8,19 @@
 //!
 //! `soak` holds what follows a takeover.
 
-use super::effect::{Effect, Notice, PoolEffect, WorkerEffect};
+use super::effect::{Effect, PoolEffect};
 use super::limits::FORKS_IN_FLIGHT_MAX;
 use super::machine::Supervisor;
 use super::policy::Policy;
 use super::reason::{EndReason, StartReason};
-use super::report::{ReloadFailure, ReloadOutcome};
+use super::report::ReloadFailure;
 use super::state::candidate::{Candidate, Limits};
-use super::state::phase::Phase;
 use super::state::serving::Serving;
 use super::state::worker::{Worker, WorkerState};
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 
 impl Supervisor {
-    /// Begins a new generation; while one is in the making, the wish is remembered.
-    pub(super) fn reload(&mut self) {
-        match self.server.phase {
-            Phase::Starting => self.pool.reloads.again = true,
-            Phase::Serving if self.is_changing() => self.reload_afterwards(),
-            Phase::Serving => {
-                let name = self.master_name();
-                self.log(Level::Info, format!("Hang up: {name}"));
-                self.begin_candidate();
-            }
-            Phase::Leaving { .. }
-            | Phase::Draining { .. }
-            | Phase::Stopping { .. }
-            | Phase::Done => {
-                self.log(Level::Info, "Reload ignored: the server is shutting down");
-            }
-        }
-    }
-
-    /// One that is under way has read its files already, perhaps before the last change of them.
-    fn reload_afterwards(&mut self) {
-        let generation = self.server.last_generation;
-        if !std::mem::replace(&mut self.pool.reloads.again, true) {
-            let text = format!(
-                "Another reload was asked for: it begins when that to generation {generation} has ended"
-            );
-            self.log(Level::Info, text);
-        }
-    }
-
-    pub(super) fn begin_candidate(&mut self) {
-        self.pool.totals.reloads += 1;
-        self.notify(Notice::Reloading);
-        self.server.last_generation = self.server.last_generation.next();
-        let generation = self.server.last_generation;
-        self.pool.candidate =
-            Some(Candidate { generation, policy: None, whole: false, has_begun: false });
-        self.spawn_zygote(generation);
-    }
-
-    pub(super) fn candidate_configured(&mut self, policy: Policy) {
-        if let Some(candidate) = &mut self.pool.candidate {
-            candidate.policy = Some(policy);
-        }
-    }
-
     /// Its workers speak another interface than those that serve.
     pub(super) fn interface_changed(&mut self, generation: Generation) {
         if let Some(candidate) = &mut self.pool.candidate
@@ -170,16 +123,6 @@ impl Supervisor {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// A worker that was ready takes requests from now on.
-    fn join(&mut self, id: WorkerId) {
-        let now = self.now;
-        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        worker.state = WorkerState::Ready { since: now, retiring: false };
-        worker.in_front = true;
-        worker.life.begin(now);
-        self.push(Effect::Worker(id, WorkerEffect::AddToFront));
-    }
-
     fn take_over(&mut self, generation: Generation, policy: Policy) {
         let before = self.swap_serving(Serving::new(generation, policy));
         let old = before.generation;
@@ -216,9 +159,18 @@ impl Supervisor {
         }
     }
 
+    /// The generation failed: there may be one to go back to.
+    pub(super) fn generation_failed(&mut self, generation: Generation, why: &str, details: &str) {
+        if self.is_candidate(generation) {
+            self.abandon_reload(why, details);
+        } else if generation == self.current() {
+            self.soak_failed(why, details);
+        }
+    }
+
     /// Gives the generation in the making up; the old one has been serving all the time. `details`
     /// is what the log says already.
-    pub(super) fn abandon_reload(&mut self, why: &str, details: &str) {
+    fn abandon_reload(&mut self, why: &str, details: &str) {
         let Some(candidate) = self.pool.candidate.take() else { return };
         let generation = candidate.generation;
         self.log(
@@ -232,24 +184,6 @@ impl Supervisor {
         self.push(Effect::Pool(self.pool.id, PoolEffect::Forget { generation }));
         let failure = ReloadFailure { why: why.to_owned(), details: details.to_owned() };
         self.reload_ended(generation, Some(failure));
-    }
-
-    /// The reload is over; one that was asked for meanwhile begins.
-    pub(super) fn reload_ended(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
-        let failed = failure.is_some();
-        self.tell_outcome(generation, failure);
-        self.notify_ready();
-        if std::mem::take(&mut self.pool.reloads.again) {
-            self.reload();
-        } else if !failed {
-            self.pool.reloads.changes_seen.clear();
-        }
-    }
-
-    fn tell_outcome(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
-        let outcome = ReloadOutcome { generation, serving: self.current(), failure };
-        self.pool.reloads.last = Some(outcome.clone());
-        self.push(Effect::Pool(self.pool.id, PoolEffect::ReloadEnded(outcome)));
     }
 
     /// Ends the reload because the server ends or pauses. A generation that has taken over stays.
@@ -277,14 +211,6 @@ impl Supervisor {
         }
     }
 
-    /// Ends the workers of a generation that have not served, and its zygote after the others.
-    pub(super) fn discard_generation(&mut self, generation: Generation, reason: EndReason) {
-        for id in self.ids_of(generation, |_| true) {
-            self.discard(id, reason);
-        }
-        self.retire_zygote(generation);
-    }
-
     /// Workers of a generation that was given up serve until there are enough of the others.
     pub(super) fn drain_abandoned(&mut self) {
         let current = self.current();
@@ -305,21 +231,6 @@ impl Supervisor {
     fn ids_beside(&self, generation: Generation) -> Vec<WorkerId> {
         let others = self.pool.workers.values().filter(|worker| worker.generation != generation);
         others.map(|worker| worker.id).collect()
-    }
-
-    /// The generation that a reload asked for now ends up with, if one is under way or will be.
-    #[must_use]
-    pub fn reload_awaited(&self) -> Option<Generation> {
-        if self.pool.reloads.again {
-            return Some(self.server.last_generation.next());
-        }
-        self.is_changing().then_some(self.server.last_generation)
-    }
-
-    /// How the last reload ended.
-    #[must_use]
-    pub fn last_reload(&self) -> Option<&ReloadOutcome> {
-        self.pool.reloads.last.as_ref()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::ids::PoolId;
 use crate::settings::Share;
 use crate::supervise::{
     Event, ExitStatus, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadPolicy, Signal,
-    WorkerEvent, ZygoteEvent,
+    WorkerEffect, WorkerEvent, ZygoteEvent,
 };
 
 /// A supervisor whose processes do what the test says.

@@ -1,11 +1,12 @@
 //! Ends of workers that were seen: what they mean for their places, and what is said and counted.
 
+use super::consequence::Consequence;
 use super::effect::{Effect, WorkerEffect};
 use super::event::FailureKind;
 use super::ladder::Rung;
 use super::limits::{BOOT_DELAY, START_CRASHES_MAX};
 use super::machine::Supervisor;
-use super::reason::{EndReason, Exit, ExitStatus, SIGKILL, SIGQUIT, Tally, signal_name};
+use super::reason::{EndReason, Exit, ExitStatus, SIGKILL, SIGQUIT, signal_name};
 use super::state::restart::Death;
 use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
@@ -49,22 +50,14 @@ impl Supervisor {
     fn new_worker_hung(&mut self, worker: &Worker, reason: EndReason) {
         let what = format!("worker {} hung", worker.id);
         let details = format!("It ended for this reason: {reason}");
-        if self.is_candidate(worker.generation) {
-            self.abandon_reload(&what, &details);
-        } else if worker.generation == self.current() {
-            self.soak_failed(&what, &details);
-        }
-    }
-
-    /// Every worker that was asked for comes here once, when it has been taken off the list.
-    pub(super) fn account_end(&mut self, reason: EndReason) {
-        self.push(Effect::Count(Tally::End(reason)));
+        self.note_failed(worker.generation, what, details);
     }
 
     pub(super) fn died_before_service(&mut self, worker: &Worker, exit: Exit, reason: EndReason) {
         if self.is_candidate(worker.generation) {
             let why = format!("worker {} died while booting", worker.id);
-            return self.abandon_reload(&why, &format!("It ended for this reason: {reason}"));
+            let details = format!("It ended for this reason: {reason}");
+            return self.note_failed(worker.generation, why, details);
         }
         if !self.pool.ever_ready {
             self.pool.start_crashes += 1;
@@ -81,7 +74,7 @@ impl Supervisor {
                     "Worker failed to boot: it ended before the application was loaded{why}"
                 );
                 self.log(Level::Critical, text);
-                return self.give_up(FailureKind::Boot);
+                return self.note(Consequence::StartFailed { kind: FailureKind::Boot });
             }
         }
         let death = if exit.is_from_outside() { Death::Killed } else { Death::Booting };
@@ -91,15 +84,11 @@ impl Supervisor {
     /// A worker died that had its place: when the place is filled again depends on how often that
     /// happened to it.
     pub(super) fn record_death(&mut self, worker: &Worker, death: Death, reason: EndReason) {
-        let what = format!("worker {} died", worker.id);
-        let details = format!("It ended for this reason: {reason}");
-        if self.is_candidate(worker.generation) {
-            self.abandon_reload(&what, &details);
+        if self.is_on_trial(worker.generation) {
+            let what = format!("worker {} died", worker.id);
+            let details = format!("It ended for this reason: {reason}");
+            return self.note_failed(worker.generation, what, details);
         }
-        if worker.generation != self.current() {
-            return;
-        }
-        self.soak_failed(&what, &details);
         if worker.generation != self.current() {
             return;
         }

@@ -1,21 +1,56 @@
-//! What happens goes in here, and what follows from the state alone is done.
+//! The loop: what happens goes in here, is led to the part that knows about it, and what follows is done.
+//!
+//! This is the one place that calls all parts. They call only what is below them, and note what those above have to
+//! act on ([`Consequence`]).
 
+use super::consequence::Consequence;
 use super::effect::{Effect, UpgradeEffect};
-use super::event::Event;
+use super::event::{Event, OperatorEvent, PoolEvent, UpgradeEvent, WorkerEvent, ZygoteEvent};
 use super::machine::Supervisor;
+use super::reason::EndReason;
 use super::state::phase::Phase;
 use super::state::soak::Soak;
 use super::state::upgrade::Upgrade;
 use super::state::worker::Worker;
 use super::state::zygote::Zygote;
-use crate::ids::Generation;
+use crate::ids::{Generation, WorkerId};
 use crate::time::Now;
+
+/// What follows from the state alone after every event, in this order: whose time is over, what is still missing,
+/// and what can be said or ended when nothing is.
+const STEPS: [fn(&mut Supervisor); 16] = [
+    Supervisor::expire_workers,
+    Supervisor::expire_zygotes,
+    Supervisor::expire_phase,
+    Supervisor::expire_pause,
+    Supervisor::expire_upgrade,
+    Supervisor::judge_trial,
+    Supervisor::expire_soak,
+    Supervisor::expire_ages,
+    Supervisor::advance_refork,
+    Supervisor::reconcile,
+    Supervisor::announce,
+    Supervisor::rest_zygote,
+    Supervisor::say_farewell,
+    Supervisor::retire_idle_zygotes,
+    Supervisor::finish_if_empty,
+    Supervisor::ask_for_time,
+];
 
 impl Supervisor {
     /// Takes in what happened at `now`. A clock that goes back is taken as standing still.
     pub fn handle(&mut self, event: Event, now: Now) {
         self.now = self.now.max(now);
         self.look_whether_of_use();
+        self.take_in(event);
+        self.follow_up();
+        for step in STEPS {
+            step(self);
+            self.follow_up();
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
             Event::Start { successor } => self.start(successor),
             Event::Zygote(generation, event) => self.zygote_event(generation, event),
@@ -30,26 +65,107 @@ impl Supervisor {
             Event::PreStopDone => self.pre_stop_done(),
             Event::Tick => {}
         }
-        self.go_on();
     }
 
-    /// What follows from the state alone, in this order.
-    fn go_on(&mut self) {
-        self.expire_workers();
-        self.expire_zygotes();
-        self.expire_phase();
-        self.expire_pause();
-        self.expire_upgrade();
-        self.judge_trial();
-        self.expire_soak();
-        self.expire_ages();
-        self.advance_refork();
-        self.reconcile();
-        self.announce();
-        self.rest_zygote();
-        self.retire_idle_zygotes();
-        self.finish_if_empty();
-        self.ask_for_time();
+    /// Acts on what was noted, in that order.
+    fn follow_up(&mut self) {
+        while let Some(consequence) = self.consequences.pop_front() {
+            match consequence {
+                Consequence::GenerationFailed { generation, why, details } => {
+                    self.generation_failed(generation, &why, &details);
+                }
+                Consequence::StartFailed { kind } => self.give_up(kind),
+                Consequence::NeverServed => self.end_as_failed(),
+                Consequence::ReloadAwaited => self.reload(),
+            }
+        }
+    }
+
+    fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
+        match event {
+            ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
+            ZygoteEvent::Listening => self.listening(generation),
+            ZygoteEvent::ListenFailed { failure, in_use } => {
+                self.listen_failed(generation, &failure, in_use);
+            }
+            ZygoteEvent::Ready { policy } => self.zygote_ready(generation, policy),
+            ZygoteEvent::Failed { failure } => self.zygote_failed(generation, &failure),
+            ZygoteEvent::Stays => self.zygote_stays(generation),
+            ZygoteEvent::Exited => self.zygote_exited(generation),
+        }
+    }
+
+    fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Forked { pid } => self.forked(id, pid),
+            WorkerEvent::ForkFailed { message } => self.fork_failed(id, &message),
+            WorkerEvent::ForkRefused { failure } => self.fork_refused(id, &failure),
+            WorkerEvent::Ready => self.worker_ready(id),
+            WorkerEvent::BootFailed { failure } => self.boot_failed(id, &failure),
+            WorkerEvent::BootMeasured { ran, waited } => self.boot_measured(id, ran, waited),
+            WorkerEvent::Warm => self.worker_warm(id),
+            WorkerEvent::WarmUpFailed { failure } => self.warm_up_failed(id, &failure),
+            WorkerEvent::SentTerm => self.worker_sent_term(id),
+            WorkerEvent::Drained => self.worker_drained(id),
+            WorkerEvent::UsedUp => self.recycle(id, EndReason::MaxRequests),
+            WorkerEvent::ShouldGo { reason } => self.worker_should_go(id, reason),
+            WorkerEvent::Memory { excess } => self.memory_exceeded(id, excess),
+            WorkerEvent::RequestStuck => self.stuck(id, EndReason::Timeout),
+            WorkerEvent::RequestHangs => self.request_hangs(id),
+            WorkerEvent::ChannelBroken => self.channel_broken(id, EndReason::ChannelBroken),
+            WorkerEvent::DescriptorsLost => self.channel_broken(id, EndReason::DescriptorsLost),
+            WorkerEvent::Promoted => self.worker_promoted(id),
+            WorkerEvent::PromotionRefused { why } => self.promotion_refused(id, &why),
+            WorkerEvent::CodeChanged { files } => self.code_changed(id, files),
+            WorkerEvent::Exited { exit } => self.worker_exited(id, exit),
+        }
+    }
+
+    fn pool_event(&mut self, event: PoolEvent) {
+        match event {
+            PoolEvent::WorkersWished { workers } => self.set_wanted(workers),
+            PoolEvent::InterfaceChanged { generation } => self.interface_changed(generation),
+            PoolEvent::Answered { answers, errors } => self.answered(answers, errors),
+            PoolEvent::Served { counts } => self.workers_served(&counts),
+            PoolEvent::Signs { signs } => self.signs_read(&signs),
+            PoolEvent::Overloaded { lacks } => self.pool.lacks = lacks,
+            PoolEvent::OldZygoteExited => self.old_zygote_exited(),
+        }
+    }
+
+    fn operator_event(&mut self, event: OperatorEvent) {
+        match event {
+            OperatorEvent::Signal(signal) => self.signal_received(signal),
+            OperatorEvent::WantWorkers(workers) => self.change_wanted(workers),
+            OperatorEvent::ReplaceWorker { worker } => self.replace_worker(worker),
+        }
+    }
+
+    fn upgrade_event(&mut self, event: UpgradeEvent) {
+        match event {
+            UpgradeEvent::Wanted => self.upgrade(),
+            UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
+            UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
+            UpgradeEvent::SuccessorReady => self.successor_ready(),
+            UpgradeEvent::SuccessorExited { status } => self.successor_exited(status),
+            UpgradeEvent::PredecessorExited => self.predecessor_exited(),
+        }
+    }
+
+    /// Brings what is had nearer to what is wanted. Runs after every event.
+    fn reconcile(&mut self) {
+        match self.server.phase {
+            Phase::Starting | Phase::Serving | Phase::Leaving { .. } => {
+                self.take_turns();
+                self.fill_current();
+                self.fill_candidate();
+                self.drain_surplus();
+                self.drain_abandoned();
+            }
+            // What was accepted must be finished: the dead are replaced until the front is idle.
+            Phase::Draining { .. } => self.fill_current(),
+            Phase::Stopping { .. } | Phase::Done => {}
+        }
     }
 
     /// When [`Event::Tick`] is due at the latest. May change with each `handle`.

@@ -4,7 +4,7 @@
 
 use super::effect::{Effect, KillSignal, WorkerEffect};
 use super::ladder::{Rung, Step};
-use super::limits::{BOOT_STOP_GRACE, FORK_UNWANTED_MAX, QUICK_GRACE, STOP_GRACE_MIN};
+use super::limits::{BOOT_STOP_GRACE, FORK_UNWANTED_MAX, QUICK_GRACE};
 use super::machine::Supervisor;
 use super::reason::{EndReason, ExitStatus};
 use super::state::phase::Phase;
@@ -39,16 +39,6 @@ impl Supervisor {
         }
     }
 
-    /// Somebody who measures workers wants this one replaced.
-    pub(super) fn worker_should_go(&mut self, id: WorkerId, reason: EndReason) {
-        match reason {
-            EndReason::MemoryHard | EndReason::Timeout | EndReason::Deadlock => {
-                self.stuck(id, reason);
-            }
-            other => self.recycle(id, other),
-        }
-    }
-
     /// It was sent SIGTERM. By whoever wants it replaced; or with everybody else by what ends a whole
     /// group of processes, and then it is needed until what was accepted is finished.
     pub(super) fn worker_sent_term(&mut self, id: WorkerId) {
@@ -65,19 +55,6 @@ impl Supervisor {
             | Phase::Draining { .. }
             | Phase::Stopping { .. }
             | Phase::Done => {}
-        }
-    }
-
-    pub(super) fn worker_drained(&mut self, id: WorkerId) {
-        let (until, soon) = (self.stop_deadline(), self.now + STOP_GRACE_MIN);
-        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        if matches!(worker.state, WorkerState::Draining { .. }) {
-            // What it still has is not going to end.
-            let hangs = worker.end == Some(EndReason::Timeout);
-            let until = if hangs { until.min(soon) } else { until };
-            worker.state = WorkerState::told(until);
-            self.promote_if_chosen(id);
-            self.push(Effect::Worker(id, WorkerEffect::ShutDown));
         }
     }
 
@@ -138,11 +115,7 @@ impl Supervisor {
             self.back_off_if_young(&worker);
             self.kill(id);
             let what = format!("worker {id} broke its channel");
-            if self.is_candidate(generation) {
-                self.abandon_reload(&what, "");
-            } else if generation == self.current() {
-                self.soak_failed(&what, "");
-            }
+            self.note_failed(generation, what, "");
         }
     }
 

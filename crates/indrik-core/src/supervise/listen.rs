@@ -54,14 +54,6 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn listen_again(&mut self, generation: Generation) {
-        let now = self.now;
-        if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
-            zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
-            self.push(Effect::Zygote(generation, ZygoteEffect::Listen));
-        }
-    }
-
     fn zygote_starts(&self, generation: Generation) -> bool {
         let zygote = self.pool.zygotes.get(&generation);
         zygote.is_some_and(|zygote| matches!(zygote.state, ZygoteState::Starting { .. }))

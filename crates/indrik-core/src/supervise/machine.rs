@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::effect::{Effect, LogLine, Notice, WorkerEffect};
-use super::event::FileChange;
+use super::consequence::Consequence;
+use super::effect::{Effect, LogLine, Notice, UpgradeEffect, WorkerEffect};
+use super::event::{Failure, FileChange};
 use super::policy::Policy;
-use super::reason::Accounts;
+use super::reason::{Accounts, EndReason, Tally};
 use super::report::{ReloadOutcome, Totals};
 use super::state::candidate::Candidate;
 use super::state::patience::Asked;
@@ -28,6 +29,8 @@ pub struct Supervisor {
     pub(super) server: Server,
     pub(super) pool: Pool,
     pub(super) effects: VecDeque<Effect>,
+    /// What is to be acted on before the next thing is looked at.
+    pub(super) consequences: VecDeque<Consequence>,
 }
 
 /// What there is once, however many pools there are.
@@ -123,7 +126,13 @@ impl Supervisor {
             totals: Totals::default(),
             accounts: Accounts::default(),
         };
-        Self { now: Now::ZERO, server, pool, effects: VecDeque::new() }
+        Self {
+            now: Now::ZERO,
+            server,
+            pool,
+            effects: VecDeque::new(),
+            consequences: VecDeque::new(),
+        }
     }
 
     /// The next thing to do. Call until `None` after each [`Supervisor::handle`].
@@ -175,5 +184,36 @@ impl Supervisor {
     /// Another generation serves from now on: what belonged to the one before comes back.
     pub(super) fn swap_serving(&mut self, next: Serving) -> Serving {
         std::mem::replace(&mut self.pool.serving, next)
+    }
+
+    /// Leaves something to the parts above: they act on it as soon as the caller is done, see [`Consequence`].
+    pub(super) fn note(&mut self, consequence: Consequence) {
+        self.consequences.push_back(consequence);
+    }
+
+    /// The generation failed: it is given up, if there is one to go back to. `details` is what the log says already.
+    pub(super) fn note_failed(
+        &mut self,
+        generation: Generation,
+        why: impl Into<String>,
+        details: impl Into<String>,
+    ) {
+        let (why, details) = (why.into(), details.into());
+        self.note(Consequence::GenerationFailed { generation, why, details });
+    }
+
+    pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
+        self.log(Level::Error, failure.told(what));
+    }
+
+    /// Every worker that was asked for comes here once, when it has been taken off the list.
+    pub(super) fn account_end(&mut self, reason: EndReason) {
+        self.push(Effect::Count(Tally::End(reason)));
+    }
+
+    /// Whoever asked for the upgrade is told that it did not come to pass.
+    pub(super) fn upgrade_failed(&mut self, message: String) {
+        self.log(Level::Error, message.clone());
+        self.push(Effect::Upgrade(UpgradeEffect::Failed { message }));
     }
 }

@@ -5,23 +5,31 @@
 //! [`Supervisor::poll_timeout`]. Performing an effect only ever produces a later event, so the
 //! simulator in `tests/supervise_sim` replaces the whole operating system.
 //!
-//! To be read in this order. `event` and `effect` are the machine's language, `reason` says why workers start and
-//! end, `report` is what operators are told, `policy` is made of settings, `limits` are the machine's own. `state` is
-//! what it remembers, one file for each thing it looks after (`ladder`, `state/restart`: how any child is made to end,
-//! and when it is started again). `machine` holds all that, `queries` is what the parts ask of it.
+//! `handle` is the loop, and the one place to read what leads to what: an event is led to the part that knows about
+//! it, what that part has noted for others is acted on, and then the steps follow that depend on the state alone.
 //!
-//! Then the parts, each of which is a family of events or one concern: `zygote` (zygotes and their ends), `listen` (a
-//! zygote's way to its first worker); `life` (what happens to a worker), `leave` (making one end), `exit` (ends that
-//! were seen), `liveness` (whether it lives), `warmup` (before it is ready); `pool` (wanted and had), `candidate` (a
-//! new generation takes over), `soak` (and is on trial), `recycle` (workers whose time has come), `refork` (a warm
-//! worker as the zygote), `rest` (no zygote while nothing is to be forked), `breaker` (workers that keep failing);
-//! `operator` (what operators ask for and see), `signals` (what a signal means), `health` (how the server is);
-//! `upgrade` (a new program beside the old one); `shutdown` (escalation), `pause` (a server without workers),
-//! `patience` (what a service manager waits for).
-//! `handle` is the way in, which leads to them.
+//! The rest in the order in which it builds up; nothing calls what comes later. `event` and `effect` are the machine's
+//! language, `reason` says why workers start and end, `report` is what operators are told, `policy` is made of
+//! settings, `limits` are the machine's own, `consequence` is what parts note for those above them. `state` is what the
+//! machine remembers, one file for each thing it looks after (`ladder`, `state/restart`: how any child is made to end,
+//! and when it is started again). `machine` holds all that, and says what is decided; `queries` is what is asked of it.
+//!
+//! One process: `zygote` (zygotes and their ends), `listen` (a zygote's way to its first worker), `rest` (no zygote
+//! while nothing is to be forked); `breaker` (workers that keep failing), `exit` (ends that were seen), `leave` (making
+//! a worker end), `boot` (its way to its first request), `liveness` (whether it lives).
+//!
+//! Several: `wanted` (how many workers), `recycle` (workers whose time has come), `refork` (a warm worker as the
+//! zygote), `reload` (asked for, begun and ended), `soak` (a new generation is on trial), `candidate` (and takes over),
+//! `pool` (wanted and had).
+//!
+//! The server: `patience` (what a service manager waits for), `health` (how it is), `shutdown` (escalation), `pause` (a
+//! server without workers), `upgrade` (a new program beside the old one), `operator` (what operators ask for and see),
+//! `signals` (what a signal means).
 
+mod boot;
 mod breaker;
 mod candidate;
+mod consequence;
 mod effect;
 mod event;
 mod exit;
@@ -29,7 +37,6 @@ mod handle;
 mod health;
 mod ladder;
 mod leave;
-mod life;
 pub mod limits;
 mod listen;
 mod liveness;
@@ -43,6 +50,7 @@ mod queries;
 mod reason;
 mod recycle;
 mod refork;
+mod reload;
 mod report;
 mod rest;
 mod shutdown;
@@ -50,7 +58,7 @@ mod signals;
 mod soak;
 mod state;
 mod upgrade;
-mod warmup;
+mod wanted;
 mod zygote;
 
 pub use crate::logs::entry::{FieldValue, Fields};

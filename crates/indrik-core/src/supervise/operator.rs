@@ -1,6 +1,6 @@
 //! What operators and changed files ask for, and what operators are shown.
 
-use super::event::{FileChange, OperatorEvent};
+use super::event::FileChange;
 use super::ladder::Rung;
 use super::limits::CHANGES_MAX;
 use super::machine::Supervisor;
@@ -12,14 +12,6 @@ use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
 impl Supervisor {
-    pub(super) fn operator_event(&mut self, event: OperatorEvent) {
-        match event {
-            OperatorEvent::Signal(signal) => self.signal_received(signal),
-            OperatorEvent::WantWorkers(workers) => self.change_wanted(workers),
-            OperatorEvent::ReplaceWorker { worker } => self.replace_worker(worker),
-        }
-    }
-
     /// What has been done since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -135,7 +127,7 @@ mod tests {
     use crate::ids::Generation;
     use crate::supervise::limits::WORKERS_MAX;
     use crate::supervise::{
-        Effect, Event, Policy, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,
+        Effect, Event, OperatorEvent, Policy, WorkerEffect, WorkerEvent, ZygoteEffect, ZygoteEvent,
     };
 
     const NOW: Duration = Duration::from_secs(1);

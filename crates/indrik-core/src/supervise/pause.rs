@@ -32,13 +32,6 @@ impl Supervisor {
         self.push(Effect::Front(FrontEffect::PauseAccepting));
     }
 
-    /// Whatever brings workers back brings the connections back too.
-    pub(super) fn resume(&mut self) {
-        if std::mem::replace(&mut self.server.pause, Pause::No) != Pause::No {
-            self.push(Effect::Front(FrontEffect::ResumeAccepting));
-        }
-    }
-
     pub(super) fn emptied(&mut self) {
         if !matches!(self.server.pause, Pause::Emptying { .. }) {
             return;
@@ -65,6 +58,15 @@ impl Supervisor {
                 self.say_goodbye();
                 return self.drop_the_rest();
             }
+            self.emptied();
+        }
+    }
+
+    /// The front has finished everything: now the workers may leave.
+    pub(super) fn front_idle(&mut self) {
+        if matches!(self.server.phase, Phase::Draining { .. }) {
+            self.stop_workers();
+        } else {
             self.emptied();
         }
     }

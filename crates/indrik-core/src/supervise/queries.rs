@@ -45,6 +45,12 @@ impl Supervisor {
         self.pool.candidate.is_some_and(|candidate| candidate.generation == generation)
     }
 
+    /// The generation is in the making, or has taken over and soaks: its failure is its end.
+    pub(super) fn is_on_trial(&self, generation: Generation) -> bool {
+        let soaks = generation == self.current() && self.pool.soak.is_some();
+        soaks || self.is_candidate(generation)
+    }
+
     /// The settings of a worker's generation.
     pub(super) fn policy_of(&self, generation: Generation) -> Policy {
         let candidate = self.pool.candidate.filter(|candidate| candidate.generation == generation);

@@ -176,6 +176,16 @@ impl Supervisor {
             }
         }
     }
+
+    /// Somebody who measures workers wants this one replaced.
+    pub(super) fn worker_should_go(&mut self, id: WorkerId, reason: EndReason) {
+        match reason {
+            EndReason::MemoryHard | EndReason::Timeout | EndReason::Deadlock => {
+                self.stuck(id, reason);
+            }
+            other => self.recycle(id, other),
+        }
+    }
 }
 
 /// When the turn of a worker that waits for it may come. An application that misuses every lane has its workers

@@ -195,6 +195,19 @@ impl Supervisor {
     pub(super) fn old_zygote_exited(&mut self) {
         self.pool.old_zygote_until = None;
     }
+
+    pub(super) fn worker_drained(&mut self, id: WorkerId) {
+        let (until, soon) = (self.stop_deadline(), self.now + STOP_GRACE_MIN);
+        let Some(worker) = self.pool.workers.get_mut(&id) else { return };
+        if matches!(worker.state, WorkerState::Draining { .. }) {
+            // What it still has is not going to end.
+            let hangs = worker.end == Some(EndReason::Timeout);
+            let until = if hangs { until.min(soon) } else { until };
+            worker.state = WorkerState::told(until);
+            self.promote_if_chosen(id);
+            self.push(Effect::Worker(id, WorkerEffect::ShutDown));
+        }
+    }
 }
 
 fn is_stopping(worker: &Worker) -> bool {

@@ -8,7 +8,7 @@ use super::machine::Supervisor;
 use super::reason::EndReason;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
-use super::state::upgrade::Upgrade;
+use super::state::upgrade::{Plan, Upgrade};
 use super::state::worker::WorkerState;
 use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
@@ -107,19 +107,16 @@ impl Supervisor {
         }
     }
 
+    /// No worker was ever of use, and none is expected to be.
+    pub(super) fn end_as_failed(&mut self) {
+        self.server.exit_code = FailureKind::Boot.exit_code();
+        self.shut_down_quickly();
+    }
+
     /// Workers without a front would wait for ever.
     pub(super) fn front_failed(&mut self, failure: &Failure) {
         self.log_failure("Cannot start", failure);
         self.give_up(failure.kind);
-    }
-
-    /// The front has finished everything: now the workers may leave.
-    pub(super) fn front_idle(&mut self) {
-        if matches!(self.server.phase, Phase::Draining { .. }) {
-            self.stop_workers();
-        } else {
-            self.emptied();
-        }
     }
 
     pub(super) fn expire_phase(&mut self) {
@@ -235,14 +232,16 @@ impl Supervisor {
     pub(super) fn finish_if_empty(&mut self) {
         let stopping = matches!(self.server.phase, Phase::Stopping { .. });
         if stopping && self.pool.workers.is_empty() && self.pool.zygotes.is_empty() {
-            self.say_farewell();
             self.server.phase = Phase::Done;
             self.push(Effect::Exit(self.server.exit_code));
         }
     }
 
+    /// Said when the last worker has gone, before the zygote that stands for the server is told to leave.
     pub(super) fn say_farewell(&mut self) {
-        if !std::mem::replace(&mut self.server.said_farewell, true) {
+        let over =
+            matches!(self.server.phase, Phase::Stopping { .. }) && self.pool.workers.is_empty();
+        if over && !std::mem::replace(&mut self.server.said_farewell, true) {
             let name = self.master_name();
             self.log(Level::Info, format!("Shutting down: {name}"));
         }
@@ -257,6 +256,24 @@ impl Supervisor {
 
     fn all_workers(&self) -> Vec<WorkerId> {
         self.pool.workers.keys().copied().collect()
+    }
+
+    /// Nothing is left to do here.
+    pub(super) fn hand_over(&mut self) {
+        self.say_goodbye();
+        self.push(Effect::Front(FrontEffect::CloseNow));
+        self.stop_workers();
+    }
+
+    /// This server leaves for another reason than that the new one serves.
+    fn upgrade_is_overtaken(&mut self) {
+        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade {
+            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+            self.upgrade_failed(format!(
+                "The old master was told to stop before new master (pid:{successor}) served; that \
+                 one goes on"
+            ));
+        }
     }
 }
 

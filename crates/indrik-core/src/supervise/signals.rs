@@ -1,11 +1,8 @@
 //! What each signal to the supervisor means: Gunicorn's meanings.
 
-use super::effect::{Effect, ZygoteEffect};
+use super::effect::Effect;
 use super::event::Signal;
-use super::limits::WORKERS_MAX;
 use super::machine::Supervisor;
-use super::state::pause::Pause;
-use super::state::phase::Phase;
 use crate::logs::level::Level;
 
 impl Supervisor {
@@ -25,39 +22,6 @@ impl Supervisor {
             Signal::Usr1 => self.push(Effect::ReopenLogs),
             Signal::Usr2 => self.usr2(),
             Signal::Winch => self.pause(),
-        }
-    }
-
-    /// A server without workers gets its first one back.
-    fn one_more(&mut self) {
-        self.change_wanted(match self.server.pause {
-            Pause::No => self.pool.serving.wanted.saturating_add(1),
-            Pause::Emptying { .. } | Pause::Empty => 1,
-        });
-    }
-
-    fn one_less(&mut self) {
-        if self.pool.serving.wanted > 1 {
-            self.change_wanted(self.pool.serving.wanted - 1);
-        }
-    }
-
-    pub(super) fn change_wanted(&mut self, wanted: u32) {
-        let before = self.pool.serving.wanted;
-        self.set_wanted(wanted);
-        if self.pool.serving.wanted != before {
-            self.push(Effect::Zygote(
-                self.current(),
-                ZygoteEffect::WorkersChanged { workers: self.pool.serving.wanted },
-            ));
-        }
-    }
-
-    /// Wanting workers is wanting to serve.
-    pub(super) fn set_wanted(&mut self, wanted: u32) {
-        if matches!(self.server.phase, Phase::Starting | Phase::Serving) {
-            self.pool.serving.wanted = wanted.clamp(1, WORKERS_MAX);
-            self.resume();
         }
     }
 }

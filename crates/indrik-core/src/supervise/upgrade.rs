@@ -5,8 +5,7 @@
 //! itself once the new one says that it serves. Until the old one is empty it can come back: it only
 //! leaves connections in the kernel's queue, where the new one finds them.
 
-use super::effect::{Effect, FrontEffect, UpgradeEffect};
-use super::event::UpgradeEvent;
+use super::effect::{Effect, UpgradeEffect};
 use super::limits::UPGRADE_MAX;
 use super::machine::Supervisor;
 use super::reason::ExitStatus;
@@ -16,17 +15,6 @@ use super::state::upgrade::{Plan, Upgrade};
 use crate::logs::level::Level;
 
 impl Supervisor {
-    pub(super) fn upgrade_event(&mut self, event: UpgradeEvent) {
-        match event {
-            UpgradeEvent::Wanted => self.upgrade(),
-            UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
-            UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
-            UpgradeEvent::SuccessorReady => self.successor_ready(),
-            UpgradeEvent::SuccessorExited { status } => self.successor_exited(status),
-            UpgradeEvent::PredecessorExited => self.predecessor_exited(),
-        }
-    }
-
     /// Whether a new server can be started beside this one.
     ///
     /// # Errors
@@ -110,13 +98,6 @@ impl Supervisor {
         }
     }
 
-    /// Nothing is left to do here.
-    pub(super) fn hand_over(&mut self) {
-        self.say_goodbye();
-        self.push(Effect::Front(FrontEffect::CloseNow));
-        self.stop_workers();
-    }
-
     pub(super) fn expire_upgrade(&mut self) {
         let Upgrade::Predecessor { successor, plan: Plan::Leave { until } } = self.server.upgrade
         else {
@@ -129,22 +110,6 @@ impl Supervisor {
                  one of them"
             ));
         }
-    }
-
-    /// This server leaves for another reason than that the new one serves.
-    pub(super) fn upgrade_is_overtaken(&mut self) {
-        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade {
-            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
-            self.upgrade_failed(format!(
-                "The old master was told to stop before new master (pid:{successor}) served; that \
-                 one goes on"
-            ));
-        }
-    }
-
-    fn upgrade_failed(&mut self, message: String) {
-        self.log(Level::Error, message.clone());
-        self.push(Effect::Upgrade(UpgradeEffect::Failed { message }));
     }
 
     /// This server is the only one again, and serves again if it had been told to pause.

@@ -1,7 +1,8 @@
 //! Zygotes, one for each generation: their starts, failures and ends.
 
+use super::consequence::Consequence;
 use super::effect::{Effect, PoolEffect, ZygoteEffect};
-use super::event::{Failure, FailureKind, ZygoteEvent};
+use super::event::{Failure, FailureKind};
 use super::ladder::{Rung, Step};
 use super::limits::{BOOT_MAX, CONFIG_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
 use super::machine::Supervisor;
@@ -16,20 +17,6 @@ use crate::ids::Generation;
 use crate::logs::level::Level;
 
 impl Supervisor {
-    pub(super) fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
-        match event {
-            ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
-            ZygoteEvent::Listening => self.listening(generation),
-            ZygoteEvent::ListenFailed { failure, in_use } => {
-                self.listen_failed(generation, &failure, in_use);
-            }
-            ZygoteEvent::Ready { policy } => self.zygote_ready(generation, policy),
-            ZygoteEvent::Failed { failure } => self.zygote_failed(generation, &failure),
-            ZygoteEvent::Stays => self.zygote_stays(generation),
-            ZygoteEvent::Exited => self.zygote_exited(generation),
-        }
-    }
-
     pub(super) fn spawn_zygote(&mut self, generation: Generation) {
         let now = self.now;
         let boot_max = if generation == Generation::FIRST { BOOT_MAX } else { CONFIG_MAX };
@@ -59,7 +46,9 @@ impl Supervisor {
         let first_time = !std::mem::replace(&mut zygote.been_ready, true);
         let policy = Policy { workers: policy.workers.max(1), ..policy };
         if self.is_candidate(generation) {
-            self.candidate_configured(policy);
+            if let Some(candidate) = &mut self.pool.candidate {
+                candidate.policy = Some(policy);
+            }
         } else if generation == self.current() && first_time {
             self.pool.serving = Serving::new(generation, policy);
             self.push(Effect::Pool(
@@ -79,12 +68,13 @@ impl Supervisor {
         self.push(Effect::Zygote(generation, ZygoteEffect::Retire { last: false }));
         if self.is_candidate(generation) {
             self.log_failure("Reload failed", failure);
-            self.abandon_reload("it could not be loaded", &failure.told("Reload failed"));
+            let details = failure.told("Reload failed");
+            self.note_failed(generation, "it could not be loaded", details);
         } else if self.pool.ever_ready {
             self.log_failure("The application could not be loaded again", failure);
         } else {
             self.log_failure("Cannot start", failure);
-            self.give_up(failure.kind);
+            self.note(Consequence::StartFailed { kind: failure.kind });
         }
     }
 
@@ -116,17 +106,17 @@ impl Supervisor {
             return;
         }
         if self.is_candidate(generation) {
-            self.abandon_reload("its zygote died", "");
+            self.note_failed(generation, "its zygote died", "");
         } else if !self.pool.ever_ready {
             self.log(Level::Critical, "Cannot start: the zygote died before a worker was ready");
-            self.give_up(FailureKind::Boot);
+            self.note(Consequence::StartFailed { kind: FailureKind::Boot });
         } else if again {
             self.log(
                 Level::Error,
                 format!("The zygote of generation {generation} died; its workers go on, a new one is started"),
             );
             if generation == self.current() {
-                self.soak_failed("its zygote died", "");
+                self.note_failed(generation, "its zygote died", "");
             }
         }
     }
@@ -173,7 +163,7 @@ impl Supervisor {
         }
         self.forget_unforked(generation);
         if self.is_candidate(generation) {
-            self.abandon_reload("its zygote does not answer", "");
+            self.note_failed(generation, "its zygote does not answer", "");
         }
     }
 
@@ -205,9 +195,6 @@ impl Supervisor {
     pub(super) fn retire_idle_zygotes(&mut self) {
         let stopping = matches!(self.server.phase, Phase::Stopping { .. });
         let over = stopping && self.pool.workers.is_empty();
-        if over {
-            self.say_farewell();
-        }
         let idle = |generation: Generation| {
             !self.pool.workers.values().any(|worker| worker.generation == generation)
         };
@@ -306,8 +293,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn log_failure(&mut self, what: &str, failure: &Failure) {
-        self.log(Level::Error, failure.told(what));
+    fn listen_again(&mut self, generation: Generation) {
+        let now = self.now;
+        if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
+            zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
+            self.push(Effect::Zygote(generation, ZygoteEffect::Listen));
+        }
     }
 }
 

@@ -13,22 +13,6 @@ use super::tokens::{Tree, uses};
 
 /// Files that are in a circle yet. This list is there to become empty.
 const STILL_IN_CIRCLES: &[&str] = &[
-    "crates/indrik-core/src/supervise/breaker.rs",
-    "crates/indrik-core/src/supervise/candidate.rs",
-    "crates/indrik-core/src/supervise/exit.rs",
-    "crates/indrik-core/src/supervise/leave.rs",
-    "crates/indrik-core/src/supervise/listen.rs",
-    "crates/indrik-core/src/supervise/liveness.rs",
-    "crates/indrik-core/src/supervise/pause.rs",
-    "crates/indrik-core/src/supervise/pool.rs",
-    "crates/indrik-core/src/supervise/recycle.rs",
-    "crates/indrik-core/src/supervise/refork.rs",
-    "crates/indrik-core/src/supervise/rest.rs",
-    "crates/indrik-core/src/supervise/shutdown.rs",
-    "crates/indrik-core/src/supervise/signals.rs",
-    "crates/indrik-core/src/supervise/soak.rs",
-    "crates/indrik-core/src/supervise/upgrade.rs",
-    "crates/indrik-core/src/supervise/zygote.rs",
     "crates/indrik-server/src/drive.rs",
     "crates/indrik-server/src/drive/banner.rs",
     "crates/indrik-server/src/drive/confine.rs",
