@@ -1,6 +1,6 @@
 //! Looking without serving: `--check-config`, `--print-config`, and `indrik check`, which says more.
 
-use indrik_core::settings::{Launch, Value, render, report, resolve, settle};
+use indrik_core::settings::{Launch, Value, merge, render, report, resolve};
 use indrik_server::{Rehearsal, preflight};
 
 use crate::failure::Failure;
@@ -9,10 +9,10 @@ use crate::output::{print, print_error};
 /// Whether a command line or environment asks for a look only. The configuration file may ask for
 /// it as well; the server finds that out when it reads it.
 pub(crate) fn is_asked_for(launch: &Launch) -> bool {
-    let settlement = settle(launch, None);
+    let merged = merge(launch, None);
     ["check_config", "print_config"]
         .into_iter()
-        .any(|name| settlement.get(name).is_some_and(|settled| settled.value == Value::Bool(true)))
+        .any(|name| merged.get(name).is_some_and(|sourced| sourced.value == Value::Bool(true)))
 }
 
 /// `--check-config` and `--print-config`: exit code 0 if the settings are right and the application
@@ -24,7 +24,7 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
         print_error(&format!("indrik: warning: {notice}\n"));
     }
     if config.print_config {
-        print(&render::values(&settle(launch, Some(&file)), &config));
+        print(&render::values(&merge(launch, Some(&file)), &config));
     }
     for notice in rehearsal.load(&config)?.notices {
         print_error(&format!("indrik: warning: {notice}\n"));
@@ -36,10 +36,10 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
 /// would fail at.
 pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     let (rehearsal, file) = Rehearsal::begin(launch)?;
-    let settlement = settle(launch, Some(&file));
-    print(&report::settings(&settlement));
+    let merged = merge(launch, Some(&file));
+    print(&report::settings(&merged));
     let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
-    print(&report::suspicions(&config, &settlement, launch.cpus));
+    print(&report::suspicions(&config, &merged, launch.cpus));
     let loaded = rehearsal.load(&config)?;
     if config.preload_app {
         print(&report::preloaded(&loaded.threads, loaded.sockets));

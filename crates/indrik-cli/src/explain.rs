@@ -3,14 +3,14 @@
 
 use indrik_core::route::{self, Request, Table};
 use indrik_core::settings::{
-    ConfigFileValues, Launch, Problem, render, resolve_without_application, settle,
+    ConfigFileValues, Launch, Problem, merge, render, resolve_without_application,
 };
 use indrik_server::Rehearsal;
 
 use crate::arguments::Explained;
 use crate::failure::Failure;
 
-/// Settles the settings as a start would and explains what is asked for.
+/// Merges the settings as a start would and explains what is asked for.
 pub(crate) fn explain(launch: &Launch, explained: &Explained) -> Result<String, Failure> {
     let (_rehearsal, file) = Rehearsal::begin(launch)?;
     match explained {
@@ -20,15 +20,11 @@ pub(crate) fn explain(launch: &Launch, explained: &Explained) -> Result<String, 
 }
 
 fn setting(launch: &Launch, file: &ConfigFileValues, name: &str) -> Result<String, Failure> {
-    let settlement = settle(launch, Some(file));
+    let merged = merge(launch, Some(file));
     let text =
-        render::explain(&settlement, name).map_err(|problem| Failure::settings(vec![problem]))?;
+        render::explain(&merged, name).map_err(|problem| Failure::settings(vec![problem]))?;
     // A wrong value somewhere makes the answer doubtful, so it is told instead.
-    if settlement.problems.is_empty() {
-        Ok(text)
-    } else {
-        Err(Failure::settings(settlement.problems))
-    }
+    if merged.problems.is_empty() { Ok(text) } else { Err(Failure::settings(merged.problems)) }
 }
 
 fn request(
@@ -48,9 +44,9 @@ fn request(
     if let Some((status, why)) = route::refusal(&config, method, url) {
         return Ok(format!("{method} {url}\n\n  the server refuses it: {status}, {why}\n"));
     }
-    let settlement = settle(launch, Some(file));
+    let merged = merge(launch, Some(file));
     let origin = |setting: &str| {
-        settlement.get(setting).map_or_else(String::new, |settled| settled.origin.to_string())
+        merged.get(setting).map_or_else(String::new, |sourced| sourced.origin.to_string())
     };
     let request = Request::new(method, host.as_bytes(), path);
     Ok(route::explain(&Table::of(&config), &request, &config.affinity, origin))

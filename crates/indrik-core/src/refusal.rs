@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// While requests are refused for want of room, the log gets a line at first and then at most so often.
 const TELL_INTERVAL_US: Micros = 10_000_000;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::SystemTime;
 
 use indrik_core::logs::entry;
-pub(crate) use indrik_core::supervise::Level;
+pub(crate) use indrik_core::logs::level::Level;
 use indrik_sys::clock;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;

@@ -36,8 +36,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::PoolId;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::Launch;
-use indrik_core::supervise::{Event, Level, OperatorEvent, PoolEvent, UpgradeEvent, WorkerEvent};
+use indrik_core::supervise::{Event, OperatorEvent, PoolEvent, UpgradeEvent, WorkerEvent};
 use indrik_sys::daemon::Detached;
 use indrik_sys::process::{Child, End};
 use rustix::event::Timespec;

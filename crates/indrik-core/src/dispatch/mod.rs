@@ -35,7 +35,7 @@ use worker::Worker;
 
 use crate::ids::WorkerId;
 use crate::overtime::INTAKE_PAUSE_MAX_US;
-pub use crate::time::Micros;
+use crate::time::Micros;
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

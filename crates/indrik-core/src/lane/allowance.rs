@@ -1,6 +1,6 @@
 //! How much may be said on a lane: so many messages a second, and as many at once after a pause.
 
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// What a worker may say in a second.
 const PER_SECOND: u64 = 10_000;

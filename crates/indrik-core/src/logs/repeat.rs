@@ -1,6 +1,6 @@
 //! Something that may happen often, told at once and then at most so often.
 
-use crate::dispatch::Micros;
+use crate::time::Micros;
 
 /// How often it is told.
 const TELL_INTERVAL_US: Micros = 10_000_000;

@@ -51,7 +51,7 @@ pub use layers::{Entry, Layer, Origin, Raw};
 pub use network::{Network, NetworkError};
 pub use problem::Problem;
 pub use quantity::{read_duration, read_time_limit};
-pub use resolve::{Settled, Settlement, resolve, resolve_without_application, settle};
+pub use resolve::{Merged, Sourced, merge, resolve, resolve_without_application};
 pub use rlimits::{Resource, RlimitError, WorkerRlimit};
 pub use servers::{StatsdAddress, SyslogAddress};
 pub use share::Share;

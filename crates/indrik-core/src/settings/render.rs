@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::generated::Config;
 use super::problem::Problem;
 use super::python;
-use super::resolve::{Settled, Settlement};
+use super::resolve::{Merged, Sourced};
 use super::suggest;
 use super::table::{Kind, SETTINGS, Setting, Status};
 use super::value;
@@ -40,18 +40,18 @@ pub fn problems(problems: &[Problem]) -> String {
 ///
 /// # Errors
 /// When no setting has that name.
-pub fn explain(settlement: &Settlement, name: &str) -> Result<String, Problem> {
+pub fn explain(merged: &Merged, name: &str) -> Result<String, Problem> {
     let key = name.trim_start_matches('-').replace('-', "_").to_ascii_lowercase();
     let by_flag = |setting: &&Setting| {
         setting.flags.iter().any(|flag| flag.trim_start_matches('-').replace('-', "_") == key)
     };
     let setting = Setting::find(&key).or_else(|| SETTINGS.iter().find(by_flag));
-    let (Some(setting), Some(settled)) =
-        (setting, setting.and_then(|setting| settlement.get(setting.name)))
+    let (Some(setting), Some(sourced)) =
+        (setting, setting.and_then(|setting| merged.get(setting.name)))
     else {
         return Err(unknown_setting(name, &key));
     };
-    Ok(explained(setting, settled))
+    Ok(explained(setting, sourced))
 }
 
 fn unknown_setting(name: &str, key: &str) -> Problem {
@@ -66,10 +66,10 @@ fn unknown_setting(name: &str, key: &str) -> Problem {
     }
 }
 
-fn explained(setting: &Setting, settled: &Settled) -> String {
-    let value = settled.value.to_string();
+fn explained(setting: &Setting, sourced: &Sourced) -> String {
+    let value = sourced.value.to_string();
     let value = if value.is_empty() { "(not set)".to_owned() } else { value };
-    let mut out = format!("{} = {value}\n  from {}\n\n", setting.name, settled.origin);
+    let mut out = format!("{} = {value}\n  from {}\n\n", setting.name, sourced.origin);
     push_wrapped(&mut out, 2, setting.doc);
     out.push('\n');
     for (label, text) in facts(setting) {
@@ -79,19 +79,19 @@ fn explained(setting: &Setting, settled: &Settled) -> String {
 }
 
 /// What `--print-config` prints: a line for each setting, in Gunicorn's form. What a default depends
-/// on is settled: the number of workers, the directory, the name.
-pub fn values(settlement: &Settlement, config: &Config) -> String {
+/// on is decided: the number of workers, the directory, the name.
+pub fn values(merged: &Merged, config: &Config) -> String {
     let mut settings: Vec<&Setting> = SETTINGS.iter().collect();
     settings.sort_by_key(|setting| setting.name);
     let width = settings.iter().map(|setting| setting.name.len()).max().unwrap_or(0);
     let mut out = String::new();
     for setting in settings {
-        if let Some(settled) = settlement.get(setting.name) {
+        if let Some(sourced) = merged.get(setting.name) {
             let value = match setting.name {
                 "workers" => config.workers.to_string(),
                 "chdir" => config.chdir.display().to_string(),
                 "default_proc_name" => config.default_proc_name.clone().unwrap_or_default(),
-                _ => python::shown(&settled.value),
+                _ => python::shown(&sourced.value),
             };
             push(&mut out, format_args!("{:width$} = {value}\n", setting.name));
         }

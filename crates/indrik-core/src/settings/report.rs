@@ -8,7 +8,7 @@ use super::address::BindAddress;
 use super::generated::{Config, ProxyProtocol};
 use super::layers::Origin;
 use super::network::Network;
-use super::resolve::{Settled, Settlement};
+use super::resolve::{Merged, Sourced};
 use super::table::{SETTINGS, Setting, Status};
 use super::types::{ControlSocket, LogTarget, WorkerClass};
 use crate::memory::Limit;
@@ -24,33 +24,33 @@ const VALUE_CHARS_MAX: usize = 80;
 const MAX_REQUESTS_SENSIBLE: u64 = 100;
 
 /// Everything that is given, by what becomes of it.
-pub fn settings(settlement: &Settlement) -> String {
+pub fn settings(merged: &Merged) -> String {
     let mut out = String::new();
     let given = |status: fn(Status) -> bool| {
         SETTINGS.iter().filter(move |setting| status(setting.status)).filter_map(|setting| {
-            let settled = settlement.get(setting.name)?;
-            (settled.origin != Origin::Default).then_some((setting, settled))
+            let sourced = merged.get(setting.name)?;
+            (sourced.origin != Origin::Default).then_some((setting, sourced))
         })
     };
     let honoured = |status| status == Status::Honoured;
-    section(&mut out, "Honoured", given(honoured).map(|(setting, settled)| line(setting, settled)));
+    section(&mut out, "Honoured", given(honoured).map(|(setting, sourced)| line(setting, sourced)));
     let ignored = given(|status| matches!(status, Status::Ignored { .. }));
     section(
         &mut out,
         "Without effect",
-        ignored.map(|(setting, settled)| reasoned(setting, settled)),
+        ignored.map(|(setting, sourced)| reasoned(setting, sourced)),
     );
     let refused = given(|status| matches!(status, Status::Refused { .. }));
     section(
         &mut out,
         "Not supported",
-        refused.map(|(setting, settled)| reasoned(setting, settled)),
+        refused.map(|(setting, sourced)| reasoned(setting, sourced)),
     );
     out
 }
 
 /// What is valid and may be unintended.
-pub fn suspicions(config: &Config, settlement: &Settlement, cpus: usize) -> String {
+pub fn suspicions(config: &Config, merged: &Merged, cpus: usize) -> String {
     let no_effect: Vec<String> =
         SETTINGS.iter().map(|setting| format!("{} has no effect (", setting.name)).collect();
     // Those of ignored settings stand with them already.
@@ -59,7 +59,7 @@ pub fn suspicions(config: &Config, settlement: &Settlement, cpus: usize) -> Stri
         .iter()
         .filter(|notice| !no_effect.iter().any(|start| notice.starts_with(start)))
         .cloned();
-    let suspects = Suspects { config, settlement, cpus };
+    let suspects = Suspects { config, merged, cpus };
     let mut out = String::new();
     section(&mut out, "Suspicious", notices.chain(suspects.all()));
     out
@@ -98,28 +98,28 @@ fn section(out: &mut String, heading: &str, lines: impl Iterator<Item = String>)
     out.push('\n');
 }
 
-fn line(setting: &Setting, settled: &Settled) -> String {
-    let text = settled.value.to_string();
+fn line(setting: &Setting, sourced: &Sourced) -> String {
+    let text = sourced.value.to_string();
     let mut value: String = text.chars().take(VALUE_CHARS_MAX).collect();
     if value.len() < text.len() {
         value.push('…');
     } else if value.is_empty() {
         value.push_str("(none)");
     }
-    format!("{} = {value}  ({})", setting.name, settled.origin)
+    format!("{} = {value}  ({})", setting.name, sourced.origin)
 }
 
-fn reasoned(setting: &Setting, settled: &Settled) -> String {
+fn reasoned(setting: &Setting, sourced: &Sourced) -> String {
     let reason = match setting.status {
         Status::Honoured => "",
         Status::Ignored { reason } | Status::Refused { reason } => reason,
     };
-    format!("{}: {reason}", line(setting, settled))
+    format!("{}: {reason}", line(setting, sourced))
 }
 
 struct Suspects<'a> {
     config: &'a Config,
-    settlement: &'a Settlement,
+    merged: &'a Merged,
     cpus: usize,
 }
 
@@ -135,7 +135,7 @@ impl Suspects<'_> {
     }
 
     fn is_given(&self, name: &str) -> bool {
-        self.settlement.get(name).is_some_and(|settled| settled.origin != Origin::Default)
+        self.merged.get(name).is_some_and(|sourced| sourced.origin != Origin::Default)
     }
 
     fn workers(&self, found: &mut Vec<String>) {

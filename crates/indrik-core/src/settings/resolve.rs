@@ -32,7 +32,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// One setting's value, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
+pub struct Sourced {
     /// The strongest layer's value.
     pub value: Value,
     /// That layer.
@@ -41,8 +41,8 @@ pub struct Settled {
 
 /// Every setting's value and origin, before values are derived from each other.
 #[derive(Debug, Default)]
-pub struct Settlement {
-    values: BTreeMap<&'static str, Settled>,
+pub struct Merged {
+    values: BTreeMap<&'static str, Sourced>,
     /// All mistakes, in the order of the layers.
     pub problems: Vec<Problem>,
     /// Remarks for the log.
@@ -55,9 +55,9 @@ pub struct Settlement {
 /// All mistakes of all sources, also of values that a stronger source replaces: whoever wrote them
 /// wants to know.
 pub fn resolve(launch: &Launch, file: Option<&ConfigFileValues>) -> Result<Config, Vec<Problem>> {
-    let mut settlement = settle(launch, file);
-    settlement.need_application();
-    resolve_settled(settlement, launch, file)
+    let mut merged = merge(launch, file);
+    merged.need_application();
+    resolve_merged(merged, launch, file)
 }
 
 /// The same, where it does not matter which application is served.
@@ -68,25 +68,25 @@ pub fn resolve_without_application(
     launch: &Launch,
     file: Option<&ConfigFileValues>,
 ) -> Result<Config, Vec<Problem>> {
-    resolve_settled(settle(launch, file), launch, file)
+    resolve_merged(merge(launch, file), launch, file)
 }
 
-fn resolve_settled(
-    mut settlement: Settlement,
+fn resolve_merged(
+    mut merged: Merged,
     launch: &Launch,
     file: Option<&ConfigFileValues>,
 ) -> Result<Config, Vec<Problem>> {
-    settlement.check_tls();
-    settlement.check_memory();
-    settlement.check_front_memory();
-    settlement.check_recycling();
-    let chdir = settlement.chdir(launch);
-    if !settlement.problems.is_empty() {
-        return Err(settlement.problems);
+    merged.check_tls();
+    merged.check_memory();
+    merged.check_front_memory();
+    merged.check_recycling();
+    let chdir = merged.chdir(launch);
+    if !merged.problems.is_empty() {
+        return Err(merged.problems);
     }
     let origins: BTreeMap<&str, String> =
-        settlement.values.iter().map(|(name, it)| (*name, it.origin.to_string())).collect();
-    let mut config = settlement.into_config(launch, chdir.clone());
+        merged.values.iter().map(|(name, it)| (*name, it.origin.to_string())).collect();
+    let mut config = merged.into_config(launch, chdir.clone());
     let problems =
         together::problems(&config, |name| origins.get(name).cloned().unwrap_or_default());
     if !problems.is_empty() {
@@ -121,22 +121,19 @@ fn tell_what_clients_cannot_ask_for(config: &mut Config) {
 }
 
 /// Picks the strongest value of every setting.
-pub fn settle(launch: &Launch, file: Option<&ConfigFileValues>) -> Settlement {
+pub fn merge(launch: &Launch, file: Option<&ConfigFileValues>) -> Merged {
     let gathered = Layers::gather(launch, file);
-    let mut settlement = Settlement {
-        values: BTreeMap::new(),
-        problems: gathered.problems,
-        notices: gathered.notices,
-    };
+    let mut merged =
+        Merged { values: BTreeMap::new(), problems: gathered.problems, notices: gathered.notices };
     for setting in SETTINGS {
-        settlement.put_default(setting);
+        merged.put_default(setting);
     }
     for entry in gathered.layers.into_iter().flat_map(|layer| layer.entries) {
-        settlement.put(entry);
+        merged.put(entry);
     }
-    settlement.follow_class();
-    settlement.tell_what_has_no_effect();
-    settlement
+    merged.follow_class();
+    merged.tell_what_has_no_effect();
+    merged
 }
 
 impl Launch {
@@ -145,35 +142,35 @@ impl Launch {
     ///
     /// `indrik.toml` may name it too; the Python file itself cannot.
     pub fn config_request(&self) -> Option<String> {
-        match settle(self, None).get("config").map(|settled| &settled.value) {
+        match merge(self, None).get("config").map(|sourced| &sourced.value) {
             Some(Value::Text(path)) if !path.is_empty() => Some(path.clone()),
             _ => None,
         }
     }
 }
 
-impl Settlement {
+impl Merged {
     /// The value of the setting called `name`; `None` if there is no such setting.
-    pub fn get(&self, name: &str) -> Option<&Settled> {
+    pub fn get(&self, name: &str) -> Option<&Sourced> {
         self.values.get(name)
     }
 
     fn put_default(&mut self, setting: &'static Setting) {
         let value = value::default(setting).expect("tested: every default is valid");
-        self.values.insert(setting.name, Settled { value, origin: Origin::Default });
+        self.values.insert(setting.name, Sourced { value, origin: Origin::Default });
     }
 
     /// What a worker class of that name does unless a setting says otherwise.
     fn follow_class(&mut self) {
-        let sees = match self.get("worker_class").map(|settled| &settled.value) {
+        let sees = match self.get("worker_class").map(|sourced| &sourced.value) {
             Some(Value::Class(spec)) => worker_class::sees_through_proxies(&spec.name),
             _ => false,
         };
-        if let Some(settled) = self.values.get_mut("real_ip_header")
+        if let Some(sourced) = self.values.get_mut("real_ip_header")
             && sees
-            && settled.origin == Origin::Default
+            && sourced.origin == Origin::Default
         {
-            settled.value = Value::Text(X_FORWARDED_FOR.to_owned());
+            sourced.value = Value::Text(X_FORWARDED_FOR.to_owned());
         }
     }
 
@@ -188,7 +185,7 @@ impl Settlement {
                 for bad in rules::broken(setting, &value) {
                     self.refuse(setting, &entry.origin, bad);
                 }
-                self.values.insert(setting.name, Settled { value, origin: entry.origin });
+                self.values.insert(setting.name, Sourced { value, origin: entry.origin });
             }
             Err(bad) => self.refuse(setting, &entry.origin, bad),
         }
@@ -205,18 +202,18 @@ impl Settlement {
     /// A default that is written out asks for nothing, so nothing is said about it.
     fn tell_what_has_no_effect(&mut self) {
         for setting in SETTINGS {
-            let Some(settled) = self.values.get(setting.name) else { continue };
-            if value::default(setting).is_ok_and(|default| default == settled.value) {
+            let Some(sourced) = self.values.get(setting.name) else { continue };
+            if value::default(setting).is_ok_and(|default| default == sourced.value) {
                 continue;
             }
             match setting.status {
                 Status::Honoured => {}
                 Status::Ignored { reason } => self
                     .notices
-                    .push(format!("{} has no effect ({}): {reason}", setting.name, settled.origin)),
+                    .push(format!("{} has no effect ({}): {reason}", setting.name, sourced.origin)),
                 Status::Refused { reason } => self.problems.push(Problem {
                     what: format!("{} cannot be honoured", setting.name),
-                    place: Some(settled.origin.to_string()),
+                    place: Some(sourced.origin.to_string()),
                     hint: Some(reason.to_owned()),
                 }),
             }
@@ -224,11 +221,11 @@ impl Settlement {
     }
 
     fn need_application(&mut self) {
-        let missing = match self.get("wsgi_app").map(|settled| &settled.value) {
+        let missing = match self.get("wsgi_app").map(|sourced| &sourced.value) {
             Some(Value::Text(name)) => name.is_empty(),
             _ => true,
         };
-        let paste = self.get("paste").is_some_and(|settled| settled.value != Value::Nothing);
+        let paste = self.get("paste").is_some_and(|sourced| sourced.value != Value::Nothing);
         if missing && !paste {
             self.problems.push(Problem {
                 what: "no application is named".to_owned(),
@@ -240,7 +237,7 @@ impl Settlement {
 
     /// TLS is whole or it is not there: half of it would send in clear text what is secret.
     fn check_tls(&mut self) {
-        let is_set = |name| self.get(name).is_some_and(|settled| settled.value != Value::Nothing);
+        let is_set = |name| self.get(name).is_some_and(|sourced| sourced.value != Value::Nothing);
         let asks_clients = self.get("cert_reqs").is_some_and(|it| it.value != Value::Int(0));
         let missing = [
             ("keyfile", is_set("keyfile"), "certfile", "the certificate that belongs to it"),
@@ -252,7 +249,7 @@ impl Settlement {
             if is_missing {
                 self.problems.push(Problem {
                     what: format!("{name} is set, but not {other}"),
-                    place: self.get(name).map(|settled| settled.origin.to_string()),
+                    place: self.get(name).map(|sourced| sourced.origin.to_string()),
                     hint: Some(format!("set {other} to the file with {what}, or leave {name} out")),
                 });
             }
@@ -261,7 +258,7 @@ impl Settlement {
 
     /// A worker is slowed down before it is killed, or the first limit says nothing.
     fn check_memory(&mut self) {
-        let size = |name| match self.get(name).map(|settled| &settled.value) {
+        let size = |name| match self.get(name).map(|sourced| &sourced.value) {
             Some(Value::Size(bytes)) => *bytes,
             _ => 0,
         };
@@ -277,11 +274,11 @@ impl Settlement {
 
     /// The front's limits leave room for what ordinary requests take, or every connection is cut.
     fn check_front_memory(&mut self) {
-        let total = match self.get("front_memory_max").map(|settled| &settled.value) {
+        let total = match self.get("front_memory_max").map(|sourced| &sourced.value) {
             Some(Value::Memory(Limit::Bytes(bytes))) => *bytes,
             _ => 0,
         };
-        let connection = match self.get("connection_memory_max").map(|settled| &settled.value) {
+        let connection = match self.get("connection_memory_max").map(|sourced| &sourced.value) {
             Some(Value::Size(bytes)) => *bytes,
             _ => 0,
         };
@@ -302,7 +299,7 @@ impl Settlement {
     fn problem(&mut self, name: &str, what: &str, hint: &str) {
         self.problems.push(Problem {
             what: format!("{name} {what}"),
-            place: self.get(name).map(|settled| settled.origin.to_string()),
+            place: self.get(name).map(|sourced| sourced.origin.to_string()),
             hint: Some(hint.to_owned()),
         });
     }
@@ -327,7 +324,7 @@ impl Settlement {
             if is_wrong {
                 self.problems.push(Problem {
                     what: format!("{hard} is not above {soft}"),
-                    place: self.get(&hard).map(|settled| settled.origin.to_string()),
+                    place: self.get(&hard).map(|sourced| sourced.origin.to_string()),
                     hint: Some(format!(
                         "at {soft} a worker is replaced in peace, at {hard} it is killed: leave room \
                          between them"
@@ -339,7 +336,7 @@ impl Settlement {
 
     /// The application's directory, absolute.
     fn chdir(&mut self, launch: &Launch) -> PathBuf {
-        let chdir = match self.get("chdir").map(|settled| &settled.value) {
+        let chdir = match self.get("chdir").map(|sourced| &sourced.value) {
             Some(Value::Text(path)) => launch.cwd.join(path),
             _ => launch.cwd.clone(),
         };
@@ -354,53 +351,53 @@ impl Settlement {
     }
 
     fn into_config(mut self, launch: &Launch, chdir: PathBuf) -> Config {
-        let workers_reason = self.settle_workers(launch.cpus);
-        if let Some(settled) = self.values.get_mut("io_threads")
-            && settled.value == Value::Auto
+        let workers_reason = self.derive_workers(launch.cpus);
+        if let Some(sourced) = self.values.get_mut("io_threads")
+            && sourced.value == Value::Auto
         {
-            settled.value = Value::Int(IO_THREADS_AUTO);
+            sourced.value = Value::Int(IO_THREADS_AUTO);
         }
-        self.settle_connection_memory();
-        if let Some(settled) = self.values.get_mut("wsgi_app")
-            && settled.value == Value::Nothing
+        self.derive_connection_memory();
+        if let Some(sourced) = self.values.get_mut("wsgi_app")
+            && sourced.value == Value::Nothing
         {
             // `paste` names the application then.
-            settled.value = Value::Text(String::new());
+            sourced.value = Value::Text(String::new());
         }
-        let worker_class = match self.get("worker_class").map(|settled| &settled.value) {
+        let worker_class = match self.get("worker_class").map(|sourced| &sourced.value) {
             Some(Value::Class(spec)) => {
                 worker_class::by_name(&spec.name).unwrap_or(WorkerClass::Custom)
             }
             _ => WorkerClass::Auto,
         };
-        let values = self.values.iter().map(|(name, settled)| (*name, &settled.value));
+        let values = self.values.iter().map(|(name, sourced)| (*name, &sourced.value));
         let derived = Derived { chdir, worker_class, workers_reason, notices: self.notices };
         Config::from_values(&Values(values.collect()), derived)
             .expect("tested: every setting's values are what its field holds")
     }
 
     /// Replaces `auto` by what the largest WebSocket message needs.
-    fn settle_connection_memory(&mut self) {
+    fn derive_connection_memory(&mut self) {
         let message_max = match self.get("websocket_max_message_size").map(|it| &it.value) {
             Some(Value::Size(bytes)) => *bytes,
             _ => 0,
         };
-        if let Some(settled) = self.values.get_mut("connection_memory_max")
-            && settled.value == Value::Auto
+        if let Some(sourced) = self.values.get_mut("connection_memory_max")
+            && sourced.value == Value::Auto
         {
-            settled.value = Value::Size(connection_auto(message_max));
+            sourced.value = Value::Size(connection_auto(message_max));
         }
     }
 
     /// Replaces `auto` by a number and says why it is that number.
-    fn settle_workers(&mut self, cpus: usize) -> String {
-        let Some(settled) = self.values.get_mut("workers") else { return String::new() };
-        if settled.value != Value::Auto {
-            return format!("{}, from {}", settled.value, settled.origin);
+    fn derive_workers(&mut self, cpus: usize) -> String {
+        let Some(sourced) = self.values.get_mut("workers") else { return String::new() };
+        if sourced.value != Value::Auto {
+            return format!("{}, from {}", sourced.value, sourced.origin);
         }
         let max = Setting::find("workers").and_then(|setting| setting.max).unwrap_or(i64::MAX);
         let workers = i64::try_from(cpus).unwrap_or(i64::MAX).clamp(1, max);
-        settled.value = Value::Int(workers);
+        sourced.value = Value::Int(workers);
         format!("{workers}, one for each CPU this process may use")
     }
 }

@@ -427,14 +427,11 @@ fn the_configuration_file_asked_for_is_the_strongest_one_named() {
 
 #[test]
 fn an_explanation_has_value_origin_and_meaning() {
-    let settlement = settle(&with_env(&[("WEB_CONCURRENCY", "3")]), None);
-    let text = render::explain(&settlement, "workers").unwrap();
+    let merged = merge(&with_env(&[("WEB_CONCURRENCY", "3")]), None);
+    let text = render::explain(&merged, "workers").unwrap();
     assert!(text.starts_with("workers = 3\n  from WEB_CONCURRENCY\n\n"), "{text}");
-    assert_eq!(
-        render::explain(&settlement, "--keep-alive"),
-        render::explain(&settlement, "keepalive")
-    );
-    let problem = render::explain(&settlement, "wrokers").unwrap_err();
+    assert_eq!(render::explain(&merged, "--keep-alive"), render::explain(&merged, "keepalive"));
+    let problem = render::explain(&merged, "wrokers").unwrap_err();
     assert_eq!(problem.hint.as_deref(), Some("did you mean workers?"));
 }
 

@@ -61,9 +61,6 @@ mod upgrade;
 mod wanted;
 mod zygote;
 
-pub use crate::logs::entry::{FieldValue, Fields};
-pub use crate::logs::level::Level;
-pub use crate::time::Now;
 pub use effect::{
     Doing, Effect, FrontEffect, KillSignal, LogLine, Notice, PoolEffect, UpgradeEffect,
     WorkerEffect, ZygoteEffect,

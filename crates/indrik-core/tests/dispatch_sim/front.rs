@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use indrik_core::dispatch::{
-    Dispatch, DispatchLimits, Fate, Key, Micros, Placement, REPLAYS_MAX, Replay, RequestId,
+    Dispatch, DispatchLimits, Fate, Key, Placement, REPLAYS_MAX, Replay, RequestId,
 };
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
+use indrik_core::time::Micros;
 
 use crate::channel::{Channel, NotSent, Sizes, Taken};
 use crate::world::COARSE_TICK_US;

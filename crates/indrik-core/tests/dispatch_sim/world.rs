@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use indrik_core::dispatch::{DispatchLimits, Micros};
+use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::WorkerId;
+use indrik_core::time::Micros;
 
 use crate::channel::Sizes;
 use crate::front::{Answer, Begun, Front, Place, Sent};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
+use indrik_core::logs::level::Level;
 use indrik_core::supervise::{
-    Effect, EndReason, Event, FileChange, Level, OperatorEvent, Signal, Supervisor, UpgradeEffect,
+    Effect, EndReason, Event, FileChange, OperatorEvent, Signal, Supervisor, UpgradeEffect,
     WorkerEvent,
 };
 

@@ -1,8 +1,8 @@
 //! The greeting: what is served where, by how many workers, and why that many.
 
 use indrik_core::ids::Generation;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::{Config, WorkerClass};
-use indrik_core::supervise::Level;
 
 use super::parts::Drive;
 use crate::front::Interface;

@@ -6,8 +6,9 @@ use std::io;
 use indrik_core::ids::Generation;
 use indrik_core::limits::groups::GroupLimits;
 use indrik_core::limits::oom;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::{Config, WorkerRlimit};
-use indrik_core::supervise::{Failure, FailureKind, Level};
+use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::limits;
 
 use super::parts::Drive;

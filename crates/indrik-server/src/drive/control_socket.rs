@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
+use indrik_core::logs::level::Level;
 use indrik_core::settings::{Config, ControlSocket};
-use indrik_core::supervise::Level;
 use serde_json::json;
 
 use super::parts::Drive;

@@ -1,8 +1,9 @@
 //! Doing what the supervisor decided. A failure to do it becomes an event, or a line in the log.
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::logs::level::Level;
 use indrik_core::supervise::{
-    Effect, Event, FailureKind, FrontEffect, KillSignal, Level, LogLine, PoolEffect, UpgradeEffect,
+    Effect, Event, FailureKind, FrontEffect, KillSignal, LogLine, PoolEffect, UpgradeEffect,
     WorkerEffect, ZygoteEffect, ZygoteEvent,
 };
 use indrik_sys::signal::Signal;

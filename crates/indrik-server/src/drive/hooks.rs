@@ -1,7 +1,8 @@
 //! Telling zygotes what their hooks want to know.
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Event, ExitStatus, FailureKind, Level};
+use indrik_core::logs::level::Level;
+use indrik_core::supervise::{Event, ExitStatus, FailureKind};
 
 use super::parts::Drive;
 use crate::zygote::Request;

@@ -5,9 +5,10 @@ use std::io;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use indrik_core::ids::Generation;
+use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Level, Tally};
+use indrik_core::supervise::Tally;
 
 use super::parts::{Drive, Timer};
 use crate::log::Entry;

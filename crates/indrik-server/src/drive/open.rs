@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::{
-    Config, ConfigFileValues, Launch, LogFormat, LogTarget, Problem, Settlement, TextFile, Value,
-    resolve, settle,
+    Config, ConfigFileValues, Launch, LogFormat, LogTarget, Merged, Problem, TextFile, Value,
+    merge, resolve,
 };
-use indrik_core::supervise::{Event, Failure, FailureKind, Level, ZygoteEvent};
+use indrik_core::supervise::{Event, Failure, FailureKind, ZygoteEvent};
 use indrik_sys::files;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -29,7 +30,7 @@ impl Drive {
         let is_first = generation == Generation::FIRST;
         let config = resolve(&launch, Some(values)).map_err(|problems| {
             if is_first {
-                self.log.speak(log_format(&settle(&launch, Some(values))));
+                self.log.speak(log_format(&merge(&launch, Some(values))));
             }
             failure(FailureKind::Config, listed(&problems))
         })?;
@@ -288,9 +289,9 @@ fn raise_descriptor_limit() {
 }
 
 /// The format of the logs, where the settings as a whole are wrong.
-fn log_format(settlement: &Settlement) -> LogFormat {
+fn log_format(merged: &Merged) -> LogFormat {
     let json = Value::Text("json".to_owned());
-    match settlement.get("log_format").is_some_and(|settled| settled.value == json) {
+    match merged.get("log_format").is_some_and(|sourced| sourced.value == json) {
         true => LogFormat::Json,
         false => LogFormat::Text,
     }

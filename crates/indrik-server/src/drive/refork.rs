@@ -4,8 +4,9 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::logs::level::Level;
 use indrik_core::supervise::policy::may_run_reforked;
-use indrik_core::supervise::{Event, Level, PoolEvent, WorkerEvent};
+use indrik_core::supervise::{Event, PoolEvent, WorkerEvent};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
 

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Doing, HealthState, Level, Notice};
+use indrik_core::supervise::{Doing, HealthState, Notice};
 use serde_json::{Value as Json, json};
 
 use super::parts::{Drive, Timer};

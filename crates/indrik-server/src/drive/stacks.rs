@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use indrik_core::ids::WorkerId;
-use indrik_core::supervise::Level;
+use indrik_core::logs::level::Level;
 
 use super::parts::{Drive, Worker};
 use crate::front::Running;

@@ -7,8 +7,9 @@ use std::time::Instant;
 use std::{env, io};
 
 use indrik_core::ids::Generation;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Event, ExitStatus, Level, UpgradeEvent};
+use indrik_core::supervise::{Event, ExitStatus, UpgradeEvent};
 use indrik_sys::process::Child;
 use indrik_sys::successor::{self, Program};
 use serde_json::{Value as Json, json};

@@ -5,11 +5,10 @@ use std::io;
 use std::time::Instant;
 
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::logs::level::Level;
 use indrik_core::memory::watch::Limits;
 use indrik_core::supervise::policy::requests_max;
-use indrik_core::supervise::{
-    EndReason, Event, Failure, FileChange, Level, PoolEvent, Sign, WorkerEvent,
-};
+use indrik_core::supervise::{EndReason, Event, Failure, FileChange, PoolEvent, Sign, WorkerEvent};
 use indrik_ring::{FrontChannel, channel_pair};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::{Child, End};

@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use indrik_core::ids::Generation;
+use indrik_core::logs::level::Level;
 use indrik_core::settings::ConfigFileValues;
 use indrik_core::supervise::policy::has_master_hooks;
 use indrik_core::supervise::{
-    Event, Facts, FailureKind, Level, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
+    Event, Facts, FailureKind, Policy, PoolEvent, WorkerEvent, ZygoteEvent,
 };
 
 use indrik_sys::signal::Signal;

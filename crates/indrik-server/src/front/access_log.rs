@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use indrik_core::dispatch::Micros;
 use indrik_core::lane::RouteId;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
+use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
 use indrik_core::refusal::Reason;
 use indrik_core::settings::Config;
-use indrik_core::supervise::Level;
+use indrik_core::time::Micros;
 use parking_lot::Mutex;
 
 use super::clock;

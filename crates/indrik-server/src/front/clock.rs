@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indrik_core::dispatch::Micros;
+use indrik_core::time::Micros;
 
 static START: OnceLock<Instant> = OnceLock::new();
 static COARSE: AtomicU64 = AtomicU64::new(0);

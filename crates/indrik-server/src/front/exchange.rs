@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use indrik_core::dispatch::{Key, Micros};
+use indrik_core::dispatch::Key;
 use indrik_core::ids::WorkerId;
 use indrik_core::lane::RouteId;
+use indrik_core::time::Micros;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;

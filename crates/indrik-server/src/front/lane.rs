@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::Level;
+use indrik_core::logs::level::Level;
 use indrik_ring::{LaneAnswer, LaneAsk};
 
 use super::events::FrontEvent;

@@ -58,9 +58,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::logs::level::Level;
 use indrik_core::refusal::ByReason;
 use indrik_core::settings::Config;
-use indrik_core::supervise::Level;
 
 pub use account::MemoryStats;
 pub use channel_size::channel_limits;

@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use http::StatusCode;
-use indrik_core::dispatch::Micros;
+use indrik_core::logs::level::Level;
 use indrik_core::refusal::Reason;
-use indrik_core::supervise::Level;
+use indrik_core::time::Micros;
 
 use super::peer::Peer;
 use super::served::Served;

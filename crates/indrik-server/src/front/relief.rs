@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indrik_core::descriptors::Use;
+use indrik_core::logs::level::Level;
 use indrik_core::memory::Bytes;
 use indrik_core::memory::account::Limits;
 use indrik_core::refusal::{Reason, Told};
-use indrik_core::supervise::Level;
 
 use super::account::Cut;
 use super::clock;

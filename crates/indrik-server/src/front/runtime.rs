@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
-use indrik_core::supervise::Level;
+use indrik_core::logs::level::Level;
 use indrik_ring::{RINGS_UNREAD_MAX, Wake};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;

@@ -1,7 +1,7 @@
 //! Who served a request, and for how long: what the access log and the metrics say at its end.
 
-use indrik_core::dispatch::Micros;
 use indrik_core::lane::RouteId;
+use indrik_core::time::Micros;
 
 /// Who served a request, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use indrik_core::logs::entry::{self, Fields};
-use indrik_core::supervise::Level;
+use indrik_core::logs::level::Level;
 use indrik_sys::clock;
 
 /// One entry.

@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
 use indrik_core::settings::{Config, LogFormat};
-use indrik_core::supervise::Level;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
 

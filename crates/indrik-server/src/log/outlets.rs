@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
+use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::{Value, Wire};
 use indrik_core::logs::syslog::{self, Kind};
 use indrik_core::settings::{Config, LogFormat, LogLevel, StatsdAddress, SyslogAddress};
-use indrik_core::supervise::Level;
 
 use super::courier::{Courier, Destination};
 use super::entry::Entry;

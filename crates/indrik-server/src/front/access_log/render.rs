@@ -5,9 +5,9 @@ use std::io::Write as _;
 use base64::Engine as _;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, REFERER, USER_AGENT};
-use indrik_core::dispatch::Micros;
 use indrik_core::logs::access_format::{Atom, Phase};
 use indrik_core::logs::{escape, json};
+use indrik_core::time::Micros;
 
 use super::environ::{Seen, Variable};
 use super::stamp;

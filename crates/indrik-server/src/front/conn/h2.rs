@@ -22,8 +22,8 @@ use ::h2::server::{Builder, Connection, Handshake};
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use http::Request;
-use indrik_core::dispatch::Micros;
 use indrik_core::http2::{Drain, Step};
+use indrik_core::time::Micros;
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 use self::io::{FrameIo, Notes};

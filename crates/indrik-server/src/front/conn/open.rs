@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use indrik_core::logs::level::Level;
 use indrik_core::proxy::Header;
-use indrik_core::supervise::Level;
 
 use super::cleartext::{self, Beginning};
 use super::close;

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use indrik_core::descriptors::{Waiting, Waits, to_shed};
-use indrik_core::dispatch::Micros;
 use indrik_core::memory::account::{Holding, to_cut};
 use indrik_core::settings::Config;
+use indrik_core::time::Micros;
 use parking_lot::Mutex;
 use slab::Slab;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use indrik_core::dispatch::Micros;
+use indrik_core::time::Micros;
 use indrik_ring::Flags;
 
 use crate::front::descriptors::CountedFile;

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use indrik_core::dispatch::{Fate, Micros, Replay};
+use indrik_core::dispatch::{Fate, Replay};
 use indrik_core::refusal::Reason;
 use indrik_core::route::NO_LIMIT;
+use indrik_core::time::Micros;
 use indrik_core::upload::{Step, Upload as Decision};
 use indrik_ring::{Flags, ResponseHead};
 

@@ -11,11 +11,11 @@ use std::net::IpAddr;
 use http::header::{FORWARDED, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use indrik_core::logs::level::Level;
 use indrik_core::proxy::{Accepts, Header, Source, client as real_client};
 use indrik_core::settings::{
     Config, HeaderMap as Underscores, Network, ProxyProtocol, RealIpHeader,
 };
-use indrik_core::supervise::Level;
 use parking_lot::Mutex;
 
 use crate::front::peer::Peer;

@@ -23,9 +23,9 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use indrik_core::dispatch::Micros;
 use indrik_core::memory::account::Measure;
 use indrik_core::refusal::Reason;
+use indrik_core::time::Micros;
 use indrik_ring::Flags;
 
 use super::access_log::Entry;

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::task::Waker;
 
 use bytes::Bytes;
-use indrik_core::dispatch::Micros;
 use indrik_core::lane::RouteId;
+use indrik_core::time::Micros;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
 
 use super::super::descriptors::CountedFile;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use indrik_core::dispatch::Micros;
+use indrik_core::time::Micros;
 use indrik_ring::{Flags, SlotState, Violation};
 
 use super::super::events::ChannelFault;

@@ -3,8 +3,9 @@
 
 use std::task::{Context, Waker};
 
-use indrik_core::dispatch::{Micros, RequestId};
+use indrik_core::dispatch::RequestId;
 use indrik_core::ids::WorkerId;
+use indrik_core::time::Micros;
 
 use super::link::Link;
 use super::placing::{Inner, Pool};

@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
 
-use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Intake, Overtime};
+use indrik_core::time::Micros;
 use indrik_ring::{
     BodyPlace, CreditWait, Descriptor, Flags, FrontChannel, Kind, NotSent, SlotState,
 };

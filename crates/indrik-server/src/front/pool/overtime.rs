@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use indrik_core::dispatch::Micros;
 use indrik_core::ids::WorkerId;
 use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Step, Verdict, verdict};
+use indrik_core::time::Micros;
 use indrik_ring::{CreditWait, Descriptor, Flags, Kind, RequestHead, STOP_OVERTIME, SlotState};
 
 use super::super::events::{FrontEvent, Interface};

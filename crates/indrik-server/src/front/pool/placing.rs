@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use indrik_core::dispatch::{Dispatch, DispatchLimits, Key, Micros, Placement, RequestId};
+use indrik_core::dispatch::{Dispatch, DispatchLimits, Key, Placement, RequestId};
 use indrik_core::ids::WorkerId;
 use indrik_core::spin::SpinBudget;
+use indrik_core::time::Micros;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 

@@ -1,6 +1,6 @@
 //! What was seen of a worker's memory: it cannot go back from there.
 
-use indrik_core::dispatch::Micros;
+use indrik_core::time::Micros;
 
 /// When a worker's memory was looked at last.
 #[derive(Debug, Default)]

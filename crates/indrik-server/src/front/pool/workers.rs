@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use indrik_core::dispatch::Micros;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::time::Micros;
 
 use super::counts::{Answers, Counts, Load, Trial};
 use super::io_threads::Delivered;

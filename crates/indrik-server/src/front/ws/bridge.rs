@@ -9,8 +9,8 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
-use indrik_core::dispatch::Micros;
 use indrik_core::refusal::Reason;
+use indrik_core::time::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
 use tokio::io::{AsyncRead, AsyncWrite};
 
