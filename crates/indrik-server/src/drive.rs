@@ -3,13 +3,15 @@
 //!
 //! [`Drive::serve`] is the whole of it. It runs on the main thread, sleeps in one `poll`, and never
 //! waits for anything else. `parts` is what it has: the sources it listens to, its timers, the processes by
-//! their roles, what was read of each configuration, the sockets. The other files are what it does with them:
-//! `effects` does what the supervisor decides, `ends` hears of processes that have ended, `zygotes` and
-//! `workers` talk to those that live, `hooks` tells zygotes what hooks want to know, `open` takes a
-//! configuration into use, `confine` sets what workers may take, `reload` changes generations, `refork` makes a
-//! zygote of a worker, `logs` its logs, `upgrade` starts a successor, `service` talks to the service manager
-//! and to the terminal a daemon leaves, `control` answers operators, who ask at the `control_socket`, `memory`
-//! looks at what workers use, `stacks` at what stuck ones were doing, `banner` greets.
+//! their roles, what was read of each configuration, the sockets.
+//!
+//! What happens goes one way. The loop hears of it, with `control` (operators, who ask at the `control_socket`),
+//! `replies` (what zygotes say), `notes` (what workers say and show) and `ends` (of processes): they `feed` it to the
+//! supervisor. `effects` does what that decides, with `zygotes` and `workers` (their processes), `hooks` (what zygotes
+//! are told for them), `open` (takes a configuration into use), `reload` (changes generations), `refork` (makes a zygote
+//! of a worker), `upgrade` (starts a successor), `service` (the service manager, and the terminal a daemon leaves),
+//! `logs`, `confine` (what workers may take), `memory` (what they use), `stacks` (what stuck ones were doing) and
+//! `banner`, which greets. Nothing of these calls back: what they find out is an event that they leave behind.
 
 mod banner;
 mod confine;
@@ -17,13 +19,16 @@ mod control;
 mod control_socket;
 mod effects;
 mod ends;
+mod feed;
 mod hooks;
 mod logs;
 mod memory;
+mod notes;
 mod open;
 mod parts;
 mod refork;
 mod reload;
+mod replies;
 mod service;
 mod stacks;
 mod upgrade;
@@ -253,7 +258,10 @@ impl Drive {
         match timer {
             Timer::Control => self.outside.control.server.expire(Instant::now()),
             Timer::Life => self.read_signs(),
-            Timer::Usage => self.watch_memory(),
+            Timer::Usage => {
+                self.watch_memory();
+                self.hand_on_events();
+            }
             Timer::Stacks => self.write_stacks(Instant::now()),
             Timer::Requests => self.count_requests(),
             Timer::Watchdog => self.show_life(),
@@ -265,23 +273,6 @@ impl Drive {
                 }
             }
         }
-    }
-
-    /// Hands an event to the supervisor and performs everything that follows from it.
-    fn feed(&mut self, event: Event) {
-        self.events.push(event);
-        self.hand_on_events();
-    }
-
-    /// Hands on the events that performing something has left behind.
-    fn hand_on_events(&mut self) {
-        while let Some(event) = self.events.pending.pop_front() {
-            self.machine.handle(event, self.events.now());
-            while let Some(effect) = self.machine.poll_effect() {
-                self.perform(effect);
-            }
-        }
-        self.show_standing();
     }
 
     fn take_front_events(&mut self) {
@@ -318,6 +309,15 @@ impl Drive {
                 FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),
                 FrontEvent::LaneCut(worker, fault) => self.lane_was_cut(worker, fault),
             }
+        }
+    }
+
+    /// The first event.
+    fn begin(&mut self) {
+        let successor = self.neighbours.heritage.partner_pid().is_some();
+        self.feed(Event::Start { successor });
+        if successor && self.neighbours.predecessor.is_none() {
+            self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
         }
     }
 }

@@ -9,10 +9,13 @@ use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEve
 use serde_json::{Value as Json, json};
 
 use super::memory::shown_front;
-use super::parts::Drive;
-use super::reload::shown;
+use super::parts::{Drive, Waiting};
+use super::reload::{answer, shown};
 use crate::control::{Token, error};
 use crate::front::{DescriptorStats, SpoolStats, UploadStats};
+
+/// Reloads that may be waited for at the same time.
+const WAITING_MAX: usize = 64;
 
 /// The settings that `show config` tells: Gunicorn's choice. Others may hold secrets.
 const SHOWN_SETTINGS: [&str; 20] = [
@@ -68,6 +71,45 @@ impl Drive {
         if let Some(event) = event {
             self.feed(event);
         }
+    }
+
+    /// Asks for a reload; the answer comes when it is over.
+    fn reload_and_wait(&mut self, client: u64, id: Json, now: Instant) {
+        if self.outside.control.waiting.len() >= WAITING_MAX {
+            let why = format!("{WAITING_MAX} clients wait for a reload already");
+            return self.outside.control.server.answer(client, &error(id, &why), now);
+        }
+        let before = self.machine.last_reload().map(|outcome| outcome.generation);
+        self.feed(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
+        if let Some(generation) = self.machine.reload_awaited() {
+            self.outside.control.server.have_wait(client, now);
+            self.outside.control.waiting.push(Waiting { client, id, generation });
+            return;
+        }
+        let ended = self.machine.last_reload().filter(|it| Some(it.generation) != before).cloned();
+        let answer = match ended {
+            Some(outcome) => answer(&id, &outcome),
+            None => error(id, "the server is shutting down"),
+        };
+        self.outside.control.server.answer(client, &answer, now);
+    }
+
+    /// A client of the control socket wants an upgrade; it is answered when that has ended.
+    fn upgrade_and_wait(&mut self, client: u64, id: Json, now: Instant) {
+        let why = match self.machine.may_upgrade() {
+            _ if std::process::id() == 1 => "this server is the first process of its container, \
+                which ends with it: replace the container"
+                .to_owned(),
+            Err(why) => format!("a new master cannot be started now: {why}"),
+            Ok(()) => {
+                self.outside.control.server.have_wait(client, now);
+                self.outside.control.upgraders.push((client, id));
+                return self.feed(Event::Upgrade(UpgradeEvent::Wanted));
+            }
+        };
+        let data = json!({"success": false, "error": why});
+        let answer = json!({"id": id, "status": "ok", "data": data});
+        self.outside.control.server.answer(client, &answer, now);
     }
 
     fn command(&mut self, command: Command) -> Done {

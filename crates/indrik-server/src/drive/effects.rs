@@ -34,7 +34,7 @@ impl Drive {
     fn perform_on_zygote(&mut self, generation: Generation, effect: &ZygoteEffect) {
         match *effect {
             ZygoteEffect::Spawn => self.spawn_zygote(generation),
-            ZygoteEffect::Listen => self.listen(generation),
+            ZygoteEffect::Listen => self.open_addresses(generation),
             ZygoteEffect::Configure => self.configure(generation),
             ZygoteEffect::WorkersChanged { workers } => {
                 self.tell_workers_changed(generation, workers);

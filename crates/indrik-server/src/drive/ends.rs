@@ -5,10 +5,12 @@
 //! zygote's word about it, and until it is reaped nobody else gets its number.
 
 use indrik_core::ids::{Generation, WorkerId};
-use indrik_core::supervise::{Event, Exit, ExitStatus, WorkerEvent, ZygoteEvent};
+use indrik_core::supervise::{
+    Event, Exit, ExitStatus, PoolEvent, UpgradeEvent, WorkerEvent, ZygoteEvent,
+};
 use indrik_sys::process::{End, ended_child, reap_orphan};
 
-use super::parts::{Drive, Worker};
+use super::parts::{Drive, POOL, Worker};
 
 impl Drive {
     /// A worker has ended, and what it had to say is heard.
@@ -57,6 +59,47 @@ impl Drive {
                 return;
             }
             reap_orphan(pid);
+        }
+    }
+
+    /// The zygote before the last refork has ended.
+    pub(super) fn old_zygote_ended(&mut self) {
+        if let Some(old) = self.children.old_zygote.take() {
+            self.release_group(old.child.pid());
+            self.feed(Event::Pool(POOL, PoolEvent::OldZygoteExited));
+        }
+    }
+
+    /// A hook that is waited for has returned, or its zygote has ended.
+    pub(super) fn hook_done(&mut self, generation: Generation, hook: &str) {
+        if hook == "pre_exec" && self.neighbours.in_pre_exec == Some(generation) {
+            self.neighbours.in_pre_exec = None;
+            self.start_successor();
+            self.hand_on_events();
+        }
+        if hook == "pre_stop" && self.service.in_pre_stop == Some(generation) {
+            self.service.in_pre_stop = None;
+            self.feed(Event::PreStopDone);
+        }
+    }
+
+    pub(super) fn successor_ended(&mut self, status: ExitStatus) {
+        // Its last words explain its end.
+        self.take_words();
+        self.children.successor = None;
+        self.outside.listeners.share(false);
+        // The successor took over its path, and has removed it.
+        let generation = self.machine.census().generation;
+        if let Some(config) = self.generations.config_of(generation) {
+            self.open_control(&config);
+        }
+        self.feed(Event::Upgrade(UpgradeEvent::SuccessorExited { status }));
+    }
+
+    /// What the new server says.
+    pub(super) fn take_words(&mut self) {
+        if self.neighbours.words.take() {
+            self.feed(Event::Upgrade(UpgradeEvent::SuccessorReady));
         }
     }
 }

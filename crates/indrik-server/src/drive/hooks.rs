@@ -82,19 +82,6 @@ impl Drive {
         }
     }
 
-    /// A hook that is waited for has returned, or its zygote has ended.
-    pub(super) fn hook_done(&mut self, generation: Generation, hook: &str) {
-        if hook == "pre_exec" && self.neighbours.in_pre_exec == Some(generation) {
-            self.neighbours.in_pre_exec = None;
-            self.start_successor();
-            self.hand_on_events();
-        }
-        if hook == "pre_stop" && self.service.in_pre_stop == Some(generation) {
-            self.service.in_pre_stop = None;
-            self.feed(Event::PreStopDone);
-        }
-    }
-
     fn note(&self, sent: std::io::Result<()>) {
         if let Err(error) = sent {
             self.log.write(Level::Error, &format!("A hook is not told: {error}"));

@@ -11,7 +11,6 @@ use indrik_core::memory::cgroup::{self, File, Group, Pressure};
 use indrik_core::memory::process;
 use indrik_core::memory::watch::{Limits, Watch};
 use indrik_core::settings::Config;
-use indrik_core::supervise::policy::paces_starts;
 use indrik_core::supervise::{Event, ExitStatus, WorkerEvent};
 use indrik_sys::memory;
 use indrik_sys::signal::Signal;
@@ -87,7 +86,7 @@ impl Drive {
             }
         }
         if let Some(excess) = watch.excess() {
-            self.feed(Event::Worker(id, WorkerEvent::Memory { excess }));
+            self.events.push(Event::Worker(id, WorkerEvent::Memory { excess }));
         }
         if !counted {
             self.tell_if_hidden(Some(pid), "fd", "worker_max_fds has");
@@ -139,19 +138,6 @@ impl Drive {
             }));
         }
         json!({"processes": processes, "rss_total": rss, "pss_total": pss})
-    }
-
-    /// Tells the supervisor what it cost to start a worker, if it recycles by what workers have done.
-    pub(super) fn measure_boot(&mut self, id: WorkerId) {
-        let Some(worker) = self.children.workers.get(&id) else { return };
-        let Some(config) = self.generations.config(worker.generation) else { return };
-        if !paces_starts(config) {
-            return;
-        }
-        let stat = worker.child.as_ref().and_then(|child| memory::schedstat(child.pid()));
-        if let Some((ran, waited)) = stat.as_deref().and_then(process::run_and_waited) {
-            self.feed(Event::Worker(id, WorkerEvent::BootMeasured { ran, waited }));
-        }
     }
 
     /// Whether the kernel killed a worker that has ended so; `None` if it cannot be asked.

@@ -92,7 +92,7 @@ impl Drive {
     }
 
     /// Opens what a generation needs, while an older one serves.
-    pub(super) fn listen(&mut self, generation: Generation) {
+    pub(super) fn open_addresses(&mut self, generation: Generation) {
         let event = match self.try_listen(generation) {
             Ok(()) => Event::Zygote(generation, ZygoteEvent::Listening),
             Err((failure, in_use)) => {

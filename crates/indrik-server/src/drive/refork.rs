@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::logs::level::Level;
-use indrik_core::supervise::policy::may_run_reforked;
 use indrik_core::supervise::{Event, PoolEvent, WorkerEvent};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
@@ -23,17 +22,6 @@ impl Drive {
     /// Requests are counted from time to time, as a generation wants to refork.
     pub(super) fn begin_to_count(&mut self) {
         self.timers.set(Timer::Requests, Some(Instant::now() + COUNT_INTERVAL));
-    }
-
-    pub(super) fn count_requests(&mut self) {
-        self.timers.set(Timer::Requests, Some(Instant::now() + COUNT_INTERVAL));
-        let Some(front) = &self.front else { return };
-        let reforks = |id: &WorkerId| {
-            self.children.workers.get(id).is_some_and(|worker| may_run_reforked(worker.class))
-        };
-        let loads = front.loads().into_iter().filter(|(id, _)| reforks(id));
-        let counts = loads.map(|(id, load)| (id, load.served)).collect();
-        self.feed(Event::Pool(POOL, PoolEvent::Served { counts }));
     }
 
     /// Tells a worker to be a zygote from now on. The word comes before the flag that ends its loop.
@@ -82,14 +70,6 @@ impl Drive {
             && let Err(error) = old.child.signal(Signal::KILL)
         {
             self.log.write(Level::Error, &format!("Cannot kill the old zygote: {error}"));
-        }
-    }
-
-    /// The zygote before the last refork has ended.
-    pub(super) fn old_zygote_ended(&mut self) {
-        if let Some(old) = self.children.old_zygote.take() {
-            self.release_group(old.child.pid());
-            self.feed(Event::Pool(POOL, PoolEvent::OldZygoteExited));
         }
     }
 }

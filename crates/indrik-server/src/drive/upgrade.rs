@@ -9,10 +9,10 @@ use std::{env, io};
 use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
-use indrik_core::supervise::{Event, ExitStatus, UpgradeEvent};
+use indrik_core::supervise::{Event, UpgradeEvent};
 use indrik_sys::process::Child;
 use indrik_sys::successor::{self, Program};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::parts::Drive;
 use crate::boot::{OWN_VARIABLES, WATCHDOG_PID, word};
@@ -21,15 +21,6 @@ use crate::boot::{OWN_VARIABLES, WATCHDOG_PID, word};
 const SUFFIX: &str = ".2";
 
 impl Drive {
-    /// The first event.
-    pub(super) fn begin(&mut self) {
-        let successor = self.neighbours.heritage.partner_pid().is_some();
-        self.feed(Event::Start { successor });
-        if successor && self.neighbours.predecessor.is_none() {
-            self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
-        }
-    }
-
     /// Another server has the same sockets.
     pub(super) fn has_neighbour(&self) -> bool {
         self.children.successor.is_some() || self.neighbours.predecessor.is_some()
@@ -91,31 +82,6 @@ impl Drive {
         })
     }
 
-    /// What the new server says.
-    pub(super) fn take_words(&mut self) {
-        if self.neighbours.words.take() {
-            self.feed(Event::Upgrade(UpgradeEvent::SuccessorReady));
-        }
-    }
-
-    /// A client of the control socket wants an upgrade; it is answered when that has ended.
-    pub(super) fn upgrade_and_wait(&mut self, client: u64, id: Json, now: Instant) {
-        let why = match self.machine.may_upgrade() {
-            _ if std::process::id() == 1 => "this server is the first process of its container, \
-                which ends with it: replace the container"
-                .to_owned(),
-            Err(why) => format!("a new master cannot be started now: {why}"),
-            Ok(()) => {
-                self.outside.control.server.have_wait(client, now);
-                self.outside.control.upgraders.push((client, id));
-                return self.feed(Event::Upgrade(UpgradeEvent::Wanted));
-            }
-        };
-        let data = json!({"success": false, "error": why});
-        let answer = json!({"id": id, "status": "ok", "data": data});
-        self.outside.control.server.answer(client, &answer, now);
-    }
-
     pub(super) fn upgrade_ended(&mut self, outcome: Result<u32, String>) {
         let answer = match outcome {
             Ok(pid) => json!({"success": true, "pid": pid}),
@@ -128,19 +94,6 @@ impl Drive {
             let answer = json!({"id": id, "status": "ok", "data": answer});
             self.outside.control.server.answer(client, &answer, now);
         }
-    }
-
-    pub(super) fn successor_ended(&mut self, status: ExitStatus) {
-        // Its last words explain its end.
-        self.take_words();
-        self.children.successor = None;
-        self.outside.listeners.share(false);
-        // The successor took over its path, and has removed it.
-        let generation = self.machine.census().generation;
-        if let Some(config) = self.generations.config_of(generation) {
-            self.open_control(&config);
-        }
-        self.feed(Event::Upgrade(UpgradeEvent::SuccessorExited { status }));
     }
 
     /// The old server has gone.

@@ -12,28 +12,7 @@ use super::source::Source;
 use super::tokens::{Tree, uses};
 
 /// Files that are in a circle yet. This list is there to become empty.
-const STILL_IN_CIRCLES: &[&str] = &[
-    "crates/indrik-server/src/drive.rs",
-    "crates/indrik-server/src/drive/banner.rs",
-    "crates/indrik-server/src/drive/confine.rs",
-    "crates/indrik-server/src/drive/control.rs",
-    "crates/indrik-server/src/drive/control_socket.rs",
-    "crates/indrik-server/src/drive/effects.rs",
-    "crates/indrik-server/src/drive/ends.rs",
-    "crates/indrik-server/src/drive/hooks.rs",
-    "crates/indrik-server/src/drive/logs.rs",
-    "crates/indrik-server/src/drive/memory.rs",
-    "crates/indrik-server/src/drive/open.rs",
-    "crates/indrik-server/src/drive/parts/drive.rs",
-    "crates/indrik-server/src/drive/parts/listeners.rs",
-    "crates/indrik-server/src/drive/refork.rs",
-    "crates/indrik-server/src/drive/reload.rs",
-    "crates/indrik-server/src/drive/service.rs",
-    "crates/indrik-server/src/drive/stacks.rs",
-    "crates/indrik-server/src/drive/upgrade.rs",
-    "crates/indrik-server/src/drive/workers.rs",
-    "crates/indrik-server/src/drive/zygotes.rs",
-];
+const STILL_IN_CIRCLES: &[&str] = &[];
 
 /// One module of a crate.
 struct Module<'a> {
