@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask, request
 from flask_sock import Sock
 from flask_socketio import SocketIO
-from gates import mark
+from gates import mark, wait_at_gate
 
 app = Flask(__name__)
 sock = Sock(app)
@@ -95,11 +95,16 @@ def bare(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if what == "/echo-bytes":
         while data := end.recv(65536):
             end.sendall(data)
-    if what == "/flood-beside-a-child":
+    if what == "/closes-and-goes-on":
+        end.close()
+        wait_at_gate(environ["QUERY_STRING"])
+    if what.endswith("-beside-a-child"):
         child = os.fork()
         while child == 0:
             signal.pause()
         mark(os.environ["TEST_MARKS"], f"child {child}")
+    if what == "/closes-beside-a-child":
+        end.close()
     if what.startswith("/flood"):
         block, sent = b"x" * 65536, 0
         try:

@@ -158,6 +158,24 @@ class TestTheSocket:
         wire.socket.close()
         poll(lambda: "the end" in marks.read_text(), "the end of the socket")
 
+    @pytest.mark.parametrize("kind", [("--threads", "4"), ("--worker-class", "gevent")], ids=["threads", "gevent"])
+    def test_its_client_sees_at_once_that_the_application_closed_it_and_went_on(self, start, connect, gate, kind):
+        server: Server = start("sockets_app:bare", "--workers", "1", *kind)
+        wire = connect(server)
+        wire.send("\r\n".join([f"GET /closes-and-goes-on?{gate.path} HTTP/1.1", "Host: t", *UPGRADE, "", ""]))
+        wire.read_head()
+        gate.arrived()
+        assert wire.read_to_end() == b"at once "
+        gate.release()
+
+    def test_its_client_sees_the_end_of_the_request_although_a_child_has_the_socket(self, bare, connect, marks):
+        wire = connect(bare)
+        wire.send("\r\n".join(["GET /closes-beside-a-child HTTP/1.1", "Host: t", *UPGRADE, "", ""]))
+        wire.read_head()
+        assert wire.read_to_end() == b"at once "
+        child = int(marks.read_text().split()[1])
+        os.kill(child, signal.SIGKILL)
+
     def test_at_a_stop_the_application_sees_the_end_and_may_say_its_last(self, bare, connect, marks):
         wire = connect(bare)
         wire.send("\r\n".join(["GET /until-end HTTP/1.1", "Host: t", *UPGRADE, "", ""]))

@@ -511,26 +511,19 @@ impl Handler {
     }
 }
 
-/// The socket of a request that asks for a WebSocket.
-struct OwnSocket {
-    /// Ours, so that it can be shut whatever the application did with its own.
-    fd: OwnedFd,
-    socket: Py<PyAny>,
-}
+/// The socket of a request that asks for a WebSocket. The application has the only descriptor of it, so
+/// that its client sees at once when it is closed.
+struct OwnSocket(Py<PyAny>);
 
 impl OwnSocket {
     fn new(prepare: &Bound<'_, PyAny>, environ: &Bound<'_, PyDict>, fd: OwnedFd) -> PyResult<Self> {
-        let theirs = fd.try_clone()?.into_raw_fd();
-        let socket = prepare.call1((environ, theirs))?.unbind();
-        Ok(Self { fd, socket })
+        Ok(Self(prepare.call1((environ, fd.into_raw_fd()))?.unbind()))
     }
 
-    /// Ends it for the front, for threads of the application that still read, and for copies that
-    /// were forked.
+    /// Closes it, if the application has not. For threads that still read, and for copies that were forked,
+    /// the front ends it when it hears that the request is over.
     fn close(self, py: Python<'_>) {
-        let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Both);
-        // It may be closed already.
-        let _ = self.socket.call_method0(py, pyo3::intern!(py, "close"));
+        let _ = self.0.call_method0(py, pyo3::intern!(py, "close"));
     }
 }
 

@@ -94,7 +94,7 @@ impl Event {
     }
 
     /// Whether nothing of interest can follow.
-    pub(super) const fn ends_response(&self) -> bool {
+    pub(crate) const fn ends_response(&self) -> bool {
         match self {
             Self::Response { flags, .. } => flags.has(Flags::END),
             Self::Body { end, .. } => *end,

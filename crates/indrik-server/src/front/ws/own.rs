@@ -35,10 +35,11 @@ use crate::front::conn::io::ClientIo;
 use crate::front::conn::reaper::Order;
 use crate::front::context::{ConnectionContext, RequestContext, Successor};
 use crate::front::descriptors::{CountedFile, Reserved};
-use crate::front::exchange::Event;
+use crate::front::exchange::{Event, Exchange};
 use crate::front::pipeline::call::Call;
 use crate::front::refusal::Refusal;
 use crate::front::response::Body;
+use crate::front::services::Services;
 use crate::front::websocket::handshake;
 
 /// The head that an application writes into its socket.
@@ -88,7 +89,13 @@ pub(crate) async fn serve(
     }
     // It has begun to answer: its end is its worker's alone.
     call.exchange().outgoing.let_go_of_file();
-    let head = timeout(HEAD_WAIT_MAX, Head::read(&socket)).await;
+    let mut worker = WorkerSide {
+        services: Arc::clone(&connection.services),
+        exchange: Arc::clone(call.exchange()),
+        is_leaving: call.is_leaving(),
+    };
+    let head = timeout(HEAD_WAIT_MAX, Head::read(&socket));
+    let head = worker.heard_beside(&socket, head).await;
     let head = head.unwrap_or_else(|_| Err("did not come to its end".to_owned()));
     let answer = match head {
         Ok(head) => head.into_response(accept.as_ref()),
@@ -96,11 +103,15 @@ pub(crate) async fn serve(
     };
     match answer {
         Ok((response, rest)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let own = Own { call, socket, rest, line: WebSocketLine::default(), _place: places };
+            let line = WebSocketLine::default();
+            let own = Own { call, worker, socket, rest, line, _place: places };
             *connection.successor.lock() = Some(Box::new(own));
             Ok(response)
         }
-        Ok((response, rest)) => refused(response, rest, &socket).await,
+        Ok((response, rest)) => {
+            let answer = refused(response, rest, &socket);
+            worker.heard_beside(&socket, answer).await
+        }
         Err(why) => {
             let text = format!("the answer that an application wrote into its socket {why}");
             connection.services.log.error(&text);
@@ -123,7 +134,9 @@ async fn first_event(call: &mut Call, socket: &UnixStream) -> Result<Option<Even
         let came = {
             let mut next = pin!(call.next());
             poll_fn(|cx| {
-                if may_speak && socket.poll_read_ready(cx).is_ready() {
+                let is_ready = may_speak && socket.poll_read_ready(cx).is_ready();
+                // What was written before the worker's word is there, known to be ready or not.
+                if is_ready || matches!(peek(socket), Peek::Bytes) {
                     return Poll::Ready(None);
                 }
                 next.as_mut().poll(cx).map(Some)
@@ -131,8 +144,13 @@ async fn first_event(call: &mut Call, socket: &UnixStream) -> Result<Option<Even
             .await
         };
         match (came, peek(socket)) {
-            // Also when its end is heard of first: the bytes were written before.
-            (_, Peek::Bytes) => return Ok(None),
+            (came, Peek::Bytes) => {
+                let is_over = came.is_some_and(|event| event.as_ref().map_or(true, is_end));
+                if is_over {
+                    end(socket);
+                }
+                return Ok(None);
+            }
             (Some(event), _) => return event.map(Some),
             // Closed unused: it answers otherwise.
             (None, Peek::End) => may_speak = false,
@@ -144,6 +162,51 @@ async fn first_event(call: &mut Call, socket: &UnixStream) -> Result<Option<Even
             }
         }
     }
+}
+
+/// What the worker says of a request whose application speaks on its socket.
+struct WorkerSide {
+    services: Arc<Services>,
+    exchange: Arc<Exchange>,
+    /// The application is to be told to come to an end.
+    is_leaving: bool,
+}
+
+impl WorkerSide {
+    /// Hears it while something is done with the socket.
+    async fn heard_beside<T>(&mut self, socket: &UnixStream, done: impl Future<Output = T>) -> T {
+        let mut done = pin!(done);
+        poll_fn(|cx| {
+            self.poll(socket, cx);
+            done.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Its end is the socket's, whoever has a copy of that.
+    fn poll(&mut self, socket: &UnixStream, cx: &mut Context<'_>) {
+        while let Poll::Ready(event) = self.exchange.poll_next(cx) {
+            self.is_leaving |= matches!(event, Event::Leaving | Event::TimedOut { .. });
+            if is_end(&event) {
+                end(socket);
+            }
+            // An answer behind the socket: nobody reads it, and its sender must not wait.
+            if let Event::Response { payload: bytes, .. } | Event::Body { bytes, .. } = event {
+                self.services.pool.took(&self.exchange, bytes.len());
+            }
+        }
+    }
+}
+
+/// Whether the worker's side of the request is over.
+fn is_end(event: &Event) -> bool {
+    event.ends_response()
+        || matches!(event, Event::Done | Event::Failed { .. } | Event::WorkerLost { .. })
+}
+
+/// Ends a socket whose other end somebody may still have: what lies in it can be read, and then its end.
+fn end(socket: &UnixStream) {
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
 enum Peek {
@@ -291,6 +354,7 @@ impl AsyncRead for Borrowed<'_, '_> {
 struct Own {
     /// Tells the application that its client is gone when it is dropped before the end.
     call: Call,
+    worker: WorkerSide,
     socket: UnixStream,
     /// What came behind the head.
     rest: Bytes,
@@ -315,7 +379,7 @@ impl Successor for Own {
 }
 
 async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, first: Bytes) {
-    let Own { call, mut socket, rest, mut line, _place } = own;
+    let Own { call, worker, mut socket, rest, mut line, _place } = own;
     io.stop_screening();
     connection.watch.begin();
     let mut charge = Charge::of(connection.watch.holder());
@@ -323,17 +387,13 @@ async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, fir
     let write_timeout = connection.services.settings().config.write_timeout;
     let mut copy = Copy {
         connection: &connection,
-        call: &call,
         up: Direction::new(first),
         down: Direction::new(rest),
-        is_lost: false,
+        worker,
         leaving: None,
         stalled: None,
         write_timeout,
     };
-    if call.is_leaving() {
-        copy.leave();
-    }
     let ended = poll_fn(|cx| copy.poll(&mut io, &mut socket, cx)).await;
     // How it was closed is between the application and its client.
     line.note(copy.down.passed, None, call.exchange().route());
@@ -356,13 +416,11 @@ enum End {
 
 struct Copy<'a> {
     connection: &'a ConnectionContext,
-    call: &'a Call,
     /// From the client to the application.
     up: Direction,
     /// From the application to the client.
     down: Direction,
-    /// The worker is gone: nobody writes into the socket any more.
-    is_lost: bool,
+    worker: WorkerSide,
     /// The application was told that its socket is at its end; until then it may write.
     leaving: Option<Pin<Box<Sleep>>>,
     /// The client takes nothing; until then it may begin again.
@@ -383,7 +441,10 @@ impl Copy<'_> {
             Order::Shed => self.connection.watch.stays(),
             Order::None | Order::Look | Order::Park => {}
         }
-        self.poll_events(cx);
+        self.worker.poll(socket, cx);
+        if self.worker.is_leaving {
+            self.leave();
+        }
         if let Poll::Ready(Err(error)) = self.up.poll(io, socket, cx) {
             // An application that has closed its socket may still have bytes under way.
             if error.kind() != std::io::ErrorKind::BrokenPipe {
@@ -396,10 +457,6 @@ impl Copy<'_> {
         match self.down.poll(socket, io, cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(End::Whole),
             Poll::Ready(Err(_)) => return Poll::Ready(End::Broken),
-            // It was the last, however long the client took for it.
-            Poll::Pending if self.is_lost && self.down.is_empty() => {
-                return Poll::Ready(End::Whole);
-            }
             Poll::Pending => {}
         }
         let is_stalled = self.is_stalled(before, cx);
@@ -423,27 +480,6 @@ impl Copy<'_> {
         let limit = self.write_timeout;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         stalled.as_mut().poll(cx).is_ready()
-    }
-
-    /// What else the worker says.
-    fn poll_events(&mut self, cx: &mut Context<'_>) {
-        let exchange = self.call.exchange();
-        while !self.is_lost
-            && let Poll::Ready(event) = exchange.poll_next(cx)
-        {
-            match event {
-                Event::WorkerLost { .. } => self.is_lost = true,
-                Event::Leaving | Event::TimedOut { .. } => self.leave(),
-                // An answer behind the socket: nobody reads it, and its sender must not wait.
-                Event::Response { payload, .. } => {
-                    self.connection.services.pool.took(exchange, payload.len());
-                }
-                Event::Body { bytes, .. } => {
-                    self.connection.services.pool.took(exchange, bytes.len());
-                }
-                _ => {}
-            }
-        }
     }
 
     /// The application is told to come to an end.
