@@ -44,13 +44,15 @@ def main(fd: int, words: list[str]) -> None:
     ``words`` are the command that was typed, packed by `command`: code of the user's finds that in `sys`.
     """
     _take_signals()
-    command.show(command.unpacked(words))
     os.set_inheritable(fd, False)
+    connection = connect(fd)
+    send(connection, {"event": "here"})
+    command.show(command.unpacked(words))
     facade.install()
     # The listing's own descriptor is closed again, and its number is the next one given out.
     descriptors = {name for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
     before = descriptors, set(os.listdir("/proc/self/task"))
-    Zygote(connect(fd), before).serve()
+    Zygote(connection, before).serve()
 
 
 def _take_signals() -> None:

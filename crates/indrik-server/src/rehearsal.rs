@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch};
+use indrik_core::supervise::limits::HERE_MAX;
 use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,6 +33,7 @@ impl Rehearsal {
     pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
         let zygote = Zygote::spawn(&launch.typed, &launch.cwd, Streams::Same).map_err(no_python)?;
         let rehearsal = Self { zygote };
+        rehearsal.wait_until_here()?;
         look_at_config(launch).map_err(wrong_config)?;
         let path = launch.config_request();
         let request = Request::ReadConfig { path: path.as_deref(), chdir: None };
@@ -62,12 +64,21 @@ impl Rehearsal {
         }
     }
 
+    fn wait_until_here(&self) -> Result<(), Failure> {
+        if !self.wait(Some(HERE_MAX)).map_err(no_python)? {
+            let text = format!("it has not come up within {} s", HERE_MAX.as_secs());
+            return Err(no_python(io::Error::other(text)));
+        }
+        Ok(())
+    }
+
     fn ask(&self, request: &Request<'_>) -> Result<Reply, Failure> {
         self.zygote.send(request, &[]).map_err(no_python)?;
         loop {
-            self.wait().map_err(no_python)?;
-            let (mut replies, nonsense, stream) = receive_all::<Reply>(&self.zygote.socket);
-            if let Some(reply) = replies.pop() {
+            self.wait(None).map_err(no_python)?;
+            let (replies, nonsense, stream) = receive_all::<Reply>(&self.zygote.socket);
+            let answer = replies.into_iter().rfind(|reply| !matches!(reply, Reply::Here));
+            if let Some(reply) = answer {
                 return Ok(reply);
             }
             if let Some(text) = nonsense {
@@ -79,10 +90,12 @@ impl Rehearsal {
         }
     }
 
-    fn wait(&self) -> io::Result<()> {
+    /// Whether there is something to be read, or to be seen, in time.
+    fn wait(&self, limit: Option<Duration>) -> io::Result<bool> {
         let mut fds = [PollFd::new(&self.zygote.socket, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-        Ok(())
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let ready = rustix::io::retry_on_intr(|| poll(&mut fds, limit.as_ref()))?;
+        Ok(ready > 0)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Talking to a zygote and to a worker's control socket: processes, sockets, messages.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, ConfigFileValues, Typed, WorkerClass};
 use indrik_core::supervise::{Failure, FailureKind};
 use indrik_sys::packets::{PacketSocket, Received};
 use indrik_sys::process::Child;
+use indrik_sys::program::{self, Program};
 use serde::{Deserialize, Serialize};
 
 use crate::boot::{Identity, OWN_VARIABLES};
@@ -43,18 +44,19 @@ pub(crate) enum Streams {
 }
 
 impl Streams {
-    fn apply(self, command: &mut Command) {
-        if self == Self::Same {
-            return;
-        }
-        let all = self == Self::Nowhere;
-        command.stdin(Stdio::null());
-        if all || io::stdout().is_terminal() {
-            command.stdout(Stdio::null());
-        }
-        if all || io::stderr().is_terminal() {
-            command.stderr(Stdio::null());
-        }
+    /// Those that lead nowhere.
+    fn nowhere(self) -> Vec<RawFd> {
+        let is_nowhere = |fd: RawFd, is_terminal: &dyn Fn() -> bool| match self {
+            Self::Same => false,
+            Self::Nowhere => true,
+            Self::NoTerminal => fd == 0 || is_terminal(),
+        };
+        let streams: [(RawFd, &dyn Fn() -> bool); 3] = [
+            (0, &|| true),
+            (1, &|| io::stdout().is_terminal()),
+            (2, &|| io::stderr().is_terminal()),
+        ];
+        streams.into_iter().filter(|(fd, is)| is_nowhere(*fd, is)).map(|(fd, _)| fd).collect()
     }
 }
 
@@ -134,6 +136,8 @@ pub(crate) enum Request<'a> {
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Reply {
+    /// Its interpreter runs.
+    Here,
     Config(ConfigFileValues),
     ConfigFailed(ConfigFailure),
     Started,
@@ -307,17 +311,26 @@ impl Zygote {
     /// Starts an interpreter that waits for requests. To be called on the main thread.
     pub(crate) fn spawn(typed: &Typed, directory: &Path, streams: Streams) -> io::Result<Self> {
         let (socket, theirs) = PacketSocket::pair()?;
-        let mut command = Command::new(&typed.python);
-        command.args(&typed.python_options).arg("-c").arg(PROGRAM).current_dir(directory);
-        streams.apply(&mut command);
-        for name in OWN_VARIABLES {
-            command.env_remove(name);
-        }
-        command.arg(std::os::fd::AsRawFd::as_raw_fd(&theirs).to_string());
+        let number = std::os::fd::AsRawFd::as_raw_fd(&theirs);
+        let mut arguments: Vec<OsString> = vec![typed.python.clone()];
+        arguments.extend(typed.python_options.iter().cloned());
+        arguments.extend(["-c".into(), PROGRAM.into(), number.to_string().into()]);
         // As `indrik.command` packs it.
-        command.arg(&typed.file).arg(typed.arguments.len().to_string());
-        command.args(&typed.arguments).args(&typed.line);
-        let child = indrik_sys::process::spawn(&mut command, theirs.as_fd()).map_err(|error| {
+        arguments.push(typed.file.clone());
+        arguments.push(typed.arguments.len().to_string().into());
+        arguments.extend(typed.arguments.iter().chain(&typed.line).cloned());
+        let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
+        let child = program::start(&Program {
+            file: typed.python.as_ref(),
+            arguments,
+            environment: std::env::vars_os().filter(|(name, _)| !is_own(name)).collect(),
+            pid_variables: &[],
+            directory,
+            descriptors: vec![number],
+            nowhere: streams.nowhere(),
+            dies_with_us: true,
+        })
+        .map_err(|error| {
             let python = typed.python.display();
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;

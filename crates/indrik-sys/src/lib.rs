@@ -2,7 +2,7 @@
 //!
 //! One file per thing: `signal` (their names), `signals` (a stream of them), `packets` (message sockets that carry file
 //! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a worker's double fork),
-//! `successor` (the same program anew, beside this one), `daemon` (leaving the terminal), `files` (opening what a setting names), `users`,
+//! `program` (starting one), `daemon` (leaving the terminal), `files` (opening what a setting names), `users`,
 //! `title` (what `ps` shows), `bell` (waking a poll loop), `clock` (local time), `cpus`, `sched`
 //! (sharing a core), `limits` (what a process may take), `memory` (what the kernel says of it), `hops` (from
 //! how far away packets may come), `watch` (files that change).
@@ -24,10 +24,10 @@ pub mod memory;
 pub mod origin;
 pub mod packets;
 pub mod process;
+pub mod program;
 pub mod sched;
 pub mod signal;
 pub mod signals;
-pub mod successor;
 pub mod title;
 pub mod users;
 pub mod watch;

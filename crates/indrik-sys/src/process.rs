@@ -1,9 +1,7 @@
-//! Children: starting them, hearing of their end, and making sure that none is left behind.
+//! Children: hearing of their end, ending them, and making sure that none is left behind.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
@@ -75,31 +73,6 @@ impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Starts a program that inherits one more descriptor, has no signal blocked, and is killed when this
-/// thread's process dies.
-///
-/// To be called on the main thread: the kernel binds the death signal to the calling thread.
-///
-/// # Errors
-/// When the program cannot be started.
-pub fn spawn(command: &mut Command, inherit: BorrowedFd<'_>) -> io::Result<Child> {
-    let inherit = inherit.as_raw_fd();
-    let parent = std::process::id();
-    // SAFETY: the closure runs between fork and exec and makes system calls only: no allocation, no lock.
-    unsafe {
-        command.pre_exec(move || {
-            crate::signals::forget()?;
-            die_with_parent(parent)?;
-            let fd = BorrowedFd::borrow_raw(inherit);
-            rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?;
-            Ok(())
-        });
-    }
-    let child = command.spawn()?;
-    // The standard library's handle would reap it in its own way; its end is heard by `Child::reap`.
-    Child::open(child.id())
 }
 
 /// Takes over a descriptor that this process inherited under a known number for itself alone: the
@@ -223,6 +196,10 @@ pub fn end_now(code: i32) -> ! {
 mod tests {
     use super::*;
 
+    fn started() -> Child {
+        Child::open(std::process::Command::new("true").spawn().unwrap().id()).unwrap()
+    }
+
     #[test]
     fn this_process_is_alive_and_number_zero_is_not() {
         assert!(is_alive(std::process::id()));
@@ -231,8 +208,7 @@ mod tests {
 
     #[test]
     fn a_child_that_has_ended_is_not_alive_before_it_is_reaped() {
-        let (_read_end, write_end) = io::pipe().unwrap();
-        let child = spawn(&mut Command::new("true"), write_end.as_fd()).unwrap();
+        let child = started();
         let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();
         assert!(!is_alive(child.pid()));
@@ -240,28 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn a_spawned_child_inherits_the_descriptor_and_its_end_is_heard() {
-        let (mut read_end, write_end) = io::pipe().unwrap();
-        let _blocked = crate::signals::SignalStream::open(&[Signal::TERM]).unwrap();
-        let fd = write_end.as_raw_fd();
-        let script = format!("grep SigBlk /proc/self/status >&{fd}; exit 7");
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script);
-        let child = spawn(&mut command, write_end.as_fd()).unwrap();
-        drop(write_end);
-        let mut text = String::new();
-        io::Read::read_to_string(&mut read_end, &mut text).unwrap();
-        assert_eq!(text, "SigBlk:\t0000000000000000\n");
-        let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut fds, None).unwrap();
-        assert_eq!(child.reap().unwrap(), Some(End::Code(7)));
-        child.signal(Signal::TERM).unwrap();
-    }
-
-    #[test]
     fn an_ended_child_is_seen_until_it_is_reaped() {
-        let (_read_end, write_end) = io::pipe().unwrap();
-        let child = spawn(&mut Command::new("true"), write_end.as_fd()).unwrap();
+        let child = started();
         let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, None).unwrap();
         // Other tests of this process may have children that ended too.

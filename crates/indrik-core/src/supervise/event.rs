@@ -112,6 +112,8 @@ pub enum Event {
 /// What happened to a zygote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ZygoteEvent {
+    /// Its interpreter runs, and nothing of the user's yet.
+    Here,
     /// It has read its configuration, and the settings are valid.
     ConfigRead {
         /// How long it and each of its workers may boot.

@@ -83,6 +83,7 @@ impl Supervisor {
 
     fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
         match event {
+            ZygoteEvent::Here => self.zygote_here(generation),
             ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
             ZygoteEvent::Listening => self.listening(generation),
             ZygoteEvent::ListenFailed { failure, in_use } => {

@@ -10,11 +10,15 @@ pub const FORK_MAX: Duration = Duration::from_secs(10);
 /// The same where the worker is not wanted any more: what the zygote does is of no use to anybody.
 pub const FORK_UNWANTED_MAX: Duration = Duration::from_secs(1);
 
-/// How long the first zygote may take until it has read its configuration and run the hook `on_starting`; then the
+/// How long a zygote's interpreter may take to come up, before any code of the user's but what Python runs at
+/// every start. A slow disk needs seconds.
+pub const HERE_MAX: Duration = Duration::from_secs(120);
+
+/// How long the first zygote may take from then until it has read its configuration and run the hook `on_starting`; then the
 /// setting `max_boot_time` counts.
 pub const BOOT_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// How long the zygote of a reload may take to read its configuration, before `max_boot_time` is known: no other
+/// How long the zygote of a reload may take from then to read its configuration, before `max_boot_time` is known: no other
 /// reload can begin meanwhile.
 pub const CONFIG_MAX: Duration = Duration::from_secs(120);
 

@@ -17,6 +17,7 @@ impl Supervisor {
             let until = self.now + boot_max;
             if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
                 zygote.boot_max = boot_max;
+                zygote.here = true;
                 zygote.configured = true;
                 zygote.state = ZygoteState::Starting { until };
             }
@@ -64,7 +65,10 @@ impl Supervisor {
 mod tests {
     use super::*;
     use crate::ids::WorkerId;
-    use crate::supervise::{EndReason, Event, Policy, WorkerEvent, ZygoteEvent};
+    use crate::supervise::limits::{BOOT_MAX, CONFIG_MAX, HERE_MAX};
+    use crate::supervise::{
+        EndReason, Event, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent,
+    };
 
     /// A machine whose first zygote has read its configuration.
     fn configured(boot_max: u64) -> Supervisor {
@@ -87,6 +91,59 @@ mod tests {
                 _ => None,
             })
             .collect()
+    }
+
+    #[test]
+    fn an_interpreter_that_does_not_come_up_is_given_up_and_named_at_the_start_and_at_a_reload() {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, Duration::ZERO);
+        machine.handle(Event::Tick, HERE_MAX);
+        let said = logged(&mut machine);
+        assert!(said.contains("Cannot start"), "{said}");
+        assert!(said.contains("the interpreter of the zygote has not come up within 120 s"));
+
+        let mut machine = configured(7);
+        let (generation, policy) = (Generation::FIRST, Policy { workers: 1, ..Policy::default() });
+        let at = Duration::from_secs(2);
+        machine.handle(Event::Zygote(generation, ZygoteEvent::Ready { policy }), at);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Forked { pid: 4711 }), at);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Ready), at);
+        machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Hup)), at);
+        machine.handle(Event::Tick, at + HERE_MAX);
+        let said = logged(&mut machine);
+        assert!(
+            said.contains("Reload failed: the interpreter of the zygote has not come"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_reload_whose_configuration_is_not_read_in_time_is_given_up() {
+        let mut machine = configured(7);
+        let (generation, policy) = (Generation::FIRST, Policy { workers: 1, ..Policy::default() });
+        let at = Duration::from_secs(2);
+        machine.handle(Event::Zygote(generation, ZygoteEvent::Ready { policy }), at);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Forked { pid: 4711 }), at);
+        machine.handle(Event::Worker(WorkerId(1), WorkerEvent::Ready), at);
+        machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Hup)), at);
+        machine.handle(Event::Zygote(generation.next(), ZygoteEvent::Here), at);
+        machine.handle(Event::Tick, at + CONFIG_MAX - Duration::from_secs(1));
+        assert!(!logged(&mut machine).contains("Reload failed"));
+        machine.handle(Event::Tick, at + CONFIG_MAX);
+        let said = logged(&mut machine);
+        let why = "Reload failed: the configuration was not read within 120 s";
+        assert!(said.contains(why), "{said}");
+    }
+
+    #[test]
+    fn the_first_configuration_has_its_own_time_once_the_interpreter_is_up() {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, Duration::ZERO);
+        machine.handle(Event::Zygote(Generation::FIRST, ZygoteEvent::Here), HERE_MAX / 2);
+        machine.handle(Event::Tick, HERE_MAX / 2 + BOOT_MAX - Duration::from_secs(1));
+        assert_eq!(logged(&mut machine), "");
+        machine.handle(Event::Tick, HERE_MAX / 2 + BOOT_MAX);
+        assert!(logged(&mut machine).contains("the configuration was not read within 1800 s"));
     }
 
     #[test]

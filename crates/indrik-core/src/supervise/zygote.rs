@@ -4,7 +4,7 @@ use super::consequence::Consequence;
 use super::effect::{Effect, PoolEffect, ZygoteEffect};
 use super::event::{Failure, FailureKind};
 use super::ladder::{Rung, Step};
-use super::limits::{BOOT_MAX, CONFIG_MAX, EXIT_HOOK_MAX, STOP_GRACE_MIN, YOUNG_AGE};
+use super::limits::{BOOT_MAX, CONFIG_MAX, EXIT_HOOK_MAX, HERE_MAX, STOP_GRACE_MIN, YOUNG_AGE};
 use super::machine::Supervisor;
 use super::policy::Policy;
 use super::reason::EndReason;
@@ -21,8 +21,9 @@ impl Supervisor {
         let now = self.now;
         let boot_max = if generation == Generation::FIRST { BOOT_MAX } else { CONFIG_MAX };
         let zygote = self.pool.zygotes.entry(generation).or_insert_with(|| Zygote {
-            state: ZygoteState::Starting { until: now + boot_max },
+            state: ZygoteState::Starting { until: now + HERE_MAX },
             boot_max,
+            here: false,
             configured: false,
             rests: false,
             backoff: Backoff::default(),
@@ -31,9 +32,22 @@ impl Supervisor {
             been_ready: false,
             listen_failures: 0,
         });
-        zygote.state = ZygoteState::Starting { until: now + zygote.boot_max };
+        zygote.state = ZygoteState::Starting { until: now + HERE_MAX };
+        zygote.here = false;
         zygote.rests = false;
         self.push(Effect::Zygote(generation, ZygoteEffect::Spawn));
+    }
+
+    /// What it does from now on is the user's code.
+    pub(super) fn zygote_here(&mut self, generation: Generation) {
+        let now = self.now;
+        let Some(zygote) = self.pool.zygotes.get_mut(&generation) else { return };
+        if let ZygoteState::Starting { until } = &mut zygote.state
+            && !zygote.here
+        {
+            zygote.here = true;
+            *until = now + zygote.boot_max;
+        }
     }
 
     pub(super) fn zygote_ready(&mut self, generation: Generation, policy: Policy) {
@@ -304,8 +318,14 @@ impl Supervisor {
 
 /// A zygote that took too long.
 fn not_ready(zygote: &Zygote) -> Failure {
-    let seconds = zygote.boot_max.as_secs();
-    let (message, hint) = if zygote.configured {
+    let seconds = if zygote.here { zygote.boot_max } else { HERE_MAX }.as_secs();
+    let (message, hint) = if !zygote.here {
+        (
+            format!("the interpreter of the zygote has not come up within {seconds} s"),
+            "was it stopped (state T in the output of ps), does a .pth file or sitecustomize wait for \
+             something, or does the file system hang that Python lies on?",
+        )
+    } else if zygote.configured {
         (
             format!("the zygote was not ready within {seconds} s"),
             "look for a deadlock or an endless wait in the module's top-level code; \

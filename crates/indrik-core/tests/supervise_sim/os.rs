@@ -387,6 +387,11 @@ impl Os {
         let which = self.counter;
         let before = self.zygotes.insert(generation, which);
         assert_eq!(before, None, "two zygotes of generation {generation}");
+        if self.random.percent(self.faults.zygote_never_comes_up) {
+            return;
+        }
+        let here = Event::Zygote(generation, ZygoteEvent::Here);
+        self.after(now, 0, 0, Coming::Zygote(generation, which, here));
         if self.configured.contains(&generation) {
             self.configure(generation, now);
         } else if let Some(kind) =

@@ -32,6 +32,7 @@ impl Drive {
 
     fn take_reply(&mut self, generation: Generation, reply: Reply) {
         match reply {
+            Reply::Here => self.feed(Event::Zygote(generation, ZygoteEvent::Here)),
             Reply::Config(values) => self.config_read(generation, &values),
             Reply::ConfigFailed(failure) => {
                 self.feed(Event::Zygote(

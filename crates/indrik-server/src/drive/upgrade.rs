@@ -11,7 +11,7 @@ use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
 use indrik_core::supervise::{Event, UpgradeEvent};
 use indrik_sys::process::Child;
-use indrik_sys::successor::{self, Program};
+use indrik_sys::program::{self, Program};
 use serde_json::json;
 
 use super::parts::Drive;
@@ -72,13 +72,15 @@ impl Drive {
         if env::var_os(WATCHDOG_PID).is_some() {
             pid_variables.push(WATCHDOG_PID);
         }
-        successor::start(&Program {
+        program::start(&Program {
             file: &self.launch.typed.python,
             arguments: self.launch.typed.line.clone(),
             environment,
             pid_variables: &pid_variables,
             directory: &self.launch.cwd,
             descriptors,
+            nowhere: Vec::new(),
+            dies_with_us: false,
         })
     }
 

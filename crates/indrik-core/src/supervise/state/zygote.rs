@@ -45,6 +45,8 @@ pub(crate) struct Zygote {
     pub(crate) been_ready: bool,
     /// How long it and each of its workers may boot, once the setting is known.
     pub(crate) boot_max: Duration,
+    /// Its interpreter runs.
+    pub(crate) here: bool,
     /// Its configuration has been read.
     pub(crate) configured: bool,
     /// It was told to leave because nothing is to be forked.

@@ -7,6 +7,8 @@ use indrik_core::supervise::FailureKind;
 /// How likely each fault is, in percent; and what always fails.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
+    /// It is stopped before it has said anything.
+    pub(crate) zygote_never_comes_up: u32,
     pub(crate) zygote_fails: u32,
     pub(crate) zygote_dies: u32,
     pub(crate) zygote_ignores_exit: u32,
@@ -53,6 +55,7 @@ impl Faults {
     /// Everything works.
     pub(crate) fn calm() -> Self {
         Self {
+            zygote_never_comes_up: 0,
             zygote_fails: 0,
             zygote_dies: 0,
             zygote_ignores_exit: 0,
@@ -107,6 +110,7 @@ impl Faults {
     /// Nothing can be relied on.
     pub(crate) fn wild() -> Self {
         Self {
+            zygote_never_comes_up: 5,
             zygote_fails: 15,
             zygote_dies: 25,
             zygote_ignores_exit: 30,
