@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.control import ctl
 from support.gate import Gate
+from support.http2 import Http2
 from support.server import Server, poll
 
 pytestmark = pytest.mark.indrik_only
@@ -104,6 +105,18 @@ def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(sta
     assert waited["client"] >= 1_000_000
     assert ctl(server, "health")["state"] == "ready"
     assert "Overloaded" not in server.log()
+
+
+def test_a_head_that_the_http2_library_refuses_by_itself_is_counted_and_told(start):
+    server = refusing(start, "--http2-cleartext", "both", "--http-protocols", "h1,h2")
+    with Http2(server.connect()) as client:
+        assert client.get("/hello").status == 200
+        huge = [(f"x-{number}", "a" * 12_000) for number in range(30)]
+        assert [client.get("/hello", *huge).status for _ in range(2)] == [431, 431]
+        assert client.get("/status?line=204%20No%20Content").status == 204
+        assert client.get("/hello", method="HEAD").status == 200
+    server.wait_for_log("Invalid request from ip=.*: the header fields are too large together, by far")
+    assert counts(server) == {"head_too_large": 2}
 
 
 def test_the_time_of_a_request_that_lost_its_worker_or_ran_too_long_is_the_applications(start, connect, gate: Gate):

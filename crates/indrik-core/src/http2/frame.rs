@@ -54,6 +54,8 @@ pub struct FrameHead {
     pub len: u32,
     /// Its type, which decides how the rest is read.
     pub kind: FrameKind,
+    /// The stream that it belongs to; 0: the connection.
+    pub stream: u32,
     flags: u8,
 }
 
@@ -62,6 +64,7 @@ impl FrameHead {
         Self {
             len: u32::from_be_bytes([0, head[0], head[1], head[2]]),
             kind: head[3].into(),
+            stream: u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]),
             flags: head[4],
         }
     }
@@ -69,7 +72,12 @@ impl FrameHead {
     /// A head as it is read, for tests.
     #[cfg(test)]
     pub(super) fn made(kind: FrameKind, len: u32, ends: bool) -> Self {
-        Self { len, kind, flags: if ends { END_STREAM | END_HEADERS } else { END_HEADERS } }
+        Self {
+            len,
+            kind,
+            stream: 1,
+            flags: if ends { END_STREAM | END_HEADERS } else { END_HEADERS },
+        }
     }
 
     /// Whether its stream ends with it, as far as its sender is concerned.

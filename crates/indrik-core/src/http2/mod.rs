@@ -4,6 +4,7 @@
 //! come in, and decided upon.
 
 mod allowance;
+mod begun;
 mod block;
 mod drain;
 mod field;
@@ -11,6 +12,7 @@ mod frame;
 mod huffman;
 
 pub use allowance::{Allowance, Flood};
+pub use begun::Begun;
 pub use block::{Blocks, Passed};
 pub use drain::{Drain, Step};
 pub use frame::{FrameHead, FrameKind, FrameReader};

@@ -175,6 +175,7 @@ impl Driver {
                         return closing.as_mut().poll(cx);
                     }
                     self.account();
+                    self.tell_of_refused();
                     let goes_on = self.calm_down()
                         || self.reset_broken()
                         || order.take().is_some_and(|order| self.obey(order))
@@ -189,6 +190,7 @@ impl Driver {
 
     fn begin(&mut self, request: Request<RecvStream>, respond: ::h2::server::SendResponse<Bytes>) {
         self.last_request_at = clock::coarse();
+        self.streams.begun().begins(respond.stream_id().as_u32());
         stream::begin(&self.client, &self.streams, request, respond);
     }
 
@@ -197,6 +199,16 @@ impl Driver {
         if error.is_library() && error.is_go_away() {
             let why = format!("the connection broke the rules of HTTP/2: {error}");
             log_invalid(&self.client.services.log, &self.client.peer.address, &why);
+        }
+    }
+
+    /// Says which requests the library has answered by itself. What they were is known to it only.
+    fn tell_of_refused(&self) {
+        let (services, peer) = (&self.client.services, &self.client.peer);
+        for _ in 0..self.notes.take_refused() {
+            let why = "the header fields are too large together, by far";
+            log_invalid(&services.log, &peer.address, why);
+            services.note_refusal(indrik_core::refusal::Reason::HeadTooLarge);
         }
     }
 

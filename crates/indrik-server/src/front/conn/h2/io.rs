@@ -8,7 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -32,12 +32,22 @@ pub(super) struct Notes {
     is_asked: AtomicBool,
     /// They do.
     has_unread: AtomicBool,
+    /// Requests that the library has answered by itself, and the driver has not heard of.
+    refused: AtomicU32,
 }
 
 impl Notes {
     /// What the client has sent too many of, if anything: nothing more is read from it.
     pub(super) fn flood(&self) -> Option<Flood> {
         *self.flood.lock()
+    }
+
+    /// How many requests the library has answered by itself since this was asked: their heads were too large.
+    pub(super) fn take_refused(&self) -> u32 {
+        match self.refused.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.refused.swap(0, Ordering::Relaxed),
+        }
     }
 
     /// Whoever reads the socket next, and is told that there is nothing, asks the kernel as well.
@@ -151,9 +161,14 @@ impl FrameIo {
 
     /// Looks at what the socket has taken.
     fn look_at_sent(&mut self, bytes: &[u8]) {
-        let allowance = &mut self.allowance;
+        let (allowance, streams, notes) = (&mut self.allowance, &self.streams, &self.notes);
         self.sent.read(bytes, |head| {
             allowance.sent(&head);
+            // An answer without a body: one of ours, or trailers, or the library's own.
+            let is_head = head.kind == FrameKind::Headers && head.ends_stream();
+            if is_head && !streams.begun().has(head.stream) {
+                notes.refused.fetch_add(1, Ordering::Relaxed);
+            }
             ControlFlow::Continue(())
         });
     }

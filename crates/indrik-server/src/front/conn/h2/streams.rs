@@ -10,7 +10,8 @@ use ::h2::{Reason, SendStream};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Response, StatusCode};
-use parking_lot::Mutex;
+use indrik_core::http2::Begun;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::held::Held;
@@ -31,6 +32,7 @@ pub(crate) struct Streams {
     /// The driver's task; the same for its whole life.
     driver: OnceLock<Waker>,
     held: Held,
+    begun: Mutex<Begun>,
 }
 
 impl Streams {
@@ -40,11 +42,17 @@ impl Streams {
             leaving: watch::Sender::new(false),
             driver: OnceLock::new(),
             held: Held::default(),
+            begun: Mutex::default(),
         })
     }
 
     pub(super) const fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// Those that have become requests.
+    pub(super) fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock()
     }
 
     /// Tells tunnels to end, which could go on for ever.
