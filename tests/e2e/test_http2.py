@@ -372,6 +372,15 @@ def test_a_head_that_http_1_takes_is_taken_and_a_larger_one_refused_with_a_page(
     assert client.get("/hello").status == 200
 
 
+def test_a_beginning_that_never_ends_is_told(start, pki):
+    server = start("wsgi_app:app", *pki.flags(), *H2, "--header-read-timeout", "1")
+    with secured(server, pki, "h2") as wire:
+        wire.send(b"PRI * HTTP/2.0")
+        while wire.recv(65_536):
+            pass
+    server.wait_for_log(r"Invalid request from ip=.*: the beginning of HTTP/2 did not arrive in time")
+
+
 def test_a_trusted_proxy_may_begin_with_http2_without_tls_and_with_nothing_else(start, connect):
     server = start("wsgi_app:app", *CLEAR)
     with Http2(server.connect()) as client:

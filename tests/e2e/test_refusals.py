@@ -107,6 +107,25 @@ def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(sta
     assert "Overloaded" not in server.log()
 
 
+def test_what_begins_before_a_request_and_never_ends_is_answered_counted_and_told(start, connect):
+    server = refusing(
+        start,
+        *("--header-read-timeout", "1", "--proxy-protocol", "auto"),
+        *("--http2-cleartext", "both", "--http-protocols", "h1,h2"),
+    )
+    for beginning, why in [
+        ("PROXY TCP4 192.0.2.1 ", "the PROXY header did not arrive in time"),
+        ("PRI * HTTP/2.0", "the beginning of HTTP/2 did not arrive in time"),
+    ]:
+        slow = connect(server)
+        slow.send(beginning)
+        answer = slow.read_answer()
+        assert (answer.status, why in answer.text) == (408, True)
+        slow.assert_closed()
+        server.wait_for_log(rf"Invalid request from ip=127\.0\.0\.1: {why}")
+    assert counts(server) == {"head_timeout": 2}
+
+
 def test_a_head_that_the_http2_library_refuses_by_itself_is_counted_and_told(start):
     server = refusing(start, "--http2-cleartext", "both", "--http-protocols", "h1,h2")
     with Http2(server.connect()) as client:

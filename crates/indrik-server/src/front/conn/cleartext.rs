@@ -2,7 +2,7 @@
 
 use indrik_core::settings::Http2Cleartext;
 
-use super::preamble::read_some;
+use super::preamble::{Read, read_some};
 use super::preface::PREFACE;
 use super::reaper::{Phase, Watch};
 use super::stream::Stream;
@@ -16,6 +16,8 @@ pub(super) enum Beginning {
     Other(Stream),
     /// With something that is not HTTP/2, which it should be.
     Refused(Stream),
+    /// With a part of what HTTP/2 begins with, and no more of it in time.
+    Late(Stream),
     /// Not at all.
     Lost,
 }
@@ -30,11 +32,15 @@ pub(super) async fn look(http2: &Http2Settings, mut stream: Stream, watch: &Watc
     let must = http2.cleartext == Http2Cleartext::PriorKnowledge;
     let mut bytes = Vec::new();
     while bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
-        if !read_some(&mut stream, watch, &mut bytes).await {
-            return Beginning::Lost;
+        match read_some(&mut stream, watch, &mut bytes).await {
+            Read::Some => {}
+            Read::Late => return Beginning::Late(stream),
+            Read::Gone => return Beginning::Lost,
         }
-        // The rest has the time of a head.
-        watch.set(Phase::Head);
+        // The rest has the time of a head, in however many pieces it comes.
+        if watch.phase() != Phase::Head {
+            watch.set(Phase::Head);
+        }
     }
     let is_http2 = bytes.starts_with(PREFACE);
     watch.set(Phase::Idle);

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::front::account::Account;
     use crate::front::conn::io::IoState;
-    use crate::front::conn::preamble::read_some;
+    use crate::front::conn::preamble::{Read, read_some};
     use crate::front::conn::reaper::Connections;
     use crate::front::conn::stream::Stream;
     use crate::front::settings::Settings;
@@ -276,7 +276,7 @@ mod tests {
             client.write_all(b"PRI").unwrap();
             watch.give(order);
             assert!(poll_once(reading.as_mut()).await.is_pending(), "{order:?}");
-            assert!(reading.await);
+            assert!(matches!(reading.await, Read::Some));
             assert_eq!(bytes, b"PRI");
         }
     }

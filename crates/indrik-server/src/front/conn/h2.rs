@@ -108,7 +108,13 @@ async fn begun(
 ) -> Option<Connection<FrameIo, Bytes>> {
     poll_fn(|cx| {
         match client.watch.poll_order(cx) {
-            Order::Close | Order::Late => return Poll::Ready(None),
+            Order::Close => return Poll::Ready(None),
+            Order::Late => {
+                let why = "the beginning of HTTP/2 did not arrive in time";
+                log_invalid(&client.services.log, &client.peer.address, why);
+                client.services.note_refusal(Refusal::LATE_HEAD.reason);
+                return Poll::Ready(None);
+            }
             // It was idle a moment ago; since then it has the time of a head.
             Order::Shed => client.watch.stays(),
             Order::None | Order::Look | Order::Park | Order::Finish | Order::Expire => {}

@@ -178,6 +178,12 @@ impl Open {
                 self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
                 None
             }
+            Beginning::Late(stream) => {
+                let message = "the beginning of HTTP/2 did not arrive in time";
+                let refusal = Refusal { message, ..Refusal::LATE_HEAD };
+                self.refuse(stream, origin, refusal).await;
+                None
+            }
             Beginning::Lost => None,
         }
     }

@@ -36,8 +36,13 @@ pub(crate) async fn read(
 ) -> Preamble {
     let mut bytes = Vec::new();
     loop {
-        if !read_some(stream, watch, &mut bytes).await {
-            return Preamble::Lost;
+        match read_some(stream, watch, &mut bytes).await {
+            Read::Some => {}
+            Read::Late => {
+                let message = "the PROXY header did not arrive in time";
+                return Preamble::Refused(Refusal { message, ..Refusal::LATE_HEAD });
+            }
+            Read::Gone => return Preamble::Lost,
         }
         match read_header(&bytes, accepts) {
             // What the bytes are will be known in a moment.
@@ -62,12 +67,23 @@ pub(crate) async fn read(
     }
 }
 
-/// False: the client or the reaper has closed.
-pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> bool {
+/// What came of reading.
+pub(super) enum Read {
+    Some,
+    /// It has begun, and did not come to its end in time.
+    Late,
+    /// The client or the reaper has closed.
+    Gone,
+}
+
+/// Reads what has come.
+pub(super) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Vec<u8>) -> Read {
     let mut scratch = [0; READ_BYTES];
+    let mut is_late = false;
     let len = poll_fn(|cx| {
         let order = watch.poll_order(cx);
         if matches!(order, Order::Close | Order::Late) {
+            is_late = order == Order::Late;
             return Poll::Ready(0);
         }
         let mut buffer = ReadBuf::new(&mut scratch);
@@ -94,5 +110,9 @@ pub(crate) async fn read_some(stream: &mut Stream, watch: &Watch, bytes: &mut Ve
     })
     .await;
     bytes.extend_from_slice(&scratch[..len]);
-    len > 0
+    match len {
+        0 if is_late => Read::Late,
+        0 => Read::Gone,
+        _ => Read::Some,
+    }
 }

@@ -15,7 +15,7 @@ use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 use tokio_rustls::TlsAcceptor;
 
-use super::preamble::read_some;
+use super::preamble::{Read, read_some};
 use super::reaper::{Phase, Watch};
 use super::stream::Stream;
 
@@ -107,7 +107,7 @@ impl Tls {
     /// The handshake, from the client's first byte on.
     pub(crate) async fn begin(&self, mut stream: Stream, watch: &Watch) -> Begun {
         let mut first = Vec::new();
-        if !read_some(&mut stream, watch, &mut first).await {
+        if !matches!(read_some(&mut stream, watch, &mut first).await, Read::Some) {
             return Begun::Lost;
         }
         let is_handshake = first.first() == Some(&HANDSHAKE_RECORD);
