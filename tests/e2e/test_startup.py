@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -62,6 +63,18 @@ class TestMistakes:
         assert code == 3
         assert "KeyError: 'a secret'" in log
         assert log.count("Traceback (most recent call last)") == 1
+
+    @pytest.mark.indrik_only
+    @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["workers", "preload"])
+    def test_with_logs_in_json_the_reason_is_json_on_standard_error(self, fails, tmp_path, preload):
+        (tmp_path / "broken.py").write_text("raise KeyError('a secret')\n")
+        code, log = fails("broken:app", "--log-format", "json", *preload, chdir=tmp_path)
+        assert code == 3
+        entries = [json.loads(line) for line in log.splitlines() if line]
+        [told] = [entry for entry in entries if "a secret" in entry["message"]]
+        assert (told["log"], told["level"]) == ("error", "ERROR")
+        assert told["message"].endswith("importing 'broken' raised KeyError: 'a secret'")
+        assert told["details"].startswith("Traceback (most recent call last)")
 
     @pytest.mark.indrik_only
     def test_an_exception_while_preloading_is_reported_the_same(self, fails, tmp_path):
