@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.server import IS_ORACLE, Server, poll
+from support.server import APPS, COMMAND, IS_ORACLE, Server, poll
 
 
 @pytest.fixture
@@ -128,6 +129,28 @@ class TestMistakes:
         assert server.wait_for_exit() in (1, 2)
         assert "Traceback" not in server.log()
         server.kill()
+
+
+@pytest.mark.indrik_only
+@pytest.mark.parametrize(
+    "words", [("check", "wait:app"), ("--check-config", "wait:app")], ids=["check", "check-config"]
+)
+def test_ctrl_c_ends_a_command_that_only_looks_and_says_nothing(tmp_path, gate, words):
+    (tmp_path / "wait.py").write_text(f"from gates import wait_at_gate\nwait_at_gate({str(gate.path)!r})\n")
+    environment = {**os.environ, "PYTHONPATH": str(APPS)}
+    command = subprocess.Popen(
+        [*COMMAND, *words],
+        cwd=tmp_path,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    gate.arrived()
+    os.killpg(command.pid, signal.SIGINT)
+    _, said = command.communicate(timeout=20)
+    # A shell makes 130 of it.
+    assert (command.returncode, said) == (-signal.SIGINT, b"")
 
 
 class TestApplications:

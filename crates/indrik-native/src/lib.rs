@@ -61,6 +61,8 @@ mod _native {
 #[pyfunction]
 fn main(py: Python<'_>, command: Command) -> i32 {
     keep_memory_for_a_while();
+    // Python's handler would wait for Python to run, and then show a traceback. A server has its own.
+    indrik_sys::signals::be_ended_by_interrupt();
     py.detach(|| indrik_cli::main(command.into()))
 }
 

@@ -125,6 +125,9 @@ pub fn start(program: &Program<'_>) -> io::Result<Child> {
         crate::signals::forget()?;
         if program.dies_with_us {
             die_with_parent(parent)?;
+            // A terminal's Ctrl-C is for this process, which tells its children; they have no handler yet.
+            // SAFETY: no handler is set.
+            unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
         }
         for fd in &program.nowhere {
             // SAFETY: two numbers; what was open under the second one is this child's own.

@@ -129,6 +129,19 @@ pub fn forget() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
+/// Has an interrupt (Ctrl-C) end this process at once and without a word, unless whoever started it has it
+/// ignored.
+pub fn be_ended_by_interrupt() {
+    // SAFETY: an all-zero sigaction is a valid place to be written to.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `now` is live and writable; nothing is changed.
+    let asked = unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut now) };
+    if asked == 0 && now.sa_sigaction != libc::SIG_IGN {
+        // SAFETY: the default needs no handler.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    }
+}
+
 /// Numbers from here on have no bit; the real-time signals among them are nobody's here.
 const SIGNALS_END: i32 = 64;
 /// In the pipe: there is something in [`NO_ROOM`].
