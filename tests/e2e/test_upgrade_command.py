@@ -61,6 +61,10 @@ def ctl(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, "ctl", *words], capture_output=True, text=True, timeout=60)
 
 
+def reload(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, "reload", *words], capture_output=True, text=True, timeout=60)
+
+
 def get(server: Server) -> str:
     with Wire(server.connect()) as wire:
         return wire.get("/", "Connection: close").text
@@ -165,6 +169,29 @@ def test_the_old_one_comes_back_when_the_new_one_dies_before_it_is_empty(project
 def test_a_server_that_is_not_there_is_told(project):
     done = upgrade(4194305)
     assert (done.returncode, "4194305" in done.stderr) == (1, True)
+
+
+def test_after_an_upgrade_by_usr2_a_reload_is_for_the_server_that_serves(project, server, family):
+    os.mkfifo(project.directory / "gate")
+    old = server.process.pid
+    with Wire(server.connect(), 30) as held:
+        held.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+        poll(lambda: (project.directory / "held").exists(), "the request")
+        os.kill(old, signal.SIGUSR2)
+        new = family.pid_in("pid.2")
+        server.wait_for_log(r"New master \(pid:\d+\) serves")
+        project.write("app.py", APP.format(text="new"))
+        refused = reload("-p", str(old))
+        assert refused.returncode == 1
+        assert f"name the one that serves: --pid {new}" in refused.stderr
+        # The pid file is the old one's to the end, and leads to the new one.
+        done = reload("-p", str(project.directory / "pid"))
+        assert (done.returncode, done.stdout) == (0, "generation 2 serves\n"), done.stderr
+        assert get(server) == "new"
+        (project.directory / "gate").write_text("")
+        assert held.read_answer().text == "old"
+    assert server.wait_for_exit() == 0
+    end(family, new)
 
 
 def test_after_an_upgrade_a_stop_is_for_the_server_that_serves_and_for_what_the_old_one_still_does(

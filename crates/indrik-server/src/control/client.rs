@@ -14,6 +14,8 @@ use super::name;
 
 /// How long a server may take to answer: it may be busy with a configuration.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The same where several servers are asked which of them serves.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// The longest answer taken: thousands of workers fit.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -233,14 +235,33 @@ fn only_one() -> Result<u32, Trouble> {
             "no server of this user is running here",
             "start one, or name its control socket with --socket PATH",
         )),
-        several => {
-            let list: Vec<String> = several.iter().map(|(_, pid)| described(*pid)).collect();
-            Err(trouble(
-                format!("several servers are running: {}", list.join(", ")),
-                "choose one with --pid PID",
-            ))
-        }
+        several => match serving(several, has_handed_over).as_slice() {
+            [pid] => Ok(*pid),
+            serving => Err(which_one(serving)),
+        },
     }
+}
+
+/// Those of the servers that have not been replaced: after an upgrade the old one finishes its requests.
+fn serving(running: &[(u32, u32)], has_handed_over: impl Fn(u32) -> bool) -> Vec<u32> {
+    let all = running.iter().map(|(_, pid)| *pid);
+    let serving: Vec<u32> = all.clone().filter(|pid| !has_handed_over(*pid)).collect();
+    if serving.is_empty() { all.collect() } else { serving }
+}
+
+/// One that does not say so in time has not.
+fn has_handed_over(pid: u32) -> bool {
+    let Ok(mut connection) = connect_pid(pid).and_then(Connection::on) else { return false };
+    let _ = connection.stream.set_read_timeout(Some(LOOK_MAX));
+    connection.call("show stats").is_ok_and(|stats| stats.get("handed_over_to").is_some())
+}
+
+fn which_one(several: &[u32]) -> Trouble {
+    let list: Vec<String> = several.iter().map(|pid| described(*pid)).collect();
+    trouble(
+        format!("several servers are running: {}", list.join(", ")),
+        "choose one with --pid PID",
+    )
 }
 
 /// A process's number and title.
@@ -255,4 +276,16 @@ fn no_proc(error: &io::Error) -> Trouble {
         format!("cannot look for servers in /proc: {error}"),
         "name the control socket with --socket PATH",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_servers_of_an_upgrade_the_new_one_is_meant() {
+        assert_eq!(serving(&[(0, 10), (0, 11)], |pid| pid == 10), [11]);
+        assert_eq!(serving(&[(0, 10), (0, 11)], |_| false), [10, 11]);
+        assert_eq!(serving(&[(0, 10), (0, 11)], |_| true), [10, 11]);
+    }
 }
