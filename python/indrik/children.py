@@ -82,7 +82,7 @@ def _reset_handlers() -> None:
     for name in _HANDLED:
         number = getattr(signal, name)
         handler = signal.getsignal(number)
-        if getattr(handler, "__module__", "").split(".")[0] == "indrik":
+        if str(getattr(handler, "__module__", None)).split(".")[0] == "indrik":
             signal.signal(number, _default(number))
     for number in _shown:
         faulthandler.unregister(number)

@@ -117,7 +117,9 @@ def _class_of(config: dict[str, Any], name: str) -> type:
         try:
             found = found()
         except Exception as error:
-            message = f"worker_class {name!r}: calling it raised {type(error).__name__}: {error}"
+            from indrik import glance
+
+            message = f"worker_class {name!r}: calling it raised {glance.failure(error)}"
             raise LoadError("config", message, "", format_traceback(error)) from None
     if not isinstance(found, type):
         raise LoadError("config", f"worker_class {name!r} is of type {type(found).__name__!r}, not a class", _hint())
@@ -144,7 +146,9 @@ def _import(name: str) -> Any:
             hint = f"looked on sys.path; if it is a package, install it: pip install {missing.partition('.')[0]}"
         raise LoadError("config", f"worker_class {name!r}: No module named {missing!r}", hint) from None
     except Exception as error:
-        message = f"worker_class {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}"
+        from indrik import glance
+
+        message = f"worker_class {name!r}: importing {module_name!r} raised {glance.failure(error)}"
         raise LoadError("config", message, "", format_traceback(error)) from None
     try:
         return getattr(sys.modules[module_name], attribute)
@@ -183,13 +187,15 @@ def _nearest(given: type, name: str) -> tuple[type, Row]:
 
 def _overridden(given: type, base: type) -> list[str]:
     """Methods that are defined between the class and the one that stands for it."""
+    from indrik import glance
+
     names: dict[str, None] = {}
     for part in given.__mro__:
         if part is base:
             break
         for name, value in vars(part).items():
-            is_code = callable(value) or isinstance(value, (classmethod, staticmethod, property))
-            if is_code and name not in _FROM_OBJECT and not isinstance(value, type):
+            is_code = callable(value) or glance.is_a(value, classmethod, staticmethod, property)
+            if is_code and name not in _FROM_OBJECT and not glance.is_class(value):
                 names[name] = None
     return [f"{name}()" for name in names]
 

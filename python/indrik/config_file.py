@@ -18,7 +18,7 @@ from importlib.machinery import SourcelessFileLoader
 from types import CodeType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
 
-from indrik import paths
+from indrik import glance, paths
 
 DEFAULT_NAME = "gunicorn.conf.py"
 """Read when no file is named and the directory has one."""
@@ -154,9 +154,10 @@ def _failed(error: BaseException, shown: str, path: str) -> ConfigFileError:
     own = error.__traceback__
     while own is not None and own.tb_frame.f_code.co_filename == __file__:
         own = own.tb_next
-    kind = type(error).__name__
-    detail = error.msg if isinstance(error, SyntaxError) else str(error)
-    message = f"{kind}: {detail}" if detail else kind
+    if isinstance(error, SyntaxError):
+        message = f"{type(error).__name__}: {error.msg}"
+    else:
+        message = glance.failure(error).removesuffix(": ")
     if isinstance(error, SystemExit):
         message = f"it ended the program with {message}"
     text = "".join(traceback.format_exception(type(error), error.with_traceback(own), own))
@@ -181,32 +182,34 @@ def _values(module: ModuleType) -> dict[str, Any]:
     return values
 
 
-def _value(name: str, value: object) -> Any:
-    if name in CLASSES and isinstance(value, (FunctionType, MethodType)):
+def _value(name: str, value: Any) -> Any:
+    if name in CLASSES and glance.is_a(value, FunctionType, MethodType):
         try:
             value = _latest[name] = value()
         except Exception as error:
-            return {WRONG_KEY: f"calling the function {_name(value)} failed: {type(error).__name__}: {error}"}
+            return {WRONG_KEY: f"calling the function {_name(value)} failed: {glance.failure(error)}"}
     return _data(value)
 
 
 def _may_be_setting(name: str, value: object) -> bool:
-    return not name.startswith("_") and not isinstance(value, ModuleType)
+    return not name.startswith("_") and not glance.is_a(value, ModuleType)
 
 
 def _data(value: Any, inside: tuple[int, ...] = ()) -> Any:
-    """``value`` as JSON has it; what JSON has not is marked. ``inside``: the containers around it."""
-    if value is None or isinstance(value, bool):
+    """``value`` as JSON has it; what JSON has not is marked. ``inside``: the containers around it.
+
+    By its real type: what the file imports from the application may be a proxy that cannot be asked yet."""
+    if value is None or glance.is_a(value, bool):
         return value
-    if isinstance(value, int):
+    if glance.is_a(value, int):
         return int(value)
-    if isinstance(value, float) and math.isfinite(value):
+    if glance.is_a(value, float) and math.isfinite(value):
         return float(value)
-    if isinstance(value, os.PathLike):
+    if glance.is_a(value, os.PathLike):
         value = os.fspath(value)
-    if isinstance(value, str) and _is_unicode(value):
+    if glance.is_a(value, str) and _is_unicode(value):
         return str.__str__(value)
-    if isinstance(value, (list, tuple, set, frozenset, dict)):
+    if glance.is_a(value, list, tuple, set, frozenset, dict):
         return _container(value, inside)
     if callable(value):
         return {CALLABLE_KEY: _name(value)}
@@ -237,9 +240,8 @@ def _is_unicode(text: str) -> bool:
 
 def _name(value: Any) -> str:
     """A class or function by the name one would import it under."""
-    name = getattr(value, "__qualname__", None) or type(value).__qualname__
-    module = getattr(value, "__module__", None)
-    return f"{module}.{name}" if module and module != MODULE_NAME else str(name)
+    module, name = glance.place_of(value), glance.name_of(value)
+    return f"{module}.{name}" if module and module != MODULE_NAME else name
 
 
 def _lines(tree: ast.Module) -> dict[str, int]:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any
 
-from indrik import config_file, facade
+from indrik import config_file, facade, glance
 from indrik.config_file import ConfigFileError
 from indrik.facade._settings import HOOKS, OWN_HOOKS
 
@@ -69,8 +69,7 @@ def _embedded(program: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         app = _embed.capture(program)
     except (Exception, SystemExit) as error:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        kind = type(error).__name__
-        raise ConfigFileError(f"the program failed: {kind}: {error}", shown, None, text) from error
+        raise ConfigFileError(f"the program failed: {glance.failure(error)}", shown, None, text) from error
     values = embedded_values(app)
     data = config_file.data({**values, "wsgi_app": f"{_embed.MODULE}:load()"})
     data.setdefault("proc_name", os.path.basename(shown))

@@ -2,7 +2,8 @@
 
 Loaded after the import of an application that is preloaded, before the first fork, and thrown away
 again: no worker pays for it. Nothing is imported to look at it. What belongs to a library is known by
-the name of its type; what no object of Python explains is found in /proc.
+the name of its type; what no object of Python explains is found in /proc. Of what is looked at no code runs but
+that of those libraries (`_ask`): the application's may need what is not there now.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gc
 import os
 import sys
 
+from indrik import glance
 from indrik.loader import LoadError
 
 TYPE_CHECKING = False
@@ -94,6 +96,9 @@ SERVICES = {
 
 FAMILIES = {socket.AF_INET: "TCP", socket.AF_INET6: "TCP", socket.AF_UNIX: "Unix"}
 
+_LIBRARIES = {kind.partition(".")[0] for kind in KINDS} | {"gevent", "eventlet"} | sys.stdlib_module_names
+"""Whose code may be run to ask an object something."""
+
 # These end their threads themselves before a fork, and start them again when they are needed.
 _FORK_AWARE = ("openblas",)
 
@@ -121,7 +126,11 @@ class Finding:
 def check(before: Before, setting: str) -> list[str]:
     """What to say of the application, as the setting ``fork_safety`` has it; raises :class:`LoadError`
     if there is something and it is "error"."""
-    told = look(before)
+    try:
+        told = look(before)
+    except Exception as error:
+        # It is advice: a server does not fail to start because of it.
+        return [f"fork safety: what the application has open cannot be told: {glance.failure(error)}"]
     if not told:
         return []
     if setting == "error":
@@ -149,7 +158,9 @@ def look(before: Before) -> list[str]:
         else:
             in_use = _is_in_use(kind, thing)
         if in_use:
-            found.append(Finding(f"{what} ({_type_name(type(thing))})", f"is open in the zygote; {advice}", thing))
+            found.append(
+                Finding(f"{what} ({glance.type_name(type(thing))})", f"is open in the zygote; {advice}", thing)
+            )
             explained |= _descriptors_of(thing)
     found += _open_descriptors(before, explained, databases)
     _locate(found)
@@ -171,10 +182,10 @@ def _threads(before: Before) -> list[Finding]:
     found = []
     threading = sys.modules.get("threading")
     for thread in threading.enumerate() if threading is not None else []:
-        number = str(getattr(thread, "native_id", None))
+        number = str(_ask(thread, "native_id"))
         if number in new:
             new.discard(number)
-            what = f"the thread {thread.name!r} ({_target(thread)})"
+            what = f"the thread {_ask(thread, 'name')!r} ({_target(thread)})"
             found.append(Finding(what, "runs in the zygote only; start it in the hook post_fork", thread))
     names = sorted(_read(f"/proc/self/task/{number}/comm").strip() for number in new)
     if names and not any(library in _read("/proc/self/maps") for library in _FORK_AWARE):
@@ -186,12 +197,15 @@ def _threads(before: Before) -> list[Finding]:
 
 def _target(thread: Any) -> str:
     """What it runs, and where that is written."""
-    target = getattr(thread, "_target", None)
+    target = glance.attributes(thread).get("_target")
     if target is None:
-        target = type(thread).run
-    code = getattr(getattr(target, "__func__", target), "__code__", None)
-    name = f"{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__qualname__)}"
-    return f"{name}, {code.co_filename}:{code.co_firstlineno}" if code is not None else name
+        target = glance.inherited(type(thread), "run")
+    function = glance.function_of(target)
+    if function is None:
+        return glance.type_name(type(target))
+    code = function.__code__
+    module = function.__module__ if type(function.__module__) is str else "?"
+    return f"{module}.{function.__qualname__}, {code.co_filename}:{code.co_firstlineno}"
 
 
 # --- objects of Python ---
@@ -200,14 +214,15 @@ def _target(thread: Any) -> str:
 def _objects() -> list[tuple[str, Any]]:
     """Every object of a kind in the table, with the kind. The heap is walked only if one of the
     libraries is loaded."""
-    kinds: dict[type, str] = {}
+    kinds: dict[int, str] = {}
     for loaded in _types_of_interest():
-        kind = next((name for name in map(_type_name, loaded.__mro__) if name in KINDS), None)
+        kind = next((name for name in map(glance.type_name, glance.bases(loaded)) if name in KINDS), None)
         if kind is not None:
-            kinds[loaded] = kind
+            # By number: a metaclass may define what its classes are equal to.
+            kinds[id(loaded)] = kind
     if not kinds:
         return []
-    return [(kinds[type(thing)], thing) for thing in gc.get_objects() if type(thing) in kinds]
+    return [(kinds[id(type(thing))], thing) for thing in gc.get_objects() if id(type(thing)) in kinds]
 
 
 def _types_of_interest() -> Iterator[type]:
@@ -215,20 +230,28 @@ def _types_of_interest() -> Iterator[type]:
     waiting: list[type] = []
     for name in KINDS:
         module, _, attribute = name.rpartition(".")
-        found = getattr(sys.modules.get(module), attribute, None)
-        if isinstance(found, type):
+        found: Any = glance.attributes(sys.modules.get(module)).get(attribute)
+        if glance.is_class(found):
             waiting.append(found)
-    seen: set[type] = set()
+    seen: set[int] = set()
     while waiting:
-        found = waiting.pop()
-        if found not in seen:
-            seen.add(found)
-            waiting += type.__subclasses__(found)
-            yield found
+        kind = waiting.pop()
+        if id(kind) not in seen:
+            seen.add(id(kind))
+            waiting += type.__subclasses__(kind)
+            yield kind
 
 
-def _type_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _ask(thing: Any, name: str) -> Any:
+    """An attribute of a library's object, as the library has it: what the application's subclasses make of it is
+    not asked. None if there is none."""
+    for kind in glance.bases(type(thing)):
+        if glance.module_of(kind).partition(".")[0] in _LIBRARIES:
+            found = glance.in_class(kind, name)
+            if found is not None:
+                bind = glance.inherited(type(found), "__get__")
+                return found if bind is None else bind(found, thing, type(thing))
+    return glance.attributes(thing).get(name)
 
 
 def _is_in_use(kind: str, thing: Any) -> bool:
@@ -237,14 +260,14 @@ def _is_in_use(kind: str, thing: Any) -> bool:
         if kind == "sqlalchemy.pool.base.Pool":
             return any(_called(thing, name) for name in ("checkedin", "checkedout"))
         if kind.startswith("redis."):
-            return getattr(thing, "_sock", None) is not None or getattr(thing, "_writer", None) is not None
+            return _ask(thing, "_sock") is not None or _ask(thing, "_writer") is not None
         if kind.endswith(("EventLoop", "uvloop.Loop")):
-            return not thing.is_closed()
+            return not _ask(thing, "is_closed")()
         if kind == "psycopg_pool.base.BasePool":
-            return not thing.closed
+            return not _ask(thing, "closed")
         if kind.startswith(("psycopg", "pymysql", "MySQLdb")):
-            closed = getattr(thing, "closed", None)
-            return getattr(thing, "open", True) not in (0, False) if closed is None else not closed
+            closed = _ask(thing, "closed")
+            return _ask(thing, "open") not in (0, False) if closed is None else not closed
     except Exception:
         # It is somebody else's object: what it does not tell counts as yes.
         return True
@@ -252,17 +275,22 @@ def _is_in_use(kind: str, thing: Any) -> bool:
 
 
 def _called(thing: Any, name: str) -> int:
-    method = getattr(thing, name, None)
+    method = _ask(thing, name)
     return int(method()) if callable(method) else 0
 
 
 def _sqlite_files(connection: Any) -> list[str]:
     """The databases of a connection. None if it is closed or in memory: each worker has a copy of that."""
     try:
-        rows = connection.execute("PRAGMA database_list").fetchall()
-        return [row[2] for row in rows if row[2]]
+        if not any(_ask(connection, "text_factory") is plain for plain in (str, bytes)):
+            # It would be called with the names. The open file is found as a descriptor.
+            return []
+        cursor = _ask(connection, "cursor")()
+        cursor.row_factory = None
+        rows = cursor.execute("PRAGMA database_list").fetchall()
+        return [os.fsdecode(row[2]) for row in rows if row[2]]
     except Exception:
-        # Closed, or with rows of its own: the open file is found as a descriptor.
+        # Closed, or of another thread: the same.
         return []
 
 
@@ -270,17 +298,19 @@ def _descriptors_of(thing: Any) -> set[int]:
     """Its descriptors, and those of the objects it holds."""
     found = set()
     for holder in (thing, *_followed(thing)):
-        fileno = getattr(type(holder), "fileno", None)
-        try:
-            if fileno is not None:
-                found.add(int(fileno(holder)))
-            for inner in _followed(holder):
-                if hasattr(type(inner), "fileno"):
-                    found.add(int(inner.fileno()))
-        except Exception:
-            # Closed, or no descriptor at all.
-            continue
+        found |= _descriptor_of(holder)
+        for inner in _followed(holder):
+            found |= _descriptor_of(inner)
     return found
+
+
+def _descriptor_of(thing: Any) -> set[int]:
+    try:
+        fileno = _ask(thing, "fileno")
+        return {int(fileno())} if callable(fileno) else set()
+    except Exception:
+        # Closed, or no descriptor at all.
+        return set()
 
 
 # --- descriptors ---
@@ -304,7 +334,7 @@ def _open_descriptors(before: Before, explained: set[int], databases: set[str]) 
         if wrappers is None:
             wrappers = _socket_objects()
         thing = wrappers.get(number)
-        named = f" ({_type_name(type(thing))})" if thing is not None else ""
+        named = f" ({glance.type_name(type(thing))})" if thing is not None else ""
         found.append(
             Finding(what + named, f"is open in the zygote, and all workers would use it; {CLOSE_FIRST}", thing)
         )
@@ -345,8 +375,8 @@ def _address(address: Any) -> str:
 def _socket_objects() -> dict[int, Any]:
     found: dict[int, Any] = {}
     for thing in gc.get_objects():
-        if isinstance(thing, socket.socket):
-            found[thing.fileno()] = thing
+        if glance.is_a(thing, socket.socket):
+            found[socket.socket.fileno(thing)] = thing
     return found
 
 
@@ -377,11 +407,11 @@ def _locate(findings: list[Finding]) -> None:
     followed = 0
     seen: set[int] = set()
     level: list[tuple[Any, str, Any]] = []
-    for name, module in list(sys.modules.items()):
+    for name, module in glance.named(sys.modules):
         root = name.partition(".")[0]
         if root in sys.stdlib_module_names or root == "indrik":
             continue
-        level += [(value, f"{name}.{key}", module) for key, value in list(_globals(module).items())]
+        level += [(value, f"{name}.{key}", module) for key, value in glance.named(glance.attributes(module))]
     for depth in range(DEPTH_MAX):
         below: list[tuple[Any, str, Any]] = []
         for value, path, module in level:
@@ -391,7 +421,8 @@ def _locate(findings: list[Finding]) -> None:
             followed += 1
             finding = wanted.pop(id(value), None)
             if finding is not None:
-                file = getattr(module, "__file__", None) or "no file"
+                file = glance.attributes(module).get("__file__")
+                file = file if type(file) is str else "no file"
                 finding.where = f"held by {path} ({file})"
             if not wanted:
                 return
@@ -400,15 +431,9 @@ def _locate(findings: list[Finding]) -> None:
         level = below
 
 
-def _globals(module: Any) -> dict[str, Any]:
-    found = getattr(module, "__dict__", None)
-    return found if isinstance(found, dict) else {}
-
-
 def _parts(value: Any) -> Iterator[tuple[Any, str]]:
-    attributes = getattr(value, "__dict__", None) if not isinstance(value, (type, type(sys))) else None
-    if isinstance(attributes, dict):
-        for name, inner in list(attributes.items())[:CONTAINER_ITEMS_MAX]:
+    if not glance.is_a(value, type, type(sys)):
+        for name, inner in glance.named(glance.attributes(value))[:CONTAINER_ITEMS_MAX]:
             yield inner, f".{name}"
     for inner in _followed(value):
         yield inner, ""
@@ -416,9 +441,10 @@ def _parts(value: Any) -> Iterator[tuple[Any, str]]:
 
 def _followed(value: Any) -> list[Any]:
     """What an object refers to, if it is one that may hold a connection: no module, class or function."""
-    if isinstance(value, (str, bytes, int, float, type, type(sys), type(_read))) or not gc.is_tracked(value):
+    if glance.is_a(value, str, bytes, int, float, type, type(sys), type(_read)) or not gc.is_tracked(value):
         return []
-    if isinstance(value, (dict, list, tuple, set)) and len(value) > CONTAINER_ITEMS_MAX:
+    container = next((kind for kind in (dict, list, tuple, set) if glance.is_a(value, kind)), None)
+    if container is not None and container.__len__(value) > CONTAINER_ITEMS_MAX:
         return []
     return gc.get_referents(value)
 

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from indrik import facade, logs, mirror
+from indrik import facade, glance, logs, mirror
 from indrik.facade import util
 from indrik.facade._settings import HOOKS, OWN_HOOKS
 from indrik.facade.arbiter import Arbiter
@@ -84,7 +84,7 @@ def _checked(name: str, value: Any) -> Callable[..., Any]:
 
 
 def _shown(function: Any) -> str:
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
+    return glance.name_of(function)
 
 
 def server_header() -> str | None:
@@ -314,7 +314,7 @@ class Hooks:
             raise _exit(name, error) from None
         except Exception as error:
             place = f" ({self._places[name]})" if name in self._places else ""
-            message = f"the hook {name}{place} raised {type(error).__name__}: {error}"
+            message = f"the hook {name}{place} raised {glance.failure(error)}"
             # A worker has failed to boot by it, as by its application; the server has not started by it.
             kind = "hook" if self.worker is None else "boot"
             raise LoadError(kind, message, "", _traceback(error)) from None

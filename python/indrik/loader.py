@@ -97,7 +97,9 @@ def _import(module_name: str, spec: str) -> ModuleType:
 
 def boot_error(doing: str, error: BaseException) -> LoadError:
     """The failure of the application's own code, with its traceback."""
-    return LoadError("boot", f"{doing} raised {type(error).__name__}: {error}", "", format_traceback(error))
+    from indrik import glance
+
+    return LoadError("boot", f"{doing} raised {glance.failure(error)}", "", format_traceback(error))
 
 
 def _missing_hint(module_name: str, spec: str) -> str:
@@ -194,12 +196,17 @@ def _attribute(module: ModuleType, module_name: str, names: list[str]) -> Any:
 
 def _other_names(module: ModuleType, module_name: str) -> str:
     """Names the user may have meant: applications by the look of them, then factories."""
+    from indrik import glance
+
     meant: list[str] = []
-    for name, value in list(vars(module).items()):
-        if name.startswith("_") or not callable(value) or getattr(value, "__module__", None) == "builtins":
+    for name, value in glance.named(glance.attributes(module)):
+        place = glance.place_of(value)
+        if name.startswith("_") or not callable(value) or place == "builtins":
             continue
-        own = isinstance(value, type) or getattr(value, "__module__", module_name) == module_name
-        if name in DEFAULT_NAMES or (not isinstance(value, type) and positional_count(value) in (2, 3)):
+        is_class = glance.is_class(value)
+        own = is_class or place == module_name
+        takes = None if is_class or glance.is_lazy(value) else positional_count(value)
+        if name in DEFAULT_NAMES or takes in (2, 3):
             meant.insert(0, f"{module_name}:{name}")
         elif own and name in ("create_app", "make_app", "get_app", "app_factory"):
             meant.append(f"{module_name}:{name}()")
@@ -211,11 +218,15 @@ def interface_of(app: Any, spec: str) -> str:
 
     Raises :class:`LoadError` when it is neither.
     """
-    if _is_asgi2(app):
-        return "asgi2"
-    if _is_coroutine_function(app):
-        return "asgi"
-    count = positional_count(app)
+    try:
+        if _is_asgi2(app):
+            return "asgi2"
+        if _is_coroutine_function(app):
+            return "asgi"
+        count = positional_count(app)
+    except Exception:
+        # A lazy object that cannot say yet what it stands for.
+        count = None
     if count is None or count == 2:
         # What cannot be looked into (compiled code, `*args`) is WSGI, as it would be in Gunicorn.
         return "wsgi"

@@ -137,7 +137,9 @@ def _traceback(error: BaseException) -> str:
         import traceback
     except ImportError:
         # A user who cannot read Python's own library, say: the entry is written all the same.
-        return f"{type(error).__name__}: {error}"
+        from indrik import glance
+
+        return glance.failure(error)
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 

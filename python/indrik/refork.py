@@ -13,7 +13,7 @@ import sys
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from indrik import fork_safety, logs
+from indrik import fork_safety, glance, logs
 from indrik.messages import connect, cut, receive, send
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def _unfit(config: dict[str, Any]) -> str:
     if config["fork_safety"] == "off":
         return ""
     gc.collect()
-    found = fork_safety.look((STANDARD_STREAMS, set()))
+    try:
+        found = fork_safety.look((STANDARD_STREAMS, set()))
+    except Exception as error:
+        found = [f"what it has open cannot be told: {glance.failure(error)}"]
     return "; ".join(found) + " (close it in the hook worker_exit)" if found else ""
 
 

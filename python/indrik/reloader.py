@@ -11,6 +11,7 @@ import glob
 import os
 import sys
 
+from indrik import glance
 from indrik.lean import _native
 from indrik.messages import send
 
@@ -120,12 +121,9 @@ def module_files(modules: Iterable[Any]) -> list[str]:
     """The source files of modules; of a compiled one the source it was made from, if that is there."""
     files = []
     for module in tuple(modules):
-        try:
-            # Looked up beside the module's own ways: some modules import themselves when asked.
-            name = object.__getattribute__(module, "__dict__").get("__file__")
-        except AttributeError:
-            continue
-        if not isinstance(name, str) or not name:
+        # Looked up beside the module's own ways: some modules import themselves when asked.
+        name = glance.attributes(module).get("__file__")
+        if not glance.is_a(name, str) or not name:
             continue
         if name.endswith((".pyc", ".pyo")) and os.path.exists(name[:-1]):
             name = name[:-1]

@@ -35,6 +35,66 @@ def app(environ, start_response):
     return [b"ok"]
 """
 
+UNTOUCHABLE = """
+import json, socket, sys, threading, types
+
+touched = []
+
+def touch(*_):
+    caller = sys._getframe(1).f_code
+    touched.append(f"{caller.co_filename}:{caller.co_name}")
+    raise RuntimeError("outside of application context")
+
+class Proxy:
+    __slots__ = ()
+    __class__ = __dict__ = property(touch)
+    __getattr__ = __eq__ = __hash__ = __len__ = __bool__ = __repr__ = __call__ = fileno = touch
+
+class Kinds(type):
+    __hash__ = __eq__ = touch
+    __mro__ = property(touch)
+
+class Odd(metaclass=Kinds):
+    __class__ = property(touch)
+
+class Items(dict):
+    __len__ = __iter__ = items = keys = values = touch
+
+class Sequence(list):
+    __len__ = __iter__ = touch
+
+class Lazy(types.ModuleType):
+    def __getattribute__(self, name):
+        touch()
+
+class Connection(socket.socket):
+    def fileno(self):
+        touch()
+
+class Refresher(threading.Thread):
+    native_id = property(touch)
+
+    def run(self):
+        threading.Event().wait()
+
+proxy, odd, items, sequence = Proxy(), Odd(), Items(one=Proxy()), Sequence([Proxy()])
+listener = socket.create_server(("127.0.0.1", 0))
+connection = Connection()
+connection.connect(listener.getsockname())
+modules = [Lazy("later"), Proxy()]
+sys.modules["later"], sys.modules["proxy"] = modules
+
+class Site:
+    def __init__(self):
+        self.proxy, self.odd = proxy, odd
+
+    def __call__(self, environ, start_response):
+        start_response("200 OK", [])
+        return [json.dumps(touched).encode()]
+
+app = Site()
+"""
+
 CLEAN = """
 import ctypes, os
 
@@ -89,6 +149,21 @@ class TestForkSafety:
         assert "fork_safety is error" in server.log()
         assert "the thread 'refresher'" in server.log()
         server.assert_nothing_left()
+
+    @pytest.mark.parametrize("threads", [0, 1])
+    def test_no_code_of_the_application_runs_to_look_at_it(self, start, connect, shop, tmp_path, threads):
+        text = UNTOUCHABLE + "Refresher(name='refresher', daemon=True).start()\n" * threads
+        server: Server = start(shop(text), "--preload", chdir=tmp_path)
+        assert connect(server).get("/").text == "[]"
+        log = server.log()
+        assert ("the thread 'refresher' (shop.Refresher.run" in log) == bool(threads)
+        assert "(shop.Connection), held by shop.connection" in log
+
+    def test_what_cannot_be_looked_at_is_no_reason_not_to_start(self, start, connect, shop, tmp_path):
+        text = CLEAN + "\nimport gc\nfrom indrik import glance\nglance.attributes = None\n"
+        server: Server = start(shop(text), "--preload", "--fork-safety=error", "--workers=1", chdir=tmp_path)
+        assert connect(server).get("/").status == 200
+        assert "fork safety: what the application has open cannot be told" in server.log()
 
     def test_a_clean_application_is_served_without_a_word(self, start, connect, shop, tmp_path):
         server = start(shop(CLEAN), "--preload", "--workers=1", chdir=tmp_path)
