@@ -68,10 +68,10 @@ def _settle_custom(config: dict[str, Any], name: str, notes: list[str]) -> Row:
     if row[1]:
         text += f" ({row[1]})"
     notes.append(text)
-    overridden = _overridden(given, base)
-    if overridden:
+    own = overridden(given, base)
+    if own:
         notes.append(
-            f"worker_class {name!r}: its own {', '.join(overridden)} {'is' if len(overridden) == 1 else 'are'} not "
+            f"worker_class {name!r}: its own {', '.join(own)} {'is' if len(own) == 1 else 'are'} not "
             "run; what must happen in each worker belongs into the hooks post_fork or post_worker_init"
         )
     if row[4] and config["real_ip_header"] == "off":
@@ -185,8 +185,8 @@ def _nearest(given: type, name: str) -> tuple[type, Row]:
     )
 
 
-def _overridden(given: type, base: type) -> list[str]:
-    """Methods that are defined between the class and the one that stands for it."""
+def overridden(given: type, base: type) -> list[str]:
+    """Methods that are defined between the class and its base that stands for it."""
     from indrik import glance
 
     names: dict[str, None] = {}

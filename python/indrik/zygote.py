@@ -226,6 +226,9 @@ class Zygote:
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
         check_limits(config["worker_rlimits"], config["threads"] if config["worker_class"] == "gthread" else 0)
         self._notices = classes.settle(config)
+        embed = sys.modules.get("indrik.facade._embed")
+        if embed is not None:
+            self._notices += embed.notices()
         if self._hooks is None and logs.in_python(config):
             from indrik import configuration
 

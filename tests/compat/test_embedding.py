@@ -156,6 +156,29 @@ def test_an_arbiter_made_by_hand_serves_as_well(project: Project, run: Run) -> N
     assert get(run("byhand.py")).text.startswith("hand")
 
 
+@pytest.mark.indrik_only
+def test_an_arbiter_s_own_methods_that_nobody_calls_are_named(project: Project, run: Run) -> None:
+    own = """from gunicorn.arbiter import Arbiter
+    class Own(Arbiter):
+        def __init__(self, app):
+            super().__init__(app)
+            self.expected = self.num_workers * 2
+
+        def manage_workers(self):
+            record("never")
+
+        def run(self):
+            record(f"run {self.expected}")
+            super().run()
+
+    Own(StandaloneApplication(make('own'), options)).run()"""
+    project.write("own.py", STANDALONE.replace('StandaloneApplication(make("hello"), options).run()', own))
+    server = run("own.py")
+    assert get(server).text.startswith("own")
+    assert "the arbiter '__main__.Own': its own manage_workers() is not run" in server.log()
+    assert "run 4" in project.words()
+
+
 def test_the_command_of_gunicorn_as_a_function_is_the_server(project: Project, run: Run) -> None:
     project.write(
         "main.py",

@@ -180,3 +180,52 @@ class TestRequests:
     def test_missing_atoms_are_hyphens_and_quotes_cannot_end_a_field(self) -> None:
         atoms = SafeAtoms({"a": 'x"y', "{host}i": "h"})
         assert (atoms["a"], atoms["{Host}i"], atoms["nothing"]) == ('x\\"y', "h", "-")
+
+
+class TestArbiter:
+    LOOK = dedent(
+        """
+        from gunicorn.app.base import BaseApplication
+        from gunicorn.arbiter import Arbiter
+
+        class App(BaseApplication):
+            def load_config(self):
+                self.cfg.set("workers", 3)
+                self.cfg.set("bind", "127.0.0.1:8123")
+                self.cfg.set("proc_name", "shop")
+                self.cfg.set("raw_env", ["SHOP=open"])
+                self.cfg.set("logger_class", "recorder.Logger")
+
+            def load(self):
+                raise AssertionError
+
+        class Own(Arbiter):
+            def __init__(self, app):
+                super().__init__(app)
+                print(self.num_workers, self.address, self.timeout, self.proc_name, self.worker_class.__name__)
+                print(type(self.log).__module__, self.log.cfg is self.cfg, self.app is app, self.cfg is app.cfg)
+                print(sorted(set(vars(self)) & GIVEN), self.worker_age, self.systemd, self.master_name)
+                print(self.WORKERS, self.LISTENERS, self.pidfile, self.reexec_pid, self.master_pid, self._stats)
+                print(sorted(self.SIG_NAMES.items()), os.environ["SHOP"], "SERVER_SOFTWARE" in os.environ)
+
+        Own(App())
+        """
+    )
+    RECORDER = (
+        "import os, sys, types; GIVEN = {'SIG_QUEUE', 'START_CTX', 'dirty_arbiter', 'dirty_arbiter_pid', 'pidfile'}\n"
+        "sys.modules['recorder'] = recorder = types.ModuleType('recorder')\n"
+        "class Logger:\n    def __init__(self, cfg): self.cfg = cfg\n    debug = lambda self, *_: None\n"
+        "recorder.Logger = Logger; Logger.__module__ = 'recorder'\n"
+    )
+
+    def test_it_has_after_init_what_gunicorn_s_has(self) -> None:
+        ours = python(INSTALL + self.RECORDER + self.LOOK)
+        assert ours.splitlines()[0] == "3 [('127.0.0.1', 8123)] 30 shop SyncWorker"
+        assert ours == python(self.RECORDER + self.LOOK)
+
+    def test_a_program_s_arbiter_makes_no_logger_that_nobody_asks_for(self) -> None:
+        look = (
+            self.LOOK.partition("class Own")[0].replace("recorder.Logger", "not.there")
+            + "Arbiter(App()); print('made')"
+        )
+        assert python(INSTALL + look) == "made"

@@ -91,7 +91,7 @@ def test_files_of_modules_are_found_past_a_proxy():
 
 def test_an_attribute_of_a_worker_class_is_not_asked():
     own: Any = type("Own", (Plain,), {"current": Proxy(), "run": lambda self: None})
-    assert classes._overridden(own, Plain) == ["current()", "run()"]
+    assert classes.overridden(own, Plain) == ["current()", "run()"]
 
 
 @pytest.mark.parametrize(

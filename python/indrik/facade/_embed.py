@@ -20,6 +20,9 @@ MODULE = "indrik_embedded"
 """The application is found as ``indrik_embedded:load()``."""
 
 # `-m` would put the directory before the standard library.
+_RUN = ("__init__()", "setup()", "run()")
+"""What the program itself calls of an arbiter."""
+
 _COMMAND = (
     "import sys; sys.path[:1] == [''] and sys.path.pop(0); sys.argv[0] = 'indrik'; "
     "from indrik.__main__ import main; sys.exit(main())"
@@ -27,21 +30,24 @@ _COMMAND = (
 
 
 class Captured(BaseException):
-    """Ends the program in a zygote, with the application it would have run. No ``except Exception``
-    of the program sees it."""
+    """Ends the program in a zygote, with the application it would have run, and by which class of
+    arbiters. No ``except Exception`` of the program sees it."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, arbiter: type | None) -> None:
         super().__init__("the program called run()")
         self.app = app
+        self.arbiter = arbiter
 
 
 _capturing = False
+_arbiter: type | None = None
 
 
-def start(app: Any) -> None:
-    """What ``run`` does: in the program, starts the server; in a zygote, hands over the application."""
+def start(app: Any, arbiter: type | None = None) -> None:
+    """What ``run`` does: in the program, starts the server; in a zygote, hands over the application.
+    ``arbiter`` is the class that was asked to run it, if it was one."""
     if _capturing:
-        raise Captured(app)
+        raise Captured(app, arbiter)
     import json
 
     main: Any = sys.modules["__main__"]
@@ -72,7 +78,7 @@ def capture(program: dict[str, Any]) -> Any:
 
     Raises ``RuntimeError`` if the program ends without calling ``run``, and what the program raises.
     """
-    global _capturing
+    global _capturing, _arbiter
     sys.argv[:] = program["argv"]
     sys.orig_argv[:] = program["line"]
     sys.path[:] = program["path"]
@@ -86,10 +92,29 @@ def capture(program: dict[str, Any]) -> Any:
         else:
             run_script(program["file"])
     except Captured as captured:
+        _arbiter = captured.arbiter
         return _offer(captured.app)
     finally:
         _capturing = False
     raise RuntimeError("the program ended without calling run()")
+
+
+def notices() -> list[str]:
+    """What is to be said of the program: the methods of an arbiter of its own that nobody calls."""
+    from indrik import glance
+    from indrik.classes import overridden
+    from indrik.facade.arbiter import Arbiter
+
+    if _arbiter is None or not issubclass(_arbiter, Arbiter):
+        return []
+    own = [name for name in overridden(_arbiter, Arbiter) if name not in _RUN]
+    if not own:
+        return []
+    are = "is" if len(own) == 1 else "are"
+    return [
+        f"the arbiter {glance.type_name(_arbiter)!r}: its own {', '.join(own)} {are} not run: the supervisor sees to "
+        "workers by itself; what the program does beside that belongs into the hooks"
+    ]
 
 
 def run_script(path: str) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from _queue import SimpleQueue
 from typing import Any
 
+from indrik import facade
 from indrik.facade._finder import original
 from indrik.facade.errors import HaltServer as HaltServer
 
@@ -22,18 +24,22 @@ class Arbiter:
 
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
+    WAKEUP_REQUEST = signal.NSIG
     SIGNALS = [getattr(signal, "SIG" + name) for name in "HUP QUIT INT TERM TTIN TTOU USR1 USR2 WINCH".split()]
+    SIG_NAMES = {
+        getattr(signal, name): name[3:].lower() for name in dir(signal) if name.startswith("SIG") and name[3] != "_"
+    }
 
     def __init__(self, app: Any) -> None:
-        self.app = app
-        self.cfg = app.cfg
-        self.log: Any = None
+        os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
+        self._log: Any = None
+        self._worker_class: Any = None
+        self._num_workers: int | None = None
+        self._last_logged_active_worker_count: int | None = None
+        self.SIG_QUEUE: Any = SimpleQueue()
         self.pid: int = os.getpid()
         """The supervisor's, which signals are sent to; the zygote's own is ``os.getpid()``."""
-        self.worker_class: Any = None
-        self.address = self.cfg.address
-        self.timeout = self.cfg.timeout
-        self.proc_name = self.cfg.proc_name
+        self.setup(app)
         self.LISTENERS: list[Any] = []
         self.WORKERS: dict[int, Any] = {}
         self.START_CTX: dict[Any, Any] = {
@@ -47,8 +53,44 @@ class Arbiter:
         self.reexec_pid = 0
         self.master_pid = 0
         self.master_name = "Master"
-        self._num_workers: int | None = None
+        self.dirty_arbiter_pid = 0
+        self.dirty_arbiter: Any = None
+        self.dirty_pidfile: Any = None
+        self._control_server: Any = None
+        self._stats: dict[str, Any] = {"start_time": None, "workers_spawned": 0, "workers_killed": 0, "reloads": 0}
         self._connection: Any = None
+
+    def setup(self, app: Any) -> None:
+        """Takes the application and its settings. Nobody is told of the number of workers, and nothing is loaded:
+        that is done where the server runs."""
+        self.app = app
+        self.cfg = app.cfg
+        self.address = self.cfg.address
+        self._num_workers = self.cfg.workers
+        self.timeout = self.cfg.timeout
+        self.proc_name = self.cfg.proc_name
+        os.environ.update(self.cfg.env)
+
+    @property
+    def log(self) -> Any:
+        """The logger; one of the settings' class, unless it was given another. Made when it is asked for: it opens
+        files, and a program that embeds the server seldom needs it."""
+        if self._log is None:
+            self._log = self.cfg.logger_class(self.cfg)
+        return self._log
+
+    @log.setter
+    def log(self, value: Any) -> None:
+        self._log = value
+
+    @property
+    def worker_class(self) -> Any:
+        """The settings' class, unless it was given another. Imported when it is asked for."""
+        return self.cfg.worker_class if self._worker_class is None else self._worker_class
+
+    @worker_class.setter
+    def worker_class(self, value: Any) -> None:
+        self._worker_class = value
 
     @property
     def num_workers(self) -> Any:
@@ -74,7 +116,7 @@ class Arbiter:
         """Runs the server with the application's settings; does not return."""
         from indrik.facade._embed import start
 
-        start(self.app)
+        start(self.app, type(self))
 
     def kill_worker(self, pid: int, sig: int) -> None:
         """Sends a signal to one worker."""
