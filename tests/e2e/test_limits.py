@@ -156,6 +156,14 @@ class TestRequestLimits:
         assert connect(server).get("/hello", "A: 1", "B: 2", "C: 3").status == 431
         assert connect(server).get("/hello", "A: " + "x" * 60).status == 431
 
+    @pytest.mark.parametrize("most", [100, 101])
+    def test_as_many_fields_as_may_be_are_served_and_one_more_is_not(self, start, connect, most):
+        # The parser has places for a hundred of its own.
+        server = start("wsgi_app:app", "--limit-request-fields", str(most))
+        fields = [f"A{number}: 1" for number in range(most - len(["Host"]))]
+        assert connect(server).get("/hello", *fields).status == 200
+        assert connect(server).get("/hello", *fields, "B: 1").status == 431
+
 
 class TestQueue:
     def test_a_full_queue_is_a_503_with_retry_after(self, start, connect, gate: Gate):

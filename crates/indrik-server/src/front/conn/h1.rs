@@ -25,6 +25,9 @@ use crate::front::response::Body;
 
 /// Bytes of a head that hyper buffers before it answers 431 by itself.
 const HEAD_BUFFER_BYTES_MAX: usize = 256 * 1024;
+/// Fields that hyper has places for on its stack. For a number that it is told it allocates places anew with every
+/// head, whatever the number is.
+const FIELDS_ON_STACK: usize = 100;
 
 /// How hyper's part ended.
 pub(super) enum Left {
@@ -47,11 +50,12 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
     let context = connection;
     let keep_alive = !context.services.settings().config.keepalive.is_zero();
     let mut builder = http1::Builder::new();
-    builder
-        .half_close(false)
-        .keep_alive(keep_alive)
-        .max_headers(context.settings.limits.fields.saturating_add(1))
-        .max_buf_size(HEAD_BUFFER_BYTES_MAX);
+    builder.half_close(false).keep_alive(keep_alive).max_buf_size(HEAD_BUFFER_BYTES_MAX);
+    // The screen has counted them: hyper only has to have room.
+    let fields = context.settings.limits.fields;
+    if fields > FIELDS_ON_STACK {
+        builder.max_headers(fields.saturating_add(1));
+    }
     // Looked up anew only when a reload has replaced them.
     let settings = RefCell::new(Cache::new(&context.services.settings));
     let handler = service_fn(move |request: Request<Incoming>| {
