@@ -1,6 +1,7 @@
 //! Who gets a request: the dispatcher, the channels of all workers, and the requests that wait.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) struct Inner {
     pub(super) dispatch: Dispatch,
     pub(super) links: BTreeMap<WorkerId, Link>,
     /// Requests in the central queue.
-    pub(super) waiting: HashMap<u64, Arc<Exchange>>,
+    pub(super) waiting: HashMap<u64, Arc<Exchange>, BuildHasherDefault<NumberHasher>>,
     /// Requests whose worker ended while it ran them, and when that is told to them.
     pub(super) lost: VecDeque<(Micros, Arc<Exchange>)>,
     pub(super) next_number: u64,
@@ -60,6 +61,27 @@ pub(super) struct Inner {
     pub(super) trial: Option<Trial>,
     /// When memory for bodies was given back last.
     pub(super) trimmed: Micros,
+}
+
+/// Hashes the numbers of requests, which are ours and no client's choice: they need no secret.
+#[derive(Default)]
+pub(super) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // An odd factor: numbers in a row differ in their lowest bits, and well spread in the highest.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 /// What became of a submission.
@@ -84,7 +106,7 @@ impl Pool {
         let inner = Inner {
             dispatch: Dispatch::new(limits),
             links: BTreeMap::new(),
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             lost: VecDeque::new(),
             next_number: 0,
             wakers: Vec::new(),
