@@ -127,27 +127,44 @@ impl Name {
 
 /// The names seen so far. Each thread has its own, so there is nothing to lock.
 pub(crate) struct Names {
-    names: HashMap<Box<[u8]>, Name, BuildHasherDefault<NameHasher>>,
+    /// Where in `names` the entry of a name is.
+    places: HashMap<Box<[u8]>, usize, BuildHasherDefault<NameHasher>>,
+    names: Vec<Name>,
 }
 
 impl Names {
     /// With the common names.
     pub(crate) fn new(py: Python<'_>) -> Self {
-        let named = |name: &&str| (Box::from(name.as_bytes()), Name::new(py, name));
-        Self { names: COMMON.iter().map(named).collect() }
+        let mut all = Self { places: HashMap::default(), names: Vec::new() };
+        for name in COMMON {
+            all.remember(py, name);
+        }
+        all
     }
 
     /// The entry of a name. `None` when it is not remembered and must be made for this once.
     #[inline]
     pub(crate) fn get(&mut self, py: Python<'_>, name: &[u8]) -> Option<&mut Name> {
-        if !self.names.contains_key(name) {
-            if self.names.len() >= COMMON.len() + NAMES_MAX || name.len() > NAME_BYTES_MAX {
-                return None;
-            }
-            let text = std::str::from_utf8(name).ok()?;
-            self.names.insert(name.into(), Name::new(py, text));
+        let place = match self.places.get(name) {
+            Some(place) => *place,
+            None => self.add(py, name)?,
+        };
+        self.names.get_mut(place)
+    }
+
+    #[cold]
+    fn add(&mut self, py: Python<'_>, name: &[u8]) -> Option<usize> {
+        if self.names.len() >= COMMON.len() + NAMES_MAX || name.len() > NAME_BYTES_MAX {
+            return None;
         }
-        self.names.get_mut(name)
+        Some(self.remember(py, std::str::from_utf8(name).ok()?))
+    }
+
+    fn remember(&mut self, py: Python<'_>, name: &str) -> usize {
+        let place = self.names.len();
+        self.names.push(Name::new(py, name));
+        self.places.insert(name.as_bytes().into(), place);
+        place
     }
 }
 
