@@ -16,4 +16,4 @@ pub use method::is_conventional_method;
 pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
 pub use screen::{HEAD_BYTES_MAX, Limits, Screen};
-pub use token::is_token_byte;
+pub use token::{is_token, is_token_byte, is_value, is_value_byte};

@@ -8,7 +8,9 @@ pub const fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Whether every byte may stand in a token, and there is one.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+#[inline]
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
@@ -33,13 +35,16 @@ pub(super) const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
 
 /// Whether a byte may stand in the value of a field: no control character but the tab.
 #[inline]
-pub(super) const fn is_value_byte(byte: u8) -> bool {
+#[must_use]
+pub const fn is_value_byte(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~' | 0x80..)
 }
 
 /// Whether every byte may stand in the value of a field. Eight at a time; who has a tab, or may have
 /// something worse, is looked at byte by byte.
-pub(super) fn is_value(value: &[u8]) -> bool {
+#[inline]
+#[must_use]
+pub fn is_value(value: &[u8]) -> bool {
     let (words, rest) = value.as_chunks::<8>();
     let is_plain = words.iter().all(|word| !may_have_control(u64::from_ne_bytes(*word)));
     if is_plain {

@@ -6,6 +6,7 @@
 //! stream. The replacement takes as much room in the table that all streams share as the field would.
 
 use super::huffman;
+use crate::http1::is_token;
 
 /// Bytes of the names in the static table (RFC 7541 appendix A); the first 14 are pseudo-fields.
 const STATIC_NAMES: [usize; 61] = [
@@ -157,10 +158,6 @@ fn is_good(name: &[u8], value: &Text) -> bool {
         b":authority" | b":scheme" | b":path" | b":protocol" => is_pseudo_value(&value.bytes),
         _ => is_token(name) && !name.iter().any(u8::is_ascii_uppercase) && value.is_value,
     }
-}
-
-fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| crate::http1::is_token_byte(*byte))
 }
 
 /// What the library judges when it has decompressed the block, without harm to other streams.

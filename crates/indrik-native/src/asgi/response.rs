@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use indrik_core::http1::is_token;
 use indrik_ring::{encode_headers, encode_response, headers_len, response_len};
 
 /// The longest head of a response that is accepted, bytes of its fields. The first piece of the
@@ -222,7 +223,7 @@ fn decimal(text: &str) -> Option<u64> {
 /// Checks that a field can be written as a line of its own.
 #[inline]
 pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
-    if name.is_empty() || !name.iter().all(|byte| IS_TOKEN[usize::from(*byte)]) {
+    if !is_token(name) {
         return Err(HeadFault::Name(String::from_utf8_lossy(name).into_owned()));
     }
     if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
@@ -230,17 +231,6 @@ pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
     }
     Ok(())
 }
-
-/// RFC 9110's `tchar`.
-const IS_TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = indrik_core::http1::is_token_byte(byte as u8);
-        byte += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests {

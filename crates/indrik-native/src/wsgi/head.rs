@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use indrik_core::http1::{is_token, is_value, is_value_byte};
+
 /// Fields an application may give. More would not fit the count of the channel's format anyway.
 pub(crate) const RESPONSE_FIELDS_MAX: usize = 1024;
 /// Bytes of a reason phrase: a line that clients read, and many of them into a buffer of a few kilobytes.
@@ -112,11 +114,12 @@ impl Head {
     /// [`HeadError`] for one that must not be sent.
     #[inline]
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        if name.is_empty() || !name.iter().all(|b| TOKEN[usize::from(*b)]) {
+        if !is_token(name) {
             return Err(HeadError::Name(latin1(name)));
         }
-        if let Some(bad) = value.iter().find(|b| is_control(**b)) {
-            return Err(HeadError::Value(latin1(name), char::from(*bad)));
+        if !is_value(value) {
+            let bad = value.iter().find(|byte| !is_value_byte(**byte)).copied().unwrap_or_default();
+            return Err(HeadError::Value(latin1(name), char::from(bad)));
         }
         match kind_of(name) {
             FieldKind::Other => self.push(name, trim_blanks(value)),
@@ -234,7 +237,7 @@ fn parse_status(status: &[u8]) -> Result<(u16, &[u8]), HeadError> {
     if reason.len() > REASON_BYTES_MAX {
         return Err(HeadError::ReasonTooLong(reason.len()));
     }
-    if reason.iter().any(|b| is_control(*b)) {
+    if !is_value(reason) {
         return Err(HeadError::Reason(latin1(status)));
     }
     Ok((code, reason))
@@ -272,22 +275,6 @@ pub(crate) fn format_decimal(mut number: u64, into: &mut [u8; 20]) -> &[u8] {
         }
     }
 }
-
-/// CR, LF, NUL and every other control character but the tab.
-const fn is_control(byte: u8) -> bool {
-    byte < b' ' && byte != b'\t' || byte == 0x7f
-}
-
-/// Bytes that a field name may consist of (RFC 9110 §5.6.2).
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = indrik_core::http1::is_token_byte(byte as u8);
-        byte += 1;
-    }
-    table
-};
 
 enum FieldKind {
     Other,
