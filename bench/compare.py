@@ -42,6 +42,8 @@ STOP_TIMEOUT_S = 60.0
 # Whether a start fails depends on the descriptors that valgrind finds free.
 STARTS_MAX = 4
 OPEN_FILES = 1024
+# valgrind keeps files of its own above the soft limit: of the front's it leaves none to the zygote's.
+OPEN_FILES_OF_ZYGOTE = 768
 FUNCTIONS_SHOWN = 25
 RESAMPLES = 10_000
 
@@ -177,7 +179,10 @@ def wrap(root: Path, folder: Path) -> None:
     """A start of the command whose zygote runs under callgrind as well, and has a second thread: what forks workers
     in a process of one thread shares its memory in a way that valgrind cannot follow."""
     python, script = folder / "python", root / ".venv/bin/indrik"
-    python.write_text(f'#!/bin/sh\nINDRIK_IN_ZYGOTE=1 exec valgrind --tool=callgrind {root}/.venv/bin/python "$@"\n')
+    python.write_text(
+        f"#!/bin/sh\nulimit -Sn {OPEN_FILES_OF_ZYGOTE}\n"
+        f'INDRIK_IN_ZYGOTE=1 exec valgrind --tool=callgrind {root}/.venv/bin/python "$@"\n'
+    )
     python.chmod(0o755)
     found = re.search(r"^from \S+ import main$", script.read_text(), re.MULTILINE)
     assert found, script
