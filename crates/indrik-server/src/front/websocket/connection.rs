@@ -33,6 +33,9 @@ pub enum Event {
     Ping(Bytes),
     /// A Pong, asked for or not.
     Pong(Bytes),
+    /// A frame of so many bytes that ends no message, or one that is not looked at any more: each is told, so that
+    /// whoever asks can do something else after some of them.
+    Part(u64),
     /// The peer's Close frame. If it came first, [`Connection::answer_close`] is owed.
     Close(CloseFrame),
     /// The peer broke a rule. Nothing more is read; [`Connection::answer_close`] is owed.
@@ -173,13 +176,13 @@ impl Connection {
         if frame.taken < frame.header.payload_len {
             return Ok(Step::NeedInput);
         }
-        let fin = frame.header.fin;
+        let (fin, bytes) = (frame.header.fin, frame.header.payload_len);
         self.frame = None;
         // After our Close frame the peer's messages are skipped, not even inflated.
         if fin && self.closing == ClosingHandshake::Open {
             return Ok(Step::Event(Event::Message(self.assembler.finish()?)));
         }
-        Ok(Step::Again)
+        Ok(Step::Event(Event::Part(bytes)))
     }
 
     fn begin_frame(&mut self) -> Result<Step, Violation> {

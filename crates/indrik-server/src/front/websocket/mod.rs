@@ -30,6 +30,7 @@ pub mod handshake;
 pub mod message;
 pub mod negotiation;
 pub mod outgoing;
+mod pace;
 pub mod session;
 pub mod violation;
 

@@ -40,6 +40,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::close::{self, CloseFrame};
 use super::connection::{Connection, Event, OUTPUT_TARGET_BYTES, Part};
 use super::message::{Message, TextCheck};
+use super::pace::Pace;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a thread share.
 const READ_BYTES: usize = 64 * 1024;
@@ -177,6 +178,7 @@ where
         finished: false,
         told: None,
         ending: CloseFrame::new(close::ABNORMAL, "the connection was lost"),
+        pace: Pace::new(now),
         heard_at: now,
         pinged: false,
         written_at: now,
@@ -235,6 +237,8 @@ struct Session<S, A> {
     told: Option<CloseFrame>,
     /// What it will be told.
     ending: CloseFrame,
+    /// How fast it sends what is no message.
+    pace: Pace,
     /// When bytes last came, or reading was resumed.
     heard_at: Instant,
     /// A Ping is out since `heard_at + ping_interval`.
@@ -415,7 +419,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         };
         match event {
             Event::Message(message) => self.waiting = Some(message),
-            Event::Ping(_) | Event::Pong(_) => {}
+            Event::Ping(_) | Event::Pong(_) => self.pace.control(self.now),
+            Event::Part(bytes) => self.pace.part(bytes, self.now),
             Event::Close(close) => self.peer_ended(close),
             Event::Violation(violation) => {
                 self.peer_ended(CloseFrame::new(violation.code, violation.reason));
@@ -439,7 +444,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
 
     /// Whether the next event may be asked for.
     fn is_reading(&self) -> bool {
-        self.waiting.is_none() && self.connection.is_reading()
+        self.waiting.is_none()
+            && self.connection.is_reading()
+            && self.pace.rests_until(self.now).is_none()
     }
 
     /// Whether a peer that is there would be heard, and a Ping reaches it.
@@ -545,7 +552,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             | Phase::ShuttingDown { until }
             | Phase::Lingering { until } => Some(until),
         };
-        [write, phase].into_iter().flatten().min()
+        let rest = self.pace.rests_until(self.now);
+        [write, phase, rest].into_iter().flatten().min()
     }
 
     /// Ready when something is due. The timer is moved only to an earlier time: one that fires too

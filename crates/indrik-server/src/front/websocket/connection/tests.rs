@@ -82,7 +82,7 @@ fn a_message_comes_out_and_goes_back() {
 fn fragments_with_a_ping_between_them_make_one_message() {
     let mut connection = Connection::new(100, None);
     let bytes = [frame(1, b"Hel"), frame(FIN | 9, b"?"), frame(FIN, b"lo")].concat();
-    let expected = [Event::Ping(Bytes::from_static(b"?")), message("Hello")];
+    let expected = [Event::Part(3), Event::Ping(Bytes::from_static(b"?")), message("Hello")];
     assert_eq!(events(&mut connection, &bytes), expected);
     assert_eq!(output(&mut connection), b"\x8a\x01?");
 }
@@ -159,7 +159,7 @@ fn our_close_waits_for_the_peers_and_nothing_follows_it() {
     connection.ping(b"x");
     // Messages on their way, even too large ones, and pings mean nothing any more.
     let got = events(&mut connection, &[text("too large now"), frame(FIN | 9, b"p")].concat());
-    assert_eq!(got, [Event::Ping(Bytes::from_static(b"p"))]);
+    assert_eq!(got, [Event::Part(13), Event::Ping(Bytes::from_static(b"p"))]);
     assert_eq!(output(&mut connection), b"\x81\x04last\x88\x06\x03\xe8done");
     assert!(!connection.is_done());
     events(&mut connection, &close_frame(1000));

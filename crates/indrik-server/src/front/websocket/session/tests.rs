@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
+use super::super::pace;
 use super::*;
 
 /// The application's end, shared with the test.
@@ -340,13 +341,43 @@ async fn a_flood_of_tiny_frames_is_never_read_faster_than_it_is_decoded() {
         peer.write_all(&flood).await.unwrap();
         peer.write_all(&frame(0x88, b"\x03\xe8")).await.unwrap();
         let mut answers = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(5), peer.read_to_end(&mut answers));
+        let read = tokio::time::timeout(Duration::from_secs(60), peer.read_to_end(&mut answers));
         read.await.unwrap().unwrap();
         drop(peer);
         assert_eq!(session.await.unwrap().bytes_received, flood.len() as u64 + 8);
         let (held, yields) = fake.change(|state| (state.held_max, state.yields));
         assert!(yields > 50_000 / TURN_STEPS_MAX / 4, "others wait: {yields}");
         assert!(held < 3 * READ_BYTES, "{first:x}: {held}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_what_is_no_message_is_heard_at_a_pace_and_messages_are_not_slowed() {
+    const SPANS: u32 = 20;
+    let count = (SPANS * pace::FRAMES_MAX) as usize;
+    let part = |bytes: &[u8]| [frame(0x01, b""), frame(0x00, bytes).repeat(count)].concat();
+    let floods = [
+        (frame(0x89, b"").repeat(count), 0x81, SPANS),
+        (frame(0x8a, &[0; 125]).repeat(count), 0x81, SPANS),
+        (part(b""), 0x80, SPANS),
+        (part(&[b'x'; 64]), 0x80, SPANS / 8),
+        (frame(0x81, b"").repeat(count), 0x81, 0),
+    ];
+    for (flood, last, spans) in floods {
+        let fake = Fake::with_room(usize::MAX);
+        let (mut peer, _session) = start(&fake, 1 << 22);
+        let before = Instant::now();
+        peer.write_all(&[flood, frame(last, b"end")].concat()).await.unwrap();
+        let is_end = |message: &Message| message.payload().ends_with(b"end");
+        while !fake.0.lock().unwrap().delivered.last().is_some_and(is_end) {
+            let_tasks_run().await;
+        }
+        let took = before.elapsed();
+        // A timer may be a millisecond late.
+        assert!(
+            took >= spans * pace::SPAN && took <= (spans + spans / 4 + 1) * pace::SPAN,
+            "{took:?}"
+        );
     }
 }
 
@@ -359,7 +390,8 @@ async fn a_peer_that_takes_nothing_is_heard_and_its_last_ping_is_answered_when_i
         peer.write_all(&frame(0x89, &number.to_be_bytes())).await.unwrap();
     }
     peer.write_all(&frame(0x81, b"still here")).await.unwrap();
-    let_tasks_run().await;
+    // All that is still on its way.
+    tokio::time::sleep(16 * pace::SPAN).await;
     assert_eq!(fake.delivered(), 1);
     assert!(fake.0.lock().unwrap().held_max < 300_000 + 4 * OUTPUT_TARGET_BYTES);
     let mut got = vec![0; 10 + 300_000];
