@@ -1,9 +1,11 @@
-"""Bodies of requests to ASGI applications whose worker dies before it answers."""
+"""Bodies of requests to ASGI applications: of those whose worker dies before it answers, and of many at once."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import threading
 
 import pytest
 from support.server import poll
@@ -11,6 +13,7 @@ from support.server import poll
 pytestmark = pytest.mark.indrik_only
 
 HELD = 1024 * 1024
+UPLOADS_EACH = 10
 
 
 @pytest.fixture
@@ -63,3 +66,26 @@ def test_a_body_that_streamed_and_is_too_large_to_hold_is_a_502(wire, tmp_path):
 
 def test_a_post_is_not_run_twice(wire, tmp_path):
     assert wire.get(f"/?in={tmp_path}", method="POST", body=b"x" * 300_000).status == 502
+
+
+def test_uploads_that_share_a_worker_get_on_alike(start, connect):
+    server = start("asgi_app:app", "--worker-class", "asgi", "--workers", "1", interface="asgi")
+    counts = [0] * 24
+    over = threading.Event()
+    body = os.urandom(4 * 1024 * 1024)
+
+    def upload(client: int) -> None:
+        with connect(server, 60) as wire:
+            while not over.is_set():
+                assert json.loads(wire.get("/upload", method="POST", body=body).text)["bytes"] == len(body)
+                counts[client] += 1
+                if counts[client] == UPLOADS_EACH:
+                    over.set()
+
+    threads = [threading.Thread(target=upload, args=(client,)) for client in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    # Each finishes the one that it is at when the fastest is through with all.
+    assert min(counts) > UPLOADS_EACH // 2, sorted(counts)

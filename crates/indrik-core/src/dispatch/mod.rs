@@ -16,6 +16,7 @@
 
 mod affinity;
 mod limits;
+mod line;
 mod queue;
 mod replay;
 mod worker;
@@ -28,6 +29,7 @@ pub use affinity::{
     announced_value, cookie_value, query_value,
 };
 pub use limits::DispatchLimits;
+pub use line::Line;
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
 pub use replay::{Fate, REPLAYS_MAX, Replay};

@@ -11,6 +11,7 @@ mod front;
 mod random;
 #[path = "../support/seeds.rs"]
 mod seeds;
+mod uploads;
 mod world;
 
 use front::Answer;
@@ -119,6 +120,15 @@ fn more_than_can_be_served_is_refused_at_once_or_ends_at_its_deadline() {
         world.come_to_rest();
         world.assert_all_answered(&[Answer::Ok, Answer::Refused, Answer::QueueTimeout]);
         assert!(world.count(Answer::Refused) > 0, "seed {seed}: it was no flood");
+    }
+}
+
+#[test]
+fn bodies_that_wait_for_room_take_turns() {
+    for seed in seeds() {
+        let mut world = uploads::World::new(seed);
+        world.run(2_000);
+        world.assert_all_served();
     }
 }
 

@@ -39,6 +39,9 @@ use crate::front::uploads::Stored;
 /// Of a body for ASGI, what the front takes at most before the application is called, and what it holds for
 /// another try.
 pub(super) const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// How often it looks in a row for more of a body that it could take whole, letting others run in between. Its parts
+/// would each wait for their turn again, behind bodies that come whole; where nobody else runs, no time passes.
+const LOOKS_MAX: u32 = 4;
 /// Bytes that are gathered for one write to a disk.
 const SPOOL_WRITE_BYTES: usize = 1024 * 1024;
 /// What a client is told of whom there was no place for.
@@ -285,7 +288,9 @@ impl Reader {
     /// Takes what the client has sent already, up to about `most` bytes, and says whether it is all.
     async fn take_what_is_here(&mut self, most: usize) -> Result<(Pieces, bool), Refusal> {
         let mut pieces = Pieces::default();
-        let mut has_yielded = false;
+        let could_be_whole = self.left().is_some_and(|left| left <= most as u64);
+        let looks_max = if could_be_whole { LOOKS_MAX } else { 1 };
+        let mut looks = 0;
         while pieces.len() < most {
             match poll_fn(|cx| Poll::Ready(self.poll_next(cx))).await {
                 Poll::Ready(next) => match next? {
@@ -296,14 +301,14 @@ impl Reader {
                     None => return Ok((pieces, true)),
                 },
                 // The connection reads what has come before this goes on.
-                Poll::Pending if !has_yielded => {
-                    has_yielded = true;
+                Poll::Pending if looks < looks_max => {
+                    looks += 1;
                     tokio::task::yield_now().await;
                     continue;
                 }
                 Poll::Pending => break,
             }
-            has_yielded = false;
+            looks = 0;
         }
         let is_whole = self.body.is_end_stream();
         Ok((pieces, is_whole))

@@ -31,6 +31,7 @@ impl Pool {
             if link.fault.is_some() {
                 continue;
             }
+            link.look_at_line(wakers);
             if link.wants_room {
                 // Whether there is any now is seen when something is placed there.
                 dispatch.makes_room(*id);
@@ -66,6 +67,19 @@ impl Pool {
 }
 
 impl Link {
+    /// Bodies that nobody sends any more, their answers being complete, hold up no others.
+    fn look_at_line(&mut self, wakers: &mut Vec<Waker>) {
+        if self.uploads.is_empty() {
+            return;
+        }
+        for (slot, entry) in (0u16..).zip(&self.slots) {
+            if entry.exchange.as_ref().is_none_or(|exchange| exchange.is_abandoned()) {
+                self.uploads.leave(slot);
+            }
+        }
+        self.call_uploads(wakers);
+    }
+
     fn look_at_memory(&mut self, now: Micros) -> Result<(), ChannelFault> {
         if let Some(fault) = self.fault_found {
             return Err(fault);

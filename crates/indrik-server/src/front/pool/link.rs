@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
 
+use indrik_core::dispatch::Line;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Intake, Overtime};
@@ -67,6 +68,8 @@ pub(super) struct Link {
     pub(super) drain_waker: Option<Waker>,
     /// Something found the ring full and waits for room.
     pub(super) wants_room: bool,
+    /// The slots whose bodies wait for room in the ring.
+    pub(super) uploads: Line<u16>,
     /// Which descriptors are pieces of WebSockets' messages, of those that the worker may not have taken.
     messages: VecDeque<u64>,
     /// The slot of the last one.
@@ -161,6 +164,7 @@ impl Link {
             drained: false,
             drain_waker: None,
             wants_room: false,
+            uploads: Line::default(),
             messages: VecDeque::new(),
             last_message: 0,
             fault: None,
@@ -427,17 +431,46 @@ impl Link {
 
     /// There may be room in the ring again.
     pub(super) fn after_room(&mut self, wakers: &mut Vec<Waker>) {
-        if !std::mem::take(&mut self.wants_room) {
+        if std::mem::take(&mut self.wants_room) {
+            for descriptor in std::mem::take(&mut self.late) {
+                self.control(descriptor);
+            }
+            // Behind whoever had the last turn, so that all get theirs.
+            let turn = (usize::from(self.last_message) + 1).min(self.slots.len());
+            let (before, behind) = self.slots.split_at(turn);
+            let exchanges = behind.iter().chain(before).filter_map(|slot| slot.exchange.as_ref());
+            let sockets =
+                exchanges.filter(|exchange| exchange.outgoing.flags.has(Flags::WEBSOCKET));
+            wakers.extend(sockets.filter_map(|exchange| exchange.take_upload_waker()));
+        }
+        self.call_uploads(wakers);
+    }
+
+    /// Wakes those whose turn it is to send a piece of a body, unless there is no room for any.
+    pub(super) fn call_uploads(&mut self, wakers: &mut Vec<Waker>) {
+        if self.uploads.is_empty() || self.wants_room {
             return;
         }
-        for descriptor in std::mem::take(&mut self.late) {
-            self.control(descriptor);
-        }
-        // Behind whoever had the last turn, so that all get theirs.
-        let turn = (usize::from(self.last_message) + 1).min(self.slots.len());
-        let (before, behind) = self.slots.split_at(turn);
-        let exchanges = behind.iter().chain(before).filter_map(|slot| slot.exchange.as_ref());
+        let Self { uploads, slots, .. } = self;
+        let exchanges =
+            uploads.call().filter_map(|slot| slots[usize::from(slot)].exchange.as_ref());
         wakers.extend(exchanges.filter_map(|exchange| exchange.take_upload_waker()));
+    }
+
+    /// A piece of a body was sent: others may have room for theirs too.
+    pub(super) fn had_turn(&mut self, slot: u16, wakers: &mut Vec<Waker>) {
+        if !self.uploads.is_empty() {
+            self.uploads.sent(slot);
+            self.call_uploads(wakers);
+        }
+    }
+
+    /// A body is not sent any more: nobody waits behind it.
+    pub(super) fn leave_line(&mut self, slot: u16, wakers: &mut Vec<Waker>) {
+        if !self.uploads.is_empty() {
+            self.uploads.leave(slot);
+            self.call_uploads(wakers);
+        }
     }
 
     /// Tells the application that its client is gone.
@@ -484,6 +517,7 @@ impl Link {
         if entry.overtime.is_given_up() {
             self.given_up -= 1;
         }
+        self.uploads.leave(slot);
         self.free.push(slot);
         Some(exchange)
     }

@@ -11,7 +11,7 @@ use indrik_ring::{
 use super::super::account::Holder;
 use super::super::events::ChannelFault;
 use super::super::exchange::{Exchange, Location};
-use super::placing::Pool;
+use super::placing::{Inner, Pool};
 
 /// A piece of a request's body or of a WebSocket message.
 pub(crate) struct Piece<'a> {
@@ -63,13 +63,23 @@ impl Pool {
         debug_assert!(piece.bytes.len() <= REQUEST_PIECE_MAX);
         // Registered before anything is looked at, so that no wake-up is lost.
         exchange.wait_upload(cx);
-        let mut inner = self.inner.lock();
+        self.with(|inner| self.send_piece(inner, exchange, piece, sent))
+    }
+
+    fn send_piece(
+        &self,
+        inner: &mut Inner,
+        exchange: &Exchange,
+        piece: &Piece<'_>,
+        sent: u64,
+    ) -> Poll<bool> {
+        let Inner { links, wakers, .. } = &mut *inner;
         let (id, slot, generation) = match exchange.location() {
             Location::Worker { id, slot, generation } => (id, slot, generation),
             Location::Queue(_) => return Poll::Pending,
             Location::Nowhere => return Poll::Ready(false),
         };
-        let Some(link) = inner.links.get_mut(&id) else { return Poll::Ready(false) };
+        let Some(link) = links.get_mut(&id) else { return Poll::Ready(false) };
         if !link.holds(slot, generation) {
             return Poll::Ready(false);
         }
@@ -88,6 +98,14 @@ impl Pool {
                 return Poll::Pending;
             }
         }
+        let is_body = piece.kind == Kind::RequestBody;
+        if is_body && exchange.is_abandoned() {
+            link.leave_line(slot, wakers);
+            return Poll::Ready(false);
+        }
+        if is_body && !link.uploads.may_send(slot) {
+            return Poll::Pending;
+        }
         let descriptor = Descriptor::new(piece.kind, piece.flags, slot, generation, piece.aux);
         let pushed = match piece.kind {
             Kind::WebSocketReceive => link.push_message(descriptor, piece.bytes),
@@ -96,11 +114,19 @@ impl Pool {
         match pushed {
             Ok(()) => {
                 link.slots[usize::from(slot)].seen.request_sent += cost;
-                self.after_push(&mut inner);
+                if is_body {
+                    link.had_turn(slot, wakers);
+                }
+                self.after_push(inner);
                 Poll::Ready(true)
             }
-            // The drain task wakes uploads when the worker has made room.
-            Err(reason) if reason.is_for_now() => Poll::Pending,
+            // The drain task wakes those who wait when the worker has made room.
+            Err(reason) if reason.is_for_now() => {
+                if is_body {
+                    link.uploads.found_no_room(slot);
+                }
+                Poll::Pending
+            }
             // The next tick finds what is wrong with the channel.
             Err(_) => Poll::Ready(false),
         }

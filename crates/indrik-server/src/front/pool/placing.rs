@@ -235,6 +235,9 @@ impl Pool {
                     self.check_drained(inner, id);
                 } else {
                     link.tell_gone(slot, generation);
+                    if link.holds(slot, generation) {
+                        link.leave_line(slot, &mut inner.wakers);
+                    }
                 }
             }
         });
