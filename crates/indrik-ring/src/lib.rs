@@ -9,7 +9,8 @@
 //! * Exactly two parties share a channel, and every ring has one producer and one consumer.
 //! * Nothing grows at run time, and every limit is in [`ChannelLimits`].
 //! * The front trusts nothing it reads: a descriptor is copied out, then checked, then used, and a
-//!   payload is copied out before it is parsed. A corrupt worker loses its own requests only.
+//!   payload is copied out before it is parsed ([`Lent`] is for what is handed on as it is). A corrupt worker loses
+//!   its own requests only.
 //! * Wake-ups happen only when the other side said that it sleeps; whoever goes to sleep says so
 //!   first and then looks again.
 //! * A dead side needs no repair: the channel dies with its worker, and what the front still held
@@ -59,7 +60,7 @@ pub use lane::{
     LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk, LaneError, ROUTE_NAME_BYTES_MAX, is_route_name,
 };
 pub use layout::{ChannelLimits, LimitError};
-pub use ring::{NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
+pub use ring::{Lent, NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};
 pub use wake::{Bell, RINGS_UNREAD_MAX, Wake, WakeLost, wake_pair};
 pub use windows::{

@@ -7,6 +7,8 @@
 use core::ptr::NonNull;
 use core::time::Duration;
 use core::{fmt, slice};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::layout::RingHead;
 use crate::memory::Keep;
@@ -110,6 +112,21 @@ impl RingMemory {
         let place = (index & u64::from(self.cell_count - 1)) as usize;
         // SAFETY: `cell_count` is a power of two, so `place` is below it.
         unsafe { self.cells.add(place).as_ref() }
+    }
+
+    /// Tells the producer how far the consumer is. True: it waits for that (a thread that sleeps on the futex has
+    /// been woken already).
+    fn give_back(&self, head: u64) -> bool {
+        let shared = self.shared();
+        shared.head.0.store(head, Ordering::Release);
+        fence(Ordering::SeqCst);
+        if shared.starving.0.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        shared.starving.0.store(0, Ordering::SeqCst);
+        shared.space.0.fetch_add(1, Ordering::SeqCst);
+        wake_futex(&shared.space.0);
+        true
     }
 }
 
@@ -361,6 +378,10 @@ pub struct Receiver {
     head: u64,
     /// The producer's tail as last seen.
     tail: u64,
+    /// What was given back to the producer, but for what is lent.
+    released: u64,
+    /// What was lent of it, if anything ever was.
+    loans: Option<Arc<Loans>>,
 }
 
 // SAFETY: as for `Sender`.
@@ -370,7 +391,7 @@ impl Receiver {
     /// # Safety
     /// The memory's counters are zero, and this is its only consumer.
     pub(crate) const unsafe fn new(memory: RingMemory) -> Self {
-        Self { memory, head: 0, tail: 0 }
+        Self { memory, head: 0, tail: 0, released: 0, loans: None }
     }
 
     /// Takes the next descriptor, if there is one. Its payload stays valid until [`Self::release`].
@@ -455,20 +476,36 @@ impl Receiver {
         unsafe { slice::from_raw_parts(from, descriptor.len as usize) }
     }
 
-    /// Gives the space of everything received so far back to the producer. True: the producer
-    /// waits for it and must be told (a thread that sleeps on the futex has been woken already).
+    /// Leaves the payload of the descriptor received last where it lies, from its byte `from` on: neither its space
+    /// nor any behind it is given back before the loan is dropped.
+    ///
+    /// # Panics
+    /// When the descriptor is not as this receiver gave it, or its payload is shorter.
+    #[must_use = "what is dropped is given back"]
+    pub fn lend(&mut self, descriptor: &Descriptor, from: usize) -> Lent {
+        let start = self.place(descriptor);
+        let len = descriptor.len as usize;
+        assert!(from <= len, "more than the payload");
+        // SAFETY: `place` checked that all `len` bytes lie in the area.
+        let start = unsafe { start.add(from) };
+        let (number, released) = (self.head - 1, self.released);
+        let loans = self.loans.get_or_insert_with(|| {
+            let open = Mutex::new(Open { head: released, loans: VecDeque::new() });
+            Arc::new(Loans { memory: self.memory.clone(), open })
+        });
+        loans.open().loans.push_back((number, false));
+        Lent { start, len: len - from, number, loans: Arc::clone(loans) }
+    }
+
+    /// Gives the space of everything received so far, up to the first loan, back to the producer. True: the
+    /// producer waits for it and must be told (a thread that sleeps on the futex has been woken already).
     #[must_use = "a producer that polls must be woken"]
     pub fn release(&mut self) -> bool {
-        let shared = self.memory.shared();
-        shared.head.0.store(self.head, Ordering::Release);
-        fence(Ordering::SeqCst);
-        if shared.starving.0.load(Ordering::Relaxed) == 0 {
-            return false;
-        }
-        shared.starving.0.store(0, Ordering::SeqCst);
-        shared.space.0.fetch_add(1, Ordering::SeqCst);
-        wake_futex(&shared.space.0);
-        true
+        self.released = self.head;
+        let Some(loans) = &self.loans else { return self.memory.give_back(self.head) };
+        let mut open = loans.open();
+        open.head = self.head;
+        self.memory.give_back(open.taken())
     }
 
     /// Says that the consumer is going to sleep. False: something has come, so do not.
@@ -490,5 +527,90 @@ impl Receiver {
     /// Says that the consumer does not sleep (any more).
     pub fn awake(&self) {
         self.memory.shared().sleeping.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What is lent of a ring. A loan may come back on any thread.
+struct Loans {
+    memory: RingMemory,
+    open: Mutex<Open>,
+}
+
+// SAFETY: the ring's head is written under the lock only, by whoever has it.
+unsafe impl Send for Loans {}
+// SAFETY: as above.
+unsafe impl Sync for Loans {}
+
+struct Open {
+    /// How far the consumer has given back what is not lent.
+    head: u64,
+    /// Numbers of the descriptors, in order, and whether they came back.
+    loans: VecDeque<(u64, bool)>,
+}
+
+impl Loans {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// How far the producer may go.
+    fn taken(&self) -> u64 {
+        self.loans.front().map_or(self.head, |(number, _)| self.head.min(*number))
+    }
+
+    fn comes_back(&mut self, number: u64) {
+        let place = self.loans.partition_point(|(other, _)| *other < number);
+        if let Some((_, is_back)) = self.loans.get_mut(place) {
+            *is_back = true;
+        }
+        while self.loans.front().is_some_and(|(_, is_back)| *is_back) {
+            self.loans.pop_front();
+        }
+    }
+}
+
+/// A payload that lies in the ring until this is dropped.
+///
+/// An honest producer does not touch it meanwhile. A hostile one may change it at any moment, so its bytes are to be
+/// handed on (to a system call, or copied), and never to be looked at: nothing may be concluded from them.
+pub struct Lent {
+    start: NonNull<u8>,
+    len: usize,
+    number: u64,
+    loans: Arc<Loans>,
+}
+
+// SAFETY: the memory is kept alive by `loans`, and read only.
+unsafe impl Send for Lent {}
+// SAFETY: as above.
+unsafe impl Sync for Lent {}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `Receiver::lend` checked the bounds, and the memory is mapped as long as `loans` lives. The space
+        // is not given back before we are dropped, so nobody who keeps to the protocol writes there; of one who does
+        // not, whoever reads gets some mixture, as from a file that is mapped and written at the same time.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({} bytes)", self.len)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut open = self.loans.open();
+        let before = open.taken();
+        open.comes_back(self.number);
+        let taken = open.taken();
+        if taken != before {
+            // Who waits for space sleeps on the futex.
+            let _ = self.loans.memory.give_back(taken);
+        }
     }
 }

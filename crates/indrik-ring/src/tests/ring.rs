@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
-use crate::ring::{NotSent, Receiver, Sender, Violation};
+use crate::ring::{Lent, NotSent, Receiver, Sender, Violation};
 use crate::testing::{RingHeap, SLOTS, ring};
 use crate::wire::{Descriptor, Direction, Flags, Kind};
 
@@ -289,6 +289,8 @@ enum Step {
     Send(usize),
     Receive,
     Release,
+    Lend,
+    Return(prop::sample::Index),
     BeginBatch,
 }
 
@@ -298,6 +300,8 @@ fn step(len_max: usize) -> impl Strategy<Value = Step> {
         2 => Just(Step::Send(0)),
         4 => Just(Step::Receive),
         2 => Just(Step::Release),
+        2 => Just(Step::Lend),
+        2 => any::<prop::sample::Index>().prop_map(Step::Return),
         1 => Just(Step::BeginBatch),
     ]
 }
@@ -310,12 +314,24 @@ struct Model {
     waiting: VecDeque<(u64, usize)>,
     /// Received, not released: their bytes must stay as they are.
     held: Vec<(Descriptor, Vec<u8>)>,
+    /// Received and lent: the same, whatever is released.
+    lent: Vec<(Lent, Vec<u8>)>,
+    /// Something was received, and nothing released since.
+    is_release_due: bool,
 }
 
 impl Model {
     fn new(cells: u32, area: u32) -> Self {
         let (sender, receiver) = ring(cells, area);
-        Self { sender, receiver, sent: 0, waiting: VecDeque::new(), held: Vec::new() }
+        Self {
+            sender,
+            receiver,
+            sent: 0,
+            waiting: VecDeque::new(),
+            held: Vec::new(),
+            lent: Vec::new(),
+            is_release_due: false,
+        }
     }
 
     fn apply(&mut self, step: Step) {
@@ -325,8 +341,27 @@ impl Model {
                     self.waiting.push_back((self.sent, len));
                     self.sent += 1;
                 } else {
-                    let empty = self.waiting.is_empty() && self.held.is_empty();
+                    let empty =
+                        self.waiting.is_empty() && !self.is_release_due && self.lent.is_empty();
                     assert!(!empty || len > self.sender.payload_max(), "an empty ring has room");
+                }
+            }
+            Step::Lend => {
+                self.apply(Step::Receive);
+                if let Some((descriptor, bytes)) = self.held.pop() {
+                    // What was received before another one cannot be lent any more.
+                    if descriptor.aux + self.waiting.len() as u64 + 1 == self.sent {
+                        let from = bytes.len() / 2;
+                        let lent = self.receiver.lend(&descriptor, from);
+                        self.lent.push((lent, bytes[from..].to_vec()));
+                    } else {
+                        self.held.push((descriptor, bytes));
+                    }
+                }
+            }
+            Step::Return(which) => {
+                if !self.lent.is_empty() {
+                    self.lent.swap_remove(which.index(self.lent.len()));
                 }
             }
             Step::Receive => match (take(&mut self.receiver), self.waiting.pop_front()) {
@@ -336,14 +371,19 @@ impl Model {
                     assert_eq!(Descriptor { offset: 0, len: 0, ..got }, sent);
                     assert_eq!(bytes, payload(number, len));
                     self.held.push((got, bytes));
+                    self.is_release_due = true;
                 }
                 (got, wanted) => panic!("got {got:?} for {wanted:?}"),
             },
             Step::Release => {
                 let _ = self.receiver.release();
                 self.held.clear();
+                self.is_release_due = false;
             }
             Step::BeginBatch => self.sender.begin_batch(),
+        }
+        for (lent, bytes) in &self.lent {
+            assert_eq!(lent.as_ref(), bytes, "a payload was overwritten while it was lent");
         }
         for (descriptor, bytes) in &self.held {
             let mut now = Vec::new();
@@ -358,6 +398,7 @@ impl Model {
             self.apply(Step::Receive);
         }
         self.apply(Step::Release);
+        self.lent.clear();
         self.apply(Step::Send(self.sender.payload_max()));
         assert_eq!(self.waiting.len(), 1, "the largest payload fits into a drained ring");
         self.apply(Step::Receive);

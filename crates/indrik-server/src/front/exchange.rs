@@ -7,6 +7,7 @@
 
 mod event;
 mod inbox;
+mod part;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -30,6 +31,7 @@ use super::descriptors::CountedFile;
 use super::served::Served;
 pub(super) use event::{Event, Next, Spool, SpoolReader};
 use inbox::Inbox;
+pub(super) use part::Part;
 
 /// What an inbox may hold, bytes with what each event costs beside its payload. A worker that keeps to its
 /// windows stays far below, even with pieces of one byte; one that does not is cut off.
@@ -306,9 +308,9 @@ impl Exchange {
         let (mut pieces, mut behind, mut len) = (Vec::new(), None, 0);
         while len < most && behind.is_none() {
             match state.inbox.pop() {
-                Some(Event::Body { bytes, end: false }) => {
-                    len += bytes.len();
-                    pieces.push(bytes);
+                Some(Event::Body { part, end: false }) => {
+                    len += part.len();
+                    pieces.push(part.into_own());
                 }
                 Some(event) => behind = Some(event),
                 None => break,
@@ -532,6 +534,11 @@ impl Exchange {
         state.waker.take()
     }
 
+    /// What of the response nobody has taken is taken out of the worker's channel.
+    pub(super) fn copy_out(&self) {
+        self.state.lock().inbox.copy_out();
+    }
+
     /// The application has returned. Returns who waits for that.
     pub(super) fn finish(&self) -> Option<Waker> {
         let mut state = self.state.lock();
@@ -588,7 +595,7 @@ mod tests {
         let exchange = exchange();
         let piece = Bytes::from(vec![0; 64 * 1024]);
         let pieces = (1..10_000).take_while(|_| {
-            let event = Event::Body { bytes: piece.clone(), end: false };
+            let event = Event::Body { part: Part::Own(piece.clone()), end: false };
             exchange.deliver(Some(event), false, &mut Vec::new())
         });
         let bytes = pieces.count() * piece.len();
@@ -632,7 +639,7 @@ mod tests {
         // On another thread.
         let mut filler = Context::from_waker(Waker::noop());
         assert!(exchange.poll_pieces(&mut filler, 1).is_pending());
-        let event = Event::Body { bytes: Bytes::from_static(b"x"), end: false };
+        let event = Event::Body { part: Part::Own(Bytes::from_static(b"x")), end: false };
         assert!(exchange.deliver(Some(event), false, &mut wakers));
         wakers.into_iter().for_each(Waker::wake);
         assert!(told.0.load(Ordering::Relaxed), "nobody tells the connection of the file");

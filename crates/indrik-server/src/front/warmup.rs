@@ -132,8 +132,8 @@ async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, St
                 }
                 services.pool.took(exchange, payload.len() - head_len);
             }
-            Event::Body { bytes, end } => {
-                services.pool.took(exchange, bytes.len());
+            Event::Body { part, end } => {
+                services.pool.took(exchange, part.len());
                 if end {
                     break;
                 }

@@ -5,6 +5,9 @@
 //! answered, the connection answers the refusal itself. When the screen refuses a body, the body
 //! ends with an error. The socket also notes what the connection waits for, for the reaper, and
 //! can put an interim response between two of hyper's writes.
+//!
+//! Large pieces of answers lie in the worker's ring when hyper writes them. What the socket does not take at once is
+//! copied out here, so a slow client keeps nothing of the ring.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -21,6 +24,7 @@ use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::lending::Lending;
 use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
 use super::stream::{Discard, Stream, give_of};
@@ -51,6 +55,7 @@ pub(crate) struct IoState {
     end_passes: AtomicBool,
     /// The client began as one does that knows the server to speak HTTP/2.
     begins_with_http2: AtomicBool,
+    lending: Arc<Lending>,
 }
 
 /// How often everything that was to be written was, and who waits for the next time.
@@ -92,6 +97,11 @@ impl IoState {
         interim.bytes.extend_from_slice(bytes);
         self.has_interim.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// What hyper has of workers' rings.
+    pub(crate) fn lending(&self) -> &Arc<Lending> {
+        &self.lending
     }
 
     /// How often everything that was to be written was.
@@ -168,6 +178,8 @@ pub(crate) struct ClientIo {
     before: Bytes,
     watch: Arc<Watch>,
     state: Arc<IoState>,
+    /// What hyper takes for written and the socket has not taken.
+    held: Bytes,
     broken: bool,
     /// The client has closed its direction.
     at_end: bool,
@@ -196,11 +208,14 @@ impl ClientIo {
         let rewriter = (!settings.permits.is_nothing())
             .then(|| Box::new(Rewriter::new(settings.permits, settings.limits)));
         let charge = Charge::of(watch.holder());
+        let is_direct = !matches!(stream, Stream::Tls(_));
+        state.lending.set_direct(is_direct);
         Self {
             stream,
             screen,
             rewriter,
             before: Bytes::new(),
+            held: Bytes::new(),
             watch,
             state,
             broken: false,
@@ -236,6 +251,7 @@ impl ClientIo {
 
     /// From here on the bytes are not HTTP.
     pub(crate) fn stop_screening(&mut self) {
+        self.state.lending.set_direct(false);
         let held = self.screen.stop();
         let held = self.rewriter.take().map_or(held, |rewriter| rewriter.into_held());
         if !held.is_empty() {
@@ -405,25 +421,91 @@ impl ClientIo {
         }
     }
 
+    /// Writes bytes of hyper's. What the socket does not take of them is kept here if pieces in workers' rings are
+    /// among them: hyper lets go of those then.
+    fn poll_write_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let result = self.poll_write_with(cx, write);
+        if !self.state.lending.is_any_lent() {
+            return result;
+        }
+        let taken = match &result {
+            Poll::Ready(Ok(taken)) => *taken,
+            Poll::Pending => 0,
+            Poll::Ready(Err(_)) => return result,
+        };
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if taken < len {
+            self.hold(parts, taken);
+        }
+        Poll::Ready(Ok(len))
+    }
+
+    #[cold]
+    fn hold(&mut self, parts: &[io::IoSlice<'_>], taken: usize) {
+        let mut held = self.held.to_vec();
+        let mut skipped = taken;
+        for part in parts {
+            let skip = skipped.min(part.len());
+            skipped -= skip;
+            held.extend_from_slice(&part[skip..]);
+        }
+        self.held = held.into();
+        self.state.lending.set_held(true);
+        // Also if what waits before it has found the socket full: hyper's bytes are on their way.
+        self.state.hyper_is_writing.store(true, Ordering::Relaxed);
+        self.state.flushes.is_due.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes what hyper takes for written.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            if self.state.has_interim.load(Ordering::Relaxed) {
+                ready!(self.poll_interim(cx))?;
+            }
+            let result = Pin::new(&mut self.stream).poll_write(cx, &self.held);
+            self.note_written(&result);
+            match ready!(result)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                taken => self.held.advance(taken),
+            }
+        }
+        // Its memory too.
+        self.held = Bytes::new();
+        self.state.lending.set_held(false);
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes bytes of hyper's, after what waits.
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if !self.held.is_empty() {
+            ready!(self.poll_held(cx))?;
+        }
         if self.state.has_interim.load(Ordering::Relaxed) {
             ready!(self.poll_interim(cx))?;
         }
         self.state.hyper_is_writing.store(true, Ordering::Relaxed);
         self.state.flushes.is_due.store(true, Ordering::Relaxed);
         let result = write(Pin::new(&mut self.stream), cx);
-        self.note_write(&result);
-        if let Poll::Ready(Ok(len)) = &result {
+        self.note_written(&result);
+        result
+    }
+
+    fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
+        self.note_write(result);
+        if let Poll::Ready(Ok(len)) = result {
             self.watch.wrote(*len);
         }
-        // What hyper keeps until the socket takes it.
+        // What hyper keeps, or we do, until the socket takes it.
         self.charge.set(self.kept_bytes + self.watch.unwritten());
-        result
     }
 }
 
@@ -512,7 +594,8 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, bytes))
+        let parts = [io::IoSlice::new(bytes)];
+        self.poll_write_parts(cx, &parts, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -522,9 +605,9 @@ impl Write for ClientIo {
     ) -> Poll<io::Result<usize>> {
         let mut buffer = [0; JOIN_BYTES_MAX];
         if let Some(joined) = joined(parts, &mut buffer) {
-            return self.poll_write_with(cx, |stream, cx| stream.poll_write(cx, joined));
+            return self.poll_write_parts(cx, parts, |stream, cx| stream.poll_write(cx, joined));
         }
-        self.poll_write_with(cx, |stream, cx| stream.poll_write_vectored(cx, parts))
+        self.poll_write_parts(cx, parts, |stream, cx| stream.poll_write_vectored(cx, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -533,6 +616,9 @@ impl Write for ClientIo {
 
     /// Hyper flushes when its own buffer is empty.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            ready!(self.poll_held(cx))?;
+        }
         self.state.hyper_is_writing.store(false, Ordering::Relaxed);
         self.watch.wrote_all();
         if self.state.has_interim.load(Ordering::Relaxed) {
@@ -590,5 +676,95 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use indrik_core::memory::account::Limits;
+    use indrik_core::settings::{ConfigFileValues, Launch, resolve};
+    use indrik_ring::{
+        ChannelLimits, Descriptor, Flags, FrontChannel, Kind, WorkerChannel, channel_pair,
+    };
+
+    use super::*;
+    use crate::front::account::Account;
+    use crate::front::conn::reaper::Connections;
+    use crate::front::exchange::Part;
+
+    const PIECE: usize = 256 * 1024;
+
+    fn settings() -> Settings {
+        let launch = Launch::bare("/app".into());
+        let values = [("wsgi_app".to_owned(), "main:app".into())].into_iter().collect();
+        let file = ConfigFileValues { values, ..ConfigFileValues::default() };
+        Settings::new(Arc::new(resolve(&launch, Some(&file)).unwrap()))
+    }
+
+    fn channel() -> (FrontChannel, WorkerChannel) {
+        let limits = ChannelLimits::default();
+        let (front, worker) = channel_pair(limits).unwrap();
+        (FrontChannel::open(front, limits).unwrap(), WorkerChannel::open(worker).unwrap())
+    }
+
+    fn lend(front: &mut FrontChannel, worker: &mut WorkerChannel, byte: u8) -> Part {
+        let descriptor = Descriptor::new(Kind::ResponseBody, Flags::NONE, 0, 1, 0);
+        worker.responses.send(descriptor, PIECE, |into| into.fill(byte)).unwrap();
+        let descriptor = front.responses.receive().unwrap().unwrap();
+        Part::Lent(front.responses.lend(&descriptor, 0))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_part_of_a_piece_keeps_nothing_of_the_worker_s_ring() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let account = Account::new(Limits { total: u64::MAX, connection: u64::MAX });
+        let watch = Connections::default().add(&account).1;
+        let state = Arc::new(IoState::default());
+        let stream = Stream::Unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        let mut io = ClientIo::new(stream, &settings(), Arc::clone(&watch), Arc::clone(&state));
+        let (mut front, mut worker) = channel();
+
+        let lending = Arc::clone(state.lending());
+        let pieces =
+            [b'a', b'b'].map(|byte| lending.on_its_way(lend(&mut front, &mut worker, byte)));
+        let _ = front.responses.release();
+        assert!(!worker.responses.is_drained());
+        watch.gives_out(2 * PIECE);
+        let write = poll_fn(|cx| {
+            let parts = pieces.each_ref().map(|piece| io::IoSlice::new(piece));
+            let first = Write::poll_write_vectored(Pin::new(&mut io), cx, &parts);
+            assert!(
+                Write::poll_flush(Pin::new(&mut io), cx).is_pending(),
+                "the socket took it all"
+            );
+            first
+        });
+        assert_eq!(write.await.unwrap(), 2 * PIECE);
+        drop(pieces);
+        assert!(worker.responses.is_drained(), "the ring is held up");
+        assert!(watch.unwritten() > 0 && state.is_writing(), "what is held counts");
+        // Overwritten in the ring.
+        let own = lending.on_its_way(lend(&mut front, &mut worker, b'c'));
+        assert!(!lending.is_any_lent(), "behind what is held nothing is lent");
+        drop(own);
+
+        let mut got = Vec::new();
+        poll_fn(|cx| {
+            let flushed = Write::poll_flush(Pin::new(&mut io), cx);
+            let _ = client.read_to_end(&mut got);
+            flushed
+        })
+        .await
+        .unwrap();
+        let _ = client.read_to_end(&mut got);
+        assert_eq!(got.len(), 2 * PIECE);
+        assert!(got[..PIECE].iter().all(|byte| *byte == b'a'));
+        assert!(got[PIECE..].iter().all(|byte| *byte == b'b'));
+        assert_eq!(watch.unwritten(), 0);
     }
 }

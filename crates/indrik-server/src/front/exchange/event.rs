@@ -9,6 +9,7 @@ use bytes::Bytes;
 use indrik_core::time::Micros;
 use indrik_ring::Flags;
 
+use super::part::Part;
 use crate::front::descriptors::CountedFile;
 use crate::front::refusal::Refusal;
 
@@ -23,7 +24,7 @@ pub(crate) enum Event {
     /// An interim response.
     Informational { payload: Bytes },
     /// More of the body.
-    Body { bytes: Bytes, end: bool },
+    Body { part: Part, end: bool },
     /// The rest of the body is this part of a file.
     /// `None`: there was no place for it among the descriptors.
     File { file: Option<CountedFile>, offset: u64, len: u64 },
@@ -76,7 +77,8 @@ impl Event {
             | Self::Informational { payload }
             | Self::Trailers { payload }
             | Self::WebSocketAccept { payload } => payload.len(),
-            Self::Body { bytes, .. } | Self::WebSocketSend { bytes, .. } => bytes.len(),
+            Self::Body { part, .. } => part.len(),
+            Self::WebSocketSend { bytes, .. } => bytes.len(),
             Self::WebSocketClose { reason, .. } => reason.len(),
             Self::Failed { message, .. } => message.len(),
             Self::File { .. }

@@ -35,6 +35,15 @@ impl Inbox {
         }
     }
 
+    /// Takes what lies in the worker's channel out of it.
+    pub(super) fn copy_out(&mut self) {
+        for event in self.first.iter_mut().chain(&mut self.rest) {
+            if let Event::Body { part, .. } = event {
+                part.copy_out();
+            }
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Event> {
         self.first.iter().chain(&self.rest)
     }
@@ -44,13 +53,15 @@ impl Inbox {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::part::Part;
     use super::*;
 
     #[test]
     fn what_was_taken_out_does_not_count() {
         let mut inbox = Inbox::default();
         for _ in 0..3 {
-            inbox.push(Event::Body { bytes: Bytes::from_static(b"abc"), end: false });
+            let part = Part::Own(Bytes::from_static(b"abc"));
+            inbox.push(Event::Body { part, end: false });
         }
         while inbox.pop().is_some() {}
         assert_eq!(inbox.bytes, 0);

@@ -1,6 +1,7 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -11,12 +12,14 @@ use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, Response
 use super::super::descriptors::CountedFile;
 use super::super::events::ChannelFault;
 use super::super::events::Interface;
-use super::super::exchange::Event;
+use super::super::exchange::{Event, Exchange, Part};
 use super::counts::Answers;
 use super::link::Link;
 
 /// The first status that says that the server, or the application, failed.
 const FIRST_SERVER_ERROR: u16 = 500;
+/// Pieces of bodies from this size on are written from where they lie, if the client takes them now.
+const LEND_BYTES_MIN: usize = 32 * 1024;
 
 /// What one look into a worker's ring gave.
 #[derive(Debug, Default)]
@@ -53,7 +56,7 @@ fn counted_bytes(event: &Event) -> Option<usize> {
         Event::Response { payload, head_len, flags } if !flags.has(Flags::END) => {
             payload.len() - head_len
         }
-        Event::Body { bytes, .. } => bytes.len(),
+        Event::Body { part, .. } => part.len(),
         _ => 0,
     };
     (bytes > 0).then_some(bytes)
@@ -62,6 +65,7 @@ fn counted_bytes(event: &Event) -> Option<usize> {
 impl Link {
     /// Takes up to `most` descriptors and puts them into the inboxes they belong to.
     pub(super) fn deliver(&mut self, most: usize, now: Micros, wakers: &mut Vec<Waker>) -> Batch {
+        self.copy_out_untaken();
         let mut batch = Batch::default();
         for _ in 0..most {
             match self.channel.responses.receive() {
@@ -102,7 +106,7 @@ impl Link {
         }
         // Taken whoever the descriptor is for: it must not stay in the socket.
         let file = (descriptor.kind == Kind::File).then(|| self.receive_file(descriptor));
-        let Some(exchange) = self.exchange(slot, generation) else { return };
+        let Some(exchange) = self.exchange(slot, generation).map(Arc::clone) else { return };
         let done = descriptor.flags.has(Flags::DONE);
         if descriptor.time_us != 0 {
             exchange.times(descriptor.time_us, now);
@@ -111,7 +115,19 @@ impl Link {
             exchange.set_route(RouteId::new(self.generation, descriptor.route));
         }
         let abandoned = exchange.is_abandoned();
-        let event = if abandoned { None } else { self.event(descriptor, file) };
+        let lent = if abandoned { None } else { self.lend(descriptor, &exchange) };
+        let event = match lent {
+            _ if abandoned => None,
+            Some(part) => {
+                if let Some(head) = self.head(descriptor)
+                    && !self.deliver_head(head, &exchange, batch, wakers)
+                {
+                    return;
+                }
+                Some(Event::Body { part, end: descriptor.flags.has(Flags::END) })
+            }
+            None => self.event(descriptor, file),
+        };
         if self.on_trial
             && let Some(event) = &event
         {
@@ -138,6 +154,58 @@ impl Link {
         }
     }
 
+    /// Leaves a large piece of a body where it lies for now. A response that is all there is not lent: it has a
+    /// length, so that its head must not go out without it.
+    fn lend(&mut self, descriptor: &Descriptor, exchange: &Arc<Exchange>) -> Option<Part> {
+        let head_len = match descriptor.kind {
+            Kind::Response if descriptor.flags == Flags::NONE => {
+                usize::try_from(descriptor.aux).ok()?
+            }
+            Kind::ResponseBody => 0,
+            _ => return None,
+        };
+        if (descriptor.len as usize).checked_sub(head_len)? < LEND_BYTES_MIN {
+            return None;
+        }
+        if !self.untaken.last().is_some_and(|last| Arc::ptr_eq(last, exchange)) {
+            self.untaken.push(Arc::clone(exchange));
+        }
+        Some(Part::Lent(self.channel.responses.lend(descriptor, head_len)))
+    }
+
+    /// The head in front of a piece that was lent, if there is one: it is read, so it is copied.
+    fn head(&self, descriptor: &Descriptor) -> Option<Event> {
+        let head_len = usize::try_from(descriptor.aux).ok()?;
+        (descriptor.kind == Kind::Response).then(|| {
+            let mut shortened = *descriptor;
+            shortened.len = head_len as u32;
+            let payload = self.payload(&shortened);
+            Event::Response { payload, head_len, flags: descriptor.flags }
+        })
+    }
+
+    fn deliver_head(
+        &self,
+        head: Event,
+        exchange: &Exchange,
+        batch: &mut Batch,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        if self.on_trial {
+            batch.answers.count(&head);
+        }
+        let is_taken = exchange.deliver(Some(head), false, wakers);
+        if !is_taken {
+            batch.fault = Some(ChannelFault::Flood);
+        }
+        is_taken
+    }
+
+    /// What was lent is taken in the same turn, by a client that reads, or copied out: the worker waits for the space.
+    pub(super) fn copy_out_untaken(&mut self) {
+        self.untaken.drain(..).for_each(|exchange| exchange.copy_out());
+    }
+
     /// Nobody wants the response, but the worker must not wait for credit.
     fn discard(&mut self, descriptor: &Descriptor) {
         self.give_credit(descriptor.slot, descriptor.generation, u64::from(descriptor.len));
@@ -158,7 +226,7 @@ impl Link {
                 Event::Response { payload, head_len, flags }
             }
             Kind::Informational => Event::Informational { payload: self.payload(descriptor) },
-            Kind::ResponseBody => Event::Body { bytes: self.payload(descriptor), end },
+            Kind::ResponseBody => Event::Body { part: Part::Own(self.payload(descriptor)), end },
             Kind::Trailers => Event::Trailers { payload: self.payload(descriptor) },
             Kind::File => self.file(descriptor, file?)?,
             Kind::WebSocketAccept => Event::WebSocketAccept { payload: self.payload(descriptor) },

@@ -91,8 +91,11 @@ impl Pool {
             inner.spin();
         }
         for (id, link) in &mut inner.links {
-            if id.0 as usize % threads == thread && link.must_look() {
-                wakers.extend(link.drain_waker.take());
+            if id.0 as usize % threads == thread {
+                link.copy_out_untaken();
+                if link.must_look() {
+                    wakers.extend(link.drain_waker.take());
+                }
             }
         }
         drop(inner);
@@ -141,6 +144,7 @@ impl Pool {
             inner.ahead_told = false;
             // A worker may hold finished responses back for the end of its batch.
             for link in inner.links.values_mut() {
+                link.copy_out_untaken();
                 if link.has_sent() {
                     inner.wakers.extend(link.drain_waker.take());
                 }

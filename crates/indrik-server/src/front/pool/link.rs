@@ -84,6 +84,8 @@ pub(super) struct Link {
     pub(super) descriptors: Arc<Descriptors>,
     /// The memory for bodies was in use since it was looked at last.
     had_bodies: bool,
+    /// Whose responses may lie in the ring still.
+    pub(super) untaken: Vec<Arc<Exchange>>,
 }
 
 #[derive(Default)]
@@ -173,6 +175,7 @@ impl Link {
             buffered: Arc::clone(buffered),
             descriptors: Arc::clone(descriptors),
             had_bodies: false,
+            untaken: Vec::new(),
         }
     }
 

@@ -139,7 +139,8 @@ impl Stream {
             };
             match event {
                 Event::Spooled(spool) => self.spool = Some(spool.reader()),
-                Event::Body { bytes, end } => {
+                Event::Body { part, end } => {
+                    let bytes = self.connection.io.lending().on_its_way(part);
                     if end {
                         self.over();
                     }

@@ -191,9 +191,12 @@ impl WorkerSide {
                 end(socket);
             }
             // An answer behind the socket: nobody reads it, and its sender must not wait.
-            if let Event::Response { payload: bytes, .. } | Event::Body { bytes, .. } = event {
-                self.services.pool.took(&self.exchange, bytes.len());
-            }
+            let len = match event {
+                Event::Response { payload, .. } => payload.len(),
+                Event::Body { part, .. } => part.len(),
+                _ => continue,
+            };
+            self.services.pool.took(&self.exchange, len);
         }
     }
 }
