@@ -312,7 +312,11 @@ impl Exchange {
                     len += part.len();
                     pieces.push(part.into_own());
                 }
-                Some(event) => behind = Some(event),
+                Some(mut event) => {
+                    // It waits until the client has read the file.
+                    event.copy_out();
+                    behind = Some(event);
+                }
                 None => break,
             }
         }

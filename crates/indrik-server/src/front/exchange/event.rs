@@ -95,6 +95,13 @@ impl Event {
         EVENT_BYTES + payload
     }
 
+    /// Takes what of it lies in the worker's channel out of it.
+    pub(super) fn copy_out(&mut self) {
+        if let Self::Body { part, .. } = self {
+            part.copy_out();
+        }
+    }
+
     /// Whether nothing of interest can follow.
     pub(crate) const fn ends_response(&self) -> bool {
         match self {

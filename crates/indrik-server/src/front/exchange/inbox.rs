@@ -37,11 +37,7 @@ impl Inbox {
 
     /// Takes what lies in the worker's channel out of it.
     pub(super) fn copy_out(&mut self) {
-        for event in self.first.iter_mut().chain(&mut self.rest) {
-            if let Event::Body { part, .. } = event {
-                part.copy_out();
-            }
-        }
+        self.first.iter_mut().chain(&mut self.rest).for_each(Event::copy_out);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Event> {
