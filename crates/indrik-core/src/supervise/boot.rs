@@ -4,7 +4,7 @@
 use super::consequence::Consequence;
 use super::effect::{Effect, WorkerEffect};
 use super::event::{Failure, FailureKind};
-use super::limits::{STOP_GRACE_MIN, WARM_UP_SLACK};
+use super::limits::{START_CRASHES_MAX, STOP_GRACE_MIN, WARM_UP_SLACK};
 use super::machine::Supervisor;
 use super::reason::{EndReason, StartReason, Tally};
 use super::state::phase::Phase;
@@ -66,9 +66,24 @@ impl Supervisor {
         if self.is_candidate(worker.generation) {
             let what = format!("worker {id} could not be forked");
             self.note_failed(worker.generation, what, message);
+        } else if self.start_is_hopeless() {
+            let text = "Cannot start: no worker can be forked (see the errors above)";
+            self.log(Level::Critical, text);
+            self.note(Consequence::StartFailed { kind: FailureKind::Boot });
         } else {
             self.record_death(&worker, Death::Booting, EndReason::ForkFailed);
         }
+    }
+
+    /// One more worker could not be made: whether that happened too often before any was ready, and none is on its
+    /// way that may still be.
+    fn start_is_hopeless(&mut self) -> bool {
+        if self.pool.ever_ready {
+            return false;
+        }
+        self.pool.start_crashes += 1;
+        let is_coming = self.pool.workers.values().any(Worker::is_coming);
+        self.pool.start_crashes >= START_CRASHES_MAX && !is_coming
     }
 
     /// A hook raised instead of letting the worker be made.

@@ -103,7 +103,7 @@ pub const USEFUL_REQUESTS: u64 = 10;
 /// descriptors in flight small.
 pub const FORKS_IN_FLIGHT_MAX: usize = 8;
 
-/// How often workers may be killed by a signal before one was ever ready; then the server gives up.
+/// How often workers may be killed by a signal, or not be forked, before one was ever ready; then the server gives up.
 pub const START_CRASHES_MAX: u32 = 3;
 
 /// TTIN goes no higher.

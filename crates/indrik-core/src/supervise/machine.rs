@@ -66,7 +66,7 @@ pub(super) struct Pool {
     pub(super) ever_ready: bool,
     /// A worker has finished a request, or lived for long.
     pub(super) ever_of_use: bool,
-    /// Workers ended by a signal before any was ready.
+    /// Workers ended by a signal, or not forked, before any was ready.
     pub(super) start_crashes: u32,
     /// What the front lacks for the requests that it refuses, while it does.
     pub(super) lacks: Option<&'static str>,

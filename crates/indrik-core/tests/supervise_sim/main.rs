@@ -369,6 +369,16 @@ fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
 }
 
 #[test]
+fn a_start_whose_workers_can_never_be_forked_has_failed() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { fork_fails: 100, ..Faults::calm() });
+        world.start();
+        world.run(seconds(60));
+        assert_eq!(world.exit, Some(3), "seed {seed}");
+    }
+}
+
+#[test]
 fn an_address_that_stays_taken_ends_the_start_after_five_tries() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
