@@ -84,6 +84,8 @@ impl Supervisor {
                 self.push(Effect::Front(FrontEffect::CloseNow));
                 self.quit_workers();
             }
+            // Only hooks are left to wait for.
+            Phase::Stopping { quick: false } if self.pool.workers.is_empty() => self.kill_zygotes(),
             Phase::Stopping { quick: false } => self.quit_workers(),
             Phase::Stopping { quick: true } => self.kill_all(),
             Phase::Done => {}
@@ -282,7 +284,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::supervise::{Event, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent};
+    use crate::supervise::{
+        Event, ExitStatus, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent,
+    };
 
     const START: Duration = Duration::from_secs(1);
 
@@ -358,6 +362,25 @@ mod tests {
         assert!(!is_quick(&mut machine, START));
         assert!(!is_quick(&mut machine, START + TERM_ECHO - Duration::from_millis(1)));
         assert!(is_quick(&mut machine, START + TERM_ECHO));
+    }
+
+    #[test]
+    fn a_second_word_does_not_wait_for_the_hook_on_exit() {
+        for again in [Signal::Term, Signal::Int] {
+            let mut machine = serving();
+            machine.handle(Event::Operator(OperatorEvent::Signal(Signal::Term)), START);
+            machine.handle(Event::FrontIdle, START);
+            for worker in machine.all_workers() {
+                let exit = ExitStatus::Code(0).into();
+                machine.handle(Event::Worker(worker, WorkerEvent::Exited { exit }), START);
+            }
+            let zygote = |effect| Effect::Zygote(Generation::FIRST, effect);
+            let told = effects(&mut machine);
+            assert!(told.contains(&zygote(ZygoteEffect::Retire { last: true })), "{told:?}");
+            let later = START + TERM_ECHO;
+            machine.handle(Event::Operator(OperatorEvent::Signal(again)), later);
+            assert!(effects(&mut machine).contains(&zygote(ZygoteEffect::Kill)));
+        }
     }
 
     #[test]
