@@ -336,3 +336,24 @@ def test_a_signal_while_starting_stops_it(tmp_path: Path):
     server.wait_for_exit(40)
     server.assert_nothing_left()
     server.kill()
+
+
+class TestStandardStreams:
+    """A server may be started without them; then they lead nowhere, and never into something else."""
+
+    CLOSED = ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")
+
+    @pytest.mark.indrik_only
+    @pytest.mark.parametrize(("app", "interface"), [("wsgi_app:app", "wsgi"), ("asgi_app:app", "asgi")])
+    def test_those_that_are_closed_lead_nowhere_in_each_process(self, connect, tmp_path, app, interface):
+        log = tmp_path / "error.log"
+        options = {"launcher": self.CLOSED, "interface": interface, "log_directory": tmp_path / "logs"}
+        with Server(app, "--error-logfile", str(log), **options) as server:
+            assert connect(server).get("/").status < 500
+            for pid in server.processes():
+                streams = [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+                assert streams == ["/dev/null"] * 3, pid
+            before = server.workers()
+            server.signal(signal.SIGHUP)
+            server.wait_for_new_workers(before)
+        assert "SIGABRT" not in log.read_text()

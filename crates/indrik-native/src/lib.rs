@@ -10,6 +10,7 @@
 )]
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use indrik_cli::Typed;
 use pyo3::prelude::*;
@@ -60,6 +61,11 @@ mod _native {
 /// released for good: this process runs no Python while it serves.
 #[pyfunction]
 fn main(py: Python<'_>, command: Command) -> i32 {
+    if let Err(error) = indrik_sys::streams::fill() {
+        // With what is left of them.
+        let _ = writeln!(std::io::stderr(), "indrik: cannot open /dev/null: {error}");
+        return 1;
+    }
     keep_memory_for_a_while();
     // Python's handler would wait for Python to run, and then show a traceback. A server has its own.
     indrik_sys::signals::be_ended_by_interrupt();
