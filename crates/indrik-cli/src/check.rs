@@ -18,7 +18,7 @@ pub(crate) fn is_asked_for(launch: &Launch) -> bool {
 /// `--check-config` and `--print-config`: exit code 0 if the settings are right and the application
 /// loads.
 pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
-    let (rehearsal, file) = Rehearsal::begin(launch)?;
+    let (mut rehearsal, file) = Rehearsal::begin(launch)?;
     let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
     for notice in &config.notices {
         print_error(&format!("indrik: warning: {notice}\n"));
@@ -35,7 +35,7 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
 /// `indrik check`: the same in words, with everything that is set, what may be unintended, and what a start
 /// would fail at.
 pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
-    let (rehearsal, file) = Rehearsal::begin(launch)?;
+    let (mut rehearsal, file) = Rehearsal::begin(launch)?;
     let merged = merge(launch, Some(&file));
     print(&report::settings(&merged));
     let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;

@@ -50,6 +50,7 @@ use rustix::event::Timespec;
 
 use crate::boot::word;
 use crate::front::{Front, FrontEvent};
+use crate::hearing::Hearing;
 use crate::log::Log;
 use ends::status_of;
 use parts::{Drive, Ending, Heritage, Leaving, Registry, Role, SIGNALS, Source, Timer};
@@ -151,13 +152,22 @@ impl Drive {
     /// Sleeps until somebody has something to say or the next timer is due.
     fn wait(&mut self) -> io::Result<Vec<Source>> {
         self.set_timers();
+        let now = Instant::now();
         let mut registry = Registry::default();
+        let mut rests_end: Option<Instant> = None;
+        let mut is_heard = |hearing: &Hearing| {
+            let until = hearing.rests_until(now);
+            rests_end = rests_end.into_iter().chain(until).min();
+            until.is_none()
+        };
         registry.add(Source::Signals, self.sources.signals.as_fd());
         for (generation, zygote) in &self.children.zygotes {
-            registry.add(Source::Zygote(*generation), zygote.socket.as_fd());
+            if is_heard(&zygote.hearing) {
+                registry.add(Source::Zygote(*generation), zygote.socket.as_fd());
+            }
         }
         for (id, worker) in &self.children.workers {
-            if worker.control_open {
+            if worker.control_open && is_heard(&worker.hearing) {
                 registry.add(Source::Worker(*id), worker.control.as_fd());
             }
         }
@@ -167,11 +177,12 @@ impl Drive {
             registry.add_for(Source::Control(token), fd, flags);
         }
         self.neighbours.register(&mut registry);
-        registry.wait(self.time_to_sleep().as_ref())
+        registry.wait(self.time_to_sleep(rests_end).as_ref())
     }
 
-    fn time_to_sleep(&self) -> Option<Timespec> {
-        let left = self.timers.next()?.saturating_duration_since(Instant::now());
+    fn time_to_sleep(&self, rests_end: Option<Instant>) -> Option<Timespec> {
+        let next = self.timers.next().into_iter().chain(rests_end).min();
+        let left = next?.saturating_duration_since(Instant::now());
         // Rounded up: waking a moment early would only mean going round once more.
         Timespec::try_from(left + Duration::from_micros(50)).ok()
     }
@@ -208,11 +219,11 @@ impl Drive {
         // Its last words explain its end.
         match role {
             Role::Worker(id) => {
-                self.take_messages_of(id);
+                self.take_last_words_of(id);
                 self.worker_ended(id, end);
             }
             Role::Zygote(generation) => {
-                self.take_messages_from(generation);
+                self.take_last_words_from(generation);
                 self.zygote_ended(generation);
             }
             Role::OldZygote => self.old_zygote_ended(),

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod control;
 pub mod drive;
 pub mod front;
+mod hearing;
 mod lane;
 pub mod log;
 pub mod paths;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indrik_core::ids::Generation;
 use indrik_core::settings::{Config, ConfigFileValues, Launch};
@@ -13,8 +13,9 @@ use indrik_sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::boot::Identity;
+use crate::hearing::Stream;
 use crate::preflight::look_at_config;
-use crate::zygote::{Loaded, Reply, Request, Stream, Streams, Zygote, receive_all};
+use crate::zygote::{Loaded, Reply, Request, Streams, Zygote};
 
 /// How long the zygote may take to end when it is told to; then it is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +33,7 @@ impl Rehearsal {
     /// When Python cannot be started or the file is wrong.
     pub fn begin(launch: &Launch) -> Result<(Self, ConfigFileValues), Failure> {
         let zygote = Zygote::spawn(&launch.typed, &launch.cwd, Streams::Same).map_err(no_python)?;
-        let rehearsal = Self { zygote };
+        let mut rehearsal = Self { zygote };
         rehearsal.wait_until_here()?;
         look_at_config(launch).map_err(wrong_config)?;
         let path = launch.config_request();
@@ -48,7 +49,7 @@ impl Rehearsal {
     ///
     /// # Errors
     /// When it cannot be loaded, or the workers are to become somebody who does not exist.
-    pub fn load(&self, config: &Config) -> Result<Loaded, Failure> {
+    pub fn load(&mut self, config: &Config) -> Result<Loaded, Failure> {
         Identity::look_up(config).map_err(|error| Failure {
             kind: FailureKind::Config,
             message: error.message,
@@ -72,19 +73,19 @@ impl Rehearsal {
         Ok(())
     }
 
-    fn ask(&self, request: &Request<'_>) -> Result<Reply, Failure> {
+    fn ask(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         self.zygote.send(request, &[]).map_err(no_python)?;
         loop {
             self.wait(None).map_err(no_python)?;
-            let (replies, nonsense, stream) = receive_all::<Reply>(&self.zygote.socket);
-            let answer = replies.into_iter().rfind(|reply| !matches!(reply, Reply::Here));
+            let heard = self.zygote.hearing.turn::<Reply>(&self.zygote.socket, Instant::now());
+            let answer = heard.messages.into_iter().rfind(|reply| !matches!(reply, Reply::Here));
             if let Some(reply) = answer {
                 return Ok(reply);
             }
-            if let Some(text) = nonsense {
+            if let Some(text) = heard.nonsense {
                 return Err(no_python(io::Error::other(text)));
             }
-            if stream == Stream::Closed {
+            if heard.stream == Stream::Closed {
                 return Err(no_python(io::Error::other("it ended without an answer")));
             }
         }

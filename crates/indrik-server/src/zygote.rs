@@ -8,12 +8,13 @@ use std::path::Path;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::settings::{Config, ConfigFileValues, Typed, WorkerClass};
 use indrik_core::supervise::{Failure, FailureKind};
-use indrik_sys::packets::{PacketSocket, Received};
+use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::Child;
 use indrik_sys::program::{self, Program};
 use serde::{Deserialize, Serialize};
 
 use crate::boot::{Identity, OWN_VARIABLES};
+use crate::hearing::Hearing;
 
 /// What the interpreter runs. `-m` would put the current directory on `sys.path` before the
 /// standard library is imported, and an application's `json.py` would be taken for the real one.
@@ -24,6 +25,7 @@ const PROGRAM: &str = "import sys; sys.path[:1] == [''] and sys.path.pop(0); \
 pub(crate) struct Zygote {
     pub(crate) child: Child,
     pub(crate) socket: PacketSocket,
+    pub(crate) hearing: Hearing,
     /// It has its settings, and its handlers for signals.
     pub(crate) ready: bool,
     /// It takes the place of one that had been configured and died.
@@ -334,7 +336,8 @@ impl Zygote {
             let python = typed.python.display();
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
-        Ok(Self { child, socket, ready: false, again: false, logs: false })
+        let hearing = Hearing::default();
+        Ok(Self { child, socket, hearing, ready: false, again: false, logs: false })
     }
 
     /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.
@@ -345,38 +348,6 @@ impl Zygote {
             result => result,
         }
     }
-}
-
-/// All messages that have arrived on a socket, and the first that made no sense as an error text.
-pub(crate) fn receive_all<M: for<'de> Deserialize<'de>>(
-    socket: &PacketSocket,
-) -> (Vec<M>, Option<String>, Stream) {
-    let mut messages = Vec::new();
-    let mut nonsense = None;
-    loop {
-        match socket.receive() {
-            Ok(Received::Message(text, _fds)) => match serde_json::from_slice(&text) {
-                Ok(message) => messages.push(message),
-                Err(error) => {
-                    let shown = String::from_utf8_lossy(&text[..text.len().min(200)]).into_owned();
-                    nonsense.get_or_insert_with(|| format!("{error}: {shown}"));
-                }
-            },
-            Ok(Received::Empty) => return (messages, nonsense, Stream::Open),
-            Ok(Received::Closed) => return (messages, nonsense, Stream::Closed),
-            Err(error) => {
-                let nonsense = nonsense.or_else(|| Some(error.to_string()));
-                return (messages, nonsense, Stream::Closed);
-            }
-        }
-    }
-}
-
-/// Whether more may come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Open,
-    Closed,
 }
 
 /// The descriptors a worker inherits, in the order both sides agreed on.

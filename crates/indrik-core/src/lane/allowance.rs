@@ -1,4 +1,4 @@
-//! How much may be said on a lane: so many messages a second, and as many at once after a pause.
+//! How much may be said on a lane, or to the supervisor: so many messages a second, and as many at once after a pause.
 
 use crate::time::Micros;
 
@@ -22,6 +22,13 @@ impl Allowance {
     #[must_use]
     pub const fn of_front(now: Micros) -> Self {
         Self { per_second: PER_SECOND, left: PER_SECOND * SECOND_US, at: now }
+    }
+
+    /// What the supervisor hears of a process: less, since it reads JSON, and does more with it.
+    #[must_use]
+    pub const fn of_supervisor(now: Micros) -> Self {
+        let per_second = PER_SECOND / 5;
+        Self { per_second, left: per_second * SECOND_US, at: now }
     }
 
     /// What a worker sends: half as much, so that an honest one is never taken for another.

@@ -15,8 +15,9 @@ use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL};
 use crate::front::{ChannelFault, Front, Interface};
+use crate::hearing::{Heard, Stream};
 use crate::lane::LaneFault;
-use crate::zygote::{Stream, WireInterface, WorkerNote, receive_all};
+use crate::zygote::{WireInterface, WorkerNote};
 
 const HINT: &str =
     "every path in warmup must be answered 2xx or 3xx, all of them within warmup_timeout";
@@ -45,14 +46,36 @@ impl Drive {
         if !worker.control_open {
             return;
         }
-        let (notes, nonsense, stream) = receive_all::<WorkerNote>(&worker.control);
-        // Its process may live on for a while; the end of that is heard by reaping it.
-        worker.control_open = stream == Stream::Open;
-        for note in notes {
+        let heard = worker.hearing.turn(&worker.control, Instant::now());
+        self.take_heard_of(id, heard);
+    }
+
+    /// It has ended, or is to be judged: what it said before counts.
+    pub(super) fn take_last_words_of(&mut self, id: WorkerId) {
+        let Some(worker) = self.children.workers.get_mut(&id) else { return };
+        if !worker.control_open {
+            return;
+        }
+        let heard = worker.hearing.last_words(&worker.control, Instant::now());
+        self.take_heard_of(id, heard);
+    }
+
+    fn take_heard_of(&mut self, id: WorkerId, heard: Heard<WorkerNote>) {
+        if let Some(worker) = self.children.workers.get_mut(&id) {
+            // Its process may live on for a while; the end of that is heard by reaping it.
+            worker.control_open = heard.stream != Stream::Closed;
+        }
+        for note in heard.messages {
             self.take_note(id, note);
         }
-        if let Some(text) = nonsense {
+        if let Some(text) = heard.nonsense {
             self.log.write(Level::Error, &format!("Worker {id} sent nonsense: {text}"));
+        }
+        if heard.is_flood {
+            let pid = self.children.worker_pid(id).unwrap_or_else(std::process::id);
+            let text =
+                "This worker says more to the supervisor than one may; it is heard more slowly";
+            self.log.write_about(Level::Warning, pid, text);
         }
     }
 
@@ -135,7 +158,7 @@ impl Drive {
 
     pub(super) fn warm_up_failed(&mut self, id: WorkerId, why: String) {
         // What it said about the exception.
-        self.take_messages_of(id);
+        self.take_last_words_of(id);
         let worker = self.children.workers.get_mut(&id);
         let traceback = worker.map(|worker| std::mem::take(&mut worker.last_words));
         let failure = Failure {

@@ -10,6 +10,7 @@ use indrik_sys::packets::PacketSocket;
 use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL, Timer};
+use crate::hearing::Hearing;
 use crate::zygote::{Request, Zygote};
 
 /// How often requests are counted, where that decides something.
@@ -51,7 +52,8 @@ impl Drive {
             return;
         };
         let pid = child.pid();
-        let zygote = Zygote { child, socket, ready: true, again: false, logs: false };
+        let hearing = Hearing::default();
+        let zygote = Zygote { child, socket, hearing, ready: true, again: false, logs: false };
         match self.children.zygotes.insert(generation, zygote) {
             Some(old) => {
                 if let Err(error) = old.send(&Request::Exit { last: false }, &[]) {

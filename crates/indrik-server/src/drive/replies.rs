@@ -1,6 +1,7 @@
 //! What zygotes say.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
 
 use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
@@ -10,20 +11,37 @@ use indrik_core::supervise::{Event, Facts, Policy, PoolEvent, WorkerEvent, Zygot
 use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL};
-use crate::zygote::{Reply, Stream, receive_all};
+use crate::hearing::{Heard, Stream};
+use crate::zygote::Reply;
 
 impl Drive {
     pub(super) fn take_messages_from(&mut self, generation: Generation) {
-        let Some(zygote) = self.children.zygotes.get(&generation) else { return };
-        let (replies, nonsense, stream) = receive_all::<Reply>(&zygote.socket);
-        for reply in replies {
+        let Some(zygote) = self.children.zygotes.get_mut(&generation) else { return };
+        let heard = zygote.hearing.turn(&zygote.socket, Instant::now());
+        self.take_heard_from(generation, heard);
+    }
+
+    /// It has ended: what it said before explains why.
+    pub(super) fn take_last_words_from(&mut self, generation: Generation) {
+        let Some(zygote) = self.children.zygotes.get_mut(&generation) else { return };
+        let heard = zygote.hearing.last_words(&zygote.socket, Instant::now());
+        self.take_heard_from(generation, heard);
+    }
+
+    fn take_heard_from(&mut self, generation: Generation, heard: Heard<Reply>) {
+        for reply in heard.messages {
             self.take_reply(generation, reply);
         }
-        if let Some(text) = nonsense {
+        if let Some(text) = heard.nonsense {
             self.log.write(Level::Error, &format!("The zygote sent nonsense: {text}"));
         }
+        if heard.is_flood {
+            let text =
+                "The zygote says more to the supervisor than one may; it is heard more slowly";
+            self.log.write(Level::Warning, text);
+        }
         // A closed socket without a dead process (the application closed it) is as good as dead.
-        if stream == Stream::Closed
+        if heard.stream == Stream::Closed
             && let Some(zygote) = self.children.zygotes.get(&generation)
         {
             let _ = zygote.child.signal(Signal::KILL);

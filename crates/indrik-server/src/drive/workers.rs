@@ -14,6 +14,7 @@ use indrik_sys::process::Child;
 
 use super::parts::{Drive, FrontEnds, Stacks, Worker};
 use crate::front::{Interface, NewWorker, channel_limits};
+use crate::hearing::Hearing;
 use crate::zygote::{Request, WorkerFds};
 
 impl Drive {
@@ -53,6 +54,7 @@ impl Drive {
             child: None,
             control,
             control_open: true,
+            hearing: Hearing::default(),
             flags: front.control(),
             front_ends: Some(FrontEnds { channel: front, lane: lane.into() }),
             bell,

@@ -10,6 +10,7 @@ use indrik_sys::process::Child;
 
 use super::stacks::Stacks;
 use crate::front::Interface;
+use crate::hearing::Hearing;
 
 /// The front's ends of a worker's channel and lane.
 pub(crate) struct FrontEnds {
@@ -30,6 +31,7 @@ pub(crate) struct Worker {
     pub(crate) child: Option<Child>,
     pub(crate) control: PacketSocket,
     pub(crate) control_open: bool,
+    pub(crate) hearing: Hearing,
     /// What runs there, in the words of `worker_class`; known when it is ready.
     pub(crate) class: WorkerClass,
     /// Given to the front when the worker is added; `None` says that they have been.
