@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -63,11 +64,32 @@ def fork() -> None:
 
 def with_descriptors() -> None:
     reader, writer = os.pipe()
-    with lane() as end:
+    # Where the kernel can refuse them, the sender is told.
+    with lane() as end, contextlib.suppress(PermissionError):
         for _ in range(100):
             socket.send_fds(end, [GOOD], [reader, writer])
     os.close(reader)
     os.close(writer)
+
+
+def unasked() -> bytes:
+    """Sends a file by each Unix socket of this process; how many are refused."""
+    refused = 0
+    reader, writer = os.pipe()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            end = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with end:
+            if end.family == socket.AF_UNIX:
+                try:
+                    socket.send_fds(end, [GOOD], [reader], socket.MSG_DONTWAIT)
+                except PermissionError:
+                    refused += 1
+    os.close(reader)
+    os.close(writer)
+    return str(refused).encode()
 
 
 def many_names() -> None:
@@ -97,6 +119,7 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     deed = DEEDS.get(environ["PATH_INFO"])
     if deed is not None:
         deed()
-    body = environ["QUERY_STRING"].encode() or str(os.getpid()).encode()
+    body = unasked() if environ["PATH_INFO"] == "/unasked" else b""
+    body = body or environ["QUERY_STRING"].encode() or str(os.getpid()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]

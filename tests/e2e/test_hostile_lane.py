@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 
 import pytest
 from support.load import Checked
@@ -71,6 +72,21 @@ def test_a_lane_that_is_gone_or_a_child_that_has_it_costs_no_request_and_no_work
     assert server.workers() == before
     connect(server).get("/a?last")
     server.wait_for_access_line(rf"^200 /alast route={name}\.$")
+
+
+def kernel_refuses_files() -> bool:
+    with socket.socket(socket.AF_UNIX) as one:
+        try:
+            one.setsockopt(socket.SOL_SOCKET, 83, 0)  # SO_PASSRIGHTS, since Linux 6.16
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not kernel_refuses_files(), reason="the kernel cannot refuse them")
+def test_files_that_nobody_asked_for_are_refused_by_each_socket_that_leads_to_the_supervisor(connect, server):
+    # Those of both wake-ups, of the lane and of the supervisor. Closing such a file could wait, for a minute perhaps.
+    assert connect(server).get("/unasked").text == "4"
 
 
 def test_a_worker_that_asks_for_no_end_of_names_takes_none_from_other_workers_or_generations(connect, server):

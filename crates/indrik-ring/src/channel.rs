@@ -10,7 +10,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::bodies::{BodyArea, BodyMemory, BodyView};
 use crate::handoff::{FileReceiver, FileSender, both_ways, files_pair};
-use crate::kept::KeptFd;
+use crate::kept::{Close, KeptFd};
 use crate::layout::{ChannelLimits, Header, MAGIC, Map, VERSION};
 use crate::ring::{Receiver, RingMemory, Sender};
 use crate::slot::Slots;
@@ -105,9 +105,17 @@ impl FrontChannel {
     /// # Errors
     /// When the memory cannot be mapped, or this end is open already.
     pub fn open(fds: FrontFds, limits: ChannelLimits) -> io::Result<Self> {
+        Self::open_closing(fds, limits, drop)
+    }
+
+    /// The same, with how to close a file that the worker chose: that may wait.
+    ///
+    /// # Errors
+    /// As [`FrontChannel::open`].
+    pub fn open_closing(fds: FrontFds, limits: ChannelLimits, close: Close) -> io::Result<Self> {
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(FRONT_ATTACHED)?;
-        let (files_out, files_in) = both_ways(KeptFd::alone(fds.files));
+        let (files_out, files_in) = both_ways(KeptFd::alone(fds.files, close), close);
         // SAFETY: `attach` let us pass, so the front's ends of the rings are made only here.
         unsafe {
             Ok(Self {
@@ -173,7 +181,7 @@ impl WorkerChannel {
         let limits = Mapping::read_limits(&fds.memory)?;
         let mapping = Arc::new(Mapping::map(&fds.memory, limits)?);
         mapping.attach(WORKER_ATTACHED)?;
-        let (files_out, files_in) = both_ways(fds.files);
+        let (files_out, files_in) = both_ways(fds.files, drop);
         // SAFETY: as in `FrontChannel::open`.
         unsafe {
             Ok(Self {

@@ -22,7 +22,7 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
-use crate::kept::KeptFd;
+use crate::kept::{Close, KeptFd};
 use crate::ring::{NotSent, Sender};
 use crate::sync::step;
 use crate::wire::{Descriptor, FileMark};
@@ -32,6 +32,8 @@ use crate::wire::{Descriptor, FileMark};
 const FILES_KEPT_MAX: usize = 64;
 /// Messages that are read in search of one file.
 const FILES_LOOKED_AT_MAX: usize = 1024;
+/// The kernel's limit of files in one message (`SCM_MAX_FD`).
+const FILES_OF_MESSAGE_MAX: usize = 253;
 /// How long a sender waits where the system, and not the socket, has no room for files in flight.
 const SYSTEM_PAUSE: Duration = Duration::from_millis(1);
 
@@ -53,6 +55,7 @@ pub struct FileSender(Arc<KeptFd>);
 pub struct FileReceiver {
     socket: Arc<KeptFd>,
     kept: VecDeque<(FileMark, OwnedFd)>,
+    close: Close,
 }
 
 /// Why a file is not there.
@@ -62,6 +65,8 @@ pub enum FileLost {
     Missing,
     /// This process was out of file descriptors when it came.
     NoDescriptors,
+    /// What came is no regular file.
+    NoFile,
     /// This process has lost its end of the socket.
     Closed,
 }
@@ -74,6 +79,7 @@ impl std::fmt::Display for FileLost {
                 "a file was lost because this process is out of file descriptors: raise its limit \
                  (RLIMIT_NOFILE)"
             }
+            Self::NoFile => "it is not a regular file",
             Self::Closed => "the socket that files come by was closed",
         })
     }
@@ -82,9 +88,9 @@ impl std::fmt::Display for FileLost {
 impl std::error::Error for FileLost {}
 
 /// Both uses of one end of the socket.
-pub(crate) fn both_ways(end: impl Into<KeptFd>) -> (FileSender, FileReceiver) {
+pub(crate) fn both_ways(end: impl Into<KeptFd>, close: Close) -> (FileSender, FileReceiver) {
     let socket = Arc::new(end.into());
-    (FileSender(Arc::clone(&socket)), FileReceiver { socket, kept: VecDeque::new() })
+    (FileSender(Arc::clone(&socket)), FileReceiver { socket, kept: VecDeque::new(), close })
 }
 
 impl Sender {
@@ -182,7 +188,9 @@ impl FileReceiver {
     fn next(&self) -> Result<(Option<FileMark>, Option<OwnedFd>), FileLost> {
         let socket = self.socket.ours().ok_or(FileLost::Closed)?;
         let mut bytes = [0; FileMark::LEN];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        // Room for all that may come: what has none is closed by the kernel, in this thread.
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_OF_MESSAGE_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC.union(RecvFlags::DONTWAIT);
         let received = rustix::io::retry_on_intr(|| {
@@ -194,11 +202,17 @@ impl FileReceiver {
             Err(Errno::BADF | Errno::NOTSOCK) => return Err(FileLost::Closed),
             Err(_) => return Err(FileLost::Missing),
         };
-        let file = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        let files = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
             _ => None,
         });
+        let mut files = files.flatten();
+        let file = files.next();
+        files.for_each(self.close);
         if received.bytes == 0 {
+            if let Some(file) = file {
+                (self.close)(file);
+            }
             return Err(FileLost::Missing);
         }
         let is_whole = !received.flags.contains(ReturnFlags::TRUNC);
@@ -207,14 +221,35 @@ impl FileReceiver {
     }
 
     fn keep(&mut self, mark: Option<FileMark>, file: OwnedFd, is_live: &impl Fn(u16, u32) -> bool) {
-        let Some(mark) = mark.filter(|mark| is_live(mark.slot, mark.generation)) else { return };
+        let Some(mark) = mark.filter(|mark| is_live(mark.slot, mark.generation)) else {
+            return (self.close)(file);
+        };
         if self.kept.len() >= FILES_KEPT_MAX {
-            self.kept.retain(|(mark, _)| is_live(mark.slot, mark.generation));
+            let (live, gone) = std::mem::take(&mut self.kept)
+                .into_iter()
+                .partition(|(mark, _)| is_live(mark.slot, mark.generation));
+            self.kept = live;
+            self.close_all(gone);
         }
-        if self.kept.len() >= FILES_KEPT_MAX {
-            self.kept.pop_front();
+        if self.kept.len() >= FILES_KEPT_MAX
+            && let Some((_, oldest)) = self.kept.pop_front()
+        {
+            (self.close)(oldest);
         }
         self.kept.push_back((mark, file));
+    }
+}
+
+impl FileReceiver {
+    fn close_all(&self, files: VecDeque<(FileMark, OwnedFd)>) {
+        files.into_iter().for_each(|(_, file)| (self.close)(file));
+    }
+}
+
+impl Drop for FileReceiver {
+    fn drop(&mut self) {
+        let kept = std::mem::take(&mut self.kept);
+        self.close_all(kept);
     }
 }
 

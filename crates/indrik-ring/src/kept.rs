@@ -13,15 +13,19 @@ pub struct KeptFd {
     fd: ManuallyDrop<OwnedFd>,
     /// Which file it was. `None`: nobody else is in this process.
     file: Option<FileId>,
+    close: Close,
 }
+
+/// How a file is closed that may hold what somebody else chose.
+pub type Close = fn(OwnedFd);
 
 /// Device and inode. Each socket has an inode of its own.
 type FileId = (u64, u64);
 
 impl KeptFd {
     /// One in the front's process, which runs no code but ours: it is not asked which file it is.
-    pub(crate) fn alone(fd: OwnedFd) -> Self {
-        Self { fd: ManuallyDrop::new(fd), file: None }
+    pub(crate) fn alone(fd: OwnedFd, close: Close) -> Self {
+        Self { fd: ManuallyDrop::new(fd), file: None, close }
     }
 
     /// The descriptor, if it still is the file that it was. `None`: somebody closed it.
@@ -35,7 +39,7 @@ impl KeptFd {
 impl From<OwnedFd> for KeptFd {
     fn from(fd: OwnedFd) -> Self {
         let file = id(fd.as_fd());
-        Self { fd: ManuallyDrop::new(fd), file }
+        Self { fd: ManuallyDrop::new(fd), file, close: drop }
     }
 }
 
@@ -49,7 +53,7 @@ impl Drop for KeptFd {
     fn drop(&mut self) {
         if self.ours().is_some() {
             // SAFETY: this is the drop, so nothing uses it afterwards.
-            unsafe { ManuallyDrop::drop(&mut self.fd) }
+            (self.close)(unsafe { ManuallyDrop::take(&mut self.fd) });
         }
     }
 }
@@ -111,7 +115,7 @@ mod tests {
     #[test]
     fn no_file_is_taken_from_an_application_s_socket() {
         let (ours, _others) = files_pair().unwrap();
-        let (sender, mut receiver) = both_ways(ours);
+        let (sender, mut receiver) = both_ways(ours, drop);
         let (theirs, other) = application_s();
         rustix::io::write(&other, b"for the application").unwrap();
         replace(sender.as_fd(), &theirs);

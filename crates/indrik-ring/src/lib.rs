@@ -55,7 +55,7 @@ pub use bodies::{BodyArea, BodyPlace, BodyView};
 pub use channel::{Control, FrontChannel, FrontFds, WorkerChannel, WorkerFds, channel_pair};
 #[cfg(not(loom))]
 pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
-pub use kept::KeptFd;
+pub use kept::{Close, KeptFd};
 pub use lane::{
     LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk, LaneError, ROUTE_NAME_BYTES_MAX, is_route_name,
 };

@@ -47,7 +47,7 @@ pub fn wake_pair() -> io::Result<(Bell, Wake)> {
 /// As [`wake_pair`].
 pub(crate) fn wake_pair_of_front() -> io::Result<(Bell, Wake)> {
     let (bell, wake) = sockets()?;
-    Ok((Bell(KeptFd::alone(bell)), Wake(KeptFd::alone(wake))))
+    Ok((Bell(KeptFd::alone(bell, drop)), Wake(KeptFd::alone(wake, drop))))
 }
 
 fn sockets() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -1,7 +1,7 @@
 //! Safe wrappers over what Indrik asks of Linux and what `rustix` does not have ready-made.
 //!
 //! One file per thing: `signal` (their names), `signals` (a stream of them), `packets` (message sockets that carry file
-//! descriptors), `process` (children, their ends, the sub-reaper), `fork` (a
+//! descriptors), `rights` (files that came by a socket), `process` (children, their ends, the sub-reaper), `fork` (a
 //! worker's double fork), `program` (starting one), `daemon` (leaving the terminal), `streams` (the standard ones),
 //! `files` (opening what a setting names), `users`, `title` (what `ps` shows), `bell` (waking a poll loop), `clock`
 //! (local time), `cpus`, `sched` (sharing a core), `limits` (what a process may take), `memory` (what the kernel says of
@@ -25,6 +25,7 @@ pub mod origin;
 pub mod packets;
 pub mod process;
 pub mod program;
+pub mod rights;
 pub mod sched;
 pub mod signal;
 pub mod signals;

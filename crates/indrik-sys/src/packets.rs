@@ -32,7 +32,8 @@ pub enum Received {
 }
 
 impl PacketSocket {
-    /// Two connected ends. Both close on exec; only this process's end (the first) never blocks.
+    /// Two connected ends. Both close on exec; only this process's end (the first) never blocks, and it takes
+    /// no files where the kernel can refuse them.
     ///
     /// # Errors
     /// When the process is out of file descriptors.
@@ -44,6 +45,7 @@ impl PacketSocket {
             None,
         )?;
         rustix::io::ioctl_fionbio(&ours, true)?;
+        crate::rights::refuse(&ours);
         Ok((Self(ours), theirs))
     }
 

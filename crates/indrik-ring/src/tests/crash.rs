@@ -148,13 +148,13 @@ impl World {
             requests: worker_requests,
             responses: worker_responses,
             slots: slots.clone(),
-            files: both_ways(theirs),
+            files: both_ways(theirs, drop),
             outbox: VecDeque::new(),
             batch,
             ran: Vec::new(),
         };
         Self {
-            front_end: FrontEnd { requests, responses, slots, files: both_ways(ours) },
+            front_end: FrontEnd { requests, responses, slots, files: both_ways(ours, drop) },
             worker,
             front_sleeper: Sleeper::default(),
             worker_sleeper: Sleeper::default(),

@@ -19,7 +19,7 @@ struct Channel {
 fn channel(descriptors: u32) -> Channel {
     let (sender, receiver) = ring(descriptors, 64);
     let (ours, theirs) = files_pair().unwrap();
-    Channel { sender, receiver, out: both_ways(ours).0, arrived: both_ways(theirs).1 }
+    Channel { sender, receiver, out: both_ways(ours, drop).0, arrived: both_ways(theirs, drop).1 }
 }
 
 impl Channel {
@@ -117,7 +117,7 @@ fn what_a_receiver_keeps_is_bounded() {
 #[test]
 fn a_closed_socket_says_so_on_both_sides() {
     let mut channel = channel(4);
-    channel.arrived = both_ways(files_pair().unwrap().0).1;
+    channel.arrived = both_ways(files_pair().unwrap().0, drop).1;
     assert_eq!(channel.send(0, 1), Err(NotSent::FilesClosed));
     assert_eq!(channel.sender.sent(), 0);
     assert_eq!(channel.take(0, 1), Err(FileLost::Missing));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use indrik_core::settings::BindAddress;
 use indrik_sys::files::SocketPath;
+use indrik_sys::rights;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::error::BootError;
@@ -216,6 +217,8 @@ pub(crate) fn connects(path: &Path) -> Option<Result<UnixStream, ()>> {
 
 fn listen_unix(path: &Path, manner: &Manner) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Nor do the connections that are accepted from it.
+    rights::refuse(&socket);
     socket.bind(&SockAddr::unix(path)?)?;
     // Before `listen` nobody can connect, so there is no moment with other permissions.
     let file = SocketFile::of(path);
@@ -235,6 +238,8 @@ fn listen_unix(path: &Path, manner: &Manner) -> io::Result<Socket> {
 
 fn listen_abstract(path: &Path, manner: &Manner) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Nor do the connections that are accepted from it.
+    rights::refuse(&socket);
     socket.bind(&SockAddr::unix(path)?)?;
     socket.listen(length(manner.backlog))?;
     socket.set_nonblocking(true)?;
@@ -282,6 +287,7 @@ fn take_inherited(fd: io::Result<OwnedFd>, number: i32) -> Result<BoundSocket, B
     let (listener, shown) = if let Some(address) = local.as_socket() {
         (Listener::Tcp(socket.into()), format!("http://{address}"))
     } else {
+        rights::refuse(&socket);
         let path = unix_path(&local);
         let shown = show_unix(&path);
         (Listener::Unix(socket.into(), path.display().to_string()), shown)

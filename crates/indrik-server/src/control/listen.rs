@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use indrik_sys::files::SocketPath;
+use indrik_sys::rights;
 use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -53,6 +54,7 @@ fn open_abstract() -> io::Result<Open> {
     let (user, pid) = (rustix::process::geteuid().as_raw(), std::process::id());
     let listener = UnixListener::bind_addr(&name::address(user, pid)?)?;
     listener.set_nonblocking(true)?;
+    rights::refuse(&listener);
     Ok(Open { listener, shown: name::shown(user, pid), file: None, checks_user: true })
 }
 
@@ -66,6 +68,7 @@ fn open_path(path: &Path, mode: u32) -> io::Result<Open> {
     let file = SocketFile::of(path);
     // Before `listen` nobody can connect, so there is no moment with other permissions.
     SocketPath::hold(path)?.set_mode(mode)?;
+    rights::refuse(&socket);
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let shown = path.display().to_string();

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::fd::AsFd as _;
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::logs::level::Level;
@@ -11,6 +12,7 @@ use indrik_core::supervise::{Event, WorkerEvent};
 use indrik_ring::{FrontChannel, channel_pair};
 use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::Child;
+use indrik_sys::rights;
 
 use super::parts::{Drive, FrontEnds, Stacks, Worker};
 use crate::front::{Interface, NewWorker, channel_limits};
@@ -36,7 +38,11 @@ impl Drive {
         let limits = channel_limits(&config);
         let (front_end, channel) = channel_pair(limits)?;
         let bell = front_end.worker.try_clone()?;
-        let front = FrontChannel::open(front_end, limits)?;
+        // The front reads all its ends of the channel, and waits for none.
+        for end in [front_end.worker.as_fd(), front_end.wake.as_fd()] {
+            rights::refuse(end);
+        }
+        let front = FrontChannel::open_closing(front_end, limits, rights::close_apart)?;
         let (control, control_theirs) = PacketSocket::pair()?;
         let (stacks, stacks_theirs) = Stacks::create()?;
         let (lane, lane_theirs) = PacketSocket::pair()?;

@@ -1,6 +1,7 @@
 //! From descriptors to events: everything here reads what a worker wrote, and believes nothing.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use indrik_core::lane::RouteId;
 use indrik_core::time::Micros;
 use indrik_ring::{Descriptor, Failure, FileLost, FilePart, Flags, Kind, ResponseHead};
+use indrik_sys::rights;
 
 use super::super::descriptors::CountedFile;
 use super::super::events::ChannelFault;
@@ -285,7 +287,7 @@ impl Link {
             entry.is_some_and(|it| it.generation == generation && it.exchange.is_some())
         };
         let file = match self.channel.files_in.take(slot, generation, is_live) {
-            Ok(file) => File::from(file),
+            Ok(file) => regular(file)?,
             Err(FileLost::NoDescriptors) => return Ok(None),
             Err(lost) => return Err(lost),
         };
@@ -293,4 +295,14 @@ impl Link {
         let place = self.descriptors.reserve_for_sent();
         Ok(place.map(|place| CountedFile::new(file, place)))
     }
+}
+
+/// A worker's word that it is a file is not taken: to close anything else may wait.
+fn regular(file: OwnedFd) -> Result<File, FileLost> {
+    let file = File::from(file);
+    if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(file);
+    }
+    rights::close_apart(file.into());
+    Err(FileLost::NoFile)
 }

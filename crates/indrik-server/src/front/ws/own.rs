@@ -124,6 +124,7 @@ pub(crate) async fn serve(
 fn pair() -> std::io::Result<(UnixStream, File)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
+    indrik_sys::rights::refuse(&ours);
     Ok((UnixStream::from_std(ours)?, File::from(OwnedFd::from(theirs))))
 }
 
