@@ -3,16 +3,17 @@
 //!
 //! Nothing here waits for another process. For a file system that does not answer there is [`within`].
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 /// Links that are followed one after the other, as the kernel has it.
@@ -24,8 +25,8 @@ const PROC_MAGIC: u64 = 0x9fa0;
 
 /// Opens a log for appending, and makes it if it is not there.
 ///
-/// A link is followed only if this process's user or root made it: in a directory that others may
-/// write to it may lead anywhere.
+/// A link, in its place or on the way there, is followed only if this process's user or root made it: in a
+/// directory that others may write to it may lead anywhere.
 ///
 /// # Errors
 /// When it cannot be written to, or nobody reads the named pipe that it is.
@@ -70,13 +71,32 @@ pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     text.map_err(|_| other("it is not text in UTF-8"))
 }
 
-/// Makes a new file for writing: whatever lies there already, a link too, is an error.
+/// Makes a new file for writing: whatever lies there already, a link too, is an error, and so is a link of
+/// somebody else on the way there.
 ///
 /// # Errors
 /// When something is there, or the file cannot be made.
 pub fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::from_raw_mode(mode))?))
+    let mut way = Way::begin(path)?;
+    let name = way.last()?;
+    Ok(File::from(openat(&way.directory, &name, flags, Mode::from_raw_mode(mode))?))
+}
+
+/// Looks whether the directory of a path is reached without a link that somebody else made. One that is not there
+/// is no error: it is for whoever wants it.
+///
+/// # Errors
+/// When there is such a link, or the directory must not be looked at.
+pub fn check_way(path: &Path) -> io::Result<()> {
+    match Way::begin(path).and_then(|mut way| way.last()) {
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ACCESS) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "a directory of its path must not be entered, or is a link that another user made",
+        )),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives an open file to a user and group, if it is one and has no other name: through a second name
@@ -107,10 +127,11 @@ impl SocketPath {
     /// Takes hold of it.
     ///
     /// # Errors
-    /// When it is no socket (any more).
+    /// When it is no socket (any more), or [`check_way`] would fail.
     pub fn hold(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let mut way = Way::begin(path)?;
+        let name = way.last()?;
+        let fd = openat(&way.directory, &name, LOOK, Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
             return Err(other("somebody else has put something in its place"));
@@ -174,26 +195,38 @@ pub fn within<T: Send + 'static>(
 
 /// Opens without waiting. Of links only those are followed that this user or root made.
 fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<File, Errno> {
-    let mut path = path.to_owned();
     let flags_now = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    for _ in 0..LINKS_MAX {
-        let opened = match rustix::fs::open(&path, flags_now, mode) {
-            Err(Errno::LOOP) => match follow(&path)? {
-                Link::To(next) => {
-                    path = next;
+    let mut way = Way::begin(path)?;
+    loop {
+        let name = way.last()?;
+        let opened = match openat(&way.directory, &name, flags_now, mode) {
+            Err(Errno::LOOP) => {
+                let link = openat(&way.directory, &name, LOOK, Mode::empty())?;
+                if let Link::To(target) = way.read(&link)? {
+                    way.take(&target)?;
                     continue;
                 }
-                Link::Magic => {
-                    rustix::fs::open(&path, flags_now.difference(OFlags::NOFOLLOW), mode)
-                }
-            },
-            opened => opened,
-        }?;
+                openat(&way.directory, &name, flags_now.difference(OFlags::NOFOLLOW), mode)?
+            }
+            opened => opened?,
+        };
         // Only the opening must not wait; whoever writes decides for itself.
         rustix::fs::fcntl_setfl(&opened, flags & OFlags::APPEND)?;
         return Ok(File::from(opened));
     }
-    Err(Errno::LOOP)
+}
+
+/// To look at something without opening it.
+const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// The way that a path leads, one name after the other. A link in it, whatever its place, counts only if this
+/// process's user or root made it: whoever may write to one of the directories could lead the rest of the path to
+/// where only this process may write.
+struct Way {
+    directory: OwnedFd,
+    /// The names that are left, the next one last.
+    names: Vec<OsString>,
+    links: usize,
 }
 
 /// Where a link leads.
@@ -203,20 +236,71 @@ enum Link {
     Magic,
 }
 
-fn follow(path: &Path) -> Result<Link, Errno> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let link = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-    let owner = rustix::fs::fstat(&link)?.st_uid;
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(Errno::ACCESS);
+impl Way {
+    fn begin(path: &Path) -> Result<Self, Errno> {
+        // The directory of this process may be one that it must not enter.
+        let start = if path.is_absolute() { "/" } else { "." };
+        let directory = openat(CWD, start, LOOK, Mode::empty())?;
+        let mut way = Self { directory, names: Vec::new(), links: 0 };
+        way.take(path)?;
+        Ok(way)
     }
-    let file_system = rustix::fs::fstatfs(&link)?.f_type;
-    if u64::try_from(file_system) == Ok(PROC_MAGIC) {
-        return Ok(Link::Magic);
+
+    /// Takes this path before what is left.
+    fn take(&mut self, path: &Path) -> Result<(), Errno> {
+        if path.is_absolute() {
+            self.directory = openat(CWD, "/", LOOK, Mode::empty())?;
+        }
+        let names = path.components().filter(|part| !matches!(part, Component::RootDir));
+        let names: Vec<OsString> = names.map(|part| part.as_os_str().to_owned()).collect();
+        self.names.extend(names.into_iter().rev());
+        Ok(())
     }
-    let text = rustix::fs::readlinkat(&link, "", Vec::new())?;
-    let target = Path::new(std::ffi::OsStr::from_bytes(text.as_bytes()));
-    Ok(Link::To(path.parent().unwrap_or_else(|| Path::new("")).join(target)))
+
+    /// Goes on to the directory that the last name is in.
+    fn last(&mut self) -> Result<OsString, Errno> {
+        while let Some(name) = self.names.pop() {
+            if self.names.is_empty() {
+                return Ok(name);
+            }
+            self.enter(&name)?;
+        }
+        // The path is that of a directory.
+        Err(Errno::ISDIR)
+    }
+
+    fn enter(&mut self, name: &OsStr) -> Result<(), Errno> {
+        let found = openat(&self.directory, name, LOOK, Mode::empty())?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Symlink {
+            self.directory = found;
+            return Ok(());
+        }
+        match self.read(&found)? {
+            Link::To(target) => self.take(&target),
+            Link::Magic => {
+                let flags = LOOK.difference(OFlags::NOFOLLOW);
+                self.directory = openat(&self.directory, name, flags, Mode::empty())?;
+                Ok(())
+            }
+        }
+    }
+
+    fn read(&mut self, link: &OwnedFd) -> Result<Link, Errno> {
+        self.links += 1;
+        if self.links > LINKS_MAX {
+            return Err(Errno::LOOP);
+        }
+        let owner = rustix::fs::fstat(link)?.st_uid;
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            return Err(Errno::ACCESS);
+        }
+        let file_system = rustix::fs::fstatfs(link)?.f_type;
+        if u64::try_from(file_system) == Ok(PROC_MAGIC) {
+            return Ok(Link::Magic);
+        }
+        let text = rustix::fs::readlinkat(link, "", Vec::new())?;
+        Ok(Link::To(PathBuf::from(OsStr::from_bytes(text.as_bytes()))))
+    }
 }
 
 fn kind(file: &File) -> io::Result<FileType> {
@@ -282,6 +366,33 @@ mod tests {
         // Only root can give something away.
         assert_eq!(append(&link).is_err(), given);
         assert_eq!(directory.path().join("target").exists(), !given);
+    }
+
+    #[test]
+    fn a_link_on_the_way_counts_only_if_this_user_or_root_made_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path();
+        std::fs::create_dir_all(base.join("real/inner")).unwrap();
+        symlink("real/inner", base.join("way")).unwrap();
+        append(&base.join("way/../inner/log")).unwrap().write_all(b"x").unwrap();
+        assert_eq!(read(&base.join("real/inner/log"), 10).unwrap(), b"x");
+        create_new(&base.join("way/new"), 0o600).unwrap();
+        check_way(&base.join("nowhere/log")).unwrap();
+        assert!(append(Path::new("/dev/fd/2")).is_ok());
+        let _socket = UnixListener::bind(base.join("way/socket")).unwrap();
+        assert!(SocketPath::hold(&base.join("way/socket")).is_ok());
+        let other = rustix::process::Uid::from_raw(65_534);
+        let flag = AtFlags::SYMLINK_NOFOLLOW;
+        if rustix::fs::chownat(CWD, base.join("way"), Some(other), None, flag).is_err() {
+            // Only root can give something away.
+            return;
+        }
+        assert!(append(&base.join("way/log")).is_err());
+        assert!(append(&base.join("way/other")).is_err());
+        assert!(create_new(&base.join("way/newer"), 0o600).is_err());
+        assert!(SocketPath::hold(&base.join("way/socket")).is_err());
+        assert!(check_way(&base.join("way/socket")).is_err());
+        assert!(!base.join("real/inner/other").exists() && !base.join("real/inner/newer").exists());
     }
 
     #[test]

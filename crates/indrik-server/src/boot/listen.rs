@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use indrik_core::settings::BindAddress;
-use indrik_sys::files::SocketPath;
+use indrik_sys::files::{self, SocketPath};
 use indrik_sys::rights;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -216,6 +216,7 @@ pub(crate) fn connects(path: &Path) -> Option<Result<UnixStream, ()>> {
 }
 
 fn listen_unix(path: &Path, manner: &Manner) -> io::Result<Socket> {
+    files::check_way(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Nor do the connections that are accepted from it.
     rights::refuse(&socket);

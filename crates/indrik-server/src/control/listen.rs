@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use indrik_sys::files::SocketPath;
+use indrik_sys::files::{self, SocketPath};
 use indrik_sys::rights;
 use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -59,6 +59,7 @@ fn open_abstract() -> io::Result<Open> {
 }
 
 fn open_path(path: &Path, mode: u32) -> io::Result<Open> {
+    files::check_way(path)?;
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
     }
