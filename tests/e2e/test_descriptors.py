@@ -184,10 +184,13 @@ def test_files_that_applications_send_wait_for_a_place_and_are_refused_by_name(s
         server.wait_for_new_workers(before, 1)
         statuses = [int(wire.socket.recv(12).split()[1]) for wire in wires]
     assert set(statuses) == {200, 503}
-    # What has been given back serves others.
-    with Wire(socket.create_connection(server.address, 30), 30) as wire:
-        answer = wire.get(target)
-        assert (answer.status, len(answer.body)) == (200, 8_000_000)
+
+    def is_sent() -> bool:
+        with Wire(socket.create_connection(server.address, 30), 30) as wire:
+            answer = wire.get(target)
+            return (answer.status, len(answer.body)) == (200, 8_000_000)
+
+    poll(is_sent, "what the clients give back as they go serves others", 20)
 
 
 def test_sockets_of_wsgi_applications_count_with_every_end(start, idle):
