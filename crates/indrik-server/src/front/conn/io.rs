@@ -24,6 +24,7 @@ use indrik_core::http1::{Broken, Rewriter, Screen};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::join::{JOIN_BYTES_MAX, joined};
 use super::lending::Lending;
 use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
@@ -31,8 +32,6 @@ use super::stream::{Discard, Stream, give_of};
 use crate::front::account::{CONNECTION_BYTES, Charge};
 use crate::front::settings::Settings;
 
-/// A response up to this size is written in one piece.
-pub(super) const JOIN_BYTES_MAX: usize = 512;
 /// Bytes of interim responses that may wait for the socket.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
 /// Heads up to this length are covered by what every connection is charged from its beginning.
@@ -595,23 +594,6 @@ impl AsyncRead for Screened<'_> {
             // All of it is held; hyper would take an empty read for the end.
         }
     }
-}
-
-/// The parts in one piece, if they are few bytes: one plain write of those is cheaper than a gathering one.
-pub(super) fn joined<'a>(
-    parts: &[io::IoSlice<'_>],
-    buffer: &'a mut [u8; JOIN_BYTES_MAX],
-) -> Option<&'a [u8]> {
-    let len = parts.iter().map(|part| part.len()).sum::<usize>();
-    if len > JOIN_BYTES_MAX {
-        return None;
-    }
-    let mut at = 0;
-    for part in parts {
-        buffer[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    Some(&buffer[..len])
 }
 
 impl Write for ClientIo {

@@ -6,6 +6,7 @@ pub(super) mod connection;
 mod h1;
 pub(super) mod h2;
 pub(super) mod io;
+mod join;
 mod lending;
 pub(super) mod open;
 mod preamble;

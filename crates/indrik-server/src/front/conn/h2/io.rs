@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::super::close::{LINGER, LINGER_BYTES_MAX};
-use super::super::io::{ClientIo, JOIN_BYTES_MAX, joined};
+use super::super::io::ClientIo;
+use super::super::join::{JOIN_BYTES_MAX, joined};
 use super::super::reaper::{Phase, Watch};
 use super::super::stream::{Discard, give_of};
 use super::streams::Streams;
