@@ -202,6 +202,9 @@ fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<File, Errno> {
         let opened = match openat(&way.directory, &name, flags_now, mode) {
             Err(Errno::LOOP) => {
                 let link = openat(&way.directory, &name, LOOK, Mode::empty())?;
+                if !is_trusted(rustix::fs::fstat(&link)?.st_uid) {
+                    return Err(Errno::ACCESS);
+                }
                 if let Link::To(target) = way.read(&link)? {
                     way.take(&target)?;
                     continue;
@@ -221,9 +224,12 @@ const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 /// The way that a path leads, one name after the other. A link in it, whatever its place, counts only if this
 /// process's user or root made it: whoever may write to one of the directories could lead the rest of the path to
-/// where only this process may write.
+/// where only this process may write. What somebody else's link leads to is no such place if it is his own: releases
+/// are often switched by a link (`current`) of the user whose application it is.
 struct Way {
     directory: OwnedFd,
+    /// Who else made a link on the way so far.
+    stranger: Option<u32>,
     /// The names that are left, the next one last.
     names: Vec<OsString>,
     links: usize,
@@ -241,7 +247,7 @@ impl Way {
         // The directory of this process may be one that it must not enter.
         let start = if path.is_absolute() { "/" } else { "." };
         let directory = openat(CWD, start, LOOK, Mode::empty())?;
-        let mut way = Self { directory, names: Vec::new(), links: 0 };
+        let mut way = Self { directory, stranger: None, names: Vec::new(), links: 0 };
         way.take(path)?;
         Ok(way)
     }
@@ -261,7 +267,9 @@ impl Way {
     fn last(&mut self) -> Result<OsString, Errno> {
         while let Some(name) = self.names.pop() {
             if self.names.is_empty() {
-                return Ok(name);
+                let owner = rustix::fs::fstat(&self.directory)?.st_uid;
+                let is_led_astray = self.stranger.is_some_and(|stranger| stranger != owner);
+                return if is_led_astray { Err(Errno::ACCESS) } else { Ok(name) };
             }
             self.enter(&name)?;
         }
@@ -274,6 +282,10 @@ impl Way {
         if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Symlink {
             self.directory = found;
             return Ok(());
+        }
+        let maker = rustix::fs::fstat(&found)?.st_uid;
+        if !is_trusted(maker) && *self.stranger.get_or_insert(maker) != maker {
+            return Err(Errno::ACCESS);
         }
         match self.read(&found)? {
             Link::To(target) => self.take(&target),
@@ -290,10 +302,6 @@ impl Way {
         if self.links > LINKS_MAX {
             return Err(Errno::LOOP);
         }
-        let owner = rustix::fs::fstat(link)?.st_uid;
-        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-            return Err(Errno::ACCESS);
-        }
         let file_system = rustix::fs::fstatfs(link)?.f_type;
         if u64::try_from(file_system) == Ok(PROC_MAGIC) {
             return Ok(Link::Magic);
@@ -301,6 +309,11 @@ impl Way {
         let text = rustix::fs::readlinkat(link, "", Vec::new())?;
         Ok(Link::To(PathBuf::from(OsStr::from_bytes(text.as_bytes()))))
     }
+}
+
+/// Whether this process does what that user's links say.
+fn is_trusted(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
 }
 
 fn kind(file: &File) -> io::Result<FileType> {
@@ -393,6 +406,15 @@ mod tests {
         assert!(SocketPath::hold(&base.join("way/socket")).is_err());
         assert!(check_way(&base.join("way/socket")).is_err());
         assert!(!base.join("real/inner/other").exists() && !base.join("real/inner/newer").exists());
+        // It leads to what is his.
+        rustix::fs::chownat(CWD, base.join("real/inner"), Some(other), None, flag).unwrap();
+        append(&base.join("way/his")).unwrap();
+        check_way(&base.join("way/socket")).unwrap();
+        // His link, and then one of a third user.
+        let third = rustix::process::Uid::from_raw(65_533);
+        symlink("../inner", base.join("real/inner/again")).unwrap();
+        rustix::fs::chownat(CWD, base.join("real/inner/again"), Some(third), None, flag).unwrap();
+        assert!(append(&base.join("way/again/no")).is_err());
     }
 
     #[test]
