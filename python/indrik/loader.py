@@ -1,13 +1,16 @@
 """Finding the application: ``MODULE``, ``MODULE:NAME``, ``MODULE:factory('argument')``.
 
 Gunicorn's grammar, with dotted names allowed as well. Modules that only some failures need are
-imported where they are used: a worker's memory is measured against the bare application.
+imported where they are used: a worker's memory is measured against the bare application. What tells of a failure is
+imported before: a worker whose user cannot read our library has it all the same.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+from indrik import glance
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,8 +100,6 @@ def _import(module_name: str, spec: str) -> ModuleType:
 
 def boot_error(doing: str, error: BaseException) -> LoadError:
     """The failure of the application's own code, with its traceback."""
-    from indrik import glance
-
     return LoadError("boot", f"{doing} raised {glance.failure(error)}", "", format_traceback(error))
 
 
@@ -196,8 +197,6 @@ def _attribute(module: ModuleType, module_name: str, names: list[str]) -> Any:
 
 def _other_names(module: ModuleType, module_name: str) -> str:
     """Names the user may have meant: applications by the look of them, then factories."""
-    from indrik import glance
-
     meant: list[str] = []
     for name, value in glance.named(glance.attributes(module)):
         place = glance.place_of(value)
