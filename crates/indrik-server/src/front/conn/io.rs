@@ -29,7 +29,7 @@ use super::lending::Lending;
 use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
 use super::stream::{Discard, Stream, give_of};
-use crate::front::account::{CONNECTION_BYTES, Charge};
+use crate::front::account::Charge;
 use crate::front::settings::Settings;
 
 /// Bytes of interim responses that may wait for the socket.
@@ -187,10 +187,6 @@ pub(crate) struct ClientIo {
     /// What hyper's buffers take for the last head, also while its request is under way: its fields are
     /// parts of them.
     kept_bytes: usize,
-    /// What it takes for the part of a body that it has read last: the application may not have it yet.
-    body_bytes: usize,
-    /// Interim responses that the socket does not take.
-    interim_bytes: usize,
     charge: Charge,
 }
 
@@ -225,8 +221,6 @@ impl ClientIo {
             at_end: false,
             head_bytes: 0,
             kept_bytes: 0,
-            body_bytes: 0,
-            interim_bytes: 0,
             charge,
         }
     }
@@ -338,8 +332,7 @@ impl ClientIo {
         if before > 0 || in_head {
             self.kept_bytes = buffers_of(before + len);
         }
-        self.body_bytes = if self.screen.is_in_body() { buffers_of(len) } else { 0 };
-        self.weigh();
+        self.charge.set(self.kept_bytes);
         self.watch.set_half_head(in_head);
         match verdict {
             Ok(()) if in_head => {
@@ -358,18 +351,6 @@ impl ClientIo {
                 }
             }
         }
-    }
-
-    /// Says what is held for the socket: by hyper, by TLS, and what waits to be written.
-    fn weigh(&mut self) {
-        let hyper = self.kept_bytes.max(self.body_bytes) + self.watch.unwritten();
-        self.charge.set(hyper + self.interim_bytes + self.stream.tls_bytes());
-    }
-
-    /// Ready when more may be read: while all that the front may hold is held, clients that have more of it
-    /// than what is covered wait.
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.watch.holder().poll_room(CONNECTION_BYTES + self.stream.tls_bytes(), cx)
     }
 
     /// The end of what the client sends. A client that has sent its request may close its direction
@@ -420,17 +401,12 @@ impl ClientIo {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(sent)) => interim.sent += sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.interim_bytes = interim.bytes.capacity();
-                    self.weigh();
-                    return Poll::Pending;
-                }
+                Poll::Pending => return Poll::Pending,
             }
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        interim.bytes = Vec::new();
+        interim.bytes.clear();
         interim.sent = 0;
-        self.interim_bytes = 0;
         state.has_interim.store(false, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
@@ -527,8 +503,8 @@ impl ClientIo {
         if let Poll::Ready(Ok(len)) = result {
             self.watch.wrote(*len);
         }
-        // What hyper and TLS keep, or we do, until the socket takes it.
-        self.weigh();
+        // What hyper keeps, or we do, until the socket takes it.
+        self.charge.set(self.kept_bytes + self.watch.unwritten());
     }
 }
 
@@ -571,8 +547,6 @@ impl AsyncRead for Screened<'_> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self.0;
         loop {
-            // Each time: what the screen holds back of a head is charged, and hyper does not come to hear of it.
-            ready!(this.poll_room(cx));
             ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
             let bytes = into.filled();
             this.at_end = bytes.is_empty();
@@ -650,7 +624,6 @@ impl AsyncRead for ClientIo {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.before.is_empty() {
-            ready!(self.poll_room(cx));
             return Pin::new(&mut self.stream).poll_read(cx, into);
         }
         give_of(&mut self.before, into);
@@ -664,9 +637,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.weigh();
-        result
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -674,9 +645,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.weigh();
-        result
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
