@@ -5,9 +5,13 @@
 //! by one that may is closed where nobody waits for it ([`close_apart`]).
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
+
+/// Files that wait to be closed; whoever brings one more waits for a place. None of them waits for what its close
+/// waits for.
+const WAITING_MAX: usize = 1024;
 
 /// Since Linux 6.16; `libc` does not have it yet.
 const SO_PASSRIGHTS: libc::c_int = 83;
@@ -35,10 +39,10 @@ pub fn close_apart(file: OwnedFd) {
     drop(left);
 }
 
-fn closer() -> Option<Sender<OwnedFd>> {
-    static CLOSER: OnceLock<Option<Mutex<Sender<OwnedFd>>>> = OnceLock::new();
+fn closer() -> Option<SyncSender<OwnedFd>> {
+    static CLOSER: OnceLock<Option<Mutex<SyncSender<OwnedFd>>>> = OnceLock::new();
     let started = CLOSER.get_or_init(|| {
-        let (sender, files) = channel::<OwnedFd>();
+        let (sender, files) = sync_channel::<OwnedFd>(WAITING_MAX);
         let run = move || files.into_iter().for_each(close_by_a_thread);
         let thread = thread::Builder::new().name("indrik-closer".to_owned()).spawn(run);
         thread.ok().map(|_| Mutex::new(sender))
@@ -50,16 +54,20 @@ fn closer() -> Option<Sender<OwnedFd>> {
 /// linger for one that ends, and if the close waits all the same, it is the only one that does.
 fn close_by_a_thread(file: OwnedFd) {
     let number = file.as_raw_fd().cast_unsigned();
-    let (sender, kept) = channel::<()>();
+    let (keeps, kept) = channel::<()>();
+    let (gives_up, given_up) = channel::<()>();
     let run = move || {
         keep_only(number);
-        drop(sender);
+        drop(keeps);
+        // If it ended before, the caller would be the last.
+        let _ = given_up.recv();
     };
     if thread::Builder::new().name("indrik-close".to_owned()).spawn(run).is_ok() {
         // It ends when the thread has a table of descriptors of its own.
         let _ = kept.recv();
     }
     drop(file);
+    drop(gives_up);
 }
 
 /// Gives this thread a table of descriptors of its own, with this one in it.
