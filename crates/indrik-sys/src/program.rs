@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Access, access};
 
 use crate::process::{Child, die_with_parent, end_now, reap_orphan};
 use crate::signal::Signal;
@@ -151,7 +152,16 @@ pub fn start(program: &Program<'_>) -> io::Result<Child> {
         }
     };
     // SAFETY: it makes system calls only: no allocation, no lock.
-    unsafe { run(become_program, BEGIN_MAX) }
+    let started = unsafe { run(become_program, BEGIN_MAX) };
+    started.map_err(|error| not_entered(program.directory).unwrap_or(error))
+}
+
+/// Why nothing can be run in this directory, if that is so: the number of an error does not tell whether the
+/// directory or the program is missing.
+fn not_entered(directory: &Path) -> Option<io::Error> {
+    let error = io::Error::from(access(directory, Access::EXEC_OK).err()?);
+    let text = format!("the directory {} cannot be entered: {error}", directory.display());
+    Some(io::Error::new(error.kind(), text))
 }
 
 /// Starts a child that becomes a program, and hears within `limit` that it has, or why not.
@@ -284,7 +294,9 @@ mod tests {
         assert_eq!(start(&program).unwrap_err().kind(), io::ErrorKind::NotFound);
         let program =
             Program { directory: Path::new("/no/such"), ..shell(String::new(), write.as_raw_fd()) };
-        assert_eq!(start(&program).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let error = start(&program).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("directory /no/such"), "{error}");
     }
 
     #[test]
