@@ -153,7 +153,12 @@ impl Connection {
     }
 
     fn exchange(&mut self, request: &[u8]) -> io::Result<Json> {
-        self.stream.write_all(&encode(request))?;
+        let asked = self.stream.write_all(&encode(request));
+        // A server that has no place for another client says so and closes, without waiting to be asked.
+        let refused = asked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if !refused {
+            asked?;
+        }
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;

@@ -16,8 +16,11 @@ use serde_json::{Value as Json, json};
 
 use super::Open;
 
-/// Clients connected at once; one more is told so and closed.
+/// Clients connected at once, without those that wait for the end of a reload: they have a limit of their own. One
+/// more takes the place of one that is idle, or is told so and closed.
 const CLIENTS_MAX: usize = 16;
+/// A client that asked nothing for so long gives its place to one that comes.
+const IDLE_MIN: Duration = Duration::from_secs(2);
 /// A client that asks nothing for so long is closed: as in Gunicorn.
 const IDLE_MAX: Duration = Duration::from_secs(300);
 /// A message that has begun must be complete, and an answer taken, within this.
@@ -56,6 +59,8 @@ struct Client {
     frames: Frames,
     unsent: Vec<u8>,
     deadline: Instant,
+    /// It waits for the end of a reload or of an upgrade.
+    waits: bool,
     /// Close it when everything is sent.
     last: bool,
 }
@@ -125,12 +130,14 @@ impl ControlServer {
     pub(crate) fn have_wait(&mut self, id: u64, now: Instant) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.deadline = now + WAIT_MAX;
+            client.waits = true;
         }
     }
 
     /// Sends an answer.
     pub(crate) fn answer(&mut self, id: u64, answer: &Json, now: Instant) {
         let Some(client) = self.clients.get_mut(&id) else { return };
+        client.waits = false;
         client.unsent.extend(encode(answer.to_string().as_bytes()));
         if !client.write(now) {
             self.clients.remove(&id);
@@ -163,7 +170,7 @@ impl ControlServer {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        if self.clients.len() >= CLIENTS_MAX {
+        if !self.make_room(now) {
             let text = format!("{CLIENTS_MAX} clients are connected already");
             // A new socket's buffer has room for this; if not, closing says it as well.
             let _ = stream.write(&encode(error(0.into(), &text).to_string().as_bytes()));
@@ -174,14 +181,32 @@ impl ControlServer {
             frames: Frames::default(),
             unsent: Vec::new(),
             deadline: now + IDLE_MAX,
+            waits: false,
             last: false,
         };
         self.next_client += 1;
         self.clients.insert(self.next_client, client);
     }
+
+    /// Returns whether there is a place for one client more.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let places = self.clients.values().filter(|client| !client.waits).count();
+        if places < CLIENTS_MAX {
+            return true;
+        }
+        let idle = self.clients.iter().filter(|(_, client)| client.is_idle(now));
+        let longest = idle.min_by_key(|(_, client)| client.deadline).map(|(id, _)| *id);
+        longest.is_some_and(|id| self.clients.remove(&id).is_some())
+    }
 }
 
 impl Client {
+    /// Nothing is under way with it, and was not for a while.
+    fn is_idle(&self, now: Instant) -> bool {
+        let nothing = !self.waits && self.unsent.is_empty() && !self.frames.is_midway();
+        nothing && self.deadline + IDLE_MIN <= now + IDLE_MAX
+    }
+
     fn interest(&self) -> PollFlags {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::IN, !self.last && self.unsent.len() < UNSENT_BYTES_MAX);
@@ -342,6 +367,35 @@ mod tests {
         let refused = pair.connect();
         assert!(read_all(&refused).contains("clients are connected already"));
         drop(kept);
+    }
+
+    #[test]
+    fn clients_that_wait_for_a_reload_keep_nobody_out() {
+        let mut pair = server();
+        let waiting: Vec<UnixStream> = (0..CLIENTS_MAX).map(|_| pair.connect()).collect();
+        let now = Instant::now();
+        for id in 1..=CLIENTS_MAX as u64 {
+            pair.server.have_wait(id, now);
+        }
+        let _another = pair.connect();
+        assert_eq!(pair.server.clients.len(), CLIENTS_MAX + 1);
+        // Who has its answer has a place again.
+        pair.server.answer(1, &json!({}), now);
+        assert!(!pair.server.clients[&1].waits);
+        drop(waiting);
+    }
+
+    #[test]
+    fn the_client_that_is_idle_for_longest_gives_its_place_to_one_that_comes() {
+        let mut pair = server();
+        let kept: Vec<UnixStream> = (0..CLIENTS_MAX).map(|_| pair.connect()).collect();
+        let now = Instant::now();
+        (&kept[0]).write_all(&[0]).unwrap();
+        pair.server.ready(Token::Client(1), now);
+        assert!(!pair.server.make_room(now));
+        assert!(pair.server.make_room(now + IDLE_MIN));
+        // The first is in the middle of a message.
+        assert!(pair.server.clients.contains_key(&1) && !pair.server.clients.contains_key(&2));
     }
 
     #[test]
