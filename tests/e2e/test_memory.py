@@ -230,6 +230,25 @@ class TestTheTotal:
             grown = anonymous(server) - before
             assert grown < 1.3 * memory(server)["held_bytes"] + 8 * MIB
 
+    def test_large_heads_that_come_all_at_once_stay_within_the_total(self, start):
+        """Four times as much as may be held, by clients of which each has little."""
+        limit = 32 * MIB
+        server = start("memory_app:app", "--workers", "1", "--front-memory-max", "32MiB", interface="asgi")
+        peak = Peak(server)
+        fields = "".join(f"X-{number}: {'x' * 7000}\r\n" for number in range(11))
+        request = f"GET /stays HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode()
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(500)]
+            for client in clients:
+                client.settimeout(0.2)
+                with contextlib.suppress(OSError):
+                    client.sendall(request)
+            server.wait_for_log(r"front_memory_max = 32.0 MiB is used up")
+            peak.look_for(1)
+            assert peak.grown < 1.25 * limit + 16 * MIB
+            assert memory(server)["peak_bytes"] < 1.25 * limit
+        all_returned(server)
+
     def test_many_clients_that_flood_and_never_read_stay_within_the_total(self, start, opened):
         server = start("memory_app:app", "--workers", "1", "--front-memory-max", "32MiB", interface="asgi")
         # The application waits for ever.

@@ -168,6 +168,7 @@ pub(super) fn shown_front(memory: MemoryStats) -> Json {
     let limit = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
     json!({
         "held_bytes": memory.held,
+        "peak_bytes": memory.peak,
         "max_bytes": limit(memory.limits.total),
         "connection_max_bytes": limit(memory.limits.connection),
         "measure": memory.measure.word(),

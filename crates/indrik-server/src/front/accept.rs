@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indrik_core::descriptors::Use;
+use indrik_core::memory::account::Measure;
 use indrik_sys::hops;
 use socket2::SockFilter;
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::conn::connection::serve_connection;
 use super::conn::open::{Open, Origin};
@@ -25,6 +27,9 @@ use super::services::Services;
 
 /// Pause after the system refused a connection for want of something (file descriptors).
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// While all the memory that clients may have is taken, a new one waits in the kernel's queue, at most so long:
+/// those that have too much of it are cut meanwhile.
+const MEMORY_WAIT_MAX: Duration = Duration::from_secs(1);
 /// When accepting ends: connections taken from the kernel's queue at most.
 pub(super) const LAST_ACCEPTS_MAX: usize = 65_536;
 
@@ -108,10 +113,11 @@ pub(super) async fn accept(
     }
 }
 
-/// The next connection, once there is a descriptor for it: until then it stays in the kernel's queue.
+/// The next connection, once there is a descriptor for it, and memory: until then it stays in the kernel's queue.
 async fn accept_one(services: &Services, socket: &Socket, index: u16) -> io::Result<Accepted> {
     loop {
         let mut ready = socket.readable().await?;
+        let _ = timeout(MEMORY_WAIT_MAX, services.account.is_below(Measure::Cut)).await;
         // Before it is accepted, and given back if it has gone, or another process was faster.
         let place = services.reserve(Use::Connection, 1).await;
         match socket.accept(index) {

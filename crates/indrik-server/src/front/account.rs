@@ -8,15 +8,24 @@
 //! thread, and never for longer.
 //!
 //! What follows from it is decided in `indrik_core::memory::account`: [`Account::measure`] says which lesser
-//! measures hold; `relief` cuts the connections that hold the most.
+//! measures hold; `relief` cuts the connections that hold the most. Until they have gone, nothing is read from
+//! clients for which more is held than their connections cost from their beginning ([`Holder::poll_room`]), and
+//! nobody is let in. So the account exceeds its limit by what lies between two looks at it: a read, a step of
+//! inflating, a turn of a worker's answers, for each thread.
 
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use indrik_core::memory::account::{Holding, Limits, Measure};
+use indrik_core::time::Micros;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::clock::{self, micros};
 
 /// Changes of a buffer that are smaller than this are not passed on.
 pub(super) const STEP_BYTES: usize = 4096;
@@ -24,18 +33,27 @@ pub(super) const STEP_BYTES: usize = 4096;
 const BATCH_BYTES: i64 = 64 * 1024;
 /// Where threads gather their batches; more threads than this share some.
 const SHARDS: usize = 16;
+/// What a connection is charged from its beginning: its tasks and hyper's buffers, and a small request with
+/// its answer. Whoever holds no more than that is read from whatever others hold.
+pub(super) const CONNECTION_BYTES: usize = 24 * 1024;
+/// A client that is not read from for the sake of the total waits so long; then it is cut. Those that hold more
+/// are cut at once, so this is for an account that does not ease.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// What all buffers of the front take together.
 pub(super) struct Account {
     /// What threads have not passed on to `total` yet.
     shards: [Shard; SHARDS],
     total: AtomicI64,
+    /// The most that was ever held.
+    peak: AtomicU64,
     total_max: AtomicU64,
     connection_max: AtomicU64,
     /// The [`Measure`] that holds.
     measure: AtomicU8,
     /// Somebody holds too much.
     excess: Notify,
-    /// There is room for new bodies again.
+    /// A lesser measure holds than before.
     eased: Notify,
     cut: AtomicU64,
 }
@@ -50,6 +68,8 @@ struct Shard(AtomicI64);
 #[expect(missing_docs, reason = "the names say it")]
 pub struct MemoryStats {
     pub held: u64,
+    /// The most since the start.
+    pub peak: u64,
     pub limits: Limits,
     pub measure: Measure,
     /// Connections that were cut for what they held.
@@ -61,6 +81,7 @@ impl Account {
         Arc::new(Self {
             shards: Default::default(),
             total: AtomicI64::new(0),
+            peak: AtomicU64::new(0),
             total_max: AtomicU64::new(limits.total),
             connection_max: AtomicU64::new(limits.connection),
             measure: AtomicU8::new(Measure::None as u8),
@@ -108,21 +129,29 @@ impl Account {
     }
 
     pub(super) fn stats(&self) -> MemoryStats {
+        let held = self.held();
         MemoryStats {
-            held: self.held(),
+            held,
+            peak: self.peak.load(Ordering::Relaxed).max(held),
             limits: self.limits(),
             measure: self.measure(),
             cut: self.cut.load(Ordering::Relaxed),
         }
     }
 
-    /// Waits until new bodies may be read.
-    pub(super) async fn has_room(&self) {
+    /// All that may be held is.
+    pub(super) fn is_full(&self) -> bool {
+        self.measure() == Measure::Cut
+    }
+
+    /// Waits until a lesser measure holds: than [`Measure::Hold`] for new bodies, than [`Measure::Cut`] for
+    /// whatever else takes memory.
+    pub(super) async fn is_below(&self, measure: Measure) {
         loop {
             let mut eased = std::pin::pin!(self.eased.notified());
             // Before the look, so that nothing is missed between the two.
             eased.as_mut().enable();
-            if self.measure() < Measure::Hold {
+            if self.measure() < measure {
                 return;
             }
             eased.await;
@@ -138,16 +167,24 @@ impl Account {
         }
     }
 
-    /// Which measure holds from now on.
+    /// Which measure holds from now on. Whoever relieves hears of it if somebody may have to go, or may go on.
     fn look(&self) {
-        let measure = self.limits().measure(self.held());
-        let before: Measure = self.measure.swap(measure as u8, Ordering::Relaxed).into();
-        if measure == Measure::Cut {
+        let before = self.measure();
+        if self.look_again() == Measure::Cut || before == Measure::Cut {
             self.excess.notify_one();
         }
-        if before >= Measure::Hold && measure < Measure::Hold {
+    }
+
+    /// The same for whoever relieves.
+    pub(super) fn look_again(&self) -> Measure {
+        let held = self.held();
+        self.peak.fetch_max(held, Ordering::Relaxed);
+        let measure = self.limits().measure(held);
+        let before: Measure = self.measure.swap(measure as u8, Ordering::Relaxed).into();
+        if measure < before {
             self.eased.notify_waiters();
         }
+        measure
     }
 }
 
@@ -173,6 +210,14 @@ pub(super) struct Holder {
     ip: OnceLock<IpAddr>,
     /// It is told to end.
     is_cut: AtomicBool,
+    /// Its client is not read from until others hold less.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+/// Who is to be woken when there is room.
+struct Waiting {
+    waker: Waker,
+    since: Micros,
 }
 
 impl Holder {
@@ -182,6 +227,7 @@ impl Holder {
             bytes: AtomicI64::new(0),
             ip: OnceLock::new(),
             is_cut: AtomicBool::new(false),
+            waiting: Mutex::new(None),
         })
     }
 
@@ -207,6 +253,41 @@ impl Holder {
     pub(super) fn is_short(&self) -> bool {
         let half = self.account.connection_max.load(Ordering::Relaxed) / 2;
         self.bytes() > half || self.account.measure() >= Measure::Spare
+    }
+
+    /// Ready when more may be held for it: while all that may be held is, it waits with more than `covered`.
+    /// Asked before what takes memory, so it costs a look at a number.
+    #[inline]
+    pub(super) fn poll_room(&self, covered: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_room(covered) { Poll::Ready(()) } else { self.wait_for_room(covered, cx) }
+    }
+
+    fn has_room(&self, covered: usize) -> bool {
+        !self.account.is_full() || self.bytes() <= covered as u64
+    }
+
+    fn wait_for_room(&self, covered: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiting.lock();
+        let since = waiting.as_ref().map_or_else(clock::coarse, |waiting| waiting.since);
+        *waiting = Some(Waiting { waker: cx.waker().clone(), since });
+        drop(waiting);
+        // Whoever has made room meanwhile may have looked before there was somebody to wake.
+        if self.has_room(covered) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Wakes whoever waits, if there is room. False: there is none, and it has waited for too long.
+    pub(super) fn look_for_room(&self, now: Micros) -> bool {
+        let mut waiting = self.waiting.lock();
+        if !self.account.is_full() {
+            let waiting = waiting.take();
+            if let Some(waiting) = waiting {
+                waiting.waker.wake();
+            }
+            return true;
+        }
+        let is_over =
+            |waiting: &Waiting| now.saturating_sub(waiting.since) >= micros(ROOM_WAIT_MAX);
+        !waiting.as_ref().is_some_and(is_over)
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -353,7 +434,7 @@ mod tests {
         let account = account(MIB, u64::MAX);
         let mut charge = Charge::of(&Holder::new(&account));
         charge.set(MIB as usize);
-        let mut room = std::pin::pin!(account.has_room());
+        let mut room = std::pin::pin!(account.is_below(Measure::Hold));
         let first = poll_once(room.as_mut()).await;
         assert!(first.is_pending());
         drop(charge);
@@ -372,7 +453,7 @@ mod tests {
         own.excess.notified().await;
     }
 
-    async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
-        std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx))).await
+    async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
     }
 }

@@ -24,19 +24,28 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How soon it is looked again for somebody who may be closed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// Cuts connections that hold too much, as soon as there are any. Never ends.
+/// How often the account is looked at while it is full and nobody says that anything has changed.
+const FULL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Cuts connections that hold too much, as soon as there are any, and reads again from the others when those have
+/// gone. Never ends.
 pub(super) async fn relieve(services: Arc<Services>) {
     let mut untold: Vec<Cut> = Vec::new();
     let mut told_at = None;
     loop {
         let excess = services.account.has_excess();
-        if untold.is_empty() {
+        if services.account.is_full() {
+            // Changes that are not passed on yet are seen in time.
+            let _ = tokio::time::timeout(FULL_INTERVAL, excess).await;
+            services.account.look_again();
+        } else if untold.is_empty() {
             excess.await;
         } else {
             // What was not told yet is told in time, also if nothing more comes.
             let _ = tokio::time::timeout(TELL_INTERVAL, excess).await;
         }
-        let cut = services.connections.cut(&services.account);
+        let mut cut = services.connections.cut(&services.account);
+        cut.extend(services.connections.look_for_room(clock::now()));
         services.account.note_cut(cut.len());
         untold.extend(cut);
         let now = tokio::time::Instant::now();

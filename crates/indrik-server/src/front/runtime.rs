@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
 use indrik_core::logs::level::Level;
+use indrik_core::memory::account::Measure;
 use indrik_ring::{RINGS_UNREAD_MAX, Wake};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -148,11 +149,19 @@ async fn wake_workers(services: Arc<Services>) {
     .await;
 }
 
+/// While all the memory that clients may have is taken, a worker's answers wait in its channel for those who have
+/// too much of it to be cut, and at most so long at a time: with the answers that end their requests, memory is given back.
+const MEMORY_WAIT_MAX: Duration = Duration::from_millis(20);
+
 /// Takes a worker's responses until the worker is gone.
 async fn take_responses(services: Arc<Services>, id: WorkerId, wake: AsyncFd<Fd>) {
     let mut wakers = Vec::new();
     let (mut unread, mut is_open) = (0, true);
     loop {
+        if services.account.is_full() {
+            let eased = services.account.is_below(Measure::Cut);
+            let _ = tokio::time::timeout(MEMORY_WAIT_MAX, eased).await;
+        }
         match services.pool.deliver(id, clock::now(), &mut wakers) {
             Delivered::More => tokio::task::yield_now().await,
             Delivered::Gone => return,

@@ -115,7 +115,7 @@ async fn wait_for_room(context: &RequestContext) -> Result<(), Refusal> {
         return Ok(());
     }
     let refusal = Refusal::unserved(Reason::NoMemory, "the server's memory is used up by others");
-    in_time(context, account.has_room(), refusal).await
+    in_time(context, account.is_below(Measure::Hold), refusal).await
 }
 
 /// Takes so many places of files among the descriptors, as soon as there are any.
@@ -173,6 +173,8 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
         return Ok(Upload::Memory(pieces));
     }
     let (place, bytes) = (file_place(context).await?, pieces.len());
+    // Both are there until the one is written.
+    reader.charge.set(2 * bytes);
     let written = blocking(move || Ok(CountedFile::new(memfd(&pieces)?, place))).await;
     written.map(|file| Upload::File(file, bytes)).map_err(Unstored::Failed)
 }

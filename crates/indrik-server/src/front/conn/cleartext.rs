@@ -44,7 +44,7 @@ pub(super) async fn look(http2: &Http2Settings, mut stream: Stream, watch: &Watc
     }
     let is_http2 = bytes.starts_with(PREFACE);
     watch.set(Phase::Idle);
-    let stream = Stream::Ahead(Box::new((bytes.into(), stream)));
+    let stream = Stream::Ahead(Box::new((bytes.into(), stream, 0)));
     match (is_http2, must) {
         (true, _) => Beginning::Http2(stream),
         (false, true) => Beginning::Refused(stream),

@@ -45,12 +45,11 @@ pub(crate) async fn serve_connection(
     loop {
         match h1::drive(&connection, io).await {
             Left::Parked(parked) => {
-                open.is_parked(true);
-                match h1::wait_for_bytes(&connection.watch, &parked).await {
-                    true => io = parked,
-                    false => return,
+                open.is_parked();
+                if !h1::wait_for_bytes(&connection.watch, &parked).await || !open.unpark().await {
+                    return;
                 }
-                open.is_parked(false);
+                io = parked;
             }
             Left::Upgraded(io, first) => {
                 let successor = connection.successor.lock().take();

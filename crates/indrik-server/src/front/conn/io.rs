@@ -29,7 +29,7 @@ use super::lending::Lending;
 use super::preface::PREFACE_HEAD;
 use super::reaper::{Phase, Watch};
 use super::stream::{Discard, Stream, give_of};
-use crate::front::account::Charge;
+use crate::front::account::{CONNECTION_BYTES, Charge};
 use crate::front::settings::Settings;
 
 /// Bytes of interim responses that may wait for the socket.
@@ -187,6 +187,10 @@ pub(crate) struct ClientIo {
     /// What hyper's buffers take for the last head, also while its request is under way: its fields are
     /// parts of them.
     kept_bytes: usize,
+    /// What it takes for the part of a body that it has read last: the application may not have it yet.
+    body_bytes: usize,
+    /// Interim responses that the socket does not take.
+    interim_bytes: usize,
     charge: Charge,
 }
 
@@ -221,6 +225,8 @@ impl ClientIo {
             at_end: false,
             head_bytes: 0,
             kept_bytes: 0,
+            body_bytes: 0,
+            interim_bytes: 0,
             charge,
         }
     }
@@ -332,7 +338,8 @@ impl ClientIo {
         if before > 0 || in_head {
             self.kept_bytes = buffers_of(before + len);
         }
-        self.charge.set(self.kept_bytes);
+        self.body_bytes = if self.screen.is_in_body() { buffers_of(len) } else { 0 };
+        self.weigh();
         self.watch.set_half_head(in_head);
         match verdict {
             Ok(()) if in_head => {
@@ -351,6 +358,23 @@ impl ClientIo {
                 }
             }
         }
+    }
+
+    /// Says what is held for the socket: by hyper, by TLS, and what waits to be written.
+    fn weigh(&mut self) {
+        let hyper = self.kept_bytes.max(self.body_bytes) + self.watch.unwritten();
+        self.charge.set(hyper + self.interim_bytes + self.stream.tls_bytes());
+    }
+
+    /// The same where somebody else reads and writes by it (HTTP/2, a tunnel): who says what is held for that.
+    fn weigh_own(&mut self) {
+        self.charge.set(self.interim_bytes + self.stream.tls_bytes());
+    }
+
+    /// Ready when more may be read: while all that the front may hold is held, clients that have more of it
+    /// than what is covered wait.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.watch.holder().poll_room(CONNECTION_BYTES + self.stream.tls_bytes(), cx)
     }
 
     /// The end of what the client sends. A client that has sent its request may close its direction
@@ -401,12 +425,17 @@ impl ClientIo {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(sent)) => interim.sent += sent,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.interim_bytes = interim.bytes.capacity();
+                    self.weigh();
+                    return Poll::Pending;
+                }
             }
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        interim.bytes.clear();
+        interim.bytes = Vec::new();
         interim.sent = 0;
+        self.interim_bytes = 0;
         state.has_interim.store(false, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
@@ -503,8 +532,8 @@ impl ClientIo {
         if let Poll::Ready(Ok(len)) = result {
             self.watch.wrote(*len);
         }
-        // What hyper keeps, or we do, until the socket takes it.
-        self.charge.set(self.kept_bytes + self.watch.unwritten());
+        // What hyper and TLS keep, or we do, until the socket takes it.
+        self.weigh();
     }
 }
 
@@ -547,6 +576,8 @@ impl AsyncRead for Screened<'_> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self.0;
         loop {
+            // Each time: what the screen holds back of a head is charged, and hyper does not come to hear of it.
+            ready!(this.poll_room(cx));
             ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
             let bytes = into.filled();
             this.at_end = bytes.is_empty();
@@ -624,6 +655,7 @@ impl AsyncRead for ClientIo {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.before.is_empty() {
+            ready!(self.poll_room(cx));
             return Pin::new(&mut self.stream).poll_read(cx, into);
         }
         give_of(&mut self.before, into);
@@ -637,7 +669,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.weigh_own();
+        result
     }
 
     fn poll_write_vectored(
@@ -645,7 +679,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.weigh_own();
+        result
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -20,17 +20,14 @@ use super::preamble::{self, Preamble};
 use super::reaper::Watch;
 use super::stream::Stream;
 use super::tls::Begun;
-use crate::front::account::{Charge, Holder};
+use crate::front::account::{CONNECTION_BYTES, Charge, Holder};
 use crate::front::descriptors::Reserved;
 use crate::front::peer::Peer;
 use crate::front::pipeline::forwarding::is_in;
 use crate::front::refusal::Refusal;
 use crate::front::services::Services;
 
-/// What a connection is charged from its beginning: its tasks and hyper's buffers, and a small request with
-/// its answer.
-const CONNECTION_BYTES: usize = 24 * 1024;
-/// The same while its buffers are given back.
+/// What a connection is charged while its buffers are given back.
 const PARKED_BYTES: usize = 4 * 1024;
 /// For the whole of a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -93,9 +90,17 @@ impl Open {
         self.watch.holder()
     }
 
-    /// Its buffers are given back, or there again.
-    pub(super) fn is_parked(&mut self, parked: bool) {
-        self.base.set(if parked { PARKED_BYTES } else { CONNECTION_BYTES });
+    /// Its buffers are given back.
+    pub(super) fn is_parked(&mut self) {
+        self.base.set(PARKED_BYTES);
+    }
+
+    /// It gets buffers again, as soon as there is room for them. False: it is to close before that.
+    pub(super) async fn unpark(&mut self) -> bool {
+        let room = poll_fn(|cx| self.watch.holder().poll_room(0, cx));
+        let has_room = self.watch.unless_closed(room).await.is_some();
+        self.base.set(CONNECTION_BYTES);
+        has_room
     }
 
     /// The PROXY header, if the server reads them: it comes before everything, TLS included. `None`:
@@ -115,7 +120,7 @@ impl Open {
         // Boxed, as is the rest: most servers have none of it.
         match Box::pin(read).await {
             Preamble::Http(header, first) if self.services.tls.is_some() => {
-                let stream = Stream::Ahead(Box::new((first, stream)));
+                let stream = Stream::Ahead(Box::new((first, stream, 0)));
                 Some((stream, Some(Proxied { header, first: Bytes::new() })))
             }
             Preamble::Http(header, first) => Some((stream, Some(Proxied { header, first }))),
@@ -166,7 +171,7 @@ impl Open {
         }
         let stream = match proxied {
             Some(proxied) if !proxied.first.is_empty() => {
-                Stream::Ahead(Box::new((std::mem::take(&mut proxied.first), stream)))
+                Stream::Ahead(Box::new((std::mem::take(&mut proxied.first), stream, 0)))
             }
             _ => stream,
         };

@@ -384,6 +384,22 @@ impl Connections {
         cut.collect()
     }
 
+    /// Reads again from those that wait for room, if there is some. Cuts those that have waited for too long;
+    /// returns who they were.
+    pub(crate) fn look_for_room(&self, now: Micros) -> Vec<Cut> {
+        let list = self.0.lock();
+        let late = list.iter().map(|(_, watch)| watch).filter(|watch| {
+            let holder = &watch.holder;
+            !holder.is_cut() && !holder.look_for_room(now)
+        });
+        let cut = late.map(|watch| {
+            let cut = watch.holder.cut();
+            watch.wake();
+            cut
+        });
+        cut.collect()
+    }
+
     /// Closes the connection that is the first to go for a new one. Whether there is any.
     pub(crate) fn shed(&self, now: Micros) -> bool {
         let list = self.0.lock();
@@ -449,7 +465,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::front::account::Charge;
+    use crate::front::account::{CONNECTION_BYTES, Charge};
 
     #[test]
     fn the_largest_holder_is_cut_and_counts_no_more_while_it_ends() {
@@ -467,6 +483,106 @@ mod tests {
         assert!(watches[4].holder().is_cut());
         // What it holds until it has ended is nobody else's fault.
         assert_eq!(connections.cut(&account), []);
+    }
+
+    /// What a connection's first read takes at most, and any.
+    const READS: (usize, usize) = (8 * 1024, 256 * 1024);
+
+    /// One client of the simulation below.
+    struct Taker {
+        watch: Arc<Watch>,
+        charge: Charge,
+        bytes: usize,
+        /// What the next read takes; the buffer for it doubles.
+        read: usize,
+        /// Steps until it has ended.
+        ends_in: Option<usize>,
+    }
+
+    impl Taker {
+        fn new(connections: &Connections, account: &Arc<Account>) -> Self {
+            let watch = connections.add(account).1;
+            let mut charge = Charge::of(watch.holder());
+            charge.set(CONNECTION_BYTES);
+            Self { watch, charge, bytes: CONNECTION_BYTES, read: READS.0, ends_in: None }
+        }
+
+        /// It reads once more, if it may. What it holds is given back once it has ended.
+        fn step(&mut self, cx: &mut Context<'_>, ends_after: usize) {
+            let holder = Arc::clone(self.watch.holder());
+            match self.ends_in {
+                Some(0) => self.bytes = 0,
+                Some(left) => self.ends_in = Some(left - 1),
+                None if holder.is_cut() => self.ends_in = Some(ends_after),
+                None if holder.poll_room(CONNECTION_BYTES, cx).is_ready() => {
+                    self.bytes += self.read;
+                    self.read = (2 * self.read).min(READS.1);
+                }
+                None => {}
+            }
+            self.charge.set(self.bytes);
+        }
+    }
+
+    proptest! {
+        /// Many clients that only ever take more, each below what one may have; whoever relieves comes to it
+        /// late, and who is cut ends late.
+        #[test]
+        fn the_total_is_kept_however_late_it_is_relieved(
+            order in prop::collection::vec(0usize..120, 2_000),
+            relieved_every in 1usize..400,
+            ends_after in 0usize..10,
+        ) {
+            let total: u64 = 8 << 20;
+            let account = Account::new(Limits { total, connection: u64::MAX });
+            let connections = Connections::default();
+            let mut takers: Vec<_> =
+                (0..120).map(|_| Taker::new(&connections, &account)).collect();
+            let cx = &mut Context::from_waker(Waker::noop());
+            for (step, taker) in order.into_iter().enumerate() {
+                takers[taker].step(cx, ends_after);
+                if step % relieved_every == 0 {
+                    account.look_again();
+                    connections.cut(&account);
+                    prop_assert!(connections.look_for_room(0).is_empty(), "nobody has waited for long");
+                }
+            }
+            // A first read of each, one of any, and what is not passed on yet.
+            let peak = account.stats().peak;
+            prop_assert!(peak <= total * 5 / 4, "{peak} of {total}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_waits_for_room_is_woken_when_there_is_some_and_cut_when_there_is_none_for_long()
+     {
+        let account = Account::new(Limits { total: 1 << 20, connection: u64::MAX });
+        let connections = Connections::default();
+        let watches: Vec<_> = (0..2).map(|_| connections.add(&account).1).collect();
+        let mut charges: Vec<_> = watches.iter().map(|watch| Charge::of(watch.holder())).collect();
+        charges[0].set(100_000);
+        charges[1].set(1 << 20);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let waiting = watches[0].holder();
+        assert!(waiting.poll_room(CONNECTION_BYTES, &mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(connections.look_for_room(clock::coarse()), []);
+        let much_later = clock::coarse() + 60_000_000;
+        assert!(waiting.look_for_room(much_later - 59_000_000));
+        assert!(!waiting.look_for_room(much_later), "it has waited for long enough");
+        drop(charges.pop());
+        assert_eq!(connections.look_for_room(much_later), []);
+        assert!(woken.0.load(Ordering::Relaxed), "there is room, and nobody says so");
+        assert!(waiting.poll_room(CONNECTION_BYTES, &mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How a connection takes the word that it is to make room.

@@ -14,6 +14,11 @@ use tokio_rustls::server::TlsStream;
 /// Bytes thrown away at once.
 const DISCARD_BYTES: usize = 4096;
 
+/// Bytes that TLS holds at most while the socket takes none: it accepts no more then.
+pub(super) const TLS_SEND_BYTES_MAX: usize = 64 * 1024;
+/// What TLS holds otherwise, by an estimate: keys, and the most of a record that is not complete.
+const TLS_BYTES: usize = 8 * 1024;
+
 /// The socket itself.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -21,14 +26,32 @@ pub(crate) enum Stream {
     Unix(UnixStream),
     /// One of the others with TLS on it. Boxed: it is large, and most servers have none.
     Tls(Box<TlsStream<Self>>),
-    /// One of the first two, and bytes of it that were read ahead.
-    Ahead(Box<(Bytes, Self)>),
+    /// One of the first two, bytes of it that were read ahead, and how many were read since.
+    Ahead(Box<(Bytes, Self, usize)>),
 }
 
 impl Stream {
     /// Whether TLS and the client have agreed on HTTP/2 (ALPN).
     pub(crate) fn agreed_on_http2(&self) -> bool {
         matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+
+    /// What TLS holds, as far as it is to be known: the library says whether something waits for the socket, not
+    /// how much.
+    pub(super) fn tls_bytes(&self) -> usize {
+        match self {
+            Self::Tls(stream) if stream.get_ref().1.wants_write() => TLS_BYTES + TLS_SEND_BYTES_MAX,
+            Self::Tls(_) => TLS_BYTES,
+            Self::Tcp(_) | Self::Unix(_) | Self::Ahead(_) => 0,
+        }
+    }
+
+    /// How many bytes came since it was looked at what the client begins with.
+    pub(super) const fn read_since(&self) -> usize {
+        match self {
+            Self::Ahead(ahead) => ahead.2,
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => 0,
+        }
     }
 
     /// What has gone wrong with the socket: the client has reset it.
@@ -78,7 +101,12 @@ impl AsyncRead for Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Ahead(ahead) if ahead.0.is_empty() => Pin::new(&mut ahead.1).poll_read(cx, into),
+            Self::Ahead(ahead) if ahead.0.is_empty() => {
+                let before = into.filled().len();
+                let poll = Pin::new(&mut ahead.1).poll_read(cx, into);
+                ahead.2 += into.filled().len() - before;
+                poll
+            }
             Self::Ahead(ahead) => {
                 give_of(&mut ahead.0, into);
                 Poll::Ready(Ok(()))

@@ -4,8 +4,12 @@
 //! in use without a reload; one that cannot be read leaves the old one in use.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -13,11 +17,13 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{Accept, TlsAcceptor};
 
 use super::preamble::{Read, read_some};
 use super::reaper::{Phase, Watch};
-use super::stream::Stream;
+use super::stream::{Stream, TLS_SEND_BYTES_MAX};
+use crate::front::account::{CONNECTION_BYTES, Charge};
 
 /// How often the files are looked at.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -111,17 +117,33 @@ impl Tls {
             return Begun::Lost;
         }
         let is_handshake = first.first() == Some(&HANDSHAKE_RECORD);
-        let stream = Stream::Ahead(Box::new((first.into(), stream)));
+        let stream = Stream::Ahead(Box::new((first.into(), stream, 0)));
         if !is_handshake {
             return Begun::Plain(stream);
         }
         let acceptor = self.loaded.lock().acceptor.clone();
         watch.set(Phase::Handshake);
-        match watch.unless_closed(acceptor.accept(stream)).await {
-            Some(Ok(stream)) => Begun::Secured(Stream::Tls(Box::new(stream))),
+        match watch.unless_closed(charged(acceptor.accept(stream), watch)).await {
+            Some(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(TLS_SEND_BYTES_MAX));
+                Begun::Secured(Stream::Tls(Box::new(stream)))
+            }
             Some(Err(_)) | None => Begun::Lost,
         }
     }
+}
+
+/// The handshake, charged for what the client sends: the library keeps messages of up to 64 KiB until they are
+/// complete, in a buffer that doubles.
+async fn charged(mut accept: Accept<Stream>, watch: &Watch) -> io::Result<TlsStream<Stream>> {
+    let mut charge = Charge::of(watch.holder());
+    poll_fn(|cx| {
+        ready!(watch.holder().poll_room(CONNECTION_BYTES, cx));
+        let poll = Pin::new(&mut accept).poll(cx);
+        charge.set(2 * accept.get_ref().map_or(0, Stream::read_since));
+        poll
+    })
+    .await
 }
 
 /// How a connection to a TLS port begins.

@@ -24,11 +24,19 @@ use super::outgoing::{IDLE_BUFFER_BYTES, Outgoing};
 pub use super::outgoing::{OUTPUT_TARGET_BYTES, Part};
 pub use super::violation::Violation;
 
+/// Bytes of a compressed message that are inflated at once: at most a thousand times as many come out, and are
+/// charged before more do.
+const INFLATE_STEP_BYTES: usize = 1024;
+/// By so many bytes a message grows in a step before it is asked whether there is room for more.
+const GROWN_BYTES: usize = 64 * 1024;
+
 /// What the peer did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A whole message.
     Message(Message),
+    /// The message under way has become much larger while it was inflated, and goes on.
+    Grown,
     /// A Ping; the Pong is already on its way.
     Ping(Bytes),
     /// A Pong, asked for or not.
@@ -162,10 +170,12 @@ impl Connection {
             self.frame = None;
             return self.take_control(opcode, payload.freeze());
         }
-        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len());
+        let most = if self.assembler.is_inflating() { INFLATE_STEP_BYTES } else { usize::MAX };
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.len()).min(most);
         if len == 0 && left > 0 {
             return Ok(Step::NeedInput);
         }
+        let before = self.assembler.memory();
         let payload = &mut self.input[..len];
         if self.closing == ClosingHandshake::Open {
             frame::unmask(payload, frame.header.mask, frame.taken);
@@ -173,8 +183,10 @@ impl Connection {
         }
         self.input.advance(len);
         frame.taken += len as u64;
+        let has_grown = self.assembler.memory().saturating_sub(before) >= GROWN_BYTES;
         if frame.taken < frame.header.payload_len {
-            return Ok(Step::NeedInput);
+            let is_told = self.assembler.is_inflating() && has_grown;
+            return Ok(if is_told { Step::Event(Event::Grown) } else { Step::Again });
         }
         let (fin, bytes) = (frame.header.fin, frame.header.payload_len);
         self.frame = None;

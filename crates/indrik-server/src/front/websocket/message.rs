@@ -69,6 +69,11 @@ impl Assembler {
         self.partial.is_some()
     }
 
+    /// Whether a compressed message is under way.
+    pub fn is_inflating(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.compressed)
+    }
+
     /// Starts a message.
     ///
     /// # Errors

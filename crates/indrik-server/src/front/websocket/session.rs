@@ -131,6 +131,12 @@ pub trait Application {
         let _ = bytes;
     }
 
+    /// Ready when more memory may be held for the connection.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
     /// The next command. After [`Command::Finished`] it is not called again.
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command>;
 }
@@ -173,6 +179,7 @@ where
         limits,
         phase: Phase::Open,
         waiting: None,
+        grown: false,
         starved: false,
         text: TextCheck::default(),
         finished: false,
@@ -227,6 +234,8 @@ struct Session<S, A> {
     phase: Phase,
     /// A message for which the application has no room yet.
     waiting: Option<Message>,
+    /// The message under way has grown, and it has not been asked whether there is room for more.
+    grown: bool,
     /// Everything that was read is decoded.
     starved: bool,
     /// Of the message that the application sends.
@@ -259,9 +268,13 @@ struct Session<S, A> {
 impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let result = self.take_turn(cx);
+        self.weigh();
+        result
+    }
+
+    fn weigh(&mut self) {
         let waiting = self.waiting.as_ref().map_or(0, |message| message.payload().len());
         self.application.holds(self.connection.memory() + waiting);
-        result
     }
 
     fn take_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -274,6 +287,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             progress |= self.poll_write(cx);
             self.application.unsent(self.connection.unsent());
             progress |= self.poll_events(cx);
+            // Before more is read, or inflated.
+            self.weigh();
             progress |= self.poll_read(cx);
             progress |= self.step_phase(cx);
             if self.phase == Phase::Over {
@@ -410,17 +425,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             self.heard_at = self.now;
             return true;
         }
-        if !self.is_reading() {
+        if !self.is_reading() || (self.grown && self.application.poll_room(cx).is_pending()) {
             return false;
         }
+        self.grown = false;
         let Some(event) = self.connection.poll_event() else {
             self.starved = true;
             return false;
         };
         match event {
             Event::Message(message) => self.waiting = Some(message),
+            Event::Grown => self.grown = true,
             Event::Ping(_) | Event::Pong(_) => self.pace.control(self.now),
-            Event::Part(bytes) => self.pace.part(bytes, self.now),
+            Event::Part(bytes) => {
+                // A small part may be inflated to much.
+                self.grown = true;
+                self.pace.part(bytes, self.now);
+            }
             Event::Close(close) => self.peer_ended(close),
             Event::Violation(violation) => {
                 self.peer_ended(CloseFrame::new(violation.code, violation.reason));

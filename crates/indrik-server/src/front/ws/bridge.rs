@@ -15,7 +15,7 @@ use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::front::access_log::{Entry, WebSocketLine};
-use crate::front::account::Charge;
+use crate::front::account::{CONNECTION_BYTES, Charge};
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
 use crate::front::clock;
@@ -368,6 +368,10 @@ impl Application for Bridge {
     fn holds(&mut self, bytes: usize) {
         let outgoing = self.outgoing.as_ref().map_or(0, |(message, _)| message.payload().len());
         self.charge.set(bytes + outgoing);
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.charge.holder().poll_room(CONNECTION_BYTES, cx)
     }
 
     fn disconnected(&mut self, close: &CloseFrame) {

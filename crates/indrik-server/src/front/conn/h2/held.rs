@@ -11,7 +11,13 @@ pub(crate) struct Held {
     received: AtomicUsize,
     /// Bytes of a head that is not complete.
     block: AtomicUsize,
+    /// Frames that may have made the library keep an answer, since the socket took all it had.
+    answers: AtomicUsize,
 }
+
+/// What the library keeps for a frame that it has to answer, by an estimate: an entry of its queue, and of its
+/// table of streams for a while after one was reset.
+const ANSWER_BYTES: usize = 512;
 
 impl Held {
     /// Bytes of an answer are given to it.
@@ -22,12 +28,18 @@ impl Held {
     /// The socket has taken all.
     pub(crate) fn all_sent(&self) {
         self.sent.store(0, Ordering::Relaxed);
+        self.answers.store(0, Ordering::Relaxed);
     }
 
     /// Bytes of a request have come. `most`: more than the windows allow are not kept.
     pub(crate) fn receive(&self, bytes: usize, most: usize) {
         let held = self.received.load(Ordering::Relaxed).saturating_add(bytes);
         self.received.store(held.min(most), Ordering::Relaxed);
+    }
+
+    /// A frame has come that carries no request and no body of one.
+    pub(crate) fn answers(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Bytes of a request are taken out, or thrown away.
@@ -44,6 +56,7 @@ impl Held {
     /// All of it.
     pub(crate) fn bytes(&self) -> usize {
         let parts = [&self.sent, &self.received, &self.block];
-        parts.iter().map(|part| part.load(Ordering::Relaxed)).sum()
+        let bytes: usize = parts.iter().map(|part| part.load(Ordering::Relaxed)).sum();
+        bytes + self.answers.load(Ordering::Relaxed) * ANSWER_BYTES
     }
 }

@@ -127,8 +127,17 @@ impl FrameIo {
         let mut flood = None;
         let passed = self.received.read(bytes, |head| match allowance.received(&head, now) {
             Ok(()) => {
-                if head.kind == FrameKind::Data {
-                    held.receive(head.len as usize, most);
+                match head.kind {
+                    FrameKind::Data => held.receive(head.len as usize, most),
+                    FrameKind::Headers | FrameKind::Continuation => {}
+                    FrameKind::Priority
+                    | FrameKind::Reset
+                    | FrameKind::Settings
+                    | FrameKind::PushPromise
+                    | FrameKind::Ping
+                    | FrameKind::GoAway
+                    | FrameKind::WindowUpdate
+                    | FrameKind::Unknown => held.answers(),
                 }
                 ControlFlow::Continue(())
             }

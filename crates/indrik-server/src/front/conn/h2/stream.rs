@@ -14,10 +14,16 @@ use http_body::Body as _;
 use super::answer::{self, Sent};
 use super::streams::{StreamContext, Streams};
 use super::tunnel::Tunnel;
+use crate::front::account::Charge;
 use crate::front::body::RequestBody;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::pipeline::{self, Serving};
 use crate::front::response::{self, Body};
+
+/// What a field takes beside its name and its value: its place in the table, and its value's handle.
+const FIELD_BYTES: usize = 104;
+/// Heads up to this size are covered by what every stream is charged.
+const FIELDS_COVERED_BYTES: usize = 4096;
 
 /// Serves a request that has come.
 pub(super) fn begin(
@@ -27,6 +33,8 @@ pub(super) fn begin(
     respond: SendResponse<Bytes>,
 ) {
     let stream = StreamContext::new(respond, streams);
+    let mut charge = Charge::of(connection.watch.holder());
+    charge.set(head_bytes(&request));
     let is_head = request.method() == Method::HEAD;
     let (parts, body) = request.into_parts();
     let is_tunnel = parts.extensions.get::<::h2::ext::Protocol>().is_some();
@@ -39,9 +47,19 @@ pub(super) fn begin(
     let serving = pipeline::serve(context, Request::from_parts(parts, body));
     let connection = Arc::clone(connection);
     match tunnel {
-        None => tokio::spawn(serve(connection, stream, serving, is_head)),
+        None => tokio::spawn(async move {
+            serve(connection, stream, serving, is_head).await;
+            drop(charge);
+        }),
         Some(receive) => tokio::spawn(serve_tunnel(connection, stream, serving, receive)),
     };
+}
+
+/// What the fields of a request take, if they are many or long; few are covered by what every stream is charged.
+fn head_bytes(request: &Request<RecvStream>) -> usize {
+    let fields = request.headers().iter();
+    let bytes = fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+    (request.uri().path().len() + bytes.sum::<usize>()).saturating_sub(FIELDS_COVERED_BYTES)
 }
 
 async fn serve(

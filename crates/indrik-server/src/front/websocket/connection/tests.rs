@@ -56,6 +56,35 @@ fn compressing() -> Connection {
     Connection::new(1_000_000, negotiate(["permessage-deflate"], &policy).unwrap())
 }
 
+#[test]
+fn what_is_inflated_is_told_of_while_it_grows() {
+    let policy = DeflatePolicy { compress_size_min: 0, ..DeflatePolicy::default() };
+    let deflate = || negotiate(["permessage-deflate"], &policy).unwrap();
+    let mut sender = Connection::new(0, deflate());
+    sender.send(Message::Binary(vec![0; 8 << 20].into())).unwrap();
+    // Its frames are small; the client's mask is put on.
+    let mut bytes = Vec::new();
+    let mut sent = &output(&mut sender)[..];
+    while let [first, len, rest @ ..] = sent {
+        let (len, rest) = match len {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            len => (usize::from(*len), rest),
+        };
+        bytes.extend(frame(*first, &rest[..len]));
+        sent = &rest[len..];
+    }
+    let mut receiver = Connection::new(16 << 20, deflate());
+    receiver.feed(&bytes);
+    let (mut before, mut messages) = (receiver.memory(), 0);
+    while let Some(event) = receiver.poll_event() {
+        let memory = receiver.memory();
+        assert!(memory < 2 * before + 3 * (1 << 20), "{before} became {memory} at once");
+        before = memory;
+        messages += usize::from(matches!(event, Event::Message(_)));
+    }
+    assert_eq!(messages, 1);
+}
+
 /// Bytes that do not compress.
 fn noise() -> impl Iterator<Item = u8> {
     let next = |x: &u32| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
