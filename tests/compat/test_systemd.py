@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.family import Family
-from support.project import HELPERS, Project
+from support.project import DEFAULT_APP, HELPERS, Project
 from support.server import IS_ORACLE, Server, free_port, poll
 from support.wire import Wire
 
@@ -146,6 +146,17 @@ class TestSockets:
                 second.send("GET /second HTTP/1.1\r\nHost: t\r\n\r\n")
                 service("--workers", "1", sockets={"web": tcp})
                 assert second.read_answer().text.endswith("/second")
+
+    @pytest.mark.indrik_only
+    def test_what_waits_in_the_socket_is_served_after_a_start_that_failed(self, project, service):
+        project.write("app.py", "raise SystemExit('no')\n")
+        with socket.create_server(("127.0.0.1", 0)) as tcp, Wire(socket.create_connection(tcp.getsockname())) as first:
+            first.send("GET /first HTTP/1.1\r\nHost: t\r\n\r\n")
+            failed = service("--workers", "1", sockets={"web": tcp})
+            assert failed.wait_for_exit() > 0
+            project.write("app.py", DEFAULT_APP)
+            service("--workers", "1", sockets={"web": tcp})
+            assert first.read_answer().text.endswith("/first")
 
     def test_sockets_for_another_process_are_not_taken(self, project):
         server = project.start(environment={"LISTEN_PID": "1", "LISTEN_FDS": "1"})

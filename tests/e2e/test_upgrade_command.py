@@ -30,6 +30,37 @@ def app(environ, start_response):
     return [b"{text}"]
 """
 
+# Its import takes a byte from the pipe `boot`, and says before that it waits.
+SLOW = """
+import os
+open(f"waits-{os.getpid()}", "w").close()
+with open("boot", "rb", buffering=0) as pipe:
+    pipe.read(1)
+"""
+
+
+class Boots:
+    """The boots of a new server's workers: each lasts until the test lets it go on."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        os.mkfifo(project.directory / "boot")
+        self.pipe = os.open(project.directory / "boot", os.O_RDWR)
+
+    def wait_for(self, workers: int) -> None:
+        """Wait until so many workers have begun."""
+        poll(lambda: len(list(self.project.directory.glob("waits-*"))) >= workers, f"{workers} workers that boot")
+
+    def let_go_on(self, workers: int) -> None:
+        os.write(self.pipe, b"." * workers)
+
+
+@pytest.fixture
+def boots(project) -> Iterator[Boots]:
+    boots = Boots(project)
+    yield boots
+    os.close(boots.pipe)
+
 
 @pytest.fixture
 def project(tmp_path: Path, start) -> Project:
@@ -129,6 +160,62 @@ def test_a_new_one_that_fails_is_told_with_its_reason_and_the_old_one_never_stop
     assert server.wait_for_exit() == 0
     assert get(server) == "new"
     end(family, int(done.stdout))
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "serves"])
+def test_no_client_waits_for_the_boot_of_a_new_server_or_is_lost_when_that_fails(
+    project, server, family, boots, connect, fails
+):
+    project.write("app.py", SLOW + ("1 / 0" if fails else APP.format(text="new")))
+    with Load(server, connect, target="/", fresh=True) as load:
+        command = [*COMMAND, "upgrade", "--pid", str(server.process.pid)]
+        asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        boots.wait_for(2)
+        load.everyone_goes_on(20)
+        # One of two is ready, or has failed.
+        boots.let_go_on(1)
+        load.everyone_goes_on(20)
+        boots.let_go_on(1)
+        said, complaint = asking.communicate(timeout=60)
+        load.everyone_goes_on(20)
+    assert load.failures == []
+    assert asking.returncode == int(fails), complaint
+    assert get(server) == ("old" if fails else "new")
+    if not fails:
+        assert server.wait_for_exit() == 0
+        end(family, int(said))
+
+
+def test_a_new_server_that_is_told_to_stop_while_it_boots_leaves_its_clients_to_the_old_one(
+    project, server, family, boots, connect
+):
+    project.write("app.py", SLOW + APP.format(text="new"))
+    with Load(server, connect, target="/", text="old", fresh=True) as load:
+        os.kill(server.process.pid, signal.SIGUSR2)
+        new = family.pid_in("pid.2")
+        boots.wait_for(2)
+        boots.let_go_on(1)
+        server.wait_for_log(rf"\[{new}\].*\bReady$")
+        load.everyone_goes_on(20)
+        os.kill(new, signal.SIGTERM)
+        server.wait_for_log(r"New master \(pid:\d+\) .*; this one goes on")
+        load.everyone_goes_on(20)
+    assert load.failures == []
+
+
+def test_a_new_server_whose_old_one_has_left_serves_from_its_first_worker_on(project, server, family, boots):
+    project.write("app.py", SLOW + APP.format(text="new"))
+    os.kill(server.process.pid, signal.SIGUSR2)
+    new = family.pid_in("pid.2")
+    boots.wait_for(2)
+    server.signal(signal.SIGTERM)
+    assert server.wait_for_exit() == 0
+    with Wire(server.connect(), 30) as early:
+        early.send("GET / HTTP/1.1\r\nHost: t\r\n\r\n")
+        boots.let_go_on(1)
+        assert early.read_answer().text == "new"
+    boots.let_go_on(1)
+    end(family, new)
 
 
 def test_an_interpreter_that_is_gone_is_told(project, family):

@@ -47,7 +47,7 @@ class Clients:
 class Load(Clients):
     """GETs from several threads until stopped; keeps every answer that was not a 200 (with `text`).
 
-    A client connects again when an answer says so."""
+    A client connects again when an answer says so; `fresh`: for each request."""
 
     def __init__(
         self,
@@ -56,25 +56,38 @@ class Load(Clients):
         clients: int = 8,
         target: str = "/pid",
         text: str | None = None,
+        fresh: bool = False,
     ) -> None:
-        super().__init__(server, connect, [self.run] * clients)
+        super().__init__(server, connect, [partial(self.run, client) for client in range(clients)])
         self.target, self.text = target, text
+        self.fields = ("Connection: close",) if fresh else ()
+        self.of_each = [0] * clients
         self.failures: list[str] = []
 
     def has_failed(self) -> bool:
         return bool(self.failures)
 
-    def run(self) -> None:
+    def everyone_goes_on(self, requests: int) -> None:
+        """Wait until each client got that many more answers: no one is left waiting."""
+        targets = [served + requests for served in self.of_each]
+        poll(
+            lambda: self.has_failed() or all(map(int.__ge__, self.of_each, targets)),
+            f"{requests} more requests of each client",
+            30,
+        )
+
+    def run(self, client: int) -> None:
         wire = self.connect(self.server, 30)
         while not self.stopping.is_set():
             try:
-                answer = wire.get(self.target)
+                answer = wire.get(self.target, *self.fields)
             except (OSError, EOFError) as error:
                 self.failures.append(repr(error))
                 return
             if answer.status != 200 or self.text not in (None, answer.text):
                 self.failures.append(f"{answer.status} {answer.text[:100]}")
             self.served += 1
+            self.of_each[client] += 1
             if answer.header("connection") == "close":
                 wire.socket.close()
                 wire = self.connect(self.server, 30)

@@ -142,6 +142,8 @@ pub enum PoolEffect {
 /// What to do to the front as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrontEffect {
+    /// It takes connections from now on; until then it leaves them in the kernel's queue. Once.
+    OpenDoors,
     /// It takes no new connections, but finishes what was accepted, the kernel's queue included. Answer:
     /// `FrontIdle`.
     StopAccepting,

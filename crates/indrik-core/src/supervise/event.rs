@@ -120,7 +120,11 @@ pub enum ZygoteEvent {
         boot_max: Duration,
     },
     /// The addresses of the generation's settings are open.
-    Listening,
+    Listening {
+        /// Sockets among them were handed over by somebody who has them too: what waits in those is not lost when
+        /// this server fails.
+        handed: bool,
+    },
     /// An address of the generation's settings could not be opened.
     ListenFailed {
         /// Why.

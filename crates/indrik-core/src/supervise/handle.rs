@@ -4,10 +4,12 @@
 //! act on ([`Consequence`]).
 
 use super::consequence::Consequence;
-use super::effect::{Effect, UpgradeEffect};
+use super::effect::{Effect, FrontEffect, UpgradeEffect};
 use super::event::{Event, OperatorEvent, PoolEvent, UpgradeEvent, WorkerEvent, ZygoteEvent};
 use super::machine::Supervisor;
 use super::reason::EndReason;
+use super::state::doors::{Doors, Opening, Progress};
+use super::state::pause::Pause;
 use super::state::phase::Phase;
 use super::state::soak::Soak;
 use super::state::upgrade::Upgrade;
@@ -18,7 +20,7 @@ use crate::time::Now;
 
 /// What follows from the state alone after every event, in this order: whose time is over, what is still missing,
 /// and what can be said or ended when nothing is.
-const STEPS: [fn(&mut Supervisor); 16] = [
+const STEPS: [fn(&mut Supervisor); 17] = [
     Supervisor::expire_workers,
     Supervisor::expire_zygotes,
     Supervisor::expire_phase,
@@ -29,6 +31,7 @@ const STEPS: [fn(&mut Supervisor); 16] = [
     Supervisor::expire_ages,
     Supervisor::advance_refork,
     Supervisor::reconcile,
+    Supervisor::open_doors,
     Supervisor::announce,
     Supervisor::rest_zygote,
     Supervisor::say_farewell,
@@ -85,7 +88,7 @@ impl Supervisor {
         match event {
             ZygoteEvent::Here => self.zygote_here(generation),
             ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
-            ZygoteEvent::Listening => self.listening(generation),
+            ZygoteEvent::Listening { handed } => self.listening(generation, handed),
             ZygoteEvent::ListenFailed { failure, in_use } => {
                 self.listen_failed(generation, &failure, in_use);
             }
@@ -191,16 +194,51 @@ impl Supervisor {
     fn start(&mut self, successor: bool) {
         if successor {
             self.server.upgrade = Upgrade::Successor;
+            self.server.doors = Doors::Closed(Opening::EveryPlace);
         }
         self.spawn_zygote(Generation::FIRST);
     }
 
-    /// Says once that the server is ready: every place has a worker that takes requests, or one that
-    /// has failed and is waited for no longer.
-    fn announce(&mut self) {
-        if self.server.announced || self.server.phase != Phase::Serving {
+    /// Lets the front take connections, once: as soon as nobody could serve them better.
+    fn open_doors(&mut self) {
+        let may_open = matches!(self.server.phase, Phase::Starting | Phase::Serving)
+            && self.server.pause == Pause::No;
+        if self.server.doors.are_open() || !may_open {
             return;
         }
+        let zygote = self.pool.zygotes.get(&self.current());
+        let progress = Progress {
+            has_front: zygote.is_some_and(|zygote| zygote.been_ready),
+            has_ready: self.has_ready(),
+            all_told: self.all_places_told(),
+        };
+        if self.server.doors.open_now(progress) {
+            self.server.doors = Doors::Open;
+            self.push(Effect::Front(FrontEffect::OpenDoors));
+        }
+    }
+
+    /// Says once that the server is ready: workers take requests, and no place is waited for any longer.
+    fn announce(&mut self) {
+        let is_serving = self.server.phase == Phase::Serving && self.server.doors.are_open();
+        if self.server.announced || !is_serving {
+            return;
+        }
+        if self.has_ready() && self.all_places_told() {
+            self.server.announced = true;
+            if self.server.upgrade == Upgrade::Successor {
+                self.push(Effect::Upgrade(UpgradeEffect::TellPredecessor));
+            }
+            self.notify_ready();
+        }
+    }
+
+    fn has_ready(&self) -> bool {
+        self.pool.workers.values().any(Worker::is_ready)
+    }
+
+    /// Every place has a worker that takes requests, or one that has failed and is waited for no longer.
+    fn all_places_told(&self) -> bool {
         let has_ready = |place: u32| {
             let is = |worker: &Worker| worker.place == place && worker.is_ready();
             self.pool.workers.values().any(is)
@@ -208,14 +246,6 @@ impl Supervisor {
         let has_failed = |place: u32| {
             self.pool.serving.restarts.failures(place) > 0 || self.pool.serving.breaker.is_open()
         };
-        let all_told =
-            (0..self.pool.serving.wanted).all(|place| has_ready(place) || has_failed(place));
-        if all_told {
-            self.server.announced = true;
-            if self.server.upgrade == Upgrade::Successor {
-                self.push(Effect::Upgrade(UpgradeEffect::TellPredecessor));
-            }
-            self.notify_ready();
-        }
+        (0..self.pool.serving.wanted).all(|place| has_ready(place) || has_failed(place))
     }
 }

@@ -25,7 +25,10 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn listening(&mut self, generation: Generation) {
+    pub(super) fn listening(&mut self, generation: Generation, handed: bool) {
+        if handed && generation == Generation::FIRST {
+            self.server.doors.handed_over();
+        }
         if self.zygote_starts(generation) {
             self.push(Effect::Zygote(generation, ZygoteEffect::Configure));
         }
@@ -80,7 +83,8 @@ mod tests {
             Event::Zygote(generation, ZygoteEvent::ConfigRead { boot_max }),
             Duration::from_secs(1),
         );
-        machine.handle(Event::Zygote(generation, ZygoteEvent::Listening), Duration::from_secs(1));
+        let listening = ZygoteEvent::Listening { handed: false };
+        machine.handle(Event::Zygote(generation, listening), Duration::from_secs(1));
         machine
     }
 

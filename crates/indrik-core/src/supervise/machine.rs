@@ -9,6 +9,7 @@ use super::policy::Policy;
 use super::reason::{Accounts, EndReason, Tally};
 use super::report::{ReloadOutcome, Totals};
 use super::state::candidate::Candidate;
+use super::state::doors::{Doors, Opening};
 use super::state::patience::Asked;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
@@ -38,6 +39,7 @@ pub struct Supervisor {
 pub(super) struct Server {
     pub(super) phase: Phase,
     pub(super) pause: Pause,
+    pub(super) doors: Doors,
     pub(super) upgrade: Upgrade,
     /// The service manager has been told that the server is ready.
     pub(super) announced: bool,
@@ -100,6 +102,7 @@ impl Supervisor {
         let server = Server {
             phase: Phase::Starting,
             pause: Pause::No,
+            doors: Doors::Closed(Opening::Front),
             upgrade: Upgrade::None,
             announced: false,
             asked: Asked::default(),

@@ -29,7 +29,12 @@ impl Supervisor {
         }
         self.server.pause =
             Pause::Emptying { until: self.now + self.pool.serving.policy.graceful_timeout };
-        self.push(Effect::Front(FrontEffect::PauseAccepting));
+        if self.server.doors.are_open() {
+            self.push(Effect::Front(FrontEffect::PauseAccepting));
+        } else {
+            // It has taken none.
+            self.emptied();
+        }
     }
 
     pub(super) fn emptied(&mut self) {

@@ -79,7 +79,8 @@ mod tests {
         let boot_max = Duration::from_secs(60);
         supervisor
             .handle(Event::Zygote(FIRST, ZygoteEvent::ConfigRead { boot_max }), supervisor.now);
-        supervisor.handle(Event::Zygote(FIRST, ZygoteEvent::Listening), supervisor.now);
+        let listening = ZygoteEvent::Listening { handed: false };
+        supervisor.handle(Event::Zygote(FIRST, listening), supervisor.now);
         supervisor.handle(Event::Zygote(FIRST, ZygoteEvent::Ready { policy }), supervisor.now);
         effects(supervisor)
     }

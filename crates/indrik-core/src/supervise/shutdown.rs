@@ -21,6 +21,11 @@ impl Supervisor {
         match self.server.phase {
             // The workers have gone: there is nobody to finish anything.
             Phase::Serving if self.server.pause == Pause::Empty => self.shut_down_quickly(),
+            // It has taken no connection: those that wait are for whoever shares the sockets.
+            Phase::Serving if !self.server.doors.are_open() => {
+                self.cancel_reload(EndReason::ShutDown);
+                self.hand_over();
+            }
             Phase::Serving => {
                 self.cancel_reload(EndReason::ShutDown);
                 self.say_goodbye();

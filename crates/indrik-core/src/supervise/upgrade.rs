@@ -146,6 +146,7 @@ impl Supervisor {
     pub(super) fn predecessor_exited(&mut self) {
         if self.server.upgrade == Upgrade::Successor {
             self.server.upgrade = Upgrade::None;
+            self.server.doors.left_alone();
             self.log(Level::Info, "Master has been promoted.");
             self.push(Effect::Upgrade(UpgradeEffect::Promote));
             if self.server.announced {

@@ -42,7 +42,9 @@ impl Supervisor {
 
     /// Whatever brings workers back brings the connections back too.
     pub(super) fn resume(&mut self) {
-        if std::mem::replace(&mut self.server.pause, Pause::No) != Pause::No {
+        let was_paused = std::mem::replace(&mut self.server.pause, Pause::No) != Pause::No;
+        // Doors that were never opened are opened in their own time.
+        if was_paused && self.server.doors.are_open() {
             self.push(Effect::Front(FrontEffect::ResumeAccepting));
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use indrik_core::supervise::{FailureKind, HealthState, Notice, Signal};
 
-use os::Faults;
+use os::{Faults, Predecessor};
 use seeds::seeds;
 use world::World;
 
@@ -355,7 +355,7 @@ fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
         assert_eq!(old.os.told, Some(Notice::HandedOver { to }), "seed {seed}");
 
         let mut new = World::new(seed, Faults::calm());
-        new.start_as_successor();
+        new.start_as_successor(Predecessor::Serves);
         new.signal(Signal::Usr2);
         assert_eq!(new.os.successor, None, "seed {seed}: a successor's successor");
         new.run(seconds(60));
@@ -365,6 +365,57 @@ fn an_old_server_that_leaves_hands_the_service_over_to_the_new_one() {
         new.run(seconds(1));
         assert!(new.os.successor.is_some(), "seed {seed}");
         new.end(Signal::Term, 0);
+    }
+}
+
+#[test]
+fn a_new_server_that_cannot_boot_takes_no_connection_from_the_old_one() {
+    for seed in seeds() {
+        for of in [Predecessor::Serves, Predecessor::Waits] {
+            let kinds =
+                [FailureKind::Config, FailureKind::Import, FailureKind::Boot, FailureKind::WarmUp];
+            let mut world = World::new(seed, Faults::calm());
+            world.os.faults.always_fails = Some(kinds[world.os.random.below(kinds.len())]);
+            world.os.reload.warm_up = Some(seconds(20));
+            world.start_as_successor(of);
+            world.run(seconds(120));
+            assert!(world.exit.is_some_and(|code| code > 0), "seed {seed}");
+            assert!(!world.os.accepts, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn whatever_breaks_in_a_start_with_sockets_of_others_nobody_waits_for_a_boot_while_they_serve() {
+    for seed in seeds() {
+        for of in [Some(Predecessor::Serves), Some(Predecessor::Waits), None] {
+            let mut world = World::new(seed, Faults::wild());
+            world.os.daemon = seed.is_multiple_of(3);
+            world.os.handed = of.is_none() || seed.is_multiple_of(2);
+            match of {
+                Some(of) => world.start_as_successor(of),
+                None => world.start(),
+            }
+            let wait = world.os.random.milliseconds(0, 90_000);
+            world.run_with_signals(wait);
+            if world.os.random.percent(30) {
+                // Told to leave while it starts, perhaps.
+                let signal = [Signal::Term, Signal::Int][world.os.random.below(2)];
+                world.signal(signal);
+                world.run(seconds(200));
+                assert!(world.exit.is_some(), "seed {seed}");
+                continue;
+            }
+            world.os.faults = Faults::calm();
+            world.run(seconds(500));
+            world.revive();
+            if world.exit.is_none() {
+                world.assert_full();
+                assert!(world.os.accepts, "seed {seed}: it never took a connection");
+                assert_ne!(world.os.predecessor, Some(Predecessor::Waits), "seed {seed}: not told");
+                world.end(Signal::Term, 0);
+            }
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use indrik_core::memory::watch::{Excess, Measure, Step};
 use indrik_core::settings::Share;
 use indrik_core::supervise::{
     Effect, EndReason, Event, ExitStatus, Failure, FailureKind, KillSignal, Notice, Policy,
-    PoolEffect, PoolEvent, ProcessPolicy, ReloadOutcome, ReloadPolicy, UpgradeEvent, WorkerEffect,
-    WorkerEvent, ZygoteEffect, ZygoteEvent,
+    PoolEffect, PoolEvent, ProcessPolicy, ReloadOutcome, ReloadPolicy, WorkerEffect, WorkerEvent,
+    ZygoteEffect, ZygoteEvent,
 };
 
 pub(crate) use faults::Faults;
@@ -39,6 +39,17 @@ pub(crate) struct Process {
     /// It was told to become a zygote, and does not leave by itself.
     turning: bool,
     pub(crate) life: Life,
+}
+
+/// The old server beside the one under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Predecessor {
+    /// It takes connections until it leaves, whenever somebody tells it to.
+    Serves,
+    /// It takes connections until this server says that it serves.
+    Waits,
+    /// It has been told that this server serves, and takes none any more.
+    Leaves,
 }
 
 /// What will happen unless its subject has gone by then.
@@ -77,8 +88,14 @@ pub(crate) struct Os {
     configured: BTreeSet<Generation>,
     /// Generations for which something was opened.
     pub(crate) prepared: BTreeSet<Generation>,
+    /// The front takes connections, unless it is paused.
+    pub(crate) accepts: bool,
     /// The front leaves connections to the kernel.
     pub(crate) paused: bool,
+    /// The sockets are those of a service manager, which keeps what waits in them.
+    pub(crate) handed: bool,
+    /// The server whose place this one is to take.
+    pub(crate) predecessor: Option<Predecessor>,
     /// The front takes no connections any more.
     pub(crate) refuses: bool,
     /// A new server beside this one.
@@ -131,7 +148,10 @@ impl Os {
             ever: BTreeSet::new(),
             configured: BTreeSet::new(),
             prepared: BTreeSet::new(),
+            accepts: false,
             paused: false,
+            handed: false,
+            predecessor: None,
             refuses: false,
             successor: None,
             successor_serves: false,
@@ -223,19 +243,9 @@ impl Os {
             }
             Coming::OldZygoteEnds(which) => (self.old_zygote.take_if(|old| *old == which))
                 .map(|_| Event::Pool(PoolId::FIRST, PoolEvent::OldZygoteExited)),
-            Coming::Front(event) | Coming::Predecessor(event) => Some(event),
-            Coming::Successor(pid, event) => {
-                if self.successor != Some(pid) {
-                    return None;
-                }
-                if let Event::Upgrade(UpgradeEvent::SuccessorExited { status }) = event {
-                    self.service_stopped |= self.successor_serves && status == ExitStatus::Code(0);
-                    self.successor = None;
-                    self.successor_serves = false;
-                }
-                self.successor_serves |= event == Event::Upgrade(UpgradeEvent::SuccessorReady);
-                Some(event)
-            }
+            Coming::Front(event) => Some(event),
+            Coming::Predecessor(event) => self.predecessor_does(event),
+            Coming::Successor(pid, event) => self.successor_does(pid, event),
         }
     }
 
@@ -429,7 +439,8 @@ impl Os {
         } else {
             self.configured.insert(generation);
             self.prepared.insert(generation);
-            Event::Zygote(generation, ZygoteEvent::Listening)
+            let handed = self.handed || self.predecessor.is_some();
+            Event::Zygote(generation, ZygoteEvent::Listening { handed })
         };
         self.after(now, 0, 0, Coming::Zygote(generation, which, event));
     }

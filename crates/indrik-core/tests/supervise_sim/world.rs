@@ -9,7 +9,7 @@ use indrik_core::supervise::{
     WorkerEvent,
 };
 
-use crate::os::{Faults, Os};
+use crate::os::{Faults, Os, Predecessor};
 
 /// The longest a server may take to end: a hanging hook (30 s) and delay (19 s), a hanging fork (60 s), a
 /// graceful timeout (30 s), and the steps of the kill ladders.
@@ -60,10 +60,14 @@ impl World {
         self.step(Event::Start { successor: false });
     }
 
-    /// Starts as the new server beside an old one, which leaves some time later.
-    pub(crate) fn start_as_successor(&mut self) {
+    /// Starts as the new server beside an old one. One that serves until it is told to leave is told that some time
+    /// later, whatever has become of the new one.
+    pub(crate) fn start_as_successor(&mut self, of: Predecessor) {
+        self.os.predecessor = Some(of);
         self.step(Event::Start { successor: true });
-        self.os.end_predecessor(self.now);
+        if of == Predecessor::Serves {
+            self.os.end_predecessor(self.now);
+        }
     }
 
     pub(crate) fn start_and_wait_until_full(&mut self) {
@@ -266,8 +270,19 @@ impl World {
             self.machine
         );
         assert!(
-            self.os.paused == census.paused || !census.serving,
+            self.os.paused == (census.paused && self.os.accepts) || !census.serving,
             "seed {}: the front was not told: {:?}",
+            self.seed,
+            self.machine
+        );
+        // The other one, while there is one, takes what comes.
+        let must_accept = census.serving
+            && !census.paused
+            && self.os.serving() > 0
+            && self.os.predecessor.is_none();
+        assert!(
+            self.os.accepts || !must_accept,
+            "seed {}: workers are ready, and nobody takes connections: {:?}",
             self.seed,
             self.machine
         );

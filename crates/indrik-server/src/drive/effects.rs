@@ -79,6 +79,7 @@ impl Drive {
 
     fn perform_on_front(&mut self, effect: FrontEffect) {
         match effect {
+            FrontEffect::OpenDoors => self.with_front(Front::open_doors),
             FrontEffect::StopAccepting => self.stop_accepting(),
             FrontEffect::CloseNow => self.close_now(),
             FrontEffect::PauseAccepting => match &self.front {

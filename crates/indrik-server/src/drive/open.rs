@@ -94,7 +94,10 @@ impl Drive {
     /// Opens what a generation needs, while an older one serves.
     pub(super) fn open_addresses(&mut self, generation: Generation) {
         let event = match self.try_listen(generation) {
-            Ok(()) => Event::Zygote(generation, ZygoteEvent::Listening),
+            Ok(()) => {
+                let handed = self.outside.listeners.has_handed_over();
+                Event::Zygote(generation, ZygoteEvent::Listening { handed })
+            }
             Err((failure, in_use)) => {
                 Event::Zygote(generation, ZygoteEvent::ListenFailed { failure, in_use })
             }

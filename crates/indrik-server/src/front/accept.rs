@@ -78,7 +78,8 @@ pub(super) async fn accept(
     let mut complained = false;
     let last = loop {
         let accepted = tokio::select! {
-            accepted = accept_one(&services, &socket, index) => accepted,
+            // Not one connection more than it was told to take.
+            biased;
             order = door.other_than(Order::Accept) => match order {
                 Order::Accept => continue,
                 Order::Pause => {
@@ -90,6 +91,7 @@ pub(super) async fn accept(
                 }
                 last @ (Order::Finish | Order::Leave) => break last,
             },
+            accepted = accept_one(&services, &socket, index) => accepted,
         };
         match accepted {
             Ok(accepted) => {

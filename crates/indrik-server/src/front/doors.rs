@@ -85,38 +85,54 @@ impl Handle {
     }
 }
 
-/// All doors, by the number of their socket.
-#[derive(Default)]
-pub(super) struct Doors(Mutex<BTreeMap<u16, Handle>>);
+/// All doors.
+pub(super) struct Doors(Mutex<All>);
+
+struct All {
+    /// By the number of their socket.
+    handles: BTreeMap<u16, Handle>,
+    /// What all were told last.
+    order: Order,
+}
+
+impl Default for Doors {
+    /// None, and those that are added leave connections in the kernel's queue until they are told to accept.
+    fn default() -> Self {
+        Self(Mutex::new(All { handles: BTreeMap::new(), order: Order::Pause }))
+    }
+}
 
 impl Doors {
-    /// A new door, which accepts.
-    pub(super) fn open(&self, number: u16, shared: Arc<AtomicBool>) -> Door {
-        let (sender, orders) = watch::channel((0, Order::Accept));
+    /// A new door, which does what the others do.
+    pub(super) fn add(&self, number: u16, shared: Arc<AtomicBool>) -> Door {
+        let mut all = self.0.lock();
+        let (sender, orders) = watch::channel((0, all.order));
         let done = Arc::new(AtomicU32::new(0));
         let door = Door { orders, done: Arc::clone(&done), shared: Arc::clone(&shared) };
-        self.0.lock().insert(number, Handle { orders: sender, done, shared });
+        all.handles.insert(number, Handle { orders: sender, done, shared });
         door
     }
 
     /// Tells one door.
     pub(super) fn tell(&self, number: u16, order: Order) {
-        if let Some(handle) = self.0.lock().get(&number) {
+        if let Some(handle) = self.0.lock().handles.get(&number) {
             handle.give(order);
         }
     }
 
-    /// Tells all doors.
+    /// Tells all doors, and those that are added later.
     pub(super) fn tell_all(&self, order: Order) {
-        self.0.lock().values().for_each(|handle| handle.give(order));
+        let mut all = self.0.lock();
+        all.order = order;
+        all.handles.values().for_each(|handle| handle.give(order));
     }
 
     /// Nothing comes in, and nothing is about to.
     pub(super) fn are_quiet(&self) -> bool {
-        let mut doors = self.0.lock();
+        let mut all = self.0.lock();
         // The tasks of these have ended.
-        doors.retain(|_, handle| handle.done.load(Ordering::SeqCst) != u32::MAX);
-        doors.values().all(Handle::is_quiet)
+        all.handles.retain(|_, handle| handle.done.load(Ordering::SeqCst) != u32::MAX);
+        all.handles.values().all(Handle::is_quiet)
     }
 }
 
@@ -125,7 +141,24 @@ mod tests {
     use super::*;
 
     fn door(doors: &Doors, shared: bool) -> Door {
-        doors.open(0, Arc::new(AtomicBool::new(shared)))
+        doors.tell_all(Order::Accept);
+        doors.add(0, Arc::new(AtomicBool::new(shared)))
+    }
+
+    #[tokio::test]
+    async fn a_door_begins_as_the_others_are() {
+        let doors = Doors::default();
+        let add = |number| doors.add(number, Arc::default());
+        let mut first = add(0);
+        assert!(doors.are_quiet(), "it accepts before it is told to");
+        assert_eq!(first.other_than(Order::Accept).await, Order::Pause);
+        doors.tell_all(Order::Accept);
+        assert_eq!(first.other_than(Order::Pause).await, Order::Accept);
+        let mut second = add(1);
+        assert_eq!(second.other_than(Order::Pause).await, Order::Accept);
+        doors.tell_all(Order::Pause);
+        let mut third = add(2);
+        assert_eq!(third.other_than(Order::Accept).await, Order::Pause);
     }
 
     #[tokio::test]

@@ -113,7 +113,8 @@ pub struct FrontStats {
 }
 
 impl Front {
-    /// Starts the io threads; they accept at once, and requests wait until a worker is added.
+    /// Starts the io threads. Connections stay in the kernel's queue until [`Front::open_doors`]; requests wait until a
+    /// worker is added.
     /// `memory`: what this server may use of it, bytes.
     ///
     /// # Errors
@@ -158,7 +159,7 @@ impl Front {
         if let Some(text) = shortage(services.descriptors.share(), workers) {
             services.log.write(Level::Warning, &text);
         }
-        runtime.open_doors(&services, listeners);
+        runtime.add_doors(&services, listeners);
         Ok(Self { services, runtime, lanes })
     }
 
@@ -257,6 +258,11 @@ impl Front {
         self.services.connections.drain();
     }
 
+    /// Takes connections from now on; since its start it has left them in the kernel's queue.
+    pub fn open_doors(&self) {
+        self.runtime.tell_doors(Order::Accept);
+    }
+
     /// Takes connections again, after [`Front::pause_accepting`].
     pub fn resume_accepting(&self) {
         self.services.draining.store(false, Ordering::SeqCst);
@@ -296,7 +302,7 @@ impl Front {
         self.services.account.set_limits(config.front_memory_limits(memory));
         self.services.pool.set_limits(dispatch_limits(&config));
         self.services.settings.store(Arc::new(Settings::new(Arc::clone(&config))));
-        self.runtime.open_doors(&self.services, open);
+        self.runtime.add_doors(&self.services, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));
         self.services.access_log.configure(&config, &self.services.log.outlets(), servers);
     }

@@ -40,7 +40,7 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Starts them; nothing is accepted before doors are opened.
+    /// Starts them; nothing is accepted before doors are added and told to.
     pub(super) fn start(services: &Arc<Services>) -> io::Result<Self> {
         let count = services.settings().config.io_threads.max(1);
         let mut handles = Vec::with_capacity(count);
@@ -60,9 +60,10 @@ impl Threads {
         Ok(threads)
     }
 
-    pub(super) fn open_doors(&self, services: &Arc<Services>, listeners: Vec<Listening>) {
+    /// Adds sockets, which are accepted from when the others are.
+    pub(super) fn add_doors(&self, services: &Arc<Services>, listeners: Vec<Listening>) {
         for Listening { socket, number, shared: with_others } in listeners {
-            let door = self.doors.open(number, with_others);
+            let door = self.doors.add(number, with_others);
             let (services, threads) = (Arc::clone(services), Arc::clone(&self.handles));
             self.handles[0].spawn(accept(services, socket, number, threads, door));
         }

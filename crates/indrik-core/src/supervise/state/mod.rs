@@ -2,6 +2,7 @@
 
 pub(crate) mod breaker;
 pub(crate) mod candidate;
+pub(crate) mod doors;
 pub(crate) mod liveness;
 pub(crate) mod patience;
 pub(crate) mod pause;

@@ -7,7 +7,7 @@ use indrik_core::supervise::{
     Effect, Event, ExitStatus, FrontEffect, Notice, PoolEffect, UpgradeEffect, UpgradeEvent,
 };
 
-use super::{Coming, Os};
+use super::{Coming, Os, Predecessor};
 
 impl Os {
     pub(super) fn perform_for_all(&mut self, effect: &Effect, now: Duration) {
@@ -15,12 +15,13 @@ impl Os {
             Effect::Pool(_, PoolEffect::ReloadEnded(outcome)) => {
                 self.outcomes.push(outcome.clone())
             }
+            Effect::Front(FrontEffect::OpenDoors) => self.open_doors(),
             Effect::Front(FrontEffect::ResumeAccepting) => {
-                assert!(self.paused, "resumed without a pause");
+                assert!(self.accepts && self.paused, "resumed without a pause");
                 self.paused = false;
             }
             Effect::Front(FrontEffect::PauseAccepting) => {
-                assert!(!self.paused, "paused twice");
+                assert!(self.accepts && !self.paused, "paused twice, or before it took any");
                 assert!(self.daemon || self.successor_serves, "nobody takes connections");
                 self.paused = true;
                 self.empty_the_front(now);
@@ -33,6 +34,7 @@ impl Os {
                 }
                 self.told = Some(*notice);
             }
+            Effect::Upgrade(UpgradeEffect::TellPredecessor) => self.tell_predecessor(now),
             Effect::Upgrade(UpgradeEffect::Done { .. }) => self.upgraded += 1,
             Effect::Upgrade(UpgradeEffect::Failed { .. }) => self.upgrades_failed += 1,
             Effect::Front(FrontEffect::StopAccepting) => {
@@ -42,7 +44,6 @@ impl Os {
             Effect::Front(FrontEffect::CloseNow) => self.refuses = true,
             Effect::ReopenLogs
             | Effect::Upgrade(UpgradeEffect::Promote)
-            | Effect::Upgrade(UpgradeEffect::TellPredecessor)
             | Effect::Pool(_, PoolEffect::Confirm { .. })
             | Effect::Pool(_, PoolEffect::Restore { .. })
             | Effect::Count(_)
@@ -50,6 +51,25 @@ impl Os {
             | Effect::Exit(_) => {}
             // What is done to one process or for one generation.
             _ => unreachable!("{effect:?} is performed elsewhere"),
+        }
+    }
+
+    /// Others have the sockets too where they were handed over: what the front takes of them before a worker is
+    /// ready waits for its boot, and is lost when that fails.
+    fn open_doors(&mut self) {
+        assert!(!std::mem::replace(&mut self.accepts, true), "the doors are opened twice");
+        let is_alone = self.predecessor.is_none() && !self.handed;
+        assert!(is_alone || self.serving() > 0, "connections are taken that nobody can answer");
+    }
+
+    fn tell_predecessor(&mut self, now: Duration) {
+        assert!(
+            self.accepts && !self.paused && self.serving() > 0,
+            "the old server is to leave, and nobody serves"
+        );
+        if self.predecessor == Some(Predecessor::Waits) {
+            self.predecessor = Some(Predecessor::Leaves);
+            self.end_predecessor(now);
         }
     }
 
@@ -93,6 +113,26 @@ impl Os {
         if self.random.percent(self.faults.successor_dies) {
             self.end_successor(now, 30_000);
         }
+    }
+
+    pub(super) fn successor_does(&mut self, pid: u32, event: Event) -> Option<Event> {
+        if self.successor != Some(pid) {
+            return None;
+        }
+        if let Event::Upgrade(UpgradeEvent::SuccessorExited { status }) = event {
+            self.service_stopped |= self.successor_serves && status == ExitStatus::Code(0);
+            self.successor = None;
+            self.successor_serves = false;
+        }
+        self.successor_serves |= event == Event::Upgrade(UpgradeEvent::SuccessorReady);
+        Some(event)
+    }
+
+    pub(super) fn predecessor_does(&mut self, event: Event) -> Option<Event> {
+        if event == Event::Upgrade(UpgradeEvent::PredecessorExited) {
+            self.predecessor.take()?;
+        }
+        Some(event)
     }
 
     /// The new server goes away within so many milliseconds.

@@ -296,6 +296,11 @@ impl Listeners {
         self.open.iter().map(|open| open.listener.as_fd().as_raw_fd()).collect()
     }
 
+    /// Sockets among them are not this server's own: whoever handed them over has them too.
+    pub(crate) fn has_handed_over(&self) -> bool {
+        self.open.iter().chain(&self.coming).any(|open| open.source != Source::Own)
+    }
+
     /// Another server has the sockets too, or no longer.
     pub(crate) fn share(&self, shared: bool) {
         for open in self.open.iter().filter(|open| open.source != Source::Given) {
