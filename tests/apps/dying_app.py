@@ -1,5 +1,5 @@
-"""An ASGI application whose first worker ends when it has read a whole body; the next one answers: behind the
-body, or behind as many messages of it as `early` in the query says."""
+"""An ASGI application whose first worker ends when it has read a whole body, or as many messages of it as `dies` in
+the query says; the next one answers: behind the body, or behind as many messages of it as `early` says."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ async def app(scope, receive, send):
                 return
     query = parse_qs(scope["query_string"].decode())
     directory, early = Path(query["in"][0]), int(query.get("early", ["-1"])[0])
+    dies = int(query.get("dies", ["-1"])[0])
     died = directory / "died"
     digest, more, messages, has_begun = hashlib.sha256(), True, 0, False
     while more:
@@ -31,6 +32,9 @@ async def app(scope, receive, send):
         digest.update(event["body"])
         more = event["more_body"]
         (directory / "begun").touch()
+        if messages == dies and not died.exists():
+            died.touch()
+            os._exit(9)
     if not died.exists():
         died.touch()
         os._exit(9)

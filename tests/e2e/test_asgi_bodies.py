@@ -43,6 +43,20 @@ def test_a_body_that_streamed_is_given_to_another_worker_from_its_beginning(wire
     assert (answer.status, answer.text) == (200, f"sum: {hashlib.sha256(body).hexdigest()}")
 
 
+@pytest.mark.parametrize("messages", [1, 2])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_whose_worker_ends_in_its_middle_is_given_whole_to_another_one(wire, tmp_path, messages, chunked):
+    body = os.urandom(900_000)
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+    wire.send(f"PUT /?in={tmp_path}&dies={messages} HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n")
+    # The rest is there, or comes, before anybody knows that the worker is gone.
+    for part, end in ((body[:1000], b""), (body[1000:], b"0\r\n\r\n")):
+        wire.send(b"%x\r\n%b\r\n%b" % (len(part), part, end) if chunked else part)
+        poll((tmp_path / "begun").exists, "the application has begun to read")
+    answer = wire.read_answer()
+    assert (answer.status, answer.text) == (200, f"sum: {hashlib.sha256(body).hexdigest()}")
+
+
 @pytest.mark.parametrize("messages", [0, 1, 3])
 def test_an_answer_that_begins_before_the_body_came_again_gets_all_of_it(wire, tmp_path, messages):
     body = os.urandom(900_000)

@@ -25,6 +25,18 @@ pub enum Step {
     Drop,
 }
 
+/// Who takes the next piece of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// The application that has the request.
+    Application,
+    /// Nobody yet: the request waits for a worker, or its own is gone and whoever has it is still to hear of that.
+    /// Another worker may want all of the body, so nothing of it may be lost.
+    NobodyYet,
+    /// Nobody any more: the application has returned, or its answer is not wanted. What comes is thrown away.
+    Nobody,
+}
+
 /// The decision for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upload {

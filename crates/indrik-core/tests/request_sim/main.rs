@@ -12,7 +12,7 @@ mod seeds;
 
 use std::collections::VecDeque;
 
-use indrik_core::upload::{Kept, Step, Upload};
+use indrik_core::upload::{Kept, Step, Taker, Upload};
 use random::Random;
 use seeds::seeds;
 
@@ -116,6 +116,7 @@ struct World {
     sends: bool,
     sent_end: bool,
     was_asked: bool,
+    taker: Taker,
     inbox: VecDeque<Event>,
     answers: bool,
     is_discarding: bool,
@@ -143,6 +144,7 @@ impl World {
             sends: false,
             sent_end: false,
             was_asked: false,
+            taker: Taker::Application,
             inbox: VecDeque::new(),
             answers: false,
             is_discarding: false,
@@ -195,6 +197,21 @@ impl World {
         if !std::mem::replace(&mut self.was_asked, true) {
             return true;
         }
+        match self.taker {
+            Taker::Application => self.send(),
+            Taker::NobodyYet => false,
+            Taker::Nobody => self.throw_away(),
+        }
+    }
+
+    /// What has come is thrown away, whoever may want it later.
+    fn throw_away(&mut self) -> bool {
+        let has_some = self.piece.take().is_some() || self.next_piece < self.arrived;
+        self.next_piece = self.arrived;
+        has_some
+    }
+
+    fn send(&mut self) -> bool {
         let Some(app) = &mut self.app else { return false };
         if let Some(piece) = self.piece {
             if app.here.len() >= WINDOW {
@@ -253,6 +270,7 @@ impl World {
             return;
         }
         self.workers += 1;
+        self.taker = Taker::Application;
         self.app = Some(App::random(&mut self.random));
     }
 
@@ -280,6 +298,7 @@ impl World {
         let Some(act) = app.plan.front().copied() else {
             if !app.ended {
                 app.ended = true;
+                self.taker = Taker::Nobody;
                 self.inbox.push_back(Event::Done);
                 return true;
             }
@@ -313,6 +332,7 @@ impl World {
                 self.inbox.push_back(Event::Head { whole });
                 if whole {
                     app.ended = true;
+                    self.taker = Taker::Nobody;
                     app.plan.clear();
                 }
             }
@@ -320,10 +340,13 @@ impl World {
             Act::Write => {}
             Act::End => {
                 self.inbox.push_back(Event::Body { end: true });
+                self.taker = Taker::Nobody;
                 app.ended = true;
             }
             Act::Die => {
                 self.app = None;
+                // Long before anybody is told.
+                self.taker = Taker::NobodyYet;
                 self.inbox.push_back(Event::Lost);
                 return true;
             }

@@ -20,6 +20,7 @@ use indrik_core::dispatch::Key;
 use indrik_core::ids::WorkerId;
 use indrik_core::lane::RouteId;
 use indrik_core::time::Micros;
+use indrik_core::upload::Taker;
 use indrik_ring::{Flags, RequestHead};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -44,10 +45,24 @@ const UNKNOWN: u32 = u32::MAX;
 pub(super) enum Location {
     /// Not submitted, or over.
     Nowhere,
+    /// Its worker is gone or does not have it any more. Whoever has the request hears of it by
+    /// [`Event::WorkerLost`].
+    Lost,
     /// In the central queue, under this number.
     Queue(u64),
     /// At a worker.
     Worker { id: WorkerId, slot: u16, generation: u32 },
+}
+
+impl Location {
+    /// Who takes the next piece of the request's body.
+    pub(super) const fn taker(self) -> Taker {
+        match self {
+            Self::Worker { .. } => Taker::Application,
+            Self::Lost | Self::Queue(_) => Taker::NobodyYet,
+            Self::Nowhere => Taker::Nobody,
+        }
+    }
 }
 
 /// What a worker is sent for a request; kept until the end, so that another worker can have it.
@@ -485,6 +500,11 @@ impl Exchange {
         let (ahead, credit) = Ahead::begin(all, state.charge.holder());
         state.ahead = Some(ahead);
         credit
+    }
+
+    /// Its worker does not have it any more; the event that says so follows.
+    pub(super) fn set_lost(&self) {
+        self.state.lock().location = Location::Lost;
     }
 
     /// It is neither in the queue nor at a worker any more.

@@ -173,7 +173,9 @@ async fn wait_for_return(exchange: &Exchange) {
     let deadline = Instant::now() + RETURN_MAX;
     loop {
         sleep(RETURN_LOOK).await;
-        if exchange.location() == Location::Nowhere || Instant::now() >= deadline {
+        if matches!(exchange.location(), Location::Nowhere | Location::Lost)
+            || Instant::now() >= deadline
+        {
             return;
         }
     }

@@ -78,7 +78,7 @@ impl Pump {
     /// Another worker wants the body, from its beginning.
     pub(crate) fn restart(&mut self, context: &RequestContext, exchange: &Arc<Exchange>) {
         self.stop();
-        self.stream.lock().begin_again(exchange);
+        self.stream.lock().begin_again();
         self.task = Some(spawn(context.services(), exchange, &self.stream, &self.rest));
     }
 
@@ -173,6 +173,8 @@ async fn discard<E>(mut poll_next: impl FnMut(&mut Context<'_>) -> Poll<Result<O
 /// A body under way.
 struct Stream {
     reader: Reader,
+    /// What went with the request: the exchange has it, and is charged for it.
+    first: usize,
     /// What was sent behind the request, for another try.
     kept: Kept<Bytes>,
     /// What is to be sent next.
@@ -188,6 +190,7 @@ impl Stream {
         let first = exchange.outgoing.body.len();
         Self {
             reader,
+            first,
             kept: Kept::new(first, HELD_BYTES_MAX),
             piece: Bytes::new(),
             sent: first as u64,
@@ -196,10 +199,10 @@ impl Stream {
         }
     }
 
-    fn begin_again(&mut self, exchange: &Exchange) {
+    fn begin_again(&mut self) {
         self.kept.begin_again();
         self.piece = Bytes::new();
-        self.sent = exchange.outgoing.body.len() as u64;
+        self.sent = self.first as u64;
         self.is_stopped = false;
     }
 
@@ -208,7 +211,8 @@ impl Stream {
         self.weigh();
     }
 
-    /// Sends the body to the application. False: it has returned, or answered, before the end.
+    /// Sends the body to the application. False: it has returned, or answered, before the end, and nobody else will
+    /// have the request.
     fn poll(
         &mut self,
         services: &Services,
@@ -254,7 +258,8 @@ impl Stream {
     }
 
     fn weigh(&mut self) {
-        self.reader.holds(self.kept.bytes().max(self.piece.len()));
+        let kept = self.kept.bytes().saturating_sub(self.first);
+        self.reader.holds(kept.max(self.piece.len()));
     }
 }
 

@@ -549,7 +549,7 @@ impl Link {
             if self.channel.slots.reclaim(slot, generation)
                 && let Some(exchange) = self.free_slot(slot)
             {
-                exchange.set_nowhere();
+                exchange.set_lost();
                 taken.push(exchange);
             }
         }
@@ -661,8 +661,7 @@ impl Link {
         Some(self.served)
     }
 
-    /// The worker has ended: every exchange it had not started is told; answered are those that it
-    /// had.
+    /// The worker has ended: what it had not begun is told so; what it had begun is returned, for others to tell.
     pub(super) fn close(&mut self, now: Micros, wakers: &mut Vec<Waker>) -> Vec<Arc<Exchange>> {
         let mut lost = Vec::new();
         for slot in 0..self.channel.slots.count() {
@@ -674,7 +673,7 @@ impl Link {
             if route != 0 {
                 exchange.set_route(RouteId::new(self.generation, route));
             }
-            wakers.extend(exchange.finish());
+            exchange.set_lost();
             if state == SlotState::Queued {
                 wakers.extend(exchange.put(Event::WorkerLost { started: false }));
             } else {

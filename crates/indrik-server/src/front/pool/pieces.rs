@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use indrik_core::memory::ahead::Room;
+use indrik_core::upload::Taker;
 use indrik_ring::{
     Descriptor, Flags, Kind, REQUEST_PIECE_MAX, REQUEST_WINDOW, REQUEST_WINDOW_MAX, Violation,
     websocket_piece_cost,
@@ -74,14 +75,14 @@ impl Pool {
         sent: u64,
     ) -> Poll<bool> {
         let Inner { links, wakers, .. } = &mut *inner;
-        let (id, slot, generation) = match exchange.location() {
-            Location::Worker { id, slot, generation } => (id, slot, generation),
-            Location::Queue(_) => return Poll::Pending,
-            Location::Nowhere => return Poll::Ready(false),
+        let location = exchange.location();
+        let Location::Worker { id, slot, generation } = location else {
+            return without_worker(piece.kind, location.taker());
         };
-        let Some(link) = links.get_mut(&id) else { return Poll::Ready(false) };
+        let lost = without_worker(piece.kind, Taker::NobodyYet);
+        let Some(link) = links.get_mut(&id) else { return lost };
         if !link.holds(slot, generation) {
-            return Poll::Ready(false);
+            return lost;
         }
         let slots = &link.channel.slots;
         let cost = piece.cost();
@@ -90,7 +91,7 @@ impl Pool {
         let entry = &mut link.slots[usize::from(slot)];
         if taken > entry.seen.request_sent {
             link.fault_found = Some(ChannelFault::Memory(Violation::State));
-            return Poll::Ready(false);
+            return lost;
         }
         if !room(taken) {
             slots.want_request_credit(slot);
@@ -128,8 +129,17 @@ impl Pool {
                 Poll::Pending
             }
             // The next tick finds what is wrong with the channel.
-            Err(_) => Poll::Ready(false),
+            Err(_) => lost,
         }
+    }
+}
+
+/// What becomes of a piece that no worker takes. A body waits until whoever has the request has heard why;
+/// another worker may have it then. A WebSocket's messages go to no other one.
+fn without_worker(kind: Kind, taker: Taker) -> Poll<bool> {
+    match (kind, taker) {
+        (Kind::RequestBody, Taker::NobodyYet | Taker::Application) => Poll::Pending,
+        _ => Poll::Ready(false),
     }
 }
 

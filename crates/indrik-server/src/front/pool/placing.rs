@@ -220,7 +220,7 @@ impl Pool {
     /// The client's side has lost interest in a request.
     pub(crate) fn abandon(&self, exchange: &Arc<Exchange>) {
         self.with(|inner| match exchange.abandon() {
-            Location::Nowhere => {}
+            Location::Nowhere | Location::Lost => {}
             Location::Queue(number) => {
                 inner.waiting.remove(&number);
                 inner.dispatch.forget(RequestId(number));
@@ -343,7 +343,7 @@ impl Pool {
         for exchange in untaken {
             dispatch.reclaimed(id);
             counts.reclaimed += 1;
-            exchange.set_nowhere();
+            exchange.set_lost();
             wakers.extend(exchange.put(Event::WorkerLost { started: false }));
         }
         self.place_waiting(inner, now);
