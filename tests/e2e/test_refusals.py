@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 import signal
+import tempfile
 from typing import Any
 
 import pytest
@@ -174,3 +176,19 @@ def test_a_body_that_finds_no_room_on_the_disk_is_told_with_its_directory_and_co
     assert len(re.findall("the body of a request cannot be written", server.log())) == 1
     assert counts(server) == {"body_unstored": 3}
     assert ctl(server, "show", "stats")["files"]["bodies"] == {"bytes": 0, "files": 0, "failures": 3}
+
+
+def test_bodies_in_a_directory_that_lies_in_memory_have_no_more_than_the_front_may_hold(start, connect):
+    """Otherwise a few large uploads would end the server, where its memory is limited."""
+    memory = pathlib.Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        pytest.skip("no file system in memory")
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        config = pathlib.Path(directory, "gunicorn.conf.py")
+        config.write_text(f"tmp_upload_dir = {directory!r}\n")
+        server = refusing(start, "-c", str(config), "--body-buffer-max", "100000", "--front-memory-max", "32MiB")
+        for size, status in ((20_000_000, 200), (32 * 1024 * 1024 + 1, 507), (20_000_000, 200)):
+            body = b"x" * size
+            assert connect(server, 30).get("/upload", method="POST", body=body).status == status
+        server.wait_for_log(f"cannot be written to {directory} .*bodies in files have all that front_memory_max is")
+        assert ctl(server, "show", "stats")["files"]["bodies"] == {"bytes": 0, "files": 0, "failures": 1}

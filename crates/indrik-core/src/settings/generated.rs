@@ -558,7 +558,8 @@ pub struct Config {
     pub sendfile: bool,
     /// The directory of the unnamed files that hold large request bodies and responses to slow clients.
     ///
-    /// See `body_buffer_max` and `response_spool_max`. It must exist.
+    /// See `body_buffer_max` and `response_spool_max`. It must exist. Where it lies in memory (tmpfs), the bodies there have together
+    /// at most as much as `front_memory_max`; further ones are answered 507.
     ///
     /// Default: the system's directory for temporary files.
     pub tmp_upload_dir: Option<PathBuf>,

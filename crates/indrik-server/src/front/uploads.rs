@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use indrik_core::logs::repeat::Repeat;
 use parking_lot::Mutex;
 
+use super::body::unnamed::reserve;
+
 /// What all bodies of requests together have in files.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
@@ -71,10 +73,11 @@ impl Stored {
         Self { uploads: Arc::clone(uploads), bytes: 0 }
     }
 
-    /// More of it is there.
-    pub(crate) fn add(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        self.uploads.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// More of it is to be written. False: all bodies together would have more than `all_max`.
+    pub(crate) fn reserve(&mut self, bytes: usize, all_max: u64) -> bool {
+        let may_write = reserve(&self.uploads.bytes, bytes as u64, all_max);
+        self.bytes += if may_write { bytes as u64 } else { 0 };
+        may_write
     }
 }
 

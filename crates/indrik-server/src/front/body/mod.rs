@@ -4,6 +4,7 @@ mod incoming;
 mod pieces;
 pub(super) mod pump;
 mod size;
+pub(super) mod unnamed;
 pub(super) mod upload;
 
 pub(super) use incoming::RequestBody;

@@ -5,10 +5,8 @@
 //! unlinked spool file. For ASGI a larger body streams through the request window once the
 //! application asks for it.
 
-use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Seek};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,12 +19,12 @@ use http_body::Body as _;
 use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
 use indrik_core::refusal::Reason;
-use indrik_core::settings::Config;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::incoming::RequestBody;
 use super::pieces::Pieces;
 use super::size::{INLINE_BYTES_MAX, PLACED_BYTES_MAX, memfd};
+use super::unnamed::{is_in_memory, unnamed_file};
 use crate::front::account::Charge;
 use crate::front::clock::{self, micros};
 use crate::front::context::RequestContext;
@@ -165,8 +163,7 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
         reader.charge.set(pieces.len());
         if pieces.len() > config.body_buffer_max.max(INLINE_BYTES_MAX) {
             let place = file_place(context).await?;
-            let stored = Stored::begin(&context.services().uploads);
-            return spool(reader, config, pieces, (place, stored)).await;
+            return spool(reader, context, pieces, place).await;
         }
     }
     if pieces.len() <= PLACED_BYTES_MAX {
@@ -179,16 +176,24 @@ async fn store(reader: &mut Reader, context: &RequestContext) -> Result<Upload, 
     written.map(|file| Upload::File(file, bytes)).map_err(Unstored::Failed)
 }
 
-/// Reads the rest of a body into a file without a name.
+/// Reads the rest of a body into a file without a name. Where that lies in memory, all such files may have as much as
+/// the front may hold, beside that.
 async fn spool(
     reader: &mut Reader,
-    config: &Config,
+    context: &RequestContext,
     mut pieces: Pieces,
-    (place, mut stored): (Reserved, Stored),
+    place: Reserved,
 ) -> Result<Upload, Unstored> {
-    let directory = config.tmp_upload_dir.clone();
-    let opened = blocking(move || Ok(CountedFile::new(nameless(directory)?, place))).await;
-    let mut file = opened.map_err(Unstored::Failed)?;
+    let services = context.services();
+    let mut stored = Stored::begin(&services.uploads);
+    let directory = context.settings.config.tmp_upload_dir.clone();
+    let opened = blocking(move || {
+        let file = unnamed_file(directory)?;
+        let in_memory = is_in_memory(&file);
+        Ok((CountedFile::new(file, place), in_memory))
+    });
+    let (mut file, in_memory) = opened.await.map_err(Unstored::Failed)?;
+    let all_max = if in_memory { services.account.limits().total } else { u64::MAX };
     let mut at_end = false;
     while !at_end {
         while pieces.len() < SPOOL_WRITE_BYTES && !at_end {
@@ -199,7 +204,10 @@ async fn spool(
             reader.charge.set(pieces.len());
         }
         let write = std::mem::take(&mut pieces);
-        let len = write.len();
+        if !stored.reserve(write.len(), all_max) {
+            let text = "it lies in memory, and bodies in files have all that front_memory_max is";
+            return Err(Unstored::Failed(io::Error::new(io::ErrorKind::StorageFull, text)));
+        }
         let written = blocking(move || {
             write.write_to(&mut &*file)?;
             if at_end {
@@ -208,7 +216,6 @@ async fn spool(
             Ok(file)
         });
         file = written.await.map_err(Unstored::Failed)?;
-        stored.add(len);
     }
     Ok(Upload::File(file.stored(stored), 0))
 }
@@ -314,14 +321,6 @@ impl Reader {
         }
         let is_whole = self.body.is_end_stream();
         Ok((pieces, is_whole))
-    }
-}
-
-/// A file without a name, for what is too large for memory.
-pub(crate) fn nameless(directory: Option<PathBuf>) -> io::Result<File> {
-    match directory {
-        Some(directory) => tempfile::tempfile_in(directory),
-        None => tempfile::tempfile(),
     }
 }
 

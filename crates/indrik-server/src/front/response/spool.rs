@@ -28,7 +28,8 @@ use tokio::runtime::Handle;
 
 use super::worker::TIGHT_BYTES;
 use crate::front::account::{Charge, Holder};
-use crate::front::body::upload::{blocking, nameless};
+use crate::front::body::unnamed::{is_in_memory, reserve, unnamed_file};
+use crate::front::body::upload::blocking;
 use crate::front::descriptors::CountedFile;
 use crate::front::exchange::{Event, Exchange, Next, Spool, SpoolReader, Spooler};
 use crate::front::services::Services;
@@ -92,7 +93,7 @@ struct Contents {
     file: Option<Arc<CountedFile>>,
     /// What is to be sent, in order.
     queue: VecDeque<Item>,
-    /// Bytes of it in memory, and in the file.
+    /// Bytes of it in memory, and in the file or on their way there.
     in_memory: usize,
     in_file: u64,
     /// Where in the file the next byte is written, and read.
@@ -190,6 +191,7 @@ impl FileSpool {
                     Room::File => match self.write(pieces).await {
                         Ok(written) => self.has_written(exchange, &written),
                         Err((error, pieces)) => {
+                            self.has_not_written(len);
                             self.tell(&error);
                             can_write = false;
                             pieces
@@ -211,7 +213,7 @@ impl FileSpool {
         };
         let directory = self.directory.clone();
         let opened = blocking(move || {
-            let file = nameless(directory)?;
+            let file = unnamed_file(directory)?;
             let in_memory = is_in_memory(&file);
             Ok((CountedFile::new(file, place), in_memory))
         });
@@ -245,9 +247,10 @@ impl FileSpool {
         if state.queue.is_empty() || (few && state.in_memory + len <= MEMORY_BYTES_MAX) {
             return Poll::Ready(Room::Memory);
         }
-        let (len, all) = (len as u64, self.services.spools.bytes.load(Ordering::Relaxed));
-        let fits_all = all + len <= self.all_max(state.is_memory);
-        if can_write && fits_all && state.in_file + len <= self.response_max {
+        let (len, all_max) = (len as u64, self.all_max(state.is_memory));
+        let fits = can_write && state.in_file + len <= self.response_max;
+        if fits && reserve(&self.services.spools.bytes, len, all_max) {
+            state.in_file += len;
             return Poll::Ready(Room::File);
         }
         state.writer = Some(cx.waker().clone());
@@ -294,12 +297,10 @@ impl FileSpool {
     /// Pieces are in the file; returns none.
     fn has_written(&self, exchange: &Arc<Exchange>, pieces: &[Bytes]) -> Vec<Bytes> {
         let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-        self.services.spools.bytes.fetch_add(len, Ordering::Relaxed);
         self.services.spools.is_failure_told.store(false, Ordering::Relaxed);
         self.put(|state| {
             state.is_handed(0);
             state.write_at += len;
-            state.in_file += len;
             match state.queue.back_mut() {
                 Some(Item::Written(before)) => *before += len,
                 _ => state.queue.push_back(Item::Written(len)),
@@ -307,6 +308,12 @@ impl FileSpool {
         });
         self.give_credit(exchange, pieces);
         Vec::new()
+    }
+
+    /// What was reserved in the file is given back.
+    fn has_not_written(&self, len: usize) {
+        self.state.lock().in_file -= len as u64;
+        self.services.spools.bytes.fetch_sub(len as u64, Ordering::Relaxed);
     }
 
     /// Pieces stay in memory; returns none.
@@ -469,13 +476,6 @@ fn read_and_free(file: &File, at: u64, len: usize) -> io::Result<Bytes> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     let _ = rustix::fs::fallocate(file, flags, at, len as u64);
     Ok(Bytes::from(bytes))
-}
-
-/// Whether a file lies in memory (tmpfs, ramfs).
-fn is_in_memory(file: &File) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    rustix::fs::fstatfs(file).is_ok_and(|it| matches!(it.f_type, TMPFS | RAMFS))
 }
 
 #[cfg(test)]
