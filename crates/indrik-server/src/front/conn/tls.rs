@@ -79,6 +79,8 @@ pub(crate) struct Tls {
 struct Loaded {
     acceptor: TlsAcceptor,
     stamps: Stamps,
+    /// Those that could not be read, which was told.
+    failed: Option<Stamps>,
 }
 
 /// When each file was changed last, and its size.
@@ -91,7 +93,7 @@ impl Tls {
     /// When one cannot be read, or the key does not belong to the certificate.
     pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
-        let loaded = Mutex::new(Loaded { acceptor: acceptor(&files)?, stamps });
+        let loaded = Mutex::new(Loaded { acceptor: acceptor(&files)?, stamps, failed: None });
         Ok(Self { files, loaded })
     }
 
@@ -102,12 +104,23 @@ impl Tls {
     /// As [`Self::load`], once for each change; what was in use stays.
     pub(crate) fn look_again(&self) -> Result<bool, TlsError> {
         let stamps = stamps(&self.files);
-        if std::mem::replace(&mut self.loaded.lock().stamps, stamps) == stamps {
+        if self.loaded.lock().stamps == stamps {
             return Ok(false);
         }
-        let acceptor = acceptor(&self.files)?;
-        self.loaded.lock().acceptor = acceptor;
-        Ok(true)
+        let read = acceptor(&self.files);
+        let mut loaded = self.loaded.lock();
+        match read {
+            Ok(acceptor) => {
+                *loaded = Loaded { acceptor, stamps, failed: None };
+                Ok(true)
+            }
+            // It is tried again each time: there may have been no descriptor, or the disk was slow.
+            Err(_) if loaded.failed == Some(stamps) => Ok(false),
+            Err(error) => {
+                loaded.failed = Some(stamps);
+                Err(error)
+            }
+        }
     }
 
     /// The handshake, from the client's first byte on.
