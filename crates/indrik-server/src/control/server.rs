@@ -244,7 +244,7 @@ impl Client {
             // It may have closed its side only, and wait for answers.
             Ok(0) => {
                 self.last = true;
-                return (Vec::new(), !self.unsent.is_empty());
+                return (Vec::new(), self.waits || !self.unsent.is_empty());
             }
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (Vec::new(), true),
@@ -420,6 +420,19 @@ mod tests {
         pair.server.answer(1, &answer, Instant::now());
         assert_eq!(pair.server.clients[&1].interest(), PollFlags::OUT);
         assert!(pair.server.deadline().is_some_and(|at| at <= Instant::now() + TRANSFER_MAX));
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_more_still_gets_the_answer_that_it_waits_for() {
+        let mut pair = server();
+        let client = pair.connect();
+        let now = Instant::now();
+        pair.server.have_wait(1, now);
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        pair.server.ready(Token::Client(1), now);
+        pair.server.answer(1, &json!({"id": 1}), now);
+        assert_eq!(read_all(&client), "\0\0\0\u{8}{\"id\":1}");
+        assert!(pair.server.clients.is_empty());
     }
 
     #[test]
