@@ -22,8 +22,8 @@ else:
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """The largest message either side sends."""
-FORK_FDS = 7
-"""Memory, wake, bells of worker and front, socket for files, control socket, memory for stacks."""
+FORK_FDS = 8
+"""Memory, wake, bells of worker and front, socket for files, lane, control socket, memory for stacks."""
 
 TEXT_CHARS_MAX = 10_000
 """A traceback is cut to this, so that it fits a message with room for the rest."""
@@ -56,7 +56,11 @@ def connect(fd: int) -> socket.socket:
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
     """Waits for a message; returns it and the descriptors that came with it, or None at the end."""
-    data, ancillary, _, _ = connection.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(FORK_FDS * _FD_BYTES))
+    data, ancillary, flags, _ = connection.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(FORK_FDS * _FD_BYTES))
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise RuntimeError(
+            f"a message of more than {MESSAGE_BYTES_MAX} bytes or {FORK_FDS} descriptors came: two versions of indrik?"
+        )
     fds: list[int] = []
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

@@ -350,6 +350,9 @@ impl Zygote {
     }
 }
 
+/// How many descriptors a worker inherits; `messages.py` takes as many.
+const WORKER_FDS: usize = 8;
+
 /// The descriptors a worker inherits, in the order both sides agreed on.
 pub(crate) struct WorkerFds {
     pub(crate) channel: indrik_ring::WorkerFds,
@@ -359,7 +362,7 @@ pub(crate) struct WorkerFds {
 }
 
 impl WorkerFds {
-    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; 8] {
+    pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; WORKER_FDS] {
         [
             self.channel.memory.as_fd(),
             self.channel.wake.as_fd(),
@@ -370,5 +373,16 @@ impl WorkerFds {
             self.control.as_fd(),
             self.stacks.as_fd(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WORKER_FDS;
+
+    #[test]
+    fn python_takes_as_many_descriptors_as_a_worker_is_sent() {
+        let python = include_str!("../../../python/indrik/messages.py");
+        assert!(python.contains(&format!("\nFORK_FDS = {WORKER_FDS}\n")));
     }
 }
