@@ -8,7 +8,7 @@ from indrik import command
 
 
 def main() -> int:
-    """Runs the command and answers its exit code."""
+    """Runs the command and returns its exit code."""
     typed = command.typed()
     command.restore_search_path()
     if not command.is_alone():

@@ -23,7 +23,7 @@ KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def preparer(kind: str) -> Callable[[dict[str, Any], int], socket.socket]:
-    """For a kind of worker: what puts a socket with a number into an environ, and answers it."""
+    """For a kind of worker: what puts a socket with a number into an environ, and returns it."""
     has_gevent_websocket = kind == "gevent" and importlib.util.find_spec("geventwebsocket") is not None
 
     def prepare(environ: dict[str, Any], fd: int) -> socket.socket:

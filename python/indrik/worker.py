@@ -47,7 +47,7 @@ PATCHERS = {"gevent.monkey", "eventlet.patcher"}
 
 
 def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: Any) -> int | socket.socket:
-    """Runs one worker and answers its exit code, or the socket of the zygote that it is to be.
+    """Runs one worker and returns its exit code, or the socket of the zygote that it is to be.
 
     ``app`` is None unless it was preloaded, ``hooks`` unless the configuration has some.
     """

@@ -36,7 +36,7 @@ impl FileWatch {
         self.watch.stop();
     }
 
-    /// Waits at most `limit` seconds for files to change; answers path and stamp of each that did.
+    /// Waits at most `limit` seconds for files to change; returns path and stamp of each that did.
     ///
     /// # Errors
     /// `OSError` when waiting fails.
