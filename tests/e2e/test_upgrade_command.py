@@ -218,6 +218,39 @@ def test_a_new_server_whose_old_one_has_left_serves_from_its_first_worker_on(pro
     end(family, new)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
+def test_a_server_that_is_told_to_stop_while_pre_exec_runs_starts_no_other_one(project, family, number):
+    os.mkfifo(project.directory / "gate")
+    os.mkfifo(project.directory / "hook")
+    project.config("""
+        def pre_exec(server):
+            open("in-hook", "w").close()
+            open("hook").read()
+            open("hook-done", "w").close()
+    """)
+    server = project.start("--workers", "1")
+    server.clean_stop = False
+    with Wire(server.connect(), 30) as held:
+        held.send("GET /hold HTTP/1.1\r\nHost: t\r\n\r\n")
+        poll(lambda: (project.directory / "held").exists(), "the request")
+        command = [*COMMAND, "upgrade", "--pid", str(server.process.pid)]
+        asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        poll(lambda: (project.directory / "in-hook").exists(), "the hook")
+        server.signal(number)
+        _, complaint = asking.communicate(timeout=60)
+        assert asking.returncode == 1
+        assert "told to stop while the hook pre_exec ran" in complaint
+        if number == signal.SIGTERM:
+            # It finishes the request, and the hook returns meanwhile. At the quick end the hook is ended.
+            (project.directory / "hook").write_text("")
+            poll(lambda: (project.directory / "hook-done").exists(), "the end of the hook")
+            (project.directory / "gate").write_text("")
+            assert held.read_answer().text == "old"
+    assert server.wait_for_exit() == 0
+    assert "Starting new master" not in server.log()
+    family.all_gone()
+
+
 def test_an_interpreter_that_is_gone_is_told(project, family):
     link = project.directory / "python"
     link.symlink_to(sys.executable)

@@ -292,6 +292,8 @@ pub enum OperatorEvent {
 pub enum UpgradeEvent {
     /// A new server is to take this one's place as soon as it is ready.
     Wanted,
+    /// The hook `pre_exec` is done, or cannot be run.
+    PreExecDone,
     /// The process that is to take this one's place runs.
     SuccessorStarted {
         /// Its process.

@@ -148,6 +148,7 @@ impl Supervisor {
     fn upgrade_event(&mut self, event: UpgradeEvent) {
         match event {
             UpgradeEvent::Wanted => self.upgrade(),
+            UpgradeEvent::PreExecDone => self.pre_exec_done(),
             UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
             UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
             UpgradeEvent::SuccessorReady => self.successor_ready(),

@@ -53,6 +53,9 @@ pub const STOP_GRACE_MIN: Duration = Duration::from_secs(2);
 /// up meanwhile. An import that still goes on is ended: nobody waits for it.
 pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(1);
 
+/// How long the hook `pre_exec` may hold up the start of a new master; then the upgrade is given up.
+pub const PRE_EXEC_MAX: Duration = Duration::from_secs(30);
+
 /// How long the hook `pre_stop` may hold up the end, which is announced already.
 pub const PRE_STOP_MAX: Duration = Duration::from_secs(30);
 

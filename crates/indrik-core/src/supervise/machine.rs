@@ -41,6 +41,8 @@ pub(super) struct Server {
     pub(super) pause: Pause,
     pub(super) doors: Doors,
     pub(super) upgrade: Upgrade,
+    /// The hook `pre_exec` was asked for, and has not returned.
+    pub(super) pre_exec_runs: bool,
     /// The service manager has been told that the server is ready.
     pub(super) announced: bool,
     pub(super) asked: Asked,
@@ -104,6 +106,7 @@ impl Supervisor {
             pause: Pause::No,
             doors: Doors::Closed(Opening::Front),
             upgrade: Upgrade::None,
+            pre_exec_runs: false,
             announced: false,
             asked: Asked::default(),
             exit_code: 0,
@@ -212,6 +215,17 @@ impl Supervisor {
     /// Every worker that was asked for comes here once, when it has been taken off the list.
     pub(super) fn account_end(&mut self, reason: EndReason) {
         self.push(Effect::Count(Tally::End(reason)));
+    }
+
+    /// No new master is started after all. `replaces`: it was to take this one's place, and whoever asked for that is
+    /// told.
+    pub(super) fn no_successor(&mut self, replaces: bool, message: String) {
+        self.server.upgrade = Upgrade::None;
+        if replaces {
+            self.upgrade_failed(message);
+        } else {
+            self.log(Level::Error, message);
+        }
     }
 
     /// Whoever asked for the upgrade is told that it did not come to pass.

@@ -118,7 +118,10 @@ impl Supervisor {
     pub(super) fn master_name(&self) -> &'static str {
         match self.server.upgrade {
             Upgrade::Successor => "Master.2",
-            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => "Master",
+            Upgrade::None
+            | Upgrade::Preparing { .. }
+            | Upgrade::Starting { .. }
+            | Upgrade::Predecessor { .. } => "Master",
         }
     }
 

@@ -100,7 +100,10 @@ impl Supervisor {
     pub(super) fn say_goodbye(&mut self) {
         self.notify(match self.server.upgrade {
             Upgrade::Predecessor { successor, .. } => Notice::HandedOver { to: successor },
-            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Successor => Notice::Stopping,
+            Upgrade::None
+            | Upgrade::Preparing { .. }
+            | Upgrade::Starting { .. }
+            | Upgrade::Successor => Notice::Stopping,
         });
         self.upgrade_is_overtaken();
     }
@@ -274,12 +277,23 @@ impl Supervisor {
 
     /// This server leaves for another reason than that the new one serves.
     fn upgrade_is_overtaken(&mut self) {
-        if let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade {
-            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
-            self.upgrade_failed(format!(
-                "The old master was told to stop before new master (pid:{successor}) served; that \
-                 one goes on"
-            ));
+        match self.server.upgrade {
+            Upgrade::Preparing { replaces, .. } => {
+                let text = "The master was told to stop while the hook pre_exec ran; no new master is started";
+                self.no_successor(replaces, text.to_owned());
+            }
+            Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } => {
+                self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+                self.upgrade_failed(format!(
+                    "The old master was told to stop before new master (pid:{successor}) served; \
+                     that one goes on"
+                ));
+            }
+            // One that is being started is heard of before anything else.
+            Upgrade::None
+            | Upgrade::Starting { .. }
+            | Upgrade::Predecessor { plan: Plan::Stay | Plan::Leaving, .. }
+            | Upgrade::Successor => {}
         }
     }
 }

@@ -6,7 +6,7 @@
 //! leaves connections in the kernel's queue, where the new one finds them.
 
 use super::effect::{Effect, UpgradeEffect};
-use super::limits::UPGRADE_MAX;
+use super::limits::{PRE_EXEC_MAX, UPGRADE_MAX};
 use super::machine::Supervisor;
 use super::reason::ExitStatus;
 use super::state::pause::Pause;
@@ -21,8 +21,13 @@ impl Supervisor {
     /// Why not, in Gunicorn's words.
     pub fn may_upgrade(&self) -> Result<(), &'static str> {
         match self.server.upgrade {
-            Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => Err("Child exists."),
+            Upgrade::Preparing { .. } | Upgrade::Starting { .. } | Upgrade::Predecessor { .. } => {
+                Err("Child exists.")
+            }
             Upgrade::Successor => Err("Parent exists."),
+            Upgrade::None if self.server.pre_exec_runs => {
+                Err("The hook pre_exec of the last one still runs.")
+            }
             Upgrade::None if self.server.phase == Phase::Serving => Ok(()),
             Upgrade::None => Err("The server starts up or shuts down."),
         }
@@ -30,7 +35,7 @@ impl Supervisor {
 
     pub(super) fn usr2(&mut self) {
         match self.may_upgrade() {
-            Ok(()) => self.start_successor(self.pool.serving.policy.upgrade_drains),
+            Ok(()) => self.prepare_successor(self.pool.serving.policy.upgrade_drains),
             Err(why) => self.log(Level::Warning, format!("USR2 signal ignored. {why}")),
         }
     }
@@ -38,13 +43,23 @@ impl Supervisor {
     /// Whoever asks has looked whether it may be done.
     pub(super) fn upgrade(&mut self) {
         if self.may_upgrade().is_ok() {
-            self.start_successor(true);
+            self.prepare_successor(true);
         }
     }
 
-    fn start_successor(&mut self, replaces: bool) {
-        self.server.upgrade = Upgrade::Starting { replaces };
-        self.push(Effect::Upgrade(UpgradeEffect::StartSuccessor));
+    fn prepare_successor(&mut self, replaces: bool) {
+        self.server.upgrade = Upgrade::Preparing { replaces, until: self.now + PRE_EXEC_MAX };
+        self.server.pre_exec_runs = true;
+        self.push(Effect::Upgrade(UpgradeEffect::RunPreExec));
+    }
+
+    /// Somebody may have told this server to stop meanwhile, or nobody waits for the hook any more.
+    pub(super) fn pre_exec_done(&mut self) {
+        self.server.pre_exec_runs = false;
+        if let Upgrade::Preparing { replaces, .. } = self.server.upgrade {
+            self.server.upgrade = Upgrade::Starting { replaces };
+            self.push(Effect::Upgrade(UpgradeEffect::StartSuccessor));
+        }
     }
 
     pub(super) fn successor_started(&mut self, pid: u32) {
@@ -60,12 +75,7 @@ impl Supervisor {
 
     pub(super) fn successor_failed(&mut self, message: &str) {
         if let Upgrade::Starting { replaces } = self.server.upgrade {
-            self.server.upgrade = Upgrade::None;
-            let text = format!("Cannot start a new master: {message}");
-            self.log(Level::Error, text.clone());
-            if replaces {
-                self.push(Effect::Upgrade(UpgradeEffect::Failed { message: text }));
-            }
+            self.no_successor(replaces, format!("Cannot start a new master: {message}"));
         }
     }
 
@@ -99,16 +109,25 @@ impl Supervisor {
     }
 
     pub(super) fn expire_upgrade(&mut self) {
-        let Upgrade::Predecessor { successor, plan: Plan::Leave { until } } = self.server.upgrade
-        else {
+        if self.server.upgrade.deadline().is_none_or(|until| until > self.now) {
             return;
-        };
-        if until <= self.now {
-            self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
-            self.upgrade_failed(format!(
-                "New master (pid:{successor}) has not said in time that it serves; both go on: end \
-                 one of them"
-            ));
+        }
+        match self.server.upgrade {
+            Upgrade::Preparing { replaces, .. } => {
+                let limit = PRE_EXEC_MAX.as_secs();
+                let text = format!(
+                    "The hook pre_exec still runs after {limit} s; no new master is started"
+                );
+                self.no_successor(replaces, text);
+            }
+            Upgrade::Predecessor { successor, .. } => {
+                self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+                self.upgrade_failed(format!(
+                    "New master (pid:{successor}) has not said in time that it serves; both go on: \
+                     end one of them"
+                ));
+            }
+            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Successor => {}
         }
     }
 

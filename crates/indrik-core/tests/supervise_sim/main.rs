@@ -524,11 +524,31 @@ fn workers_that_keep_failing_leave_the_others_in_peace_and_come_back_when_the_ca
 }
 
 #[test]
+fn a_server_that_is_told_to_stop_while_pre_exec_runs_starts_no_other_one() {
+    for seed in seeds() {
+        let faults = Faults { pre_exec_slow: 100, successor_never_serves: 100, ..Faults::calm() };
+        let mut world = World::new(seed, faults);
+        world.os.upgrade_drains = seed.is_multiple_of(2);
+        world.start_and_wait_until_full();
+        world.signal(Signal::Usr2);
+        let wait = world.os.random.milliseconds(0, 20_000);
+        world.run(wait);
+        let was_started = world.os.successor.is_some();
+        let signal = [Signal::Term, Signal::Int, Signal::Quit][world.os.random.below(3)];
+        world.end(signal, 0);
+        assert_eq!(world.os.successor.is_some(), was_started, "seed {seed}");
+        let asked = u32::from(world.os.upgrade_drains);
+        assert_eq!(world.os.upgrades_failed, asked, "seed {seed}: whoever asked is not told");
+    }
+}
+
+#[test]
 fn an_upgrade_ends_with_one_server_that_serves() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.daemon = false;
         world.os.upgrade_drains = true;
+        world.os.faults.pre_exec_slow = 50;
         world.os.faults.successor_fails = 20;
         world.os.faults.successor_dies = 60;
         world.os.faults.successor_never_serves = 20;

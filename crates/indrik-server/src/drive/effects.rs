@@ -92,7 +92,8 @@ impl Drive {
 
     fn perform_upgrade(&mut self, effect: UpgradeEffect) {
         match effect {
-            UpgradeEffect::StartSuccessor => self.run_pre_exec(),
+            UpgradeEffect::RunPreExec => self.run_pre_exec(),
+            UpgradeEffect::StartSuccessor => self.start_successor(),
             UpgradeEffect::Done { successor } => self.upgrade_ended(Ok(successor)),
             UpgradeEffect::Failed { message } => self.upgrade_ended(Err(message)),
             UpgradeEffect::TellPredecessor => word::say_serving(),

@@ -74,8 +74,7 @@ impl Drive {
     pub(super) fn hook_done(&mut self, generation: Generation, hook: &str) {
         if hook == "pre_exec" && self.neighbours.in_pre_exec == Some(generation) {
             self.neighbours.in_pre_exec = None;
-            self.start_successor();
-            self.hand_on_events();
+            self.feed(Event::Upgrade(UpgradeEvent::PreExecDone));
         }
         if hook == "pre_stop" && self.service.in_pre_stop == Some(generation) {
             self.service.in_pre_stop = None;

@@ -2,7 +2,7 @@
 
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::logs::level::Level;
-use indrik_core::supervise::{Event, ExitStatus, FailureKind};
+use indrik_core::supervise::{Event, ExitStatus, FailureKind, UpgradeEvent};
 
 use super::parts::Drive;
 use crate::zygote::Request;
@@ -56,7 +56,7 @@ impl Drive {
         }
     }
 
-    /// Lets `pre_exec` run, if it is set; its answer, or the end of its zygote, starts the successor.
+    /// Lets `pre_exec` run, if it is set; its answer, or the end of its zygote, lets the upgrade go on.
     pub(super) fn run_pre_exec(&mut self) {
         let generation = self.machine.census().generation;
         let zygote = self.children.zygotes.get(&generation).filter(|zygote| zygote.ready);
@@ -66,7 +66,7 @@ impl Drive {
         {
             self.neighbours.in_pre_exec = Some(generation);
         } else {
-            self.start_successor();
+            self.events.push(Event::Upgrade(UpgradeEvent::PreExecDone));
         }
     }
 

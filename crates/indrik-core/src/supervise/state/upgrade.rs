@@ -7,7 +7,9 @@ use crate::time::Now;
 pub(crate) enum Upgrade {
     /// The only one.
     None,
-    /// The old one; the new one is being started. `replaces`: to take this one's place.
+    /// The old one; its hook `pre_exec` runs. `replaces`: the new one is to take this one's place.
+    Preparing { replaces: bool, until: Now },
+    /// The old one; the new one is being started.
     Starting { replaces: bool },
     /// The old one; the new one runs.
     Predecessor { successor: u32, plan: Plan },
@@ -29,7 +31,8 @@ pub(crate) enum Plan {
 impl Upgrade {
     pub(crate) fn deadline(self) -> Option<Now> {
         match self {
-            Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
+            Self::Preparing { until, .. }
+            | Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
             Self::None | Self::Starting { .. } | Self::Predecessor { .. } | Self::Successor => None,
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) sockets_lacking: u32,
     /// The front cannot start.
     pub(crate) front_fails: u32,
+    /// The hook `pre_exec` takes its time.
+    pub(crate) pre_exec_slow: u32,
     pub(crate) successor_fails: u32,
     pub(crate) successor_dies: u32,
     pub(crate) warm_up_fails: u32,
@@ -80,6 +82,7 @@ impl Faults {
             address_taken: 0,
             sockets_lacking: 0,
             front_fails: 0,
+            pre_exec_slow: 0,
             successor_fails: 0,
             successor_dies: 0,
             warm_up_fails: 0,
@@ -135,6 +138,7 @@ impl Faults {
             address_taken: 30,
             sockets_lacking: 10,
             front_fails: 0,
+            pre_exec_slow: 30,
             successor_fails: 30,
             successor_dies: 60,
             warm_up_fails: 10,

@@ -26,6 +26,7 @@ impl Os {
                 self.paused = true;
                 self.empty_the_front(now);
             }
+            Effect::Upgrade(UpgradeEffect::RunPreExec) => self.run_pre_exec(now),
             Effect::Upgrade(UpgradeEffect::StartSuccessor) => self.start_successor(now),
             Effect::Notify(Notice::MoreTime { .. }) => {}
             Effect::Notify(notice) => {
@@ -79,6 +80,12 @@ impl Os {
         }
     }
 
+    /// It returns in the end, but that may be long after its limit.
+    fn run_pre_exec(&mut self, now: Duration) {
+        let most = if self.random.percent(self.faults.pre_exec_slow) { 120_000 } else { 0 };
+        self.after(now, 0, most, Coming::Front(Event::Upgrade(UpgradeEvent::PreExecDone)));
+    }
+
     fn empty_the_front(&mut self, now: Duration) {
         if !self.random.percent(self.faults.front_never_idle) {
             self.after(now, 0, 20_000, Coming::Front(Event::FrontIdle));
@@ -87,6 +94,8 @@ impl Os {
 
     fn start_successor(&mut self, now: Duration) {
         assert_eq!(self.successor, None, "a second successor");
+        let ends = self.refuses || self.told == Some(Notice::Stopping);
+        assert!(!ends, "a server that was told to stop starts another one");
         self.counter += 1;
         let pid = u32::try_from(self.counter).unwrap();
         self.successor = Some(pid);

@@ -42,7 +42,7 @@ pub(crate) struct Neighbours {
     pub(crate) predecessor: Option<OwnedFd>,
     /// What the new server has to say.
     pub(crate) words: Words,
-    /// The zygote that runs `pre_exec`; the successor is started when it answers.
+    /// The zygote that runs `pre_exec`; the supervisor hears of its answer.
     pub(crate) in_pre_exec: Option<Generation>,
     /// The limit of descriptors this process was started with; what it starts gets the same.
     pub(crate) descriptors_at_start: Rlimit,
