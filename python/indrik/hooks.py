@@ -39,6 +39,9 @@ PARAMETERS = {
 }
 """What each hook is given; ``server`` where it is not named here."""
 
+TOLD_OF_WORKERS = ("post_fork", "post_worker_init")
+"""Hooks of workers that the supervisor waits for. Of the zygote's it waits for all."""
+
 
 class BadHook(Exception):
     """A hook that cannot be called: no function, or the wrong number of parameters."""
@@ -149,6 +152,7 @@ class Hooks:
         self.worker: Any = None
         self._coming: Any = None
         self._started_threads = False
+        self._tell: Callable[[dict[str, Any]], None] | None = None
 
     # --- in the zygote ---
 
@@ -163,6 +167,7 @@ class Hooks:
         message to the supervisor."""
         if self.server is not None:
             return
+        self._tell = tell
         cfg = mirror.config(self._values, self.found, config)
         app = self._program or App(cfg)
         app.cfg = cfg
@@ -243,10 +248,11 @@ class Hooks:
 
     # --- in the worker ---
 
-    def enter_worker(self, served: Callable[[], int], retire: Callable[[], None]) -> None:
-        """The worker's side after the fork."""
+    def enter_worker(self, served: Callable[[], int], tell: Callable[[dict[str, Any]], None]) -> None:
+        """The worker's side after the fork. ``tell`` sends a message to the supervisor."""
         self.worker = self._coming
-        self.worker.in_process(served, retire)
+        self.worker.in_process(served, lambda: tell({"event": "used_up"}))
+        self._tell = tell
         # The zygote's socket is not this process's.
         self.server.connect(None)
 
@@ -256,6 +262,7 @@ class Hooks:
 
     def connect(self, tell: Callable[[dict[str, Any]], None]) -> None:
         """The zygote has another socket."""
+        self._tell = tell
         self.server.connect(Wishes(tell))
 
     def post_fork(self) -> None:
@@ -308,6 +315,10 @@ class Hooks:
         function = self.found.get(name)
         if function is None:
             return
+        tell = self._tell if self.worker is None or name in TOLD_OF_WORKERS else None
+        if tell is not None:
+            # Should it not return, the supervisor names it.
+            tell({"event": "hook", "hook": name})
         try:
             function(*arguments)
         except SystemExit as error:
@@ -318,6 +329,9 @@ class Hooks:
             # A worker has failed to boot by it, as by its application; the server has not started by it.
             kind = "hook" if self.worker is None else "boot"
             raise LoadError(kind, message, "", _traceback(error)) from None
+        finally:
+            if tell is not None:
+                tell({"event": "hook", "hook": None})
 
     def _call_and_count_threads(self, name: str) -> None:
         before = threads()

@@ -65,7 +65,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     own = Own([*channel.descriptors(), control.fileno(), stacks])
     children.disown(own.descriptors, (signal.SIGUSR2, SHOW_STACKS))
     if hooks is not None:
-        hooks.enter_worker(channel.served, lambda: send(control, {"event": "used_up"}))
+        hooks.enter_worker(channel.served, lambda message: send(control, message))
     _set_signals(channel, control, hooks, stacks)
     watcher = _watch(control, config, hooks) if config["reload"] else None
     farewell = Farewell()

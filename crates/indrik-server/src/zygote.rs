@@ -140,6 +140,10 @@ pub(crate) enum Request<'a> {
 pub(crate) enum Reply {
     /// Its interpreter runs.
     Here,
+    /// It calls a hook; without a name, that has returned.
+    Hook {
+        hook: Option<String>,
+    },
     Config(ConfigFileValues),
     ConfigFailed(ConfigFailure),
     Started,
@@ -205,6 +209,10 @@ pub(crate) enum WorkerNote {
         notices: Vec<String>,
     },
     BootFailed(BootFailure),
+    /// It calls a hook before it is ready; without a name, that has returned.
+    Hook {
+        hook: Option<String>,
+    },
     /// It shows why the application could not be loaded, and watches for a change.
     LoadFailed(BootFailure),
     /// It has written an entry; this is the copy for syslog and statsd.

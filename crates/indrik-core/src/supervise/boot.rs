@@ -59,6 +59,12 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn worker_in_hook(&mut self, id: WorkerId, hook: Option<&'static str>) {
+        if let Some(worker) = self.pool.workers.get_mut(&id) {
+            worker.in_hook = hook;
+        }
+    }
+
     pub(super) fn fork_failed(&mut self, id: WorkerId, message: &str) {
         let Some(worker) = self.pool.workers.remove(&id) else { return };
         self.account_end(worker.end.unwrap_or(EndReason::ForkFailed));

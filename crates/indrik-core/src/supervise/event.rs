@@ -114,6 +114,11 @@ pub enum Event {
 pub enum ZygoteEvent {
     /// Its interpreter runs, and nothing of the user's yet.
     Here,
+    /// It calls a hook, or that has returned.
+    InHook {
+        /// The hook's name.
+        hook: Option<&'static str>,
+    },
     /// It has read its configuration, and the settings are valid.
     ConfigRead {
         /// How long it and each of its workers may boot.
@@ -165,6 +170,11 @@ pub enum WorkerEvent {
     ForkRefused {
         /// What the hook raised.
         failure: Failure,
+    },
+    /// It calls a hook on its way to being ready, or that has returned.
+    InHook {
+        /// The hook's name.
+        hook: Option<&'static str>,
     },
     /// It has the application loaded and waits for requests.
     Ready,

@@ -87,6 +87,7 @@ impl Supervisor {
     fn zygote_event(&mut self, generation: Generation, event: ZygoteEvent) {
         match event {
             ZygoteEvent::Here => self.zygote_here(generation),
+            ZygoteEvent::InHook { hook } => self.zygote_in_hook(generation, hook),
             ZygoteEvent::ConfigRead { boot_max } => self.config_read(generation, boot_max),
             ZygoteEvent::Listening { handed } => self.listening(generation, handed),
             ZygoteEvent::ListenFailed { failure, in_use } => {
@@ -104,6 +105,7 @@ impl Supervisor {
             WorkerEvent::Forked { pid } => self.forked(id, pid),
             WorkerEvent::ForkFailed { message } => self.fork_failed(id, &message),
             WorkerEvent::ForkRefused { failure } => self.fork_refused(id, &failure),
+            WorkerEvent::InHook { hook } => self.worker_in_hook(id, hook),
             WorkerEvent::Ready => self.worker_ready(id),
             WorkerEvent::BootFailed { failure } => self.boot_failed(id, &failure),
             WorkerEvent::BootMeasured { ran, waited } => self.boot_measured(id, ran, waited),

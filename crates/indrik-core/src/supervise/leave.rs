@@ -3,6 +3,7 @@
 //! Whoever ends a worker says why ([`Supervisor::decide`]); the first reason stands.
 
 use super::effect::{Effect, KillSignal, WorkerEffect};
+use super::hooks::in_hook;
 use super::ladder::{Rung, Step};
 use super::limits::{BOOT_STOP_GRACE, FORK_UNWANTED_MAX, QUICK_GRACE};
 use super::machine::Supervisor;
@@ -211,8 +212,9 @@ impl Supervisor {
                 self.log(
                     Level::Error,
                     format!(
-                        "Worker (pid:{pid}) was not ready within {seconds} s; killing it \
-                         (max_boot_time says how long it may take)"
+                        "Worker (pid:{pid}) was not ready within {seconds} s{}; killing it \
+                         (max_boot_time says how long it may take)",
+                        in_hook(worker.in_hook)
                     ),
                 );
                 self.decide(id, EndReason::BootTimeout);

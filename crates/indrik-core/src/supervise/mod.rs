@@ -9,7 +9,7 @@
 //! it, what that part has noted for others is acted on, and then the steps follow that depend on the state alone.
 //!
 //! The rest in the order in which it builds up; nothing calls what comes later. `event` and `effect` are the machine's
-//! language, `reason` says why workers start and end, `report` is what operators are told, `policy` is made of
+//! language, `hooks` are those that processes are waited for in, `reason` says why workers start and end, `report` is what operators are told, `policy` is made of
 //! settings, `limits` are the machine's own, `consequence` is what parts note for those above them. `state` is what the
 //! machine remembers, one file for each thing it looks after (`ladder`, `state/restart`: how any child is made to end,
 //! and when it is started again). `machine` holds all that, and says what is decided; `queries` is what is asked of it.
@@ -35,6 +35,7 @@ mod event;
 mod exit;
 mod handle;
 mod health;
+mod hooks;
 mod ladder;
 mod leave;
 pub mod limits;
@@ -69,6 +70,7 @@ pub use event::{
     Event, Failure, FailureKind, FileChange, OperatorEvent, PoolEvent, Signal, UpgradeEvent,
     WorkerEvent, ZygoteEvent,
 };
+pub use hooks::awaited_hook;
 pub use machine::Supervisor;
 pub use policy::{Facts, Policy, ProcessPolicy, ReloadPolicy};
 pub use reason::{Accounts, EndReason, Exit, ExitStatus, StartReason, Tally};

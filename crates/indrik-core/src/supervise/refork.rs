@@ -165,6 +165,7 @@ impl Supervisor {
             return;
         }
         let Some(worker) = self.pool.workers.remove(&id) else { return };
+        self.zygote_in_hook(generation, None);
         self.pool.serving.refork.stage =
             Stage::Following { below: WorkerId(self.server.next_worker) };
         self.pool.old_zygote_until = Some(self.now + STOP_GRACE_MIN);

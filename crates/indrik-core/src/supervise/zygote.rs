@@ -3,6 +3,7 @@
 use super::consequence::Consequence;
 use super::effect::{Effect, PoolEffect, ZygoteEffect};
 use super::event::{Failure, FailureKind};
+use super::hooks::in_hook;
 use super::ladder::{Rung, Step};
 use super::limits::{BOOT_MAX, CONFIG_MAX, EXIT_HOOK_MAX, HERE_MAX, STOP_GRACE_MIN, YOUNG_AGE};
 use super::machine::Supervisor;
@@ -24,6 +25,7 @@ impl Supervisor {
             state: ZygoteState::Starting { until: now + HERE_MAX },
             boot_max,
             here: false,
+            in_hook: None,
             configured: false,
             rests: false,
             backoff: Backoff::default(),
@@ -34,6 +36,7 @@ impl Supervisor {
         });
         zygote.state = ZygoteState::Starting { until: now + HERE_MAX };
         zygote.here = false;
+        zygote.in_hook = None;
         zygote.rests = false;
         self.push(Effect::Zygote(generation, ZygoteEffect::Spawn));
     }
@@ -47,6 +50,13 @@ impl Supervisor {
         {
             zygote.here = true;
             *until = now + zygote.boot_max;
+        }
+    }
+
+    /// Whatever it is waited for meanwhile is late by this.
+    pub(super) fn zygote_in_hook(&mut self, generation: Generation, hook: Option<&'static str>) {
+        if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
+            zygote.in_hook = hook;
         }
     }
 
@@ -163,13 +173,19 @@ impl Supervisor {
 
     /// It owes an answer to a fork request for too long.
     pub(super) fn zygote_silent(&mut self, generation: Generation) {
-        self.log(
-            Level::Error,
-            format!(
-                "The zygote of generation {generation} does not answer a request to fork; killing it \
-                 (does the hook pre_fork wait for something?)"
-            ),
+        let hook = self.pool.zygotes.get(&generation).and_then(|zygote| zygote.in_hook);
+        let hint = match hook {
+            Some(_) => "",
+            None => {
+                " (was it stopped, or does something wait that is called at a fork, with \
+                 os.register_at_fork, or by a logger of the configuration?)"
+            }
+        };
+        let text = format!(
+            "The zygote of generation {generation} does not answer a request to fork{}; killing it{hint}",
+            in_hook(hook)
         );
+        self.log(Level::Error, text);
         if let Some(zygote) = self.pool.zygotes.get_mut(&generation) {
             zygote.backoff.fail();
             zygote.state = ZygoteState::Ending(Rung::killed(self.now));
@@ -325,6 +341,11 @@ fn not_ready(zygote: &Zygote) -> Failure {
             "was it stopped (state T in the output of ps), does a .pth file or sitecustomize wait for \
              something, or does the file system hang that Python lies on?",
         )
+    } else if let Some(hook) = zygote.in_hook {
+        (
+            format!("the zygote was not ready within {seconds} s{}", in_hook(Some(hook))),
+            "what does it wait for? if it really needs longer, raise max_boot_time",
+        )
     } else if zygote.configured {
         (
             format!("the zygote was not ready within {seconds} s"),
@@ -339,4 +360,102 @@ fn not_ready(zygote: &Zygote) -> Failure {
         )
     };
     Failure { kind: FailureKind::Boot, message, hint: hint.into(), traceback: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::effect::WorkerEffect;
+    use super::super::event::{Event, WorkerEvent, ZygoteEvent};
+    use super::super::limits::FORK_MAX;
+    use super::*;
+    use crate::ids::WorkerId;
+    use std::time::Duration;
+
+    const FIRST: Generation = Generation::FIRST;
+
+    fn handle(machine: &mut Supervisor, event: ZygoteEvent) {
+        machine.handle(Event::Zygote(FIRST, event), machine.now);
+    }
+
+    fn logged(machine: &mut Supervisor) -> String {
+        let effects = std::iter::from_fn(|| machine.poll_effect());
+        let lines = effects.filter_map(|effect| match effect {
+            Effect::Log(line) => Some(line.text + "\n"),
+            _ => None,
+        });
+        lines.collect()
+    }
+
+    /// A server whose zygote was asked for its only worker, after hooks.
+    fn asked(hooks: &[Option<&'static str>]) -> Supervisor {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, Duration::ZERO);
+        let policy = Policy { workers: 1, ..Policy::default() };
+        handle(&mut machine, ZygoteEvent::Ready { policy });
+        for hook in hooks {
+            handle(&mut machine, ZygoteEvent::InHook { hook: *hook });
+        }
+        machine
+    }
+
+    #[test]
+    fn a_zygote_that_does_not_answer_is_named_with_the_hook_that_it_is_in() {
+        for (hooks, named) in [
+            (vec![Some("pre_fork")], Some("the hook pre_fork has not returned")),
+            (vec![Some("pre_fork"), None, Some("child_exit")], Some("the hook child_exit has not")),
+            (vec![Some("child_exit"), None], None),
+        ] {
+            let mut machine = asked(&hooks);
+            machine.handle(Event::Tick, FORK_MAX);
+            let said = logged(&mut machine);
+            assert!(said.contains("does not answer a request to fork"), "{said}");
+            assert_eq!(said.contains("the hook"), named.is_some(), "{said}");
+            assert!(said.contains(named.unwrap_or("was it stopped")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_new_zygote_is_in_no_hook() {
+        let mut machine = asked(&[]);
+        let worker = WorkerId(1);
+        machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid: 7 }), machine.now);
+        machine.handle(Event::Worker(worker, WorkerEvent::Ready), machine.now);
+        handle(&mut machine, ZygoteEvent::InHook { hook: Some("child_exit") });
+        handle(&mut machine, ZygoteEvent::Exited);
+        machine.handle(Event::Tick, Duration::from_secs(5));
+        let policy = Policy { workers: 1, ..Policy::default() };
+        handle(&mut machine, ZygoteEvent::Ready { policy });
+        let exit = super::super::reason::ExitStatus::Signal(9).into();
+        machine.handle(Event::Worker(worker, WorkerEvent::Exited { exit }), machine.now);
+        let forks = std::iter::from_fn(|| machine.poll_effect()).any(|effect| {
+            effect == Effect::Worker(WorkerId(2), WorkerEffect::Fork { generation: FIRST })
+        });
+        assert!(forks);
+        machine.handle(Event::Tick, machine.now + FORK_MAX);
+        assert!(logged(&mut machine).contains("was it stopped"));
+    }
+
+    #[test]
+    fn what_is_not_ready_in_time_is_named_with_the_hook_that_it_is_in() {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, Duration::ZERO);
+        let boot_max = Duration::from_secs(7);
+        handle(&mut machine, ZygoteEvent::ConfigRead { boot_max });
+        handle(&mut machine, ZygoteEvent::InHook { hook: Some("when_ready") });
+        machine.handle(Event::Tick, boot_max);
+        let said = logged(&mut machine);
+        assert!(
+            said.contains("not ready within 7 s: the hook when_ready has not returned"),
+            "{said}"
+        );
+
+        let mut machine = asked(&[]);
+        let worker = WorkerId(1);
+        machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid: 7 }), machine.now);
+        let hook = Some("post_fork");
+        machine.handle(Event::Worker(worker, WorkerEvent::InHook { hook }), machine.now);
+        machine.handle(Event::Tick, BOOT_MAX);
+        let said = logged(&mut machine);
+        assert!(said.contains("not ready within 1800 s: the hook post_fork has not"), "{said}");
+    }
 }

@@ -7,7 +7,7 @@ use indrik_core::logs::level::Level;
 use indrik_core::memory::process;
 use indrik_core::supervise::policy::{may_run_reforked, paces_starts};
 use indrik_core::supervise::{
-    EndReason, Event, Failure, FailureKind, FileChange, PoolEvent, Sign, WorkerEvent,
+    EndReason, Event, Failure, FailureKind, FileChange, PoolEvent, Sign, WorkerEvent, awaited_hook,
 };
 use indrik_sys::memory;
 use indrik_sys::process::{Child, End};
@@ -94,6 +94,10 @@ impl Drive {
                 self.compare_interfaces(id);
                 self.measure_boot(id);
                 self.feed(Event::Worker(id, WorkerEvent::Ready));
+            }
+            WorkerNote::Hook { hook } => {
+                let hook = hook.as_deref().and_then(awaited_hook);
+                self.feed(Event::Worker(id, WorkerEvent::InHook { hook }));
             }
             WorkerNote::BootFailed(failure) => {
                 self.feed(Event::Worker(id, WorkerEvent::BootFailed { failure: failure.into() }));

@@ -7,7 +7,9 @@ use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::ConfigFileValues;
 use indrik_core::supervise::policy::has_master_hooks;
-use indrik_core::supervise::{Event, Facts, Policy, PoolEvent, WorkerEvent, ZygoteEvent};
+use indrik_core::supervise::{
+    Event, Facts, Policy, PoolEvent, WorkerEvent, ZygoteEvent, awaited_hook,
+};
 use indrik_sys::signal::Signal;
 
 use super::parts::{Drive, POOL};
@@ -51,6 +53,10 @@ impl Drive {
     fn take_reply(&mut self, generation: Generation, reply: Reply) {
         match reply {
             Reply::Here => self.feed(Event::Zygote(generation, ZygoteEvent::Here)),
+            Reply::Hook { hook } => {
+                let hook = hook.as_deref().and_then(awaited_hook);
+                self.feed(Event::Zygote(generation, ZygoteEvent::InHook { hook }));
+            }
             Reply::Config(values) => self.config_read(generation, &values),
             Reply::ConfigFailed(failure) => {
                 self.feed(Event::Zygote(

@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) in_front: bool,
     /// Why it ends has been logged.
     pub(crate) explained: bool,
+    /// The hook that it has called before it was ready and that has not returned.
+    pub(crate) in_hook: Option<&'static str>,
     pub(crate) life: Life,
     pub(crate) state: WorkerState,
 }
@@ -82,6 +84,7 @@ impl Worker {
             wish: None,
             in_front: false,
             explained: false,
+            in_hook: None,
             life: Life::new(life),
             state: WorkerState::Forking { until: now + FORK_MAX },
         }

@@ -47,6 +47,8 @@ pub(crate) struct Zygote {
     pub(crate) boot_max: Duration,
     /// Its interpreter runs.
     pub(crate) here: bool,
+    /// The hook that it has called and that has not returned.
+    pub(crate) in_hook: Option<&'static str>,
     /// Its configuration has been read.
     pub(crate) configured: bool,
     /// It was told to leave because nothing is to be forked.
