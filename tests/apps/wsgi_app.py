@@ -95,6 +95,22 @@ def lazy_start(_environ: Environ, start_response: Any) -> Iterator[bytes]:
     yield b"late"
 
 
+@route("/nested")
+def nested(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Fields whose reading runs code that answers: hints within a head, and a head within hints."""
+
+    def hints() -> Iterator[tuple[str, str]]:
+        def fields() -> Iterator[tuple[str, str]]:
+            environ["wsgi.early_hints"]([("Link", "</inner>")])
+            yield ("Content-Length", "6")
+
+        start_response("200 OK", fields())
+        yield ("Link", "</outer>")
+
+    environ["wsgi.early_hints"](hints())
+    return [b"nested"]
+
+
 @route("/exc-info-before")
 def exc_info_before(_environ: Environ, start_response: Any) -> Iterable[bytes]:
     start_response("200 OK", [TEXT, ("X-First", "yes")])

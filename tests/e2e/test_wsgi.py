@@ -201,6 +201,16 @@ class TestStartResponse:
     def test_a_malformed_status_is_a_500(self, connect, server, line):
         assert connect(server).get(f"/status?line={quote(line)}").status == 500
 
+    @pytest.mark.indrik_only
+    def test_fields_may_run_code_that_answers_while_they_are_read(self, wire):
+        wire.send("GET /nested HTTP/1.1\r\nHost: t\r\n\r\n")
+        answers = [wire.read_answer(skip_interim=False) for _ in range(3)]
+        assert [(answer.status, answer.header("link")) for answer in answers[:2]] == [
+            (103, "</inner>"),
+            (103, "</outer>"),
+        ]
+        assert (answers[2].status, answers[2].text) == (200, "nested")
+
 
 class TestClose:
     def marks(self, path: Path) -> list[str]:

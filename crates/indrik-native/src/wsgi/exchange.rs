@@ -136,31 +136,16 @@ impl Exchange {
         headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let mut state = self.state()?;
-        if let Some(environ) = state.environ.take() {
-            // Not held while it is looked for: the objects there are the application's.
-            drop(state);
+        let environ = self.state()?.environ.take();
+        if let Some(environ) = environ {
             self.find_route(environ.bind(status.py()))?;
-            state = self.state()?;
         }
-        match state.response.phase {
-            ResponsePhase::Idle => return Err(request_is_over()),
-            ResponsePhase::Gone => return Err(client_gone()),
-            ResponsePhase::Waiting => {}
-            ResponsePhase::Ready if exc_info.is_some() => {
-                state.response.phase = ResponsePhase::Waiting
-            }
-            ResponsePhase::Streaming | ResponsePhase::Complete if exc_info.is_some() => {
-                drop(state);
-                return Err(reraised(exc_info));
-            }
-            ResponsePhase::Ready | ResponsePhase::Streaming | ResponsePhase::Complete => {
-                return Err(PyAssertionError::new_err(
-                    "start_response() was called already; call it again only with exc_info",
-                ));
-            }
-        }
-        match read_head(&mut state.response.head, status, headers) {
+        let mut head = std::mem::take(&mut self.may_begin(exc_info)?.response.head);
+        // Not held meanwhile: the objects are the application's, and may call anything of this.
+        let read = read_head(&mut head, status, headers);
+        let mut state = self.may_begin(exc_info)?;
+        state.response.head = head;
+        match read {
             Ok(()) => {
                 state.refusal = None;
                 state.response.phase = ResponsePhase::Ready;
@@ -172,6 +157,33 @@ impl Exchange {
                 Err(PyValueError::new_err(message))
             }
             Err(Refusal::Raised(error)) => Err(error),
+        }
+    }
+
+    /// The state of a response that may get a head now.
+    #[inline]
+    fn may_begin(
+        &self,
+        exc_info: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<MutexGuard<'_, CallState>> {
+        let mut state = self.state()?;
+        match state.response.phase {
+            ResponsePhase::Idle => Err(request_is_over()),
+            ResponsePhase::Gone => Err(client_gone()),
+            ResponsePhase::Waiting => Ok(state),
+            ResponsePhase::Ready if exc_info.is_some() => {
+                state.response.phase = ResponsePhase::Waiting;
+                Ok(state)
+            }
+            ResponsePhase::Streaming | ResponsePhase::Complete if exc_info.is_some() => {
+                drop(state);
+                Err(reraised(exc_info))
+            }
+            ResponsePhase::Ready | ResponsePhase::Streaming | ResponsePhase::Complete => {
+                Err(PyAssertionError::new_err(
+                    "start_response() was called already; call it again only with exc_info",
+                ))
+            }
         }
     }
 
@@ -223,11 +235,10 @@ impl Exchange {
     /// # Errors
     /// `ValueError` and `TypeError` naming what is wrong.
     pub(crate) fn early_hints(&self, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-        let state = self.state()?;
-        let in_time = matches!(state.response.phase, ResponsePhase::Waiting | ResponsePhase::Ready);
-        if !in_time || !state.response.takes_interim {
+        if !self.state()?.response.takes_hints() {
             return Ok(());
         }
+        // Read without the state: the objects are the application's, and may call anything of this.
         let mut head = Head::default();
         head.begin_interim(103);
         read_fields(&mut head, &as_text(headers)?).map_err(|refusal| match refusal {
@@ -235,7 +246,10 @@ impl Exchange {
             Refusal::Raised(error) => error,
         })?;
         let channel = self.channel.get();
-        state.response.send_interim(headers.py(), channel, &head)?;
+        let state = self.state()?;
+        if state.response.takes_hints() {
+            state.response.send_interim(headers.py(), channel, &head)?;
+        }
         channel.flush();
         Ok(())
     }

@@ -138,6 +138,11 @@ impl Response {
         self.surplus_told = false;
     }
 
+    /// Whether the client understands an interim response, and may still get one.
+    pub(crate) fn takes_hints(&self) -> bool {
+        self.takes_interim && matches!(self.phase, ResponsePhase::Waiting | ResponsePhase::Ready)
+    }
+
     /// Whether the application gave a head.
     pub(crate) fn has_begun(&self) -> bool {
         self.was_sent || self.phase == ResponsePhase::Ready
