@@ -227,6 +227,13 @@ async def gate(scope: Scope, _receive: Any, send: Any) -> None:
     await respond(send, str(os.getpid()))
 
 
+@route("/die-at-gate")
+async def die_at_gate(scope: Scope, _receive: Any, _send: Any) -> None:
+    """End the worker, with all that it runs."""
+    await asyncio.to_thread(wait_at_gate, argument(scope, "gate"))
+    os._exit(9)
+
+
 @route("/background")
 async def background_after(scope: Scope, _receive: Any, send: Any) -> None:
     """Work after the response, held at the gate."""

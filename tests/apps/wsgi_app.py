@@ -348,6 +348,13 @@ def gate(environ: Environ, start_response: Any) -> Iterable[bytes]:
     return plain(start_response, str(os.getpid()))
 
 
+@route("/die-at-gate")
+def die_at_gate(environ: Environ, _start_response: Any) -> Iterable[bytes]:
+    """End the worker, with all that it runs."""
+    wait_at_gate(argument(environ, "gate"))
+    os._exit(9)
+
+
 @route("/stuck")
 def stuck_in_a_named_function(_environ: Environ, start_response: Any) -> Iterable[bytes]:
     threading.Event().wait()

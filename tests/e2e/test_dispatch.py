@@ -14,10 +14,10 @@ from support.server import Server, poll
 pytestmark = pytest.mark.indrik_only
 
 
-def held(connect, server: Server, gate: Gate, method: str = "GET"):
+def held(connect, server: Server, gate: Gate, method: str = "GET", path: str = "/gate"):
     """A request that is inside the application, and the pid of its worker."""
     wire = connect(server, 30)
-    wire.send(f"{method} /gate?gate={gate.path} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
+    wire.send(f"{method} {path}?gate={gate.path} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
     return wire, gate.arrived()
 
 
@@ -112,6 +112,31 @@ def test_a_get_that_was_in_two_workers_that_ended_is_poison_and_not_run_a_third_
         server.wait_for_log(rf"Worker \d+ \(pid:{ended}\) ended with requests in it:")
         named = rf"\(pid:{ended}\) ended with requests in it:\n  GET /gate\S* from 127\.0\.0\.1, for [0-9.]+ s\n"
         poll(lambda named=named: re.search(named, server.log()), "the request by name")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("wsgi_app:app", "--workers", "1", "--threads", "8"),
+        ("wsgi_app:app", "--workers", "2", "--threads", "8"),
+        ("asgi_app:app", "--workers", "2", "--worker-class", "asgi", "--threads", "8"),
+    ],
+    ids=("one worker with threads", "two workers with threads", "asgi"),
+)
+def test_a_request_that_ends_its_workers_takes_none_with_it_that_ran_beside_it(
+    start, connect, gate: Gate, tmp_path, arguments
+):
+    server = start(*arguments)
+    trigger = Gate(tmp_path / "trigger")
+    deadly, _ = held(connect, server, trigger, path="/die-at-gate")
+    others = [held(connect, server, gate)[0] for _ in range(6)]
+    # In the first worker and in the second.
+    trigger.release(2)
+    assert deadly.read_answer().status == 503
+    gate.release(len(others))
+    assert [wire.read_answer().status for wire in others] == [200] * len(others)
+    server.wait_for_log("Poison: GET /die-at-gate")
+    assert len(re.findall("Poison: ", server.log())) == 1
 
 
 def test_a_started_post_of_a_killed_worker_is_a_502_and_is_not_run_again(start, connect, gate: Gate):

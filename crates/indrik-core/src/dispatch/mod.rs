@@ -13,12 +13,14 @@
 //!   ([`DispatchLimits::queue_ahead_alone_us`]). When such a worker turns slow they are reclaimed
 //!   ([`Dispatch::overdue`]) and go to whoever is free.
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
+//! * Requests that may have ended a worker are run apart from one another ([`Standing`]).
 
 mod affinity;
 mod limits;
 mod line;
 mod queue;
 mod replay;
+mod standing;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ pub use line::Line;
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
 pub use replay::{Fate, REPLAYS_MAX, Replay};
+pub use standing::Standing;
 use worker::Worker;
 
 use crate::ids::WorkerId;
@@ -120,24 +123,34 @@ impl Dispatch {
     /// A request has arrived; it is counted at the worker that it is placed at. `key`: what it has in
     /// common with others that go to the same worker.
     pub fn arrive(&mut self, request: RequestId, key: Option<Key>, now: Micros) -> Placement {
-        // What waits for one worker only keeps nobody else from another.
-        let may_pass = self.queue.is_empty() || self.queue.has_keys();
-        if may_pass && let Some(id) = self.place(key, now) {
+        if self.queue.may_be_passed()
+            && let Some(id) = self.place(key, Standing::Ordinary, now)
+        {
             self.assign(id, key, now);
             return Placement::Worker(id);
         }
         if self.queue.len() >= self.limits.queue_requests_max || self.waits_in_vain(key, now) {
             return Placement::Refused;
         }
-        self.queue.push(Waiting { request, key, arrived: now, deadline: self.deadline(now) });
+        let (deadline, arrived) = (self.deadline(now), now);
+        let standing = Standing::Ordinary;
+        let waiting = Waiting { request, key, standing, arrived, deadline };
+        self.queue.push(waiting);
         Placement::Queued
     }
 
     /// A request that was reclaimed, or lost its worker, waits again: before all that arrived after
     /// it, with the deadline that follows from its own arrival. Never refused: it was admitted before.
-    pub fn wait_again(&mut self, request: RequestId, key: Option<Key>, arrived: Micros) {
+    pub fn wait_again(
+        &mut self,
+        request: RequestId,
+        key: Option<Key>,
+        standing: Standing,
+        arrived: Micros,
+    ) {
         let deadline = self.deadline(arrived);
-        self.queue.push_again(Waiting { request, key, arrived, deadline });
+        let waiting = Waiting { request, key, standing, arrived, deadline };
+        self.queue.push_again(waiting);
     }
 
     /// The answer to a request says under which key those that belong to it come.
@@ -148,26 +161,21 @@ impl Dispatch {
     /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker
     /// came up, finished something or lost what was queued ahead.
     pub fn next(&mut self, now: Micros) -> Option<(RequestId, WorkerId)> {
-        if self.queue.is_empty() {
-            return None;
+        let suspect = self.first_to_place(Standing::Suspect, now);
+        let ordinary = self.first_to_place(Standing::Ordinary, now);
+        let found = [suspect, ordinary].into_iter().flatten();
+        let (of, at, id) = found.min_by_key(|(of, at, _)| self.queue.row(*of)[*at].arrived)?;
+        let waiting = self.queue.take(of, at)?;
+        self.assign(id, waiting.key, now);
+        if let (Standing::Suspect, Some(worker)) = (waiting.standing, self.workers.get_mut(&id)) {
+            worker.apart.begins(waiting.request);
         }
-        // Without a worker for a request that any may have, there is none for the others either: what is
-        // looked through is never more than those who wait for a worker of their own.
-        let any = self.choose()?;
-        for at in 0..self.queue.len() {
-            let key = self.queue.key(at);
-            let id = if key.is_none() { Some(any) } else { self.place(key, now) };
-            let Some(id) = id else { continue };
-            let request = self.queue.take(at)?;
-            self.assign(id, key, now);
-            return Some((request, id));
-        }
-        None
+        Some((waiting.request, id))
     }
 
     /// A request whose time in the queue is over; ask until `None`, and before [`Self::next`].
     pub fn expired(&mut self, now: Micros) -> Option<RequestId> {
-        self.queue.pop_expired(now)
+        Some(self.queue.pop_expired(now)?.request)
     }
 
     /// Whether a request that arrived then has waited long enough, wherever it waits: in the queue, or
@@ -196,6 +204,14 @@ impl Dispatch {
         let before = worker.ahead();
         worker.in_flight = worker.in_flight.saturating_sub(1);
         self.ahead = self.ahead + worker.ahead() - before;
+    }
+
+    /// A suspect is at a worker no longer, or its answer has begun, which it did not come to before: others may
+    /// be run there. Ask [`Self::next`] afterwards. Nothing, if it is no suspect.
+    pub fn cleared(&mut self, id: WorkerId, request: RequestId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.apart.ends(request);
+        }
     }
 
     /// Whether anything is queued ahead, so that [`Self::overdue`] has to be asked before long.
@@ -266,9 +282,25 @@ impl Dispatch {
         self.workers.values().filter(|worker| !worker.draining).count()
     }
 
-    fn choose(&self) -> Option<WorkerId> {
-        let (limits, ahead_us) = (&self.limits, self.ahead_us());
-        let takers = self.workers.iter().filter(|(_, worker)| worker.takes(limits, ahead_us));
+    /// The first waiting request of that standing that some worker takes, and which one.
+    fn first_to_place(&mut self, of: Standing, now: Micros) -> Option<(Standing, usize, WorkerId)> {
+        if self.queue.row(of).is_empty() {
+            return None;
+        }
+        // Without a worker for a request that any may have, there is none for the others either: what is
+        // looked through is never more than those who wait for a worker of their own.
+        let any = self.choose(of)?;
+        (0..self.queue.row(of).len()).find_map(|at| {
+            let key = self.queue.row(of)[at].key;
+            let id = if key.is_none() { Some(any) } else { self.place(key, of, now) };
+            id.map(|id| (of, at, id))
+        })
+    }
+
+    fn choose(&self, of: Standing) -> Option<WorkerId> {
+        let ahead_us = self.ahead_us();
+        let takes = |worker: &Worker| worker.takes(of, &self.limits, ahead_us);
+        let takers = self.workers.iter().filter(|(_, worker)| takes(worker));
         let better = takers.reduce(|best, other| if other.1.before(best.1) { other } else { best });
         better.map(|(id, _)| *id)
     }
@@ -283,10 +315,10 @@ impl Dispatch {
 
     /// Who may take a request now: the worker that has its key, while there is one that takes
     /// requests at all; else the best.
-    fn place(&mut self, key: Option<Key>, now: Micros) -> Option<WorkerId> {
-        let Some(id) = key.and_then(|key| self.keeper(key, now)) else { return self.choose() };
+    fn place(&mut self, key: Option<Key>, of: Standing, now: Micros) -> Option<WorkerId> {
+        let Some(id) = key.and_then(|key| self.keeper(key, now)) else { return self.choose(of) };
         let ahead_us = self.ahead_us();
-        let takes = self.workers.get(&id)?.takes(&self.limits, ahead_us);
+        let takes = self.workers.get(&id)?.takes(of, &self.limits, ahead_us);
         takes.then_some(id)
     }
 

@@ -49,7 +49,7 @@ fn what_one_worker_has_no_room_for_goes_to_another_and_holds_up_nobody() {
     let mut dispatch = dispatch(&[(FAST, 8), (OTHER, 8)]);
     let Placement::Worker(first) = dispatch.arrive(RequestId(1), None, 0) else { panic!("placed") };
     dispatch.reclaimed(first);
-    dispatch.wait_again(RequestId(1), None, 0);
+    dispatch.wait_again(RequestId(1), None, Standing::Ordinary, 0);
     dispatch.lacks_room(first);
     let (request, second) = dispatch.next(0).expect("the other one is free");
     assert_eq!(request, RequestId(1));
@@ -116,7 +116,7 @@ fn what_is_queued_ahead_at_a_worker_that_turns_slow_is_reclaimed() {
     assert_eq!(dispatch.overdue(now + 1_000), None, "once per stall");
     for n in [3, 2] {
         dispatch.reclaimed(FAST);
-        dispatch.wait_again(RequestId(n), None, now);
+        dispatch.wait_again(RequestId(n), None, Standing::Ordinary, now);
     }
     assert_eq!(dispatch.next(now + 1_002), Some((RequestId(2), OTHER)));
     dispatch.finished(OTHER, 1, now + 1_003);
@@ -141,7 +141,7 @@ fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadl
     assert_eq!(dispatch.overdue(now + 100_000), Some((FAST, 2)));
     for n in [3, 2] {
         dispatch.reclaimed(FAST);
-        dispatch.wait_again(RequestId(n), None, now);
+        dispatch.wait_again(RequestId(n), None, Standing::Ordinary, now);
     }
     assert_eq!(dispatch.next(now + 100_001), None, "it is slow: nothing is queued ahead at it");
     assert_eq!(dispatch.expired(now + 30_000_001), Some(RequestId(2)));
@@ -219,7 +219,7 @@ proptest! {
                     while let Some((id, ahead)) = dispatch.overdue(now) {
                         for _ in 0..ahead {
                             dispatch.reclaimed(id);
-                            dispatch.wait_again(RequestId(0), None, now);
+                            dispatch.wait_again(RequestId(0), None, Standing::Ordinary, now);
                         }
                     }
                 }
@@ -232,7 +232,7 @@ proptest! {
                 prop_assert!(worker.in_flight <= 8);
             }
             if dispatch.waiting() > 0 {
-                prop_assert!(dispatch.choose().is_none());
+                prop_assert!(dispatch.choose(Standing::Ordinary).is_none());
             }
         }
     }
@@ -286,7 +286,7 @@ fn a_key_that_a_worker_has_never_answered_leaves_it_as_soon_as_it_stands_still()
     let other = WorkerId(3 - still.0);
     assert!(dispatch.stalls(still, INTAKE_PAUSE_MAX_US));
     dispatch.reclaimed(still);
-    dispatch.wait_again(RequestId(1), key, 0);
+    dispatch.wait_again(RequestId(1), key, Standing::Ordinary, 0);
     assert_eq!(dispatch.next(INTAKE_PAUSE_MAX_US), Some((RequestId(1), other)));
 }
 
@@ -301,7 +301,7 @@ fn a_session_waits_for_a_worker_that_stands_still_for_a_moment_and_then_goes_els
     let stalled_at = 20 + INTAKE_PAUSE_MAX_US;
     assert!(dispatch.stalls(mine, stalled_at));
     dispatch.reclaimed(mine);
-    dispatch.wait_again(RequestId(2), key, 20);
+    dispatch.wait_again(RequestId(2), key, Standing::Ordinary, 20);
     let patience = DispatchLimits::default().affinity_patience_us;
     assert_eq!(dispatch.next(stalled_at + patience - 1), None, "it may come back");
     assert_eq!(dispatch.next(stalled_at + patience), Some((RequestId(2), other)));
@@ -328,4 +328,71 @@ fn those_who_wait_for_one_worker_leave_room_in_the_queue_for_everybody_else() {
     assert!(matches!(dispatch.arrive(RequestId(300), None, 0), Placement::Worker(_)));
     let waits = (301..400).filter(|n| dispatch.arrive(RequestId(*n), None, 0) == Placement::Queued);
     assert_eq!(waits.count(), 64 / 2, "the rest is everybody's");
+}
+
+/// A worker for `capacity` requests at once has ended; so many requests that it had begun wait again.
+fn after_a_death(dispatch: &mut Dispatch, suspects: u64) {
+    for number in 0..suspects {
+        dispatch.wait_again(RequestId(number), None, Standing::Suspect, number);
+    }
+}
+
+#[test]
+fn requests_that_may_have_ended_a_worker_are_run_apart_and_hold_up_nobody_else() {
+    let mut dispatch = dispatch(&[(FAST, 4), (OTHER, 4)]);
+    after_a_death(&mut dispatch, 4);
+    let (first, second) = (dispatch.next(10).unwrap(), dispatch.next(10).unwrap());
+    assert_eq!((first.0, second.0), (RequestId(0), RequestId(1)));
+    assert_ne!(first.1, second.1, "each in a worker of its own");
+    assert_eq!(dispatch.next(10), None);
+    assert!(matches!(dispatch.arrive(RequestId(9), None, 11), Placement::Worker(_)));
+    assert_eq!(dispatch.waiting(), 2);
+    // Another one's end changes nothing.
+    dispatch.finished(first.1, 1, 12);
+    dispatch.cleared(first.1, RequestId(9));
+    assert_eq!(dispatch.next(12), None);
+    dispatch.cleared(first.1, RequestId(0));
+    assert_eq!(dispatch.next(13), Some((RequestId(2), first.1)));
+    assert_eq!(dispatch.next(13), None);
+    dispatch.worker_down(second.1);
+    dispatch.worker_up(second.1, 4, 8);
+    assert_eq!(dispatch.next(14), Some((RequestId(3), second.1)));
+}
+
+#[test]
+fn with_one_worker_they_are_run_one_after_the_other_none_waiting_beyond_its_time() {
+    let mut dispatch = dispatch(&[(FAST, 100)]);
+    after_a_death(&mut dispatch, 3);
+    assert_eq!(dispatch.next(10), Some((RequestId(0), FAST)));
+    assert_eq!(dispatch.next(10), None);
+    dispatch.cleared(FAST, RequestId(0));
+    assert_eq!(dispatch.next(20), Some((RequestId(1), FAST)));
+    assert_eq!(dispatch.next(29_999_999), None);
+    let expired = dispatch.expired(30_000_002);
+    assert_eq!(expired, Some(RequestId(2)));
+}
+
+#[test]
+fn a_worker_that_runs_one_request_at_a_time_has_them_apart_in_any_case() {
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    let mut now = 0;
+    teach(&mut dispatch, FAST, 50, &mut now);
+    after_a_death(&mut dispatch, 3);
+    for number in 0..3 {
+        assert_eq!(dispatch.next(now), Some((RequestId(number), FAST)));
+    }
+}
+
+#[test]
+fn suspects_and_others_are_placed_in_the_order_of_their_arrival() {
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    assert_eq!(dispatch.arrive(RequestId(0), None, 0), Placement::Worker(FAST));
+    let (ordinary, suspect) = (Standing::Ordinary, Standing::Suspect);
+    for (number, standing) in [(3, ordinary), (2, suspect), (1, ordinary), (4, suspect)] {
+        dispatch.wait_again(RequestId(number), None, standing, number);
+    }
+    for number in 1..5 {
+        dispatch.finished(FAST, 1, 1_000_000 * number);
+        assert_eq!(dispatch.next(1_000_000 * number), Some((RequestId(number), FAST)));
+    }
 }

@@ -1,6 +1,8 @@
 //! What the dispatcher knows of one worker.
 
 use super::limits::DispatchLimits;
+use super::queue::RequestId;
+use super::standing::Standing;
 use crate::time::Micros;
 
 /// A new measurement weighs one part in so many.
@@ -27,6 +29,8 @@ pub(super) struct Worker {
     pub(super) stalled: Option<Micros>,
     /// Its channel had no room for a request.
     pub(super) full: bool,
+    /// The suspect that it has.
+    pub(super) apart: Apart,
 }
 
 impl Worker {
@@ -42,6 +46,7 @@ impl Worker {
             draining: false,
             stalled: None,
             full: false,
+            apart: Apart::NONE,
         }
     }
 
@@ -51,12 +56,18 @@ impl Worker {
     }
 
     /// Whether it may be given one more, when `ahead_us` of its work may be queued ahead.
-    pub(super) fn takes(&self, limits: &DispatchLimits, ahead_us: Micros) -> bool {
+    pub(super) fn takes(&self, of: Standing, limits: &DispatchLimits, ahead_us: Micros) -> bool {
         !self.draining
             && self.stalled.is_none()
             && !self.full
             && self.in_flight < self.slots
             && self.in_flight < self.capacity + self.depth(limits, ahead_us)
+            && (of == Standing::Ordinary || self.keeps_apart())
+    }
+
+    /// Whether a suspect that it is given now is run beside no other one.
+    const fn keeps_apart(&self) -> bool {
+        self.capacity <= 1 || self.apart.is_free()
     }
 
     /// How many requests may be queued ahead at it.
@@ -119,5 +130,26 @@ impl Worker {
         self.reported = true;
         let slow = at_least_us * 16;
         self.service = Some(self.service.unwrap_or(0).max(slow));
+    }
+}
+
+/// The suspect that a worker has, if any.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Apart(Option<RequestId>);
+
+impl Apart {
+    pub(super) const NONE: Self = Self(None);
+
+    pub(super) const fn is_free(self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) const fn begins(&mut self, request: RequestId) {
+        self.0 = Some(request);
+    }
+
+    /// That request is at the worker no longer, or is no suspect any more.
+    pub(super) fn ends(&mut self, request: RequestId) {
+        self.0.take_if(|suspect| *suspect == request);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use indrik_core::dispatch::{
-    Dispatch, DispatchLimits, Fate, Key, Placement, REPLAYS_MAX, Replay, RequestId,
+    Dispatch, DispatchLimits, Fate, Key, Placement, REPLAYS_MAX, Replay, RequestId, Standing,
 };
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
@@ -51,12 +51,17 @@ pub(crate) enum Place {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) is_idempotent: bool,
-    body_is_held: bool,
+    pub(crate) body_is_held: bool,
     /// Its body lies in a file.
     has_file: bool,
+    /// It ends its worker, so long after it was begun.
+    pub(crate) kills_after: Option<Micros>,
     /// The session it belongs to.
     key: Option<Key>,
     arrived: Micros,
+    /// The number under which it was given to the dispatcher last.
+    number: u64,
+    pub(crate) standing: Standing,
     /// When it came into the queue last.
     waits_since: Micros,
     /// When it came into a worker's ring last.
@@ -135,6 +140,7 @@ pub(crate) struct Sent {
     pub(crate) is_idempotent: bool,
     pub(crate) body_is_held: bool,
     pub(crate) has_file: bool,
+    pub(crate) kills_after: Option<Micros>,
     pub(crate) session: Option<usize>,
 }
 
@@ -161,15 +167,18 @@ impl Front {
     // --- what happens
 
     pub(crate) fn arrive(&mut self, sent: Sent) -> usize {
-        let Sent { is_idempotent, body_is_held, has_file, session } = sent;
+        let Sent { is_idempotent, body_is_held, has_file, kills_after, session } = sent;
         let key = session.map(|number| Key::of(&number.to_le_bytes()));
         let request = self.requests.len();
         self.requests.push(Request {
             is_idempotent,
             body_is_held,
             has_file,
+            kills_after,
             key,
             arrived: self.now,
+            number: 0,
+            standing: Standing::Ordinary,
             waits_since: self.now,
             in_ring_since: self.now,
             replay: Replay::new(is_idempotent),
@@ -237,8 +246,10 @@ impl Front {
             self.try_again(request, false);
         }
         for request in worker.running {
-            if self.requests[request].place == Place::Running(id) {
-                self.requests[request].place = Place::Lost;
+            let entry = &mut self.requests[request];
+            if entry.place == Place::Running(id) {
+                entry.place = Place::Lost;
+                entry.standing = Standing::Suspect;
                 self.lost.push(request);
             }
         }
@@ -267,6 +278,7 @@ impl Front {
         worker.is_full = false;
         worker.goes_on(self.now);
         self.dispatch.finished(begun.worker, 1, self.now);
+        self.cleared(begun.worker, begun.request);
         if self.requests[begun.request].place == Place::Running(begun.worker) {
             self.end(begun.request, Answer::Ok);
         }
@@ -297,7 +309,7 @@ impl Front {
                 let Some(worker) = self.workers.get_mut(&id) else { return };
                 worker.ring.retain(|other| *other != request);
                 worker.channel.free(request);
-                self.dispatch.reclaimed(id);
+                self.reclaimed(id, request);
             }
         }
         self.end(request, Answer::Left);
@@ -334,7 +346,7 @@ impl Front {
             worker.ring.retain(|request| !ended.contains(request));
             ended.iter().for_each(|request| worker.channel.free(*request));
             for request in ended {
-                self.dispatch.reclaimed(id);
+                self.reclaimed(id, request);
                 self.end(request, Answer::QueueTimeout);
             }
         }
@@ -395,6 +407,15 @@ impl Front {
 
     // --- what the front does
 
+    fn reclaimed(&mut self, id: WorkerId, request: usize) {
+        self.dispatch.reclaimed(id);
+        self.cleared(id, request);
+    }
+
+    fn cleared(&mut self, id: WorkerId, request: usize) {
+        self.dispatch.cleared(id, RequestId(self.requests[request].number));
+    }
+
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
@@ -402,6 +423,7 @@ impl Front {
 
     fn wait(&mut self, request: usize, number: u64) {
         self.requests[request].place = Place::Queue(number);
+        self.requests[request].number = number;
         self.requests[request].waits_since = self.now;
         self.waiting.insert(number, request);
     }
@@ -415,9 +437,9 @@ impl Front {
                 self.end(request, Answer::Poison);
             }
             Fate::Again => {
-                let (key, arrived) = (entry.key, entry.arrived);
+                let (key, standing, arrived) = (entry.key, entry.standing, entry.arrived);
                 let number = self.number();
-                self.dispatch.wait_again(RequestId(number), key, arrived);
+                self.dispatch.wait_again(RequestId(number), key, standing, arrived);
                 self.wait(request, number);
             }
         }
@@ -428,7 +450,7 @@ impl Front {
             let Some(worker) = self.workers.get_mut(&id) else { return };
             let Some(request) = worker.ring.pop_back() else { return };
             worker.channel.free(request);
-            self.dispatch.reclaimed(id);
+            self.reclaimed(id, request);
             self.try_again(request, false);
         }
     }
@@ -453,9 +475,9 @@ impl Front {
         if sent.is_ok() {
             return;
         }
-        let Request { key, arrived, .. } = self.requests[request];
-        self.dispatch.reclaimed(id);
-        self.dispatch.wait_again(RequestId(number), key, arrived);
+        let Request { key, standing, arrived, .. } = self.requests[request];
+        self.reclaimed(id, request);
+        self.dispatch.wait_again(RequestId(number), key, standing, arrived);
         self.wait(request, number);
         if sent == Err(NotSent::Broken) {
             self.died(id);
@@ -509,8 +531,16 @@ impl Front {
 
     /// Whether a request waits for another worker than this.
     fn goes_elsewhere(&self, request: usize, id: WorkerId) -> bool {
-        let key = self.requests[request].key;
+        let Request { key, standing, .. } = self.requests[request];
         key.and_then(|key| self.serving(key)).is_some_and(|bound| bound != id)
+            || (standing == Standing::Suspect && self.suspects(id).count() != 0)
+    }
+
+    /// The suspects at a worker that could run them together.
+    fn suspects(&self, id: WorkerId) -> impl Iterator<Item = usize> {
+        let worker = self.workers.get(&id).filter(|worker| worker.capacity > 1);
+        let held = worker.into_iter().flat_map(|it| it.ring.iter().chain(&it.running));
+        held.copied().filter(|it| self.requests[*it].standing == Standing::Suspect)
     }
 
     /// The worker takes from its ring what it can run.
@@ -565,6 +595,8 @@ impl Front {
         for (id, worker) in &self.workers {
             let held = worker.ring.len() + worker.running.len();
             assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
+            let suspects: Vec<usize> = self.suspects(*id).collect();
+            assert!(suspects.len() <= 1, "seed {seed}: {suspects:?} are together at {id}");
             if worker.draining || worker.stalled || worker.is_full || held >= worker.capacity {
                 continue;
             }

@@ -84,6 +84,29 @@ fn one_death_at_a_time_costs_no_get_and_only_posts_that_had_begun() {
 }
 
 #[test]
+fn a_request_that_ends_its_worker_is_run_twice_and_none_of_those_beside_it_is_taken_for_it() {
+    let mut found = 0;
+    for seed in seeds() {
+        let faults = Faults { killers: 4, one_killer_at_a_time: true, ..Faults::calm() };
+        let mut world = World::new(seed, faults);
+        world.run(2 * SECOND);
+        world.come_to_rest();
+        world.assert_only_killers_are_poison();
+        found += world.count(Answer::Poison);
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn requests_that_end_their_workers_have_an_end_whatever_else_breaks() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults { killers: 5, sessions: 30, ..Faults::wild() });
+        world.run(2 * SECOND);
+        world.come_to_rest();
+    }
+}
+
+#[test]
 fn a_stuck_worker_costs_only_what_it_had_begun() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { stuck: 3, ..Faults::calm() });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use indrik_core::dispatch::DispatchLimits;
+use indrik_core::dispatch::{DispatchLimits, Standing};
 use indrik_core::ids::WorkerId;
 use indrik_core::time::Micros;
 
@@ -20,6 +20,8 @@ const TIMEOUT_US: Micros = 300_000;
 const LADDER_US: Micros = 200_000;
 /// Within its time limit, what a request may wait until the file of its answer can be handed over.
 const FILES_US: Micros = 30_000;
+/// A request that ends its worker does so after this at the latest.
+const KILLS_WITHIN_US: Micros = 100_000;
 /// A dead or drained worker's successor.
 const BOOT_US: u64 = 80_000;
 const WORKERS_MAX: usize = 6;
@@ -51,6 +53,10 @@ pub(crate) struct Faults {
     pub(crate) files: u32,
     /// How often a second a worker dies between a file and its descriptor.
     pub(crate) hand_over: u32,
+    /// Of a hundred requests so many end whatever worker they are run in.
+    pub(crate) killers: u32,
+    /// The next killer comes only when the one before, and all that it took with it, have been answered.
+    pub(crate) one_killer_at_a_time: bool,
 }
 
 impl Faults {
@@ -66,6 +72,8 @@ impl Faults {
             sessions: 0,
             files: 0,
             hand_over: 0,
+            killers: 0,
+            one_killer_at_a_time: false,
         }
     }
 
@@ -83,6 +91,8 @@ enum Coming {
     TimeLimit(Begun),
     Leaves(usize),
     Told(usize),
+    /// A request ends the worker that it runs in.
+    Kills(Begun),
     Faults,
     Up,
     Kill(WorkerId),
@@ -220,6 +230,22 @@ impl World {
         }
     }
 
+    /// What ends workers has its end, after two of them; what does not is never taken for it.
+    pub(crate) fn assert_only_killers_are_poison(&self) {
+        let seed = self.front.seed;
+        for (number, request) in self.front.requests.iter().enumerate() {
+            let may_be_run_again = request.is_idempotent && request.body_is_held;
+            let expected: &[Answer] = match (request.kills_after, may_be_run_again) {
+                (Some(_), true) => &[Answer::Poison],
+                (Some(_), false) => &[Answer::BadGateway],
+                (None, true) => &[Answer::Ok],
+                (None, false) => &[Answer::Ok, Answer::BadGateway],
+            };
+            let is_expected = request.answers.iter().all(|answer| expected.contains(answer));
+            assert!(is_expected, "seed {seed}: request {number}: {request:?}");
+        }
+    }
+
     pub(crate) fn count(&self, answer: Answer) -> usize {
         self.front.requests.iter().filter(|request| request.answers == [answer]).count()
     }
@@ -252,6 +278,7 @@ impl World {
             }
             Coming::Leaves(request) => self.front.client_leaves(request),
             Coming::Told(request) => self.front.tell_lost(request),
+            Coming::Kills(begun) => self.kills(begun),
             Coming::Faults => self.break_something(),
             Coming::Up => {
                 if self.front.workers.len() < self.wanted {
@@ -275,7 +302,10 @@ impl World {
             if self.random.percent(2) {
                 took *= 20;
             }
-            self.after(took.min(TIMEOUT_US - FILES_US), Coming::Finish(begun));
+            match self.front.requests[begun.request].kills_after {
+                Some(after) => self.after(after, Coming::Kills(begun)),
+                None => self.after(took.min(TIMEOUT_US - FILES_US), Coming::Finish(begun)),
+            }
             self.after(TIMEOUT_US, Coming::TimeLimit(begun));
         }
         for request in std::mem::take(&mut self.front.lost) {
@@ -302,7 +332,8 @@ impl World {
             let session =
                 self.random.percent(self.faults.sessions).then(|| self.random.below(SESSIONS));
             let has_file = self.random.percent(self.faults.files);
-            let sent = Sent { is_idempotent, body_is_held, has_file, session };
+            let kills_after = self.kills_after();
+            let sent = Sent { is_idempotent, body_is_held, has_file, kills_after, session };
             let request = self.front.arrive(sent);
             if self.random.percent(self.faults.client_leaves) {
                 let patience = self.random.between(0, 100_000);
@@ -311,6 +342,15 @@ impl World {
         }
         let pause = 1 + self.random.between(0, 2 * self.pause_us);
         self.after(pause * burst as u64, Coming::Arrivals);
+    }
+
+    /// When the next request ends its worker, if it does.
+    fn kills_after(&mut self) -> Option<Micros> {
+        let mut open = self.front.requests.iter().filter(|request| request.answers.is_empty());
+        let is_alone = !self.faults.one_killer_at_a_time
+            || open.all(|it| it.kills_after.is_none() && it.standing == Standing::Ordinary);
+        let kills = self.random.percent(self.faults.killers) && is_alone;
+        kills.then(|| self.random.between(0, KILLS_WITHIN_US))
     }
 
     fn worker_up(&mut self) {
@@ -371,6 +411,16 @@ impl World {
 
     fn is_free_to_go(&self, id: WorkerId) -> bool {
         self.front.workers.get(&id).is_some_and(|worker| !worker.draining)
+    }
+
+    fn kills(&mut self, begun: Begun) {
+        let request = &self.front.requests[begun.request];
+        let worker = self.front.workers.get(&begun.worker);
+        // Whether or not its client still waits.
+        let runs = worker.is_some_and(|it| !it.is_stuck && it.running.contains(&begun.request));
+        if runs && request.runs == begun.run {
+            self.kill(begun.worker);
+        }
     }
 
     fn kill(&mut self, id: WorkerId) {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use indrik_core::dispatch::Key;
+use indrik_core::dispatch::{Key, RequestId, Standing};
 use indrik_core::ids::WorkerId;
 use indrik_core::lane::RouteId;
 use indrik_core::time::Micros;
@@ -202,6 +202,10 @@ pub(super) struct Exchange {
     queue_us: AtomicU32,
     /// When it arrived.
     arrived: AtomicU64,
+    /// The number under which it stood in the queue last.
+    number: AtomicU64,
+    /// A worker ended that had begun it.
+    is_suspect: AtomicBool,
     /// The client's side has lost interest. Written under the lock, and looked at without it where that is
     /// only to save work.
     abandoned: AtomicBool,
@@ -234,6 +238,8 @@ impl Exchange {
             route: AtomicU64::new(RouteId::UNKNOWN.to_bits()),
             queue_us: AtomicU32::new(UNKNOWN),
             arrived: AtomicU64::new(0),
+            number: AtomicU64::new(0),
+            is_suspect: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             state,
         })
@@ -449,6 +455,24 @@ impl Exchange {
         self.times(u32::try_from(time).unwrap_or(u32::MAX), now);
     }
 
+    /// Its worker ended, which had begun it, and may have ended because of it.
+    pub(super) fn may_have_ended_worker(&self) {
+        self.is_suspect.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        match self.is_suspect.load(Ordering::Relaxed) {
+            true => Standing::Suspect,
+            false => Standing::Ordinary,
+        }
+    }
+
+    /// What the dispatcher calls it, if it is kept apart from others.
+    pub(super) fn suspect(&self) -> Option<RequestId> {
+        let number = self.number.load(Ordering::Relaxed);
+        (self.standing() == Standing::Suspect).then_some(RequestId(number))
+    }
+
     /// A piece of a WSGI response's body is about to be put in. Says for how many bytes the worker
     /// gets credit at once.
     pub(super) fn receives(self: &Arc<Self>, bytes: usize, wakers: &mut Vec<Waker>) -> u64 {
@@ -469,6 +493,7 @@ impl Exchange {
     /// It lies in the queue from now on, counted from `arrived`.
     pub(super) fn set_in_queue(&self, number: u64, arrived: Micros) {
         self.arrived.store(arrived, Ordering::Relaxed);
+        self.number.store(number, Ordering::Relaxed);
         self.state.lock().location = Location::Queue(number);
     }
 

@@ -101,10 +101,13 @@ impl Link {
         wakers: &mut Vec<Waker>,
     ) {
         let (slot, generation) = (descriptor.slot, descriptor.generation);
-        if descriptor.kind == Kind::Response
+        if matches!(descriptor.kind, Kind::Response | Kind::WebSocketAccept)
             && let Some(entry) = self.slots.get_mut(usize::from(slot))
+            && entry.generation == generation
         {
-            entry.answered |= entry.generation == generation;
+            entry.answered |= descriptor.kind == Kind::Response;
+            // What had ended a worker would have done it before. This may go on for as long as it likes.
+            self.cleared.extend(entry.suspect.take());
         }
         // Taken whoever the descriptor is for: it must not stay in the socket.
         let file = (descriptor.kind == Kind::File).then(|| self.receive_file(descriptor));

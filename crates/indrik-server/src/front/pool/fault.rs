@@ -44,6 +44,7 @@ impl Pool {
                 continue;
             }
             let unanswered = link.done_without_answer();
+            link.tell_cleared(dispatch);
             if !unanswered.is_empty() {
                 finished.push((*id, unanswered.len()));
             }

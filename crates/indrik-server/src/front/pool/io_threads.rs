@@ -43,6 +43,7 @@ impl Pool {
         };
         let wanted_room = link.wants_room;
         let batch = link.deliver(BATCH_DESCRIPTORS_MAX, now, ready);
+        let has_cleared = link.tell_cleared(dispatch);
         if let (true, Some(trial)) = (link.on_trial, trial) {
             trial.answers.all += batch.answers.all;
             trial.answers.errors += batch.answers.errors;
@@ -52,7 +53,7 @@ impl Pool {
             self.count_requests(&mut inner, id, batch.finished, now);
             self.place_waiting(&mut inner, now);
             self.check_drained(&mut inner, id);
-        } else if wanted_room && dispatch.makes_room(id) {
+        } else if (wanted_room && dispatch.makes_room(id)) || has_cleared {
             self.place_waiting(&mut inner, now);
         }
         if let Some(fault) = batch.fault {

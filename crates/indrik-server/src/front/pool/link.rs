@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::Waker;
 
-use indrik_core::dispatch::Line;
+use indrik_core::dispatch::{Dispatch, Line, RequestId};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::RouteId;
 use indrik_core::overtime::{Intake, Overtime};
@@ -86,6 +86,8 @@ pub(super) struct Link {
     had_bodies: bool,
     /// Whose responses may lie in the ring still.
     pub(super) untaken: Vec<Arc<Exchange>>,
+    /// Suspects that need not be kept apart any more; the dispatcher has not been told.
+    pub(super) cleared: Vec<RequestId>,
 }
 
 #[derive(Default)]
@@ -96,9 +98,9 @@ pub(super) struct Slot {
     pub(super) body: Option<BodyPlace>,
     /// When it was sent, or first seen running.
     pub(super) since: Micros,
-    seen_running: bool,
+    pub(super) seen_running: bool,
     /// When it was looked whether it runs too long.
-    looked_at: Micros,
+    pub(super) looked_at: Micros,
     /// The request was answered 504 already.
     pub(super) stuck: bool,
     /// The response has begun.
@@ -108,6 +110,8 @@ pub(super) struct Slot {
     pub(super) interrupt: Interrupt,
     /// Descriptors that had been sent to the worker before it.
     pub(super) sent: u64,
+    /// It may have ended another worker, and is kept apart from others like it.
+    pub(super) suspect: Option<RequestId>,
     /// What only the front may write, or may only grow; see [`super::fault`].
     pub(super) seen: Seen,
 }
@@ -176,6 +180,7 @@ impl Link {
             descriptors: Arc::clone(descriptors),
             had_bodies: false,
             untaken: Vec::new(),
+            cleared: Vec::new(),
         }
     }
 
@@ -257,6 +262,7 @@ impl Link {
             body,
             since: now,
             sent,
+            suspect: exchange.suspect(),
             seen: Seen::sent(first),
             ..Slot::default()
         };
@@ -513,6 +519,7 @@ impl Link {
     pub(super) fn free_slot(&mut self, slot: u16) -> Option<Arc<Exchange>> {
         let entry = &mut self.slots[usize::from(slot)];
         let exchange = entry.exchange.take()?;
+        self.cleared.extend(entry.suspect.take());
         if let Some(place) = entry.body.take() {
             self.channel.bodies.free(place);
             self.had_bodies = true;
@@ -523,6 +530,14 @@ impl Link {
         self.uploads.leave(slot);
         self.free.push(slot);
         Some(exchange)
+    }
+
+    /// Tells the dispatcher of suspects that need not be kept apart any more. Returns whether there were any.
+    pub(super) fn tell_cleared(&mut self, dispatch: &mut Dispatch) -> bool {
+        let has_any = !self.cleared.is_empty();
+        let id = self.id;
+        self.cleared.drain(..).for_each(|request| dispatch.cleared(id, request));
+        has_any
     }
 
     /// Gives memory back that no body has needed since the last look.
@@ -572,51 +587,6 @@ impl Link {
         let lost: Vec<u16> =
             (0u16..).zip(&self.slots).filter(is_lost).map(|(slot, _)| slot).collect();
         lost.into_iter().filter_map(|slot| self.free_slot(slot)).collect()
-    }
-
-    /// Requests that run longer than allowed and were not reported yet.
-    pub(super) fn stuck(&mut self, timeout: Micros, now: Micros) -> Vec<Arc<Exchange>> {
-        let mut stuck = Vec::new();
-        for (slot, entry) in (0u16..).zip(&mut self.slots) {
-            let Some(exchange) = &entry.exchange else { continue };
-            if entry.overtime.is_over() {
-                continue;
-            }
-            let looked_at = std::mem::replace(&mut entry.looked_at, now);
-            // Time in which the worker waits for the client is not the application's. The worker's word alone
-            // is not enough: it would never be late.
-            if entry.seen_running
-                && self.channel.slots.waits_for_credit(slot)
-                && exchange.holds_worker_up()
-            {
-                entry.since += now.saturating_sub(looked_at);
-                continue;
-            }
-            if !entry.seen_running {
-                if self.channel.slots.state(slot, entry.generation) == SlotState::Running {
-                    entry.seen_running = true;
-                    entry.since = now;
-                }
-            } else if !entry.stuck && now.saturating_sub(entry.since) >= timeout {
-                entry.stuck = true;
-                stuck.push(Arc::clone(exchange));
-            }
-        }
-        stuck
-    }
-
-    /// Requests that the application has, and since when; each reported once.
-    pub(super) fn started(&mut self) -> Vec<(Arc<Exchange>, Micros)> {
-        let mut started = Vec::new();
-        for (slot, entry) in (0u16..).zip(&mut self.slots) {
-            let Some(exchange) = &entry.exchange else { continue };
-            let state = self.channel.slots.state(slot, entry.generation);
-            if !entry.stuck && !entry.overtime.is_over() && state == SlotState::Running {
-                entry.stuck = true;
-                started.push((Arc::clone(exchange), entry.since));
-            }
-        }
-        started
     }
 
     /// So many of its requests got a `504` instead of an answer.
@@ -678,6 +648,7 @@ impl Link {
                 wakers.extend(exchange.put(Event::WorkerLost { started: false }));
             } else {
                 exchange.was_run_for(now.saturating_sub(since), now);
+                exchange.may_have_ended_worker();
                 lost.push(exchange);
             }
         }

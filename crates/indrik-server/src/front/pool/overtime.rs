@@ -152,7 +152,9 @@ impl Pool {
         self.with(|inner| {
             let Inner { links, dispatch, wakers, .. } = inner;
             for (id, link) in links {
-                for exchange in link.take_back_waited(|arrived| dispatch.has_waited(arrived, now)) {
+                let taken = link.take_back_waited(|arrived| dispatch.has_waited(arrived, now));
+                link.tell_cleared(dispatch);
+                for exchange in taken {
                     dispatch.reclaimed(*id);
                     wakers.extend(exchange.put(Event::QueueTimeout));
                 }
@@ -221,6 +223,51 @@ impl Link {
             }
         }
         taken
+    }
+
+    /// Requests that run longer than allowed and were not reported yet.
+    fn stuck(&mut self, timeout: Micros, now: Micros) -> Vec<Arc<Exchange>> {
+        let mut stuck = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            let Some(exchange) = &entry.exchange else { continue };
+            if entry.overtime.is_over() {
+                continue;
+            }
+            let looked_at = std::mem::replace(&mut entry.looked_at, now);
+            // Time in which the worker waits for the client is not the application's. The worker's word alone
+            // is not enough: it would never be late.
+            if entry.seen_running
+                && self.channel.slots.waits_for_credit(slot)
+                && exchange.holds_worker_up()
+            {
+                entry.since += now.saturating_sub(looked_at);
+                continue;
+            }
+            if !entry.seen_running {
+                if self.channel.slots.state(slot, entry.generation) == SlotState::Running {
+                    entry.seen_running = true;
+                    entry.since = now;
+                }
+            } else if !entry.stuck && now.saturating_sub(entry.since) >= timeout {
+                entry.stuck = true;
+                stuck.push(Arc::clone(exchange));
+            }
+        }
+        stuck
+    }
+
+    /// Requests that the application has, and since when; each reported once.
+    fn started(&mut self) -> Vec<(Arc<Exchange>, Micros)> {
+        let mut started = Vec::new();
+        for (slot, entry) in (0u16..).zip(&mut self.slots) {
+            let Some(exchange) = &entry.exchange else { continue };
+            let state = self.channel.slots.state(slot, entry.generation);
+            if !entry.stuck && !entry.overtime.is_over() && state == SlotState::Running {
+                entry.stuck = true;
+                started.push((Arc::clone(exchange), entry.since));
+            }
+        }
+        started
     }
 
     fn over_time(&mut self, spared: bool, now: Micros) -> Found {

@@ -206,8 +206,7 @@ impl Pool {
         self.with(|inner| {
             let number = inner.next_number;
             inner.next_number += 1;
-            inner.dispatch.wait_again(RequestId(number), exchange.outgoing.key, arrived);
-            inner.wait(number, exchange, arrived);
+            inner.wait_again(number, exchange, arrived);
             self.place_waiting(inner, now);
         });
     }
@@ -229,6 +228,7 @@ impl Pool {
             Location::Worker { id, slot, generation } => {
                 let Some(link) = inner.links.get_mut(&id) else { return };
                 if link.reclaim(slot, generation) {
+                    link.tell_cleared(&mut inner.dispatch);
                     inner.dispatch.reclaimed(id);
                     let now = clock::coarse();
                     self.place_waiting(inner, now);
@@ -282,6 +282,7 @@ impl Pool {
         while let Some((RequestId(number), id)) = inner.dispatch.next(now) {
             let Some(exchange) = inner.waiting.remove(&number) else {
                 inner.dispatch.reclaimed(id);
+                inner.dispatch.cleared(id, RequestId(number));
                 continue;
             };
             let Some(link) = inner.links.get_mut(&id) else { continue };
@@ -307,7 +308,9 @@ impl Pool {
     pub(super) fn take_back(&self, inner: &mut Inner, id: WorkerId, most: usize) {
         let Some(link) = inner.links.get_mut(&id) else { return };
         // Newest first, so that each goes in front of the one that came after it.
-        for exchange in link.take_back(most) {
+        let taken = link.take_back(most);
+        link.tell_cleared(&mut inner.dispatch);
+        for exchange in taken {
             inner.dispatch.reclaimed(id);
             inner.counts.reclaimed += 1;
             // Its task still has the request and submits it again, in front of the queue.
@@ -340,6 +343,7 @@ impl Pool {
         self.take_back(inner, id, usize::MAX);
         let Inner { links, dispatch, wakers, counts, .. } = inner;
         let untaken = links.get_mut(&id).map_or_else(Vec::new, Link::untaken);
+        links.get_mut(&id).map(|link| link.tell_cleared(dispatch));
         for exchange in untaken {
             dispatch.reclaimed(id);
             counts.reclaimed += 1;
@@ -362,15 +366,28 @@ impl Inner {
 
     /// A request that the worker it was placed at cannot take, now or ever: it is told why.
     fn turn_away(&mut self, id: WorkerId, exchange: &Exchange, why: Event) {
-        self.dispatch.reclaimed(id);
+        self.take_off(id, exchange);
         exchange.set_nowhere();
         self.wakers.extend(exchange.put(why));
     }
 
     /// A request that the worker it was placed at has no room for waits in its place in the queue.
     fn wait_for(&mut self, id: WorkerId, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
+        self.take_off(id, exchange);
+        self.wait_again(number, exchange, arrived);
+    }
+
+    /// A request is not at the worker that it was placed at.
+    fn take_off(&mut self, id: WorkerId, exchange: &Exchange) {
         self.dispatch.reclaimed(id);
-        self.dispatch.wait_again(RequestId(number), exchange.outgoing.key, arrived);
+        if let Some(suspect) = exchange.suspect() {
+            self.dispatch.cleared(id, suspect);
+        }
+    }
+
+    fn wait_again(&mut self, number: u64, exchange: &Arc<Exchange>, arrived: Micros) {
+        let (key, standing) = (exchange.outgoing.key, exchange.standing());
+        self.dispatch.wait_again(RequestId(number), key, standing, arrived);
         self.wait(number, exchange, arrived);
     }
 
