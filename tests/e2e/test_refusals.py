@@ -17,6 +17,7 @@ from support.server import Server, poll
 
 pytestmark = pytest.mark.indrik_only
 
+APPS = pathlib.Path(__file__).parent.parent / "apps"
 FORM = "q=%(q)s s=%(s)s p=%(p)s D=%(D)s queue=%(queue_us)s client=%(client_us)s total=%(total_us)s"
 
 
@@ -61,6 +62,26 @@ def test_a_request_whose_time_in_the_queue_is_over_is_counted_timed_and_told(sta
     health = ctl(server, "health")
     assert (health["state"], health["ready"]) == ("degraded", True)
     assert health["why"] == "requests are refused: no worker was free in time (queue_timeout)"
+
+
+def test_a_request_that_found_no_worker_all_the_time_says_so(start, connect, gate: Gate, tmp_path):
+    config = tmp_path / "gunicorn.conf.py"
+    config.write_text(
+        f"import sys\nsys.path.insert(0, {str(APPS)!r})\nfrom gates import wait_at_gate\n"
+        f"def post_fork(server, worker):\n    wait_at_gate({str(gate.path)!r})\n"
+    )
+    gate.release()
+    server = refusing(start, "--queue-timeout", "1", "-c", str(config))
+    os.kill(gate.arrived(), signal.SIGKILL)
+    # Its successor is not ready before the test lets it.
+    gate.arrived()
+    late = connect(server).get("/hello?late")
+    assert (late.status, late.header("retry-after")) == (503, "1")
+    assert counts(server) == {"no_worker": 1}
+    assert times(server, "late")["queue"] >= 1_000_000
+    server.wait_for_log("Overloaded: 1 request was answered 503: no worker was ready in time")
+    gate.release()
+    assert connect(server).get("/hello").text == "hello"
 
 
 def test_of_many_refusals_the_log_has_a_line_at_once_and_one_for_the_rest(start, connect, gate: Gate):

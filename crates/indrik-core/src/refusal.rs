@@ -15,9 +15,11 @@ const OVER_AFTER_US: Micros = 10_000_000;
 pub enum Reason {
     /// As many requests wait as may.
     QueueFull,
-    /// No worker was free in time.
+    /// As many requests wait for the worker that it belongs to as may.
+    AffinityFull,
+    /// No worker was free in time, though there was one.
     QueueTimeout,
-    /// No worker has been ready yet.
+    /// There was no worker at all that took requests in that time.
     NoWorker,
     /// The memory that the front may hold is used up.
     NoMemory,
@@ -33,10 +35,14 @@ pub enum Reason {
     HeadTooLarge,
     /// It cannot be read in one way only, or its body broke off.
     Malformed,
-    /// It is not allowed: a PROXY header of this peer, or by the application a WebSocket.
+    /// It is not allowed: a PROXY header of this peer.
     Forbidden,
+    /// The application refused the WebSocket.
+    WebSocketRefused,
     /// It asks for what is not spoken here.
     Unsupported,
+    /// It was made ready for an application of another interface than a reload brought.
+    InterfaceChanged,
     /// Its body found no room on the disk.
     BodyUnstored,
     /// The application took too long.
@@ -51,8 +57,9 @@ pub enum Reason {
 
 impl Reason {
     /// All, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::QueueFull,
+        Self::AffinityFull,
         Self::QueueTimeout,
         Self::NoWorker,
         Self::NoMemory,
@@ -63,7 +70,9 @@ impl Reason {
         Self::HeadTooLarge,
         Self::Malformed,
         Self::Forbidden,
+        Self::WebSocketRefused,
         Self::Unsupported,
+        Self::InterfaceChanged,
         Self::BodyUnstored,
         Self::TimedOut,
         Self::WorkerLost,
@@ -94,6 +103,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
+            Self::AffinityFull => "affinity_full",
             Self::QueueTimeout => "queue_timeout",
             Self::NoWorker => "no_worker",
             Self::NoMemory => "no_memory",
@@ -104,7 +114,9 @@ impl Reason {
             Self::HeadTooLarge => "head_too_large",
             Self::Malformed => "malformed",
             Self::Forbidden => "forbidden",
+            Self::WebSocketRefused => "websocket_refused",
             Self::Unsupported => "unsupported",
+            Self::InterfaceChanged => "interface_changed",
             Self::BodyUnstored => "body_unstored",
             Self::TimedOut => "timed_out",
             Self::WorkerLost => "worker_lost",
@@ -113,11 +125,18 @@ impl Reason {
         }
     }
 
-    /// What the server lacks, if it is that: the same request may be served a little later.
+    /// Whether the same request may be served a little later.
+    #[must_use]
+    pub const fn may_come_again(self) -> bool {
+        self.lacks().is_some() || matches!(self, Self::InterfaceChanged)
+    }
+
+    /// What the server lacks, if it is that.
     #[must_use]
     pub const fn lacks(self) -> Option<&'static str> {
         Some(match self {
             Self::QueueFull => "the queue is full (queue_requests_max)",
+            Self::AffinityFull => "too many wait for the worker that they belong to (affinity)",
             Self::QueueTimeout => "no worker was free in time (queue_timeout)",
             Self::NoWorker => "no worker was ready in time",
             Self::NoMemory => "the front's memory is used up (front_memory_max)",
@@ -128,7 +147,9 @@ impl Reason {
             | Self::HeadTooLarge
             | Self::Malformed
             | Self::Forbidden
+            | Self::WebSocketRefused
             | Self::Unsupported
+            | Self::InterfaceChanged
             | Self::BodyUnstored
             | Self::TimedOut
             | Self::WorkerLost
@@ -291,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_are_few_and_nothing_that_was_refused_is_lost(
-            steps in prop::collection::vec((0u64..2 * SECOND, 0usize..5, any::<bool>()), 1..400),
+            steps in prop::collection::vec((0u64..2 * SECOND, 0usize..6, any::<bool>()), 1..400),
         ) {
             let (mut overload, mut now) = (Overload::default(), SECOND);
             let (mut lines, mut refused, mut overs) = (Vec::new(), 0u64, 0);

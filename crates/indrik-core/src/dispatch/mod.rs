@@ -52,6 +52,17 @@ pub enum Placement {
     Queued,
     /// The queue is full.
     Refused,
+    /// As many wait for the worker that it belongs to as may.
+    ShareFull,
+}
+
+/// A request whose time in the queue is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Which one.
+    pub request: RequestId,
+    /// Some worker took requests at some time while it waited; else there was none all the time.
+    pub had_worker: bool,
 }
 
 /// The dispatcher's decisions.
@@ -65,6 +76,8 @@ pub struct Dispatch {
     ahead: usize,
     /// A counter that says which worker was used last.
     uses: u64,
+    /// How often a worker began to take requests when no other one did.
+    openings: u64,
 }
 
 impl Dispatch {
@@ -78,6 +91,7 @@ impl Dispatch {
             bindings: Bindings::default(),
             ahead: 0,
             uses: 0,
+            openings: 0,
         }
     }
 
@@ -90,6 +104,7 @@ impl Dispatch {
     /// [`Self::next`] afterwards.
     pub fn worker_up(&mut self, id: WorkerId, capacity: usize, slots: usize) {
         self.worker_down(id);
+        self.openings += u64::from(self.ready_workers() == 0);
         self.workers.insert(id, Worker::new(capacity.min(slots), slots));
     }
 
@@ -102,6 +117,7 @@ impl Dispatch {
 
     /// A worker that got no new requests gets them again. Ask [`Self::next`] afterwards.
     pub fn worker_resumes(&mut self, id: WorkerId) {
+        self.openings += u64::from(self.ready_workers() == 0);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.draining = false;
         }
@@ -129,12 +145,16 @@ impl Dispatch {
             self.assign(id, key, now);
             return Placement::Worker(id);
         }
-        if self.queue.len() >= self.limits.queue_requests_max || self.waits_in_vain(key, now) {
+        if self.queue.len() >= self.limits.queue_requests_max {
             return Placement::Refused;
         }
-        let (deadline, arrived) = (self.deadline(now), now);
+        if self.waits_in_vain(key, now) {
+            return Placement::ShareFull;
+        }
+        let (deadline, had_worker) = (self.deadline(now), self.ready_workers() != 0);
+        let (arrived, openings) = (now, self.openings);
         let standing = Standing::Ordinary;
-        let waiting = Waiting { request, key, standing, arrived, deadline };
+        let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
         self.queue.push(waiting);
         Placement::Queued
     }
@@ -148,8 +168,10 @@ impl Dispatch {
         standing: Standing,
         arrived: Micros,
     ) {
-        let deadline = self.deadline(arrived);
-        let waiting = Waiting { request, key, standing, arrived, deadline };
+        let (deadline, openings) = (self.deadline(arrived), self.openings);
+        // It was at one.
+        let had_worker = true;
+        let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
         self.queue.push_again(waiting);
     }
 
@@ -174,8 +196,9 @@ impl Dispatch {
     }
 
     /// A request whose time in the queue is over; ask until `None`, and before [`Self::next`].
-    pub fn expired(&mut self, now: Micros) -> Option<RequestId> {
-        Some(self.queue.pop_expired(now)?.request)
+    pub fn expired(&mut self, now: Micros) -> Option<Expired> {
+        let Waiting { request, had_worker, openings, .. } = self.queue.pop_expired(now)?;
+        Some(Expired { request, had_worker: had_worker || openings != self.openings })
     }
 
     /// Whether a request that arrived then has waited long enough, wherever it waits: in the queue, or

@@ -22,6 +22,10 @@ pub(super) struct Waiting {
     pub(super) standing: Standing,
     pub(super) arrived: Micros,
     pub(super) deadline: Micros,
+    /// Some worker took requests when it came.
+    pub(super) had_worker: bool,
+    /// How often a worker had begun to take requests then, when no other one did.
+    pub(super) openings: u64,
 }
 
 #[derive(Debug, Default)]

@@ -93,6 +93,10 @@ fn more_is_queued_ahead_at_the_only_worker_there_is() {
     }
 }
 
+fn expired(dispatch: &mut Dispatch, now: Micros) -> Option<RequestId> {
+    dispatch.expired(now).map(|expired| expired.request)
+}
+
 fn taken_at_once(dispatch: &mut Dispatch, now: Micros) -> usize {
     (0..100).take_while(|n| dispatch.arrive(RequestId(*n), None, now) != Placement::Queued).count()
 }
@@ -144,7 +148,7 @@ fn what_is_queued_ahead_at_a_stuck_only_worker_waits_in_the_queue_with_its_deadl
         dispatch.wait_again(RequestId(n), None, Standing::Ordinary, now);
     }
     assert_eq!(dispatch.next(now + 100_001), None, "it is slow: nothing is queued ahead at it");
-    assert_eq!(dispatch.expired(now + 30_000_001), Some(RequestId(2)));
+    assert_eq!(expired(&mut dispatch, now + 30_000_001), Some(RequestId(2)));
     dispatch.finished(FAST, 1, now + 30_000_002);
     assert_eq!(dispatch.next(now + 30_000_002), Some((RequestId(3), FAST)));
 }
@@ -181,7 +185,7 @@ fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
     assert_eq!(dispatch.arrive(RequestId(2), None, 50), Placement::Queued);
     assert_eq!(dispatch.arrive(RequestId(3), None, 60), Placement::Refused);
     assert_eq!(dispatch.expired(99), None);
-    assert_eq!(dispatch.expired(100), Some(RequestId(1)));
+    assert_eq!(expired(&mut dispatch, 100), Some(RequestId(1)));
     assert_eq!(dispatch.expired(100), None);
     assert!(dispatch.forget(RequestId(2)));
     assert!(!dispatch.forget(RequestId(2)));
@@ -319,6 +323,7 @@ fn those_who_wait_for_one_worker_leave_room_in_the_queue_for_everybody_else() {
     let Placement::Worker(mine) = dispatch.arrive(RequestId(0), key(0), 0) else { panic!() };
     let waits = (1..200).filter(|n| dispatch.arrive(RequestId(*n), key(0), 0) == Placement::Queued);
     assert_eq!(waits.count(), 64 / 8, "of one key");
+    assert_eq!(dispatch.arrive(RequestId(200), key(0), 0), Placement::ShareFull);
     for number in 1..100 {
         dispatch.announced(Key::of(&u64::to_le_bytes(number)), mine, 0);
     }
@@ -369,7 +374,7 @@ fn with_one_worker_they_are_run_one_after_the_other_none_waiting_beyond_its_time
     assert_eq!(dispatch.next(20), Some((RequestId(1), FAST)));
     assert_eq!(dispatch.next(29_999_999), None);
     let expired = dispatch.expired(30_000_002);
-    assert_eq!(expired, Some(RequestId(2)));
+    assert_eq!(expired, Some(Expired { request: RequestId(2), had_worker: true }));
 }
 
 #[test]
@@ -395,4 +400,31 @@ fn suspects_and_others_are_placed_in_the_order_of_their_arrival() {
         dispatch.finished(FAST, 1, 1_000_000 * number);
         assert_eq!(dispatch.next(1_000_000 * number), Some((RequestId(number), FAST)));
     }
+}
+
+#[test]
+fn who_waited_in_vain_is_told_whether_there_was_any_worker() {
+    let limits = DispatchLimits { queue_timeout_us: 100, ..Default::default() };
+    let mut dispatch = Dispatch::new(limits);
+    let mut at = 0;
+    let mut waits = |dispatch: &mut Dispatch, meanwhile: fn(&mut Dispatch)| {
+        at += 1_000;
+        assert_eq!(dispatch.arrive(RequestId(1), None, at), Placement::Queued);
+        meanwhile(dispatch);
+        dispatch.expired(at + 100).map(|expired| expired.had_worker)
+    };
+    assert_eq!(waits(&mut dispatch, |_| ()), Some(false));
+    let comes_and_goes = |dispatch: &mut Dispatch| {
+        dispatch.worker_up(FAST, 1, 8);
+        dispatch.worker_down(FAST);
+    };
+    assert_eq!(waits(&mut dispatch, comes_and_goes), Some(true));
+    assert_eq!(waits(&mut dispatch, |_| ()), Some(false), "it is gone again");
+    dispatch.worker_up(FAST, 1, 8);
+    assert_eq!(dispatch.arrive(RequestId(0), None, 0), Placement::Worker(FAST));
+    assert_eq!(waits(&mut dispatch, |dispatch| dispatch.worker_down(FAST)), Some(true));
+    dispatch.worker_up(FAST, 1, 8);
+    dispatch.worker_draining(FAST);
+    assert_eq!(waits(&mut dispatch, |_| ()), Some(false), "one that drains is none");
+    assert_eq!(waits(&mut dispatch, |dispatch| dispatch.worker_resumes(FAST)), Some(true));
 }

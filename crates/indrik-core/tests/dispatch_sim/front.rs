@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use indrik_core::dispatch::{
-    Dispatch, DispatchLimits, Fate, Key, Placement, REPLAYS_MAX, Replay, RequestId, Standing,
+    Dispatch, DispatchLimits, Expired, Fate, Key, Placement, REPLAYS_MAX, Replay, RequestId,
+    Standing,
 };
 use indrik_core::ids::WorkerId;
 use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
@@ -25,6 +26,8 @@ pub(crate) enum Answer {
     Refused,
     /// It waited too long: 503.
     QueueTimeout,
+    /// It waited too long, and there was no worker all the time: 503.
+    NoWorker,
     /// Its worker died and it may not be run again: 502.
     BadGateway,
     /// It was in two workers that ended: 503.
@@ -61,6 +64,8 @@ pub(crate) struct Request {
     arrived: Micros,
     /// The number under which it was given to the dispatcher last.
     number: u64,
+    /// There was a worker while it waited.
+    had_worker: bool,
     pub(crate) standing: Standing,
     /// When it came into the queue last.
     waits_since: Micros,
@@ -178,6 +183,7 @@ impl Front {
             key,
             arrived: self.now,
             number: 0,
+            had_worker: self.has_worker(),
             standing: Standing::Ordinary,
             waits_since: self.now,
             in_ring_since: self.now,
@@ -195,13 +201,17 @@ impl Front {
                 self.wait(request, number);
             }
             Placement::Refused => {
+                assert!(waited >= self.limits.queue_requests_max, "seed {}: too few", self.seed);
+                self.end(request, Answer::Refused);
+            }
+            Placement::ShareFull => {
                 // Those that belong to a worker may take less than the whole queue.
                 let max = self.limits.queue_requests_max;
                 let bound = self.waiting.values().filter(|it| self.requests[**it].key.is_some());
                 let mine = self.waiting.values().filter(|it| self.requests[**it].key == key);
                 let is_bound = key.is_some_and(|key| self.serving(key).is_some());
                 let full = is_bound && (bound.count() >= max / 2 || mine.count() >= max / 8);
-                assert!(waited >= max || full, "seed {}: too few", self.seed);
+                assert!(full, "seed {}: too few", self.seed);
                 self.end(request, Answer::Refused);
             }
         }
@@ -225,6 +235,9 @@ impl Front {
             taken: 0,
         };
         self.workers.insert(id, worker);
+        for request in self.waiting.values() {
+            self.requests[*request].had_worker = true;
+        }
         self.dispatch.worker_up(id, capacity, slots);
         self.place_waiting();
     }
@@ -321,9 +334,11 @@ impl Front {
         while let Some((id, ahead)) = self.dispatch.overdue(self.now) {
             self.take_back(id, ahead);
         }
-        while let Some(RequestId(number)) = self.dispatch.expired(self.now) {
-            if let Some(request) = self.waiting.remove(&number) {
-                self.end(request, Answer::QueueTimeout);
+        while let Some(Expired { request, had_worker }) = self.dispatch.expired(self.now) {
+            if let Some(request) = self.waiting.remove(&request.0) {
+                let has_had = self.requests[request].had_worker;
+                assert_eq!(had_worker, has_had, "seed {}: why {request} waited", self.seed);
+                self.end(request, if had_worker { Answer::QueueTimeout } else { Answer::NoWorker });
             }
         }
         self.expire_in_rings();
@@ -407,6 +422,10 @@ impl Front {
 
     // --- what the front does
 
+    fn has_worker(&self) -> bool {
+        self.workers.values().any(|worker| !worker.draining)
+    }
+
     fn reclaimed(&mut self, id: WorkerId, request: usize) {
         self.dispatch.reclaimed(id);
         self.cleared(id, request);
@@ -437,6 +456,7 @@ impl Front {
                 self.end(request, Answer::Poison);
             }
             Fate::Again => {
+                entry.had_worker = true;
                 let (key, standing, arrived) = (entry.key, entry.standing, entry.arrived);
                 let number = self.number();
                 self.dispatch.wait_again(RequestId(number), key, standing, arrived);
@@ -477,6 +497,7 @@ impl Front {
         }
         let Request { key, standing, arrived, .. } = self.requests[request];
         self.reclaimed(id, request);
+        self.requests[request].had_worker = true;
         self.dispatch.wait_again(RequestId(number), key, standing, arrived);
         self.wait(request, number);
         if sent == Err(NotSent::Broken) {

@@ -40,6 +40,7 @@ fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
             Answer::Ok,
             Answer::Refused,
             Answer::QueueTimeout,
+            Answer::NoWorker,
             Answer::BadGateway,
             Answer::Poison,
             Answer::TimedOut,
@@ -165,6 +166,7 @@ fn without_any_worker_requests_wait_for_one_until_their_deadline() {
             Answer::Ok,
             Answer::Refused,
             Answer::QueueTimeout,
+            Answer::NoWorker,
             Answer::BadGateway,
             Answer::Poison,
         ]);

@@ -11,6 +11,9 @@ use super::peer::Peer;
 use super::served::Served;
 use crate::log::Log;
 
+/// What a client is told whose request found no worker at all.
+pub(super) const NO_WORKER: &str = "no worker was ready in time";
+
 /// Why the front answers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -69,11 +72,6 @@ impl Refusal {
     /// Notes how long it waited for nothing.
     pub(super) fn after_waiting(self, waited: Micros) -> Self {
         self.of(Served::nobody_after(waited))
-    }
-
-    /// Whether the same request may be served a little later.
-    pub(super) fn may_come_again(self) -> bool {
-        self.reason.lacks().is_some()
     }
 
     /// Says in the log that the request was invalid, if it was.

@@ -159,7 +159,8 @@ async fn answer(services: &Services, exchange: &Arc<Exchange>) -> Result<u16, St
             | Event::Informational { .. }
             | Event::BodyWanted
             | Event::UploadBroken(_)
-            | Event::QueueTimeout
+            | Event::QueueTimeout { .. }
+            | Event::InterfaceChanged
             | Event::TooLarge
             | Event::Spooled(_)
             | Event::Leaving => {}

@@ -55,7 +55,12 @@ pub(crate) enum Event {
     /// The request's body broke off, or is too large.
     UploadBroken(Refusal),
     /// The time in the queue is over.
-    QueueTimeout,
+    QueueTimeout {
+        /// There was some worker at some time meanwhile.
+        had_worker: bool,
+    },
+    /// It was made ready for the other interface, and a reload came between.
+    InterfaceChanged,
     /// No worker's channel takes it.
     TooLarge,
     /// The request ran longer than it may.
@@ -86,7 +91,8 @@ impl Event {
             | Self::Done
             | Self::WorkerLost { .. }
             | Self::UploadBroken(_)
-            | Self::QueueTimeout
+            | Self::QueueTimeout { .. }
+            | Self::InterfaceChanged
             | Self::TooLarge
             | Self::TimedOut { .. }
             | Self::Leaving

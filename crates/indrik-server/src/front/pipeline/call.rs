@@ -22,7 +22,7 @@ use crate::front::clock;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, HandedOver, Outgoing, Permit};
 use crate::front::pool::Submitted;
-use crate::front::refusal::Refusal;
+use crate::front::refusal::{NO_WORKER, Refusal};
 use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream};
 
 /// A request on its way through a worker.
@@ -134,6 +134,10 @@ impl Call {
                 let message = "all workers are busy and the queue is full";
                 Err(Refusal::unserved(Reason::QueueFull, message))
             }
+            Submitted::ShareFull => {
+                let message = "too many requests wait for the worker that this one belongs to";
+                Err(Refusal::unserved(Reason::AffinityFull, message))
+            }
             Submitted::TooLarge => Err(Refusal::HEAD_TOO_LARGE),
         }
     }
@@ -176,11 +180,16 @@ impl Call {
                 Event::Informational { payload } => self.informational(&payload),
                 Event::Leaving => self.leaving = true,
                 Event::WorkerLost { started } => self.try_again(started)?,
-                Event::QueueTimeout => {
+                Event::QueueTimeout { had_worker: true } => {
                     let message = "no worker was free in time";
-                    let waited = clock::now().saturating_sub(self.exchange.arrived());
-                    let refusal = Refusal::unserved(Reason::QueueTimeout, message);
-                    return Err(refusal.after_waiting(waited));
+                    return Err(self.unserved(Reason::QueueTimeout, message));
+                }
+                Event::QueueTimeout { had_worker: false } => {
+                    return Err(self.unserved(Reason::NoWorker, NO_WORKER));
+                }
+                Event::InterfaceChanged => {
+                    let message = "a reload changed the application's interface meanwhile";
+                    return Err(self.unserved(Reason::InterfaceChanged, message));
                 }
                 Event::TooLarge => return Err(Refusal::HEAD_TOO_LARGE),
                 Event::TimedOut { after } => {
@@ -215,6 +224,12 @@ impl Call {
         }
         // An application that miscounts has lost track of the connection: close it.
         Refusal { close: short, ..self.refusal(StatusCode::INTERNAL_SERVER_ERROR, "") }
+    }
+
+    /// The answer to a request that no worker takes.
+    fn unserved(&self, reason: Reason, message: &'static str) -> Refusal {
+        let waited = clock::now().saturating_sub(self.exchange.arrived());
+        Refusal::unserved(reason, message).after_waiting(waited)
     }
 
     /// The answer to a request that a worker had.

@@ -36,7 +36,7 @@ use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
 use super::exchange::Event;
-use super::refusal::Refusal;
+use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
 use super::ws::{bridge, own};
 use call::Call;
@@ -116,9 +116,8 @@ async fn serve_later(
 async fn interface(context: &RequestContext) -> Result<Interface, Refusal> {
     let limit = context.settings.config.queue_timeout;
     let interface = context.services().pool.interface(limit).await;
-    let message = "no worker was ready in time";
-    interface
-        .ok_or_else(|| Refusal::unserved(Reason::NoWorker, message).after_waiting(micros(limit)))
+    let refusal = || Refusal::unserved(Reason::NoWorker, NO_WORKER).after_waiting(micros(limit));
+    interface.ok_or_else(refusal)
 }
 
 /// A request being served. Most are one call and one event; those need no future of their own.

@@ -3,7 +3,7 @@
 
 use std::task::{Context, Waker};
 
-use indrik_core::dispatch::RequestId;
+use indrik_core::dispatch::Expired;
 use indrik_core::ids::WorkerId;
 use indrik_core::time::Micros;
 
@@ -163,10 +163,10 @@ impl Pool {
                 inner.links.values_mut().for_each(Link::trim_bodies);
             }
             self.look_at_intake(inner, now);
-            while let Some(RequestId(number)) = inner.dispatch.expired(now) {
-                if let Some(exchange) = inner.waiting.remove(&number) {
+            while let Some(Expired { request, had_worker }) = inner.dispatch.expired(now) {
+                if let Some(exchange) = inner.waiting.remove(&request.0) {
                     exchange.set_nowhere();
-                    inner.wakers.extend(exchange.put(Event::QueueTimeout));
+                    inner.wakers.extend(exchange.put(Event::QueueTimeout { had_worker }));
                 }
             }
             self.place_waiting(inner, now);

@@ -156,7 +156,7 @@ impl Pool {
                 link.tell_cleared(dispatch);
                 for exchange in taken {
                     dispatch.reclaimed(*id);
-                    wakers.extend(exchange.put(Event::QueueTimeout));
+                    wakers.extend(exchange.put(Event::QueueTimeout { had_worker: true }));
                 }
             }
             self.place_waiting(inner, now);

@@ -92,6 +92,8 @@ pub(crate) enum Submitted {
     Accepted,
     /// The queue is full.
     Refused,
+    /// As many wait for the worker that it belongs to as may.
+    ShareFull,
     /// No worker's channel takes it.
     TooLarge,
 }
@@ -188,7 +190,7 @@ impl Pool {
                             inner.dispatch.reclaimed(id);
                             return Submitted::TooLarge;
                         }
-                        Push::Foreign => inner.turn_away(id, exchange, Event::QueueTimeout),
+                        Push::Foreign => inner.turn_away(id, exchange, Event::InterfaceChanged),
                     }
                     Submitted::Accepted
                 }
@@ -197,6 +199,7 @@ impl Pool {
                     Submitted::Accepted
                 }
                 Placement::Refused => Submitted::Refused,
+                Placement::ShareFull => Submitted::ShareFull,
             }
         })
     }
@@ -299,7 +302,7 @@ impl Pool {
                     return self.condemn(inner, id, fault, now);
                 }
                 Push::TooLarge => inner.turn_away(id, &exchange, Event::TooLarge),
-                Push::Foreign => inner.turn_away(id, &exchange, Event::QueueTimeout),
+                Push::Foreign => inner.turn_away(id, &exchange, Event::InterfaceChanged),
             }
         }
     }

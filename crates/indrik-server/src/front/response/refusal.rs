@@ -21,7 +21,7 @@ impl Refusal {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.may_come_again() {
+        if self.reason.may_come_again() {
             headers.insert(RETRY_AFTER, RETRY_AFTER_S);
         }
         response

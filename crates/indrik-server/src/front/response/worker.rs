@@ -171,7 +171,8 @@ impl Stream {
                 | Event::WebSocketSend { .. }
                 | Event::WebSocketClose { .. }
                 | Event::Leaving
-                | Event::QueueTimeout
+                | Event::QueueTimeout { .. }
+                | Event::InterfaceChanged
                 | Event::TooLarge => {}
             }
         }

@@ -89,7 +89,8 @@ pub(crate) async fn serve(
         Event::WebSocketClose { .. } => {
             let message = "the application refused the WebSocket";
             let served = call.exchange().served();
-            Err(Refusal::failed(StatusCode::FORBIDDEN, message).of(served))
+            let refusal = Refusal::failed(StatusCode::FORBIDDEN, message).of(served);
+            Err(Refusal { reason: Reason::WebSocketRefused, ..refusal })
         }
         Event::Response { payload, head_len, flags } => {
             call.begin_response(&payload, head_len, flags, None)
@@ -320,7 +321,8 @@ impl Bridge {
             | Event::WebSocketAccept { .. }
             | Event::BodyWanted
             | Event::UploadBroken(_)
-            | Event::QueueTimeout
+            | Event::QueueTimeout { .. }
+            | Event::InterfaceChanged
             | Event::TooLarge
             | Event::Spooled(_) => {}
         }
