@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 import signal
+import socket
+import struct
 import tempfile
 from typing import Any
 
@@ -128,6 +130,85 @@ def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(sta
     assert waited["client"] >= 1_000_000
     assert ctl(server, "health")["state"] == "ready"
     assert "Overloaded" not in server.log()
+
+
+def hangs_up(wire: Any) -> None:
+    wire.socket.close()
+
+
+def resets(wire: Any) -> None:
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.socket.close()
+
+
+@pytest.mark.parametrize("leaves", [hangs_up, resets])
+def test_a_client_that_leaves_while_it_waits_is_counted_as_that_and_not_as_answered(start, connect, gate: Gate, leaves):
+    server = refusing(start, "--queue-timeout", "2")
+    busy = occupied(server, connect, gate)
+    waiting = connect(server)
+    waiting.send("GET /hello?left HTTP/1.1\r\nHost: t\r\n\r\n")
+    poll(lambda: ctl(server, "show", "stats")["requests_waiting"] == 1, "a request that waits")
+    leaves(waiting)
+    line = server.wait_for_access_line("q=left ").string
+    assert f"s=499 p=<{server.process.pid}> D=0 " in line
+    assert counts(server) == {"client_left": 1}
+    assert ctl(server, "show", "stats")["requests_refused"] == 0
+    gate.release()
+    assert busy.read_answer().status == 200
+
+
+def test_a_client_that_has_closed_its_direction_only_is_told_what_it_waited_for(start, connect, gate: Gate):
+    server = refusing(start, "--queue-timeout", "1")
+    busy = occupied(server, connect, gate)
+    waiting = connect(server)
+    waiting.send("GET /hello?half HTTP/1.1\r\nHost: t\r\n\r\n")
+    waiting.half_close()
+    answer = waiting.read_answer()
+    assert (answer.status, answer.header("retry-after")) == (503, "1")
+    assert counts(server) == {"client_left": 1}
+    gate.release()
+    assert busy.read_answer().status == 200
+
+
+@pytest.mark.parametrize("leaves", [hangs_up, resets])
+@pytest.mark.parametrize("application", ["wsgi_app:app", "asgi_app:app"])
+def test_a_client_that_leaves_within_its_body_is_counted_as_that(start, connect, application, leaves):
+    server = start(application, "--access-logfile", "-", "--access-logformat", FORM)
+    for framing, part in [("Content-Length: 100000", "abc"), ("Transfer-Encoding: chunked", "5\r\nabc")]:
+        wire = connect(server)
+        head = f"POST /upload?{framing[0]} HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n{framing}\r\n\r\n"
+        wire.send(head)
+        # The body is being read.
+        assert wire.read_answer(skip_interim=False).status == 100
+        wire.send(part)
+        leaves(wire)
+        assert " s=499 " in server.wait_for_access_line(f"q={framing[0]} ").string
+    assert counts(server) == {"client_left": 2}
+
+
+def test_a_client_that_leaves_while_the_application_has_its_request_has_a_line(start, connect, tmp_path):
+    server = start("asgi_app:app", "--access-logfile", "-", "--access-logformat", FORM)
+    pid = connect(server).get("/pid").text
+    wire = connect(server)
+    wire.send(f"GET /until-disconnect?mark={tmp_path / 'mark'} HTTP/1.1\r\nHost: t\r\n\r\n")
+    poll((tmp_path / "mark").exists, "the application")
+    hangs_up(wire)
+    line = server.wait_for_access_line("q=mark=").string
+    assert f"s=499 p=<{pid}> D=" in line
+    assert counts(server) == {"client_left": 1}
+
+
+def test_a_stream_that_its_client_resets_while_it_waits_is_counted_as_left(start, connect, gate: Gate):
+    server = refusing(start, "--http2-cleartext", "both", "--http-protocols", "h1,h2")
+    busy = occupied(server, connect, gate)
+    with Http2(server.connect()) as client:
+        stream = client.request("/hello?reset")
+        poll(lambda: ctl(server, "show", "stats")["requests_waiting"] == 1, "a request that waits")
+        client.reset(stream)
+        assert " s=499 " in server.wait_for_access_line("q=reset ").string
+    assert counts(server) == {"client_left": 1}
+    gate.release()
+    assert busy.read_answer().status == 200
 
 
 def test_what_begins_before_a_request_and_never_ends_is_answered_counted_and_told(start, connect):

@@ -53,11 +53,13 @@ pub enum Reason {
     Poison,
     /// The application failed, or answered what must not be sent.
     Failed,
+    /// Nothing was answered, or nobody can have heard it: the client had left.
+    ClientLeft,
 }
 
 impl Reason {
     /// All, in their order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::QueueFull,
         Self::AffinityFull,
         Self::QueueTimeout,
@@ -78,6 +80,7 @@ impl Reason {
         Self::WorkerLost,
         Self::Poison,
         Self::Failed,
+        Self::ClientLeft,
     ];
 
     /// What a status that has one reason only says.
@@ -122,7 +125,14 @@ impl Reason {
             Self::WorkerLost => "worker_lost",
             Self::Poison => "poison",
             Self::Failed => "failed",
+            Self::ClientLeft => "client_left",
         }
+    }
+
+    /// Whether the request waited for what it did not get, so that its client may have left meanwhile.
+    #[must_use]
+    pub const fn is_after_waiting(self) -> bool {
+        matches!(self, Self::QueueTimeout | Self::NoWorker | Self::NoMemory | Self::NoDescriptor)
     }
 
     /// Whether the same request may be served a little later.
@@ -154,7 +164,8 @@ impl Reason {
             | Self::TimedOut
             | Self::WorkerLost
             | Self::Poison
-            | Self::Failed => return None,
+            | Self::Failed
+            | Self::ClientLeft => return None,
         })
     }
 }

@@ -386,6 +386,7 @@ impl ClientIo {
             self.watch.is_in_flight() || self.state.hyper_is_writing.load(Ordering::Relaxed);
         let is_told = self.state.end_passes.load(Ordering::Relaxed);
         if !is_answering || is_told || self.screen.is_in_body() {
+            self.watch.ends(self.screen.is_in_body());
             return Poll::Ready(Ok(()));
         }
         self.state.is_half_closed.store(true, Ordering::Relaxed);
@@ -578,7 +579,7 @@ impl AsyncRead for Screened<'_> {
         loop {
             // Each time: what the screen holds back of a head is charged, and hyper does not come to hear of it.
             ready!(this.poll_room(cx));
-            ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
+            ready!(this.watch.heard(Pin::new(&mut this.stream).poll_read(cx, into)))?;
             let bytes = into.filled();
             this.at_end = bytes.is_empty();
             if this.at_end {

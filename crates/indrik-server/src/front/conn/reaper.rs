@@ -5,6 +5,7 @@
 //! tells those whose time is over. A timeout is therefore late by up to [`SWEEP_INTERVAL`].
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -85,6 +86,10 @@ pub(crate) struct Watch {
     /// The client has closed its direction and waits for the answer: nothing but the reaper makes its
     /// task look at the socket again.
     is_half_closed: AtomicBool,
+    /// We close it, whatever its client does.
+    is_cut: AtomicBool,
+    /// The client has broken off within a body, or reset the connection.
+    has_left: AtomicBool,
     /// The connection's task; the same for its whole life.
     task: OnceLock<Waker>,
     /// What it holds of memory.
@@ -105,6 +110,8 @@ impl Watch {
             has_begun: AtomicBool::new(false),
             has_half_head: AtomicBool::new(false),
             is_half_closed: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             task: OnceLock::new(),
             holder: Holder::new(account),
             unwritten: AtomicUsize::new(0),
@@ -189,6 +196,31 @@ impl Watch {
     /// The client has closed its direction and waits for the answer.
     pub(crate) fn set_half_closed(&self) {
         self.is_half_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// The client sends no more: within a body, or not.
+    pub(super) fn ends(&self, in_body: bool) {
+        if in_body {
+            self.has_left.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What a look at the socket gave: a connection that has failed has no client any more.
+    pub(super) fn heard(&self, read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        if matches!(read, Poll::Ready(Err(_))) {
+            self.has_left.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+
+    /// Whether the client has broken off within a body, or reset the connection.
+    pub(crate) fn has_left(&self) -> bool {
+        self.has_left.load(Ordering::Relaxed)
+    }
+
+    /// Whether it ends because we close it, not because its client has left.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::Relaxed)
     }
 
     /// The socket takes bytes again.
@@ -302,6 +334,9 @@ impl Watch {
     }
 
     pub(super) fn give(&self, order: Order) {
+        if order == Order::Close {
+            self.is_cut.store(true, Ordering::Relaxed);
+        }
         self.order.fetch_max(order as u8, Ordering::SeqCst);
         self.wake();
     }

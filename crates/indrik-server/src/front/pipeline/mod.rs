@@ -16,12 +16,12 @@ pub(super) mod target;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use indrik_core::memory::account::Measure;
 use indrik_core::refusal::Reason;
@@ -35,9 +35,10 @@ use super::clock::{self, micros};
 use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
-use super::exchange::Event;
+use super::exchange::{Event, Exchange};
 use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
+use super::served::Served;
 use super::ws::{bridge, own};
 use call::Call;
 use check::Seen;
@@ -80,7 +81,9 @@ fn begin(
 ) -> Result<Wait, Refusal> {
     if seen.upgrade || !body.is_end_stream() {
         check::body_size(&context.settings.config, body.size_hint().exact())?;
-        return Ok(Wait::Later(Box::pin(serve_later(context, parts, body, arrived))));
+        let submitted = Submitted::default();
+        let later = serve_later(context, parts, body, arrived, Arc::clone(&submitted));
+        return Ok(Wait::Later(Box::pin(later), submitted));
     }
     let mut call = Call::new(context, parts, Upload::Memory(Pieces::default()), Flags::NONE);
     call.submit(arrived)?;
@@ -93,6 +96,7 @@ async fn serve_later(
     parts: Parts,
     body: RequestBody,
     arrived: Micros,
+    submitted: Submitted,
 ) -> Result<Response<Body>, Refusal> {
     let interface = interface(&context).await?;
     if bridge::is_requested(&parts) && interface == Interface::Asgi {
@@ -109,6 +113,7 @@ async fn serve_later(
     let mut call = Call::new(context, parts, upload, Flags::NONE);
     // Waiting for a slow client's body was no fault of ours; the queue's clock starts now.
     call.submit(clock::now())?;
+    let _ = submitted.set(Arc::clone(call.exchange()));
     call.response().await
 }
 
@@ -137,7 +142,15 @@ struct Asked {
     is_head: bool,
 }
 
+/// The status of the access log, nginx's, for a request whose client left before it had an answer.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 type Answer = Result<Response<Body>, Refusal>;
+
+/// The exchange of a request that is waited for, once it was submitted.
+type Submitted = Arc<OnceLock<Arc<Exchange>>>;
 
 /// What a request waits for.
 #[expect(clippy::large_enum_variant, reason = "nearly every request is the large one: no box")]
@@ -149,7 +162,7 @@ enum Wait {
     /// The worker's first event.
     Response(Call),
     /// Anything else.
-    Later(Pin<Box<dyn Future<Output = Answer> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Answer> + Send>>, Submitted),
     /// It is over.
     Over,
 }
@@ -172,12 +185,13 @@ impl Future for Serving {
                     Wait::Answered(answer) => break Ok(*answer),
                     _ => return Poll::Pending,
                 },
-                Wait::Later(future) => break ready!(future.as_mut().poll(cx)),
+                Wait::Later(future, _) => break ready!(future.as_mut().poll(cx)),
                 Wait::Over => return Poll::Pending,
             }
         };
         this.wait = Wait::Over;
-        Poll::Ready(Ok(this.finish(answer)))
+        let has_left = answer.as_ref().is_err_and(|refusal| this.has_left(refusal.reason, cx));
+        Poll::Ready(Ok(this.finish(answer, has_left)))
     }
 }
 
@@ -186,26 +200,67 @@ impl Wait {
     fn go_on(&mut self, event: Event) {
         if let Self::Response(mut call) = std::mem::replace(self, Self::Over) {
             call.first = Some(event);
-            *self = Self::Later(Box::pin(async move { call.response().await }));
+            let submitted = Arc::new(OnceLock::from(Arc::clone(call.exchange())));
+            *self = Self::Later(Box::pin(async move { call.response().await }), submitted);
         }
+    }
+
+    /// Who has the request so far, or for how long it has waited.
+    fn served(&self) -> Served {
+        let exchange = match self {
+            Self::Response(call) => Some(call.exchange()),
+            Self::Later(_, submitted) => submitted.get(),
+            Self::Refused(_) | Self::Answered(_) | Self::Over => None,
+        };
+        exchange.map_or(Served::NOBODY, |exchange| match exchange.served() {
+            served if served.is_nobody() => {
+                Served::nobody_after(clock::now().saturating_sub(exchange.arrived()))
+            }
+            served => served,
+        })
     }
 }
 
-/// In HTTP/2 a request may be given up while the connection goes on.
+/// The request is given up: its client has left, or the connection is closed on our side.
 impl Drop for Serving {
     fn drop(&mut self) {
-        if !matches!(self.wait, Wait::Over) {
-            self.connection.watch.end();
+        if matches!(self.wait, Wait::Over) {
+            return;
+        }
+        self.connection.watch.end();
+        if self.connection.watch.is_cut() {
+            return;
+        }
+        self.connection.services.note_refusal(Reason::ClientLeft);
+        if let Some(entry) = self.entry.take() {
+            entry.with_response(client_left(), &HeaderMap::new(), self.wait.served()).write();
         }
     }
 }
 
 impl Serving {
+    /// Whether the client of a refused request has left meanwhile. What it has closed may be its direction only,
+    /// so it is sent the refusal all the same.
+    fn has_left(&self, reason: Reason, cx: &mut Context<'_>) -> bool {
+        let has_waited = reason.is_after_waiting();
+        // Its body may have broken off.
+        if !has_waited && reason != Reason::Malformed {
+            return false;
+        }
+        match &self.stream {
+            Some(stream) => stream.poll_reset(cx).is_ready(),
+            None => {
+                let ConnectionContext { watch, io, .. } = &*self.connection;
+                watch.has_left() || (has_waited && io.is_half_closed())
+            }
+        }
+    }
+
     /// The last things that every answer gets.
-    fn finish(&mut self, answer: Answer) -> Response<Body> {
+    fn finish(&mut self, answer: Answer, has_left: bool) -> Response<Body> {
         let services = &self.connection.services;
         let mut response = answer.unwrap_or_else(|refusal| {
-            services.note_refusal(refusal.reason);
+            services.note_refusal(if has_left { Reason::ClientLeft } else { refusal.reason });
             refusal.into_response()
         });
         // After a 101 the connection is somebody else's, who says when it closes.
@@ -220,7 +275,8 @@ impl Serving {
         }
         let entry = self.entry.take().map(|entry| {
             let served = response.body().served();
-            entry.with_response(response.status(), response.headers(), served)
+            let status = if has_left { client_left() } else { response.status() };
+            entry.with_response(status, response.headers(), served)
         });
         let entry = match &self.stream {
             // A tunnel writes the line when it is over.

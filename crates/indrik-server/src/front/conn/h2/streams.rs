@@ -189,7 +189,8 @@ impl StreamContext {
         sent.ok()
     }
 
-    pub(super) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the client has given the request up, or the connection has ended.
+    pub(crate) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.respond.lock().poll_reset(cx).map(|_| ())
     }
 }
