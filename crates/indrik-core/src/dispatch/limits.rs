@@ -29,6 +29,14 @@ pub struct DispatchLimits {
 }
 
 impl DispatchLimits {
+    /// Until when a request that arrived then may wait.
+    pub(super) const fn deadline(&self, arrived: Micros) -> Micros {
+        match self.queue_timeout_us {
+            0 => Micros::MAX,
+            timeout => arrived.saturating_add(timeout),
+        }
+    }
+
     /// Requests that may wait for the worker they belong to; the rest of the queue is for those that any
     /// worker may have. All of them may be looked at when another worker has room.
     pub(super) fn bound_requests_max(&self) -> usize {

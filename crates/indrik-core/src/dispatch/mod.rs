@@ -95,9 +95,12 @@ impl Dispatch {
         }
     }
 
-    /// Goes on with other limits; what waits already keeps its deadline.
+    /// Goes on with other limits. What waits has its deadline by them, so that the first in line stays the first
+    /// to be due.
     pub fn set_limits(&mut self, limits: DispatchLimits) {
         self.limits = limits;
+        let deadline = |arrived| limits.deadline(arrived);
+        self.queue.all_mut().for_each(|waiting| waiting.deadline = deadline(waiting.arrived));
     }
 
     /// A worker is ready for `capacity` requests at once; its ring has room for `slots`. Ask
@@ -151,7 +154,7 @@ impl Dispatch {
         if self.waits_in_vain(key, now) {
             return Placement::ShareFull;
         }
-        let (deadline, had_worker) = (self.deadline(now), self.ready_workers() != 0);
+        let (deadline, had_worker) = (self.limits.deadline(now), self.ready_workers() != 0);
         let (arrived, openings) = (now, self.openings);
         let standing = Standing::Ordinary;
         let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
@@ -168,7 +171,7 @@ impl Dispatch {
         standing: Standing,
         arrived: Micros,
     ) {
-        let (deadline, openings) = (self.deadline(arrived), self.openings);
+        let (deadline, openings) = (self.limits.deadline(arrived), self.openings);
         // It was at one.
         let had_worker = true;
         let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
@@ -205,7 +208,7 @@ impl Dispatch {
     /// unstarted in a worker's ring.
     #[must_use]
     pub fn has_waited(&self, arrived: Micros, now: Micros) -> bool {
-        self.deadline(arrived) <= now
+        self.limits.deadline(arrived) <= now
     }
 
     /// A waiting request's client has left. False: it was not waiting.
@@ -227,6 +230,16 @@ impl Dispatch {
         let before = worker.ahead();
         worker.in_flight = worker.in_flight.saturating_sub(1);
         self.ahead = self.ahead + worker.ahead() - before;
+    }
+
+    /// A worker that is up has so many requests beside those that it was given from here: of its warm-up, which are
+    /// not over yet. They end by [`Self::finished`].
+    pub fn has_others(&mut self, id: WorkerId, count: usize, now: Micros) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        let before = worker.ahead();
+        worker.in_flight += count;
+        worker.progress_at = now;
+        self.ahead += worker.ahead() - before;
     }
 
     /// A suspect is at a worker no longer, or its answer has begun, which it did not come to before: others may
@@ -376,13 +389,6 @@ impl Dispatch {
         self.uses += 1;
         worker.assign(now, self.uses);
         self.ahead += worker.ahead() - before;
-    }
-
-    fn deadline(&self, arrived: Micros) -> Micros {
-        match self.limits.queue_timeout_us {
-            0 => Micros::MAX,
-            timeout => arrived.saturating_add(timeout),
-        }
     }
 }
 

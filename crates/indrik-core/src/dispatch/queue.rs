@@ -89,6 +89,11 @@ impl Queue {
         }
     }
 
+    /// All that wait.
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        self.ordinary.iter_mut().chain(&mut self.suspects)
+    }
+
     /// Puts a request that has just arrived behind all others.
     pub(super) fn push(&mut self, waiting: Waiting) {
         self.count(&waiting);

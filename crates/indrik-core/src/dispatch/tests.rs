@@ -193,6 +193,31 @@ fn the_queue_is_bounded_and_every_request_in_it_has_a_deadline() {
 }
 
 #[test]
+fn what_waits_has_its_deadline_by_the_limits_of_now() {
+    for (before, after) in [(0, 100), (1000, 100), (100, 0)] {
+        let limits = |queue_timeout_us| DispatchLimits { queue_timeout_us, ..Default::default() };
+        let mut dispatch = Dispatch::new(limits(before));
+        assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Queued);
+        dispatch.set_limits(limits(after));
+        assert_eq!(dispatch.arrive(RequestId(2), None, 10), Placement::Queued);
+        let due = [expired(&mut dispatch, 110), expired(&mut dispatch, 110)];
+        let expected = if after == 0 { [None; 2] } else { [1, 2].map(|it| Some(RequestId(it))) };
+        assert_eq!(due, expected, "from {before} to {after}");
+    }
+}
+
+#[test]
+fn what_is_left_of_a_warm_up_takes_its_place_until_it_ends() {
+    const SECOND: u64 = 1_000_000;
+    let mut dispatch = dispatch(&[(FAST, 1)]);
+    dispatch.has_others(FAST, 1, 0);
+    assert_eq!(dispatch.arrive(RequestId(1), None, 0), Placement::Queued);
+    dispatch.finished(FAST, 1, SECOND);
+    assert_eq!(dispatch.next(SECOND), Some((RequestId(1), FAST)));
+    assert_eq!(dispatch.arrive(RequestId(2), None, SECOND), Placement::Queued, "it runs one");
+}
+
+#[test]
 fn a_draining_worker_gets_nothing_new() {
     let mut dispatch = dispatch(&[(FAST, 8)]);
     dispatch.worker_draining(FAST);

@@ -236,11 +236,9 @@ impl Pool {
                     let now = clock::coarse();
                     self.place_waiting(inner, now);
                     self.check_drained(inner, id);
-                } else {
+                } else if link.holds(slot, generation) {
                     link.tell_gone(slot, generation);
-                    if link.holds(slot, generation) {
-                        link.leave_line(slot, &mut inner.wakers);
-                    }
+                    link.leave_line(slot, &mut inner.wakers);
                 }
             }
         });

@@ -38,6 +38,7 @@ impl Pool {
             link.open();
             let slots = usize::from(link.channel.slots.count());
             inner.dispatch.worker_up(id, link.capacity, slots);
+            inner.dispatch.has_others(id, link.in_use(), now);
             self.place_waiting(inner, now);
         });
     }
