@@ -139,6 +139,16 @@ def test_a_request_that_ends_its_workers_takes_none_with_it_that_ran_beside_it(
     assert len(re.findall("Poison: ", server.log())) == 1
 
 
+def test_requests_of_a_worker_that_the_server_itself_ended_are_run_again_side_by_side(start, connect, gate: Gate):
+    server = start("wsgi_app:app", "--workers", "1", "--threads", "8", "--graceful-timeout", "1")
+    wires = [held(connect, server, gate)[0] for _ in range(4)]
+    server.signal(signal.SIGHUP)
+    # The old worker had its time, and the new one has all of them at once.
+    assert len({gate.arrived() for _ in wires}) == 1
+    gate.release(len(wires))
+    assert [wire.read_answer().status for wire in wires] == [200] * len(wires)
+
+
 def test_a_started_post_of_a_killed_worker_is_a_502_and_is_not_run_again(start, connect, gate: Gate):
     server = start("wsgi_app:app", "--workers", "2")
     wire, pid = held(connect, server, gate, "POST")

@@ -100,7 +100,10 @@ pub enum WorkerEffect {
         signal: KillSignal,
     },
     /// It is dead: the front recovers what it held.
-    Gone,
+    Gone {
+        /// None of its requests can have ended it: we did, for a reason of ours.
+        blameless: bool,
+    },
 }
 
 /// What to do to a pool.

@@ -15,11 +15,12 @@ use crate::logs::level::Level;
 impl Supervisor {
     pub(super) fn worker_exited(&mut self, id: WorkerId, exit: Exit) {
         let Some(worker) = self.pool.workers.remove(&id) else { return };
+        let reason = worker.reason_of(exit);
         if worker.in_front {
-            self.push(Effect::Worker(id, WorkerEffect::Gone));
+            let blameless = worker.is_being_killed() && !reason.may_be_of_a_request();
+            self.push(Effect::Worker(id, WorkerEffect::Gone { blameless }));
         }
         self.pool.ever_of_use |= exit.requests > 0;
-        let reason = worker.reason_of(exit);
         self.log_exit(&worker, exit, reason);
         self.account_end(reason);
         if reason.is_hanging() {
@@ -168,6 +169,62 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
         ExitStatus::Signal(signal) => {
             let name = signal_name(signal);
             (Level::Warning, format!("Worker (pid:{pid}) was sent {name}!"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::Generation;
+    use crate::supervise::{Event, OperatorEvent, Policy, Signal, WorkerEvent, ZygoteEvent};
+
+    const START: Duration = Duration::from_secs(1);
+    const FIRST: WorkerId = WorkerId(1);
+
+    /// A server whose workers get ready as soon as they are forked; the effects but those.
+    fn settle(machine: &mut Supervisor) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while let Some(effect) = machine.poll_effect() {
+            if let Effect::Worker(worker, WorkerEffect::Fork { .. }) = effect {
+                machine.handle(Event::Worker(worker, WorkerEvent::Forked { pid: 100 }), START);
+                machine.handle(Event::Worker(worker, WorkerEvent::Ready), START);
+            }
+            effects.push(effect);
+        }
+        effects
+    }
+
+    /// Whether the first worker's end is laid to none of its requests.
+    fn is_blameless(before: &[Event], status: ExitStatus) -> bool {
+        let mut machine = Supervisor::new();
+        machine.handle(Event::Start { successor: false }, START);
+        let policy = Policy { workers: 2, ..Policy::default() };
+        machine.handle(Event::Zygote(Generation::FIRST, ZygoteEvent::Ready { policy }), START);
+        settle(&mut machine);
+        for event in before {
+            machine.handle(event.clone(), START);
+            settle(&mut machine);
+        }
+        machine.handle(Event::Worker(FIRST, WorkerEvent::Exited { exit: status.into() }), START);
+        let gone = settle(&mut machine).into_iter().find_map(|effect| match effect {
+            Effect::Worker(FIRST, WorkerEffect::Gone { blameless }) => Some(blameless),
+            _ => None,
+        });
+        gone.expect("it was in the front")
+    }
+
+    #[test]
+    fn a_worker_that_we_ended_for_a_reason_of_ours_ended_for_none_of_its_requests() {
+        let stop = [Event::Operator(OperatorEvent::Signal(Signal::Int))];
+        assert!(is_blameless(&stop, ExitStatus::Signal(SIGKILL)));
+        for status in [ExitStatus::Signal(SIGKILL), ExitStatus::Signal(11), ExitStatus::Code(9)] {
+            assert!(!is_blameless(&[], status), "{status:?}");
+            // On its way out, and nobody has killed it.
+            let leaves = [Event::Worker(FIRST, WorkerEvent::SentTerm)];
+            assert!(!is_blameless(&leaves, status), "{status:?}");
         }
     }
 }

@@ -255,7 +255,7 @@ impl Supervisor {
         let pid = worker.pid.unwrap_or(0);
         self.log(Level::Critical, format!("Worker (pid:{pid}) survives SIGKILL; forgotten"));
         if worker.in_front {
-            self.push(Effect::Worker(id, WorkerEffect::Gone));
+            self.push(Effect::Worker(id, WorkerEffect::Gone { blameless: true }));
         }
         self.account_end(worker.end.unwrap_or(EndReason::ShutDown));
     }

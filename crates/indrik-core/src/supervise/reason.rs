@@ -178,6 +178,39 @@ impl EndReason {
         matches!(self, Self::Timeout | Self::Deadlock)
     }
 
+    /// Whether one of its requests, and which one is not known, may have brought a worker to its end.
+    pub(super) const fn may_be_of_a_request(self) -> bool {
+        match self {
+            Self::Memory
+            | Self::Descriptors
+            | Self::MemoryHard
+            | Self::ChannelBroken
+            | Self::DescriptorsLost
+            | Self::LaneCut
+            | Self::Application
+            | Self::Oom
+            | Self::Crash(_)
+            | Self::Exit(_) => true,
+            // The request that runs for too long is known, and has been answered.
+            Self::Timeout
+            | Self::Deadlock
+            | Self::Reload
+            | Self::Rollback
+            | Self::Scale
+            | Self::Pause
+            | Self::ShutDown
+            | Self::MaxRequests
+            | Self::Age
+            | Self::Replaced
+            | Self::Refork
+            | Self::Outside
+            | Self::ForkFailed
+            | Self::ZygoteLost
+            | Self::BootFailed
+            | Self::BootTimeout => false,
+        }
+    }
+
     /// Why a worker ended that nobody had told to.
     pub(super) const fn of_death(exit: Exit) -> Self {
         match (exit.status, exit.oom) {

@@ -171,7 +171,7 @@ impl Supervisor {
         self.pool.old_zygote_until = Some(self.now + STOP_GRACE_MIN);
         self.push(Effect::Zygote(generation, ZygoteEffect::ChangeTo { worker: id }));
         if worker.in_front {
-            self.push(Effect::Worker(id, WorkerEffect::Gone));
+            self.push(Effect::Worker(id, WorkerEffect::Gone { blameless: true }));
         }
         self.account_end(EndReason::Refork);
         let pid = worker.pid.unwrap_or(0);

@@ -252,7 +252,8 @@ impl Front {
         self.place_waiting();
     }
 
-    pub(crate) fn died(&mut self, id: WorkerId) {
+    /// `blameless`: for none of its requests.
+    pub(crate) fn died(&mut self, id: WorkerId, blameless: bool) {
         let Some(worker) = self.workers.remove(&id) else { return };
         self.dispatch.worker_down(id);
         for request in worker.ring {
@@ -262,7 +263,9 @@ impl Front {
             let entry = &mut self.requests[request];
             if entry.place == Place::Running(id) {
                 entry.place = Place::Lost;
-                entry.standing = Standing::Suspect;
+                if !blameless {
+                    entry.standing = Standing::Suspect;
+                }
                 self.lost.push(request);
             }
         }
@@ -501,7 +504,7 @@ impl Front {
         self.dispatch.wait_again(RequestId(number), key, standing, arrived);
         self.wait(request, number);
         if sent == Err(NotSent::Broken) {
-            self.died(id);
+            self.died(id, false);
         } else {
             self.dispatch.lacks_room(id);
             if let Some(worker) = self.workers.get_mut(&id) {

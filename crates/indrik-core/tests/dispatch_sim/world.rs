@@ -285,7 +285,8 @@ impl World {
                     self.worker_up();
                 }
             }
-            Coming::Kill(id) => self.kill(id),
+            // What ran too long is known, and has been answered.
+            Coming::Kill(id) => self.end_worker(id, true),
             Coming::GoesOn(id) => self.go_on(id),
             Coming::Tick => {
                 self.front.tick();
@@ -317,7 +318,7 @@ impl World {
         let drained: Vec<WorkerId> =
             self.front.workers.iter().filter(|(_, w)| is_done(w)).map(|(id, _)| *id).collect();
         for id in drained {
-            self.front.died(id);
+            self.front.died(id, true);
         }
     }
 
@@ -424,10 +425,14 @@ impl World {
     }
 
     fn kill(&mut self, id: WorkerId) {
+        self.end_worker(id, false);
+    }
+
+    fn end_worker(&mut self, id: WorkerId, blameless: bool) {
         if !self.front.workers.contains_key(&id) {
             return;
         }
-        self.front.died(id);
+        self.front.died(id, blameless);
         let boot = self.random.between(1_000, BOOT_US);
         self.after(boot, Coming::Up);
     }

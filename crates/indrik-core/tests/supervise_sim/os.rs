@@ -350,7 +350,7 @@ impl Os {
                 }
             }
             WorkerEffect::Kill { signal } => self.kill(worker, signal, now),
-            WorkerEffect::Gone => {
+            WorkerEffect::Gone { .. } => {
                 assert!(!self.processes.contains_key(&worker), "{worker} is alive and called gone");
             }
         }

@@ -59,7 +59,9 @@ impl Drive {
             WorkerEffect::ShutDown => self.shut_down_worker(id),
             WorkerEffect::Promote => self.tell_to_be_zygote(id),
             WorkerEffect::Kill { signal } => self.signal_worker(id, signal),
-            WorkerEffect::Gone => self.with_front(|front| front.worker_gone(id)),
+            WorkerEffect::Gone { blameless } => {
+                self.with_front(|front| front.worker_gone(id, blameless));
+            }
         }
     }
 

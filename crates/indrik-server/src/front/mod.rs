@@ -218,10 +218,10 @@ impl Front {
         self.services.pool.drain(id, clock::now());
     }
 
-    /// A worker's process has ended.
-    pub fn worker_gone(&self, id: WorkerId) {
+    /// A worker's process has ended. `blameless`: for none of its requests.
+    pub fn worker_gone(&self, id: WorkerId, blameless: bool) {
         self.lanes.remove(id);
-        self.services.pool.gone(id, clock::now());
+        self.services.pool.gone(id, blameless, clock::now());
     }
 
     /// Workers that run the only request they can.

@@ -90,15 +90,19 @@ impl Worker {
         }
     }
 
-    /// Why it ended: as decided, unless something else was faster.
-    pub(crate) fn reason_of(&self, exit: Exit) -> EndReason {
-        let being_killed = match self.state {
+    /// Whether we end it by force.
+    pub(crate) const fn is_being_killed(&self) -> bool {
+        match self.state {
             WorkerState::Cancelled { .. } => true,
             WorkerState::Ending(rung) => rung.is_forced(),
             _ => false,
-        };
+        }
+    }
+
+    /// Why it ended: as decided, unless something else was faster.
+    pub(crate) fn reason_of(&self, exit: Exit) -> EndReason {
         match (self.end, exit.status) {
-            (Some(_), ExitStatus::Signal(_)) if !being_killed && !self.explained => {
+            (Some(_), ExitStatus::Signal(_)) if !self.is_being_killed() && !self.explained => {
                 EndReason::of_death(exit)
             }
             (Some(reason), _) => reason,

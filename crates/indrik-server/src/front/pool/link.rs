@@ -648,7 +648,6 @@ impl Link {
                 wakers.extend(exchange.put(Event::WorkerLost { started: false }));
             } else {
                 exchange.was_run_for(now.saturating_sub(since), now);
-                exchange.may_have_ended_worker();
                 lost.push(exchange);
             }
         }

@@ -103,14 +103,18 @@ impl Pool {
         });
     }
 
-    /// A worker's process has ended: what becomes of its requests is decided now.
-    pub(crate) fn gone(&self, id: WorkerId, now: Micros) {
+    /// A worker's process has ended: what becomes of its requests is decided now. `blameless`: it ended for
+    /// none of them.
+    pub(crate) fn gone(&self, id: WorkerId, blameless: bool, now: Micros) {
         // What it wrote before its end still counts.
         while self.deliver(id, now, &mut Vec::new()) == Delivered::More {}
         self.with_from_outside(|inner| {
             inner.dispatch.worker_down(id);
             let Some(mut link) = inner.links.remove(&id) else { return };
             let lost = link.close(now, &mut inner.wakers);
+            if !blameless {
+                lost.iter().for_each(|exchange| exchange.may_have_ended_worker());
+            }
             let due = now + LOST_PAUSE_US;
             inner.lost.extend(lost.into_iter().map(|exchange| (due, exchange)));
             self.place_waiting(inner, now);
