@@ -276,6 +276,7 @@ impl Drive {
             Timer::Stacks => self.write_stacks(Instant::now()),
             Timer::Requests => self.count_requests(),
             Timer::Watchdog => self.show_life(),
+            Timer::Word => self.say_that_it_lives(),
             Timer::Backlog => self.measure_backlog(),
             Timer::Supervisor => {
                 self.look_at_answers();
@@ -326,6 +327,7 @@ impl Drive {
     /// The first event.
     fn begin(&mut self) {
         let successor = self.neighbours.heritage.partner_pid().is_some();
+        self.say_that_it_lives();
         self.feed(Event::Start { successor });
         if successor && self.neighbours.predecessor.is_none() {
             self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));

@@ -314,6 +314,8 @@ pub enum UpgradeEvent {
         /// The system's reason.
         message: String,
     },
+    /// The process that is to take this one's place gives a sign of life.
+    SuccessorLives,
     /// The process that is to take this one's place says that it serves.
     SuccessorReady,
     /// The process that was to take this one's place ended.

@@ -153,6 +153,7 @@ impl Supervisor {
             UpgradeEvent::PreExecDone => self.pre_exec_done(),
             UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
             UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
+            UpgradeEvent::SuccessorLives => self.successor_lives(),
             UpgradeEvent::SuccessorReady => self.successor_ready(),
             UpgradeEvent::SuccessorExited { status } => self.successor_exited(status),
             UpgradeEvent::PredecessorExited => self.predecessor_exited(),

@@ -119,6 +119,14 @@ pub const CHANGES_MAX: usize = 1000;
 /// it does not boot within its `max_boot_time`: this is twice the longest, for zygote and workers, and more.
 pub const UPGRADE_MAX: Duration = Duration::from_secs(49 * 3600);
 
+/// How long an old server waits for a sign of life of the new one, which gives one as soon as it supervises and then
+/// every [`SUCCESSOR_SIGN_PAUSE`] until it serves. What comes before its first is an interpreter's start, see
+/// [`HERE_MAX`].
+pub const SUCCESSOR_SILENT_MAX: Duration = Duration::from_secs(120);
+
+/// See [`SUCCESSOR_SILENT_MAX`].
+pub const SUCCESSOR_SIGN_PAUSE: Duration = Duration::from_secs(30);
+
 /// How often a service manager is asked for more time.
 pub const MORE_TIME_INTERVAL: Duration = Duration::from_secs(5);
 

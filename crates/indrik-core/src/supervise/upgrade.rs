@@ -6,7 +6,7 @@
 //! leaves connections in the kernel's queue, where the new one finds them.
 
 use super::effect::{Effect, UpgradeEffect};
-use super::limits::{PRE_EXEC_MAX, UPGRADE_MAX};
+use super::limits::{PRE_EXEC_MAX, SUCCESSOR_SILENT_MAX, UPGRADE_MAX};
 use super::machine::Supervisor;
 use super::reason::ExitStatus;
 use super::state::pause::Pause;
@@ -65,7 +65,10 @@ impl Supervisor {
     pub(super) fn successor_started(&mut self, pid: u32) {
         if let Upgrade::Starting { replaces } = self.server.upgrade {
             let plan = match replaces {
-                true => Plan::Leave { until: self.now + UPGRADE_MAX },
+                true => Plan::Leave {
+                    until: self.now + UPGRADE_MAX,
+                    silent: self.now + SUCCESSOR_SILENT_MAX,
+                },
                 false => Plan::Stay,
             };
             self.server.upgrade = Upgrade::Predecessor { successor: pid, plan };
@@ -76,6 +79,16 @@ impl Supervisor {
     pub(super) fn successor_failed(&mut self, message: &str) {
         if let Upgrade::Starting { replaces } = self.server.upgrade {
             self.no_successor(replaces, format!("Cannot start a new master: {message}"));
+        }
+    }
+
+    /// The new server is on its way.
+    pub(super) fn successor_lives(&mut self) {
+        let next = self.now + SUCCESSOR_SILENT_MAX;
+        if let Upgrade::Predecessor { plan: Plan::Leave { silent, .. }, .. } =
+            &mut self.server.upgrade
+        {
+            *silent = next;
         }
     }
 
@@ -120,14 +133,25 @@ impl Supervisor {
                 );
                 self.no_successor(replaces, text);
             }
-            Upgrade::Predecessor { successor, .. } => {
+            Upgrade::Predecessor { successor, plan: Plan::Leave { until, .. } } => {
                 self.server.upgrade = Upgrade::Predecessor { successor, plan: Plan::Stay };
+                let what = if until <= self.now {
+                    "has not said in time that it serves".to_owned()
+                } else {
+                    format!(
+                        "has said nothing for {} s (was it stopped, state T in the output of ps, or \
+                         does it hang before it begins? Gunicorn says nothing at all)",
+                        SUCCESSOR_SILENT_MAX.as_secs()
+                    )
+                };
                 self.upgrade_failed(format!(
-                    "New master (pid:{successor}) has not said in time that it serves; both go on: \
-                     end one of them"
+                    "New master (pid:{successor}) {what}; both go on: end one of them"
                 ));
             }
-            Upgrade::None | Upgrade::Starting { .. } | Upgrade::Successor => {}
+            Upgrade::None
+            | Upgrade::Starting { .. }
+            | Upgrade::Predecessor { .. }
+            | Upgrade::Successor => {}
         }
     }
 

@@ -551,7 +551,8 @@ fn an_upgrade_ends_with_one_server_that_serves() {
         world.os.faults.pre_exec_slow = 50;
         world.os.faults.successor_fails = 20;
         world.os.faults.successor_dies = 60;
-        world.os.faults.successor_never_serves = 20;
+        world.os.faults.successor_never_serves = 5;
+        world.os.faults.successor_hangs = 20;
         world.start_and_wait_until_full();
         world.may_hand_over = true;
         for _ in 0..10 {
@@ -560,6 +561,9 @@ fn an_upgrade_ends_with_one_server_that_serves() {
             }
             let before = (world.os.upgraded, world.os.upgrades_failed);
             world.signal(Signal::Usr2);
+            world.run(seconds(160));
+            let is_over = world.os.upgrades_failed > before.1;
+            assert!(is_over || !world.os.successor_hangs, "seed {seed}: one that hangs is awaited");
             world.run(seconds(50 * 3_600));
             let after = (world.os.upgraded, world.os.upgrades_failed);
             assert_eq!(after.0 + after.1, before.0 + before.1 + 1, "seed {seed}: one outcome");

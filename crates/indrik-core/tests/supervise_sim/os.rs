@@ -102,6 +102,8 @@ pub(crate) struct Os {
     pub(crate) successor: Option<u32>,
     /// It has said that it serves.
     pub(crate) successor_serves: bool,
+    /// It gives no sign of life.
+    pub(crate) successor_hangs: bool,
     /// This one left the service to one that served.
     pub(crate) handed_over: bool,
     /// A new server that served ended as one does that was told to.
@@ -155,6 +157,7 @@ impl Os {
             refuses: false,
             successor: None,
             successor_serves: false,
+            successor_hangs: false,
             handed_over: false,
             service_stopped: false,
             upgraded: 0,
@@ -245,7 +248,7 @@ impl Os {
                 .map(|_| Event::Pool(PoolId::FIRST, PoolEvent::OldZygoteExited)),
             Coming::Front(event) => Some(event),
             Coming::Predecessor(event) => self.predecessor_does(event),
-            Coming::Successor(pid, event) => self.successor_does(pid, event),
+            Coming::Successor(pid, event) => self.successor_does(pid, event, now),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What a new server says to the old one whose place it is to take: that it serves, or what went wrong.
+//! What a new server says to the old one whose place it is to take: that it is on its way, that it serves, or what
+//! went wrong.
 //!
 //! Over a socket that it inherits. Gunicorn knows nothing of it: as an old server it passes none, as a
 //! new one it says nothing.
@@ -16,8 +17,11 @@ pub(crate) const VARIABLE: &str = "INDRIK_UPGRADE_FD";
 const WORD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of all that went wrong; more is not kept.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Words that are taken at once; the rest wait in the socket. Those of a server that has ended are fewer.
+const WORDS_AT_ONCE_MAX: usize = 1024;
 
 /// The first byte of a word.
+const LIVES: u8 = b'.';
 const SERVES: u8 = b'+';
 const WRONG: u8 = b'-';
 
@@ -34,6 +38,16 @@ fn ours() -> Option<&'static PacketSocket> {
         Some(PacketSocket::from_fd(fd))
     };
     OURS.get_or_init(open).as_ref()
+}
+
+/// This server is on its way. Returns whether there is a reason to say so again later.
+pub(crate) fn say_living() -> bool {
+    let socket = ours().filter(|_| !SERVING.load(Ordering::SeqCst));
+    socket.is_some_and(|socket| match socket.send(&[LIVES], &[]) {
+        Ok(()) => true,
+        // One that stands still may go on; one that has gone will not.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    })
 }
 
 /// This server serves.
@@ -60,6 +74,13 @@ pub fn say_wrong(text: &str) {
     }
 }
 
+/// What the new server has said, besides what went wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) lives: bool,
+    pub(crate) serves: bool,
+}
+
 /// The old server's end.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
@@ -80,13 +101,15 @@ impl Words {
         self.socket.as_ref().map(std::os::fd::AsFd::as_fd)
     }
 
-    /// Takes what has been said; true: the new server serves.
-    pub(crate) fn take(&mut self) -> bool {
-        let mut serves = false;
-        while let Some(socket) = &self.socket {
+    /// Takes what has been said.
+    pub(crate) fn take(&mut self) -> Said {
+        let mut said = Said::default();
+        for _ in 0..WORDS_AT_ONCE_MAX {
+            let Some(socket) = &self.socket else { break };
             match socket.receive() {
                 Ok(Received::Message(word, _)) => match word.split_first() {
-                    Some((&SERVES, _)) => serves = true,
+                    Some((&LIVES, _)) => said.lives = true,
+                    Some((&SERVES, _)) => said.serves = true,
                     Some((&WRONG, text)) => self.note(&String::from_utf8_lossy(text)),
                     _ => {}
                 },
@@ -94,7 +117,7 @@ impl Words {
                 Ok(Received::Closed) | Err(_) => self.socket = None,
             }
         }
-        serves
+        said
     }
 
     fn note(&mut self, text: &str) {
@@ -117,15 +140,17 @@ mod tests {
     #[test]
     fn words_are_kept_until_the_end_of_the_other_side() {
         let mut words = Words::default();
-        assert!(!words.take());
+        assert_eq!(words.take(), Said::default());
         let theirs = PacketSocket::from_fd(words.open().unwrap());
         theirs.send(b"-no such file\n", &[]).unwrap();
         theirs.send(b"-", &[]).unwrap();
-        assert!(!words.take());
+        assert_eq!(words.take(), Said::default());
+        theirs.send(b".", &[]).unwrap();
+        assert_eq!(words.take(), Said { lives: true, serves: false });
         assert!(words.watched().is_some());
         theirs.send(b"+", &[]).unwrap();
         drop(theirs);
-        assert!(words.take());
+        assert_eq!(words.take(), Said { lives: false, serves: true });
         assert!(words.watched().is_none());
         assert_eq!(words.wrong(), "no such file\n\n");
     }
@@ -140,8 +165,36 @@ mod tests {
     }
 
     #[test]
+    fn one_that_speaks_without_end_is_heard_a_bounded_part_at_a_time() {
+        let mut words = Words::default();
+        let theirs = words.open().unwrap();
+        rustix::io::ioctl_fionbio(&theirs, true).unwrap();
+        let theirs = PacketSocket::from_fd(theirs);
+        let speaker = std::thread::spawn(move || {
+            let mut said = 0;
+            while said < 100_000 {
+                match theirs.send(b".", &[]) {
+                    Ok(()) => said += 1,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        std::thread::yield_now()
+                    }
+                    Err(_) => break,
+                }
+            }
+        });
+        let mut turns = 0;
+        while words.watched().is_some() {
+            let _ = words.take();
+            turns += 1;
+        }
+        speaker.join().unwrap();
+        assert!(turns > 100_000 / WORDS_AT_ONCE_MAX, "{turns}");
+    }
+
+    #[test]
     fn a_process_that_takes_nobodys_place_says_nothing() {
         say_wrong("this");
+        assert!(!say_living());
         assert!(ours().is_none());
     }
 }

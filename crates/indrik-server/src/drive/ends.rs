@@ -97,7 +97,11 @@ impl Drive {
 
     /// What the new server says.
     pub(super) fn take_words(&mut self) {
-        if self.neighbours.words.take() {
+        let said = self.neighbours.words.take();
+        if said.lives {
+            self.feed(Event::Upgrade(UpgradeEvent::SuccessorLives));
+        }
+        if said.serves {
             self.feed(Event::Upgrade(UpgradeEvent::SuccessorReady));
         }
     }

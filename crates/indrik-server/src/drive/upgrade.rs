@@ -9,12 +9,13 @@ use std::{env, io};
 use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
+use indrik_core::supervise::limits::SUCCESSOR_SIGN_PAUSE;
 use indrik_core::supervise::{Event, UpgradeEvent};
 use indrik_sys::process::Child;
 use indrik_sys::program::{self, Program};
 use serde_json::json;
 
-use super::parts::Drive;
+use super::parts::{Drive, Timer};
 use crate::boot::{OWN_VARIABLES, WATCHDOG_PID, word};
 
 /// Appended to the pid file's name and to the title while an old server lives.
@@ -96,6 +97,12 @@ impl Drive {
             let answer = json!({"id": id, "status": "ok", "data": answer});
             self.outside.control.server.answer(client, &answer, now);
         }
+    }
+
+    /// Tells the old server, if there is one, until this one serves.
+    pub(super) fn say_that_it_lives(&mut self) {
+        let again = word::say_living().then(|| Instant::now() + SUCCESSOR_SIGN_PAUSE);
+        self.timers.set(Timer::Word, again);
     }
 
     /// The old server has gone.

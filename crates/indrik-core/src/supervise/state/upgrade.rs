@@ -22,8 +22,8 @@ pub(crate) enum Upgrade {
 pub(crate) enum Plan {
     /// It serves on until it is told to leave.
     Stay,
-    /// It leaves when the new one says that it serves, unless that takes too long.
-    Leave { until: Now },
+    /// It leaves when the new one says that it serves, unless that takes too long, or that one gives no sign of life.
+    Leave { until: Now, silent: Now },
     /// The new one serves; this one finishes what it has.
     Leaving,
 }
@@ -31,8 +31,10 @@ pub(crate) enum Plan {
 impl Upgrade {
     pub(crate) fn deadline(self) -> Option<Now> {
         match self {
-            Self::Preparing { until, .. }
-            | Self::Predecessor { plan: Plan::Leave { until }, .. } => Some(until),
+            Self::Preparing { until, .. } => Some(until),
+            Self::Predecessor { plan: Plan::Leave { until, silent }, .. } => {
+                Some(until.min(silent))
+            }
             Self::None | Self::Starting { .. } | Self::Predecessor { .. } | Self::Successor => None,
         }
     }

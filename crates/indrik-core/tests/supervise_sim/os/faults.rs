@@ -45,6 +45,8 @@ pub(crate) struct Faults {
     pub(crate) warm_up_silent: u32,
     pub(crate) answers_bad: u32,
     pub(crate) successor_never_serves: u32,
+    /// Stopped before it does anything, for example.
+    pub(crate) successor_hangs: u32,
     /// A worker has soon served enough for a refork.
     pub(crate) refork: u32,
     /// A worker that is to be the zygote says nothing more, or that it cannot.
@@ -89,6 +91,7 @@ impl Faults {
             warm_up_silent: 0,
             answers_bad: 0,
             successor_never_serves: 0,
+            successor_hangs: 0,
             refork: 0,
             promotion_fails: 0,
             always_fails: None,
@@ -145,6 +148,7 @@ impl Faults {
             warm_up_silent: 5,
             answers_bad: 20,
             successor_never_serves: 20,
+            successor_hangs: 20,
             refork: 50,
             promotion_fails: 40,
             always_fails: None,

@@ -9,6 +9,8 @@ use indrik_core::supervise::{
 
 use super::{Coming, Os, Predecessor};
 
+const LIVES: Event = Event::Upgrade(UpgradeEvent::SuccessorLives);
+
 impl Os {
     pub(super) fn perform_for_all(&mut self, effect: &Effect, now: Duration) {
         match effect {
@@ -111,7 +113,10 @@ impl Os {
             0,
             Coming::Successor(pid, Event::Upgrade(UpgradeEvent::SuccessorStarted { pid })),
         );
-        if !self.random.percent(self.faults.successor_never_serves) {
+        let hangs = self.random.percent(self.faults.successor_hangs);
+        self.successor_hangs = hangs;
+        self.after(now, 0, 110_000, Coming::Successor(pid, LIVES));
+        if !hangs && !self.random.percent(self.faults.successor_never_serves) {
             self.after(
                 now,
                 1,
@@ -124,7 +129,12 @@ impl Os {
         }
     }
 
-    pub(super) fn successor_does(&mut self, pid: u32, event: Event) -> Option<Event> {
+    pub(super) fn successor_does(
+        &mut self,
+        pid: u32,
+        event: Event,
+        now: Duration,
+    ) -> Option<Event> {
         if self.successor != Some(pid) {
             return None;
         }
@@ -132,6 +142,13 @@ impl Os {
             self.service_stopped |= self.successor_serves && status == ExitStatus::Code(0);
             self.successor = None;
             self.successor_serves = false;
+        }
+        if event == LIVES {
+            if self.successor_hangs || self.successor_serves {
+                return None;
+            }
+            // Seldom, so that two days do not take long; and the clock may go back.
+            self.after(now, 60_000, 110_000, Coming::Successor(pid, LIVES));
         }
         self.successor_serves |= event == Event::Upgrade(UpgradeEvent::SuccessorReady);
         Some(event)

@@ -19,12 +19,14 @@ pub(crate) enum Timer {
     Backlog,
     /// The service manager hears that this loop goes round.
     Watchdog,
+    /// The server before this one hears that this one is on its way.
+    Word,
     /// A client of the control socket has had its time.
     Control,
 }
 
 /// How many there are.
-const TIMERS: usize = 8;
+const TIMERS: usize = 9;
 
 /// Their order: what is read comes before what is decided by it.
 const ORDER: [Timer; TIMERS] = [
@@ -34,6 +36,7 @@ const ORDER: [Timer; TIMERS] = [
     Timer::Stacks,
     Timer::Requests,
     Timer::Watchdog,
+    Timer::Word,
     Timer::Backlog,
     Timer::Supervisor,
 ];
