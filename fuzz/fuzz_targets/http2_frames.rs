@@ -12,6 +12,7 @@ fuzz_target!(|input: (Vec<u8>, u8)| {
     let mut whole = Vec::new();
     let mut reader = FrameReader::of_client();
     reader.read(&bytes, |head| {
+        assert!(head.body_len() <= head.len as usize);
         whole.push(head);
         ControlFlow::Continue(())
     });

@@ -4,12 +4,15 @@ use std::ops::ControlFlow;
 
 /// Bytes of a frame's head.
 const HEAD_BYTES: usize = 9;
+/// The same with the byte behind it that says how much padding there is.
+const HEAD_BYTES_MAX: usize = HEAD_BYTES + 1;
 /// Bytes of what a client sends before its first frame (RFC 9113 section 3.4).
 const PREFACE_BYTES: u32 = 24;
 
 /// Flags of frames.
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +59,37 @@ pub struct FrameHead {
     pub kind: FrameKind,
     /// The stream that it belongs to; 0: the connection.
     pub stream: u32,
+    /// Bytes behind the head that are none of a body: padding, and its length.
+    padding: u32,
     flags: u8,
 }
 
 impl FrameHead {
-    fn new(head: [u8; HEAD_BYTES]) -> Self {
-        Self {
+    fn new(head: &[u8; HEAD_BYTES_MAX]) -> Self {
+        let mut this = Self {
             len: u32::from_be_bytes([0, head[0], head[1], head[2]]),
             kind: head[3].into(),
             stream: u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]),
+            padding: 0,
             flags: head[4],
+        };
+        if this.has_padding() {
+            this.padding = 1 + u32::from(head[HEAD_BYTES]);
+        }
+        this
+    }
+
+    /// Whether the first byte behind the head says how much padding there is.
+    fn has_padding(&self) -> bool {
+        self.kind == FrameKind::Data && self.flags & PADDED != 0 && self.len > 0
+    }
+
+    /// Bytes of a body in it.
+    #[must_use]
+    pub const fn body_len(&self) -> usize {
+        match self.kind {
+            FrameKind::Data => self.len.saturating_sub(self.padding) as usize,
+            _ => 0,
         }
     }
 
@@ -76,6 +100,7 @@ impl FrameHead {
             len,
             kind,
             stream: 1,
+            padding: 0,
             flags: if ends { END_STREAM | END_HEADERS } else { END_HEADERS },
         }
     }
@@ -97,7 +122,7 @@ impl FrameHead {
 pub struct FrameReader {
     /// Bytes to pass over before the next head: the rest of a frame, or of the preface.
     skip: u32,
-    head: [u8; HEAD_BYTES],
+    head: [u8; HEAD_BYTES_MAX],
     head_len: usize,
     preface_left: u32,
     /// A block of fields has begun and not ended; its frame may be passing still.
@@ -116,7 +141,7 @@ impl FrameReader {
     pub const fn of_server() -> Self {
         Self {
             skip: 0,
-            head: [0; HEAD_BYTES],
+            head: [0; HEAD_BYTES_MAX],
             head_len: 0,
             preface_left: 0,
             in_block: false,
@@ -132,20 +157,24 @@ impl FrameReader {
         mut see: impl FnMut(FrameHead) -> ControlFlow<()>,
     ) -> usize {
         let mut at = self.pass_preface(bytes);
+        // Of a head that began before these bytes, all of them are a part.
+        let mut begins_at = 0;
         while at < bytes.len() {
             if self.skip > 0 {
                 at += self.pass_payload(bytes.len() - at);
                 continue;
             }
-            let begins_at = at;
-            let len = (HEAD_BYTES - self.head_len).min(bytes.len() - at);
+            if self.head_len == 0 {
+                begins_at = at;
+            }
+            let len = (self.head_bytes() - self.head_len).min(bytes.len() - at);
             self.head[self.head_len..self.head_len + len].copy_from_slice(&bytes[at..at + len]);
             self.head_len += len;
             at += len;
-            if self.head_len < HEAD_BYTES {
-                break;
+            if self.head_len < self.head_bytes() {
+                continue;
             }
-            let head = FrameHead::new(self.head);
+            let head = FrameHead::new(&self.head);
             if see(head).is_break() {
                 return begins_at;
             }
@@ -170,9 +199,20 @@ impl FrameReader {
         passed as usize
     }
 
+    /// Bytes after which all of the head is there that comes now, as far as that is known.
+    fn head_bytes(&self) -> usize {
+        let is_read = self.head_len >= HEAD_BYTES;
+        if is_read && FrameHead::new(&self.head).has_padding() {
+            HEAD_BYTES_MAX
+        } else {
+            HEAD_BYTES
+        }
+    }
+
     fn begin_payload(&mut self, head: &FrameHead) {
+        // Of the payload, the length of the padding is read already.
+        self.skip = head.len - u32::from(head.has_padding());
         self.head_len = 0;
-        self.skip = head.len;
         if matches!(head.kind, FrameKind::Headers | FrameKind::Continuation) {
             (self.in_block, self.ends_block) = (true, !head.leaves_block_open());
         }
@@ -236,6 +276,33 @@ mod tests {
             _ => ControlFlow::Continue(()),
         });
         assert_eq!(passed, HEAD_BYTES + 5);
+    }
+
+    #[test]
+    fn padding_is_no_part_of_a_body_whatever_it_says() {
+        let mut reader = FrameReader::of_client();
+        let mut bytes = vec![0; PREFACE_BYTES as usize];
+        let padded = |len, padding| {
+            let mut bytes = frame(0, PADDED, len);
+            if len > 0 {
+                bytes[HEAD_BYTES] = padding;
+            }
+            bytes
+        };
+        for (len, padding) in [(10, 0), (10, 9), (300, 255), (10, 200), (1, 0), (0, 0)] {
+            bytes.extend(padded(len, padding));
+        }
+        bytes.extend(frame(0, 0, 7));
+        // Of another kind, the flag says something else.
+        bytes.extend(frame(6, PADDED, 8));
+        let mut seen = Vec::new();
+        for byte in bytes {
+            reader.read(&[byte], |head| {
+                seen.push(head.body_len());
+                ControlFlow::Continue(())
+            });
+        }
+        assert_eq!(seen, [9, 0, 44, 0, 0, 0, 7, 0]);
     }
 
     #[test]

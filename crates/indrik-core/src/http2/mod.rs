@@ -10,9 +10,11 @@ mod drain;
 mod field;
 mod frame;
 mod huffman;
+mod ledger;
 
 pub use allowance::{Allowance, Flood};
 pub use begun::Begun;
 pub use block::{Blocks, Passed};
 pub use drain::{Drain, Step};
 pub use frame::{FrameHead, FrameKind, FrameReader};
+pub use ledger::Ledger;
