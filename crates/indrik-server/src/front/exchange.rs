@@ -254,15 +254,28 @@ impl Exchange {
 
     /// The next event.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Event> {
+        // With room, there is always an event.
+        self.poll_next_for(true, cx).map(|event| event.unwrap_or(Event::Done))
+    }
+
+    /// The next event. `None`: it brings bytes of the body, and there is no room for them; they stay here.
+    pub(super) fn poll_next_for(
+        &self,
+        has_room: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Event>> {
         let mut state = self.state.lock();
         if let Spooling::Begins(spool) = &state.spooling {
             let spool = Arc::clone(spool);
             state.spooling = Spooling::Goes(Arc::clone(&spool));
-            return Poll::Ready(Event::Spooled(spool));
+            return Poll::Ready(Some(Event::Spooled(spool)));
+        }
+        if !has_room && state.inbox.iter().next().is_some_and(Event::brings_bytes) {
+            return Poll::Ready(None);
         }
         if let Some(event) = state.inbox.pop() {
             self.weigh(&mut state);
-            return Poll::Ready(event);
+            return Poll::Ready(Some(event));
         }
         register(&mut state.waker, cx);
         Poll::Pending

@@ -108,6 +108,11 @@ impl Event {
         }
     }
 
+    /// Whether it brings bytes of the response's body.
+    pub(super) fn brings_bytes(&self) -> bool {
+        matches!(self, Self::Body { part, .. } if part.len() > 0)
+    }
+
     /// Whether nothing of interest can follow.
     pub(crate) const fn ends_response(&self) -> bool {
         match self {
@@ -129,12 +134,15 @@ pub(crate) trait Spool: Debug + Send + Sync {
 
 /// What a response has in its file, as its body reads it.
 pub(crate) trait SpoolReader: Send {
-    /// The next bytes of the file, or what comes behind them.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>>;
+    /// The next bytes of the file, about `most` of them, or what comes behind them. Without room (`most` is 0) no
+    /// bytes are read.
+    fn poll_next(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Next>>;
 }
 
 /// What comes next of a response.
 pub(crate) enum Next {
     Bytes(Bytes),
     Event(Event),
+    /// Bytes, for which there is no room.
+    NeedsRoom,
 }

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 
 use super::file::FilePart;
 use super::invalid::Invalid;
-use super::worker::{BrokenOff, Stream};
+use super::worker::{BrokenOff, Stream, Upcoming};
 use crate::front::access_log::Entry;
 use crate::front::conn::reaper::Watch;
 use crate::front::served::Served;
@@ -72,6 +72,35 @@ impl Body {
         self.served
     }
 
+    /// Bytes that it has itself, and are charged to nobody.
+    pub(crate) fn at_hand(&self) -> usize {
+        match &self.kind {
+            BodyKind::Full(bytes) => bytes.as_ref().map_or(0, Bytes::len),
+            BodyKind::Stream(stream) => stream.at_hand(),
+        }
+    }
+
+    /// What comes next: bytes only if there is room for some. Of a file, no more than `room` are taken at once; a
+    /// worker's piece comes whole.
+    pub(crate) fn poll_next(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Upcoming> {
+        let next = match &mut self.kind {
+            BodyKind::Full(None) => Upcoming::End,
+            BodyKind::Full(Some(_)) if room == 0 => Upcoming::NeedsRoom,
+            BodyKind::Full(bytes) => {
+                let bytes = bytes.take().unwrap_or_default();
+                Upcoming::Frame(Ok(Frame::data(bytes)))
+            }
+            BodyKind::Stream(stream) => ready!(stream.poll_next(room, cx)),
+        };
+        if let (Some(End { log: Some(log), .. }), Upcoming::Frame(Ok(frame))) =
+            (&mut self.end, &next)
+            && let Some(data) = frame.data_ref()
+        {
+            log.sent(data.len());
+        }
+        Poll::Ready(next)
+    }
+
     /// Notes what to do when it is over.
     pub(crate) fn ends(&mut self, watch: Arc<Watch>, log: Option<Box<Entry>>) {
         self.end = Some(End { watch, log });
@@ -109,20 +138,18 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let this = &mut *self;
-        let frame = match &mut this.kind {
-            BodyKind::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            BodyKind::Stream(stream) => ready!(stream.poll_frame(cx)),
+        let frame = match ready!(self.poll_next(usize::MAX, cx)) {
+            Upcoming::Frame(frame) => frame,
+            // There is always room.
+            Upcoming::NeedsRoom => return Poll::Pending,
+            Upcoming::End => return Poll::Ready(None),
         };
-        if let (Some(End { watch, log }), Some(Ok(frame))) = (&mut this.end, &frame)
+        if let (Some(End { watch, .. }), Ok(frame)) = (&self.end, &frame)
             && let Some(data) = frame.data_ref()
         {
             watch.gives_out(data.len());
-            if let Some(log) = log {
-                log.sent(data.len());
-            }
         }
-        Poll::Ready(frame)
+        Poll::Ready(Some(frame))
     }
 
     fn is_end_stream(&self) -> bool {

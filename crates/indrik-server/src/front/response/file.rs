@@ -61,15 +61,25 @@ impl FilePart {
         Ok(Self { file: Arc::new(file), offset: sent.offset, left: sent.len, reading: None })
     }
 
-    /// The next bytes; `None` at the end.
-    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+    /// Whether what comes next are bytes that nothing was done for yet.
+    pub(super) const fn needs_room(&self) -> bool {
+        self.left > 0 && self.reading.is_none()
+    }
+
+    /// The next bytes, `most` of them at most; `None` at the end.
+    pub(super) fn poll_chunk(
+        &mut self,
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Bytes>>> {
         if self.left == 0 {
             return Poll::Ready(Ok(None));
         }
-        let (offset, left) = (self.offset, self.left);
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(most.min(FILE_CHUNK_BYTES));
+        let offset = self.offset;
         let reading = self.reading.get_or_insert_with(|| {
             let file = Arc::clone(&self.file);
-            Box::pin(blocking(move || read_chunk(&file, offset, left)))
+            Box::pin(blocking(move || read_chunk(&file, offset, most)))
         });
         let result = ready!(reading.as_mut().poll(cx));
         self.reading = None;
@@ -84,11 +94,10 @@ impl FilePart {
 }
 
 /// Reads once. A worker's word that it is a file is not taken: reading anything else may wait for ever.
-fn read_chunk(file: &File, offset: u64, left: u64) -> Read {
+fn read_chunk(file: &File, offset: u64, most: usize) -> Read {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let most = usize::try_from(left).unwrap_or(usize::MAX).min(FILE_CHUNK_BYTES);
     let mut buffer = vec![0; most];
     let read = file.read_at(&mut buffer, offset)?;
     buffer.truncate(read);

@@ -18,4 +18,4 @@ pub(super) use http2::{http2_head, strip_connection_fields};
 pub(super) use spool::may_be_spooled;
 pub use spools::SpoolStats;
 pub(super) use spools::Spools;
-pub(super) use worker::{RestOfUpload, Stream};
+pub(super) use worker::{RestOfUpload, Stream, Upcoming};

@@ -41,7 +41,7 @@ const ITEMS_MAX: usize = 1024;
 const EVENTS_BEHIND_MAX: usize = 64;
 /// Bytes written, and read, at once.
 const WRITE_BYTES: usize = 512 * 1024;
-const READ_BYTES: u64 = 256 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 /// Where the file lies in memory, all files together get such a part of what the front may hold.
 const SHARE_OF_MEMORY: u64 = 4;
 
@@ -363,11 +363,14 @@ impl FileSpool {
         self.holder.get().is_some_and(|holder| !self.services.pool.room(holder).has(0))
     }
 
-    fn poll_found(&self, cx: &mut Context<'_>) -> Poll<Found> {
+    fn poll_found(&self, most: usize, cx: &mut Context<'_>) -> Poll<Found> {
         let mut state = self.state.lock();
+        if most == 0 && matches!(state.queue.front(), Some(Item::Bytes(_) | Item::Written(_))) {
+            return Poll::Ready(Found::Next(Next::NeedsRoom));
+        }
         if let (Some(Item::Written(left)), Some(file)) = (state.queue.front(), &state.file) {
-            let most = if self.is_tight() { TIGHT_BYTES as u64 } else { READ_BYTES };
-            let len = usize::try_from((*left).min(most)).unwrap_or(usize::MAX);
+            let most = most.min(if self.is_tight() { TIGHT_BYTES } else { READ_BYTES });
+            let len = usize::try_from(*left).unwrap_or(usize::MAX).min(most);
             return Poll::Ready(Found::Part(Arc::clone(file), state.read_at, len));
         }
         let next = match state.queue.pop_front() {
@@ -450,9 +453,9 @@ struct FileSpoolReader {
 type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>;
 
 impl SpoolReader for FileSpoolReader {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    fn poll_next(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         if self.reading.is_none() {
-            match ready!(self.spool.poll_found(cx)) {
+            match ready!(self.spool.poll_found(most, cx)) {
                 Found::Next(next) => return Poll::Ready(Ok(next)),
                 Found::Part(file, at, len) => {
                     self.reading = Some(Box::pin(blocking(move || read_and_free(&file, at, len))));

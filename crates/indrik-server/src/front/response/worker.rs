@@ -38,7 +38,15 @@ impl fmt::Display for BrokenOff {
 impl std::error::Error for BrokenOff {}
 
 type Opening = Pin<Box<dyn Future<Output = Result<FilePart, NoPlace>> + Send>>;
-type Polled = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
+type Polled = Poll<Upcoming>;
+
+/// What a body has next.
+pub(crate) enum Upcoming {
+    Frame(Result<Frame<Bytes>, BrokenOff>),
+    /// Bytes, which are not taken while there is no room for them.
+    NeedsRoom,
+    End,
+}
 
 /// A body that the worker sends piece by piece.
 pub(crate) struct Stream {
@@ -104,9 +112,15 @@ impl Stream {
         }
     }
 
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+    /// Bytes that it has itself, and are charged to nobody.
+    pub(super) const fn at_hand(&self) -> usize {
+        self.first.len()
+    }
+
+    /// What comes next: bytes only if there is room for some. Of a file, no more than `room` are taken at once.
+    pub(super) fn poll_next(&mut self, room: usize, cx: &mut Context<'_>) -> Polled {
         if self.is_over {
-            return Poll::Ready(None);
+            return Poll::Ready(Upcoming::End);
         }
         if self.cut.is_some() {
             return self.poll_cut(cx);
@@ -116,21 +130,33 @@ impl Stream {
             return Poll::Pending;
         }
         if !self.first.is_empty() {
+            if room == 0 {
+                return Poll::Ready(Upcoming::NeedsRoom);
+            }
             let first = std::mem::take(&mut self.first);
-            return Poll::Ready(Some(Ok(self.took(first))));
+            return Poll::Ready(self.took(first));
         }
+        self.poll_source(room, cx)
+    }
+
+    /// The same of what comes behind the head: from the worker, or out of a file.
+    fn poll_source(&mut self, room: usize, cx: &mut Context<'_>) -> Polled {
         loop {
             if let Err(why) = ready!(self.poll_opening(cx)) {
                 return self.cut(why, cx);
             }
             if let Some(file) = &mut self.file {
-                let chunk = ready!(file.poll_chunk(cx));
+                if room == 0 && file.needs_room() {
+                    return Poll::Ready(Upcoming::NeedsRoom);
+                }
+                let chunk = ready!(file.poll_chunk(room, cx));
                 return self.file_chunk(chunk, cx);
             }
-            let event = match ready!(self.poll_event(cx)) {
+            let event = match ready!(self.poll_event(room, cx)) {
                 Ok(Next::Event(event)) => event,
                 // The worker has had its credit when they were written.
-                Ok(Next::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Ok(Next::Bytes(bytes)) => return Poll::Ready(data(bytes)),
+                Ok(Next::NeedsRoom) => return Poll::Ready(Upcoming::NeedsRoom),
                 Err(error) => {
                     let text = format!("a response could not be read from its file: {error}");
                     self.services.log.error(&text);
@@ -145,13 +171,15 @@ impl Stream {
                         self.over();
                     }
                     if !bytes.is_empty() {
-                        return Poll::Ready(Some(Ok(self.took(bytes))));
+                        return Poll::Ready(self.took(bytes));
                     }
                     if end {
-                        return Poll::Ready(None);
+                        return Poll::Ready(Upcoming::End);
                     }
                 }
-                Event::Trailers { payload } => return Poll::Ready(Some(self.trailers(&payload))),
+                Event::Trailers { payload } => {
+                    return Poll::Ready(Upcoming::Frame(self.trailers(&payload)));
+                }
                 Event::File { file, offset, len } => self.open(Sent { file, offset, len }),
                 Event::Failed { message, .. } => {
                     if !message.is_empty() {
@@ -213,10 +241,13 @@ impl Stream {
     }
 
     /// What comes next, from the worker or from the file that holds what came before.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
+    fn poll_event(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         match &mut self.spool {
-            None => self.exchange.poll_next(cx).map(|event| Ok(Next::Event(event))),
-            Some(spool) => spool.poll_next(cx),
+            None => self
+                .exchange
+                .poll_next_for(room > 0, cx)
+                .map(|event| Ok(event.map_or(Next::NeedsRoom, Next::Event))),
+            Some(spool) => spool.poll_next(room, cx),
         }
     }
 
@@ -227,7 +258,7 @@ impl Stream {
 
     /// Bytes go to the client: the worker gets credit for as many when they are written, so that what
     /// lies anywhere in the front is within the window.
-    fn took(&mut self, bytes: Bytes) -> Frame<Bytes> {
+    fn took(&mut self, bytes: Bytes) -> Upcoming {
         // In HTTP/2 nobody looks here when bytes have been written; and a response that runs ahead of its
         // client is not limited by the window.
         if self.connection.is_http2 || self.exchange.runs_ahead() {
@@ -235,7 +266,7 @@ impl Stream {
         } else {
             self.owed += bytes.len();
         }
-        Frame::data(bytes)
+        data(bytes)
     }
 
     /// Where nothing may be granted ahead, little lies between here and the socket.
@@ -264,7 +295,7 @@ impl Stream {
     fn cut(&mut self, why: &'static str, cx: &mut Context<'_>) -> Polled {
         if self.is_on_stream {
             self.over();
-            return Poll::Ready(Some(Err(BrokenOff(why))));
+            return Poll::Ready(Upcoming::Frame(Err(BrokenOff(why))));
         }
         let limit = self.services.settings().config.write_timeout;
         let limit = (!limit.is_zero()).then(|| Box::pin(sleep(limit)));
@@ -275,14 +306,14 @@ impl Stream {
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Polled {
-        let Some(cut) = &mut self.cut else { return Poll::Ready(None) };
+        let Some(cut) = &mut self.cut else { return Poll::Ready(Upcoming::End) };
         let is_late = |limit: &mut Pin<Box<Sleep>>| limit.as_mut().poll(cx).is_ready();
         if !cut.limit.as_mut().is_some_and(is_late) {
             ready!(self.connection.io.poll_flushed(cut.flushes, cx));
         }
         let why = cut.why;
         self.is_over = true;
-        Poll::Ready(Some(Err(BrokenOff(why))))
+        Poll::Ready(Upcoming::Frame(Err(BrokenOff(why))))
     }
 
     fn trailers(&mut self, payload: &Bytes) -> Result<Frame<Bytes>, BrokenOff> {
@@ -295,11 +326,11 @@ impl Stream {
 
     fn file_chunk(&mut self, chunk: io::Result<Option<Bytes>>, cx: &mut Context<'_>) -> Polled {
         match chunk {
-            Ok(Some(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Ok(Some(bytes)) => Poll::Ready(data(bytes)),
             Ok(None) => {
                 self.file = None;
                 self.over();
-                Poll::Ready(None)
+                Poll::Ready(Upcoming::End)
             }
             Err(error) => {
                 self.file = None;
@@ -308,6 +339,10 @@ impl Stream {
             }
         }
     }
+}
+
+fn data(bytes: Bytes) -> Upcoming {
+    Upcoming::Frame(Ok(Frame::data(bytes)))
 }
 
 impl Drop for Stream {
