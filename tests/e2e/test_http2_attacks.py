@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from support.control import ctl
 from support.http2 import Http2
 from support.http2_raw import (
     CONTINUATION,
@@ -33,6 +34,8 @@ CLEAR = ("--http-protocols", "h2,h1", "--http2-cleartext", "prior-knowledge")
 GROWTH_KIB_MAX = 16 * 1024
 # An attack that is not ended by then is not ended at all.
 FLOOD_BYTES_MAX = 30_000_000
+# Requests of a connection at a time.
+STREAMS = 100
 # Frames that are sent together.
 BATCH = 200
 
@@ -198,24 +201,42 @@ def test_more_streams_than_were_agreed_on_are_refused(flat):
         assert set(client.resets.values()) <= {7}, "REFUSED_STREAM"
 
 
-def test_answers_that_nobody_takes_are_given_up_while_the_connection_goes_on(flat):
-    """Windows of no bytes: neither memory nor workers are held for them."""
-    settings = struct.pack("!HI", 4, 0)
-    with RawHttp2(flat.connect(), settings) as client:
-        client.send(
-            b"".join(get(number, GET_HELLO[:8] + field(b":path", b"/stream?megabytes=1")) for number in range(1, 21, 2))
-        )
+@pytest.mark.parametrize(
+    ("path", "held_max"),
+    [
+        # A file: nothing of it is read for a client that has no room.
+        (b"/spool?megabytes=1", STREAMS * 8 * 1024),
+        # In the front's memory, or in files from the half of what a connection may have.
+        (b"/stream?megabytes=1", 64 * 1024 * 1024),
+        # Whole when its head is sent.
+        (b"/page", STREAMS * (256 + 8) * 1024),
+    ],
+)
+def test_answers_that_nobody_takes_are_given_up_while_the_connection_goes_on(start, path, held_max):
+    """Windows of no bytes: neither workers are held for them, nor more memory than the manual says."""
+    server = start("wsgi_app:app", *CLEAR, "--workers", "1", "--write-timeout", "1")
+    bystander(server)
+    before = ctl(server, "show", "stats")["front_memory"]["peak_bytes"]
+    with RawHttp2(server.connect(), struct.pack("!HI", 4, 0)) as client:
+        block = GET_HELLO[:8] + field(b":path", path)
+        client.send(b"".join(get(number, block) for number in range(1, 2 * STREAMS, 2)))
         seen = set()
         for kind, _flags, stream, _payload in client.frames():
+            assert kind != DATA
             if kind == RST_STREAM:
                 seen.add(stream)
-            if len(seen) == 10:
+            if len(seen) == STREAMS:
                 break
-        assert len(seen) == 10
-        client.send(get(21))
+        assert len(seen) == STREAMS
+        memory = ctl(server, "show", "stats")["front_memory"]
+        assert memory["peak_bytes"] - before <= held_max
+        assert memory["connections_cut"] == 0
+        last = 2 * STREAMS + 1
+        client.send(get(last))
         assert any(
-            kind == HEADERS and flags & END_HEADERS for kind, flags, stream, _ in client.frames() if stream == 21
+            kind == HEADERS and flags & END_HEADERS for kind, flags, stream, _ in client.frames() if stream == last
         )
+    bystander(server)
 
 
 def test_windows_that_open_by_one_byte_do_not_make_the_server_send_for_ever(flat):

@@ -1,8 +1,9 @@
 //! The body of a request as it comes from the client, whatever version of HTTP carries it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use crate::front::conn::h2::receiver::Receiver;
 use crate::front::conn::h2::streams::StreamContext;
 
 /// How long the rest of a body is read behind an answer that came before its end.
@@ -36,7 +38,7 @@ pub(crate) enum RequestBody {
 /// What a stream brings. Its window is given back with the bytes, so that a client is as fast as whoever takes them.
 pub(crate) struct Http2Body {
     /// Gone with the body's own end.
-    receive: Option<RecvStream>,
+    receive: Option<Receiver>,
     /// Its length, where the head says so.
     len: Option<u64>,
     /// Bytes that were taken out last; who asks for more is done with them.
@@ -65,6 +67,7 @@ impl RequestBody {
         let len = headers.get(CONTENT_LENGTH).map(HeaderValue::to_str);
         let len = len.and_then(|len| len.ok()?.parse().ok());
         let (waits, stream) = (headers.contains_key(EXPECT), Arc::clone(stream));
+        let receive = Receiver::new(receive, stream.streams().held());
         Self::Http2(Box::new(Http2Body { receive: Some(receive), len, taken: 0, waits, stream }))
     }
 }
@@ -73,7 +76,7 @@ impl Http2Body {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let taken = std::mem::take(&mut self.taken);
         let Some(receive) = &mut self.receive else { return Poll::Ready(Some(Err(Broken))) };
-        if taken > 0 && receive.flow_control().release_capacity(taken).is_err() {
+        if receive.release(taken).is_err() {
             return Poll::Ready(Some(Err(Broken)));
         }
         // Trailers are not shown to the application, so the body ends with its data.
@@ -81,32 +84,23 @@ impl Http2Body {
         if std::mem::take(&mut self.waits) && data.is_pending() {
             self.stream.send_interim(StatusCode::CONTINUE, HeaderMap::new());
         }
-        data.map(|data| {
-            Some(match data? {
-                Ok(bytes) => {
-                    self.taken = bytes.len();
-                    self.stream.held().take(bytes.len());
-                    Ok(Frame::data(bytes))
-                }
-                Err(_) => {
-                    self.give_up();
-                    Err(Broken)
-                }
-            })
+        Poll::Ready(match ready!(data) {
+            None => None,
+            Some(Ok(bytes)) => {
+                self.taken = bytes.len();
+                receive.took(bytes.len());
+                Some(Ok(Frame::data(bytes)))
+            }
+            Some(Err(_)) => {
+                self.receive = None;
+                Some(Err(Broken))
+            }
         })
     }
 
     /// Whether all of it has been taken.
     fn is_over(&self) -> bool {
-        self.receive.as_ref().is_none_or(RecvStream::is_end_stream)
-    }
-
-    /// The stream is let go as it is; what nobody has read of it is not held any more.
-    fn give_up(&mut self) {
-        if let Some(mut receive) = self.receive.take() {
-            let unread = receive.flow_control().used_capacity().saturating_sub(self.taken);
-            self.stream.held().take(unread);
-        }
+        self.receive.as_ref().is_none_or(Receiver::is_end_stream)
     }
 }
 
@@ -115,30 +109,25 @@ impl Http2Body {
 impl Drop for Http2Body {
     fn drop(&mut self) {
         let runtime = Handle::try_current().ok().filter(|_| !self.is_over());
-        match (runtime, self.receive.take()) {
-            (Some(runtime), Some(receive)) => {
-                runtime.spawn(linger(receive, self.taken, Arc::clone(&self.stream)));
-            }
-            (_, receive) => {
-                self.receive = receive;
-                self.give_up();
-            }
+        if let (Some(runtime), Some(receive)) = (runtime, self.receive.take()) {
+            runtime.spawn(linger(receive, self.taken, Arc::clone(&self.stream)));
         }
     }
 }
 
 /// Throws the rest of a body away, up to the limits.
-async fn linger(mut receive: RecvStream, mut taken: usize, stream: Arc<StreamContext>) {
+async fn linger(mut receive: Receiver, mut taken: usize, stream: Arc<StreamContext>) {
     let rest = async {
         let mut bytes = 0;
         while bytes <= LINGER_BYTES_MAX {
-            if taken > 0 && receive.flow_control().release_capacity(taken).is_err() {
+            if receive.release(taken).is_err() {
                 return;
             }
-            let Some(Ok(data)) = receive.data().await else { return };
+            let next = poll_fn(|cx| receive.poll_data(cx)).await;
+            let Some(Ok(data)) = next else { return };
             taken = data.len();
             bytes += taken;
-            stream.held().take(taken);
+            receive.took(taken);
         }
     };
     let leaving = async {
@@ -150,8 +139,6 @@ async fn linger(mut receive: RecvStream, mut taken: usize, stream: Arc<StreamCon
         () = sleep(LINGER_MAX) => {}
         () = leaving => {}
     }
-    let unread = receive.flow_control().used_capacity().saturating_sub(taken);
-    stream.held().take(unread);
 }
 
 impl Body for RequestBody {

@@ -8,6 +8,7 @@
 mod answer;
 mod held;
 mod io;
+pub(crate) mod receiver;
 mod stream;
 pub(crate) mod streams;
 pub(crate) mod tunnel;
@@ -30,7 +31,6 @@ use self::io::{FrameIo, Notes};
 use self::streams::Streams;
 use super::io::ClientIo;
 use super::reaper::{Order, Phase};
-use crate::front::account::Charge;
 use crate::front::clock::{self, micros};
 use crate::front::context::ConnectionContext;
 use crate::front::events::Interface;
@@ -43,8 +43,6 @@ const SEND_BYTES_MAX: usize = 128 * 1024;
 /// Requests that a client may have begun and reset before they were looked at; with more, the connection
 /// ends with ENHANCE_YOUR_CALM (CVE-2023-44487). Room for a browser that leaves a large page.
 const RESETS_MAX: usize = 256;
-/// What a request takes by being there: its task, its head, its state in the library.
-const STREAM_BYTES: usize = 4096;
 /// How often a connection looks whether its time to end has come, while the server drains.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a connection that ends may take for its last words; with the time for a client to close as well.
@@ -60,17 +58,15 @@ pub(crate) async fn drive(client: &Arc<ConnectionContext>, io: ClientIo) {
     let notes = Arc::new(Notes::default());
     // What a client says first has the time of a request's head.
     client.watch.set(Phase::Head);
-    let streams = Streams::new();
+    let streams = Streams::new(&client.watch);
     let fields_max = client.settings.http2.library_list_bytes_max as usize;
-    let limits = (connection_window(client) as usize, fields_max);
-    let io = FrameIo::new(io, &client.watch, (&notes, &streams), limits);
+    let io = FrameIo::new(io, &client.watch, (&notes, &streams), fields_max);
     let Some(connection) = begun(client, builder(client).handshake(io)).await else { return };
     let mut driver = Driver {
         client: Arc::clone(client),
         connection,
         notes,
         streams,
-        charge: Charge::of(client.watch.holder()),
         drain: None,
         last_request_at: 0,
         is_asked: false,
@@ -130,8 +126,6 @@ struct Driver {
     connection: Connection<FrameIo, Bytes>,
     notes: Arc<Notes>,
     streams: Arc<Streams>,
-    /// What streams and the library hold.
-    charge: Charge,
     /// The server ends.
     drain: Option<Draining>,
     /// When the last request came.
@@ -140,6 +134,12 @@ struct Driver {
     is_asked: bool,
     /// The last word is on its way; until when.
     closing: Option<Pin<Box<Sleep>>>,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.streams.held().is_over();
+    }
 }
 
 /// The end of the server, as a connection goes through it.
@@ -218,13 +218,12 @@ impl Driver {
         }
     }
 
-    /// Says what is held. The first stream is covered by what every connection is charged.
-    fn account(&mut self) {
+    /// Says that nothing waits any more but for the client's windows, and for the requests. While the socket takes
+    /// nothing, the library may not look at what has come either.
+    fn account(&self) {
         if self.client.watch.phase() != Phase::Writing {
-            self.streams.held().all_sent();
+            self.streams.held().is_idle();
         }
-        let others = self.client.watch.in_flight().saturating_sub(1) as usize;
-        self.charge.set(others * STREAM_BYTES + self.streams.held().bytes());
     }
 
     /// Ends a connection whose client sends too much of what carries nothing. This and what follows say

@@ -95,7 +95,7 @@ pub(crate) struct Watch {
     /// What it holds of memory.
     holder: Arc<Holder>,
     /// Bytes of bodies that were given out to be written and are not. Written by the connection's thread
-    /// alone.
+    /// alone: in HTTP/1.1 as hyper takes and writes them, in HTTP/2 by who counts what is held of its streams.
     unwritten: AtomicUsize,
 }
 
@@ -138,7 +138,7 @@ impl Watch {
         self.unwritten.load(Ordering::Relaxed)
     }
 
-    fn set_unwritten(&self, bytes: usize) {
+    pub(super) fn set_unwritten(&self, bytes: usize) {
         self.unwritten.store(bytes, Ordering::Relaxed);
     }
 

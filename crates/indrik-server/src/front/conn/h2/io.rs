@@ -76,8 +76,6 @@ pub(super) struct FrameIo {
     watch: Arc<Watch>,
     notes: Arc<Notes>,
     streams: Arc<Streams>,
-    /// Bytes of bodies that the windows let the client send ahead.
-    ahead_max: usize,
     allowance: Allowance,
     received: FrameReader,
     blocks: Blocks,
@@ -101,14 +99,13 @@ impl FrameIo {
         io: ClientIo,
         watch: &Arc<Watch>,
         (notes, streams): (&Arc<Notes>, &Arc<Streams>),
-        (ahead_max, fields_max): (usize, usize),
+        fields_max: usize,
     ) -> Self {
         Self {
             io,
             watch: Arc::clone(watch),
             notes: Arc::clone(notes),
             streams: Arc::clone(streams),
-            ahead_max,
             allowance: Allowance::new(clock::coarse()),
             received: FrameReader::of_client(),
             blocks: Blocks::new(fields_max),
@@ -123,15 +120,18 @@ impl FrameIo {
     /// Looks at what has come. Returns how much of it the connection may have.
     fn look_at_received(&mut self, bytes: &[u8]) -> usize {
         let (allowance, now) = (&mut self.allowance, clock::coarse());
-        let (held, most) = (self.streams.held(), self.ahead_max);
+        let held = self.streams.held();
         let mut flood = None;
         let passed = self.received.read(bytes, |head| match allowance.received(&head, now) {
             Ok(()) => {
                 match head.kind {
-                    FrameKind::Data => held.receive(head.len as usize, most),
+                    FrameKind::Data => held.receives(head.stream, head.body_len()),
                     FrameKind::Headers | FrameKind::Continuation => {}
+                    FrameKind::Reset => {
+                        held.is_reset(head.stream);
+                        held.answers();
+                    }
                     FrameKind::Priority
-                    | FrameKind::Reset
                     | FrameKind::Settings
                     | FrameKind::PushPromise
                     | FrameKind::Ping
@@ -174,6 +174,11 @@ impl FrameIo {
         let (allowance, streams, notes) = (&mut self.allowance, &self.streams, &self.notes);
         self.sent.read(bytes, |head| {
             allowance.sent(&head);
+            match head.kind {
+                FrameKind::Data => streams.held().writes(head.stream, head.body_len()),
+                FrameKind::Reset => streams.held().is_reset(head.stream),
+                _ => {}
+            }
             // An answer without a body: one of ours, or trailers, or the library's own.
             let is_head = head.kind == FrameKind::Headers && head.ends_stream();
             if is_head && !streams.begun().has(head.stream) {

@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::answer::{self, Sent};
+use super::receiver::Receiver;
 use super::streams::{StreamContext, Streams};
 use super::tunnel::Tunnel;
 use crate::front::account::Charge;
@@ -39,7 +40,7 @@ pub(super) fn begin(
     let (parts, body) = request.into_parts();
     let is_tunnel = parts.extensions.get::<::h2::ext::Protocol>().is_some();
     let (body, tunnel) = if is_tunnel {
-        (RequestBody::Empty, Some(body))
+        (RequestBody::Empty, Some(Receiver::new(body, streams.held())))
     } else {
         (RequestBody::http2(body, &parts.headers, &stream), None)
     };
@@ -51,7 +52,7 @@ pub(super) fn begin(
             serve(connection, stream, serving, is_head).await;
             drop(charge);
         }),
-        Some(receive) => tokio::spawn(serve_tunnel(connection, stream, serving, receive)),
+        Some(receive) => tokio::spawn(serve_tunnel(connection, stream, (serving, charge), receive)),
     };
 }
 
@@ -110,10 +111,11 @@ async fn send(
 async fn serve_tunnel(
     connection: Arc<ConnectionContext>,
     stream: Arc<StreamContext>,
-    serving: Serving,
-    receive: RecvStream,
+    (serving, head): (Serving, Charge),
+    receive: Receiver,
 ) {
     let Some(response) = answered(&stream, serving).await else { return };
+    drop(head);
     let Some(successor) = stream.take_successor() else {
         // Not accepted: an answer as any other.
         return send(&connection, &stream, response, false).await;
@@ -121,7 +123,8 @@ async fn serve_tunnel(
     let (head, body) = response.into_parts();
     let Some(send) = stream.send_head(response::http2_head(head, None), false) else { return };
     let leaving = stream.streams().leaving();
-    successor.run(connection, Tunnel::new(send, receive), leaving).await;
+    let tunnel = Tunnel::new(send, receive, Arc::clone(stream.streams().held()));
+    successor.run(connection, tunnel, leaving).await;
     // With its body, which is empty, the request ends.
     drop(body);
 }

@@ -14,6 +14,7 @@ use indrik_core::http2::Begun;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
+use super::super::reaper::Watch;
 use super::held::Held;
 use super::tunnel::Tunnel;
 use crate::front::access_log::Entry;
@@ -31,22 +32,22 @@ pub(crate) struct Streams {
     leaving: watch::Sender<bool>,
     /// The driver's task; the same for its whole life.
     driver: OnceLock<Waker>,
-    held: Held,
+    held: Arc<Held>,
     begun: Mutex<Begun>,
 }
 
 impl Streams {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(watch: &Arc<Watch>) -> Arc<Self> {
         Arc::new(Self {
             resets: Mutex::default(),
             leaving: watch::Sender::new(false),
             driver: OnceLock::new(),
-            held: Held::default(),
+            held: Arc::new(Held::new(watch)),
             begun: Mutex::default(),
         })
     }
 
-    pub(super) const fn held(&self) -> &Held {
+    pub(crate) const fn held(&self) -> &Arc<Held> {
         &self.held
     }
 
@@ -121,6 +122,7 @@ pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl StreamContext {
     pub(super) fn new(respond: SendResponse<Bytes>, streams: &Arc<Streams>) -> Arc<Self> {
+        streams.held.begins();
         Arc::new(Self {
             respond: Mutex::new(respond),
             streams: Arc::clone(streams),
@@ -149,13 +151,9 @@ impl StreamContext {
         strip_connection_fields(&mut headers);
         let mut interim = Response::new(());
         *interim.status_mut() = status;
+        self.streams.held.sends_head(&headers);
         *interim.headers_mut() = headers;
         let _ = self.respond.lock().send_informational(interim);
-    }
-
-    /// What the library holds for the connection.
-    pub(crate) fn held(&self) -> &Held {
-        &self.streams.held
     }
 
     /// Hands the stream over, once its request is answered.
@@ -181,6 +179,7 @@ impl StreamContext {
 
     /// Sends the answer's head; `None`: the stream is over.
     pub(super) fn send_head(&self, head: Response<()>, is_end: bool) -> Option<SendStream<Bytes>> {
+        self.streams.held.sends_head(head.headers());
         let mut respond = self.respond.lock();
         let sent = respond.send_response(head, is_end);
         if sent.is_err() {
@@ -192,5 +191,11 @@ impl StreamContext {
     /// Ready when the client has given the request up, or the connection has ended.
     pub(crate) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.respond.lock().poll_reset(cx).map(|_| ())
+    }
+}
+
+impl Drop for StreamContext {
+    fn drop(&mut self) {
+        self.streams.held.ends();
     }
 }

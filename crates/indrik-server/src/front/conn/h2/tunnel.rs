@@ -2,12 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::h2::{RecvStream, SendStream};
+use ::h2::SendStream;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::held::Held;
+use super::receiver::Receiver;
 use crate::front::conn::stream::give_of;
 
 /// Bytes given to the library at once.
@@ -16,15 +19,16 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 /// Both directions of a stream.
 pub(crate) struct Tunnel {
     send: SendStream<Bytes>,
-    receive: RecvStream,
+    receive: Receiver,
+    held: Arc<Held>,
     /// What came and was not read yet; the client's window has it until then.
     unread: Bytes,
     is_shut: bool,
 }
 
 impl Tunnel {
-    pub(super) const fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self { send, receive, unread: Bytes::new(), is_shut: false }
+    pub(super) const fn new(send: SendStream<Bytes>, receive: Receiver, held: Arc<Held>) -> Self {
+        Self { send, receive, held, unread: Bytes::new(), is_shut: false }
     }
 }
 
@@ -48,7 +52,8 @@ impl AsyncRead for Tunnel {
             }
         }
         let len = give_of(&mut this.unread, into);
-        this.receive.flow_control().release_capacity(len).map_err(broken)?;
+        this.receive.took(len);
+        this.receive.release(len).map_err(broken)?;
         Poll::Ready(Ok(()))
     }
 }
@@ -71,6 +76,7 @@ impl AsyncWrite for Tunnel {
         };
         let len = room.min(wanted);
         this.send.send_data(Bytes::copy_from_slice(&bytes[..len]), false).map_err(broken)?;
+        this.held.sends(this.send.stream_id().as_u32(), len);
         Poll::Ready(Ok(len))
     }
 
