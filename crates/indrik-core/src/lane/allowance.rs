@@ -54,6 +54,10 @@ impl Allowance {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn taken(allowance: &mut Allowance, bytes: usize, now: Micros) -> u64 {
@@ -79,6 +83,38 @@ mod tests {
         let mut allowance = Allowance::of_front(0);
         let large = 64 * 1024;
         assert_eq!(taken(&mut allowance, large, 0), PER_SECOND / 65);
+    }
+
+    /// Messages that a lane's socket holds, more than the kernel's buffer does of the smallest.
+    const SOCKET_MESSAGES_MAX: usize = 1024;
+
+    proptest! {
+        /// The front stands still for as long as it likes, and hears then what lies in the socket; the worker
+        /// sends as much as it allows itself, and waits while there is no room.
+        #[test]
+        fn an_honest_worker_is_no_flood_after_any_pause_of_the_front(
+            steps in prop::collection::vec((0u64..3 * SECOND_US, 0usize..6_000, 0usize..4096), 1..60),
+        ) {
+            let (mut worker, mut front) = (Allowance::of_worker(0), Allowance::of_front(0));
+            let (mut socket, mut now) = (VecDeque::new(), 0);
+            for (pause, messages, bytes) in steps {
+                now += pause;
+                for _ in 0..messages {
+                    if socket.len() == SOCKET_MESSAGES_MAX {
+                        for bytes in socket.drain(..) {
+                            prop_assert!(front.take(bytes, now));
+                        }
+                    }
+                    if !worker.take(bytes, now) {
+                        break;
+                    }
+                    socket.push_back(bytes);
+                }
+            }
+            for bytes in socket {
+                prop_assert!(front.take(bytes, now));
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A fake front: it does with the dispatcher what the real one does, with numbers for requests and
 //! queues for rings, and checks what must hold after every step.
 
+mod checks;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use indrik_core::dispatch::{
@@ -8,15 +10,10 @@ use indrik_core::dispatch::{
     Standing,
 };
 use indrik_core::ids::WorkerId;
-use indrik_core::overtime::{INTAKE_PAUSE_MAX_US, Intake};
+use indrik_core::overtime::Intake;
 use indrik_core::time::Micros;
 
 use crate::channel::{Channel, NotSent, Sizes, Taken};
-use crate::world::COARSE_TICK_US;
-
-/// How long a request may lie at a worker that stands still: as long as it takes to see that, and two
-/// looks.
-const LIE_MAX_US: Micros = INTAKE_PAUSE_MAX_US + 2 * COARSE_TICK_US;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +85,8 @@ pub(crate) struct Worker {
     pub(crate) ring: VecDeque<usize>,
     pub(crate) running: Vec<usize>,
     pub(crate) draining: bool,
+    /// It drains for a while only: it comes back.
+    pub(crate) is_held: bool,
     /// It starts and finishes nothing.
     pub(crate) is_stuck: bool,
     /// It was seen to take nothing from its ring, and gets nothing until it does.
@@ -228,6 +227,7 @@ impl Front {
             ring: VecDeque::new(),
             running: Vec::new(),
             draining: false,
+            is_held: false,
             is_stuck: false,
             stalled: false,
             intake: Intake::default(),
@@ -235,9 +235,7 @@ impl Front {
             taken: 0,
         };
         self.workers.insert(id, worker);
-        for request in self.waiting.values() {
-            self.requests[*request].had_worker = true;
-        }
+        self.note_worker();
         self.dispatch.worker_up(id, capacity, slots);
         self.place_waiting();
     }
@@ -250,6 +248,33 @@ impl Front {
         }
         self.take_back(id, usize::MAX);
         self.place_waiting();
+    }
+
+    /// A worker gets nothing for a while.
+    pub(crate) fn hold(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.is_held = true;
+        }
+        self.drain(id);
+    }
+
+    pub(crate) fn resume(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if !std::mem::take(&mut worker.is_held) {
+            return;
+        }
+        worker.draining = false;
+        worker.takes_since = (!worker.stalled).then_some(self.now);
+        self.note_worker();
+        self.dispatch.worker_resumes(id);
+        self.place_waiting();
+    }
+
+    /// Whoever waits has seen a worker.
+    fn note_worker(&mut self) {
+        for request in self.waiting.values() {
+            self.requests[*request].had_worker = true;
+        }
     }
 
     /// `blameless`: for none of its requests.
@@ -609,72 +634,5 @@ impl Front {
             self.seed,
             entry.answers
         );
-    }
-
-    // --- what must hold
-
-    pub(crate) fn check(&self) {
-        let seed = self.seed;
-        assert_eq!(self.dispatch.waiting(), self.waiting.len(), "seed {seed}: the queue");
-        for (id, worker) in &self.workers {
-            let held = worker.ring.len() + worker.running.len();
-            assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
-            let suspects: Vec<usize> = self.suspects(*id).collect();
-            assert!(suspects.len() <= 1, "seed {seed}: {suspects:?} are together at {id}");
-            if worker.draining || worker.stalled || worker.is_full || held >= worker.capacity {
-                continue;
-            }
-            let waits = self.waiting.values().find(|request| !self.goes_elsewhere(**request, *id));
-            assert_eq!(waits, None, "seed {seed}: it waits although {id} is free");
-        }
-        // Who was due at the last look has been told then, unless it came back since.
-        let timeout = self.limits.queue_timeout_us;
-        let in_rings = self.workers.values().flat_map(|worker| &worker.ring);
-        for request in self.waiting.values().chain(in_rings) {
-            let entry = &self.requests[*request];
-            let due = entry.arrived.saturating_add(timeout);
-            assert!(
-                due > self.swept || entry.waits_since >= self.swept,
-                "seed {seed}: request {request} waits beyond its deadline"
-            );
-        }
-    }
-
-    /// A worker that stands still keeps no unstarted request, where another one takes some, for longer
-    /// than it takes to see that it stands.
-    fn check_that_none_lies_where_nobody_takes_it(&self) {
-        let since_limit = |since: Micros| self.now.saturating_sub(since) > LIE_MAX_US;
-        for (id, worker) in &self.workers {
-            let takes = |it: &Worker| it.takes_since.is_some_and(since_limit);
-            let others_take = self.workers.iter().any(|(other, it)| other != id && takes(it));
-            if !(worker.is_stuck && worker.running.len() < worker.capacity && others_take) {
-                continue;
-            }
-            for request in &worker.ring {
-                assert!(
-                    !since_limit(self.requests[*request].in_ring_since),
-                    "seed {}: request {request} lies at {id}, which stands still",
-                    self.seed
-                );
-            }
-        }
-    }
-
-    /// Every request that has not ended is in exactly one place.
-    pub(crate) fn check_places(&self) {
-        for (request, entry) in self.requests.iter().enumerate() {
-            let is_there = match entry.place {
-                Place::Over => entry.answers.len() == 1,
-                Place::Lost => true,
-                Place::Queue(number) => self.waiting.get(&number) == Some(&request),
-                Place::Ring(id) => {
-                    self.workers.get(&id).is_some_and(|worker| worker.ring.contains(&request))
-                }
-                Place::Running(id) => {
-                    self.workers.get(&id).is_some_and(|worker| worker.running.contains(&request))
-                }
-            };
-            assert!(is_there, "seed {}: request {request} is nowhere: {entry:?}", self.seed);
-        }
     }
 }

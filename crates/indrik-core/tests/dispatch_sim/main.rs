@@ -32,6 +32,7 @@ fn nothing_fails_while_nothing_breaks() {
 
 #[test]
 fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
+    let mut without_worker = 0;
     for seed in seeds() {
         let mut world = World::new(seed, Faults::wild());
         world.run(2 * SECOND);
@@ -46,7 +47,9 @@ fn whatever_breaks_every_request_ends_once_and_none_that_must_not_runs_twice() {
             Answer::TimedOut,
             Answer::Left,
         ]);
+        without_worker += world.count(Answer::NoWorker);
     }
+    assert!(without_worker > 0);
 }
 
 #[test]

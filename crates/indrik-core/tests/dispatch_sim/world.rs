@@ -22,6 +22,8 @@ const LADDER_US: Micros = 200_000;
 const FILES_US: Micros = 30_000;
 /// A request that ends its worker does so after this at the latest.
 const KILLS_WITHIN_US: Micros = 100_000;
+/// A worker that is held comes back after this at the latest.
+const HELD_US: Micros = 600_000;
 /// A dead or drained worker's successor.
 const BOOT_US: u64 = 80_000;
 const WORKERS_MAX: usize = 6;
@@ -39,6 +41,8 @@ pub(crate) struct Faults {
     pub(crate) death: u32,
     pub(crate) drain: u32,
     pub(crate) stuck: u32,
+    /// It gets nothing for a while, and comes back.
+    pub(crate) hold: u32,
     /// Of a hundred clients so many leave early.
     pub(crate) client_leaves: u32,
     /// The next worker dies only when everything that was lost has been served.
@@ -65,6 +69,7 @@ impl Faults {
             death: 0,
             drain: 0,
             stuck: 0,
+            hold: 0,
             client_leaves: 0,
             one_at_a_time: false,
             flood: false,
@@ -78,7 +83,7 @@ impl Faults {
     }
 
     pub(crate) const fn wild() -> Self {
-        Self { death: 8, drain: 5, stuck: 2, client_leaves: 10, ..Self::calm() }
+        Self { death: 8, drain: 5, stuck: 2, hold: 4, client_leaves: 10, ..Self::calm() }
     }
 }
 
@@ -97,6 +102,7 @@ enum Coming {
     Up,
     Kill(WorkerId),
     GoesOn(WorkerId),
+    Resumes(WorkerId),
     Tick,
 }
 
@@ -183,6 +189,7 @@ impl World {
         let stuck: Vec<WorkerId> = self.front.workers.keys().copied().collect();
         for id in stuck {
             self.front.goes_on(id);
+            self.front.resume(id);
             self.follow();
         }
         while self.front.workers.len() < self.wanted {
@@ -288,6 +295,7 @@ impl World {
             // What ran too long is known, and has been answered.
             Coming::Kill(id) => self.end_worker(id, true),
             Coming::GoesOn(id) => self.go_on(id),
+            Coming::Resumes(id) => self.front.resume(id),
             Coming::Tick => {
                 self.front.tick();
                 let fine = self.front.needs_fine_tick();
@@ -313,7 +321,10 @@ impl World {
             self.after(LOST_PAUSE_US, Coming::Told(request));
         }
         let is_done = |worker: &crate::front::Worker| {
-            worker.draining && worker.ring.is_empty() && worker.running.is_empty()
+            worker.draining
+                && !worker.is_held
+                && worker.ring.is_empty()
+                && worker.running.is_empty()
         };
         let drained: Vec<WorkerId> =
             self.front.workers.iter().filter(|(_, w)| is_done(w)).map(|(id, _)| *id).collect();
@@ -337,7 +348,9 @@ impl World {
             let sent = Sent { is_idempotent, body_is_held, has_file, kills_after, session };
             let request = self.front.arrive(sent);
             if self.random.percent(self.faults.client_leaves) {
-                let patience = self.random.between(0, 100_000);
+                // Some have left when their request is here.
+                let has_left = self.random.percent(20);
+                let patience = if has_left { 0 } else { self.random.between(0, 100_000) };
                 self.after(patience, Coming::Leaves(request));
             }
         }
@@ -372,6 +385,10 @@ impl World {
                 self.worker_up();
                 self.follow();
                 self.front.drain(id);
+            } else if self.hits(self.faults.hold) && self.is_free_to_go(id) {
+                self.front.hold(id);
+                let pause = self.random.between(0, HELD_US);
+                self.after(pause, Coming::Resumes(id));
             } else if self.hits(self.faults.stuck) {
                 if let Some(worker) = self.front.workers.get_mut(&id) {
                     worker.is_stuck = true;
