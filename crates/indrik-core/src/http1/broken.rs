@@ -6,6 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "Display says what each means")]
 pub enum Broken {
+    TlsHandshake,
     BareLineFeed,
     BareCarriageReturn,
     EmptyLine,
@@ -38,7 +39,8 @@ impl Broken {
             Self::RequestLineTooLong => 414,
             Self::TooManyFields | Self::FieldTooLarge | Self::HeadTooLarge => 431,
             Self::Version => 505,
-            Self::BareLineFeed
+            Self::TlsHandshake
+            | Self::BareLineFeed
             | Self::BareCarriageReturn
             | Self::EmptyLine
             | Self::FoldedField
@@ -62,6 +64,9 @@ impl Broken {
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {
+            Self::TlsHandshake => {
+                "a TLS handshake came to a port without TLS: use http://, or set certfile"
+            }
             Self::BareLineFeed => "a line ends with a bare LF",
             Self::BareCarriageReturn => "a CR without LF",
             Self::EmptyLine => "an empty line where a request line belongs",

@@ -15,5 +15,5 @@ pub use host::Host;
 pub use method::is_conventional_method;
 pub use request_line::target_as_sent;
 pub use rewrite::{Permits, Rewriter};
-pub use screen::{HEAD_BYTES_MAX, Limits, Screen};
+pub use screen::{HEAD_BYTES_MAX, Limits, Screen, TLS_HANDSHAKE};
 pub use token::{is_token, is_token_byte, is_value, is_value_byte};

@@ -25,6 +25,9 @@ pub const HEAD_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a refused request line that are kept.
 const REFUSED_LINE_BYTES_MAX: usize = 4096;
 
+/// The first byte of a connection that begins with TLS: a record of the type `handshake` (RFC 8446 section 5.1).
+pub const TLS_HANDSHAKE: u8 = 0x16;
+
 /// How large the parts of a head may be, counted as Gunicorn does.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -221,6 +224,10 @@ impl Screen {
         let as_they_came = |used| Ok(Taken { used, as_what: As::TheyCame });
         match &mut self.state {
             ScreenState::Start { empty_line_seen } => {
+                if bytes[0] == TLS_HANDSHAKE && self.requests == 0 {
+                    // By its first byte too: no method begins with it.
+                    return Err(Broken::TlsHandshake);
+                }
                 if bytes[0] == b'\r' && *empty_line_seen {
                     // Known by its first byte, so that it does not matter whether the rest is here.
                     return Err(Broken::EmptyLine);
@@ -585,6 +592,8 @@ mod tests {
     #[test]
     fn what_two_parsers_could_read_in_two_ways_is_refused() {
         for (request, broken) in [
+            ("\x16\x03\x01\x02\x00\x01\n\x0a", Broken::TlsHandshake),
+            ("\x16", Broken::TlsHandshake),
             ("GET / HTTP/1.1\nHost: a\n\n", Broken::BareLineFeed),
             ("GET / HTTP/1.1\r\nHost: a\n\r\n", Broken::BareLineFeed),
             ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Broken::BareCarriageReturn),

@@ -1,5 +1,6 @@
 //! HTTP/2 without TLS: whether a connection begins with it (RFC 9113 section 3.3, prior knowledge).
 
+use indrik_core::http1::TLS_HANDSHAKE;
 use indrik_core::settings::Http2Cleartext;
 
 use super::preamble::{Read, read_some};
@@ -43,11 +44,13 @@ pub(super) async fn look(http2: &Http2Settings, mut stream: Stream, watch: &Watc
         }
     }
     let is_http2 = bytes.starts_with(PREFACE);
+    let is_tls = bytes.first() == Some(&TLS_HANDSHAKE);
     watch.set(Phase::Idle);
     let stream = Stream::Ahead(Box::new((bytes.into(), stream, 0)));
     match (is_http2, must) {
         (true, _) => Beginning::Http2(stream),
-        (false, true) => Beginning::Refused(stream),
-        (false, false) => Beginning::Other(stream),
+        // What refuses a handshake of TLS says what it is.
+        (false, true) if !is_tls => Beginning::Refused(stream),
+        (false, _) => Beginning::Other(stream),
     }
 }

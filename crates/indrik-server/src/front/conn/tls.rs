@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::ready;
 use std::time::{Duration, SystemTime};
 
+use indrik_core::http1::TLS_HANDSHAKE;
 use parking_lot::Mutex;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,8 +28,6 @@ use crate::front::account::{CONNECTION_BYTES, Charge};
 
 /// How often the files are looked at.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// First byte of a TLS connection: a record that carries a handshake (RFC 8446, 5.1).
-const HANDSHAKE_RECORD: u8 = 22;
 /// Whether clients must show a certificate (Gunicorn's `cert_reqs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
@@ -129,7 +128,7 @@ impl Tls {
         if !matches!(read_some(&mut stream, watch, &mut first).await, Read::Some) {
             return Begun::Lost;
         }
-        let is_handshake = first.first() == Some(&HANDSHAKE_RECORD);
+        let is_handshake = first.first() == Some(&TLS_HANDSHAKE);
         let stream = Stream::Ahead(Box::new((first.into(), stream, 0)));
         if !is_handshake {
             return Begun::Plain(stream);
