@@ -6,6 +6,8 @@ use crate::time::Micros;
 
 /// While requests are refused for want of room, the log gets a line at first and then at most so often.
 const TELL_INTERVAL_US: Micros = 10_000_000;
+/// What was refused so long ago is no news any more: it is told when the overload is over.
+const NEWS_FOR_US: Micros = 5_000_000;
 /// An overload is over when no request was refused for so long.
 const OVER_AFTER_US: Micros = 10_000_000;
 
@@ -190,8 +192,8 @@ pub struct Overload {
     /// When the log was told last.
     told_at: Micros,
     untold: ByReason,
-    /// How many were since it began.
-    all: u64,
+    /// All since it began.
+    all: ByReason,
 }
 
 impl Overload {
@@ -199,7 +201,7 @@ impl Overload {
     pub fn refuses(&mut self, reason: Reason, now: Micros) -> Option<Told> {
         reason.lacks()?;
         self.untold[reason as usize] += 1;
-        self.all += 1;
+        self.all[reason as usize] += 1;
         let is_first = self.last_at.replace(now).is_none();
         if is_first {
             return Some(self.tell(now));
@@ -210,18 +212,18 @@ impl Overload {
     /// To be asked now and then: tells what came since, and that it is over.
     pub fn look(&mut self, now: Micros) -> Option<Told> {
         let last_at = self.last_at?;
-        if let Some(told) = self.tell_in_time(now) {
-            return Some(told);
+        let since = now.saturating_sub(last_at);
+        if since < NEWS_FOR_US {
+            return self.tell_in_time(now);
         }
-        if now.saturating_sub(last_at) < OVER_AFTER_US {
+        if since < OVER_AFTER_US {
             return None;
         }
-        let all = std::mem::take(&mut self.all);
-        self.last_at = None;
+        let Self { all, .. } = std::mem::take(self);
         let seconds = OVER_AFTER_US / 1_000_000;
-        let were = if all == 1 { "request was" } else { "requests were" };
         Some(Told::Over(format!(
-            "No request was refused for {seconds} s any more; {all} {were} since the overload began"
+            "No request was refused for {seconds} s any more; since the overload began {}",
+            counted(&all)
         )))
     }
 
@@ -239,20 +241,25 @@ impl Overload {
     fn tell(&mut self, now: Micros) -> Told {
         self.told_at = now;
         let untold = std::mem::take(&mut self.untold);
-        let count: u64 = untold.iter().sum();
-        let were = if count == 1 { "request was" } else { "requests were" };
-        let mut text = format!("Overloaded: {count} {were} answered 503: ");
-        let reasons = Reason::ALL.iter().zip(untold).filter(|(_, count)| *count > 0);
-        for (at, (reason, of_it)) in reasons.enumerate() {
-            let lacks = reason.lacks().unwrap_or_default();
-            let (before, times) = (if at == 0 { "" } else { "; " }, of_it);
-            let _ = match count == times {
-                true => write!(text, "{before}{lacks}"),
-                false => write!(text, "{before}{lacks}: {times}"),
-            };
-        }
-        Told::Refuses(text)
+        Told::Refuses(format!("Overloaded: {}", counted(&untold)))
     }
+}
+
+/// How many were refused, and for want of what.
+fn counted(refused: &ByReason) -> String {
+    let count: u64 = refused.iter().sum();
+    let were = if count == 1 { "request was" } else { "requests were" };
+    let mut text = format!("{count} {were} answered 503: ");
+    let reasons = Reason::ALL.iter().zip(refused).filter(|(_, count)| **count > 0);
+    for (at, (reason, of_it)) in reasons.enumerate() {
+        let lacks = reason.lacks().unwrap_or_default();
+        let (before, times) = (if at == 0 { "" } else { "; " }, *of_it);
+        let _ = match count == times {
+            true => write!(text, "{before}{lacks}"),
+            false => write!(text, "{before}{lacks}: {times}"),
+        };
+    }
+    text
 }
 
 #[cfg(test)]
@@ -289,11 +296,14 @@ mod tests {
             assert_eq!(overload.refuses(Reason::QueueFull, 2 * SECOND), None);
         }
         assert_eq!(overload.refuses(Reason::QueueTimeout, 3 * SECOND), None);
-        assert_eq!(overload.look(10 * SECOND), None);
+        for second in 4..11 {
+            assert_eq!(overload.look(second * SECOND), None);
+        }
+        assert_eq!(overload.refuses(Reason::QueueFull, 10 * SECOND), None);
         let next = line(overload.look(11 * SECOND));
         assert_eq!(
             next,
-            "Overloaded: 41 requests were answered 503: the queue is full (queue_requests_max): 40; \
+            "Overloaded: 42 requests were answered 503: the queue is full (queue_requests_max): 41; \
              no worker was free in time (queue_timeout): 1"
         );
     }
@@ -306,9 +316,25 @@ mod tests {
         assert!(overload.is_on());
         assert_eq!(overload.look(60 * SECOND), None);
         let over = line(overload.look(61 * SECOND));
-        assert!(over.ends_with("1 request was since the overload began"), "{over}");
+        let all = "since the overload began 1 request was answered 503: the front's memory is used up (front_memory_max)";
+        assert!(over.ends_with(all), "{over}");
         assert!(!overload.is_on());
         assert!(overload.refuses(Reason::NoMemory, 62 * SECOND).is_some());
+    }
+
+    #[test]
+    fn nothing_is_told_as_news_that_is_long_ago() {
+        let mut overload = Overload::default();
+        assert!(overload.refuses(Reason::QueueFull, SECOND).is_some());
+        assert_eq!(overload.refuses(Reason::QueueTimeout, SECOND + 100), None);
+        for tenth in 10..110 {
+            assert_eq!(overload.look(tenth * SECOND / 10), None);
+        }
+        assert_eq!(
+            line(overload.look(12 * SECOND)),
+            "No request was refused for 10 s any more; since the overload began 2 requests were answered 503: \
+             the queue is full (queue_requests_max): 1; no worker was free in time (queue_timeout): 1"
+        );
     }
 
     #[test]
@@ -326,28 +352,36 @@ mod tests {
             steps in prop::collection::vec((0u64..2 * SECOND, 0usize..6, any::<bool>()), 1..400),
         ) {
             let (mut overload, mut now) = (Overload::default(), SECOND);
-            let (mut lines, mut refused, mut overs) = (Vec::new(), 0u64, 0);
-            let mut note = |told: Option<Told>, now| match told {
-                Some(Told::Refuses(line)) => lines.push((now, line, overs)),
-                Some(Told::Over(_)) => overs += 1,
+            let (mut lines, mut refused, mut overs) = (Vec::new(), 0u64, Vec::new());
+            let mut refused_at = 0;
+            let mut note = |told: Option<Told>, now, refused_at| match told {
+                Some(Told::Refuses(line)) => lines.push((now, line, overs.len(), refused_at)),
+                Some(Told::Over(line)) => overs.push(line),
                 None => {}
             };
             for (pause, reason, refuses) in steps {
                 now += pause;
-                note(overload.look(now), now);
+                note(overload.look(now), now, refused_at);
                 if refuses {
-                    refused += 1;
-                    note(overload.refuses(Reason::ALL[reason], now), now);
+                    (refused, refused_at) = (refused + 1, now);
+                    note(overload.refuses(Reason::ALL[reason], now), now, refused_at);
                 }
             }
-            note(overload.look(now + 10 * SECOND), now + 10 * SECOND);
-            note(overload.look(now + 20 * SECOND), now + 20 * SECOND);
+            note(overload.look(now + 10 * SECOND), now + 10 * SECOND, refused_at);
             prop_assert!(!overload.is_on());
-            let count = |line: &str| line.split(' ').nth(1).and_then(|word| word.parse::<u64>().ok());
-            let told: u64 = lines.iter().filter_map(|(_, line, _)| count(line)).sum();
+            let of = |words: &str| words.split(' ').next().and_then(|word| word.parse::<u64>().ok());
+            let count = |line: &str, before: &str| line.split_once(before).and_then(|(_, rest)| of(rest));
+            let told: u64 = overs.iter().filter_map(|line| count(line, "overload began ")).sum();
             prop_assert_eq!(told, refused);
+            let warned: u64 = lines.iter().filter_map(|(_, line, ..)| count(line, "Overloaded: ")).sum();
+            prop_assert!(warned <= refused);
+            // News is new.
+            for (at, _, _, refused_at) in &lines {
+                prop_assert!(at - refused_at < NEWS_FOR_US);
+            }
+            let overs = overs.len();
             // At most one line in ten seconds, and one more for each time that it began.
-            prop_assert!(lines.len() as u64 <= now / (10 * SECOND) + 2 + overs);
+            prop_assert!(lines.len() as u64 <= now / (10 * SECOND) + 2 + overs as u64);
             for pair in lines.windows(2) {
                 let is_new = pair[1].2 > pair[0].2;
                 prop_assert!(is_new || pair[1].0 - pair[0].0 >= 10 * SECOND);

@@ -45,13 +45,33 @@ impl Supervisor {
             in_its_place: self.pool.serving.restarts.failures(worker.place),
             wanted: self.pool.serving.wanted,
         };
-        if self.pool.serving.breaker.failed(failing, self.now) {
-            let census = self.census();
-            let (streak, next) = (self.pool.serving.breaker.streak, self.next_trial());
+        let opens = self.pool.serving.breaker.failed(failing, self.now);
+        let gives_up = self.pool.serving.breaker.is_open() && self.has_never_served();
+        self.tell_of_failures(opens, gives_up, reason);
+        if gives_up {
+            self.note(Consequence::NeverServed);
+        }
+    }
+
+    /// Tells that workers keep failing: what is tried next, or that nothing is.
+    fn tell_of_failures(&mut self, opens: bool, gives_up: bool, reason: EndReason) {
+        let census = self.census();
+        let streak = self.pool.serving.breaker.streak;
+        let keep = format!("Workers keep failing: {streak} in a row, the last one by {reason}");
+        if gives_up {
             self.log(
                 Level::Critical,
                 format!(
-                    "Workers keep failing: {streak} in a row, the last one by {reason}. {} of {} workers \
+                    "{keep}. No worker has finished a request or lived for long since the start: the start \
+                     has failed. Look for the errors above",
+                ),
+            );
+        } else if opens {
+            let next = self.next_trial();
+            self.log(
+                Level::Critical,
+                format!(
+                    "{keep}. {} of {} workers \
                      serve on; one is tried now and then, {next}. Look for the errors above; \
                      when a worker succeeds, all places are filled again",
                     census.ready, census.wanted,
@@ -62,13 +82,6 @@ impl Supervisor {
         {
             let text = format!("Workers still fail ({reason}); {}", self.next_trial());
             self.log(Level::Warning, text);
-        }
-        if self.pool.serving.breaker.is_open() && self.has_never_served() {
-            self.log(
-                Level::Critical,
-                "No worker has finished a request or lived for long since the start: the start has failed",
-            );
-            self.note(Consequence::NeverServed);
         }
     }
 
@@ -416,6 +429,8 @@ mod tests {
         system.run(600);
         assert_eq!(system.exit, Some(FailureKind::Boot.exit_code()));
         assert!(system.critical.last().unwrap().contains("the start has failed"));
+        // It tries no more, and does not say so.
+        assert!(!system.critical.iter().any(|line| line.contains("tried now and then")));
     }
 
     #[test]
