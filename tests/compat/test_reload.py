@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support.control import ctl
 from support.server import IS_ORACLE, Server, poll
 
 WSGI = """\
@@ -100,7 +101,7 @@ class TestChanges:
         if IS_ORACLE and worker == "eventlet":
             pytest.skip("Gunicorn does not have it any more")
         app.write("reloaded.py", ASGI if worker == "asgi" else WSGI)
-        app.start("--worker-class", worker, "--workers", "1")
+        server = app.start("--worker-class", worker, "--workers", "1")
         app.shows("1")
         app.write("helper.py", "VALUE = 2\n")
         app.shows("2")
@@ -108,8 +109,12 @@ class TestChanges:
             return  # A worker begins to watch after it has begun to serve, and may miss the next save.
         app.write("helper.py", "VALUE = = 3\n")
         app.shows("helper.py", 500)
+        health = ctl(server, "health")
+        assert (health["state"], health["ready"]) == ("degraded", True)
+        assert health["why"].startswith("the application cannot be loaded; requests are answered with why: ")
         app.write("helper.py", "VALUE = 4\n")
         app.shows("4")
+        assert ctl(server, "health")["state"] == "ready"
 
     def test_it_is_said_that_this_is_for_development(self, app):
         server = app.start()

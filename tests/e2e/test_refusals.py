@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import struct
 import tempfile
 from typing import Any
@@ -86,7 +87,7 @@ def test_a_request_that_found_no_worker_all_the_time_says_so(start, connect, gat
     assert connect(server).get("/hello").text == "hello"
 
 
-def test_of_many_refusals_the_log_has_a_line_at_once_and_one_for_the_rest(start, connect, gate: Gate):
+def test_of_many_refusals_the_log_has_a_line_at_once_and_the_number_of_all_at_the_end(start, connect, gate: Gate):
     server = refusing(start, "--queue-requests-max", "1")
     busy = occupied(server, connect, gate)
     waiting = connect(server)
@@ -98,14 +99,30 @@ def test_of_many_refusals_the_log_has_a_line_at_once_and_one_for_the_rest(start,
         assert wire.get(f"/hello?n{number}").status == 503
     assert counts(server) == {"queue_full": refused}
     assert times(server, "n3")["D"] == 0
-    rest = server.wait_for_log(r"Overloaded: (\d+) requests were answered 503: the queue is full", seconds=20)
-    assert int(rest[1]) == refused - 1
-    assert len(re.findall("Overloaded: ", server.log())) == 2
     gate.release()
     assert busy.read_answer().status == 200
-    # Once nothing is refused any more, all is well again.
-    server.wait_for_log(rf"No request was refused for 10 s any more; {refused} requests were", seconds=30)
+    # Once nothing is refused any more, all is well again; what came with the first is told then, and is no news.
+    over = rf"No request was refused for 10 s any more; since the overload began {refused} requests were answered 503"
+    server.wait_for_log(over, seconds=30)
+    assert len(re.findall("Overloaded: ", server.log())) == 1
     assert ctl(server, "health") == {"state": "ready", "ready": True, "why": ""}
+
+
+@pytest.mark.parametrize("http2", ["off", "prior-knowledge", "both"])
+def test_a_handshake_of_tls_on_a_port_without_is_told_as_what_it_is(start, connect, http2):
+    options = () if http2 == "off" else ("--http-protocols", "h2,h1", "--http2-cleartext", http2)
+    server = refusing(start, *options)
+    wire = connect(server)
+    client = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), client, server_hostname="localhost").do_handshake()
+    wire.send(client.read())
+    answer = wire.read_answer()
+    told = "a TLS handshake came to a port without TLS: use http://, or set certfile"
+    assert answer.status == 400
+    assert told in answer.text
+    server.wait_for_log(rf"Invalid request from ip=127\.0\.0\.1: {told}")
+    assert counts(server) == {"malformed": 1}
 
 
 def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(start, connect):
@@ -278,6 +295,33 @@ def test_a_body_that_finds_no_room_on_the_disk_is_told_with_its_directory_and_co
     assert len(re.findall("the body of a request cannot be written", server.log())) == 1
     assert counts(server) == {"body_unstored": 3}
     assert ctl(server, "show", "stats")["files"]["bodies"] == {"bytes": 0, "files": 0, "failures": 3}
+    health = ctl(server, "health")
+    assert (health["state"], health["ready"]) == ("degraded", True)
+    assert re.fullmatch(f"bodies of requests cannot be written to {spools}, and are answered 507: .+", health["why"])
+    # 10 s after the last one it is over.
+    spools.mkdir()
+    poll(lambda: ctl(server, "health")["state"] == "ready", "a healthy server", seconds=30)
+
+
+def test_a_log_that_cannot_be_written_is_told_to_whoever_asks(start, connect, tmp_path):
+    log = tmp_path / "access.log"
+    log.symlink_to("/dev/full")
+    server = start("wsgi_app:app", "--workers", "1", "--access-logfile", str(log))
+    assert connect(server).get("/hello").text == "hello"
+    told = f"the log {log} cannot be written: no space left on device; its entries are lost"
+    poll(lambda: ctl(server, "health") == {"state": "degraded", "ready": True, "why": told}, "the reason")
+
+
+def test_syslog_that_nobody_hears_is_told_to_whoever_asks_and_in_the_log(start, connect):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        to = f"udp://127.0.0.1:{unheard.getsockname()[1]}"
+    server = start("wsgi_app:app", "--workers", "1", "--log-syslog", "--log-syslog-to", to)
+    connect(server).get("/hello")
+    server.wait_for_log(rf"\[WARNING\] Cannot reach the syslog server at {to}: Connection refused")
+    told = f"messages to the syslog server at {to} are lost: Connection refused"
+    poll(lambda: ctl(server, "health")["why"].startswith(told), "the reason")
+    assert ctl(server, "health")["ready"] is True
 
 
 def test_bodies_in_a_directory_that_lies_in_memory_have_no_more_than_the_front_may_hold(start, connect):

@@ -289,6 +289,7 @@ impl Drive {
 
     fn take_front_events(&mut self) {
         self.sources.bell.clear();
+        self.hear_of_ailments();
         while let Some(event) = self.sources.next_of_front() {
             match event {
                 FrontEvent::WorkerDrained(worker) => {
@@ -321,6 +322,13 @@ impl Drive {
                 FrontEvent::ChannelBroken(worker, fault) => self.channel_broke(worker, fault),
                 FrontEvent::LaneCut(worker, fault) => self.lane_was_cut(worker, fault),
             }
+        }
+    }
+
+    /// What fails while requests are served on becomes known to whoever asks how the server is.
+    fn hear_of_ailments(&mut self) {
+        for (ailment, why) in self.log.take_ailing() {
+            self.feed(Event::Pool(PoolId::FIRST, PoolEvent::Ails { ailment, why }));
         }
     }
 

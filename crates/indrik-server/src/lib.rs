@@ -4,6 +4,7 @@
 //! front ([`front`]) has threads of its own and talks to the loop through its handle and its events.
 #![forbid(unsafe_code)]
 
+mod ailing;
 pub mod boot;
 pub mod control;
 pub mod drive;

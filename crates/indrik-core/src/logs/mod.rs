@@ -8,6 +8,7 @@ pub mod json;
 mod json_format;
 pub mod level;
 pub mod metric;
+pub mod reach;
 pub mod repeat;
 pub mod syslog;
 

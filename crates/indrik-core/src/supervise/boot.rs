@@ -4,7 +4,7 @@
 use super::consequence::Consequence;
 use super::effect::{Effect, WorkerEffect};
 use super::event::{Failure, FailureKind};
-use super::limits::{START_CRASHES_MAX, STOP_GRACE_MIN, WARM_UP_SLACK};
+use super::limits::{START_CRASHES_MAX, STOP_GRACE_MIN, WARM_UP_SLACK, WHY_CHARS_MAX};
 use super::machine::Supervisor;
 use super::reason::{EndReason, StartReason, Tally};
 use super::state::phase::Phase;
@@ -14,6 +14,13 @@ use crate::ids::{Generation, WorkerId};
 use crate::logs::level::Level;
 
 impl Supervisor {
+    /// It has no application, and will answer every request with why.
+    pub(super) fn shows_why(&mut self, id: WorkerId, why: &str) {
+        if let Some(worker) = self.pool.workers.get_mut(&id) {
+            worker.shows = Some(why.chars().take(WHY_CHARS_MAX).collect());
+        }
+    }
+
     pub(super) fn fork(&mut self, generation: Generation, place: u32, start: StartReason) {
         let id = WorkerId(self.server.next_worker);
         self.server.next_worker += 1;

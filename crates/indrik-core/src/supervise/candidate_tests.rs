@@ -6,8 +6,8 @@ use super::*;
 use crate::ids::PoolId;
 use crate::settings::Share;
 use crate::supervise::{
-    Event, ExitStatus, Failure, FailureKind, OperatorEvent, PoolEvent, ReloadPolicy, Signal,
-    WorkerEffect, WorkerEvent, ZygoteEvent,
+    Event, ExitStatus, Failure, FailureKind, HealthState, OperatorEvent, PoolEvent, ReloadPolicy,
+    Signal, WorkerEffect, WorkerEvent, ZygoteEvent,
 };
 
 /// A supervisor whose processes do what the test says.
@@ -404,4 +404,24 @@ fn a_server_that_ends_while_it_soaks_lets_the_old_workers_go_and_says_so() {
     assert_eq!(bench.in_state("draining").len(), 2);
     assert_eq!(bench.ready_of(2), 2);
     assert_eq!(bench.outcome(), Some((2, 2, false)));
+}
+
+#[test]
+fn a_worker_that_answers_with_why_it_has_no_application_is_told_until_another_one_serves() {
+    let mut bench = Bench::serving(1, ReloadPolicy::default());
+    bench.reload();
+    let canary = bench.booting()[0];
+    let why = "No module named 'shop'".to_owned();
+    bench.give(Event::Worker(canary, WorkerEvent::ShowsWhy { why }));
+    assert_eq!(bench.machine.health().why, "");
+    bench.ready(canary);
+    let health = bench.machine.health();
+    assert_eq!((health.state, health.ready), (HealthState::Degraded, true));
+    let told =
+        "the application cannot be loaded; requests are answered with why: No module named 'shop'";
+    assert_eq!(health.why, told);
+    bench.reload();
+    let canary = bench.booting()[0];
+    bench.ready(canary);
+    assert_eq!(bench.machine.health().why, "");
 }

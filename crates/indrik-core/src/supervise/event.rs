@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::policy::Policy;
 use super::reason::{EndReason, Exit, ExitStatus};
+use super::state::ailments::Ailment;
 use super::state::liveness::Sign;
 use crate::ids::{Generation, PoolId, WorkerId};
 use crate::memory::watch::Excess;
@@ -183,6 +184,11 @@ pub enum WorkerEvent {
         /// Why.
         failure: Failure,
     },
+    /// It could not load the application, and becomes ready to answer every request with why (`reload`).
+    ShowsWhy {
+        /// Why, one line.
+        why: String,
+    },
     /// What it cost to start it. It is ready now.
     BootMeasured {
         /// How long it ran.
@@ -278,6 +284,13 @@ pub enum PoolEvent {
     Overloaded {
         /// What is used up.
         lacks: Option<&'static str>,
+    },
+    /// Something failed, and requests are served on.
+    Ails {
+        /// Of which kind that is.
+        ailment: Ailment,
+        /// What is wrong and where, one line.
+        why: String,
     },
     /// The process of a zygote that a refork has replaced ended.
     OldZygoteExited,

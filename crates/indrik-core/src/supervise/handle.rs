@@ -20,7 +20,7 @@ use crate::time::Now;
 
 /// What follows from the state alone after every event, in this order: whose time is over, what is still missing,
 /// and what can be said or ended when nothing is.
-const STEPS: [fn(&mut Supervisor); 17] = [
+const STEPS: [fn(&mut Supervisor); 18] = [
     Supervisor::expire_workers,
     Supervisor::expire_zygotes,
     Supervisor::expire_phase,
@@ -28,6 +28,7 @@ const STEPS: [fn(&mut Supervisor); 17] = [
     Supervisor::expire_upgrade,
     Supervisor::judge_trial,
     Supervisor::expire_soak,
+    Supervisor::expire_ailments,
     Supervisor::expire_ages,
     Supervisor::advance_refork,
     Supervisor::reconcile,
@@ -108,6 +109,7 @@ impl Supervisor {
             WorkerEvent::InHook { hook } => self.worker_in_hook(id, hook),
             WorkerEvent::Ready => self.worker_ready(id),
             WorkerEvent::BootFailed { failure } => self.boot_failed(id, &failure),
+            WorkerEvent::ShowsWhy { why } => self.shows_why(id, &why),
             WorkerEvent::BootMeasured { ran, waited } => self.boot_measured(id, ran, waited),
             WorkerEvent::Warm => self.worker_warm(id),
             WorkerEvent::WarmUpFailed { failure } => self.warm_up_failed(id, &failure),
@@ -134,7 +136,8 @@ impl Supervisor {
             PoolEvent::Answered { answers, errors } => self.answered(answers, errors),
             PoolEvent::Served { counts } => self.workers_served(&counts),
             PoolEvent::Signs { signs } => self.signs_read(&signs),
-            PoolEvent::Overloaded { lacks } => self.pool.lacks = lacks,
+            PoolEvent::Overloaded { lacks } => self.pool.ailments.lacks = lacks,
+            PoolEvent::Ails { ailment, why } => self.pool.ailments.sees(ailment, &why, self.now),
             PoolEvent::OldZygoteExited => self.old_zygote_exited(),
         }
     }
@@ -191,6 +194,7 @@ impl Supervisor {
             self.pool.soak.as_ref().map(Soak::deadline),
             self.next_recycling(),
             self.pool.old_zygote_until,
+            self.pool.ailments.next(),
         ];
         workers.chain(zygotes).chain(phases.into_iter().flatten()).min()
     }

@@ -68,6 +68,20 @@ impl Supervisor {
                 "the zygote of generation {generation} failed; it is started again, until then no worker is replaced"
             ));
         }
-        self.pool.lacks.map(|lacks| format!("requests are refused: {lacks}"))
+        let serving = self.pool.workers.values().filter(|worker| worker.is_ready());
+        if let Some(why) = serving.filter_map(|worker| worker.shows.as_ref()).next() {
+            return Some(format!(
+                "the application cannot be loaded; requests are answered with why: {why}"
+            ));
+        }
+        if let Some(lacks) = self.pool.ailments.lacks {
+            return Some(format!("requests are refused: {lacks}"));
+        }
+        self.pool.ailments.why()
+    }
+
+    /// What failed is told for a while, and then forgotten.
+    pub(super) fn expire_ailments(&mut self) {
+        self.pool.ailments.expire(self.now);
     }
 }

@@ -136,6 +136,9 @@ pub const MORE_TIME_MIN: Duration = Duration::from_secs(10);
 /// See [`MORE_TIME_MIN`].
 pub const MORE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Characters of a text about what fails that are remembered for whoever asks how the server is.
+pub const WHY_CHARS_MAX: usize = 300;
+
 /// How often an address that is taken is tried, as in Gunicorn.
 pub const LISTEN_TRIES_MAX: u32 = 5;
 

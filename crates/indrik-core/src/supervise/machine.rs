@@ -8,6 +8,7 @@ use super::event::{Failure, FileChange};
 use super::policy::Policy;
 use super::reason::{Accounts, EndReason, Tally};
 use super::report::{ReloadOutcome, Totals};
+use super::state::ailments::Ailments;
 use super::state::candidate::Candidate;
 use super::state::doors::{Doors, Opening};
 use super::state::patience::Asked;
@@ -72,8 +73,7 @@ pub(super) struct Pool {
     pub(super) ever_of_use: bool,
     /// Workers ended by a signal, or not forked, before any was ready.
     pub(super) start_crashes: u32,
-    /// What the front lacks for the requests that it refuses, while it does.
-    pub(super) lacks: Option<&'static str>,
+    pub(super) ailments: Ailments,
     /// When signs of life were read last.
     pub(super) signs_at: Option<Now>,
     pub(super) reloads: Reloads,
@@ -126,7 +126,7 @@ impl Supervisor {
             ever_ready: false,
             ever_of_use: false,
             start_crashes: 0,
-            lacks: None,
+            ailments: Ailments::default(),
             signs_at: None,
             reloads: Reloads::default(),
             totals: Totals::default(),

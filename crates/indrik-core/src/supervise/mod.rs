@@ -75,4 +75,5 @@ pub use machine::Supervisor;
 pub use policy::{Facts, Policy, ProcessPolicy, ReloadPolicy};
 pub use reason::{Accounts, EndReason, Exit, ExitStatus, StartReason, Tally};
 pub use report::{Census, Health, HealthState, ReloadFailure, ReloadOutcome, Totals, WorkerView};
+pub use state::ailments::Ailment;
 pub use state::liveness::{LifeLimits, Sign};

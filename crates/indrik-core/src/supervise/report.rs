@@ -22,7 +22,7 @@ pub enum HealthState {
     Starting,
     /// Everything is as wanted.
     Ready,
-    /// It serves, with less than is wanted: workers failed.
+    /// It serves, but not as wanted: workers failed, requests are refused, or something else fails.
     Degraded,
     /// It takes no connections for now (WINCH).
     Paused,

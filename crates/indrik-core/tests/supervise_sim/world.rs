@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use indrik_core::ids::WorkerId;
+use indrik_core::ids::{PoolId, WorkerId};
 use indrik_core::logs::level::Level;
 use indrik_core::supervise::{
-    Effect, EndReason, Event, FileChange, OperatorEvent, Signal, Supervisor, UpgradeEffect,
-    WorkerEvent,
+    Ailment, Effect, EndReason, Event, FileChange, HealthState, OperatorEvent, PoolEvent, Signal,
+    Supervisor, UpgradeEffect, WorkerEvent,
 };
 
 use crate::os::{Faults, Os, Predecessor};
@@ -21,6 +21,9 @@ const STEPS_AT_ONE_MOMENT_MAX: u32 = 2_000;
 /// The longest a worker may stand still and be given requests: the simulated `timeout`, two looks, and
 /// what the clock seems to go back.
 const STAND_MAX: Duration = Duration::from_secs(33);
+
+/// So long after something failed it is told to whoever asks.
+const AILS_FOR: Duration = Duration::from_secs(10);
 
 /// After so long nobody takes it for ready.
 const QUIET_SEEN_MAX: Duration = Duration::from_secs(6);
@@ -38,6 +41,8 @@ pub(crate) struct World {
     /// It may end without a word once another server serves.
     pub(crate) may_hand_over: bool,
     promoted: bool,
+    /// What has failed so far while it served on, and when the last of it.
+    ailed: (usize, Option<Duration>),
 }
 
 impl World {
@@ -53,6 +58,7 @@ impl World {
             may_end: true,
             may_hand_over: false,
             promoted: false,
+            ailed: (0, None),
         }
     }
 
@@ -131,6 +137,7 @@ impl World {
                 let signal = harmless[self.os.random.below(harmless.len())];
                 self.signal(signal);
             }
+            self.ail();
             if self.os.random.percent(40) {
                 self.operate();
             }
@@ -162,6 +169,33 @@ impl World {
                 self.step(Event::Worker(other, WorkerEvent::CodeChanged { files }));
             }
         }
+    }
+
+    /// One thing after the other fails, and requests are served on.
+    fn ail(&mut self) {
+        let ailment = Ailment::ALL[self.ailed.0 % Ailment::ALL.len()];
+        self.ailed = (self.ailed.0 + 1, Some(self.now));
+        self.step(Event::Pool(PoolId::FIRST, PoolEvent::Ails { ailment, why: "it ails".into() }));
+    }
+
+    /// What fails is told for a while, and then not any more.
+    fn check_that_ailments_are_told(&self) {
+        let health = self.machine.health();
+        let (_, Some(at)) = self.ailed else { return };
+        // The clock may have seemed to go back a little.
+        let is_fresh = self.now + Duration::from_millis(500) < at + AILS_FOR;
+        assert!(
+            !is_fresh || health.state != HealthState::Ready,
+            "seed {}: something fails, and nothing is said of it: {:?}",
+            self.seed,
+            self.machine
+        );
+        assert!(
+            self.now <= at + AILS_FOR || !health.why.contains("it ails"),
+            "seed {}: it tells for ever what failed: {:?}",
+            self.seed,
+            self.machine
+        );
     }
 
     /// Brings back what signals took away: a paused daemon serves again, with the workers of its
@@ -305,6 +339,7 @@ impl World {
             self.machine
         );
         self.check_lives();
+        self.check_that_ailments_are_told();
         self.check_recycling_and_accounts();
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);

@@ -104,9 +104,12 @@ impl Drive {
             }
             WorkerNote::LoadFailed(failure) => {
                 let what = "The application cannot be loaded; requests are answered with why";
-                let text = Failure::from(failure).told(what);
+                let failure = Failure::from(failure);
+                let text = failure.told(what);
                 let pid = self.children.worker_pid(id).unwrap_or_else(std::process::id);
                 self.log.write_about(Level::Error, pid, &text);
+                let why = failure.message;
+                self.feed(Event::Worker(id, WorkerEvent::ShowsWhy { why }));
             }
             WorkerNote::Logged { level, text, exception } => {
                 let pid = self.children.worker_pid(id).unwrap_or(0);

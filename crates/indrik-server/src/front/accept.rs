@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
+use indrik_core::supervise::Ailment;
 use indrik_sys::hops;
 use socket2::SockFilter;
 use tokio::io::Interest;
@@ -100,6 +101,8 @@ pub(super) async fn accept(
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
+                let why = || format!("connections cannot be accepted: {error}");
+                services.log.ails(Ailment::NotAccepted, why);
                 if !std::mem::replace(&mut complained, true) {
                     services.log.error(&format!("Cannot accept connections: {error}"));
                 }

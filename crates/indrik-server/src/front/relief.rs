@@ -10,6 +10,7 @@ use indrik_core::logs::level::Level;
 use indrik_core::memory::Bytes;
 use indrik_core::memory::account::Limits;
 use indrik_core::refusal::{Reason, Told};
+use indrik_core::supervise::Ailment;
 
 use super::account::Cut;
 use super::clock;
@@ -47,10 +48,21 @@ pub(super) async fn relieve(services: Arc<Services>) {
         let mut cut = services.connections.cut(&services.account);
         cut.extend(services.connections.look_for_room(clock::now()));
         services.account.note_cut(cut.len());
+        let limits = services.account.limits();
+        // A connection that holds more than it may is its client's matter.
+        if cut.iter().any(|cut| cut.bytes <= limits.connection) {
+            let why = || {
+                format!(
+                    "connections are cut: front_memory_max = {} is used up",
+                    Bytes(limits.total)
+                )
+            };
+            services.log.ails(Ailment::ConnectionsCut, why);
+        }
         untold.extend(cut);
         let now = tokio::time::Instant::now();
         if !untold.is_empty() && told_at.is_none_or(|at| now >= at + TELL_INTERVAL) {
-            let text = describe(&std::mem::take(&mut untold), services.account.limits());
+            let text = describe(&std::mem::take(&mut untold), limits);
             services.log.write(Level::Error, &text);
             told_at = Some(now);
         }

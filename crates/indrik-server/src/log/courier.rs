@@ -5,12 +5,18 @@ use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use indrik_core::logs::reach::Reach;
 use indrik_core::logs::syslog::Kind;
+use indrik_core::supervise::Ailment;
+use indrik_core::time::Micros;
 use parking_lot::Mutex;
+
+use crate::ailing::Ailing;
 
 /// Messages that wait to be sent. More are lost, and counted.
 const QUEUE_MESSAGES_MAX: usize = 4_096;
@@ -20,6 +26,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const SEND_MAX: Duration = Duration::from_secs(1);
 /// Pause after the other side could not be reached.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How soon after a datagram it is looked whether the system reports that nobody took it.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// At the end of the server: how long the last messages may take.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
@@ -55,6 +63,7 @@ struct Errand {
     what: &'static str,
     destination: Destination,
     complain: Complain,
+    ailing: Arc<Ailing>,
 }
 
 /// What is queued: messages that belong together, and how many were lost before them.
@@ -65,8 +74,14 @@ struct Parcel {
 
 impl Courier {
     /// A courier for `what` ("syslog").
-    pub(crate) fn new(what: &'static str, destination: Destination, complain: Complain) -> Self {
-        let errand = Box::new(Errand { what, destination, complain });
+    pub(crate) fn new(
+        what: &'static str,
+        destination: Destination,
+        complain: Complain,
+        ailing: &Arc<Ailing>,
+    ) -> Self {
+        let ailing = Arc::clone(ailing);
+        let errand = Box::new(Errand { what, destination, complain, ailing });
         Self { state: Mutex::new(Delivery::Idle(Some(errand))) }
     }
 
@@ -108,25 +123,48 @@ fn start(errand: Box<Errand>) -> Option<Delivery> {
 
 /// The thread's work.
 fn carry(errand: &Errand, queue: &Receiver<Parcel>) {
-    let mut way = Way { connection: None, next_try: Instant::now(), down: false, lost: 0 };
-    for parcel in queue {
-        way.lost += parcel.lost_before;
+    let mut way = Way::new();
+    while let Some(parcel) = way.next(errand, queue) {
+        way.reach.loses(parcel.lost_before);
         for message in parcel.messages {
             way.send(errand, &message);
         }
     }
+    way.look(errand);
 }
 
 /// The state of the connection.
 struct Way {
     connection: Option<Connection>,
+    started: Instant,
     next_try: Instant,
-    /// That it is down has been said.
-    down: bool,
-    lost: u64,
+    reach: Reach,
+    /// Datagrams went out of which something may still be reported.
+    is_unsure: bool,
+    /// What the system said last.
+    why: String,
 }
 
 impl Way {
+    fn new() -> Self {
+        let (started, reach) = (Instant::now(), Reach::default());
+        let next_try = started;
+        Self { connection: None, started, next_try, reach, is_unsure: false, why: String::new() }
+    }
+
+    /// What is to be sent next; `None` at the end. Where something may still be reported of what was sent, it is
+    /// looked for that after a while.
+    fn next(&mut self, errand: &Errand, queue: &Receiver<Parcel>) -> Option<Parcel> {
+        while self.is_unsure {
+            match queue.recv_timeout(LOOK_PAUSE) {
+                Ok(parcel) => return Some(parcel),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.look(errand),
+            }
+        }
+        queue.recv().ok()
+    }
+
     fn send(&mut self, errand: &Errand, message: &[u8]) {
         // Twice, because the other side may have been started anew since the last message.
         for _ in 0..2 {
@@ -134,47 +172,118 @@ impl Way {
                 break;
             }
             match self.connection.as_mut().map(|connection| connection.send(message)) {
-                Some(Ok(())) => return,
-                Some(Err(Failure::Message)) => break,
+                Some(Ok(Sent::Whole)) => return,
+                Some(Ok(Sent::Unsure)) => {
+                    self.is_unsure = true;
+                    let again = self.reach.sends(self.now());
+                    return self.tell_again(errand, again);
+                }
+                Some(Err(Failure::Refused(error))) => self.refused(errand, &error),
+                Some(Err(Failure::Message(error))) => {
+                    self.why = error.to_string();
+                    break;
+                }
                 Some(Err(Failure::Connection)) | None => self.connection = None,
             }
         }
-        self.lost += 1;
+        self.reach.loses(1);
+        self.ails(errand);
+    }
+
+    /// Nobody took an earlier datagram.
+    fn refused(&mut self, errand: &Errand, error: &io::Error) {
+        let is_new = self.reach.refuses();
+        self.fails(errand, error, is_new);
+        self.ails(errand);
+    }
+
+    /// Looks whether something is reported of what was sent.
+    fn look(&mut self, errand: &Errand) {
+        let Some(Connection::Udp(socket)) = &self.connection else {
+            self.is_unsure = false;
+            return;
+        };
+        match socket.take_error() {
+            Ok(Some(error)) | Err(error) => {
+                self.is_unsure = false;
+                self.refused(errand, &error);
+            }
+            Ok(None) => {
+                let again = self.reach.looks(self.now());
+                self.tell_again(errand, again);
+                // While it is down, silence has to last.
+                self.is_unsure = self.reach.is_down();
+            }
+        }
     }
 
     fn connect(&mut self, errand: &Errand) -> bool {
         if Instant::now() < self.next_try {
             return false;
         }
-        let (what, to) = (errand.what, &errand.destination);
-        match Connection::open(to) {
+        match Connection::open(&errand.destination) {
             Ok(connection) => {
+                // Of a datagram's destination this says nothing.
+                let is_reached = !matches!(connection, Connection::Udp(_));
                 self.connection = Some(connection);
-                if std::mem::take(&mut self.down) {
-                    let lost = std::mem::take(&mut self.lost);
-                    (errand.complain)(&format!(
-                        "The {what} server at {to} can be reached again; {lost} messages were lost"
-                    ));
-                }
+                let again = if is_reached { self.reach.works() } else { None };
+                self.tell_again(errand, again);
                 true
             }
             Err(error) => {
                 self.next_try = Instant::now() + RETRY_PAUSE;
-                if !std::mem::replace(&mut self.down, true) {
-                    (errand.complain)(&format!(
-                        "Cannot reach the {what} server at {to}: {error}; messages to it are lost until it can be reached"
-                    ));
-                }
+                let is_new = self.reach.fails();
+                self.fails(errand, &error, is_new);
                 false
             }
         }
     }
+
+    fn fails(&mut self, errand: &Errand, error: &io::Error, is_new: bool) {
+        let (what, to) = (errand.what, &errand.destination);
+        self.why = error.to_string();
+        if is_new {
+            (errand.complain)(&format!(
+                "Cannot reach the {what} server at {to}: {error}; messages to it are lost until it can be reached"
+            ));
+        }
+    }
+
+    fn tell_again(&self, errand: &Errand, lost: Option<u64>) {
+        let (what, to) = (errand.what, &errand.destination);
+        if let Some(lost) = lost {
+            (errand.complain)(&format!(
+                "The {what} server at {to} can be reached again; {lost} messages were lost"
+            ));
+        }
+    }
+
+    fn ails(&self, errand: &Errand) {
+        errand.ailing.sees(Ailment::MessagesLost, || {
+            let (what, to, why) = (errand.what, &errand.destination, &self.why);
+            format!("messages to the {what} server at {to} are lost: {why}")
+        });
+    }
+
+    fn now(&self) -> Micros {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What is known of a message that went.
+enum Sent {
+    /// The other side has it, or its system.
+    Whole,
+    /// Nothing: whether anybody takes it is reported later, if at all.
+    Unsure,
 }
 
 /// Why a message was not sent.
 enum Failure {
     /// Another connection would not help: it is too large, or the reader is slow.
-    Message,
+    Message(io::Error),
+    /// An earlier datagram found nobody. This one has not gone.
+    Refused(io::Error),
     /// The other side is gone, or has a part of the message.
     Connection,
 }
@@ -199,22 +308,36 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, message: &[u8]) -> Result<(), Failure> {
+    fn send(&mut self, message: &[u8]) -> Result<Sent, Failure> {
         match self {
             Self::Udp(socket) => match socket.send(message) {
-                // The answer to an earlier datagram: its port was closed. This one was not sent.
-                Err(_) => socket.send(message).map(drop).map_err(|_| Failure::Message),
-                Ok(_) => Ok(()),
+                Ok(_) => Ok(Sent::Unsure),
+                Err(error) if is_report(&error) => Err(Failure::Refused(error)),
+                Err(error) => Err(Failure::Message(error)),
             },
-            Self::Datagram(socket) => socket.send(message).map(drop).map_err(|error| {
+            Self::Datagram(socket) => socket.send(message).map(|_| Sent::Whole).map_err(|error| {
                 use io::ErrorKind::{ConnectionRefused, ConnectionReset, NotConnected};
                 let gone = [ConnectionRefused, ConnectionReset, NotConnected];
-                if gone.contains(&error.kind()) { Failure::Connection } else { Failure::Message }
+                if gone.contains(&error.kind()) {
+                    Failure::Connection
+                } else {
+                    Failure::Message(error)
+                }
             }),
-            Self::Tcp(socket) => socket.write_all(message).map_err(|_| Failure::Connection),
-            Self::Stream(socket) => socket.write_all(message).map_err(|_| Failure::Connection),
+            Self::Tcp(socket) => sent(socket.write_all(message)),
+            Self::Stream(socket) => sent(socket.write_all(message)),
         }
     }
+}
+
+fn sent(result: io::Result<()>) -> Result<Sent, Failure> {
+    result.map(|()| Sent::Whole).map_err(|_| Failure::Connection)
+}
+
+/// Whether this is the answer to an earlier datagram.
+fn is_report(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    [ConnectionRefused, HostUnreachable, NetworkUnreachable].contains(&error.kind())
 }
 
 fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
@@ -289,7 +412,7 @@ mod tests {
     fn courier(destination: Destination) -> (Courier, Receiver<String>) {
         let (say, said) = channel();
         let complain = Box::new(move |text: &str| drop(say.send(text.to_owned())));
-        (Courier::new("test", destination, complain), said)
+        (Courier::new("test", destination, complain, &Arc::default()), said)
     }
 
     #[test]
@@ -324,6 +447,26 @@ mod tests {
         };
         assert_eq!(&buffer[..read], b"found");
         assert!(said.recv().unwrap().contains("can be reached again; "));
+    }
+
+    #[test]
+    fn datagrams_to_a_port_that_nobody_has_are_complained_of_once_and_again_when_somebody_has() {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (courier, said) = courier(Destination::Udp("127.0.0.1".into(), port));
+        // One message is enough: what is reported later is looked for.
+        courier.send(vec![b"lost".to_vec()]);
+        let told = said.recv().unwrap();
+        let start =
+            format!("Cannot reach the test server at udp://127.0.0.1:{port}: Connection refused");
+        assert!(told.starts_with(&start), "{told}");
+        courier.send(vec![b"lost".to_vec(), b"lost".to_vec()]);
+        let socket = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+        let mut buffer = [0; 16];
+        courier.send(vec![b"found".to_vec()]);
+        let read = socket.recv(&mut buffer).unwrap();
+        assert!(buffer[..read] == *b"found" || buffer[..read] == *b"lost");
+        let found = said.recv().unwrap();
+        assert!(found.contains("can be reached again; "), "{found}");
     }
 
     #[test]

@@ -17,8 +17,11 @@ use std::sync::Arc;
 use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
 use indrik_core::settings::{Config, LogFormat};
+use indrik_core::supervise::Ailment;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
+
+use crate::ailing::Ailing;
 
 pub(crate) use entry::Entry;
 pub(crate) use outlets::{Outlets, Statsd, Syslog};
@@ -30,6 +33,7 @@ const HELD_ENTRIES_MAX: usize = 1_000;
 /// Where entries go and which are written. Shared by all threads of the supervisor.
 pub struct Log {
     state: Mutex<Destinations>,
+    ailing: Arc<Ailing>,
 }
 
 struct Destinations {
@@ -49,7 +53,9 @@ impl Log {
     /// A log to standard error, for the time before the settings are known.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::new(Destinations { outlets: Outlets::new(), held: None, bell: None }) }
+        let ailing = Arc::new(Ailing::default());
+        let outlets = Outlets::new(&ailing);
+        Self { state: Mutex::new(Destinations { outlets, held: None, bell: None }), ailing }
     }
 
     /// Goes on as `config` says. With a Python logger, entries are held from now on; `bell` is rung
@@ -58,7 +64,7 @@ impl Log {
     /// # Errors
     /// When a file cannot be opened; then nothing changes.
     pub(crate) fn configure(&self, config: &Config, bell: &Arc<Bell>) -> io::Result<()> {
-        let outlets = Outlets::open(config)?;
+        let outlets = Outlets::open(config, &self.ailing)?;
         let in_python = outlets.in_python;
         let mut state = self.state.lock();
         if !in_python {
@@ -66,6 +72,7 @@ impl Log {
         }
         state.held = in_python.then(|| state.held.take().unwrap_or_default());
         state.bell = Some(Arc::clone(bell));
+        self.ailing.wake(bell);
         // What the old ones have on its way is sent by their threads, which then end.
         state.outlets = outlets;
         Ok(())
@@ -74,6 +81,17 @@ impl Log {
     /// Writes in this format from now on: a start may fail before the logs are opened.
     pub(crate) fn speak(&self, format: LogFormat) {
         self.state.lock().outlets.as_json = format == LogFormat::Json;
+    }
+
+    /// Something fails, and requests are served on: whoever asks how the server is shall hear of it. `why` is
+    /// one line.
+    pub(crate) fn ails(&self, ailment: Ailment, why: impl FnOnce() -> String) {
+        self.ailing.sees(ailment, why);
+    }
+
+    /// What fails, for the loop; its bell was rung for it.
+    pub(crate) fn take_ailing(&self) -> Vec<(Ailment, String)> {
+        self.ailing.take()
     }
 
     /// What is open now.

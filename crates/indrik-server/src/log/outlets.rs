@@ -8,6 +8,8 @@ use indrik_core::logs::metric::{Value, Wire};
 use indrik_core::logs::syslog::{self, Kind};
 use indrik_core::settings::{Config, LogFormat, LogLevel, StatsdAddress, SyslogAddress};
 
+use crate::ailing::Ailing;
+
 use super::courier::{Courier, Destination};
 use super::entry::Entry;
 use super::output::{Complaints, Output};
@@ -28,12 +30,12 @@ pub(crate) struct Outlets {
 
 impl Outlets {
     /// Standard error, for the time before the settings are known.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(ailing: &Arc<Ailing>) -> Self {
         Self {
             least: Level::Info,
             as_json: false,
             in_python: false,
-            error: Arc::new(Output::stderr()),
+            error: Arc::new(Output::stderr(ailing)),
             access: None,
             error_syslog: None,
             access_syslog: None,
@@ -45,14 +47,16 @@ impl Outlets {
     ///
     /// # Errors
     /// When a file cannot be opened.
-    pub(crate) fn open(config: &Config) -> io::Result<Self> {
+    pub(crate) fn open(config: &Config, ailing: &Arc<Ailing>) -> io::Result<Self> {
         let as_json = config.log_format == LogFormat::Json;
         let in_python = config.logs_in_python();
-        let complaints = Complaints { to: None, as_json };
-        let error = Arc::new(Output::open("error log", &config.errorlog, complaints)?);
-        let complaints = Complaints { to: Some(Arc::clone(&error)), as_json };
+        let complaints = |to| Complaints { to, as_json, ailing: Arc::clone(ailing) };
+        let error = Arc::new(Output::open("error log", &config.errorlog, complaints(None))?);
         let access = match &config.accesslog {
-            Some(target) => Some(Arc::new(Output::open("access log", target, complaints)?)),
+            Some(target) => {
+                let complaints = complaints(Some(Arc::clone(&error)));
+                Some(Arc::new(Output::open("access log", target, complaints)?))
+            }
             None => None,
         };
         let complain = |to: &Arc<Output>| {
@@ -65,7 +69,7 @@ impl Outlets {
         let (mut error_syslog, mut access_syslog) = (None, None);
         if config.syslog && !in_python {
             let to = syslog_destination(&config.syslog_addr);
-            let courier = Arc::new(Courier::new("syslog", to.clone(), complain(&error)));
+            let courier = Arc::new(Courier::new("syslog", to.clone(), complain(&error), ailing));
             let syslog = |log| Arc::new(Syslog::new(config, log, &to, &courier));
             error_syslog = Some(syslog("error"));
             if !config.disable_redirect_access_to_syslog {
@@ -75,7 +79,7 @@ impl Outlets {
         let statsd = match &config.statsd_host {
             Some(host) if !in_python => {
                 let to = statsd_destination(host);
-                let courier = Courier::new("statsd", to, complain(&error));
+                let courier = Courier::new("statsd", to, complain(&error), ailing);
                 let wire = Wire::new(&config.statsd_prefix, &config.dogstatsd_tags);
                 Some(Arc::new(Statsd { courier, wire }))
             }

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use indrik_core::logs::level::Level;
 use indrik_core::settings::LogTarget;
+use indrik_core::supervise::Ailment;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pwritev2, write};
 
 use super::entry::Entry;
+use crate::ailing::Ailing;
 use crate::paths;
 
 /// Bytes that wait for a reader at most. What comes beyond is lost, and counted.
@@ -71,6 +73,10 @@ struct Writer {
 enum News {
     /// The first that failed, with what the system says.
     Fails(Errno),
+    /// One more.
+    StillFails(Errno),
+    /// Its reader has not taken what waits for it, and no more can wait.
+    Unread,
     /// The first that did not; so many before it are lost.
     WorksAgain(u64),
 }
@@ -99,6 +105,7 @@ pub(crate) struct Complaints {
     /// The error log, if this is not it.
     pub(crate) to: Option<Arc<Output>>,
     pub(crate) as_json: bool,
+    pub(crate) ailing: Arc<Ailing>,
 }
 
 impl Output {
@@ -115,8 +122,9 @@ impl Output {
     }
 
     /// Standard error.
-    pub(crate) fn stderr() -> Self {
-        Self::new(LogTarget::Stderr, Sink::Stderr, Complaints::default())
+    pub(crate) fn stderr(ailing: &Arc<Ailing>) -> Self {
+        let complaints = Complaints { ailing: Arc::clone(ailing), ..Complaints::default() };
+        Self::new(LogTarget::Stderr, Sink::Stderr, complaints)
     }
 
     fn new(target: LogTarget, sink: Sink, complaints: Complaints) -> Self {
@@ -148,8 +156,7 @@ impl Output {
     fn write_quietly(&self, lines: &[u8]) -> Option<News> {
         let mut state = self.shared.state.lock();
         if let Some(held) = &mut state.held {
-            held.add(lines);
-            return None;
+            return (!held.add(lines)).then_some(News::Unread);
         }
         if state.is_disk {
             let result = state.write_to_disk(lines);
@@ -187,9 +194,19 @@ impl Output {
 
     fn tell(&self, news: News) {
         let log = &self.target;
+        let why = match &news {
+            News::Fails(errno) | News::StillFails(errno) => reason(&io::Error::from(*errno)),
+            News::Unread => "nobody reads it".to_owned(),
+            News::WorksAgain(_) => String::new(),
+        };
+        if !why.is_empty() {
+            let told = || format!("the log {log} cannot be written: {why}; its entries are lost");
+            self.shared.complaints.ailing.sees(Ailment::LogLost, told);
+        }
         let (level, text) = match news {
-            News::Fails(errno) => {
-                let why = reason(&io::Error::from(errno));
+            // Told before, or by whoever waits for the reader.
+            News::StillFails(_) | News::Unread => return,
+            News::Fails(_) => {
                 let text = format!(
                     "cannot write the log {log}: {why}; its entries are lost until it can be"
                 );
@@ -261,9 +278,9 @@ impl Writer {
         match (result, &mut self.refused) {
             (Ok(()), None) => None,
             (Ok(()), Some(_)) => self.refused.take().map(News::WorksAgain),
-            (Err(_), Some(lost)) => {
+            (Err(errno), Some(lost)) => {
                 *lost += count;
-                None
+                Some(News::StillFails(errno))
             }
             (Err(errno), refused) => {
                 *refused = Some(count);
@@ -312,12 +329,15 @@ impl Writer {
 }
 
 impl Held {
-    fn add(&mut self, lines: &[u8]) {
-        if self.on_their_way + self.bytes.len() + lines.len() <= HELD_BYTES_MAX {
+    /// False: there is no room for them, and they are lost.
+    fn add(&mut self, lines: &[u8]) -> bool {
+        let has_room = self.on_their_way + self.bytes.len() + lines.len() <= HELD_BYTES_MAX;
+        if has_room {
             self.bytes.extend_from_slice(lines);
         } else {
             self.lost += 1;
         }
+        has_room
     }
 }
 
@@ -461,7 +481,8 @@ mod tests {
         let output = Output::new(LogTarget::Stdout, full(), Complaints::default());
         let is_first = |news: Option<News>| matches!(news, Some(News::Fails(Errno::NOSPC)));
         assert!(is_first(output.write_quietly(b"one\ntwo\n")));
-        assert!(output.write_quietly(b"three\n").is_none());
+        let next = output.write_quietly(b"three\n");
+        assert!(matches!(next, Some(News::StillFails(Errno::NOSPC))), "{next:?}");
         let file = tempfile::tempfile().unwrap();
         output.shared.state.lock().sink = Sink::File(file.try_clone().unwrap());
         let news = output.write_quietly(b"four\n");
@@ -557,7 +578,7 @@ mod tests {
 
     #[test]
     fn what_the_reader_is_being_given_counts_to_the_limit() {
-        let output = Output::stderr();
+        let output = Output::stderr(&Arc::default());
         let hold = |len| {
             let mut state = output.shared.state.lock();
             let held = state.held.get_or_insert_default();

@@ -1,5 +1,6 @@
 //! What the machine remembers of each thing it looks after. Nothing here knows the machine.
 
+pub(crate) mod ailments;
 pub(crate) mod breaker;
 pub(crate) mod candidate;
 pub(crate) mod doors;

@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     pub(crate) explained: bool,
     /// The hook that it has called before it was ready and that has not returned.
     pub(crate) in_hook: Option<&'static str>,
+    /// Why it has no application: it answers every request with that.
+    pub(crate) shows: Option<String>,
     pub(crate) life: Life,
     pub(crate) state: WorkerState,
 }
@@ -85,6 +87,7 @@ impl Worker {
             in_front: false,
             explained: false,
             in_hook: None,
+            shows: None,
             life: Life::new(life),
             state: WorkerState::Forking { until: now + FORK_MAX },
         }

@@ -19,6 +19,7 @@ use http_body::Body as _;
 use indrik_core::descriptors::Use;
 use indrik_core::memory::account::Measure;
 use indrik_core::refusal::Reason;
+use indrik_core::supervise::Ailment;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::incoming::RequestBody;
@@ -100,6 +101,12 @@ fn tell_unstored(context: &RequestContext, error: &io::Error, parts: &Parts) {
     let (method, address) = (&parts.method, &context.peer().address);
     let shown = format!("{method} {} (client {address})", target(parts));
     let services = context.services();
+    services.log.ails(Ailment::BodiesUnstored, || {
+        let directory = directory.display();
+        format!(
+            "bodies of requests cannot be written to {directory}, and are answered 507: {error}"
+        )
+    });
     if let Some(text) = services.uploads.failed(&directory, error, &shown, clock::now()) {
         services.log.error(&text);
     }

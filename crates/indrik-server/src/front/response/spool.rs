@@ -21,6 +21,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use indrik_core::descriptors::Use;
+use indrik_core::supervise::Ailment;
 use indrik_ring::ResponseHead;
 use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
@@ -346,8 +347,12 @@ impl FileSpool {
     /// Says once, until something can be written again, that nothing can.
     fn tell(&self, error: &io::Error) {
         self.services.spools.failures.fetch_add(1, Ordering::Relaxed);
+        let place = self.directory.clone().unwrap_or_else(std::env::temp_dir);
+        self.services.log.ails(Ailment::ResponsesUnstored, || {
+            let place = place.display();
+            format!("responses that wait for slow clients cannot be written to {place}: {error}")
+        });
         if !self.services.spools.is_failure_told.swap(true, Ordering::Relaxed) {
-            let place = self.directory.clone().unwrap_or_else(std::env::temp_dir);
             self.services.log.error(&format!(
                 "responses that wait for slow clients cannot be written to {} ({error}); their workers \
                  wait with them: make room there, or set tmp_upload_dir",
