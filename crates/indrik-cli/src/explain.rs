@@ -1,7 +1,7 @@
 //! `indrik explain SETTING`: its value, where it comes from, what it means. `indrik explain route METHOD
 //! URL`: what happens to such a request, and which setting says so.
 
-use indrik_core::route::{self, Request, Table};
+use indrik_core::route::{self, Around, Request, Table};
 use indrik_core::settings::{
     ConfigFileValues, Launch, Problem, merge, render, resolve_without_application,
 };
@@ -49,5 +49,5 @@ fn request(
         merged.get(setting).map_or_else(String::new, |sourced| sourced.origin.to_string())
     };
     let request = Request::new(method, host.as_bytes(), path);
-    Ok(route::explain(&Table::of(&config), &request, &config.affinity, origin))
+    Ok(route::explain(&Table::of(&config), &request, &Around::of(&config), origin))
 }

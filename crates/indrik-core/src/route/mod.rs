@@ -14,7 +14,7 @@ mod rules;
 mod table;
 
 pub use condition::{Conditions, Field, HostIs, PathIs, Request, Values};
-pub use explain::{explain, read_url};
+pub use explain::{Around, explain, read_url};
 pub use refused::refusal;
 pub use rule::{NO_LIMIT, Probe, Rule, Source, Then};
 pub use rules::rules;

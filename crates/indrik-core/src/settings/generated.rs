@@ -193,10 +193,11 @@ pub struct Config {
     ///
     /// Default: `0`.
     pub worker_max_pss_hard: Limit,
-    /// How long one request may run before its client gets 504; 0 sets no limit.
+    /// How long a request may run in a sync worker, and any worker stand still; 0 sets no limit.
     ///
-    /// Seconds. At the limit the tracebacks of the worker's threads go to the log, and a worker that stays
-    /// stuck is replaced. Waiting in the queue does not count.
+    /// Seconds. In the other classes a request is not limited while its worker shows life: see
+    /// `request_timeout`. At the limit the client gets 504, the tracebacks of the worker's threads go to the
+    /// log, and a worker that stays stuck is replaced. Waiting in the queue does not count.
     ///
     /// Default: `30`.
     #[serde(with = "super::seconds")]

@@ -140,7 +140,7 @@ impl Suspects<'_> {
 
     fn workers(&self, found: &mut Vec<String>) {
         let config = self.config;
-        let is_asgi = config.worker_class == WorkerClass::Asgi;
+        let is_asgi = matches!(config.worker_class, WorkerClass::Asgi | WorkerClass::Aiohttp);
         let is_wsgi = matches!(config.worker_class, WorkerClass::Sync | WorkerClass::Gthread);
         if is_asgi && config.threads > 1 {
             found.push("threads has no effect with ASGI workers: they have one event loop".into());
@@ -193,7 +193,21 @@ impl Suspects<'_> {
     fn times(&self, found: &mut Vec<String>) {
         let config = self.config;
         if config.timeout.is_zero() {
-            found.push("timeout = 0: a request that hangs occupies its worker for ever".into());
+            found.push(
+                match config.worker_class {
+                    WorkerClass::Gthread
+                    | WorkerClass::Gevent
+                    | WorkerClass::Eventlet
+                    | WorkerClass::Asgi
+                    | WorkerClass::Aiohttp => {
+                        "timeout = 0: a worker that stands still is never replaced"
+                    }
+                    WorkerClass::Auto | WorkerClass::Sync | WorkerClass::Custom => {
+                        "timeout = 0: a request that hangs occupies its worker for ever"
+                    }
+                }
+                .into(),
+            );
         }
         if self.is_given("keepalive") && config.keepalive < PROXY_KEEPALIVE {
             found.push(format!(
