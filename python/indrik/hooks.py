@@ -154,6 +154,10 @@ class Hooks:
         self._started_threads = False
         self._tell: Callable[[dict[str, Any]], None] | None = None
 
+    def mirrored(self, config: dict[str, Any]) -> Any:
+        """The settings as hooks and loggers see them."""
+        return mirror.config(self._values, self.found, config)
+
     # --- in the zygote ---
 
     def begin(
@@ -168,7 +172,7 @@ class Hooks:
         if self.server is not None:
             return
         self._tell = tell
-        cfg = mirror.config(self._values, self.found, config)
+        cfg = self.mirrored(config)
         app = self._program or App(cfg)
         app.cfg = cfg
         server = self.server = Arbiter(app)

@@ -224,7 +224,7 @@ class Zygote:
         _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
         # Applications look for Gunicorn's name in it.
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
-        check_limits(config["worker_rlimits"], config["threads"] if config["worker_class"] == "gthread" else 0)
+        _check_room(config)
         self._notices = classes.settle(config)
         embed = sys.modules.get("indrik.facade._embed")
         if embed is not None:
@@ -282,7 +282,11 @@ class Zygote:
         config = request["config"]
         found: dict[str, Any] = {}
         os.environ["SERVER_SOFTWARE"] = facade.SERVER_SOFTWARE
-        if self._boot(lambda: enter(config), lambda: found.update(rehearsal.look(config))):
+        if self._boot(
+            lambda: enter(config),
+            lambda: _check_room(config),
+            lambda: found.update(rehearsal.look(config, self._hooks, self._before)),
+        ):
             self._tell(found)
 
     def _fork(self, number: int, fds: list[int]) -> None:
@@ -367,6 +371,10 @@ WORKER_ROOM_KIB = 16 * 1024
 
 THREAD_STACK_KIB = 8 * 1024
 """What a thread takes of both, as systems have it by default."""
+
+
+def _check_room(config: dict[str, Any]) -> None:
+    check_limits(config["worker_rlimits"], config["threads"] if config["worker_class"] == "gthread" else 0)
 
 
 def check_limits(limits: list[str], threads: int) -> None:

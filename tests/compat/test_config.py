@@ -546,8 +546,12 @@ class TestExplainAndCheck:
             "  it has no line in the access log, unless its status is 500 or above\n"
             "    as the path is like /re*\n"
             "    by access_log_exclude: /re*, from gunicorn.conf.py:4\n\n"
-            "  the application answers it\n"
+            "  the application answers it\n\n"
+            "  it may run for 30 s, then it is ended with 504\n"
+            "    as a sync worker runs it, if the application is a WSGI one (else only request_timeout ends it)\n"
+            "    by timeout: 30, from the default\n"
         )
+        assert "by timeout" not in here.run("explain", "route", "GET", "/reports/1", "-k", "gthread").out
         out = here.run("explain", "route", "POST", "/ready").out
         assert "the front answers it: 405" in out
         assert "by readiness_path: /ready, from gunicorn.conf.py:1" in out
@@ -591,13 +595,54 @@ class TestExplainAndCheck:
         here.write(
             "main.py",
             APP
-            + "import socket, threading\nkept = socket.socketpair()\n"
+            + "import sqlite3, threading\nkept = sqlite3.connect('x.db')\n"
             + "threading.Thread(target=threading.Event().wait, name='poller', daemon=True).start()\n",
         )
-        assert "Suspicious" not in here.run("check", "main:app").out
-        out = here.run("check", "main:app", "--preload").out
-        assert "started threads on import (poller)" in out
-        assert "opened 2 sockets on import" in out
+        assert "fork safety" not in here.run("check", "main:app").out
+        outcome = here.run("check", "main:app", "--preload")
+        assert outcome.code == 0, outcome.err
+        assert "fork safety: the thread 'poller'" in outcome.out
+        assert "fork safety: an SQLite connection" in outcome.out, outcome.out
+        assert "fork safety" not in here.run("check", "main:app", "--preload", "--fork-safety", "off").out
+
+    @pytest.mark.parametrize("command", ["check", "--check-config"])
+    @pytest.mark.parametrize(
+        ("lines", "told"),
+        [
+            ("logconfig = '/no/such.ini'", "/no/such.ini"),
+            ("logconfig_json = 'no.json'", "no.json"),
+            ("logconfig_dict = {'version': 2}", "Unsupported version: 2"),
+            ("logger_class = 'nope.Logger'", "nope"),
+            ("preload_app = True\nfork_safety = 'error'", "fork_safety is error"),
+            ("bind = 'nohost.invalid:80'", "cannot resolve the host of nohost.invalid:80"),
+            ("bind = '192.0.2.1:8000'", "it is not an address of this machine"),
+            ("pidfile = 'missing/x.pid'", "cannot write the pid file"),
+        ],
+    )
+    def test_what_a_start_refuses_the_check_refuses_too_and_in_its_words(self, here, command, lines, told):
+        here.write(
+            "main.py", APP + "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        )
+        here.write("gunicorn.conf.py", f"control_socket = None\n{lines}\n")
+        started = here.run("main:app")
+        assert started.code in (1, 3) and told in started.err, started.err
+        outcome = here.run(command, "main:app")
+        assert outcome.code == 1 and told in outcome.err, outcome.err
+
+    def test_the_check_makes_a_python_logger_and_not_its_files_and_calls_no_hook(self, here):
+        here.write(
+            "gunicorn.conf.py",
+            "from gunicorn.glogging import Logger\n"
+            "class logger_class(Logger): pass\n"
+            "errorlog = 'e.log'\naccesslog = 'a.log'\ncapture_output = True\n"
+            "def on_starting(server): print('a hook ran')\n"
+            "on_exit = nworkers_changed = None\n",
+        )
+        before = set(os.listdir(here.path))
+        outcome = here.run("check", "main:app")
+        assert outcome.code == 0, outcome.err
+        assert "a hook ran" not in outcome.out + outcome.err
+        assert set(os.listdir(here.path)) - before <= {"__pycache__"}
 
     @pytest.mark.parametrize(
         ("flags", "told"),

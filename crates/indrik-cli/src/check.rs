@@ -1,6 +1,6 @@
 //! Looking without serving: `--check-config`, `--print-config`, and `indrik check`, which says more.
 
-use indrik_core::settings::{Launch, Value, merge, render, report, resolve};
+use indrik_core::settings::{Config, Launch, Value, merge, render, report, resolve};
 use indrik_server::{Rehearsal, preflight};
 
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
     for notice in rehearsal.load(&config)?.notices {
         print_error(&format!("indrik: warning: {notice}\n"));
     }
-    Ok(())
+    would_start(&config)
 }
 
 /// `indrik check`: the same in words, with everything that is set, what may be unintended, and what a start
@@ -41,15 +41,17 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     let config = resolve(launch, Some(&file)).map_err(Failure::settings)?;
     print(&report::suspicions(&config, &merged, launch.cpus));
     let loaded = rehearsal.load(&config)?;
-    if config.preload_app {
-        print(&report::preloaded(&loaded.threads, loaded.sockets));
-    }
     let application = config.paste.as_ref().unwrap_or(&config.wsgi_app);
     print(&format!("The application {application} loads: {}.\n", loaded.interface));
     for notice in loaded.notices {
         print(&format!("  {notice}\n"));
     }
-    match preflight(&config) {
+    would_start(&config)
+}
+
+/// What is not Python's to say.
+fn would_start(config: &Config) -> Result<(), Failure> {
+    match preflight(config) {
         problems if problems.is_empty() => Ok(()),
         problems => Err(Failure::settings(problems)),
     }

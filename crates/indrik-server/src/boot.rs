@@ -16,7 +16,7 @@ pub use identity::Identity;
 pub(crate) use inheritance::OWN_VARIABLES;
 pub use inheritance::{Inheritance, Partner, SystemdSocket};
 pub use listen::{BoundSocket, Manner, SocketFile, bind, take_over};
-pub(crate) use listen::{connects, resolve};
+pub(crate) use listen::{connects, could_bind, resolve};
 pub use notify::ServiceManager;
 pub(crate) use notify::WATCHDOG_PID;
 pub use pid_file::{PidFile, check_kind as check_pid_file};

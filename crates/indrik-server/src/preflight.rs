@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use indrik_core::settings::{BindAddress, Config, Launch, LogTarget, Problem};
 use rustix::fs::{Access, access};
 
-use crate::boot::check_pid_file;
+use crate::boot::{check_pid_file, could_bind};
 use crate::{front, paths};
 
 /// Everything that would end a start with these settings.
@@ -32,9 +32,11 @@ pub fn preflight(config: &Config) -> Vec<Problem> {
         }
     }
     for address in &config.bind {
-        if let BindAddress::Unix { path } = address {
-            problems.extend(check_socket(path).err());
-        }
+        let checked = match address {
+            BindAddress::Unix { path } => check_socket(path),
+            BindAddress::Tcp { .. } | BindAddress::Fd { .. } => check_address(address),
+        };
+        problems.extend(checked.err());
     }
     problems
 }
@@ -133,6 +135,15 @@ fn check_log(name: &str, path: &Path) -> Result<(), Problem> {
         what: format!("cannot open the {name} log {}: {problem}", path.display()),
         place: None,
         hint: Some("name a file that may be written to, or - for the standard stream".to_owned()),
+    })
+}
+
+/// A socket that is passed under a number is not passed to a command that looks.
+fn check_address(address: &BindAddress) -> Result<(), Problem> {
+    could_bind(address).map_err(|error| Problem {
+        what: format!("bind: {}", error.message),
+        place: None,
+        hint: Some(error.hint.to_owned()),
     })
 }
 

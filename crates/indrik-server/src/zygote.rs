@@ -189,11 +189,7 @@ pub(crate) enum Reply {
 pub struct Loaded {
     /// `WSGI`, `ASGI` or `aiohttp`.
     pub interface: String,
-    /// The names of threads that it started on import.
-    pub threads: Vec<String>,
-    /// How many sockets it opened on import.
-    pub sockets: usize,
-    /// Remarks about how it would run.
+    /// Remarks about how it would run, and with `preload_app` about what workers must not share.
     pub notices: Vec<String>,
 }
 

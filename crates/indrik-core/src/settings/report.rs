@@ -65,27 +65,6 @@ pub fn suspicions(config: &Config, merged: &Merged, cpus: usize) -> String {
     out
 }
 
-/// What an application did on import that does not go well with `preload_app`.
-pub fn preloaded(threads: &[String], sockets: usize) -> String {
-    let mut lines = Vec::new();
-    if !threads.is_empty() {
-        lines.push(format!(
-            "the application started threads on import ({}): with preload_app no worker has them; \
-             start them in post_fork",
-            threads.join(", ")
-        ));
-    }
-    if sockets > 0 {
-        lines.push(format!(
-            "the application opened {sockets} sockets on import: with preload_app all workers share \
-             them and mix up what they send; open connections in post_fork"
-        ));
-    }
-    let mut out = String::new();
-    section(&mut out, "Suspicious with preload_app", lines.into_iter());
-    out
-}
-
 fn section(out: &mut String, heading: &str, lines: impl Iterator<Item = String>) {
     let lines: Vec<String> = lines.collect();
     if lines.is_empty() {

@@ -104,11 +104,7 @@ fn bind_tcp(
     port: u16,
     manner: &Manner,
 ) -> Result<BoundSocket, BootError> {
-    let target = resolve(host, port).map_err(|error| BootError {
-        message: format!("cannot resolve the host of {address}: {error}"),
-        hint: "give an address of this machine, 127.0.0.1 or 0.0.0.0 for example",
-        in_use: false,
-    })?;
+    let target = target_of(address, host, port)?;
     let socket = listen_tcp(target, manner).map_err(|error| tcp_error(address, &error))?;
     let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(target);
     Ok(BoundSocket {
@@ -118,6 +114,28 @@ fn bind_tcp(
     })
 }
 
+fn target_of(address: &BindAddress, host: &str, port: u16) -> Result<SocketAddr, BootError> {
+    resolve(host, port).map_err(|error| BootError {
+        message: format!("cannot resolve the host of {address}: {error}"),
+        hint: "give an address of this machine, 127.0.0.1 or 0.0.0.0 for example",
+        in_use: false,
+    })
+}
+
+/// Whether a TCP address could be listened on: the steps of [`bind`] before the one that lets clients in. One that
+/// somebody listens on could be.
+///
+/// # Errors
+/// When the host is unknown, or the address is not this machine's or not permitted.
+pub(crate) fn could_bind(address: &BindAddress) -> Result<(), BootError> {
+    let BindAddress::Tcp { host, port } = address else { return Ok(()) };
+    let target = target_of(address, host, *port)?;
+    match bound_tcp(target, false).map_err(|error| tcp_error(address, &error)) {
+        Err(error) if !error.in_use => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// IPv4 first: `localhost` means 127.0.0.1 to whoever writes it into a proxy's configuration.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let all: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
@@ -125,14 +143,20 @@ pub(crate) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     v4.or_else(|| all.first()).copied().ok_or_else(|| io::Error::other("the name has no address"))
 }
 
-fn listen_tcp(target: SocketAddr, manner: &Manner) -> io::Result<Socket> {
+/// At its address, where nobody can connect yet.
+fn bound_tcp(target: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     // A restart must not wait for the last server's connections to time out.
     socket.set_reuse_address(true)?;
-    if manner.reuse_port {
+    if reuse_port {
         socket.set_reuse_port(true)?;
     }
     socket.bind(&target.into())?;
+    Ok(socket)
+}
+
+fn listen_tcp(target: SocketAddr, manner: &Manner) -> io::Result<Socket> {
+    let socket = bound_tcp(target, manner.reuse_port)?;
     socket.listen(length(manner.backlog))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -334,6 +358,16 @@ mod tests {
         assert!(
             bind(&foreign, &MANNER).unwrap_err().message.contains("not an address of this machine")
         );
+        assert_eq!(could_bind(&foreign), bind(&foreign, &MANNER).map(drop));
+    }
+
+    #[test]
+    fn an_address_that_somebody_listens_on_could_be_bound_and_stays_his() {
+        let first = bind(&tcp(0), &MANNER).unwrap();
+        let Listener::Tcp(listener) = &first.listener else { panic!("TCP") };
+        let address = listener.local_addr().unwrap();
+        assert_eq!(could_bind(&tcp(address.port())), Ok(()));
+        std::net::TcpStream::connect(address).unwrap();
     }
 
     #[test]
