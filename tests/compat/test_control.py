@@ -224,8 +224,9 @@ class TestServer:
 
     @pytest.mark.indrik_only  # Gunicorn takes any word for graceful, and any number for at least 1.
     def test_a_word_that_means_nothing_is_refused(self, server, path):
-        for command in ("shutdown later", "worker add 0", "reload now"):
+        for command in ("shutdown later", "worker add 0", "worker add 5000", "worker add 1023", "reload now"):
             assert gunicornc(path, command).returncode == 1, command
+        assert ask(path, "show stats")["workers_target"] == 2
         assert server.process.poll() is None
 
 

@@ -3,6 +3,10 @@
 use serde_json::Value as Json;
 
 use crate::settings::words;
+use crate::supervise::limits::WORKERS_MAX;
+
+/// The limit, for messages.
+const MOST: &str = "a server has 1024 at most";
 
 /// What `help` lists: each command and what it does.
 pub const HELP: [(&str, &str); 19] = [
@@ -164,13 +168,40 @@ fn show(rest: &[&str]) -> Result<Show, String> {
     }
 }
 
+/// A number of workers that a server may have; whether it may have so many more is told by [`more_workers`].
 fn count(rest: &[&str]) -> Result<u32, String> {
-    let wrong = || "Invalid argument: the number of workers must be at least 1".to_owned();
     match rest {
         [] => Ok(1),
-        [number] => number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong),
-        _ => Err(wrong()),
+        [number] => match number.parse::<i64>() {
+            Ok(number) if number < 1 => Err(format!(
+                "Invalid argument: the number of workers must be at least 1, not {number}"
+            )),
+            Ok(number) => u32::try_from(number)
+                .ok()
+                .filter(|number| *number <= WORKERS_MAX)
+                .ok_or_else(|| format!("Invalid argument: {number} workers: {MOST}")),
+            Err(_) => Err(format!(
+                "Invalid argument: the number of workers must be a whole number of at least 1, not '{}'",
+                shown(number)
+            )),
+        },
+        _ => Err("Invalid argument: say one number of workers".to_owned()),
     }
+}
+
+/// So many workers in all, `more` of them new.
+///
+/// # Errors
+/// When a server may not have so many: what would be allowed.
+pub fn more_workers(wanted: u32, more: u32) -> Result<u32, String> {
+    let total = wanted.saturating_add(more);
+    if total <= WORKERS_MAX {
+        return Ok(total);
+    }
+    let room = WORKERS_MAX.saturating_sub(wanted);
+    Err(format!(
+        "Invalid argument: {more} more would be {total} workers: {MOST}, so {room} can be added"
+    ))
 }
 
 fn pid(rest: &[&str]) -> Result<u32, String> {
@@ -255,7 +286,10 @@ mod tests {
             ("worker", "add, remove or kill"),
             ("worker add 0", "at least 1"),
             ("worker add -1", "at least 1"),
-            ("worker add many", "at least 1"),
+            ("worker add many", "a whole number of at least 1, not 'many'"),
+            ("worker add 5000", "5000 workers: a server has 1024 at most"),
+            ("worker remove 99999999999", "a server has 1024 at most"),
+            ("worker add 1 2", "one number"),
             ("worker kill", "process number"),
             ("shutdown later", "graceful or quick"),
             ("reload now", "takes none, or wait"),
@@ -265,5 +299,14 @@ mod tests {
             let error = parse(line).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn more_workers_than_a_server_may_have_are_refused_with_how_many_it_may() {
+        assert!(MOST.contains(&WORKERS_MAX.to_string()));
+        assert_eq!(more_workers(2, 3), Ok(5));
+        assert_eq!(more_workers(1, WORKERS_MAX - 1), Ok(WORKERS_MAX));
+        let error = more_workers(1000, 70).unwrap_err();
+        assert!(error.contains("1070 workers") && error.contains("so 24 can be added"), "{error}");
     }
 }

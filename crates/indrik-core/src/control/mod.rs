@@ -8,5 +8,5 @@
 pub mod command;
 pub mod frame;
 
-pub use command::{Command, HELP, Request, Show, Stop};
+pub use command::{Command, HELP, Request, Show, Stop, more_workers};
 pub use frame::{Frames, TooLong, encode};

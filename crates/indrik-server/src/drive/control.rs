@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use indrik_core::control::{Command, HELP, Request, Show, Stop};
+use indrik_core::control::{Command, HELP, Request, Show, Stop, more_workers};
 use indrik_core::refusal::{ByReason, Reason};
 use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
 use serde_json::{Value as Json, json};
@@ -60,10 +60,12 @@ impl Drive {
         let (answer, event) = match Command::parse(&request.words) {
             Ok(Command::ReloadAndWait) => return self.reload_and_wait(client, request.id, now),
             Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
-            Ok(command) => {
-                let (data, event) = self.command(command);
-                (json!({"id": request.id, "status": "ok", "data": data}), event)
-            }
+            Ok(command) => match self.command(command) {
+                Ok((data, event)) => {
+                    (json!({"id": request.id, "status": "ok", "data": data}), event)
+                }
+                Err(why) => (error(request.id, &why), None),
+            },
             Err(why) => (error(request.id, &why), None),
         };
         // First the answer: the event may be the end of this process.
@@ -112,14 +114,16 @@ impl Drive {
         self.outside.control.server.answer(client, &answer, now);
     }
 
-    fn command(&mut self, command: Command) -> Done {
-        match command {
+    /// Does it; the error is that of a command that asks for more than there may be.
+    fn command(&mut self, command: Command) -> Result<Done, String> {
+        Ok(match command {
             Command::Upgrade => {
                 (json!({"status": "upgrading"}), Some(Event::Upgrade(UpgradeEvent::Wanted)))
             }
             Command::Show(what) => (self.show(what), None),
             Command::AddWorkers(count) => {
-                let (previous, total) = self.resize(|wanted| wanted.saturating_add(count));
+                let wanted = more_workers(self.machine.census().wanted, count)?;
+                let (previous, total) = self.resize(|_| wanted);
                 let added = total.saturating_sub(previous);
                 (json!({"added": added, "previous": previous, "total": total}), None)
             }
@@ -144,7 +148,7 @@ impl Drive {
                 (json!({"status": "shutting_down", "mode": "quick"}), signal(Signal::Int))
             }
             Command::Help => (json!({"commands": BTreeMap::from(HELP)}), None),
-        }
+        })
     }
 
     /// Workers wanted before and after.
