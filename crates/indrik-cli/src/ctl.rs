@@ -116,7 +116,7 @@ impl Ctl {
             "{}\n{}\n{}",
             pairs(&stats),
             table(&listeners["listeners"], &LISTENER_COLUMNS),
-            table(&workers["workers"], &WORKER_COLUMNS)
+            workers_table(&workers["workers"])
         ))
     }
 }
@@ -189,16 +189,17 @@ pub(crate) fn failure(trouble: Trouble) -> Failure {
     Failure::settings(vec![Problem { what: trouble.what, place: None, hint }])
 }
 
+/// As many as fit into a terminal of 80 columns.
 const WORKER_COLUMNS: [(&str, &str); 9] = [
     ("PID", "pid"),
     ("AGE", "age"),
-    ("GENERATION", "generation"),
+    ("GEN", "generation"),
     ("STATE", "state"),
-    ("STARTED FOR", "started_for"),
-    ("UPTIME (s)", "uptime_s"),
+    ("UP (s)", "up"),
     ("REQUESTS", "requests"),
-    ("RUNNING", "in_flight"),
-    ("LAST BEAT (s)", "last_heartbeat"),
+    ("BUSY", "in_flight"),
+    ("RSS (MiB)", "rss"),
+    ("STARTED FOR", "started_for"),
 ];
 const MEMORY_COLUMNS: [(&str, &str); 8] = [
     ("PROCESS", "role"),
@@ -237,11 +238,11 @@ fn help() -> String {
 
 fn text(command: &str, answer: &Json) -> String {
     match command {
-        "show workers" => table(&answer["workers"], &WORKER_COLUMNS),
+        "show workers" => workers_table(&answer["workers"]),
         "show all" => {
             let master = &answer["arbiter"]["pid"];
             let health = plain(&answer["health"]);
-            let workers = table(&answer["web_workers"], &WORKER_COLUMNS);
+            let workers = workers_table(&answer["web_workers"]);
             format!("master {master}\nhealth {health}\n\n{workers}")
         }
         "show listeners" => table(&answer["listeners"], &LISTENER_COLUMNS),
@@ -249,6 +250,19 @@ fn text(command: &str, answer: &Json) -> String {
         "help" => pairs(&answer["commands"]),
         _ => pairs(answer),
     }
+}
+
+/// Uptime in whole seconds, resident memory in mebibytes (`-` where /proc hides it).
+fn workers_table(workers: &Json) -> String {
+    let mut workers = workers.clone();
+    for worker in workers.as_array_mut().into_iter().flatten() {
+        worker["up"] = worker["uptime_s"].as_f64().map(|seconds| format!("{seconds:.0}")).into();
+        worker["rss"] = match &worker["rss_bytes"] {
+            Json::Number(bytes) => mebibytes(&Json::Number(bytes.clone())).into(),
+            _ => Json::Null,
+        };
+    }
+    table(&workers, &WORKER_COLUMNS)
 }
 
 /// In mebibytes, with the sums.
@@ -374,6 +388,20 @@ mod tests {
         let Err(failure) = Ctl::parse(["--nope".to_owned()].into_iter()) else { panic!("refused") };
         assert_eq!(failure.exit_code, 2);
         assert!(failure.problems[0].what.contains("--nope"), "{:?}", failure.problems);
+    }
+
+    #[test]
+    fn workers_are_shown_with_their_memory_in_eighty_columns() {
+        let worker = |rss: Json| {
+            json!({"pid": 4_194_303, "age": 1234, "generation": 12, "state": "standing by",
+                "uptime_s": 864_000.41, "requests": 12_345_678, "in_flight": 1000, "rss_bytes": rss,
+                "started_for": "max_requests", "last_heartbeat": 0.02})
+        };
+        let text = workers_table(&json!([worker(json!(300 << 20)), worker(Json::Null)]));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.iter().all(|line| line.len() <= 80), "{text}");
+        assert!(lines[0].contains("RSS (MiB)") && lines[1].contains(" 300.0 "), "{text}");
+        assert!(lines[1].contains(" 864000 ") && lines[2].contains(" -  "), "{text}");
     }
 
     #[test]
