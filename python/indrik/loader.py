@@ -103,17 +103,84 @@ def boot_error(doing: str, error: BaseException) -> LoadError:
     return LoadError("boot", f"{doing} raised {glance.failure(error)}", "", format_traceback(error))
 
 
+SOURCE_BYTES_MAX = 1 << 20
+"""A larger file is not read to find what it may be meant for."""
+
+
 def _missing_hint(module_name: str, spec: str) -> str:
+    """What may have been meant: looked at before it is said."""
     _, colon, expression = spec.partition(":")
-    suffix = colon + expression if colon else ":" + DEFAULT_NAMES[0]
     path = module_name if module_name.endswith(".py") else module_name.replace(".", "/") + ".py"
     if module_name.endswith(".py") or "/" in module_name:
-        dotted = module_name.removesuffix(".py").strip("/").replace("/", ".")
-        if os.path.exists(module_name) or os.path.exists(module_name + ".py"):
-            return f"did you mean '{dotted}{suffix}'?"
+        meant = _as_module(module_name, expression if colon else "")
+        if meant:
+            return meant
     elif os.path.exists(path):
         return f"{path} exists, but one of its directories is not a package on sys.path"
+    elif "." in module_name and not colon:
+        module, _, name = module_name.rpartition(".")
+        found = module.replace(".", "/") + ".py"
+        if name in _assigned(found):
+            return f"did you mean '{module}:{name}'?"
     return f"looked in {os.getcwd()} and sys.path; check --chdir and --pythonpath"
+
+
+def _as_module(path: str, expression: str) -> str:
+    """What names the application of a file that was named as a file; empty if there is no such file."""
+    path = os.path.normpath(path)
+    if not os.path.isfile(path):
+        path += ".py"
+    if not os.path.isfile(path):
+        # main/app for main:app
+        path, _, expression = path.removesuffix(".py").rpartition("/")
+        path += ".py"
+        if expression not in _assigned(path):
+            return ""
+    directory, _, file = path.rpartition("/")
+    module = file.removesuffix(".py")
+    if not module.isidentifier():
+        return f"{path} cannot be imported: give it a name that is a word of letters, digits and _"
+    chdir = ""
+    if directory and os.path.isfile(f"{directory}/__init__.py") and not path.startswith(("/", "../")):
+        module = path.removesuffix(".py").replace("/", ".")
+    elif directory:
+        chdir = f" with --chdir {directory}"
+    names = _assigned(path)
+    if expression and ("*" in names or _first_name(expression) in names):
+        return f"did you mean '{module}:{expression}'{chdir}?"
+    there = next((name for name in DEFAULT_NAMES if name in names), "")
+    if there:
+        return f"did you mean '{module}:{there}'{chdir}?"
+    return f"name the module and its application: '{module}:CALLABLE'{chdir}"
+
+
+def _first_name(expression: str) -> str:
+    """``create_app`` of ``create_app('production')``."""
+    return expression.partition("(")[0].partition(".")[0].strip()
+
+
+def _assigned(path: str) -> set[str]:
+    """The names that a file gives something on its top level, ``*`` among them if it takes another's; none if it
+    cannot be read."""
+    import ast
+
+    if not os.path.isfile(path):
+        return set()
+    try:
+        with open(path, "rb") as file:
+            body = ast.parse(file.read(SOURCE_BYTES_MAX)).body
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return set()
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(target.id for target in targets if isinstance(target, ast.Name))
+    return names
 
 
 def _evaluate(module: ModuleType, module_name: str, expression: str) -> Any:

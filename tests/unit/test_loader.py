@@ -95,11 +95,38 @@ def test_a_missing_module_is_told_from_a_missing_module_inside_it(write: Write) 
     assert "needy_mod.py" in inside.traceback
 
 
-def test_a_file_name_gets_the_module_name_as_a_hint(write: Write) -> None:
-    write("site_mod", WSGI.format(name="application"))
-    assert "'site_mod:application'" in failure("site_mod.py").hint
-    write("package_dir.web", WSGI.format(name="app"))
-    assert "'package_dir.web:app'" in failure("package_dir/web.py:app").hint
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        ("flasky.py", "did you mean 'flasky:app'?"),
+        ("./flasky.py", "did you mean 'flasky:app'?"),
+        ("flasky.py:nothing", "did you mean 'flasky:app'?"),
+        ("flasky.py:make('x')", "did you mean 'flasky:make('x')'?"),
+        ("flasky/app", "did you mean 'flasky:app'?"),
+        ("flasky.app", "did you mean 'flasky:app'?"),
+        ("starred.py:app", "did you mean 'starred:app'?"),
+        ("factory.py", "name the module and its application: 'factory:CALLABLE'"),
+        ("below/web.py", "did you mean 'web:application' with --chdir below?"),
+        ("below/web", "did you mean 'web:application' with --chdir below?"),
+        ("package/web.py:app", "did you mean 'package.web:app'?"),
+        ("with-dash.py", "with-dash.py cannot be imported"),
+    ],
+)
+def test_what_is_suggested_for_a_file_name_is_in_that_file(write: Write, named: str, hint: str) -> None:
+    write("flasky", "import os\napp = object()\ndef make(name): pass\n")
+    write("starred", "from flasky import *\n")
+    write("factory", "def create_app(): pass\n")
+    write("below/web", "application: object = object()\n")
+    write("package/__init__", "")
+    write("package/web", "from flasky import app\n")
+    write("with-dash", "app = 1\n")
+    assert failure(named).hint.startswith(hint), failure(named).hint
+
+
+@pytest.mark.parametrize("named", ["nothing.py", "nothing/app", "flasky.nothing", "."])
+def test_nothing_is_suggested_where_nothing_is(write: Write, named: str) -> None:
+    write("flasky", "app = object()\n")
+    assert "did you mean" not in failure(named).hint
 
 
 def test_a_missing_attribute_gets_the_names_that_are_there_as_a_hint(write: Write) -> None:
