@@ -3,7 +3,7 @@
 use indrik_core::settings::{Kind, Setting};
 
 /// Flags of Uvicorn, Granian, Hypercorn, Waitress and uWSGI that none of ours is like.
-const FOREIGN: [(&str, &str); 41] = [
+const FOREIGN: [(&str, &str); 42] = [
     ("--host", "write --bind HOST:PORT"),
     ("--port", "write --bind HOST:PORT"),
     ("--listen", "write --bind HOST:PORT"),
@@ -30,6 +30,7 @@ const FOREIGN: [(&str, &str); 41] = [
     ("--loop", "write --asgi-loop asyncio or --asgi-loop uvloop"),
     ("--lifespan", "write --asgi-lifespan auto, on or off"),
     ("--http", "leave it out, or write --http-protocols h2,h1"),
+    ("--http2", "write --http-protocols h2,h1"),
     ("--ws", "leave it out: WebSockets need no package here"),
     ("--ws-max-size", "write --websocket-max-message-size BYTES"),
     ("--proxy-headers", "write --forwarded-allow-ips ADDRESSES, those of the proxy"),

@@ -10,6 +10,7 @@ mod config;
 mod field;
 mod gather;
 mod generated;
+mod hint;
 mod launch;
 mod layers;
 mod network;

@@ -11,7 +11,7 @@ use super::value::{default, parse};
 use super::*;
 
 /// A launch from `/srv` on two CPUs with an application named; tests add what they are about.
-fn launch() -> Launch {
+pub(super) fn launch() -> Launch {
     let command_line = layer(&[("wsgi_app", &["main:app"])]);
     Launch { command_line, cpus: 2, ..Launch::bare("/srv".into()) }
 }
@@ -25,7 +25,7 @@ fn layer(flags: &[(&str, &[&str])]) -> Layer {
     Layer { entries: flags.iter().map(entry).collect() }
 }
 
-fn with_flags(flags: &[(&str, &[&str])]) -> Launch {
+pub(super) fn with_flags(flags: &[(&str, &[&str])]) -> Launch {
     let mut launch = launch();
     launch.command_line.entries.extend(layer(flags).entries);
     launch
@@ -42,7 +42,7 @@ fn with_toml(text: &str) -> Launch {
 }
 
 /// A configuration file whose names stand on lines 1, 2, 3….
-fn file(values: &[(&str, Json)]) -> ConfigFileValues {
+pub(super) fn file(values: &[(&str, Json)]) -> ConfigFileValues {
     ConfigFileValues {
         path: Some("gunicorn.conf.py".to_owned()),
         values: values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
@@ -60,7 +60,7 @@ pub(super) fn config_of(text: &str) -> Result<Config, Vec<Problem>> {
     resolve(&with_toml(text), None)
 }
 
-fn mistakes(launch: &Launch, file: Option<&ConfigFileValues>) -> Vec<String> {
+pub(super) fn mistakes(launch: &Launch, file: Option<&ConfigFileValues>) -> Vec<String> {
     resolve(launch, file).unwrap_err().iter().map(ToString::to_string).collect()
 }
 

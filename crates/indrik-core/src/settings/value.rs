@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::address::{AddressError, BindAddress};
+use super::hint;
 use super::layers::Raw;
 use super::network::Network;
 use super::quantity::{self, QuantityError};
@@ -144,8 +145,8 @@ fn parse_text(setting: &Setting, text: &str) -> Result<Value, BadValue> {
         Kind::Class => class(setting, text, false),
         Kind::Log => Ok(log(setting, text)),
         Kind::StatsD if text.is_empty() => Ok(Value::Nothing),
-        Kind::StatsD => server(text, STATSD_HINT).map(Value::StatsD),
-        Kind::Syslog => server(text, SYSLOG_HINT).map(Value::Syslog),
+        Kind::StatsD => server(text, hint::STATSD).map(Value::StatsD),
+        Kind::Syslog => server(text, hint::SYSLOG).map(Value::Syslog),
         Kind::List | Kind::Networks | Kind::Rlimits | Kind::Pairs | Kind::Addresses => {
             parse_list(setting, &[text.to_owned()])
         }
@@ -192,7 +193,7 @@ fn parse_json(setting: &Setting, json: &Json) -> Result<Value, BadValue> {
             class(setting, callable(json).unwrap_or_default(), true)
         }
         (kind, Json::Null) if may_be_unset(kind) => Ok(Value::Nothing),
-        (kind, _) => Err(wrong_type(kind, json)),
+        (..) => Err(wrong_type(setting, json)),
     }
 }
 
@@ -274,7 +275,7 @@ fn networks(texts: &[String]) -> Result<Value, BadValue> {
     let one = |text: &String| {
         text.parse::<Network>().map_err(|reason| BadValue {
             what: format!("{} is not a network: {reason}", shown_text(text)),
-            hint: Some("write 10.0.0.1, 10.0.0.0/8, ::1 or * (everyone)".to_owned()),
+            hint: Some(hint::NETWORK.to_owned()),
         })
     };
     texts.iter().map(one).collect::<Result<_, _>>().map(Value::Networks)
@@ -282,7 +283,7 @@ fn networks(texts: &[String]) -> Result<Value, BadValue> {
 
 /// A resource has one limit: with two of them, one would be meant and the other would hold.
 fn rlimits(texts: &[String]) -> Result<Value, BadValue> {
-    let hint = || Some("write nofile=4096, as=2GiB, core=0 or nofile=1024:4096".to_owned());
+    let hint = || Some(hint::RLIMIT.to_owned());
     let mut limits: Vec<WorkerRlimit> = Vec::new();
     for text in texts {
         let limit: WorkerRlimit = text.parse().map_err(|reason| BadValue {
@@ -297,9 +298,6 @@ fn rlimits(texts: &[String]) -> Result<Value, BadValue> {
     }
     Ok(Value::Rlimits(limits))
 }
-
-const STATSD_HINT: &str = "write localhost:8125 or unix:///run/statsd.sock";
-const SYSLOG_HINT: &str = "write udp://localhost:514, tcp://localhost:514 or unix:///dev/log";
 
 fn server<A: std::str::FromStr<Err = AddressError>>(text: &str, hint: &str) -> Result<A, BadValue> {
     text.parse().map_err(|reason| BadValue {
@@ -319,7 +317,9 @@ fn class(setting: &Setting, name: &str, object: bool) -> Result<Value, BadValue>
         return Ok(Value::Class(spec));
     }
     let mut hint = "write a class's import path such as package.module.Class".to_owned();
-    if is_worker {
+    if let Some(said) = hint::instead_of_class(name).filter(|_| is_worker) {
+        hint = said;
+    } else if is_worker {
         let near = suggest::nearest(name, worker_class::aliases());
         let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
         let all = worker_class::aliases().collect::<Vec<_>>().join(", ");
@@ -332,21 +332,18 @@ fn addresses(texts: &[String]) -> Result<Value, BadValue> {
     let one = |text: &String| {
         text.parse::<BindAddress>().map_err(|reason| BadValue {
             what: format!("{} is not an address: {reason}", shown_text(text)),
-            hint: Some(ADDRESS_HINT.to_owned()),
+            hint: Some(hint::ADDRESS.to_owned()),
         })
     };
     let addresses = texts.iter().map(one).collect::<Result<Vec<_>, _>>()?;
     if addresses.is_empty() {
         return Err(BadValue {
             what: "is an empty list: there would be nothing to listen on".to_owned(),
-            hint: Some(ADDRESS_HINT.to_owned()),
+            hint: Some(hint::ADDRESS.to_owned()),
         });
     }
     Ok(Value::Addresses(addresses))
 }
-
-const ADDRESS_HINT: &str =
-    "write 127.0.0.1:8000, [::1]:8000, :8000 (all interfaces), unix:/run/app.sock or fd://3";
 
 fn whole_number(
     setting: &Setting,
@@ -506,13 +503,13 @@ fn wrong(text: &str, expected: &str, hint: &str) -> BadValue {
     }
 }
 
-fn wrong_type(kind: Kind, json: &Json) -> BadValue {
+fn wrong_type(setting: &Setting, json: &Json) -> BadValue {
     let found = match (callable(json), python_type(json)) {
         (Some(name), _) => format!("the function or class {name}"),
         (None, Some(name)) => format!("an object of type {name}"),
         (None, None) => shown(json),
     };
-    let (expected, hint) = match kind {
+    let (expected, hint) = match setting.kind {
         Kind::Int => ("a whole number", "write a number without quotes or fraction"),
         Kind::Mode => ("a set of permissions", "write an octal number such as 0o660"),
         Kind::NameOrNumber => ("a name or number", "write 'www-data' or 33"),
@@ -532,7 +529,8 @@ fn wrong_type(kind: Kind, json: &Json) -> BadValue {
         Kind::Texts | Kind::Dict => ("a table", "write {'name': value}"),
         Kind::Hook => ("a function", "define a function of that name, or leave it out"),
     };
-    BadValue { what: format!("{found} is not {expected}"), hint: Some(hint.to_owned()) }
+    let hint = hint::of_its_own(setting, json).unwrap_or_else(|| hint.to_owned());
+    BadValue { what: format!("{found} is not {expected}"), hint: Some(hint) }
 }
 
 fn shown(json: &Json) -> String {
