@@ -126,7 +126,7 @@ def test_a_handshake_of_tls_on_a_port_without_is_told_as_what_it_is(start, conne
 
 
 def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(start, connect):
-    server = refusing(start, "--body-size-max", "1000", "--body-read-timeout", "1")
+    server = refusing(start, "--body-size-max", "1000", "--body-read-timeout", "1", "--header-read-timeout", "1")
     assert connect(server).get("/hello", "Host: b").status == 400
     large = connect(server)
     large.send("POST /upload?large HTTP/1.1\r\nHost: t\r\nContent-Length: 1001\r\n\r\n")
@@ -135,16 +135,22 @@ def test_the_clients_faults_are_counted_by_what_they_are_and_are_no_overload(sta
     slow = connect(server)
     slow.send("POST /upload?slow HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc")
     assert slow.read_answer().status == 408
+    later = connect(server)
+    assert later.get("/hello").status == 200
+    later.send("GET /hello?late HTTP/1.1\r\nHost:")
+    assert later.read_answer().status == 408
     assert counts(server) == {
         "malformed": 1,
+        "head_timeout": 1,
         "body_too_large": 1,
         "head_too_large": 1,
         "body_timeout": 1,
     }
-    waited = times(server, "slow")
-    assert waited["D"] == 0
-    # It was the client who was waited for.
-    assert waited["client"] >= 1_000_000
+    for query in ("slow", "late"):
+        waited = times(server, query)
+        assert waited["D"] == 0
+        # It was the client who was waited for.
+        assert waited["client"] >= 1_000_000
     assert ctl(server, "health")["state"] == "ready"
     assert "Overloaded" not in server.log()
 

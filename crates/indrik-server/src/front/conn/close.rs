@@ -38,9 +38,12 @@ pub(super) async fn refuse(
     // What a client asks about with HEAD has no body, refused or not.
     let (head, page) = refusal.into_bytes();
     let page = if parts.method == Method::HEAD { Vec::new() } else { page };
-    let entry = services.access_log.entry(peer, &parts, clock::now(), false);
-    let bytes = [&head[..], &page].concat();
     let watch = Arc::clone(io.watch());
+    // A head that never came to its end was waited for since it was due.
+    let is_late = refusal.reason == Reason::HeadTimeout;
+    let arrived = if is_late { watch.since() } else { clock::now() };
+    let entry = services.access_log.entry(peer, &parts, arrived, false);
+    let bytes = [&head[..], &page].concat();
     let written = tokio::time::timeout(LINGER, watch.unless_closed(io.write_all(&bytes))).await;
     if let Some(entry) = entry {
         let mut entry = entry.with_response(refusal.status, &HeaderMap::new(), Served::NOBODY);

@@ -254,6 +254,11 @@ impl Watch {
         self.phase.store(Phase::Parked as u8, Ordering::Relaxed);
     }
 
+    /// Since when it is waited for what its phase says.
+    pub(crate) fn since(&self) -> Micros {
+        self.since.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Idle,
