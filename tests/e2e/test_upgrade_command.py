@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import control
 from support.control import all_ready
 from support.family import Family
 from support.load import Load
@@ -248,6 +249,36 @@ def test_a_server_that_is_told_to_stop_while_pre_exec_runs_starts_no_other_one(p
             assert held.read_answer().text == "old"
     assert server.wait_for_exit() == 0
     assert "Starting new master" not in server.log()
+    family.all_gone()
+
+
+def test_a_reload_waits_for_pre_exec_and_a_hook_that_is_cut_starts_no_other_server(project, family):
+    os.mkfifo(project.directory / "hook")
+    project.config("""
+        import os
+
+        def pre_exec(server):
+            with open("in-hook", "w") as file:
+                file.write(str(os.getpid()))
+            open("hook").read()
+            open("hook-done", "w").close()
+    """)
+    server = project.start("--workers", "1")
+    command = [*COMMAND, "upgrade", "--pid", str(server.process.pid)]
+    asking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    poll(lambda: (project.directory / "in-hook").exists() and (project.directory / "in-hook").read_text(), "a hook")
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("The reload begins when the hook pre_exec is done")
+    os.kill(int((project.directory / "in-hook").read_text()), signal.SIGKILL)
+    _, complaint = asking.communicate(timeout=60)
+    assert asking.returncode == 1
+    assert "the hook pre_exec has ended in the middle of it" in complaint
+    poll(lambda: control.ctl(server, "show", "stats")["generation"] == 2, "the reload")
+    assert get(server) == "old"
+    assert "Starting new master" not in server.log()
+    assert not (project.directory / "hook-done").exists()
+    server.signal(signal.SIGTERM)
+    assert server.wait_for_exit() == 0
     family.all_gone()
 
 

@@ -161,7 +161,7 @@ pub enum FrontEffect {
 /// What to do to the other server of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpgradeEffect {
-    /// Run the hook `pre_exec`. Answer: `PreExecDone`, if need be long after nobody waits for it any more.
+    /// Run the hook `pre_exec`. Answer: `PreExecDone` or `PreExecLost`, if need be long after nobody waits for it any more.
     RunPreExec,
     /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or
     /// `SuccessorFailed`.

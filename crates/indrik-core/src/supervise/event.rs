@@ -315,8 +315,10 @@ pub enum OperatorEvent {
 pub enum UpgradeEvent {
     /// A new server is to take this one's place as soon as it is ready.
     Wanted,
-    /// The hook `pre_exec` is done, or cannot be run.
+    /// The hook `pre_exec` is done, or there is none.
     PreExecDone,
+    /// The process that ran the hook `pre_exec` has ended before that was done.
+    PreExecLost,
     /// The process that is to take this one's place runs.
     SuccessorStarted {
         /// Its process.

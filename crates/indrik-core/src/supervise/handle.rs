@@ -20,12 +20,13 @@ use crate::time::Now;
 
 /// What follows from the state alone after every event, in this order: whose time is over, what is still missing,
 /// and what can be said or ended when nothing is.
-const STEPS: [fn(&mut Supervisor); 18] = [
+const STEPS: [fn(&mut Supervisor); 19] = [
     Supervisor::expire_workers,
     Supervisor::expire_zygotes,
     Supervisor::expire_phase,
     Supervisor::expire_pause,
     Supervisor::expire_upgrade,
+    Supervisor::reload_if_asked,
     Supervisor::judge_trial,
     Supervisor::expire_soak,
     Supervisor::expire_ailments,
@@ -154,6 +155,7 @@ impl Supervisor {
         match event {
             UpgradeEvent::Wanted => self.upgrade(),
             UpgradeEvent::PreExecDone => self.pre_exec_done(),
+            UpgradeEvent::PreExecLost => self.pre_exec_lost(),
             UpgradeEvent::SuccessorStarted { pid } => self.successor_started(pid),
             UpgradeEvent::SuccessorFailed { message } => self.successor_failed(&message),
             UpgradeEvent::SuccessorLives => self.successor_lives(),

@@ -91,7 +91,9 @@ impl Supervisor {
         self.pool.reloads.changes_seen.extend(new.into_iter().take(CHANGES_MAX));
         match self.server.phase {
             Phase::Starting => self.pool.reloads.again = true,
-            Phase::Serving if self.is_changing() => self.pool.reloads.again = true,
+            Phase::Serving if self.is_changing() || self.server.upgrade.waits_for_pre_exec() => {
+                self.pool.reloads.again = true;
+            }
             Phase::Serving => self.begin_candidate(),
             Phase::Leaving { .. }
             | Phase::Draining { .. }

@@ -15,6 +15,10 @@ impl Supervisor {
         match self.server.phase {
             Phase::Starting => self.pool.reloads.again = true,
             Phase::Serving if self.is_changing() => self.reload_afterwards(),
+            Phase::Serving if self.server.upgrade.waits_for_pre_exec() => {
+                self.pool.reloads.again = true;
+                self.log(Level::Info, "The reload begins when the hook pre_exec is done");
+            }
             Phase::Serving => {
                 let name = self.master_name();
                 self.log(Level::Info, format!("Hang up: {name}"));
@@ -26,6 +30,16 @@ impl Supervisor {
             | Phase::Done => {
                 self.log(Level::Info, "Reload ignored: the server is shutting down");
             }
+        }
+    }
+
+    /// What a reload had to wait for is over.
+    pub(super) fn reload_if_asked(&mut self) {
+        let may_begin = self.server.phase == Phase::Serving
+            && !self.is_changing()
+            && !self.server.upgrade.waits_for_pre_exec();
+        if may_begin && std::mem::take(&mut self.pool.reloads.again) {
+            self.reload();
         }
     }
 

@@ -62,6 +62,16 @@ impl Supervisor {
         }
     }
 
+    /// What the hook was to do is not done, so nothing is built on it.
+    pub(super) fn pre_exec_lost(&mut self) {
+        self.server.pre_exec_runs = false;
+        if let Upgrade::Preparing { replaces, .. } = self.server.upgrade {
+            let text = "The process that ran the hook pre_exec has ended in the middle of it; no new \
+                        master is started";
+            self.no_successor(replaces, text.to_owned());
+        }
+    }
+
     pub(super) fn successor_started(&mut self, pid: u32) {
         if let Upgrade::Starting { replaces } = self.server.upgrade {
             let plan = match replaces {

@@ -543,12 +543,38 @@ fn a_server_that_is_told_to_stop_while_pre_exec_runs_starts_no_other_one() {
 }
 
 #[test]
+fn a_reload_ends_no_process_in_which_pre_exec_runs() {
+    for seed in seeds() {
+        let faults = Faults { pre_exec_slow: 100, successor_never_serves: 100, ..Faults::calm() };
+        let mut world = World::new(seed, faults);
+        world.os.faults.pre_exec_lost = 50;
+        world.os.upgrade_drains = seed.is_multiple_of(2);
+        world.start_and_wait_until_full();
+        let generation = world.machine.census().generation;
+        world.signal(Signal::Usr2);
+        world.signal(Signal::Hup);
+        let runs =
+            world.machine.may_upgrade() == Err("Child exists.") && world.os.successor.is_none();
+        let begun = world.machine.totals().reloads;
+        assert!(!runs || begun == 0, "seed {seed}: its process will be ended");
+        world.run(seconds(200));
+        assert_eq!(
+            world.machine.census().generation,
+            generation.next(),
+            "seed {seed}: it is forgotten"
+        );
+        world.end(Signal::Term, 0);
+    }
+}
+
+#[test]
 fn an_upgrade_ends_with_one_server_that_serves() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults::calm());
         world.os.daemon = false;
         world.os.upgrade_drains = true;
         world.os.faults.pre_exec_slow = 50;
+        world.os.faults.pre_exec_lost = 10;
         world.os.faults.successor_fails = 20;
         world.os.faults.successor_dies = 60;
         world.os.faults.successor_never_serves = 5;

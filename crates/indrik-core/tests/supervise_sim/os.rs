@@ -120,6 +120,8 @@ pub(crate) struct Os {
     pub(crate) zygote_rests: bool,
     /// USR2 upgrades.
     pub(crate) upgrade_drains: bool,
+    /// The process that ran the hook `pre_exec` last ends in the middle of it.
+    pub(crate) pre_exec_lost: bool,
     /// What the service manager was told last.
     pub(crate) told: Option<Notice>,
     coming: BTreeMap<(Duration, u64), Coming>,
@@ -168,6 +170,7 @@ impl Os {
             pre_stop: seed.is_multiple_of(3),
             zygote_rests: seed % 3 == 1,
             upgrade_drains: false,
+            pre_exec_lost: false,
             told: None,
             coming: BTreeMap::new(),
             counter: 0,

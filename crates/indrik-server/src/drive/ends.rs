@@ -41,7 +41,10 @@ impl Drive {
         self.children.workers.extract_if(.., lost).for_each(drop);
         // One that was a worker has a group.
         self.release_group(zygote.child.pid());
-        self.hook_done(generation, "pre_exec");
+        if self.neighbours.in_pre_exec == Some(generation) {
+            self.neighbours.in_pre_exec = None;
+            self.feed(Event::Upgrade(UpgradeEvent::PreExecLost));
+        }
         self.hook_done(generation, "pre_stop");
         self.feed(Event::Zygote(generation, ZygoteEvent::Exited));
     }

@@ -56,7 +56,7 @@ impl Drive {
         }
     }
 
-    /// Lets `pre_exec` run, if it is set; its answer, or the end of its zygote, lets the upgrade go on.
+    /// Lets `pre_exec` run, if it is set; its answer lets the upgrade go on, the end of its zygote ends that.
     pub(super) fn run_pre_exec(&mut self) {
         let generation = self.machine.census().generation;
         let zygote = self.children.zygotes.get(&generation).filter(|zygote| zygote.ready);

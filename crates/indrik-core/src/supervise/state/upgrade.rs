@@ -29,6 +29,12 @@ pub(crate) enum Plan {
 }
 
 impl Upgrade {
+    /// Whether the hook `pre_exec` is waited for. Its process is that of the generation that serves, which a
+    /// reload would end.
+    pub(crate) const fn waits_for_pre_exec(self) -> bool {
+        matches!(self, Self::Preparing { .. })
+    }
+
     pub(crate) fn deadline(self) -> Option<Now> {
         match self {
             Self::Preparing { until, .. } => Some(until),

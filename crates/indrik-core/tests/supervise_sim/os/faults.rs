@@ -39,6 +39,8 @@ pub(crate) struct Faults {
     pub(crate) front_fails: u32,
     /// The hook `pre_exec` takes its time.
     pub(crate) pre_exec_slow: u32,
+    /// The process that runs it ends in the middle of it.
+    pub(crate) pre_exec_lost: u32,
     pub(crate) successor_fails: u32,
     pub(crate) successor_dies: u32,
     pub(crate) warm_up_fails: u32,
@@ -85,6 +87,7 @@ impl Faults {
             sockets_lacking: 0,
             front_fails: 0,
             pre_exec_slow: 0,
+            pre_exec_lost: 0,
             successor_fails: 0,
             successor_dies: 0,
             warm_up_fails: 0,
@@ -142,6 +145,7 @@ impl Faults {
             sockets_lacking: 10,
             front_fails: 0,
             pre_exec_slow: 30,
+            pre_exec_lost: 10,
             successor_fails: 30,
             successor_dies: 60,
             warm_up_fails: 10,

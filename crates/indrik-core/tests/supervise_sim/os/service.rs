@@ -85,7 +85,10 @@ impl Os {
     /// It returns in the end, but that may be long after its limit.
     fn run_pre_exec(&mut self, now: Duration) {
         let most = if self.random.percent(self.faults.pre_exec_slow) { 120_000 } else { 0 };
-        self.after(now, 0, most, Coming::Front(Event::Upgrade(UpgradeEvent::PreExecDone)));
+        let lost = self.random.percent(self.faults.pre_exec_lost);
+        self.pre_exec_lost = lost;
+        let event = if lost { UpgradeEvent::PreExecLost } else { UpgradeEvent::PreExecDone };
+        self.after(now, 0, most, Coming::Front(Event::Upgrade(event)));
     }
 
     fn empty_the_front(&mut self, now: Duration) {
@@ -98,6 +101,7 @@ impl Os {
         assert_eq!(self.successor, None, "a second successor");
         let ends = self.refuses || self.told == Some(Notice::Stopping);
         assert!(!ends, "a server that was told to stop starts another one");
+        assert!(!self.pre_exec_lost, "on a hook that was cut in its middle");
         self.counter += 1;
         let pid = u32::try_from(self.counter).unwrap();
         self.successor = Some(pid);
