@@ -166,6 +166,32 @@ def test_what_comes_up_a_websocket_is_given_back_while_that_is_open(server):
         client.reset(number)
 
 
+@pytest.mark.parametrize("leaves", ["reset", "close"])
+def test_a_websocket_that_is_not_read_is_given_back_when_its_client_has_gone(start, leaves):
+    """Nobody reads its stream meanwhile, and so nobody would hear of it."""
+    server = start("memory_app:app", *CLEAR, interface="asgi")
+    before = held(server)
+    message = Frame(Opcode.BINARY, bytes(60_000)).serialize(mask=True)
+    begin = Frame(Opcode.TEXT, b"begin").serialize(mask=True)
+    with Http2(server.connect()) as client:
+        numbers = [client.tunnel("/ignores", VERSION) for _ in range(5)]
+        for number in numbers:
+            client.read_head(number)
+            client.send(number, begin)
+            client.socket.settimeout(0.3)
+            # Until there is no window left.
+            with contextlib.suppress(TimeoutError):
+                for _ in range(20):
+                    client.send(number, message)
+            client.socket.settimeout(30)
+        poll(lambda: held(server) > before + 5 * 60_000, "messages that wait")
+        if leaves == "reset":
+            for number in numbers:
+                client.reset(number)
+            poll(lambda: held(server) <= before + 6 * INEXACT, "what is held for streams that were reset")
+    poll(lambda: held(server) <= before + INEXACT, f"what is held for a client that has gone: {held(server)}")
+
+
 def test_what_came_with_a_websocket_that_is_refused_is_given_back(server):
     with Http2(server.connect()) as client, base(server, client):
         for _ in range(20):

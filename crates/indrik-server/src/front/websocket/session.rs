@@ -99,6 +99,20 @@ pub enum Command {
     Finished,
 }
 
+/// The peer's end of a connection.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Ready when the peer is known to have gone: asked while nothing is read from it, for as long as the
+    /// application has no room.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Socket for tokio::net::TcpStream {
+    /// Its end lies behind what was not read. Only what is written to it finds out.
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
 /// An application's end of a connection; see the module's documentation.
 pub trait Application {
     /// Ready when there is room for one more message. Never ready again once it is gone.
@@ -167,7 +181,7 @@ pub async fn run<S, A>(
     limits: SessionLimits,
 ) -> Outcome
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Socket,
     A: Application + Unpin,
 {
     connection.feed(first_bytes);
@@ -188,6 +202,7 @@ where
         pace: Pace::new(now),
         heard_at: now,
         pinged: false,
+        probed_at: now,
         written_at: now,
         unflushed: false,
         now,
@@ -252,6 +267,8 @@ struct Session<S, A> {
     heard_at: Instant,
     /// A Ping is out since `heard_at + ping_interval`.
     pinged: bool,
+    /// When reading was paused, or a Ping was sent since then.
+    probed_at: Instant,
     /// When the socket last took bytes, or had none to take.
     written_at: Instant,
     /// The socket was given bytes and has not said that they are on their way.
@@ -265,7 +282,7 @@ struct Session<S, A> {
     bytes_sent: u64,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
+impl<S: Socket, A: Application> Session<S, A> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let result = self.take_turn(cx);
         self.weigh();
@@ -470,6 +487,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
             && self.pace.rests_until(self.now).is_none()
     }
 
+    /// Whether what was read last waits for the application, or for memory.
+    fn has_no_room(&self) -> bool {
+        self.waiting.is_some() || self.grown
+    }
+
     /// Whether a peer that is there would be heard, and a Ping reaches it.
     fn expects_answers(&self) -> bool {
         self.is_reading() && self.connection.output_len() < OUTPUT_TARGET_BYTES
@@ -477,6 +499,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let lingering = matches!(self.phase, Phase::Lingering { .. });
+        if !lingering && self.has_no_room() && self.socket.poll_gone(cx).is_ready() {
+            self.phase = Phase::Over;
+            return true;
+        }
         if !(lingering || self.is_reading() && self.starved) {
             return false;
         }
@@ -541,8 +567,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
     fn keep_alive(&mut self) -> bool {
         if !self.expects_answers() {
             (self.heard_at, self.pinged) = (self.now, false);
-            return false;
+            return self.probe();
         }
+        self.probed_at = self.now;
         let silence = self.now.duration_since(self.heard_at);
         if silence >= self.limits.ping_interval + self.limits.ping_timeout {
             self.ending = CloseFrame::new(close::ABNORMAL, "the peer did not answer a ping");
@@ -558,6 +585,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
         false
     }
 
+    /// Pings a peer that is not heard because the application takes nothing: the system of one that has gone says so
+    /// at the second one.
+    fn probe(&mut self) -> bool {
+        if self.next_probe().is_none_or(|at| self.now < at) {
+            return false;
+        }
+        self.connection.ping(b"indrik");
+        self.probed_at = self.now;
+        true
+    }
+
+    /// What is on its way already finds out as well.
+    fn next_probe(&self) -> Option<Instant> {
+        let is_quiet = self.connection.output_len() == 0 && !self.connection.is_sending();
+        let probes = self.has_no_room() && is_quiet;
+        probes.then(|| self.probed_at + self.limits.ping_interval)
+    }
+
     /// The next time at which something is due, if anything is.
     fn deadline(&self) -> Option<Instant> {
         let unwritten = self.connection.output_len() > 0 || self.connection.is_sending();
@@ -567,7 +612,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, A: Application> Session<S, A> {
                 let pong = if self.pinged { self.limits.ping_timeout } else { Duration::ZERO };
                 Some(self.heard_at + self.limits.ping_interval + pong)
             }
-            Phase::Open | Phase::Flushing | Phase::Over => None,
+            Phase::Open => self.next_probe(),
+            Phase::Flushing | Phase::Over => None,
             Phase::Answering { until }
             | Phase::Closing { until }
             | Phase::ShuttingDown { until }

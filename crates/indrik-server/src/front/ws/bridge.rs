@@ -12,7 +12,6 @@ use http::{HeaderMap, Response, StatusCode};
 use indrik_core::refusal::Reason;
 use indrik_core::time::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::front::access_log::{Entry, WebSocketLine};
 use crate::front::account::{CONNECTION_BYTES, Charge};
@@ -32,7 +31,7 @@ use crate::front::response::{self, Body};
 use crate::front::services::Services;
 use crate::front::websocket::handshake::{self, Handshake};
 use crate::front::websocket::negotiation::{Deflate, DeflatePolicy};
-use crate::front::websocket::session::{self, Application, Command, SessionLimits};
+use crate::front::websocket::session::{self, Application, Command, SessionLimits, Socket};
 use crate::front::websocket::{CloseFrame, Connection, Message, Part};
 
 /// Close codes (RFC 6455 section 7.4, IANA registry).
@@ -161,7 +160,7 @@ impl TunnelSuccessor for Upgrade {
 async fn run(
     context: Arc<ConnectionContext>,
     upgrade: Upgrade,
-    socket: impl AsyncRead + AsyncWrite + Unpin,
+    socket: impl Socket,
     first: Bytes,
     orders: Orders,
 ) {
@@ -230,6 +229,13 @@ impl Orders {
 
 fn restarting() -> CloseFrame {
     CloseFrame::new(SERVICE_RESTART, "the server is restarting")
+}
+
+impl Socket for ClientIo {
+    /// Nothing tells it of whoever is not read from. Where its memory is needed, the connection is cut.
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 }
 
 /// The application's end of a session.

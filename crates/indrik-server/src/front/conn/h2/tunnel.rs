@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::held::Held;
 use super::receiver::Receiver;
 use crate::front::conn::stream::give_of;
+use crate::front::websocket::session::Socket;
 
 /// Bytes given to the library at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -90,6 +91,13 @@ impl AsyncWrite for Tunnel {
             self.send.send_data(Bytes::new(), true).map_err(broken)?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Socket for Tunnel {
+    /// The stream was reset, or its connection is over.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(drop)
     }
 }
 

@@ -12,6 +12,58 @@ use tokio::task::JoinHandle;
 use super::super::pace;
 use super::*;
 
+impl Socket for DuplexStream {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Socket for tokio::io::BufWriter<DuplexStream> {
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// A stream that says so when it is reset.
+struct Resettable {
+    stream: DuplexStream,
+    gone: Pin<Box<tokio::sync::futures::OwnedNotified>>,
+}
+
+impl Socket for Resettable {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.gone.as_mut().poll(cx)
+    }
+}
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// The application's end, shared with the test.
 #[derive(Default)]
 struct Told {
@@ -173,7 +225,7 @@ async fn the_socket_is_not_read_while_the_application_has_no_room() {
     }
     // One is delivered, one waits in the session, one fits the pipe, a further one does not.
     peer.write_all(&message).await.unwrap();
-    let full = tokio::time::timeout(Duration::from_secs(300), peer.write_all(&message)).await;
+    let full = tokio::time::timeout(Duration::from_secs(60), peer.write_all(&message)).await;
     assert!(full.is_err());
     assert_eq!(fake.delivered(), 1);
     // Silence during a pause is ours, not the peer's.
@@ -564,4 +616,38 @@ proptest! {
             .unwrap();
         runtime.block_on(simulate(moves));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_not_heard_because_nobody_takes_its_messages_is_pinged_and_found_to_have_gone()
+ {
+    let fake = Fake::with_room(0);
+    let (mut peer, session) = start(&fake, 1000);
+    peer.write_all(&frame(0x81, b"nobody takes it")).await.unwrap();
+    for _ in 0..3 {
+        // Its answer lies behind the message, so none is waited for.
+        expect(&mut peer, b"\x89\x06indrik").await;
+    }
+    drop(peer);
+    let outcome = session.await.unwrap();
+    assert_eq!(outcome.close.code, 1006);
+    assert_eq!(fake.told(), [1006]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_over_ends_its_session_though_nobody_reads_it() {
+    let fake = Fake::with_room(0);
+    let (mut peer, stream) = duplex(1000);
+    let gone = Arc::new(tokio::sync::Notify::new());
+    let session = {
+        let connection = Connection::new(1_000_000, None);
+        let socket = Resettable { stream, gone: Box::pin(Arc::clone(&gone).notified_owned()) };
+        tokio::spawn(run(socket, connection, b"", fake.clone(), SessionLimits::default()))
+    };
+    peer.write_all(&frame(0x81, b"nobody takes it")).await.unwrap();
+    let_tasks_run().await;
+    let before = Instant::now();
+    gone.notify_one();
+    assert_eq!(session.await.unwrap().close.code, 1006);
+    assert_eq!(before.elapsed(), Duration::ZERO, "at once");
 }
