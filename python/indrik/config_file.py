@@ -49,15 +49,19 @@ largest ones that do not fit count as objects; settings are small, data beside t
 class ConfigFileError(Exception):
     """The configuration file could not be read or failed while it ran.
 
-    ``file`` and ``line`` say where, as far as known; ``traceback`` shows how its code failed.
+    ``file`` and ``line`` say where, as far as known, ``hint`` what to do; ``traceback`` shows how its
+    code failed.
     """
 
-    def __init__(self, message: str, file: str, line: int | None = None, traceback: str = "") -> None:
+    def __init__(
+        self, message: str, file: str | None, line: int | None = None, traceback: str = "", hint: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.file = file
         self.line = line
         self.traceback = traceback
+        self.hint = hint
 
 
 def read(path: str | None, cwd: str | None = None) -> dict[str, Any]:
@@ -107,9 +111,12 @@ def execute(shown: str, path: str) -> tuple[ModuleType, str]:
         else:
             source, code = paths.source(path), None
     except FileNotFoundError:
-        raise ConfigFileError(f"the configuration file {shown!r} does not exist", shown) from None
+        message = f"config: the configuration file {shown!r} does not exist"
+        hint = f"{path} was looked for: name a file that is there with -c (--config)"
+        raise ConfigFileError(message, None, hint=hint) from None
     except OSError as error:
-        raise ConfigFileError(f"the configuration file cannot be read: {error.strerror}", shown) from None
+        message = f"config: the configuration file {shown!r} cannot be read: {error.strerror}"
+        raise ConfigFileError(message, None, hint="let the user who starts the server read it") from None
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ConfigFileError(f"the configuration file is not Python text: {error}", shown) from None
     module = ModuleType(MODULE_NAME)

@@ -170,6 +170,7 @@ class Zygote:
                     "message": error.message,
                     "file": error.file,
                     "line": error.line,
+                    "hint": error.hint,
                     "traceback": error.traceback,
                 }
             )

@@ -33,7 +33,7 @@ def fifo(tmp_path: Path) -> Path:
         (("--error-logfile", "{}"), "cannot open the error log {}: it is a named pipe that nobody reads"),
         (("--access-logfile", "{}"), "cannot open the access log {}: it is a named pipe that nobody reads"),
         (("--pid", "{}"), "cannot write the pid file {}: it is a named pipe"),
-        (("--certfile", "{}", "--keyfile", "{}"), "TLS: {}: cannot be read: it is a named pipe, not a file"),
+        (("--certfile", "{}", "--keyfile", "{}"), "certfile: {}: cannot be read: it is a named pipe, not a file"),
         (("--bind", "unix:{}"), "cannot listen on unix:{}: the path exists and is not a socket"),
         (("--config-setting-upload", "{}"), "tmp_upload_dir: cannot use {}: it is not a directory"),
     ],

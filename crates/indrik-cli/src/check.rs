@@ -1,6 +1,8 @@
 //! Looking without serving: `--check-config`, `--print-config`, and `indrik check`, which says more.
 
-use indrik_core::settings::{Config, Launch, Value, merge, render, report, resolve};
+use indrik_core::settings::{
+    Config, Launch, Merged, Problem, Value, merge, render, report, resolve,
+};
 use indrik_server::{Rehearsal, preflight};
 
 use crate::failure::Failure;
@@ -23,13 +25,14 @@ pub(crate) fn check_config(launch: &Launch) -> Result<(), Failure> {
     for notice in &config.notices {
         print_error(&format!("indrik: warning: {notice}\n"));
     }
+    let merged = merge(launch, Some(&file));
     if config.print_config {
-        print(&render::values(&merge(launch, Some(&file)), &config));
+        print(&render::values(&merged, &config));
     }
     for notice in rehearsal.load(&config)?.notices {
         print_error(&format!("indrik: warning: {notice}\n"));
     }
-    would_start(&config)
+    would_start(&config, &merged)
 }
 
 /// `indrik check`: the same in words, with everything that is set, what may be unintended, and what a start
@@ -46,13 +49,17 @@ pub(crate) fn check(launch: &Launch) -> Result<(), Failure> {
     for notice in loaded.notices {
         print(&format!("  {notice}\n"));
     }
-    would_start(&config)
+    would_start(&config, &merged)
 }
 
 /// What is not Python's to say.
-fn would_start(config: &Config) -> Result<(), Failure> {
+fn would_start(config: &Config, merged: &Merged) -> Result<(), Failure> {
     match preflight(config) {
         problems if problems.is_empty() => Ok(()),
-        problems => Err(Failure::settings(problems)),
+        problems => {
+            let placed =
+                |problem: Problem| Problem { place: merged.place_of(&problem.what), ..problem };
+            Err(Failure::settings(problems.into_iter().map(placed).collect()))
+        }
     }
 }

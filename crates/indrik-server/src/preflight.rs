@@ -65,8 +65,8 @@ pub(crate) fn check_sources(config: &Config) -> Result<(), Problem> {
     let paste = config.paste.as_deref().map(|uri| uri.split('#').next().unwrap_or(uri).into());
     let files = [
         ("chdir", Some(config.chdir.clone())),
-        ("log_config", config.logconfig.clone()),
-        ("log_config_json", config.logconfig_json.clone()),
+        ("logconfig", config.logconfig.clone()),
+        ("logconfig_json", config.logconfig_json.clone()),
         ("paste", paste),
     ];
     let directories = config.pythonpath.iter().map(|path| ("pythonpath", Some(path.into())));
@@ -98,24 +98,31 @@ pub(crate) fn check_upload_dir(config: &Config) -> Result<(), Problem> {
 fn check_pid(config: &Config) -> Result<(), Problem> {
     let Some(path) = &config.pidfile else { return Ok(()) };
     check_pid_file(path).map_err(|error| Problem {
-        what: error.message,
+        what: format!("pidfile: {}", error.message),
         place: None,
         hint: Some(error.hint.to_owned()),
     })?;
     is_writable_directory(directory_of(path)).map_err(|problem| Problem {
-        what: format!("cannot write the pid file {}: its directory: {problem}", path.display()),
+        what: format!(
+            "pidfile: cannot write the pid file {}: its directory: {problem}",
+            path.display()
+        ),
         place: None,
         hint: Some(
-            "name a file in a directory that may be written to, or leave --pid out".to_owned(),
+            "name a file in a directory that may be written to, or leave pidfile out".to_owned(),
         ),
     })
 }
 
-fn check_certificates(config: &Config) -> Result<(), Problem> {
+/// Whether the front could speak TLS, if it is to.
+///
+/// # Errors
+/// When a file cannot be read, or what is in one does not fit.
+pub(crate) fn check_certificates(config: &Config) -> Result<(), Problem> {
     front::check_tls(config).map_err(|error| Problem {
         what: error.to_string(),
         place: None,
-        hint: None,
+        hint: Some(error.hint().to_owned()),
     })
 }
 
@@ -131,11 +138,28 @@ fn check_log(name: &str, path: &Path) -> Result<(), Problem> {
         }
         Err(error) => Err(error.to_string()),
     };
-    result.map_err(|problem| Problem {
-        what: format!("cannot open the {name} log {}: {problem}", path.display()),
+    result.map_err(|problem| unwritable_log(name, path, &problem))
+}
+
+/// Whether the logs can be opened, which makes those that are not there.
+///
+/// # Errors
+/// When one cannot.
+pub(crate) fn open_logs(config: &Config) -> Result<(), Problem> {
+    let logs = [("error", Some(&config.errorlog)), ("access", config.accesslog.as_ref())];
+    for (name, target) in logs {
+        let Some(LogTarget::File(path)) = target else { continue };
+        paths::append(path).map_err(|error| unwritable_log(name, path, &error))?;
+    }
+    Ok(())
+}
+
+fn unwritable_log(name: &str, path: &Path, problem: &dyn std::fmt::Display) -> Problem {
+    Problem {
+        what: format!("{name}log: cannot open the {name} log {}: {problem}", path.display()),
         place: None,
         hint: Some("name a file that may be written to, or - for the standard stream".to_owned()),
-    })
+    }
 }
 
 /// A socket that is passed under a number is not passed to a command that looks.

@@ -252,6 +252,7 @@ pub(crate) struct ConfigFailure {
     message: String,
     file: Option<String>,
     line: Option<u32>,
+    hint: Option<String>,
     traceback: Option<String>,
 }
 
@@ -288,7 +289,7 @@ impl From<ConfigFailure> for Failure {
         Self {
             kind: FailureKind::Config,
             message: format!("{}{place}", failure.message),
-            hint: String::new(),
+            hint: failure.hint.unwrap_or_default(),
             traceback: failure.traceback.unwrap_or_default(),
         }
     }

@@ -155,6 +155,14 @@ impl Merged {
         self.values.get(name)
     }
 
+    /// Where the setting was said that what is wrong begins with (`chdir: …`); `None` if nobody said it, or it begins
+    /// with none. For what is found wrong only when a value is used.
+    #[must_use]
+    pub fn place_of(&self, what: &str) -> Option<String> {
+        let said = self.get(what.split(':').next()?)?;
+        (said.origin != Origin::Default).then(|| said.origin.to_string())
+    }
+
     fn put_default(&mut self, setting: &'static Setting) {
         let value = value::default(setting).expect("tested: every default is valid");
         self.values.insert(setting.name, Sourced { value, origin: Origin::Default });

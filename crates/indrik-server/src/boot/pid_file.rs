@@ -46,7 +46,7 @@ impl PidFile {
         }
         write(path, pid).map_err(|error| BootError {
             message: format!("cannot write the pid file {}: {error}", path.display()),
-            hint: "check that its directory exists and is writable, or leave --pid out",
+            hint: "check that its directory exists and is writable, or leave pidfile out",
             in_use: false,
         })?;
         Ok(Self { path: path.to_owned(), pid })
@@ -94,7 +94,7 @@ pub fn check_kind(path: &Path) -> Result<(), BootError> {
     };
     Err(BootError {
         message: format!("cannot write the pid file {}: it is {what}", path.display()),
-        hint: "name a file that may be replaced, or leave --pid out",
+        hint: "name a file that may be replaced, or leave pidfile out",
         in_use: false,
     })
 }

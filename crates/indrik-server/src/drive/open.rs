@@ -37,8 +37,18 @@ impl Drive {
         if is_first {
             self.log.speak(config.log_format);
         }
-        crate::front::check_tls(&config)
-            .map_err(|error| failure(FailureKind::Config, error.to_string()))?;
+        let merged = merge(&launch, Some(values));
+        self.use_config(generation, config, values).map_err(|failure| placed(failure, &merged))
+    }
+
+    /// Looks at what the settings name, and for the first generation enters the place the server runs in.
+    fn use_config(
+        &mut self,
+        generation: Generation,
+        config: Config,
+        values: &ConfigFileValues,
+    ) -> Result<(), Failure> {
+        preflight::check_certificates(&config).map_err(refused)?;
         let config = Arc::new(config);
         if generation == Generation::FIRST && (config.check_config || config.print_config) {
             self.exit = Some(Ending::CheckOnly);
@@ -61,11 +71,18 @@ impl Drive {
     }
 
     fn enter(&mut self, config: &Config) -> Result<(), Failure> {
-        let fail = |error: &dyn std::fmt::Display| failure(FailureKind::Config, error.to_string());
-        std::env::set_current_dir(&config.chdir).map_err(|error| {
-            fail(&format!("cannot change to the directory {}: {error}", config.chdir.display()))
+        std::env::set_current_dir(&config.chdir).map_err(|error| Failure {
+            hint: "name a directory that is there and that this user may enter".to_owned(),
+            ..failure(
+                FailureKind::Config,
+                format!(
+                    "chdir: cannot change to the directory {}: {error}",
+                    config.chdir.display()
+                ),
+            )
         })?;
-        self.open_logs(config).map_err(|error| fail(&error))?;
+        preflight::open_logs(config).map_err(refused)?;
+        self.open_logs(config).map_err(|error| failure(FailureKind::Config, error.to_string()))?;
         self.give_logs(Generation::FIRST);
         self.show_title(config);
         self.log.write(Level::Info, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
@@ -85,10 +102,13 @@ impl Drive {
         let Some(path) = self.pid_path(config) else { return Ok(None) };
         let shown = path.display().to_string();
         let made = paths::within(move || PidFile::create(&path)).map_err(|error| {
-            let text = format!("cannot write the pid file {shown}: {error}");
+            let text = format!("pidfile: cannot write the pid file {shown}: {error}");
             failure(FailureKind::Config, text)
         })?;
-        made.map(Some).map_err(|error| error.failure(FailureKind::Config))
+        made.map(Some).map_err(|error| {
+            let failure = error.failure(FailureKind::Config);
+            Failure { message: format!("pidfile: {}", failure.message), ..failure }
+        })
     }
 
     /// Opens what a generation needs, while an older one serves.
@@ -131,7 +151,8 @@ impl Drive {
             self.open_control(&config);
             return Ok(());
         }
-        can_write_logs(&config).map_err(|failure| (failure, false))?;
+        // If not, the reload fails, and not the logs.
+        preflight::open_logs(&config).map_err(|problem| (refused(problem), false))?;
         self.outside.listeners.prepare(&config.bind, &manner).map_err(fail)?;
         let same_file =
             self.outside.pid_file.as_ref().map(PidFile::path) == self.pid_path(&config).as_deref();
@@ -313,27 +334,22 @@ fn listed(problems: &[Problem]) -> String {
     text
 }
 
-/// Whether new logs can be opened: if not, the reload fails, and not the logs.
-fn can_write_logs(config: &Config) -> Result<(), Failure> {
-    let logs = [("error", Some(&config.errorlog)), ("access", config.accesslog.as_ref())];
-    for (name, target) in logs {
-        let Some(LogTarget::File(path)) = target else { continue };
-        paths::append(path).map_err(|error| {
-            let text = format!("cannot open the {name} log {}: {error}", path.display());
-            failure(FailureKind::Config, text)
-        })?;
-    }
-    Ok(())
-}
-
 /// Whether large bodies find a place, and Python what it is to open.
 fn check_paths(config: &Config) -> Result<(), Failure> {
     let checked =
         preflight::check_upload_dir(config).and_then(|()| preflight::check_sources(config));
-    checked.map_err(|problem| Failure {
-        hint: problem.hint.unwrap_or_default(),
-        ..failure(FailureKind::Config, problem.what)
-    })
+    checked.map_err(refused)
+}
+
+/// What a value is found wrong at when it is used.
+fn refused(problem: Problem) -> Failure {
+    Failure { hint: problem.hint.unwrap_or_default(), ..failure(FailureKind::Config, problem.what) }
+}
+
+/// The failure with the place where the setting was said that it is about.
+fn placed(failure: Failure, merged: &Merged) -> Failure {
+    let Some(place) = merged.place_of(&failure.message) else { return failure };
+    Failure { message: format!("{} ({place})", failure.message), ..failure }
 }
 
 /// The launch with `indrik.toml` as it is now.

@@ -16,6 +16,7 @@ use indrik_core::http1::TLS_HANDSHAKE;
 use parking_lot::Mutex;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto};
 use tokio_rustls::server::TlsStream;
@@ -54,16 +55,24 @@ pub(crate) struct TlsFiles {
     pub(crate) protocols: Vec<Vec<u8>>,
 }
 
-/// Why TLS cannot be had: a file, and what is wrong with it.
+/// Why TLS cannot be had: a setting, its file, and what is wrong with it.
 #[derive(Debug)]
 pub struct TlsError {
-    path: PathBuf,
+    setting: &'static str,
     problem: String,
+    hint: &'static str,
+}
+
+impl TlsError {
+    /// What to do about it.
+    pub(crate) const fn hint(&self) -> &'static str {
+        self.hint
+    }
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TLS: {}: {}", self.path.display(), self.problem)
+        write!(f, "{}: {}", self.setting, self.problem)
     }
 }
 
@@ -179,67 +188,119 @@ fn stamps(files: &TlsFiles) -> Stamps {
 }
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&text(&files.key)?)
-        .map_err(|error| fault(&files.key, &error, "private key (not encrypted)"))?;
+    let (certfile, keyfile) = (Named("certfile", &files.certificate), files.named_key());
+    let chain = certificates(certfile)?;
+    let key = private_key(files)?;
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&files.certificate, &error))?;
+        .map_err(|error| certfile.wrong(&error, CERTIFICATE_HINT))?;
     let builder = match (files.client_certificate, &files.client_authorities) {
         (ClientCertificate::NotAsked, _) => builder.with_no_client_auth(),
-        (_, None) => {
-            let problem = "cert_reqs asks clients for a certificate, but ca_certs does not say who \
-                may sign it";
-            return Err(wrong(&files.certificate, &problem));
-        }
-        (asked, Some(path)) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| wrong(path, &error))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = match asked {
-                ClientCertificate::Optional => verifier.allow_unauthenticated(),
-                ClientCertificate::Required | ClientCertificate::NotAsked => verifier,
-            };
-            builder
-                .with_client_cert_verifier(verifier.build().map_err(|error| wrong(path, &error))?)
-        }
+        (asked, path) => builder.with_client_cert_verifier(verifier(asked, path, provider)?),
     };
-    let mut config =
-        builder.with_single_cert(chain, key).map_err(|error| wrong(&files.certificate, &error))?;
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError {
+            setting: keyfile.0,
+            problem: format!(
+                "{} does not belong to the certificate in certfile {}",
+                keyfile.1.display(),
+                certfile.1.display()
+            ),
+            hint: "name the key that the certificate was made for; certfile has the server's own \
+                   certificate first, and those between it and the root behind it",
+        },
+        error => certfile.wrong(&error, CERTIFICATE_HINT),
+    })?;
     config.alpn_protocols.clone_from(&files.protocols);
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_slice_iter(&text(path)?)
+fn verifier(
+    asked: ClientCertificate,
+    authorities: &Option<PathBuf>,
+    provider: Arc<crypto::CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(path) = authorities else {
+        return Err(TlsError {
+            setting: "cert_reqs",
+            problem: "asks clients for a certificate, but ca_certs does not say who may sign it"
+                .to_owned(),
+            hint: "set ca_certs (--ca-certs), or leave cert_reqs out",
+        });
+    };
+    let ca_certs = Named("ca_certs", path);
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca_certs)? {
+        roots.add(certificate).map_err(|error| ca_certs.wrong(&error, CERTIFICATE_HINT))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = match asked {
+        ClientCertificate::Optional => verifier.allow_unauthenticated(),
+        ClientCertificate::Required | ClientCertificate::NotAsked => verifier,
+    };
+    verifier.build().map_err(|error| ca_certs.wrong(&error, CERTIFICATE_HINT))
+}
+
+/// What to do about a file without the right certificates.
+const CERTIFICATE_HINT: &str =
+    "name a file in PEM form (-----BEGIN CERTIFICATE-----) that this user may read";
+
+impl TlsFiles {
+    /// The key, by the setting that names it.
+    fn named_key(&self) -> Named<'_> {
+        let setting = if self.key == self.certificate { "certfile" } else { "keyfile" };
+        Named(setting, &self.key)
+    }
+}
+
+/// A setting and the file that it names.
+#[derive(Clone, Copy)]
+struct Named<'a>(&'static str, &'a Path);
+
+impl Named<'_> {
+    /// Read without a wait: a path that does not answer must not end the looking for a new certificate.
+    fn text(self, hint: &'static str) -> Result<Vec<u8>, TlsError> {
+        crate::paths::read(self.1)
+            .map_err(|error| self.wrong(&format_args!("cannot be read: {error}"), hint))
+    }
+
+    fn wrong(self, problem: &dyn fmt::Display, hint: &'static str) -> TlsError {
+        let Self(setting, path) = self;
+        TlsError { setting, problem: format!("{}: {problem}", path.display()), hint }
+    }
+
+    fn fault(self, error: &pem::Error, what: &str, hint: &'static str) -> TlsError {
+        match error {
+            pem::Error::Io(error) => self.wrong(&format_args!("cannot be read: {error}"), hint),
+            pem::Error::NoItemsFound => {
+                self.wrong(&format_args!("has no {what} in PEM form"), hint)
+            }
+            error => self.wrong(&format_args!("is not PEM: {error}"), hint),
+        }
+    }
+}
+
+fn private_key(files: &TlsFiles) -> Result<PrivateKeyDer<'static>, TlsError> {
+    const KEY: &str = "private key (not encrypted)";
+    let (key, is_in_certfile) = (files.named_key(), files.key == files.certificate);
+    let hint = match is_in_certfile {
+        true => "set keyfile (--keyfile) to the key's file, or put the key into certfile as well",
+        false => {
+            "name a file with a key in PEM form (-----BEGIN PRIVATE KEY-----) that this user may read"
+        }
+    };
+    let text = key.text(hint)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| key.fault(&error, KEY, hint))
+}
+
+fn certificates(file: Named<'_>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let fault = |error| file.fault(&error, "certificate", CERTIFICATE_HINT);
+    let found = CertificateDer::pem_slice_iter(&file.text(CERTIFICATE_HINT)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| fault(path, &error, "certificate"))?;
+        .map_err(fault)?;
     if found.is_empty() {
-        return Err(fault(path, &pem::Error::NoItemsFound, "certificate"));
+        return Err(fault(pem::Error::NoItemsFound));
     }
     Ok(found)
-}
-
-/// Read without a wait: a path that does not answer must not end the looking for a new certificate.
-fn text(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let text = crate::paths::read(path);
-    text.map_err(|error| wrong(path, &format_args!("cannot be read: {error}")))
-}
-
-fn fault(path: &Path, error: &pem::Error, what: &str) -> TlsError {
-    match error {
-        pem::Error::Io(error) => wrong(path, &format_args!("cannot be read: {error}")),
-        pem::Error::NoItemsFound => wrong(
-            path,
-            &format_args!("has no {what} in PEM form", what = what.trim_start_matches("a ")),
-        ),
-        error => wrong(path, &format_args!("is not PEM: {error}")),
-    }
-}
-
-fn wrong(path: &Path, problem: &dyn fmt::Display) -> TlsError {
-    TlsError { path: path.to_owned(), problem: problem.to_string() }
 }
