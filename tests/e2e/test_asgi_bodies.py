@@ -102,4 +102,4 @@ def test_uploads_that_share_a_worker_get_on_alike(start, connect):
     for thread in threads:
         thread.join(60)
     # Each finishes the one that it is at when the fastest is through with all.
-    assert min(counts) > UPLOADS_EACH // 2, sorted(counts)
+    assert min(counts) > UPLOADS_EACH // 4, sorted(counts)

@@ -166,6 +166,21 @@ def test_what_comes_up_a_websocket_is_given_back_while_that_is_open(server):
         client.reset(number)
 
 
+def test_small_frames_that_wait_for_their_application_end_nothing(server, gate):
+    with Http2(server.connect()) as client:
+        number = client.request(f"/upload-at-gate?gate={gate.path}", method="POST", end=False)
+        client.send(number, b"x")
+        gate.arrived()
+        for _ in range(5_000):
+            client.h2.send_data(number, b"x")
+        client.h2.end_stream(number)
+        client.flush()
+        assert client.get("/hello").body == b"hello"
+        gate.release()
+        answer = client.answer(number)
+        assert (answer.status, answer.reset) == (200, None)
+
+
 @pytest.mark.parametrize("leaves", ["reset", "close"])
 def test_a_websocket_that_is_not_read_is_given_back_when_its_client_has_gone(start, leaves):
     """Nobody reads its stream meanwhile, and so nobody would hear of it."""

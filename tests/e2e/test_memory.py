@@ -245,7 +245,8 @@ class TestTheTotal:
                     client.sendall(request)
             server.wait_for_log(r"front_memory_max = 32.0 MiB is used up")
             peak.look_for(1)
-            assert peak.grown < 1.25 * limit + 16 * MIB
+            # The allocator keeps what it may use again.
+            assert peak.grown < 1.25 * limit + 32 * MIB
             assert memory(server)["peak_bytes"] < 1.25 * limit
         all_returned(server)
 

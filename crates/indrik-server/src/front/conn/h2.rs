@@ -40,9 +40,10 @@ use crate::front::refusal::{Refusal, log_invalid};
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes of an answer that wait in the library for the socket.
 const SEND_BYTES_MAX: usize = 128 * 1024;
-/// The library's own limit for small DATA frames that nobody has taken yet would end the connection, with all its
-/// other streams. Each is charged to the connection instead ([`Held`](held::Held)): this is never reached.
-const DATA_FRAMES_ACCOUNTED: usize = usize::MAX / 2;
+/// What small DATA frames that nobody has taken yet may lack together, to 256 bytes each; with more the connection
+/// ends, with all its streams. 16,000 frames of a byte: the library's own 2,000 are a second of small messages. Each is
+/// charged to the connection as well ([`Held`](held::Held)).
+const SMALL_DATA_MAX: usize = 4 * 1024 * 1024;
 /// Requests that a client may have begun and reset before they were looked at; with more, the connection
 /// ends with ENHANCE_YOUR_CALM (CVE-2023-44487). Room for a browser that leaves a large page.
 const RESETS_MAX: usize = 256;
@@ -88,7 +89,7 @@ fn builder(client: &ConnectionContext) -> Builder {
         .initial_window_size(policy.window_bytes)
         .initial_connection_window_size(connection_window(client))
         .max_frame_size(policy.frame_bytes_max)
-        .data_frame_budget(DATA_FRAMES_ACCOUNTED)
+        .data_frame_budget(SMALL_DATA_MAX)
         .max_header_list_size(policy.library_list_bytes_max);
     // A browser that reads this opens its WebSockets here, so it is only said where they are taken.
     if client.services.pool.known_interface() == Some(Interface::Asgi) {
