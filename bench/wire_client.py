@@ -29,10 +29,12 @@ class Peer:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.message, self.answer_bytes = memoryview(message), answer_bytes
         self.sent = self.received = 0
+        self.has_head = False
         self.began = 0.0
 
     def begin(self) -> None:
         self.sent = self.received = 0
+        self.has_head = False
         self.began = time.perf_counter()
 
     def write(self) -> None:
@@ -73,11 +75,12 @@ def peers(kind: str, port: int, connections: int, size: int) -> list[Peer]:
 
 
 def read(peer: Peer, kind: str, buffer: bytearray) -> bool:
-    """Whether the answer is whole. Of HTTP it has a head of unknown length first, which comes in one piece."""
+    """Whether the answer is whole. Of HTTP it has a head of unknown length first, which comes in one piece, perhaps alone."""
     count = peer.socket.recv_into(buffer)
     if count == 0:
         raise ConnectionResetError
-    if kind != "echo" and peer.received == 0:
+    if kind != "echo" and not peer.has_head:
+        peer.has_head = True
         end = buffer.index(b"\r\n\r\n") + 4
         if not buffer.startswith(b"HTTP/1.1 200"):
             raise ConnectionResetError
