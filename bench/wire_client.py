@@ -75,7 +75,7 @@ def peers(kind: str, port: int, connections: int, size: int) -> list[Peer]:
 
 
 def read(peer: Peer, kind: str, buffer: bytearray) -> bool:
-    """Whether the answer is whole. Of HTTP it has a head of unknown length first, which comes in one piece, perhaps alone."""
+    """Whether the answer is whole. Of HTTP, a head of unknown length comes first, in one piece or alone."""
     count = peer.socket.recv_into(buffer)
     if count == 0:
         raise ConnectionResetError
