@@ -137,7 +137,7 @@ class Client:
                     if event.error_code:
                         self.counts[f"GOAWAY {event.error_code}"] += 1
                     goes = True
-                self._take(event, streams, events)
+                self._take(talk, event, streams, events)
 
     def _request(self, talk: Any, number: int) -> Stream:
         self.number += 1
@@ -173,7 +173,7 @@ class Client:
                 talk.acknowledge_received_data(stream.owed, number)
                 stream.owed = 0
 
-    def _take(self, event: Any, streams: dict[int, Stream], events: Any) -> None:
+    def _take(self, talk: Any, event: Any, streams: dict[int, Stream], events: Any) -> None:
         stream = streams.get(getattr(event, "stream_id", 0) or 0)
         if stream is None:
             return
@@ -183,12 +183,18 @@ class Client:
             stream.body += event.data
             stream.owed += event.flow_controlled_length
         elif isinstance(event, events.StreamReset):
-            del streams[event.stream_id]
+            self._is_over(talk, streams, event.stream_id)
             if event.error_code != REFUSED:
                 self.counts[f"reset by the server, {event.error_code}"] += 1
         elif isinstance(event, events.StreamEnded):
-            del streams[event.stream_id]
+            self._is_over(talk, streams, event.stream_id)
             self.counts[self._judged(stream)] += 1
+
+    def _is_over(self, talk: Any, streams: dict[int, Stream], number: int) -> None:
+        """Its last bytes may have come with its end: the connection's window has them back all the same."""
+        owed = streams.pop(number).owed
+        if owed:
+            talk.acknowledge_received_data(owed, number)
 
     def _judged(self, stream: Stream) -> str:
         method = "POST" if stream.is_post else "GET"
