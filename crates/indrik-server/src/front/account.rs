@@ -211,13 +211,24 @@ pub(super) struct Holder {
     /// It is told to end.
     is_cut: AtomicBool,
     /// Its client is not read from until others hold less.
-    waiting: Mutex<Option<Waiting>>,
+    waiting: Mutex<Waiting>,
+    /// Somebody has waited, and has not been let go on since.
+    is_waiting: AtomicBool,
 }
 
-/// Who is to be woken when there is room.
+/// Who is to be woken when there is room: the connection's own task, and those of its streams that read for
+/// themselves.
+#[derive(Default)]
 struct Waiting {
+    tasks: Vec<Waiter>,
+    /// Since when none of them was let go on.
+    since: Option<Micros>,
+}
+
+struct Waiter {
     waker: Waker,
-    since: Micros,
+    /// It goes on as soon as no more than that is held.
+    covered: usize,
 }
 
 impl Holder {
@@ -227,7 +238,8 @@ impl Holder {
             bytes: AtomicI64::new(0),
             ip: OnceLock::new(),
             is_cut: AtomicBool::new(false),
-            waiting: Mutex::new(None),
+            waiting: Mutex::default(),
+            is_waiting: AtomicBool::new(false),
         })
     }
 
@@ -256,10 +268,16 @@ impl Holder {
     }
 
     /// Ready when more may be held for it: while all that may be held is, it waits with more than `covered`.
-    /// Asked before what takes memory, so it costs a look at a number.
+    /// Asked before what takes memory, so it costs a look at two numbers.
     #[inline]
     pub(super) fn poll_room(&self, covered: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_room(covered) { Poll::Ready(()) } else { self.wait_for_room(covered, cx) }
+        if !self.has_room(covered) {
+            return self.wait_for_room(covered, cx);
+        }
+        if self.is_waiting.load(Ordering::Relaxed) {
+            self.goes_on(cx);
+        }
+        Poll::Ready(())
     }
 
     fn has_room(&self, covered: usize) -> bool {
@@ -268,26 +286,42 @@ impl Holder {
 
     fn wait_for_room(&self, covered: usize, cx: &Context<'_>) -> Poll<()> {
         let mut waiting = self.waiting.lock();
-        let since = waiting.as_ref().map_or_else(clock::coarse, |waiting| waiting.since);
-        *waiting = Some(Waiting { waker: cx.waker().clone(), since });
+        waiting.since.get_or_insert_with(clock::coarse);
+        self.is_waiting.store(true, Ordering::Relaxed);
+        match waiting.tasks.iter_mut().find(|task| task.waker.will_wake(cx.waker())) {
+            Some(task) => task.covered = covered,
+            None => waiting.tasks.push(Waiter { waker: cx.waker().clone(), covered }),
+        }
         drop(waiting);
         // Whoever has made room meanwhile may have looked before there was somebody to wake.
-        if self.has_room(covered) { Poll::Ready(()) } else { Poll::Pending }
+        if !self.has_room(covered) {
+            return Poll::Pending;
+        }
+        self.goes_on(cx);
+        Poll::Ready(())
     }
 
-    /// Wakes whoever waits, if there is room. False: there is none, and it has waited for too long.
-    pub(super) fn look_for_room(&self, now: Micros) -> bool {
+    /// One of the tasks reads again: whoever still waits has not waited for long.
+    #[cold]
+    fn goes_on(&self, cx: &Context<'_>) {
         let mut waiting = self.waiting.lock();
-        if !self.account.is_full() {
-            let waiting = waiting.take();
-            if let Some(waiting) = waiting {
-                waiting.waker.wake();
-            }
+        waiting.tasks.retain(|task| !task.waker.will_wake(cx.waker()));
+        waiting.since = (!waiting.tasks.is_empty()).then(clock::coarse);
+        self.is_waiting.store(waiting.since.is_some(), Ordering::Relaxed);
+    }
+
+    /// Wakes those for whom there is room. False: there is none for one that has waited for too long.
+    pub(super) fn look_for_room(&self, now: Micros) -> bool {
+        if !self.is_waiting.load(Ordering::Relaxed) {
             return true;
         }
-        let is_over =
-            |waiting: &Waiting| now.saturating_sub(waiting.since) >= micros(ROOM_WAIT_MAX);
-        !waiting.as_ref().is_some_and(is_over)
+        let mut waiting = self.waiting.lock();
+        // They have waited until they have been let go on: until then others may take the room.
+        for task in waiting.tasks.extract_if(.., |task| self.has_room(task.covered)) {
+            task.waker.wake();
+        }
+        let is_over = |since: Micros| now.saturating_sub(since) >= micros(ROOM_WAIT_MAX);
+        waiting.tasks.is_empty() || !waiting.since.is_some_and(is_over)
     }
 
     pub(super) fn is_cut(&self) -> bool {

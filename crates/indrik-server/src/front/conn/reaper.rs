@@ -616,6 +616,37 @@ mod tests {
         assert!(waiting.poll_room(CONNECTION_BYTES, &mut Context::from_waker(&waker)).is_ready());
     }
 
+    #[test]
+    fn each_of_a_connections_tasks_is_woken_and_so_is_one_whose_client_holds_little_again() {
+        let account = Account::new(Limits { total: 1 << 20, connection: u64::MAX });
+        let connections = Connections::default();
+        let watches: Vec<_> = (0..2).map(|_| connections.add(&account).1).collect();
+        let mut charges: Vec<_> = watches.iter().map(|watch| Charge::of(watch.holder())).collect();
+        charges[0].set(100_000);
+        charges[1].set(1 << 20);
+        let tasks: Vec<_> = (0..3).map(|_| Arc::new(Woken::default())).collect();
+        let wakers: Vec<_> = tasks.iter().map(|task| Waker::from(Arc::clone(task))).collect();
+        let holder = watches[0].holder();
+        let waits = |at: usize| {
+            let cx = &mut Context::from_waker(&wakers[at]);
+            holder.poll_room(CONNECTION_BYTES, cx).is_pending()
+        };
+        assert!((0..3).all(waits) && waits(0), "a task that asks twice is one");
+        let is_woken = |at: usize| tasks[at].0.swap(false, Ordering::Relaxed);
+        assert_eq!(connections.look_for_room(clock::coarse()), []);
+        assert!(!(0..3).any(is_woken));
+        // Others still hold all of it.
+        charges[0].set(CONNECTION_BYTES);
+        assert_eq!(connections.look_for_room(clock::coarse()), []);
+        assert!((0..3).all(is_woken));
+        // One goes on; what the others have waited for counts from then.
+        assert!(!waits(0));
+        charges[0].set(100_000);
+        assert!(waits(1));
+        assert_eq!(connections.look_for_room(clock::coarse() + 9_000_000), []);
+        assert_eq!(connections.look_for_room(clock::coarse() + 60_000_000).len(), 1);
+    }
+
     #[derive(Default)]
     struct Woken(AtomicBool);
 
