@@ -123,7 +123,13 @@ impl Connection {
             return Ok(answer.get_mut("data").map_or(Json::Null, Json::take));
         }
         let text = answer.get("error").and_then(Json::as_str).unwrap_or("no reason given");
-        Err(trouble(text, "indrik ctl help lists the commands"))
+        // Nothing was asked yet when it said so.
+        let is_refused = answer.get("id").and_then(Json::as_u64) == Some(0);
+        let hint = match is_refused {
+            true => "try again: a client that asks nothing for 2 s gives its place to another",
+            false => "indrik ctl help lists the commands",
+        };
+        Err(trouble(text, hint))
     }
 
     /// As [`Self::call`], for what may take as long as it takes.
