@@ -6,12 +6,16 @@ The command comes from `INDRIK_TEST_COMMAND` (default: `.venv/bin/indrik`). With
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import re
+import select
 import shlex
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -253,19 +257,28 @@ class Collector:
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.ended = False
-        self.thread = threading.Thread(target=self._collect, args=(stream, path), daemon=True)
+        self.stream = stream
+        self.thread = threading.Thread(target=self._collect, args=(path,), daemon=True)
         self.thread.start()
 
-    def _collect(self, stream: IO[bytes], path: Path) -> None:
+    def _collect(self, path: Path) -> None:
+        begun = b""
+        readable = select.poll()
+        readable.register(self.stream, select.POLLIN)
         with path.open("wb") as copy:
-            for line in stream:
-                copy.write(line)
+            while not self.ended:
+                readable.poll()
+                # Read under the lock: who holds it and finds the pipe empty has every line.
                 with self.changed:
-                    self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                    piece = os.read(self.stream.fileno(), 65536)
+                    copy.write(piece)
+                    copy.flush()
+                    self.ended = not piece
+                    *whole, begun = (begun + piece).split(b"\n")
+                    if self.ended and begun:
+                        whole.append(begun)
+                    self.lines += [line.decode("utf-8", "replace") for line in whole]
                     self.changed.notify_all()
-        with self.changed:
-            self.ended = True
-            self.changed.notify_all()
 
     def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
         wanted = re.compile(pattern)
@@ -288,7 +301,15 @@ class Collector:
             return "\n".join(self.lines)
 
     def join(self) -> None:
-        self.thread.join(5)
+        """Wait for all that was written before now. Others may have the stream's other end still: a new master."""
+        poll(self._has_all, "the server's output", 5)
+
+    def _has_all(self) -> bool:
+        with self.changed:
+            unread = array.array("i", [0])
+            if not self.ended:
+                fcntl.ioctl(self.stream.fileno(), termios.FIONREAD, unread)
+            return self.ended or unread[0] == 0
 
 
 def poll(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
