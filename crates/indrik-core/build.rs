@@ -185,6 +185,7 @@ fn rule(row: &Row) -> String {
         Some("target") => "Target",
         Some("time_limit") => "TimeLimit",
         Some("affinity") => "Affinity",
+        Some("field_name") => "FieldName",
         Some(other) => panic!("settings.toml: {}: unknown rule {other}", row.name),
     };
     format!("Some(Rule::{rule})")

@@ -47,6 +47,11 @@ class LoadError(Exception):
 
 def load_configured(config: dict[str, Any]) -> Any:
     """Returns the application the settings name; raises :class:`LoadError`."""
+    if config.get("request_id"):
+        from indrik import correlation
+
+        # Before anything is logged in a format that names what records have by it.
+        correlation.install()
     if config["paste"]:
         from indrik import paste
 

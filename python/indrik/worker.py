@@ -281,6 +281,11 @@ def _prepare(
         loop = _prepare_loop(config)
         before = _current_loop()
         app = loader.load_configured(config)
+        if correlates(config):
+            from indrik import correlation
+
+            # Again, as the application may have put something in its place.
+            correlation.install()
         # One that the application has made while it was imported, where no class said that there will be one.
         if loop is None and _current_loop() is not before:
             loop = _current_loop()
@@ -360,6 +365,10 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
         "hooks": None if hooks is None else hooks.requests(),
         "routes": _wants_routes(config),
     }
+    if correlates(config):
+        from indrik import correlation
+
+        options["correlation"] = correlation.option(config)
     if facade.SERVER_SOFTWARE != facade.SOFTWARE:
         options["server_software"] = facade.SERVER_SOFTWARE
     return options
@@ -369,6 +378,11 @@ def _wants_routes(config: dict[str, Any]) -> bool:
     """Whether the access log has the route of each request."""
     is_on = config["accesslog"] is not None or config["syslog"]
     return is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
+
+
+def correlates(config: dict[str, Any]) -> bool:
+    """Whether requests are called something that the application's log records are to have."""
+    return bool(config["request_id"])
 
 
 def limits_requests(config: dict[str, Any]) -> bool:

@@ -23,4 +23,5 @@ pub mod settings;
 pub mod spin;
 pub mod supervise;
 pub mod time;
+pub mod trace;
 pub mod upload;

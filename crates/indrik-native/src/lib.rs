@@ -19,6 +19,7 @@ mod around;
 mod asgi;
 mod channel;
 mod classes;
+mod correlation;
 mod lane;
 mod log;
 mod options;

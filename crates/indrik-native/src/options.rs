@@ -5,6 +5,8 @@ use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::correlation::Correlation;
+
 /// The options of a worker; see `indrik.worker`.
 pub(crate) struct Options {
     /// Whether other processes serve the same application.
@@ -26,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) socket: Option<Py<PyAny>>,
     /// Whether somebody wants to know the route of each request, where a framework leaves it.
     pub(crate) routes: bool,
+    /// What requests are called, where anybody wants to know.
+    pub(crate) correlation: Option<Correlation>,
     /// Where the front listens, indexed by the number in a request's head.
     pub(crate) listeners: Vec<Listener>,
 }
@@ -65,11 +69,21 @@ impl Options {
             hooks: get::<Option<Py<PyAny>>>(options, "hooks")?.flatten(),
             socket: get::<Option<Py<PyAny>>>(options, "socket")?.flatten(),
             routes: get(options, "routes")?.unwrap_or(false),
+            correlation: correlation(options)?,
             listeners: get::<Vec<Listener>>(options, "listeners")?
                 .filter(|listeners| !listeners.is_empty())
                 .ok_or_else(|| PyKeyError::new_err("the worker option \"listeners\" is missing"))?,
         })
     }
+}
+
+/// See [`Options::correlation`].
+///
+/// # Errors
+/// `TypeError`.
+pub(crate) fn correlation(options: &Bound<'_, PyDict>) -> PyResult<Option<Correlation>> {
+    let option = options.get_item("correlation")?.filter(|option| !option.is_none());
+    option.as_ref().map(Correlation::from_option).transpose()
 }
 
 fn get<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>>

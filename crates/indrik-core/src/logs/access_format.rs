@@ -54,6 +54,10 @@ pub enum Atom {
     CloseCode,
     /// `route`: the one that the application chose.
     Route,
+    /// `request_id`
+    RequestId,
+    /// `trace_id`
+    TraceId,
     /// `queue_us`, `client_us`, `total_us`: microseconds of the request that are not the application's.
     Phase(Phase),
     /// `{name}i`, in lower case.
@@ -103,6 +107,8 @@ impl Atom {
             | Self::Protocol
             | Self::Referer
             | Self::UserAgent
+            | Self::RequestId
+            | Self::TraceId
             | Self::RequestHeader(_)
             | Self::Variable(_)
             | Self::Absent => false,
@@ -142,6 +148,8 @@ impl Atom {
             "p" => Self::Pid,
             "close_code" => Self::CloseCode,
             "route" => Self::Route,
+            "request_id" => Self::RequestId,
+            "trace_id" => Self::TraceId,
             "queue_us" => Self::Phase(Phase::Queue),
             "client_us" => Self::Phase(Phase::Client),
             "total_us" => Self::Phase(Phase::Total),

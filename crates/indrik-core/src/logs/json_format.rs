@@ -4,7 +4,7 @@ use super::access_format::{Atom, Format, Part, Phase};
 use super::json;
 
 /// The fields that every line has.
-const FIELDS: [(&str, Atom); 18] = [
+const FIELDS: [(&str, Atom); 20] = [
     ("pid", Atom::Pid),
     ("client", Atom::Client),
     ("user", Atom::User),
@@ -23,6 +23,8 @@ const FIELDS: [(&str, Atom); 18] = [
     ("referer", Atom::Referer),
     ("user_agent", Atom::UserAgent),
     ("request_line", Atom::RequestLine),
+    ("request_id", Atom::RequestId),
+    ("trace_id", Atom::TraceId),
 ];
 
 impl Format {

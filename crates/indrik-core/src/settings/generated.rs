@@ -652,6 +652,19 @@ pub struct Config {
     /// Default: `false`.
     pub enable_backlog_metric: bool,
 
+    // --- Tracing
+    /// Give each request an id: in the answer, in both logs, in the environ or scope, and in the application's log records.
+    ///
+    /// An id that a trusted proxy (`forwarded_allow_ips`) sends in `request_id_header` is taken over if it is at most 128 visible
+    /// ASCII characters; otherwise one is made. See docs/manual/tracing.md.
+    ///
+    /// Default: `false`.
+    pub request_id: bool,
+    /// The header that carries the id of `request_id`, in requests and answers.
+    ///
+    /// Default: `X-Request-ID`.
+    pub request_id_header: String,
+
     // --- Process
     /// A file that holds the supervisor's process id while it runs.
     pub pidfile: Option<PathBuf>,
@@ -993,6 +1006,8 @@ impl Config {
             statsd_prefix: values.field("statsd_prefix")?,
             dogstatsd_tags: values.field("dogstatsd_tags")?,
             enable_backlog_metric: values.field("enable_backlog_metric")?,
+            request_id: values.field("request_id")?,
+            request_id_header: values.field("request_id_header")?,
             pidfile: values.field("pidfile")?,
             proc_name: values.field("proc_name")?,
             proc_title_prefix: values.field("proc_title_prefix")?,

@@ -5,6 +5,23 @@ use super::suggest;
 use super::table::{Rule, Setting};
 use super::value::{BadValue, Value};
 use crate::dispatch::Affinity;
+use crate::http1::is_token;
+
+/// Headers that mean something to whoever reads a request or an answer.
+const TAKEN: [&str; 12] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "set-cookie",
+    "te",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What is wrong with a value of `setting`; nothing if it keeps the setting's rule.
 pub(super) fn broken(setting: &Setting, value: &Value) -> Vec<BadValue> {
@@ -48,6 +65,14 @@ fn check(rule: Rule, text: &str) -> Result<(), (String, String)> {
             Ok(_) => Ok(()),
             Err(bad) => Err((bad.to_string(), affinity_hint(text))),
         },
+        // An underscore could pose as a hyphen in an environ.
+        Rule::FieldName => must(
+            is_token(text.as_bytes())
+                && !text.contains('_')
+                && !TAKEN.iter().any(|name| text.eq_ignore_ascii_case(name)),
+            "the name of a header of its own",
+            "write it with letters, digits and hyphens, for example X-Request-ID",
+        ),
     }
 }
 

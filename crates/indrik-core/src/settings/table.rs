@@ -119,6 +119,8 @@ pub enum Rule {
     TimeLimit,
     /// What requests that go to the same worker have in common.
     Affinity,
+    /// The name of a header.
+    FieldName,
 }
 
 /// A default, as written in the table.

@@ -27,6 +27,7 @@ use super::state::{ExchangeState, RequestBody, Response, wake};
 use super::tasks::Tasks;
 use crate::around::Watched;
 use crate::channel::{Channel, broken};
+use crate::options;
 use crate::routes::ChosenRoute;
 
 /// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
@@ -106,6 +107,7 @@ impl AsgiServer {
             live: LoopCell::new(live),
             in_batch: AtomicBool::new(false),
             finds_routes: option(options, "routes")?.unwrap_or(false),
+            correlation: options::correlation(options)?,
             around: option(options, "hooks")?,
             stepping: AtomicUsize::new(0),
             report: hook("report")?,
@@ -351,6 +353,10 @@ impl AsgiServer {
         };
         let scope = this.scopes.get()?.make(py, &head, websocket)?;
         let route = ChosenRoute::begin(py, &this.service.channel, descriptor)?;
+        if let Some(correlation) = &this.service.correlation {
+            let called = correlation.begin(py, &head)?;
+            correlation.tell_scope(&called, &scope)?;
+        }
         let mut body = RequestBody {
             streams: flags.has(Flags::BODY_STREAM),
             complete: flags.has(Flags::END) || !flags.has(Flags::BODY_STREAM),
@@ -397,6 +403,9 @@ impl AsgiServer {
             this.run_as_spare(py, &exchange, scope)?;
         } else {
             this.run_as_task(py, &exchange, scope)?;
+        }
+        if let Some(correlation) = &this.service.correlation {
+            correlation.end(py)?;
         }
         this.flush_if_due()
     }

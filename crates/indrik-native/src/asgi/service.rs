@@ -10,6 +10,7 @@ use super::cell::LoopCell;
 use super::exception::is_exit;
 use super::sent::Sent;
 use crate::channel::{Channel, broken};
+use crate::correlation::Correlation;
 
 /// Shared by the server and all that it serves; `E`: what that is.
 pub(super) struct Service<E> {
@@ -24,6 +25,8 @@ pub(super) struct Service<E> {
     pub(super) in_batch: AtomicBool,
     /// Whether the route is looked for that a framework leaves.
     pub(super) finds_routes: bool,
+    /// What requests are called, where anybody wants to know.
+    pub(super) correlation: Option<Correlation>,
     /// What is called around requests; see `around`.
     pub(super) around: Option<Py<PyAny>>,
     /// Address of the exchange whose coroutine takes a step just now; 0: none.

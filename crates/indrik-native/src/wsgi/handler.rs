@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 
 use crate::around::{Outcome, Watched, pairs};
 use crate::channel::{Channel, broken, leave};
+use crate::correlation::{Called, Correlation};
 use crate::log;
 use crate::options::Options;
 use crate::routes::ChosenRoute;
@@ -160,6 +161,8 @@ pub(crate) struct Handler {
     sendfile: bool,
     /// Whether the route is looked for that a framework leaves.
     finds_routes: bool,
+    /// What requests are called, where anybody wants to know.
+    correlation: Option<Correlation>,
     /// The parts of a list, joined.
     joined: Vec<u8>,
     /// What is called around requests.
@@ -200,6 +203,7 @@ impl Handler {
             exchange: exchange.unbind(),
             sendfile: options.sendfile,
             finds_routes: options.routes,
+            correlation: options.correlation.as_ref().map(|it| it.clone_ref(py)),
             joined: Vec::new(),
             is_limited: channel.get().running().is_some(),
             prepare_socket: options.socket.as_ref().map(|prepare| prepare.clone_ref(py)),
@@ -246,7 +250,11 @@ impl Handler {
         self.exchange.get().begin(&taken.descriptor, route, began, &head, write);
         self.channel.get().count_request();
         let mut told = None;
-        let result = self.call(py, &head, taken.body, &mut told);
+        let called = match &self.correlation {
+            Some(correlation) => Some(correlation.begin(py, &head)?),
+            None => None,
+        };
+        let result = self.call(py, &head, taken.body, called.as_ref(), &mut told);
         if self.channel.get().is_forked() {
             // What the application raised in it, if anything, is its own.
             let raised = match &result {
@@ -269,6 +277,10 @@ impl Handler {
             let after = self.tell_after(py, &told, begun);
             result = result.and(after);
         }
+        if let Some(correlation) = &self.correlation {
+            let ended = correlation.end(py);
+            result = result.and(ended);
+        }
         if !self.callables.are_ours_alone() {
             let exchange = Bound::new(py, Exchange::new(self.channel.clone_ref(py)))?;
             self.callables = Callables::new(&exchange)?;
@@ -283,6 +295,7 @@ impl Handler {
         py: Python<'_>,
         head: &RequestHead<'_>,
         body: Body,
+        called: Option<&Called<'_>>,
         told: &mut Option<Told>,
     ) -> Result<(), SendError> {
         let mut socket = None;
@@ -315,6 +328,9 @@ impl Handler {
         let Ok(environ) = self.environs.build(py, head, input, hints)? else {
             return Err(outside_prefix(&self.environs, head));
         };
+        if let (Some(correlation), Some(called)) = (&self.correlation, called) {
+            correlation.tell(called, &environ)?;
+        }
         if let Some(told) = told {
             if told.changed {
                 told.watched.change(py, &environ)?;

@@ -44,6 +44,7 @@ mod runtime;
 mod served;
 mod services;
 mod settings;
+mod trail;
 mod uploads;
 mod warmup;
 pub mod websocket;

@@ -13,6 +13,7 @@ use indrik_core::settings::Config;
 
 use super::http2_settings::Http2Settings;
 use super::pipeline::forwarding::Forwarding;
+use super::trail::Marking;
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -36,6 +37,8 @@ pub(super) struct Settings {
     /// What is believed of proxies.
     pub(super) forwarding: Forwarding,
     pub(super) http2: Http2Settings,
+    /// How requests are marked, if they are.
+    pub(super) marking: Option<Marking>,
     /// What may answer a request before a worker gets it, in this order.
     pub(super) stages: Vec<Stage>,
     /// What is said about requests: notes, and which of the stages answers.
@@ -78,6 +81,7 @@ impl Settings {
             affinity: Affinity::parse(&config.affinity).unwrap_or_default(),
             forwarding: Forwarding::new(&config),
             http2: Http2Settings::new(&config, &limits),
+            marking: Marking::new(&config),
             stages: has_probes.then_some(Stage::Probes).into_iter().collect(),
             routes,
             config,

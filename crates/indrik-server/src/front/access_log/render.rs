@@ -9,6 +9,7 @@ use indrik_core::logs::access_format::{Atom, Phase};
 use indrik_core::logs::{escape, json};
 use indrik_core::time::Micros;
 
+use super::super::trail::Mark;
 use super::environ::{Seen, Variable};
 use super::stamp;
 
@@ -91,6 +92,7 @@ pub(super) fn early(seen: &Seen<'_>, atom: &Atom, form: Form, line: &mut Vec<u8>
         Atom::Referer => value(last(headers, REFERER.as_str()), form, line),
         Atom::UserAgent => value(last(headers, USER_AGENT.as_str()), form, line),
         Atom::RequestHeader(name) => value(last(headers, name), form, line),
+        Atom::RequestId => value(Mark::of(seen.parts).and_then(Mark::id), form, line),
         Atom::Variable(name) => {
             let variable = Variable::named(name);
             let found = variable.as_ref().and_then(|variable| seen.value(variable));

@@ -39,6 +39,7 @@ use super::exchange::{Event, Exchange};
 use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
 use super::served::Served;
+use super::trail::ReturnedId;
 use super::ws::{bridge, own};
 use call::Call;
 use check::Seen;
@@ -55,6 +56,8 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
     let checked = check::head(&context, &mut parts);
     context.notes = route::notes(&context, &parts);
+    let marking = context.settings.marking.as_ref();
+    let id = marking.and_then(|marking| marking.mark(&connection.peer, &mut parts));
     let (peer, is_unlogged) = (&connection.peer, context.notes.is_unlogged);
     let entry = if is_logged { log.entry(peer, &parts, arrived, is_unlogged) } else { None };
     let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
@@ -68,7 +71,7 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
             Wait::Refused(refusal)
         }
     };
-    Serving { connection, stream, asked, entry, wait }
+    Serving { connection, stream, asked, entry, id, wait }
 }
 
 /// Gives a checked request to the pool, if its body is here.
@@ -132,6 +135,8 @@ pub(crate) struct Serving {
     stream: Option<Arc<StreamContext>>,
     asked: Asked,
     entry: Option<Box<Entry>>,
+    /// To be returned with the answer.
+    id: Option<Box<ReturnedId>>,
     wait: Wait,
 }
 
@@ -272,6 +277,9 @@ impl Serving {
         }
         if self.asked.version == Version::HTTP_10 {
             response::close_for_http_1_0(&mut response, self.asked.is_head);
+        }
+        if let Some(id) = self.id.take() {
+            id.add_to(response.headers_mut());
         }
         let entry = self.entry.take().map(|entry| {
             let served = response.body().served();
