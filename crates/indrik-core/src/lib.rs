@@ -5,6 +5,8 @@
 //! is decided here. That is what makes every decision testable without processes or waiting.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod chronicle;
 pub mod control;
 pub mod descriptors;
 pub mod dispatch;

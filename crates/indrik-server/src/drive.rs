@@ -10,9 +10,10 @@
 //! supervisor. `effects` does what that decides, with `zygotes` and `workers` (their processes), `hooks` (what zygotes
 //! are told for them), `open` (takes a configuration into use), `reload` (changes generations), `refork` (makes a zygote
 //! of a worker), `upgrade` (starts a successor), `service` (the service manager, and the terminal a daemon leaves),
-//! `logs`, `confine` (what workers may take), `memory` (what they use), `stacks` (what stuck ones were doing) and
+//! `logs`, `admin` (who looks and steers over HTTP), `look` (what they see), `confine` (what workers may take), `memory` (what they use), `stacks` (what stuck ones were doing) and
 //! `banner`, which greets. Nothing of these calls back: what they find out is an event that they leave behind.
 
+mod admin;
 mod banner;
 mod confine;
 mod control;
@@ -22,9 +23,11 @@ mod ends;
 mod feed;
 mod hooks;
 mod logs;
+mod look;
 mod memory;
 mod notes;
 mod open;
+mod orders;
 mod parts;
 mod refork;
 mod reload;
@@ -278,6 +281,7 @@ impl Drive {
             Timer::Watchdog => self.show_life(),
             Timer::Word => self.say_that_it_lives(),
             Timer::Backlog => self.measure_backlog(),
+            Timer::Look => self.show_look(),
             Timer::Supervisor => {
                 self.look_at_answers();
                 if self.machine.poll_timeout().is_some_and(|at| at <= self.events.now()) {
@@ -290,6 +294,7 @@ impl Drive {
     fn take_front_events(&mut self) {
         self.sources.bell.clear();
         self.hear_of_ailments();
+        self.take_orders();
         while let Some(event) = self.sources.next_of_front() {
             match event {
                 FrontEvent::WorkerDrained(worker) => {
@@ -335,6 +340,7 @@ impl Drive {
     /// The first event.
     fn begin(&mut self) {
         let successor = self.neighbours.heritage.partner_pid().is_some();
+        self.enter_start();
         self.say_that_it_lives();
         self.feed(Event::Start { successor });
         if successor && self.neighbours.predecessor.is_none() {

@@ -63,6 +63,16 @@ impl fmt::Display for LaneFault {
 /// The lanes of all workers.
 pub(crate) struct Lanes(Arc<Shared>);
 
+/// Answers that were dropped, because the worker did not take those before.
+pub(crate) struct Dropped(Arc<Shared>);
+
+impl Dropped {
+    /// How many.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
 struct Shared {
     bell: Bell,
     orders: Mutex<Vec<Order>>,
@@ -104,9 +114,9 @@ impl Lanes {
         self.order(Order::Remove(id));
     }
 
-    /// Answers that were dropped, because the worker did not take those before.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+    /// What counts the answers that were dropped.
+    pub(crate) fn dropped(&self) -> Dropped {
+        Dropped(Arc::clone(&self.0))
     }
 
     fn order(&self, order: Order) {
@@ -328,7 +338,7 @@ mod tests {
         let message = LaneAsk::Route("/four").encode(1);
         while rustix::net::send(&greedy, &message, SendFlags::NOSIGNAL).is_ok() {}
         assert_eq!(ends.recv().unwrap(), (WorkerId(1), Some(LaneFault::Flood)));
-        assert!(lanes.dropped() > 0);
+        assert!(lanes.dropped().count() > 0);
         assert_eq!(asked(&good, 7), (7, LaneAnswer::Route(5)));
     }
 

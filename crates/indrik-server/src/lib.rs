@@ -4,6 +4,7 @@
 //! front ([`front`]) has threads of its own and talks to the loop through its handle and its events.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod ailing;
 pub mod boot;
 pub mod control;
@@ -12,6 +13,7 @@ pub mod front;
 mod hearing;
 mod lane;
 pub mod log;
+pub mod look;
 pub mod paths;
 mod preflight;
 mod rehearsal;

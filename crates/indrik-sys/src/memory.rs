@@ -23,6 +23,12 @@ pub fn smaps_rollup(pid: u32) -> Option<String> {
     of_process(pid, "smaps_rollup")
 }
 
+/// How long a process has run, among other things.
+#[must_use]
+pub fn stat(pid: u32) -> Option<String> {
+    of_process(pid, "stat")
+}
+
 /// How long a process's main thread ran and waited.
 #[must_use]
 pub fn schedstat(pid: u32) -> Option<String> {

@@ -63,6 +63,18 @@ pub fn run_and_waited(schedstat: &str) -> Option<(Duration, Duration)> {
     Some((Duration::from_nanos(run), Duration::from_nanos(waited)))
 }
 
+/// How long a process has run, in its own code and in the kernel's, from `/proc/<pid>/stat`.
+#[must_use]
+pub fn cpu(stat: &str) -> Option<Duration> {
+    // Linux tells times to programs in hundredths of a second, whatever it counts in itself.
+    const TICKS_PER_SECOND: u64 = 100;
+    // The name before it may contain anything but this.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_ascii_whitespace().skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()?.checked_add(times.next()?.ok()?)?;
+    Some(Duration::from_millis(ticks.saturating_mul(1000 / TICKS_PER_SECOND)))
+}
+
 /// The number after a key, in a file of lines `key number`.
 pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
@@ -110,6 +122,14 @@ mod tests {
         assert_eq!(total("MemTotal:       24689164 kB\nMemFree: 1 kB\n"), Some(24_689_164 * 1024));
         assert_eq!(oom_kills("oom_killer_x 3\nnr_free 7\noom_kill 12\n"), Some(12));
         assert_eq!(oom_kills("nr_free 7\n"), None);
+    }
+
+    #[test]
+    fn a_process_s_time_is_found_behind_any_name() {
+        let stat = "7 (a) b (c) S 1 2 3 0 -1 4194560 5 0 0 0 250 50 0 0 20 0 1 0 9 9 9\n";
+        assert_eq!(cpu(stat), Some(Duration::from_secs(3)));
+        assert_eq!(cpu("7 (a) S 1 2"), None);
+        assert_eq!(cpu(""), None);
     }
 
     #[test]

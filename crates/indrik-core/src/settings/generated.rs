@@ -805,6 +805,21 @@ pub struct Config {
     /// Default: `false`.
     pub control_socket_disable: bool,
 
+    // --- Admin
+    /// Where to look at the server and steer it over HTTP: HOST:PORT or unix:PATH; may be given several times.
+    ///
+    /// Off unless set; the server's own user has a socket without a file besides. Reading is open to this machine, from
+    /// elsewhere it takes a token; changing takes one everywhere (admin_tokens). At an upgrade the sockets are handed over.
+    pub admin_bind: Option<Vec<BindAddress>>,
+    /// The file of those who may read or change over the admin listener: a line NAME SCOPE sha256:HEX for each.
+    ///
+    /// `indrik token new NAME --scope operate` makes a token and its line. The file is read again when it has changed.
+    pub admin_tokens: Option<PathBuf>,
+    /// Names by which the admin listener may be asked, beside addresses and localhost.
+    ///
+    /// A request under any other name is refused: a page from elsewhere could have sent it (DNS rebinding).
+    pub admin_hosts: Vec<String>,
+
     // --- Application
     /// Load the application from this PasteDeploy file; `FILE#NAME` picks one of several.
     ///
@@ -1032,6 +1047,9 @@ impl Config {
             control_socket: values.field("control_socket")?,
             control_socket_mode: values.field("control_socket_mode")?,
             control_socket_disable: values.field("control_socket_disable")?,
+            admin_bind: values.field("admin_bind")?,
+            admin_tokens: values.field("admin_tokens")?,
+            admin_hosts: values.field("admin_hosts")?,
             paste: values.field("paste")?,
             raw_paste_global_conf: values.field("raw_paste_global_conf")?,
             certfile: values.field("certfile")?,

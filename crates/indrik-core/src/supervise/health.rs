@@ -33,6 +33,12 @@ impl Supervisor {
         Health { state, ready, why }
     }
 
+    /// Whether workers keep failing and are tried one at a time.
+    #[must_use]
+    pub fn is_breaker_open(&self) -> bool {
+        self.pool.serving.breaker.is_open()
+    }
+
     /// Why there is less than is wanted, if that is because something failed.
     fn trouble(&self) -> Option<String> {
         let census = self.census();

@@ -8,8 +8,12 @@ const FIRST_FD: i32 = 3;
 /// Sockets that are taken at most.
 const SOCKETS_MAX: i32 = 1024;
 
+/// Where a successor finds the sockets of the admin listener: a list of descriptor and address, as JSON.
+pub(crate) const ADMIN_VARIABLE: &str = "INDRIK_ADMIN_FDS";
+
 /// Variables that are for this process alone: not for workers, nor for a successor.
-pub(crate) const OWN_VARIABLES: [&str; 6] = [
+pub(crate) const OWN_VARIABLES: [&str; 7] = [
+    ADMIN_VARIABLE,
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
@@ -34,6 +38,8 @@ pub struct Partner {
     pub pid: u32,
     /// Its listening sockets.
     pub fds: Vec<i32>,
+    /// Those of its admin listener, with their addresses.
+    pub admin: Vec<(i32, String)>,
 }
 
 /// What was passed on.
@@ -71,7 +77,13 @@ impl Inheritance {
             .collect();
         let partner = number("GUNICORN_PID").map(|pid| {
             let fds = variable("GUNICORN_FD").unwrap_or_default();
-            Partner { pid, fds: fds.split(',').filter_map(|fd| fd.trim().parse().ok()).collect() }
+            let admin = variable(ADMIN_VARIABLE).unwrap_or_default();
+            Partner {
+                pid,
+                fds: fds.split(',').filter_map(|fd| fd.trim().parse().ok()).collect(),
+                // A server that has no such listener says nothing.
+                admin: serde_json::from_str(&admin).unwrap_or_default(),
+            }
         });
         Self { systemd, partner, notices }
     }
@@ -134,7 +146,10 @@ mod tests {
     #[test]
     fn a_partner_is_named_with_its_sockets() {
         let partner = read(&[("GUNICORN_PID", "5"), ("GUNICORN_FD", "5,6")]).partner;
-        assert_eq!(partner, Some(Partner { pid: 5, fds: vec![5, 6] }));
+        assert_eq!(partner, Some(Partner { pid: 5, fds: vec![5, 6], admin: Vec::new() }));
+        let admin = ("INDRIK_ADMIN_FDS", "[[7,\"127.0.0.1:9000\"]]");
+        let partner = read(&[("GUNICORN_PID", "5"), admin]).partner.unwrap();
+        assert_eq!(partner.admin, [(7, "127.0.0.1:9000".to_owned())]);
         assert_eq!(read(&[]).partner, None);
     }
 }

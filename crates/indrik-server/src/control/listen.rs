@@ -58,6 +58,18 @@ fn open_abstract() -> io::Result<Open> {
     Ok(Open { listener, shown: name::shown(user, pid), file: None, checks_user: true })
 }
 
+/// Opens the admin listener's socket for this process's own user; with how people write its address.
+///
+/// # Errors
+/// When it cannot be had.
+pub(crate) fn open_admin() -> io::Result<(UnixListener, String)> {
+    let (user, pid) = (rustix::process::geteuid().as_raw(), std::process::id());
+    let listener = UnixListener::bind_addr(&name::admin_address(user, pid)?)?;
+    listener.set_nonblocking(true)?;
+    rights::refuse(&listener);
+    Ok((listener, name::admin_shown(user, pid)))
+}
+
 fn open_path(path: &Path, mode: u32) -> io::Result<Open> {
     files::check_way(path)?;
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {

@@ -9,5 +9,5 @@ mod listen;
 mod name;
 mod server;
 
-pub(crate) use listen::{Open, open};
+pub(crate) use listen::{Open, open, open_admin};
 pub(crate) use server::{ControlServer, Token, error};

@@ -13,6 +13,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::SocketAddr;
 
 const PREFIX: &str = "indrik";
+/// Appended to the name of the socket beside it that speaks HTTP.
+const ADMIN: &str = "admin";
 /// What the kernel shows in place of the leading zero byte.
 const SHOWN_ZERO: char = '@';
 /// The kernel's flag of a socket that listens, in `/proc/net/unix`.
@@ -21,6 +23,16 @@ const LISTENS: &str = "00010000";
 /// The address of the server with this process number, run by this user.
 pub(super) fn address(user: u32, pid: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(name(user, namespace()?, pid))
+}
+
+/// The address of that server's admin listener for its own user.
+pub(super) fn admin_address(user: u32, pid: u32) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("{}/{ADMIN}", name(user, namespace()?, pid)))
+}
+
+/// How that is shown to people.
+pub(super) fn admin_shown(user: u32, pid: u32) -> String {
+    format!("{}/{ADMIN}", shown(user, pid))
 }
 
 /// How it is shown to people.

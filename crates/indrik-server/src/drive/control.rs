@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop, more_workers};
-use indrik_core::refusal::{ByReason, Reason};
 use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
 use serde_json::{Value as Json, json};
 
-use super::memory::shown_front;
 use super::parts::{Drive, Waiting};
 use super::reload::{answer, shown};
 use crate::control::{Token, error};
-use crate::front::{DescriptorStats, SpoolStats, UploadStats};
+use crate::look::shown_front;
 
 /// Reloads that may be waited for at the same time.
 const WAITING_MAX: usize = 64;
@@ -42,7 +40,7 @@ const SHOWN_SETTINGS: [&str; 20] = [
 ];
 
 /// What a command answers, and what is to happen once the answer is on its way.
-type Done = (Json, Option<Event>);
+pub(super) type Done = (Json, Option<Event>);
 
 impl Drive {
     /// Serves the clients that have something to say there.
@@ -115,7 +113,7 @@ impl Drive {
     }
 
     /// Does it; the error is that of a command that asks for more than there may be.
-    fn command(&mut self, command: Command) -> Result<Done, String> {
+    pub(super) fn command(&mut self, command: Command) -> Result<Done, String> {
         Ok(match command {
             Command::Upgrade => {
                 (json!({"status": "upgrading"}), Some(Event::Upgrade(UpgradeEvent::Wanted)))
@@ -256,18 +254,9 @@ impl Drive {
         if let Some(successor) = self.machine.handed_over_to() {
             stats["handed_over_to"] = successor.into();
         }
-        if let Some(front) = &self.front {
-            let front = front.stats();
-            stats["connections"] = front.connections.into();
-            stats["requests_in_flight"] = front.in_flight.into();
-            stats["requests_waiting"] = front.waiting.into();
-            stats["requests_refused"] = refused(&front.refused).into();
-            stats["requests_timed_out"] = front.counts.timed_out.into();
-            stats["answered_by_front"] = by_reason(&front.refused);
-            stats["lane_answers_dropped"] = front.lane_answers_dropped.into();
-            stats["front_memory"] = shown_front(front.memory);
-            stats["files"] = shown_files(front.spools, front.uploads);
-            stats["descriptors"] = shown_descriptors(front.descriptors);
+        let front = self.front.as_ref().map(|front| shown_front(&front.stats()));
+        if let (Some(stats), Some(Json::Object(front))) = (stats.as_object_mut(), front) {
+            stats.extend(front);
         }
         stats
     }
@@ -293,47 +282,6 @@ impl Drive {
 #[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
 fn signal(signal: Signal) -> Option<Event> {
     Some(Event::Operator(OperatorEvent::Signal(signal)))
-}
-
-/// Requests that were refused for want of room.
-fn refused(counts: &ByReason) -> u64 {
-    let lacking = Reason::ALL.iter().zip(counts).filter(|(reason, _)| reason.lacks().is_some());
-    lacking.map(|(_, count)| count).sum()
-}
-
-/// What the front has answered by itself, and why.
-fn by_reason(counts: &ByReason) -> Json {
-    let words = Reason::ALL.iter().zip(counts);
-    Json::Object(words.map(|(reason, count)| (reason.word().to_owned(), (*count).into())).collect())
-}
-
-/// What the front has in files for clients.
-fn shown_files(spools: SpoolStats, uploads: UploadStats) -> Json {
-    json!({
-        "responses": {
-            "bytes": spools.bytes,
-            "max_bytes": spools.bytes_max,
-            "files": spools.files,
-            "files_max": spools.files_max,
-            "refused": spools.refused,
-            "failures": spools.failures,
-        },
-        "bodies": {"bytes": uploads.bytes, "files": uploads.files, "failures": uploads.failures},
-    })
-}
-
-/// What clients have of the descriptors.
-fn shown_descriptors(descriptors: DescriptorStats) -> Json {
-    let DescriptorStats { share, held, shed } = descriptors;
-    json!({
-        "limit": share.limit,
-        "kept": share.kept,
-        "clients_max": share.clients_max,
-        "connections_max": share.connections_max,
-        "connections": held.connections,
-        "files": held.files,
-        "connections_shed": shed,
-    })
 }
 
 /// Seconds, as people want to read them.

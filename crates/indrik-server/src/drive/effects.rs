@@ -25,7 +25,10 @@ impl Drive {
             Effect::Upgrade(effect) => self.perform_upgrade(effect),
             Effect::Notify(notice) => self.notify(notice),
             Effect::ReopenLogs => self.reopen_logs(),
-            Effect::Count(tally) => self.count(tally),
+            Effect::Count(tally) => {
+                self.note_end(tally);
+                self.count(tally);
+            }
             Effect::Log(line) => self.write(line),
             Effect::Exit(code) => self.exit = Some(Ending::Exit(code)),
         }
@@ -74,7 +77,10 @@ impl Drive {
             PoolEffect::WatchAnswers { generation } => {
                 self.with_front(|front| front.begin_trial(generation));
             }
-            PoolEffect::ReloadEnded(outcome) => self.tell_reload_ended(&outcome),
+            PoolEffect::ReloadEnded(outcome) => {
+                self.enter_reload(&outcome);
+                self.tell_reload_ended(&outcome);
+            }
             PoolEffect::KillOldZygote => self.kill_old_zygote(),
         }
     }
@@ -96,9 +102,15 @@ impl Drive {
         match effect {
             UpgradeEffect::RunPreExec => self.run_pre_exec(),
             UpgradeEffect::StartSuccessor => self.start_successor(),
-            UpgradeEffect::Done { successor } => self.upgrade_ended(Ok(successor)),
+            UpgradeEffect::Done { successor } => {
+                self.hand_admin_over();
+                self.upgrade_ended(Ok(successor));
+            }
             UpgradeEffect::Failed { message } => self.upgrade_ended(Err(message)),
-            UpgradeEffect::TellPredecessor => word::say_serving(),
+            UpgradeEffect::TellPredecessor => {
+                self.open_admin_doors();
+                word::say_serving();
+            }
             UpgradeEffect::Promote => self.promote(),
         }
     }

@@ -23,7 +23,9 @@ impl Drive {
         let requests = requests.map_or(0, |load| load.served);
         let exit = Exit { status, oom: self.was_oom(id, status), requests };
         self.usage.memory.forget(id);
+        let view = self.machine.views().find(|view| view.id == id);
         self.feed(Event::Worker(id, WorkerEvent::Exited { exit }));
+        self.enter_end(view, status);
         let worker = self.children.workers.remove(&id);
         let pid = worker.and_then(|worker| worker.child).map(|child| child.pid());
         if let Some(pid) = pid {
@@ -95,6 +97,7 @@ impl Drive {
         if let Some(config) = self.generations.config_of(generation) {
             self.open_control(&config);
         }
+        self.take_admin_back();
         self.feed(Event::Upgrade(UpgradeEvent::SuccessorExited { status }));
     }
 

@@ -23,5 +23,6 @@ impl Drive {
             }
         }
         self.show_standing();
+        self.show_look_soon();
     }
 }

@@ -17,7 +17,6 @@ use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
 use super::parts::{Drive, group_of};
-use crate::front::MemoryStats;
 
 impl Drive {
     /// The limits of a worker of this configuration.
@@ -161,19 +160,6 @@ pub(super) fn usable() -> Option<u64> {
     let limits = group.iter().flat_map(Group::limits);
     let limits = limits.filter_map(|path| cgroup::bytes(&memory::file(&path)?));
     limits.chain(machine).min()
-}
-
-/// What the front holds for its clients, for showing; a limit that there is not is null.
-pub(super) fn shown_front(memory: MemoryStats) -> Json {
-    let limit = |bytes: u64| (bytes != u64::MAX).then_some(bytes);
-    json!({
-        "held_bytes": memory.held,
-        "peak_bytes": memory.peak,
-        "max_bytes": limit(memory.limits.total),
-        "connection_max_bytes": limit(memory.limits.connection),
-        "measure": memory.measure.word(),
-        "connections_cut": memory.cut,
-    })
 }
 
 /// What the server's control group says of memory, for showing; what it does not say is null.

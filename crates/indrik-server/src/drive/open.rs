@@ -149,7 +149,7 @@ impl Drive {
                 self.log.write(Level::Warning, "Reloader is on. Use in development only!");
             }
             self.open_control(&config);
-            return Ok(());
+            return self.open_admin(&config).map_err(fail);
         }
         // If not, the reload fails, and not the logs.
         preflight::open_logs(&config).map_err(|problem| (refused(problem), false))?;
@@ -253,6 +253,7 @@ impl Drive {
         }
         self.note_listeners();
         self.open_control(config);
+        self.open_admin_again(config);
         self.give_logs(generation);
     }
 
@@ -294,7 +295,10 @@ impl Drive {
         self.note_listeners();
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sources.sink));
         match Front::start(Arc::clone(config), sockets, log, sink, usable()) {
-            Ok(front) => self.front = Some(front),
+            Ok(front) => {
+                self.outside.admin.board.has_front(front.eye());
+                self.front = Some(front);
+            }
             Err(error) => {
                 let text = format!("the front cannot start: {error}");
                 let failure = failure(FailureKind::Bind, text);

@@ -16,7 +16,7 @@ use indrik_sys::program::{self, Program};
 use serde_json::json;
 
 use super::parts::{Drive, Timer};
-use crate::boot::{OWN_VARIABLES, WATCHDOG_PID, word};
+use crate::boot::{ADMIN_VARIABLE, OWN_VARIABLES, WATCHDOG_PID, word};
 
 /// Appended to the pid file's name and to the title while an old server lives.
 const SUFFIX: &str = ".2";
@@ -47,6 +47,7 @@ impl Drive {
 
     fn spawn_successor(&mut self) -> io::Result<Child> {
         let mut descriptors = self.outside.listeners.descriptors();
+        let (admin, admin_descriptors) = self.admin_for_successor();
         let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
@@ -54,6 +55,7 @@ impl Drive {
         let mut set = |name: &str, value: String| environment.push((name.into(), value.into()));
         set("GUNICORN_PID", std::process::id().to_string());
         set(word::VARIABLE, word.as_raw_fd().to_string());
+        set(ADMIN_VARIABLE, admin);
         let systemd = &self.neighbours.heritage.inheritance.systemd;
         if systemd.is_empty() {
             let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
@@ -66,6 +68,7 @@ impl Drive {
             descriptors = systemd.iter().map(|socket| socket.fd).collect();
         }
         descriptors.push(word.as_raw_fd());
+        descriptors.extend(admin_descriptors);
         let mut pid_variables = Vec::new();
         if !systemd.is_empty() {
             pid_variables.push("LISTEN_PID");
@@ -108,6 +111,7 @@ impl Drive {
     /// The old server has gone.
     pub(super) fn promote(&mut self) {
         self.outside.listeners.inherit();
+        self.inherit_admin();
         let generation = self.machine.census().generation;
         let Some(config) = self.generations.config_of(generation) else { return };
         self.show_title(&config);

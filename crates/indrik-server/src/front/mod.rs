@@ -29,6 +29,7 @@ mod descriptors;
 mod doors;
 mod events;
 mod exchange;
+mod eye;
 mod http2_settings;
 mod lane;
 mod listener;
@@ -44,6 +45,7 @@ mod runtime;
 mod served;
 mod services;
 mod settings;
+mod stats;
 mod trail;
 mod uploads;
 mod warmup;
@@ -60,18 +62,20 @@ use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::logs::level::Level;
-use indrik_core::refusal::ByReason;
 use indrik_core::settings::Config;
 
 pub use account::MemoryStats;
 pub use channel_size::channel_limits;
+pub use conn::reaper::Flow;
 pub use conn::tls::TlsError;
 pub use descriptors::DescriptorStats;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
+pub use eye::{Eye, IN_FLIGHT_MAX};
 pub use listener::{Listener, Listening};
 pub use pipeline::probe::Standing;
-pub use pool::{Answers, Counts, Load, NewWorker, Running};
+pub use pool::{Answers, Counts, InFlight, Load, NewWorker, Running, Where};
 pub use response::{SpoolStats, set_server_header};
+pub use stats::FrontStats;
 pub use uploads::UploadStats;
 
 use crate::lane::Lanes;
@@ -87,30 +91,13 @@ use pool::Pool;
 use route_names::SharedRouteNames;
 use services::Services;
 use settings::Settings;
+use stats::stats;
 
 /// The running front.
 pub struct Front {
     services: Arc<Services>,
     runtime: runtime::Threads,
     lanes: Lanes,
-}
-
-/// A look at the front's work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct FrontStats {
-    pub connections: usize,
-    pub waiting: usize,
-    pub in_flight: usize,
-    pub counts: Counts,
-    /// Answers of the front's own.
-    pub refused: ByReason,
-    pub memory: MemoryStats,
-    pub spools: SpoolStats,
-    pub uploads: UploadStats,
-    pub descriptors: DescriptorStats,
-    /// Answers on lanes that their workers did not take.
-    pub lane_answers_dropped: u64,
 }
 
 impl Front {
@@ -313,30 +300,16 @@ impl Front {
         self.services.standing.store(Arc::new(standing));
     }
 
+    /// What others may see of it, without the supervision loop.
+    #[must_use]
+    pub fn eye(&self) -> Eye {
+        Eye::new(&self.services, self.lanes.dropped())
+    }
+
     /// A look at the work.
     #[must_use]
     pub fn stats(&self) -> FrontStats {
-        let (waiting, in_flight, counts) = self.services.pool.stats();
-        let connections = self.services.connections.count();
-        let memory = self.services.account.stats();
-        let descriptors = self.services.descriptors.stats();
-        let lane_answers_dropped = self.lanes.dropped();
-        let refused = self.services.refusals.counts();
-        FrontStats {
-            connections,
-            waiting,
-            in_flight,
-            counts,
-            refused,
-            spools: self.services.spools.stats(
-                self.services.settings().config.response_spools_max,
-                self.services.descriptors.share().spools_max,
-            ),
-            uploads: self.services.uploads.stats(),
-            memory,
-            descriptors,
-            lane_answers_dropped,
-        }
+        stats(&self.services, self.lanes.dropped().count())
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.

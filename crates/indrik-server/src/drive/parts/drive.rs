@@ -9,6 +9,7 @@ use indrik_core::ids::{Generation, PoolId};
 use indrik_core::settings::Launch;
 use indrik_core::supervise::{Event, Failure, FailureKind, Supervisor, ZygoteEvent};
 
+use super::admin::AdminPart;
 use super::children::Children;
 use super::confinement::Confinement;
 use super::control::Control;
@@ -68,13 +69,13 @@ pub(crate) struct Events {
 }
 
 /// What this server holds of the outside: addresses, files.
-#[derive(Default)]
 pub(crate) struct Outside {
     pub(crate) listeners: Listeners,
     pub(crate) pid_file: Option<PidFile>,
     /// Of a generation in the making, if its name changes.
     pub(crate) coming_pid_file: Option<PidFile>,
     pub(crate) control: Control,
+    pub(crate) admin: AdminPart,
 }
 
 /// What workers may take of the machine, and what they do.
@@ -119,6 +120,7 @@ impl Drive {
         indrik_sys::process::become_subreaper()?;
         let sources = Sources::open()?;
         let now = Instant::now();
+        let admin = AdminPart::new(&sources.bell, now);
         let manager = ServiceManager::from_environment(heritage.partner_pid());
         let mut timers = Timers::default();
         timers.set(Timer::Watchdog, manager.watchdog().map(|pause| now + pause));
@@ -134,7 +136,13 @@ impl Drive {
             front: None,
             service: Service::new(manager, leaving),
             neighbours: Neighbours::new(heritage),
-            outside: Outside::default(),
+            outside: Outside {
+                listeners: Listeners::default(),
+                pid_file: None,
+                coming_pid_file: None,
+                control: Control::default(),
+                admin,
+            },
             usage: Usage::default(),
             logs: Logs::default(),
             exit: None,

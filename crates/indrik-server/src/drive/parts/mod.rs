@@ -1,5 +1,6 @@
 //! What the supervision loop has, part by part. What it does with it stands in the files beside this directory.
 
+mod admin;
 mod children;
 mod confinement;
 mod control;
@@ -16,6 +17,7 @@ mod stacks;
 mod timers;
 mod worker;
 
+pub(super) use admin::AdminSocket;
 pub(super) use control::Waiting;
 pub(super) use drive::{Drive, Ending, POOL};
 pub(super) use listeners::Change;

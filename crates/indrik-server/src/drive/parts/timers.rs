@@ -23,10 +23,12 @@ pub(crate) enum Timer {
     Word,
     /// A client of the control socket has had its time.
     Control,
+    /// What others see of the loop is shown anew.
+    Look,
 }
 
 /// How many there are.
-const TIMERS: usize = 9;
+const TIMERS: usize = 10;
 
 /// Their order: what is read comes before what is decided by it.
 const ORDER: [Timer; TIMERS] = [
@@ -39,6 +41,7 @@ const ORDER: [Timer; TIMERS] = [
     Timer::Word,
     Timer::Backlog,
     Timer::Supervisor,
+    Timer::Look,
 ];
 
 /// When each of them is due.

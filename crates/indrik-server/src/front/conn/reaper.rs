@@ -372,20 +372,53 @@ impl From<u8> for Order {
 
 /// All open connections.
 #[derive(Default)]
-pub(crate) struct Connections(Mutex<Slab<Arc<Watch>>>);
+pub(crate) struct Connections {
+    all: Mutex<Slab<Arc<Watch>>>,
+    /// Those there have been.
+    ever: AtomicU64,
+}
+
+/// The connections as nginx counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "nginx's names")]
+pub struct Flow {
+    pub open: usize,
+    pub accepted: u64,
+    pub handled: u64,
+    pub requests: u64,
+    pub reading: usize,
+    pub writing: usize,
+    pub waiting: usize,
+}
 
 impl Connections {
     pub(crate) fn add(&self, account: &Arc<Account>) -> (usize, Arc<Watch>) {
         let watch = Arc::new(Watch::new(account));
-        (self.0.lock().insert(Arc::clone(&watch)), watch)
+        self.ever.fetch_add(1, Ordering::Relaxed);
+        (self.all.lock().insert(Arc::clone(&watch)), watch)
+    }
+
+    /// How they are; `requests`: that have been served on them.
+    pub(crate) fn flow(&self, requests: u64) -> Flow {
+        let ever = self.ever.load(Ordering::Relaxed);
+        let mut flow = Flow { accepted: ever, handled: ever, requests, ..Flow::default() };
+        for (_, watch) in self.all.lock().iter() {
+            flow.open += 1;
+            match watch.phase() {
+                Phase::Idle | Phase::Parked => flow.waiting += 1,
+                Phase::Head | Phase::Handshake => flow.reading += 1,
+                Phase::Busy | Phase::Writing => flow.writing += 1,
+            }
+        }
+        flow
     }
 
     pub(crate) fn remove(&self, key: usize) {
-        self.0.lock().remove(key);
+        self.all.lock().remove(key);
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.all.lock().len()
     }
 
     /// Every connection closes after its current request.
@@ -404,7 +437,7 @@ impl Connections {
 
     /// Cuts those that hold too much. Returns who they were.
     pub(crate) fn cut(&self, account: &Account) -> Vec<Cut> {
-        let list = self.0.lock();
+        let list = self.all.lock();
         let (mut holders, mut by_cut) = (Vec::new(), 0);
         for (key, watch) in &*list {
             let bytes = watch.holder.bytes();
@@ -427,7 +460,7 @@ impl Connections {
     /// Reads again from those that wait for room, if there is some. Cuts those that have waited for too long;
     /// returns who they were.
     pub(crate) fn look_for_room(&self, now: Micros) -> Vec<Cut> {
-        let list = self.0.lock();
+        let list = self.all.lock();
         let late = list.iter().map(|(_, watch)| watch).filter(|watch| {
             let holder = &watch.holder;
             !holder.is_cut() && !holder.look_for_room(now)
@@ -442,7 +475,7 @@ impl Connections {
 
     /// Closes the connection that is the first to go for a new one. Whether there is any.
     pub(crate) fn shed(&self, now: Micros) -> bool {
-        let list = self.0.lock();
+        let list = self.all.lock();
         let waiting = list.iter().filter_map(|(key, watch)| {
             let waits = watch.waits()?;
             Some(Waiting { key, waits, since: watch.since.load(Ordering::Relaxed) })
@@ -457,7 +490,7 @@ impl Connections {
     }
 
     fn each(&self, act: impl Fn(&Watch)) {
-        for (_, watch) in &*self.0.lock() {
+        for (_, watch) in &*self.all.lock() {
             act(watch);
         }
     }

@@ -21,6 +21,8 @@ pub struct Answers {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Counts {
+    /// Requests that workers have finished.
+    pub finished: u64,
     pub reclaimed: u64,
     pub timed_out: u64,
 }

@@ -176,6 +176,7 @@ impl Pool {
 
     fn count_requests(&self, inner: &mut Inner, id: WorkerId, finished: usize, now: Micros) {
         let Some(link) = inner.links.get_mut(&id) else { return };
+        inner.counts.finished += finished as u64;
         if link.count_requests(finished as u64) {
             (self.sink)(FrontEvent::WorkerUsedUp(id));
         }

@@ -4,7 +4,8 @@
 //!   body gets there, `deliver` what comes back, `seen` what its memory showed;
 //! * `placing` has all of them, and gives each request to one, or to the queue;
 //! * on it stand what a request's task asks (`pieces`), what the supervisor asks (`workers`), and what io threads do
-//!   (`io_threads`), who also look for requests that run too long (`overtime`) and for broken channels (`fault`).
+//!   (`io_threads`), who also look for requests that run too long (`overtime`) and for broken channels (`fault`);
+//!   `in_flight` shows the requests to whoever looks at the server.
 //!
 //! One lock guards the dispatcher and all channels; it is held for the time of a decision and a
 //! copy, never over a system call that can block. Tasks are woken after it is free.
@@ -14,6 +15,7 @@ mod bodies;
 mod counts;
 mod deliver;
 mod fault;
+mod in_flight;
 mod io_threads;
 mod link;
 mod new_worker;
@@ -25,6 +27,7 @@ mod workers;
 
 pub(super) use bell::answer;
 pub use counts::{Answers, Counts, Load};
+pub use in_flight::{InFlight, Where};
 pub(super) use io_threads::Delivered;
 pub use new_worker::NewWorker;
 pub(super) use overtime::Looks;

@@ -1,0 +1,47 @@
+//! What all answers of the admin listener are made of.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::HeaderMap;
+use indrik_core::admin::query::Query;
+use tokio::sync::Semaphore;
+
+use super::guard::Guard;
+use super::orders::Orders;
+use crate::log::Log;
+use crate::look::Board;
+
+/// Streams of events at once.
+pub(super) const STREAMS_MAX: usize = 16;
+
+/// What all answers are made of.
+pub(crate) struct Context {
+    pub(crate) board: Arc<Board>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) log: Arc<Log>,
+    /// Names that `Host` may have.
+    pub(crate) hosts: ArcSwap<Vec<String>>,
+    pub(crate) guard: Guard,
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+/// A request, read.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// How whoever asked is called in the log.
+    pub(crate) who: String,
+    /// They may look inside.
+    pub(crate) is_known: bool,
+}
+
+impl Asked {
+    /// A header's text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}

@@ -1,0 +1,134 @@
+//! The table of what the admin listener answers.
+
+use std::sync::Arc;
+
+use http::Method;
+use indrik_core::admin::access::Need;
+
+use super::answer::Answer;
+use super::context::{Asked, Context};
+use super::pages::{actions, events, health, nginx, requests, status};
+
+/// One row of the table.
+pub(super) struct Endpoint {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) need: Need,
+    /// The parameters it knows; `None`: others are not its business.
+    pub(super) query: Option<&'static [&'static str]>,
+    pub(super) page: Page,
+}
+
+/// What answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Health,
+    Ready,
+    Status,
+    Requests,
+    Events,
+    Nginx,
+    /// What the path says is the command's word.
+    Action(&'static str),
+    Command,
+}
+
+/// All of it.
+pub(super) static ENDPOINTS: &[Endpoint] = &[
+    get("/health", Need::Nothing, None, Page::Health),
+    get("/ready", Need::Nothing, None, Page::Ready),
+    get("/status", Need::Look, Some(&["format"]), Page::Status),
+    get("/requests", Need::Look, Some(&["format", "limit"]), Page::Requests),
+    get("/events", Need::Look, Some(&["after", "format"]), Page::Events),
+    get("/nginx_status", Need::Look, None, Page::Nginx),
+    post("/api/command", Page::Command),
+    post("/api/reload", Page::Action("reload")),
+    post("/api/scale", Page::Action("scale")),
+    post("/api/recycle", Page::Action("recycle")),
+    post("/api/restart", Page::Action("restart")),
+    post("/api/pause", Page::Action("pause")),
+    post("/api/resume", Page::Action("resume")),
+    post("/api/maintenance", Page::Action("maintenance")),
+    post("/api/reopen", Page::Action("reopen")),
+    post("/api/upgrade", Page::Action("upgrade")),
+    post("/api/shutdown", Page::Action("shutdown")),
+];
+
+const fn get(
+    path: &'static str,
+    need: Need,
+    query: Option<&'static [&'static str]>,
+    page: Page,
+) -> Endpoint {
+    Endpoint { method: Method::GET, path, need, query, page }
+}
+
+const fn post(path: &'static str, page: Page) -> Endpoint {
+    Endpoint { method: Method::POST, path, need: Need::Change, query: Some(&[]), page }
+}
+
+impl Endpoint {
+    /// Whether a request for it may have a body.
+    pub(super) fn takes_body(&self) -> bool {
+        self.need == Need::Change
+    }
+}
+
+/// What a path and a method lead to.
+pub(super) enum Found {
+    Endpoint(&'static Endpoint),
+    /// The path is there for these.
+    OtherMethods(String),
+    Nothing,
+}
+
+/// Looks a path up. HEAD is as good as GET.
+pub(super) fn find(path: &str, method: &Method) -> Found {
+    let asked = if method == Method::HEAD { &Method::GET } else { method };
+    let here = || ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
+    if let Some(endpoint) = here().find(|endpoint| endpoint.method == asked) {
+        return Found::Endpoint(endpoint);
+    }
+    let mut methods: Vec<&str> = here().map(|endpoint| endpoint.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    match methods.is_empty() {
+        true => Found::Nothing,
+        false => Found::OtherMethods(methods.join(", ")),
+    }
+}
+
+/// Has the page answer.
+pub(super) async fn answer(
+    context: &Arc<Context>,
+    endpoint: &'static Endpoint,
+    asked: Asked,
+) -> Answer {
+    match endpoint.page {
+        Page::Health => health::health(context, &asked),
+        Page::Ready => health::ready(context, &asked),
+        Page::Status => status::answer(context, &asked).await,
+        Page::Requests => requests::answer(context, &asked),
+        Page::Events => events::answer(context, &asked),
+        Page::Nginx => nginx::answer(context),
+        Page::Action(word) => actions::answer(context, &asked, Some(word)).await,
+        Page::Command => actions::answer(context, &asked, None).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_leads_to_its_page_and_other_methods_are_told() {
+        for endpoint in ENDPOINTS {
+            assert!(matches!(find(endpoint.path, &endpoint.method), Found::Endpoint(_)));
+        }
+        assert!(matches!(find("/health", &Method::HEAD), Found::Endpoint(_)));
+        let Found::OtherMethods(methods) = find("/health", &Method::DELETE) else { panic!() };
+        assert_eq!(methods, "GET, HEAD");
+        assert!(matches!(find("/nowhere", &Method::GET), Found::Nothing));
+    }
+}

@@ -1,0 +1,25 @@
+//! The admin listener: looking at the server and steering it over HTTP, on a thread of its own.
+//!
+//! It answers from what the supervision loop has hung up ([`Board`](crate::look::Board)) and from what the front shows
+//! of itself, so it needs neither the loop nor a worker, and no thread that serves clients. What changes the server is an
+//! order to the loop (`orders`), in the language of the control socket.
+//!
+//! `thread` is the thread, `serve` accepts within `places`, `request` reads and checks one request (`guard` knows the
+//! tokens), `endpoints` is the table of what there is, `pages` are those that answer.
+
+mod answer;
+mod body;
+mod caller;
+mod context;
+mod endpoints;
+mod guard;
+mod orders;
+mod pages;
+mod places;
+mod request;
+mod serve;
+mod stall;
+mod thread;
+
+pub(crate) use orders::{Order, Orders, Wish};
+pub(crate) use thread::{Admin, Rules};

@@ -1,0 +1,171 @@
+//! What the admin listener asks of the supervision loop: a bounded queue, and an answer within a time.
+//!
+//! The loop may stand still. An order that was given up is not performed when it goes on: whoever asked has been told
+//! that nothing came of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indrik_core::control::Command;
+use indrik_sys::bell::Bell;
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+use tokio::sync::oneshot;
+
+/// Orders that wait for the loop.
+const ORDERS_MAX: usize = 64;
+/// How long an order waits to be taken.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_millis(1500);
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    /// One of the commands of the control socket's language.
+    Command(Command),
+}
+
+/// One order.
+#[derive(Debug)]
+pub(crate) struct Order {
+    wish: Wish,
+    answer: Reply,
+    /// Set by whoever comes first: the loop that takes it, or the client that gives up.
+    is_taken: Arc<AtomicBool>,
+}
+
+/// Where its answer goes.
+#[derive(Debug)]
+pub(crate) struct Reply(oneshot::Sender<Outcome>);
+
+/// What came of it: the answer's data, or why it cannot be done.
+pub(crate) type Outcome = Result<Json, String>;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// Too many wait.
+    Full,
+    /// The loop does not answer; nothing was done.
+    Silent,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    queue: Mutex<VecDeque<Order>>,
+    bell: Arc<Bell>,
+}
+
+impl Orders {
+    /// An empty one; `bell` wakes the loop.
+    pub(crate) fn new(bell: Arc<Bell>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), bell })
+    }
+
+    /// Asks the loop, and waits for its answer.
+    pub(crate) async fn give(&self, wish: Wish) -> Result<Outcome, NoAnswer> {
+        let (answer, answered) = oneshot::channel();
+        let is_taken = Arc::new(AtomicBool::new(false));
+        {
+            let mut queue = self.queue.lock();
+            // Those that were given up need no place.
+            queue.retain(|order| !order.is_taken.load(Ordering::SeqCst));
+            if queue.len() >= ORDERS_MAX {
+                return Err(NoAnswer::Full);
+            }
+            let answer = Reply(answer);
+            queue.push_back(Order { wish, answer, is_taken: Arc::clone(&is_taken) });
+        }
+        self.bell.ring();
+        let mut answered = answered;
+        if let Ok(outcome) = tokio::time::timeout(ANSWER_MAX, &mut answered).await {
+            return outcome.map_err(|_| NoAnswer::Silent);
+        }
+        if is_taken.swap(true, Ordering::SeqCst) {
+            // It is being done at this moment.
+            let outcome = tokio::time::timeout(ANSWER_MAX, answered).await;
+            return outcome.ok().and_then(Result::ok).ok_or(NoAnswer::Silent);
+        }
+        Err(NoAnswer::Silent)
+    }
+
+    /// The next order, for the loop.
+    pub(crate) fn take(&self) -> Option<Order> {
+        let mut queue = self.queue.lock();
+        while let Some(order) = queue.pop_front() {
+            if !order.is_taken.swap(true, Ordering::SeqCst) {
+                return Some(order);
+            }
+        }
+        None
+    }
+}
+
+impl Order {
+    /// What is wished, and where the answer goes.
+    pub(crate) fn open(self) -> (Wish, Reply) {
+        (self.wish, self.answer)
+    }
+}
+
+impl Reply {
+    /// Says what came of it.
+    pub(crate) fn give(self, outcome: Outcome) {
+        // Nobody may be there to hear it any more.
+        let _ = self.0.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indrik_core::control::Show;
+    use serde_json::json;
+
+    use super::*;
+
+    fn orders() -> Arc<Orders> {
+        Orders::new(Arc::new(Bell::new().unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_that_was_given_up_is_not_performed_later() {
+        let orders = orders();
+        let asked = orders.give(Wish::Command(Command::Show(Show::Stats))).await;
+        assert_eq!(asked, Err(NoAnswer::Silent));
+        assert!(orders.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_answered_by_whoever_takes_it() {
+        let orders = orders();
+        let waiting = tokio::spawn({
+            let orders = Arc::clone(&orders);
+            async move { orders.give(Wish::Command(Command::Reload)).await }
+        });
+        let order = loop {
+            match orders.take() {
+                Some(order) => break order,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        order.open().1.give(Ok(json!({"status": "reloading"})));
+        assert_eq!(waiting.await.unwrap(), Ok(Ok(json!({"status": "reloading"}))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_a_few_do_not_wait() {
+        let orders = orders();
+        let give = || {
+            let orders = Arc::clone(&orders);
+            tokio::spawn(async move { orders.give(Wish::Command(Command::Reload)).await })
+        };
+        let all: Vec<_> = (0..=ORDERS_MAX).map(|_| give()).collect();
+        let mut full = 0;
+        for one in all {
+            full += usize::from(one.await.unwrap() == Err(NoAnswer::Full));
+        }
+        assert_eq!(full, 1);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the admin listener shows, page by page.
+
+pub(super) mod actions;
+pub(super) mod events;
+pub(super) mod health;
+pub(super) mod nginx;
+pub(super) mod requests;
+pub(super) mod status;
+mod table;

@@ -1,0 +1,139 @@
+//! Connections of the admin listener: from accept to the last answer.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use indrik_core::admin::access::From;
+use indrik_core::logs::level::Level;
+use rustix::net::sockopt::socket_peercred;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+
+use super::body::Body;
+use super::caller::Caller;
+use super::context::Context;
+use super::places::Places;
+use super::request::answer;
+use super::stall::Impatient;
+use crate::front::Listener;
+
+/// Bytes of a head; more is answered 431.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a head may take to come, the wait for a connection's next one included.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+/// How long accepting rests when it fails: the process may be out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// What a connection is told for which there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 61\r\n\r\n\
+    {\"status\":503,\"error\":\"too many admin connections are open\"}\n";
+
+/// Accepts connections until it is told to stop; those that are there go on.
+pub(super) async fn accept(
+    listener: Listener,
+    context: Arc<Context>,
+    places: Places,
+    mut stop: watch::Receiver<bool>,
+) {
+    let listener = match Doors::of(listener) {
+        Ok(listener) => listener,
+        Err(error) => return context.log.error(&format!("Admin: cannot listen: {error}")),
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, caller)) => admit(stream, caller, &context, &places),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+enum Doors {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection's bytes, whatever carries them.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Doors {
+    fn of(listener: Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            Listener::Unix(socket, _) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are short and written at once.
+                let _ = stream.set_nodelay(true);
+                let ip = address.ip().to_canonical();
+                let from = if ip.is_loopback() { From::Loopback } else { From::Remote };
+                Ok((Box::new(stream), Caller { from, ip: Some(ip), uid: None }))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = socket_peercred(&stream).ok().map(|peer| peer.uid);
+                let is_owner =
+                    uid.is_some_and(|uid| uid.is_root() || uid == rustix::process::geteuid());
+                let from = if is_owner { From::Owner } else { From::OtherUser };
+                let uid = uid.map(rustix::process::Uid::as_raw);
+                Ok((Box::new(stream), Caller { from, ip: None::<IpAddr>, uid }))
+            }
+        }
+    }
+}
+
+fn admit(mut stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>, places: &Places) {
+    let Some(place) = places.take(caller.from) else {
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(FULL)).await;
+        });
+        return;
+    };
+    let context = Arc::clone(context);
+    tokio::spawn(async move {
+        serve(stream, caller, &context).await;
+        drop(place);
+    });
+}
+
+async fn serve(stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .half_close(false);
+    let handler = service_fn(|request: Request<Incoming>| {
+        let context = Arc::clone(context);
+        let future: Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> =
+            Box::pin(async move { Ok(answer(&context, caller, request).await) });
+        future
+    });
+    let served = builder.serve_connection(TokioIo::new(Impatient::new(stream)), handler).await;
+    if let Err(error) = served
+        && error.is_parse()
+    {
+        let text = format!("Admin: invalid request from {caller}: {error}");
+        context.log.write(Level::Debug, &text);
+    }
+}

@@ -1,0 +1,100 @@
+//! The admin listener's thread.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use std::{fmt, thread};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::context::{Context, STREAMS_MAX};
+use super::guard::Guard;
+use super::orders::Orders;
+use super::places::Places;
+use super::serve::accept;
+use crate::front::Listener;
+use crate::log::Log;
+use crate::look::Board;
+
+/// Threads that read what takes its time; scrapes wait for each other there, and nobody else does.
+const READERS_MAX: usize = 2;
+
+/// The running listener. Its thread lives as long as the process.
+pub(crate) struct Admin {
+    doors: mpsc::UnboundedSender<Vec<Listener>>,
+    context: Arc<Context>,
+}
+
+/// What of the settings holds for those who ask.
+pub(crate) struct Rules {
+    /// Names that `Host` may have.
+    pub(crate) hosts: Vec<String>,
+    /// The file of tokens.
+    pub(crate) tokens: Option<PathBuf>,
+}
+
+impl Admin {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When it, or what it waits with, cannot be had.
+    pub(crate) fn start(
+        board: &Arc<Board>,
+        orders: &Arc<Orders>,
+        log: &Arc<Log>,
+    ) -> io::Result<Self> {
+        let (doors, ordered) = mpsc::unbounded_channel();
+        let context = Arc::new(Context {
+            board: Arc::clone(board),
+            orders: Arc::clone(orders),
+            log: Arc::clone(log),
+            hosts: ArcSwap::default(),
+            guard: Guard::new(Instant::now()),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(READERS_MAX)
+            .thread_name("indrik-look")
+            .build()?;
+        let shared = Arc::clone(&context);
+        thread::Builder::new()
+            .name("indrik-admin".to_owned())
+            .spawn(move || runtime.block_on(run(ordered, shared)))?;
+        Ok(Self { doors, context })
+    }
+
+    /// From now on this holds for those who ask.
+    pub(crate) fn rule(&self, rules: Rules) {
+        self.context.hosts.store(Arc::new(rules.hosts));
+        self.context.guard.use_file(rules.tokens, &self.context.log);
+    }
+
+    /// From now on connections are accepted here, and nowhere else.
+    pub(crate) fn listen(&self, listeners: Vec<Listener>) {
+        // The thread ends with the process only.
+        let _ = self.doors.send(listeners);
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admin")
+    }
+}
+
+/// Keeps the doors as they were ordered last.
+async fn run(mut ordered: mpsc::UnboundedReceiver<Vec<Listener>>, context: Arc<Context>) {
+    let places = Places::default();
+    let mut stop = watch::Sender::new(false);
+    while let Some(listeners) = ordered.recv().await {
+        stop.send_replace(true);
+        stop = watch::Sender::new(false);
+        for listener in listeners {
+            let (context, places) = (Arc::clone(&context), places.clone());
+            tokio::spawn(accept(listener, context, places, stop.subscribe()));
+        }
+    }
+}

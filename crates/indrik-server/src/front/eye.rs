@@ -1,0 +1,61 @@
+//! What others see of the front, from any thread and at any time: counts, loads, the requests in flight.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indrik_core::ids::WorkerId;
+
+use super::clock;
+use super::conn::reaper::Flow;
+use super::pool::{InFlight, Load};
+use super::services::Services;
+use super::stats::{FrontStats, stats};
+use crate::lane::Dropped;
+
+/// Requests in flight that are shown at most; which ones, of more, the pool decides (the oldest of each worker first).
+pub const IN_FLIGHT_MAX: usize = 1024;
+
+/// What others see of the front.
+pub struct Eye {
+    services: Arc<Services>,
+    dropped: Dropped,
+}
+
+impl Eye {
+    pub(super) fn new(services: &Arc<Services>, dropped: Dropped) -> Self {
+        Self { services: Arc::clone(services), dropped }
+    }
+
+    /// A look at the work.
+    #[must_use]
+    pub fn stats(&self) -> FrontStats {
+        stats(&self.services, self.dropped.count())
+    }
+
+    /// What each worker has done and does.
+    #[must_use]
+    pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
+        self.services.pool.loads()
+    }
+
+    /// The requests that wait or are with workers, the oldest first.
+    #[must_use]
+    pub fn in_flight(&self) -> Vec<InFlight> {
+        let name = |route| self.services.route_names.name(route);
+        self.services.pool.in_flight(IN_FLIGHT_MAX, clock::now(), name)
+    }
+
+    /// The connections, as nginx counts them.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        let (_, _, counts) = self.services.pool.stats();
+        let by_front: u64 = self.services.refusals.counts().iter().sum();
+        self.services.connections.flow(counts.finished + by_front)
+    }
+
+    /// The server takes no new connections.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.services.is_draining()
+    }
+}

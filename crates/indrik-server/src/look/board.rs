@@ -1,0 +1,74 @@
+//! Where the supervision loop hangs up what others may see.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use indrik_core::chronicle::{Chronicle, Entry, News};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::snapshot::{Look, unix_ms};
+use crate::front::Eye;
+
+/// What the loop shows. There is one for the life of the process; it is locked for moments only.
+pub struct Board {
+    look: ArcSwap<Look>,
+    front: ArcSwapOption<Eye>,
+    chronicle: Mutex<Chronicle>,
+    /// The number of the chronicle's newest entry.
+    newest: watch::Sender<u64>,
+}
+
+impl Board {
+    /// A server that begins.
+    #[must_use]
+    pub fn new(began: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            look: ArcSwap::from_pointee(Look::starting(began)),
+            front: ArcSwapOption::empty(),
+            chronicle: Mutex::default(),
+            newest: watch::Sender::new(0),
+        })
+    }
+
+    /// What was hung up last.
+    #[must_use]
+    pub fn look(&self) -> Arc<Look> {
+        self.look.load_full()
+    }
+
+    /// The front, once there is one.
+    #[must_use]
+    pub fn front(&self) -> Option<Arc<Eye>> {
+        self.front.load_full()
+    }
+
+    /// What has happened after the entry with this number, the oldest first.
+    #[must_use]
+    pub fn after(&self, number: u64) -> Vec<Arc<Entry>> {
+        self.chronicle.lock().after(number)
+    }
+
+    /// Hears of each new entry by its number.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// Enters something in the chronicle; from any thread.
+    pub fn enter(&self, news: News) {
+        let number = self.chronicle.lock().enter(unix_ms(), news);
+        self.newest.send_replace(number);
+    }
+
+    /// Hangs up a new look.
+    pub(crate) fn show(&self, look: Look) {
+        self.look.store(Arc::new(Look { at_ms: unix_ms(), ..look }));
+    }
+
+    /// The front has begun.
+    pub(crate) fn has_front(&self, front: Eye) {
+        self.front.store(Some(Arc::new(front)));
+    }
+}
