@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from indrik import _native, logs
+from indrik import _native, inside, logs
 
 Message = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
@@ -148,6 +148,7 @@ def _serve_on(
     if grace is not None:
         hooks["gone"] = lambda exchange: loop.call_later(grace, exchange.give_up)
     server = _native.AsgiServer(channel, app, loop, options, hooks)
+    inside.watch_loop(loop, lifespan.task)
 
     timeout = options.get("timeout") or HEARTBEAT_SECONDS_MAX * HEARTBEATS_IN_TIMEOUT
     beat_seconds = min(HEARTBEAT_SECONDS_MAX, timeout / HEARTBEATS_IN_TIMEOUT)
@@ -210,7 +211,7 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self._app = app
         self._required = required
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Message] = asyncio.Queue()
         self._started: asyncio.Future[None] | None = None
         self._stopped: asyncio.Future[None] | None = None
@@ -225,12 +226,12 @@ class Lifespan:
         self._started = loop.create_future()
         self._stopped = loop.create_future()
         self._events.put_nowait({"type": "lifespan.startup"})
-        self._task = loop.create_task(self._run())
+        self.task = loop.create_task(self._run())
         await self._started
 
     async def shut_down(self) -> None:
         """Runs the application's shutdown, if it has started up."""
-        if not self._supported or self._task is None or self._task.done():
+        if not self._supported or self.task is None or self.task.done():
             return
         assert self._stopped is not None
         self._events.put_nowait({"type": "lifespan.shutdown"})

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-_HANDLED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGABRT", "SIGURG")
+_HANDLED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGTTIN", "SIGTTOU", "SIGUSR1", "SIGABRT", "SIGURG", "SIGWINCH")
 """Signals that a zygote or a worker may have a handler for."""
 
 _shown: tuple[int, ...] = ()

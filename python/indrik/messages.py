@@ -66,7 +66,12 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             whole = len(content) - len(content) % _FD_BYTES
             fds += [int.from_bytes(content[at : at + _FD_BYTES], byteorder) for at in range(0, whole, _FD_BYTES)]
-    return (_scan(data.decode(), 0)[0] if data else None), fds
+    return (read(data) if data else None), fds
+
+
+def read(data: bytes) -> Any:
+    """What is in a message."""
+    return _scan(data.decode(), 0)[0]
 
 
 def send(connection: socket.socket, message: dict[str, Any]) -> None:
@@ -114,10 +119,11 @@ def cut(text: str) -> str:
 
 
 def _encode(message: dict[str, Any]) -> bytes:
-    return _json(message).encode()
+    return as_json(message).encode()
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """A value as JSON."""
     if isinstance(value, str):
         # A traceback may hold lone surrogates, from file names that are not UTF-8. Shown as escapes;
         # as escapes of JSON itself the supervisor's parser would refuse them.
@@ -129,5 +135,5 @@ def _json(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{encode_basestring(key)}:{_json(item)}" for key, item in value.items()) + "}"
-    return "[" + ",".join(map(_json, value)) + "]"
+        return "{" + ",".join(f"{encode_basestring(key)}:{as_json(item)}" for key, item in value.items()) + "}"
+    return "[" + ",".join(map(as_json, value)) + "]"

@@ -35,6 +35,9 @@ def promote(config: dict[str, Any], control: socket.socket, hooks: Any) -> int |
     control.setblocking(False)
     try:
         order, fds = receive(control)
+        # Who wants to look into a worker may have asked just before.
+        while order is not None and not fds:
+            order, fds = receive(control)
     except BlockingIOError:
         return 0
     finally:
@@ -85,7 +88,7 @@ def _threads() -> int:
 def _leave_the_worker(hooks: Any) -> None:
     """Takes back what made a worker of a process that a zygote had forked."""
     # Its handlers refer to the channel, which is closed with them.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGWINCH):
         signal.signal(number, signal.SIG_DFL)
     faulthandler.unregister(signal.SIGUSR2)
     logs.leave_worker()

@@ -7,7 +7,7 @@ import faulthandler
 import os
 import sys
 
-from indrik import children, facade, loader, logs
+from indrik import children, facade, inside, loader, logs
 from indrik.lean import _native
 from indrik.messages import connect, describe, send
 
@@ -67,6 +67,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     if hooks is not None:
         hooks.enter_worker(channel.served, lambda message: send(control, message))
     _set_signals(channel, control, hooks, stacks)
+    look = inside.begin(channel, control)
     watcher = _watch(control, config, hooks) if config["reload"] else None
     farewell = Farewell()
     try:
@@ -82,6 +83,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
     finally:
         if watcher is not None:
             watcher.stop()
+        look.stop()
         if hooks is not None:
             hooks.worker_exit()
     if code == DESCRIPTORS_LOST:

@@ -13,9 +13,13 @@ mod explain;
 mod failure;
 mod foreign;
 mod gather;
+mod look;
+mod memory;
 mod output;
+mod profile;
 mod reload;
 mod reloaded;
+mod stacks;
 mod upgrade;
 
 pub use indrik_core::settings::Typed;
@@ -55,6 +59,18 @@ fn run(typed: Typed) -> Result<i32, Failure> {
     }
     if args.next_if(|word| word == "upgrade").is_some() {
         print(&upgrade::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "stacks").is_some() {
+        print(&stacks::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "memory").is_some() {
+        print(&memory::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "profile").is_some() {
+        print(&profile::run(args)?);
         return Ok(0);
     }
     let arguments = Arguments::parse(args)?;

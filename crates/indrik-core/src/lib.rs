@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logs;
 pub mod memory;
 pub mod overtime;
+pub mod profile;
 pub mod proxy;
 pub mod refusal;
 pub mod route;

@@ -22,6 +22,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::inside::Owners;
 use crate::lane::Lane;
 use crate::overtime::{Pulse, Running};
 use crate::route_names::Names;
@@ -67,6 +68,8 @@ pub(crate) struct Channel {
     /// Where requests may be told to stop: which thread has which.
     running: OnceLock<Running>,
     pulse: Mutex<Option<Pulse>>,
+    /// Who runs the request in each slot.
+    pub(crate) owners: Owners,
 }
 
 #[pymethods]
@@ -101,6 +104,7 @@ impl Channel {
         let channel = WorkerChannel::open(fds).map_err(|error| {
             PyOSError::new_err(format!("Channel: cannot open the inherited channel: {error}"))
         })?;
+        let owners = Owners::new(&channel.slots);
         Ok(Self {
             control: channel.control(),
             space: channel.responses.space_wait(),
@@ -121,6 +125,7 @@ impl Channel {
             pause: OnceLock::new(),
             running: OnceLock::new(),
             pulse: Mutex::new(None),
+            owners,
         })
     }
 
@@ -134,6 +139,11 @@ impl Channel {
             self.lane.as_fd(),
         ]
         .map(|fd| fd.as_raw_fd())
+    }
+
+    /// The identity of the thread that made this, whatever is patched by now.
+    fn main_thread(&self) -> usize {
+        self.owners.main()
     }
 
     /// Requests that this worker has begun to handle.

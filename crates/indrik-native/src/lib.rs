@@ -20,6 +20,7 @@ mod asgi;
 mod channel;
 mod classes;
 mod correlation;
+mod inside;
 mod lane;
 mod log;
 mod options;
@@ -44,6 +45,8 @@ mod _native {
     use super::channel::Channel;
     #[pymodule_export]
     use super::classes::worker_class_of;
+    #[pymodule_export]
+    use super::inside::{Helper, Sampler, await_stack, frame_stack, owners, thread_stacks};
     #[pymodule_export]
     use super::log::{set_log, write_log};
     #[pymodule_export]

@@ -1,10 +1,11 @@
 //! The routes of requests: which request is the current one, and what frameworks leave behind of a route where the
 //! server sees it.
 
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use indrik_core::lane::UNKNOWN;
 use indrik_ring::{Descriptor, SlotState};
+use parking_lot::Mutex;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -16,6 +17,52 @@ use crate::channel::Channel;
 /// The context variable that has the current request, from the moment on when the application has shown that
 /// it gives names to routes itself.
 static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Somebody wants to know which route each request turns out to have.
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+/// What has turned out since they last asked.
+static FOUND: Mutex<Vec<(Use, u16)>> = Mutex::new(Vec::new());
+/// How much is kept of that; a worker does not answer so many requests between two looks.
+const FOUND_MAX: usize = 10_000;
+
+/// Which use of a slot.
+type Use = (u16, u32);
+
+/// As long as it lives, routes are looked for and noted.
+pub(crate) struct Watched(());
+
+impl Watched {
+    pub(crate) fn begin() -> Self {
+        IS_WATCHED.store(true, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        IS_WATCHED.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whether routes are to be looked for although no log has them.
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    IS_WATCHED.load(Ordering::Relaxed)
+}
+
+/// The routes that have become known since this was asked before.
+pub(crate) fn take_found() -> Vec<(Use, u16)> {
+    std::mem::take(&mut *FOUND.lock())
+}
+
+fn note_found(of: Use, number: u16) {
+    if is_watched() {
+        let mut found = FOUND.lock();
+        if found.len() < FOUND_MAX {
+            found.push((of, number));
+        }
+    }
+}
 
 /// From now on the context variable `current` has the [`Routed`] of each request.
 #[pyfunction]
@@ -46,6 +93,7 @@ impl Routed {
         // While the front is asked for the number, the request may end and another one get its slot.
         let number = channel.route_number(name)?;
         self.route.store(number, Ordering::Relaxed);
+        note_found((self.slot, self.generation), number);
         channel.slots.set_route(self.slot, self.generation, number);
         Ok(())
     }
@@ -58,6 +106,7 @@ pub(crate) struct ChosenRoute {
     found: AtomicU16,
     /// Where the application says it, if it does.
     said: Option<Py<Routed>>,
+    of: Use,
 }
 
 impl ChosenRoute {
@@ -72,7 +121,7 @@ impl ChosenRoute {
         request: &Descriptor,
     ) -> PyResult<Self> {
         match CURRENT.get(py) {
-            None => Ok(Self::default()),
+            None => Ok(Self { of: (request.slot, request.generation), ..Self::default() }),
             Some(current) => Self::enter(py, channel, request, current),
         }
     }
@@ -96,7 +145,8 @@ impl ChosenRoute {
             let token = ffi::PyContextVar_Set(current.as_ptr(), routed.as_ptr());
             drop(Bound::from_owned_ptr_or_err(py, token)?);
         }
-        Ok(Self { found: AtomicU16::new(UNKNOWN), said: Some(routed) })
+        let of = (request.slot, request.generation);
+        Ok(Self { found: AtomicU16::new(UNKNOWN), said: Some(routed), of })
     }
 
     /// The number of the route, as far as it is known.
@@ -112,6 +162,7 @@ impl ChosenRoute {
     /// The framework has left this one.
     pub(crate) fn found(&self, number: u16) {
         self.found.store(number, Ordering::Relaxed);
+        note_found(self.of, number);
     }
 }
 

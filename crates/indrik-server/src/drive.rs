@@ -10,7 +10,8 @@
 //! supervisor. `effects` does what that decides, with `zygotes` and `workers` (their processes), `hooks` (what zygotes
 //! are told for them), `open` (takes a configuration into use), `reload` (changes generations), `refork` (makes a zygote
 //! of a worker), `upgrade` (starts a successor), `service` (the service manager, and the terminal a daemon leaves),
-//! `logs`, `admin` (who looks and steers over HTTP), `look` (what they see), `confine` (what workers may take), `memory` (what they use), `stacks` (what stuck ones were doing) and
+//! `logs`, `admin` (who looks and steers over HTTP), `look` (what they see), `confine` (what workers may take), `memory` (what they use),
+//! `growth` (with what that grows), `stacks` (what stuck ones were doing), `inside` (what an operator wants to see of them) and
 //! `banner`, which greets. Nothing of these calls back: what they find out is an event that they leave behind.
 
 mod admin;
@@ -21,7 +22,9 @@ mod control_socket;
 mod effects;
 mod ends;
 mod feed;
+mod growth;
 mod hooks;
+mod inside;
 mod logs;
 mod look;
 mod memory;
@@ -262,6 +265,7 @@ impl Drive {
             (Timer::Life, self.signs_due()),
             (Timer::Usage, self.memory_due()),
             (Timer::Stacks, self.stacks_due()),
+            (Timer::Looks, self.looks_due()),
         ];
         for (timer, due) in dues {
             self.timers.set(timer, due);
@@ -270,13 +274,18 @@ impl Drive {
 
     fn do_what_is_due(&mut self, timer: Timer) {
         match timer {
-            Timer::Control => self.outside.control.server.expire(Instant::now()),
+            Timer::Control => {
+                self.outside.control.server.expire(Instant::now());
+                self.call_off_looks();
+            }
             Timer::Life => self.read_signs(),
             Timer::Usage => {
                 self.watch_memory();
                 self.hand_on_events();
             }
             Timer::Stacks => self.write_stacks(Instant::now()),
+            Timer::Looks => self.watch_looks(Instant::now()),
+            Timer::Growth => self.look_at_growth(),
             Timer::Requests => self.count_requests(),
             Timer::Watchdog => self.show_life(),
             Timer::Word => self.say_that_it_lives(),

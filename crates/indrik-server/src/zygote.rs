@@ -221,6 +221,8 @@ pub(crate) enum WorkerNote {
     WarmUpError {
         traceback: String,
     },
+    /// What somebody wanted to see of it.
+    Inside(InsideNote),
     /// It was sent SIGTERM, and serves on until it is told to leave.
     SentTerm,
     /// It has ended its loop and waits for fork requests on the socket that it was given.
@@ -236,6 +238,20 @@ pub(crate) enum WorkerNote {
     Changed {
         files: Vec<(String, String)>,
     },
+}
+
+/// A worker says something of a look into it.
+#[derive(Deserialize)]
+pub(crate) struct InsideNote {
+    /// Of which; 0: it could not look whatever was asked.
+    pub(crate) number: u64,
+    #[serde(default)]
+    pub(crate) begins: bool,
+    pub(crate) piece: Option<String>,
+    /// It has said all, but for so many characters.
+    pub(crate) left_out: Option<u64>,
+    /// It cannot say anything.
+    pub(crate) why: Option<String>,
 }
 
 /// What kind of application a worker runs.

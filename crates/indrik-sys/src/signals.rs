@@ -129,6 +129,22 @@ pub fn forget() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
+/// Calls `start` while this thread takes no signals: a thread that it starts never takes one.
+pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    // SAFETY: all-zero sigset_ts are valid places to be written to.
+    let (mut all, mut before): (libc::sigset_t, libc::sigset_t) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both are live and writable.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+    }
+    let started = start();
+    // SAFETY: `before` was written by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    started
+}
+
 /// Has an interrupt (Ctrl-C) end this process at once and without a word, unless whoever started it has it
 /// ignored.
 pub fn be_ended_by_interrupt() {

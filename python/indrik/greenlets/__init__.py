@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from indrik import RequestTimeout
+from indrik import RequestTimeout, inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,8 +136,9 @@ class Loop:
         timeout = options["timeout"] or HEARTBEAT_SECONDS_MAX * HEARTBEATS_IN_TIMEOUT
         self._beat_seconds = min(HEARTBEAT_SECONDS_MAX, timeout / HEARTBEATS_IN_TIMEOUT)
         self._waiting: dict[int, Event] = {}
-        # By slot, where requests may be told to stop: the greenlet and which use of the slot it is.
-        self._running: dict[int, tuple[int, Any]] | None = {} if options.get("limits_requests") else None
+        # By slot: which use of the slot it is, and the greenlet. For those who stop requests, or look into the worker.
+        self._running: dict[int, tuple[int, Any]] = {}
+        inside.watch_greenlets(self._running)
         self._over = hub.event()
         self._failure: BaseException | None = None
         self._server = _native.GreenServer(channel, app, options, capacity, self._pause)
@@ -179,9 +180,8 @@ class Loop:
                     self._stop(*found)
                 else:
                     greenlet = self._hub.spawn(found)
-                    if self._running is not None:
-                        # The slot is used again only after the request before has ended.
-                        self._running[found.slot] = (found.generation, greenlet)
+                    # The slot is used again only after the request before has ended.
+                    self._running[found.slot] = (found.generation, greenlet)
             self._hub.soon(self._turn)
         except BaseException as error:
             self._failure = error
@@ -189,7 +189,7 @@ class Loop:
 
     def _stop(self, slot: int, generation: int) -> None:
         """The request in this use of a slot ran too long."""
-        running = self._running.get(slot) if self._running is not None else None
+        running = self._running.get(slot)
         if running is not None and running[0] == generation:
             self._hub.throw(running[1], RequestTimeout)
 

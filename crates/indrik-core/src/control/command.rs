@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::inside::{self, Inside};
 use crate::settings::words;
 use crate::supervise::limits::WORKERS_MAX;
 
@@ -9,7 +10,7 @@ use crate::supervise::limits::WORKERS_MAX;
 const MOST: &str = "a server has 1024 at most";
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 19] = [
+pub const HELP: [(&str, &str); 22] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -28,6 +29,15 @@ pub const HELP: [(&str, &str); 19] = [
     ("upgrade", "Start the program anew; it takes this one's place when it serves"),
     ("reopen", "Open the log files again (USR1)"),
     ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
+    (
+        "stacks [WHO]",
+        "What threads, tasks and greenlets of workers do; WHO: all, a PID, or a number",
+    ),
+    (
+        "profile <WHO> <SECONDS> <HZ> <cpu|wall> [ROUTE]",
+        "Where their time goes; see indrik profile",
+    ),
+    ("trace <start|stop|top> [WHO]", "What their memory is made of; see indrik memory"),
     ("help", "This list"),
 ];
 
@@ -67,7 +77,7 @@ fn word(argument: &Json) -> String {
 }
 
 /// What a client may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// A look at the server.
     Show(Show),
@@ -89,6 +99,8 @@ pub enum Command {
     Reopen,
     /// The end.
     ShutDown(Stop),
+    /// A look into workers; it is answered later.
+    Inside(Inside),
     /// The list of commands.
     Help,
 }
@@ -122,6 +134,9 @@ impl Command {
     /// # Errors
     /// When they are no command: what is wrong and what would be right.
     pub fn parse(words: &[String]) -> Result<Self, String> {
+        if let Some(inside) = inside::parse(words) {
+            return inside.map(Self::Inside);
+        }
         let lower: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
         let words: Vec<&str> = lower.iter().map(String::as_str).collect();
         match words.as_slice() {
@@ -242,6 +257,8 @@ mod tests {
     fn every_command_of_the_help_is_understood() {
         for (command, _) in HELP {
             let line = command.replace("[N]", "2").replace("<PID>", "4711");
+            let line = line.replace("[WHO]", "").replace("<WHO> <SECONDS> <HZ>", "all 1 100");
+            let line = line.replace("<cpu|wall>", "cpu").replace("<start|stop|top>", "top");
             for line in
                 [line.replace("[graceful|quick]", "quick"), line.replace("[graceful|quick]", "")]
             {

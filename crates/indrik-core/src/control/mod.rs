@@ -7,6 +7,7 @@
 
 pub mod command;
 pub mod frame;
+pub mod inside;
 
 pub use command::{Command, HELP, Request, Show, Stop, more_workers};
 pub use frame::{Frames, TooLong, encode};

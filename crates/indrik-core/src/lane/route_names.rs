@@ -38,6 +38,12 @@ impl RouteId {
         Self { generation, number }
     }
 
+    /// Its number in the table.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+
     /// As one word. There are never so many generations that one does not fit.
     #[must_use]
     pub const fn to_bits(self) -> u64 {

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod ahead;
 pub mod cgroup;
+pub mod growth;
 pub mod oom;
 pub mod process;
 pub mod watch;

@@ -1,6 +1,7 @@
 //! The coroutine of a request's task: it carries the application's coroutine, from wherever that
 //! stands, to its end.
 
+use parking_lot::Mutex;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::intern;
@@ -35,7 +36,11 @@ pub(super) struct Load {
 
 /// A coroutine for a task. An empty one returns at once.
 #[pyclass(frozen, module = "indrik._native")]
-pub(super) struct Carrier(LoopCell<Load>);
+pub(super) struct Carrier {
+    load: LoopCell<Load>,
+    /// The coroutine while there is one, for other threads that look into the worker.
+    seen: Mutex<Option<Py<PyAny>>>,
+}
 
 #[pymethods]
 impl Carrier {
@@ -48,7 +53,7 @@ impl Carrier {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if let Some(yielded) = self.0.get()?.yielded.take() {
+        if let Some(yielded) = self.load.get()?.yielded.take() {
             return Ok(Some(yielded.into_bound(py)));
         }
         let Some((coroutine, context)) = self.running(py)? else { return Ok(None) };
@@ -75,7 +80,7 @@ impl Carrier {
         _traceback: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let error = thrown(exception, value);
-        let yielded = self.0.get()?.yielded.take();
+        let yielded = self.load.get()?.yielded.take();
         if let Some(yielded) = yielded {
             let yielded = yielded.into_bound(py);
             // The task was cancelled before the coroutine first waited; a task then cancels what
@@ -98,7 +103,7 @@ impl Carrier {
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let load = std::mem::take(&mut *self.0.get()?);
+        let load = self.unload()?;
         match load.coroutine {
             Some(coroutine) => coroutine.bind(py).call_method0(intern!(py, "close")).map(|_| ()),
             None => Ok(()),
@@ -130,6 +135,12 @@ impl Carrier {
             Some((coroutine, _)) => coroutine.getattr_opt(intern!(py, "cr_await")),
             None => Ok(None),
         }
+    }
+
+    /// What it carries, for other threads than the loop's.
+    #[getter]
+    fn carried(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.seen.lock().as_ref().map(|coroutine| coroutine.clone_ref(py))
     }
 
     #[getter]
@@ -166,7 +177,7 @@ impl Carrier {
 impl Carrier {
     /// An empty one.
     pub(super) fn new() -> Self {
-        Self(LoopCell::new(Load::default()))
+        Self { load: LoopCell::new(Load::default()), seen: Mutex::new(None) }
     }
 
     /// Takes a coroutine over; `yielded`: what it waits for already.
@@ -177,7 +188,8 @@ impl Carrier {
         yielded: Option<Bound<'_, PyAny>>,
         exchange: Py<Exchange>,
     ) -> PyResult<()> {
-        *self.0.get()? = Load {
+        *self.seen.lock() = Some(coroutine.clone().unbind());
+        *self.load.get()? = Load {
             coroutine: Some(coroutine.unbind()),
             context: Some(context.unbind()),
             yielded: yielded.map(Bound::unbind),
@@ -186,11 +198,19 @@ impl Carrier {
         Ok(())
     }
 
+    /// Gives up what it carries.
+    fn unload(&self) -> PyResult<Load> {
+        let load = std::mem::take(&mut *self.load.get()?);
+        // The load has another reference.
+        drop(self.seen.lock().take());
+        Ok(load)
+    }
+
     fn running<'py>(
         &self,
         py: Python<'py>,
     ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)>> {
-        let load = self.0.get()?;
+        let load = self.load.get()?;
         let (Some(coroutine), Some(context)) = (&load.coroutine, &load.context) else {
             return Ok(None);
         };
@@ -218,14 +238,14 @@ impl Carrier {
     }
 
     fn exchange<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, Exchange>>> {
-        Ok(self.0.get()?.exchange.as_ref().map(|exchange| exchange.bind(py).clone()))
+        Ok(self.load.get()?.exchange.as_ref().map(|exchange| exchange.bind(py).clone()))
     }
 
     /// Tells the server that a step begins or is over.
     fn note_step(&self, py: Python<'_>, begins: bool) -> PyResult<()> {
         if let Some(exchange) = self.exchange(py)? {
-            let address = if begins { exchange.as_ptr() } else { std::ptr::null_mut() };
-            exchange.get().server.set_stepping(address);
+            let step = begins.then(|| exchange.get().as_step(&exchange));
+            exchange.get().server.set_stepping(step);
         }
         Ok(())
     }
@@ -247,7 +267,7 @@ impl Carrier {
             Step::Returned => None,
             Step::Raised(error) => Some(error),
         };
-        let load = std::mem::take(&mut *self.0.get()?);
+        let load = self.unload()?;
         if let Some(exchange) = load.exchange {
             exchange.get().finish(py, error.as_ref())?;
         }

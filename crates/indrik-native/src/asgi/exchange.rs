@@ -50,12 +50,24 @@ impl Exchange {
         if descriptor.is_timed() { descriptor.took(self.began.elapsed()) } else { descriptor }
     }
 
+    /// What says that its coroutine takes a step; `this` is itself.
+    pub(super) fn as_step(&self, this: &Bound<'_, Self>) -> (*const pyo3::ffi::PyObject, u16, u32) {
+        (this.as_ptr(), self.slot, self.generation)
+    }
+
+    /// Notes which task runs it, for who looks into the worker.
+    pub(super) fn note_task(&self, task: &Py<PyAny>) {
+        let address = task.as_ptr() as usize;
+        self.server.channel().owners.note(self.slot, self.generation, address);
+    }
+
     /// Takes the route that a framework has left in the scope, unless the application has said one.
     ///
     /// # Errors
     /// When it is asked in another thread than the loop's.
     pub(super) fn find_route(&self, py: Python<'_>) -> PyResult<()> {
-        if !self.server.finds_routes || self.route.number() != UNKNOWN {
+        let finds = self.server.finds_routes || routes::is_watched();
+        if !finds || self.route.number() != UNKNOWN {
             return Ok(());
         }
         let scope = self.state.get()?.scope.as_ref().map(|scope| scope.clone_ref(py));

@@ -425,15 +425,16 @@ impl AsgiServer {
             exchange.getattr(intern!(py, "send"))?,
         );
         self.tasks.get()?.enter(py, &spare)?;
-        self.service.set_stepping(exchange.as_ptr());
+        self.service.set_stepping(Some(exchange.get().as_step(exchange)));
         let (outcome, coroutine) = first_step(py, &context, self.app.bind(py), arguments, |made| {
             self.wrap.bind(py).call1((made,))
         });
-        self.service.set_stepping(std::ptr::null());
+        self.service.set_stepping(None);
         self.tasks.get()?.leave(py, &spare)?;
         let error = match (outcome, coroutine) {
             (Step::Yielded(waits_for), Some(coroutine)) => {
                 exchange.get().release_last(py)?;
+                exchange.get().note_task(&spare.task);
                 exchange.get().state.get()?.task = Some(spare.task.clone_ref(py));
                 let load = exchange.clone().unbind();
                 spare.carrier.get().load(coroutine, context, Some(waits_for), load)?;
@@ -466,6 +467,7 @@ impl AsgiServer {
         let carrier = Py::new(py, carrier)?;
         let task =
             self.service.event_loop.call_method1(py, intern!(py, "create_task"), (carrier,))?;
+        exchange.get().note_task(&task);
         exchange.get().state.get()?.task = Some(task);
         Ok(())
     }

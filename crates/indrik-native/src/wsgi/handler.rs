@@ -18,6 +18,7 @@ use crate::channel::{Channel, broken, leave};
 use crate::correlation::{Called, Correlation};
 use crate::log;
 use crate::options::Options;
+use crate::overtime::this_thread;
 use crate::routes::ChosenRoute;
 use crate::text::{bytes_of, latin1_str};
 use crate::wsgi::callables::Callables;
@@ -247,6 +248,7 @@ impl Handler {
             .map_err(|error| PyValueError::new_err(format!("a request from the front: {error}")))?;
         let route = ChosenRoute::begin(py, &self.channel, &taken.descriptor)?;
         let write = self.callables.write.bind(py);
+        self.note_owner(&taken.descriptor);
         self.exchange.get().begin(&taken.descriptor, route, began, &head, write);
         self.channel.get().count_request();
         let mut told = None;
@@ -287,6 +289,15 @@ impl Handler {
             self.exchange = exchange.unbind();
         }
         result
+    }
+
+    /// Notes which thread runs a request, for who looks into the worker. Of greenlets the hub knows it.
+    fn note_owner(&self, request: &Descriptor) {
+        let channel = self.channel.get();
+        if !channel.has_greenlets() {
+            let thread = this_thread() as usize;
+            channel.owners.note(request.slot, request.generation, thread);
+        }
     }
 
     /// Calls the application and sends what it returns.
@@ -340,7 +351,7 @@ impl Handler {
         if let (Some(fd), Some(prepare)) = (socket, &self.prepare_socket) {
             self.socket = Some(OwnSocket::new(prepare.bind(py), &environ, fd)?);
         }
-        if self.finds_routes {
+        if self.finds_routes || crate::routes::is_watched() {
             self.exchange.get().note_environ(&environ);
         }
         let result = {

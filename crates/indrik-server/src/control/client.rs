@@ -111,8 +111,21 @@ impl Connection {
     /// # Errors
     /// When the connection breaks, or the server says no.
     pub fn call(&mut self, command: &str) -> Result<Json, Trouble> {
+        self.ask(command, &[])
+    }
+
+    /// As [`Self::call`], with words that stand for themselves, whatever is in them.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the server says no.
+    pub fn call_with(&mut self, words: &[&str]) -> Result<Json, Trouble> {
+        let (command, arguments) = words.split_first().unwrap_or((&"", &[]));
+        self.ask(command, arguments)
+    }
+
+    fn ask(&mut self, command: &str, arguments: &[&str]) -> Result<Json, Trouble> {
         self.asked += 1;
-        let request = json!({"id": self.asked, "command": command, "args": []}).to_string();
+        let request = json!({"id": self.asked, "command": command, "args": arguments}).to_string();
         let mut answer = self.exchange(request.as_bytes()).map_err(|error| {
             trouble(
                 format!("the server did not answer: {error}"),

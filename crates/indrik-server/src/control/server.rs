@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indrik_core::control::frame::MESSAGE_BYTES_MAX;
 use indrik_core::control::{Frames, Request, TooLong, encode};
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use serde_json::{Value as Json, json};
 
@@ -116,6 +116,7 @@ impl ControlServer {
             Token::Client(id) => {
                 let Some(client) = self.clients.get_mut(&id) else { return Vec::new() };
                 let alive = client.write(now);
+                let alive = alive && !client.has_left();
                 let (asked, alive) = if alive { client.read(now) } else { (Vec::new(), false) };
                 if !alive {
                     // What it asked before it hung up is done all the same.
@@ -124,6 +125,11 @@ impl ControlServer {
                 asked.into_iter().map(|asked| (id, asked)).collect()
             }
         }
+    }
+
+    /// Whether a client is still there.
+    pub(crate) fn has(&self, id: u64) -> bool {
+        self.clients.contains_key(&id)
     }
 
     /// The answer to what the client asked will take its time.
@@ -212,6 +218,14 @@ impl Client {
         interest.set(PollFlags::IN, !self.last && self.unsent.len() < UNSENT_BYTES_MAX);
         interest.set(PollFlags::OUT, !self.unsent.is_empty());
         interest
+    }
+
+    /// It waits for an answer that nobody will read: its side is closed both ways.
+    fn has_left(&self) -> bool {
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.waits
+            && poll(&mut fds, Some(&now)).is_ok_and(|_| fds[0].revents().contains(PollFlags::HUP))
     }
 
     /// Returns whether the connection goes on.

@@ -52,11 +52,15 @@ impl Drive {
                 Err(why) => self.outside.control.server.refuse(client, &why, now),
             }
         }
+        self.call_off_looks();
     }
 
     fn take_command(&mut self, client: u64, request: Request, now: Instant) {
         let (answer, event) = match Command::parse(&request.words) {
             Ok(Command::ReloadAndWait) => return self.reload_and_wait(client, request.id, now),
+            Ok(Command::Inside(inside)) => {
+                return self.look_inside(client, request.id, inside, now);
+            }
             Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
             Ok(command) => match self.command(command) {
                 Ok((data, event)) => {
@@ -134,6 +138,7 @@ impl Drive {
             Command::Dirty => {
                 (json!({"success": false, "error": "Dirty arbiter not running"}), None)
             }
+            Command::Inside(_) => return Err("this is answered later".to_owned()),
             // The other one is answered later.
             Command::Reload | Command::ReloadAndWait => {
                 (json!({"status": "reloading"}), signal(Signal::Hup))

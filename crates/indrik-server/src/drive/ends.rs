@@ -16,6 +16,7 @@ impl Drive {
     /// A worker has ended, and what it had to say is heard.
     pub(super) fn worker_ended(&mut self, id: WorkerId, end: End) {
         self.write_stacks_of(id);
+        self.look_lost(id);
         self.name_requests(id);
         let status = status_of(end);
         self.tell_child_exit(id, status);

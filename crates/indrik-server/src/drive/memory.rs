@@ -30,6 +30,7 @@ impl Drive {
 
     /// Begins to watch a worker that serves from now on, if it has limits.
     pub(super) fn watch_worker(&mut self, id: WorkerId, limits: Limits) {
+        self.watch_growth(id);
         if limits.is_set() {
             self.usage.memory.watches.insert(id, Watch::new(limits, self.events.now()));
             self.watch_memory();
@@ -108,17 +109,19 @@ impl Drive {
     /// What zygotes and workers have of memory, in bytes. The kernel walks over all their pages for
     /// it: some 10 ms for half a gigabyte, in which this loop does nothing else.
     pub(super) fn show_memory(&self) -> Json {
-        let zygotes = self.children.zygotes.iter().map(|(generation, zygote)| {
-            (json!("zygote"), Json::Null, *generation, zygote.child.pid())
-        });
+        let zygotes = self
+            .children
+            .zygotes
+            .iter()
+            .map(|(generation, zygote)| ("zygote", None, *generation, zygote.child.pid()));
         let workers = self.children.workers.iter().filter_map(|(id, worker)| {
             let pid = worker.child.as_ref()?.pid();
-            Some((json!("worker"), json!(id.0), worker.generation, pid))
+            Some(("worker", Some(*id), worker.generation, pid))
         });
         let mut rss = 0u64;
         let mut pss = 0u64;
         let mut processes = Vec::new();
-        for (role, age, generation, pid) in zygotes.chain(workers) {
+        for (role, worker, generation, pid) in zygotes.chain(workers) {
             // One that has ended meanwhile, or that /proc hides.
             let Some(it) = memory::smaps_rollup(pid).as_deref().and_then(process::shares) else {
                 continue;
@@ -128,12 +131,13 @@ impl Drive {
             processes.push(json!({
                 "role": role,
                 "pid": pid,
-                "age": age,
+                "age": worker.map(|id| id.0),
                 "generation": generation.0,
                 "rss": it.rss,
                 "pss": it.pss,
                 "shared": it.shared,
                 "private": it.private,
+                "growth": worker.map_or(Json::Null, |id| self.shown_growth(id)),
             }));
         }
         json!({"processes": processes, "rss_total": rss, "pss_total": pss})

@@ -120,6 +120,7 @@ impl Drive {
                     worker.last_words = traceback;
                 }
             }
+            WorkerNote::Inside(note) => self.hear_inside(id, note),
             WorkerNote::SentTerm => self.feed(Event::Worker(id, WorkerEvent::SentTerm)),
             WorkerNote::Promoted => self.feed(Event::Worker(id, WorkerEvent::Promoted)),
             WorkerNote::PromotionRefused { why } => {

@@ -82,7 +82,7 @@ fn entry(pid: u32, requests: &[Running], stacks: &str) -> String {
 fn list(requests: &[Running]) -> String {
     let mut text = String::new();
     for request in requests {
-        let Running { method, target, client, age_us, is_over, is_answered, route } = request;
+        let Running { method, target, client, age_us, is_over, is_answered, route, .. } = request;
         let route = route.as_deref().map_or_else(String::new, |route| format!(" (route {route})"));
         let age = (age_us / 1_000) as f64 / 1_000.0;
         let client = if client.is_empty() { "a local client" } else { client };
@@ -103,6 +103,7 @@ mod tests {
     #[test]
     fn an_entry_names_the_requests_and_shows_the_stacks() {
         let request = |client: &str, is_over: bool| Running {
+            place: (0, 0),
             method: "GET".to_owned(),
             target: "/slow?a=1".to_owned(),
             route: is_over.then(|| "/slow".to_owned()),

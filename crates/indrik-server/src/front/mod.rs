@@ -61,6 +61,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
+use indrik_core::lane::RouteId;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::Config;
 
@@ -317,6 +318,18 @@ impl Front {
     pub fn running(&self, id: WorkerId, most: usize) -> Vec<Running> {
         let name = |route| self.services.route_names.name(route);
         self.services.pool.running(id, most, clock::now(), name)
+    }
+
+    /// What the application calls a route, if it is known.
+    #[must_use]
+    pub fn route_name(&self, route: RouteId) -> Option<String> {
+        self.services.route_names.name(route)
+    }
+
+    /// Requests that each worker has answered, by the number of their route.
+    #[must_use]
+    pub fn by_route(&self) -> BTreeMap<WorkerId, Vec<(u16, u64)>> {
+        self.services.pool.by_route()
     }
 
     /// What each worker has done and does.

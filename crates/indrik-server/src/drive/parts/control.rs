@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use indrik_core::ids::Generation;
 use serde_json::Value as Json;
 
+use super::looks::Looks;
 use crate::control::ControlServer;
 
 /// The control socket as the loop holds it.
@@ -17,6 +18,8 @@ pub(crate) struct Control {
     pub(crate) waiting: Vec<Waiting>,
     /// Clients that wait for the end of an upgrade, and what their requests are called.
     pub(crate) upgraders: Vec<(u64, Json)>,
+    /// Looks into workers that are under way.
+    pub(crate) looks: Looks,
 }
 
 /// A client of the control socket that waits for the end of a reload.

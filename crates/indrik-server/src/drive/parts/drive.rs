@@ -1,11 +1,12 @@
 //! The supervision loop's state.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indrik_core::ids::{Generation, PoolId};
+use indrik_core::ids::{Generation, PoolId, WorkerId};
+use indrik_core::memory::growth::Growth;
 use indrik_core::settings::Launch;
 use indrik_core::supervise::{Event, Failure, FailureKind, Supervisor, ZygoteEvent};
 
@@ -83,6 +84,8 @@ pub(crate) struct Outside {
 pub(crate) struct Usage {
     pub(crate) confinement: Confinement,
     pub(crate) memory: Memory,
+    /// What the memory of workers grows with.
+    pub(crate) growth: BTreeMap<WorkerId, Growth>,
 }
 
 impl Events {

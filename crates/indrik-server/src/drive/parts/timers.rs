@@ -13,6 +13,10 @@ pub(crate) enum Timer {
     Usage,
     /// The stacks that workers were asked for are there.
     Stacks,
+    /// A worker that is looked into has had its time.
+    Looks,
+    /// It is looked at what the memory of workers grows with.
+    Growth,
     /// Requests are counted, where that decides something.
     Requests,
     /// The number of waiting requests is sent.
@@ -28,7 +32,7 @@ pub(crate) enum Timer {
 }
 
 /// How many there are.
-const TIMERS: usize = 10;
+const TIMERS: usize = 12;
 
 /// Their order: what is read comes before what is decided by it.
 const ORDER: [Timer; TIMERS] = [
@@ -36,6 +40,8 @@ const ORDER: [Timer; TIMERS] = [
     Timer::Life,
     Timer::Usage,
     Timer::Stacks,
+    Timer::Looks,
+    Timer::Growth,
     Timer::Requests,
     Timer::Watchdog,
     Timer::Word,

@@ -154,6 +154,7 @@ impl Link {
             self.give_credit(slot, generation, credit);
         }
         if done {
+            self.by_route.count(exchange.route().number());
             self.free_slot(slot);
             batch.finished += 1;
         }

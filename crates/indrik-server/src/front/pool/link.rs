@@ -21,6 +21,7 @@ use super::super::events::ChannelFault;
 use super::super::events::Interface;
 use super::super::exchange::{Event, Exchange, Location, Outgoing};
 use super::bodies::Carried;
+use super::by_route::ByRoute;
 use super::counts::{Load, Trial};
 use super::new_worker::NewWorker;
 use super::seen::{LastLook, Seen};
@@ -58,6 +59,8 @@ pub(super) struct Link {
     requests_max: Option<u64>,
     requests_left: Option<u64>,
     served: u64,
+    /// The same by route, since it was added.
+    pub(super) by_route: ByRoute,
     pub(super) generation: Generation,
     /// Its answers are counted.
     pub(super) on_trial: bool,
@@ -163,6 +166,7 @@ impl Link {
             requests_max: (worker.requests_max != 0).then_some(worker.requests_max),
             requests_left: None,
             served: 0,
+            by_route: ByRoute::default(),
             generation: worker.generation,
             on_trial,
             untold: worker.tells_served.then_some((0, 0)),

@@ -12,6 +12,7 @@
 
 mod bell;
 mod bodies;
+mod by_route;
 mod counts;
 mod deliver;
 mod fault;

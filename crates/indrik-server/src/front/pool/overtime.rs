@@ -31,6 +31,8 @@ pub(crate) struct Looks {
 /// A request that a worker has, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
+    /// Its slot, and which use of it.
+    pub place: (u16, u32),
     /// Its method.
     pub method: String,
     /// Its target, shortened.
@@ -343,6 +345,7 @@ impl Link {
                 let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
                 let began = entry.overtime.began().unwrap_or(entry.since);
                 Some(Running {
+                    place: (slot, entry.generation),
                     method: text(head.method),
                     target: text(head.target).chars().take(TARGET_CHARS_MAX).collect(),
                     route: name(RouteId::new(

@@ -135,6 +135,12 @@ impl Pool {
         (inner.waiting.len(), running, inner.counts)
     }
 
+    pub(crate) fn by_route(&self) -> BTreeMap<WorkerId, Vec<(u16, u64)>> {
+        let inner = self.inner.lock();
+        inner.links.iter().map(|(id, link)| (*id, link.by_route.all())).collect()
+    }
+
+    /// What each worker has done and does.
     pub(crate) fn loads(&self) -> BTreeMap<WorkerId, Load> {
         let inner = self.inner.lock();
         inner.links.iter().map(|(id, link)| (*id, link.load())).collect()

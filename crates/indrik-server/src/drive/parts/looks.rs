@@ -1,0 +1,107 @@
+//! Looks into workers that are under way: who asked for them, and what has come of each worker.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+use indrik_core::control::inside::What;
+use indrik_core::ids::{Generation, WorkerId};
+use serde_json::Value as Json;
+
+/// Looks that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Looks {
+    last: u64,
+    pub(crate) jobs: BTreeMap<u64, Look>,
+}
+
+/// One look into some workers.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// The client of the control socket that is to be answered.
+    pub(crate) client: u64,
+    /// Its request.
+    pub(crate) id: Json,
+    pub(crate) what: What,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// What one worker has to say.
+pub(crate) struct Part {
+    pub(crate) worker: WorkerId,
+    pub(crate) generation: Generation,
+    pub(crate) pid: u32,
+    pub(crate) stage: Stage,
+    pub(crate) text: String,
+    /// Characters that it has left out.
+    pub(crate) left_out: u64,
+    /// Why it has nothing to say.
+    pub(crate) why: Option<String>,
+}
+
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It was asked and has said nothing yet; when that is too long.
+    Asked(Instant),
+    /// It has begun; when it should have ended.
+    Begun(Instant),
+    /// It writes its stacks in a signal's handler, because its main thread does not come back; when they are there.
+    Native(Instant),
+    Done,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({} {:?})", self.worker, self.stage)
+    }
+}
+
+impl Looks {
+    /// Begins one; its number.
+    pub(crate) fn begin(&mut self, look: Look) -> u64 {
+        self.last += 1;
+        self.jobs.insert(self.last, look);
+        self.last
+    }
+
+    /// The number of the next one.
+    pub(crate) const fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// When something is to be done about one of them.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let parts = self.jobs.values().flat_map(|look| &look.parts);
+        parts.filter_map(|part| part.stage.due()).min()
+    }
+
+    /// What a worker has to say in this one.
+    pub(crate) fn part(&mut self, number: u64, worker: WorkerId) -> Option<&mut Part> {
+        let look = self.jobs.get_mut(&number)?;
+        look.parts.iter_mut().find(|part| part.worker == worker)
+    }
+
+    /// All that wait for this worker.
+    pub(crate) fn of(&mut self, worker: WorkerId) -> impl Iterator<Item = &mut Part> {
+        let parts = self.jobs.values_mut().flat_map(|look| &mut look.parts);
+        parts.filter(move |part| part.worker == worker && part.stage != Stage::Done)
+    }
+}
+
+impl Stage {
+    const fn due(self) -> Option<Instant> {
+        match self {
+            Self::Asked(due) | Self::Begun(due) | Self::Native(due) => Some(due),
+            Self::Done => None,
+        }
+    }
+}
+
+impl Part {
+    /// It has nothing (more) to say.
+    pub(crate) fn fail(&mut self, why: String) {
+        self.stage = Stage::Done;
+        self.why.get_or_insert(why);
+    }
+}

@@ -1,0 +1,190 @@
+"""Looking into workers: stacks and profiles."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.server import APPS, COMMAND, Server, poll
+
+KINDS = {
+    "sync": ("looked_at_app:app", "wsgi"),
+    "gthread": ("looked_at_app:app", "wsgi"),
+    "gevent": ("looked_at_app:app", "wsgi"),
+    "asgi": ("looked_at_app:asgi", "asgi"),
+}
+
+
+def indrik(server: Server, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+    whole = [*COMMAND, command, "--pid", str(server.process.pid), *words]
+    return subprocess.run(whole, capture_output=True, text=True, timeout=60, cwd=APPS)
+
+
+def done(server: Server, command: str, *words: str) -> str:
+    ran = indrik(server, command, *words)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def server_of(kind: str, directory: Path, *more: str) -> Server:
+    app, interface = KINDS[kind]
+    threads = ("--threads", "4") if kind == "gthread" else ()
+    arguments = ("--worker-class", kind, "--workers", "1", *threads, *more)
+    return Server(app, *arguments, interface=interface, log_directory=directory)
+
+
+def ask(server: Server, path: str) -> None:
+    with urllib.request.urlopen(server.url + path, timeout=30) as answer:
+        answer.read()
+
+
+@contextmanager
+def load(server: Server, *paths: str) -> Iterator[None]:
+    """Clients that ask for these again and again."""
+    over = threading.Event()
+
+    def client(path: str) -> None:
+        while not over.is_set():
+            ask(server, path)
+
+    clients = [threading.Thread(target=client, args=(path,)) for path in paths]
+    for thread in clients:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in clients:
+            thread.join()
+
+
+@contextmanager
+def waiting(server: Server, directory: Path, count: int) -> Iterator[None]:
+    """Requests that have begun and wait in the application."""
+    path = directory / "gate"
+    with socket.socket(socket.AF_UNIX) as gate:
+        gate.bind(str(path))
+        gate.listen(count)
+        clients = [threading.Thread(target=ask, args=(server, f"/wait?gate={path}")) for _ in range(count)]
+        for thread in clients:
+            thread.start()
+        waits = [gate.accept()[0] for _ in clients]
+        try:
+            yield
+        finally:
+            for one in waits:
+                one.close()
+            for thread in clients:
+                thread.join()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stacks_show_where_requests_wait_and_which_they_are(kind: str, tmp_path: Path) -> None:
+    count = 1 if kind == "sync" else 3
+    with server_of(kind, tmp_path) as server, waiting(server, tmp_path, count):
+        text = done(server, "stacks")
+        assert "looked_at_app.py:" in text, text
+        assert "wait_here" in text or "waits_for_the_gate" in text, text
+        assert len(re.findall(r"GET /wait\?gate=", text)) == count, text
+        if kind == "asgi":
+            assert re.search(r"3 tasks \(request-", text), text
+        if kind == "gevent":
+            assert re.search(r"3 greenlets \(Greenlet", text), text
+        (worker,) = json.loads(done(server, "stacks", "--json", str(server.workers()[0])))["workers"]
+        assert worker["pid"] == server.workers()[0]
+        assert worker["why"] is None
+
+
+def test_stacks_of_a_worker_that_keeps_the_interpreters_lock_are_shown_all_the_same(tmp_path: Path) -> None:
+    with server_of("sync", tmp_path) as server, load(server, "/keep?seconds=5"):
+        poll(lambda: busy(server), "the request")
+        text = done(server, "stacks")
+        assert "has not come back to Python" in text, text
+        assert "has GET /keep?seconds=5" in text and "in keep_the_lock" in text, text
+
+
+def busy(server: Server) -> bool:
+    answer = json.loads(done(server, "ctl", "--json", "show", "workers"))
+    return any(worker["in_flight"] for worker in answer["workers"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_profile_has_the_hot_function_on_top(kind: str, tmp_path: Path) -> None:
+    collapsed, graph = tmp_path / "a.collapsed", tmp_path / "a.svg"
+    with server_of(kind, tmp_path) as server, load(server, "/burn"):
+        text = done(server, "profile", "--seconds", "1", "-o", str(collapsed))
+        assert re.search(r"OWN  FUNCTION\n *[0-9.]+%  hot_function \(", text), text
+        assert ";hot_function (" in collapsed.read_text()
+        done(server, "profile", "--seconds", "0.5", "--diff", str(collapsed), "-o", str(graph))
+        assert "hot_function" in graph.read_text()
+
+
+def test_a_profile_of_one_route_has_nothing_of_the_others(tmp_path: Path) -> None:
+    with server_of("gthread", tmp_path) as server, load(server, "/burn", "/cool"):
+        answer = json.loads(done(server, "profile", "--seconds", "1", "--route", "/cool", "--json"))
+        (worker,) = answer["workers"]
+        weights = [int(line.rpartition(" ")[2]) for line in worker["collapsed"].splitlines()]
+        assert worker["routes"]["/burn"] > worker["routes"]["/cool"] == sum(weights) > 0, worker
+        # Whose route is not known is little.
+        assert worker["routes"].get("-", 0) < worker["routes"]["/burn"] / 2, worker
+        failed = indrik(server, "profile", "--seconds", "0.3", "--route", "/none")
+        assert failed.returncode == 1 and "nothing ran for this route" in failed.stderr, failed.stderr
+        assert "/burn" in failed.stderr
+
+
+def test_time_on_the_wall_shows_what_tasks_wait_for(tmp_path: Path) -> None:
+    with server_of("asgi", tmp_path) as server, waiting(server, tmp_path, 3):
+        text = done(server, "profile", "--seconds", "0.5", "--mode", "wall", "--format", "collapsed")
+        assert "waits_for_the_gate (" in text, text
+
+
+def test_a_profile_ends_with_its_client_and_another_one_can_begin(tmp_path: Path) -> None:
+    with server_of("sync", tmp_path) as server, load(server, "/burn"):
+        words = [*COMMAND, "profile", "--pid", str(server.process.pid), "--seconds", "600"]
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=APPS) as long:
+            poll(lambda: threads_of(server.workers()[0]) == 2, "the thread that looks")
+            second = indrik(server, "profile", "--seconds", "0.2")
+            assert second.returncode == 1 and "a profile of this worker is under way" in second.stderr, second.stderr
+            long.kill()
+        poll(lambda: threads_of(server.workers()[0]) == 1, "the end of the thread that looks")
+        assert "hot_function" in done(server, "profile", "--seconds", "0.5")
+
+
+def threads_of(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_worker_that_ends_while_it_is_profiled_is_named(tmp_path: Path) -> None:
+    with server_of("sync", tmp_path) as server:
+        words = [*COMMAND, "profile", "--pid", str(server.process.pid), "--seconds", "60"]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=APPS) as profile:
+            (pid,) = server.workers()
+            poll(lambda: threads_of(pid) == 2, "the thread that looks")
+            os.kill(pid, signal.SIGKILL)
+            _, errors = profile.communicate(timeout=30)
+        assert profile.returncode == 1 and "it ended before it had answered" in errors, errors
+
+
+def test_what_is_wrong_is_told_with_its_own_exit_code(tmp_path: Path) -> None:
+    with server_of("sync", tmp_path) as server:
+        for words, code, why in [
+            (("stacks", "me"), 2, "process number"),
+            (("stacks", "999999999"), 1, "there is no worker 999999999"),
+            (("profile", "--seconds", "0"), 2, "0.1 to 600"),
+            (("profile", "--format", "png"), 2, "svg, speedscope or collapsed"),
+            (("profile", "-o", "/proc/none.svg"), 1, "cannot write"),
+        ]:
+            ran = indrik(server, *words)
+            assert (ran.returncode, why in ran.stderr) == (code, True), ran.stderr
+    nobody = subprocess.run([*COMMAND, "stacks", "--pid", "1"], capture_output=True, text=True, timeout=60, cwd=APPS)
+    assert nobody.returncode == 3, nobody.stderr
