@@ -1,7 +1,8 @@
 //! The `indrik` command: reads the command line, gathers what a launch is made of, and hands it
 //! to the server. Every mistake is told as `indrik: error: …` with a hint below it.
 //!
-//! Exit codes here: 0 done, 1 wrong settings, 2 wrong usage (as argparse has it). The server adds
+//! Exit codes here: 0 done, 1 wrong settings, 2 wrong usage (as argparse has it); the commands that steer a server have
+//! two more (`server`). The server adds
 //! Gunicorn's 3 and 4 for applications that fail.
 #![forbid(unsafe_code)]
 
@@ -13,13 +14,16 @@ mod explain;
 mod failure;
 mod foreign;
 mod gather;
+mod logs;
 mod look;
 mod memory;
 mod output;
 mod profile;
 mod reload;
 mod reloaded;
+mod server;
 mod stacks;
+mod steer;
 mod upgrade;
 
 pub use indrik_core::settings::Typed;
@@ -73,6 +77,13 @@ fn run(typed: Typed) -> Result<i32, Failure> {
         print(&profile::run(args)?);
         return Ok(0);
     }
+    if !is_gunicorn(&typed)
+        && let Some(word) = args.peek().cloned()
+        && let Some(done) = look_or_steer(&word, args.clone().skip(1))
+    {
+        print(&done?);
+        return Ok(0);
+    }
     let arguments = Arguments::parse(args)?;
     match arguments.action {
         Action::Help => print(&render::help()),
@@ -87,6 +98,23 @@ fn run(typed: Typed) -> Result<i32, Failure> {
         Action::Run => return serve(gather::launch(arguments, typed)?),
     }
     Ok(0)
+}
+
+/// Typed as `gunicorn`, the words stand for modules: its users may have one of such a name.
+fn is_gunicorn(typed: &Typed) -> bool {
+    let program = typed.arguments.first().map(std::path::Path::new);
+    program.and_then(|path| path.file_name()).is_some_and(|name| name == "gunicorn")
+}
+
+/// The commands of an operator; `None`: the word is none of them.
+fn look_or_steer(
+    word: &str,
+    args: impl Iterator<Item = String>,
+) -> Option<Result<String, Failure>> {
+    match word {
+        "logs" => Some(logs::run(args)),
+        _ => steer::command(word).map(|command| steer::run(command, args)),
+    }
 }
 
 fn serve(launch: Launch) -> Result<i32, Failure> {

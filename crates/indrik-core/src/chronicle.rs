@@ -195,6 +195,7 @@ pub const fn kind_of_end(reason: EndReason) -> Option<Kind> {
         | EndReason::Memory
         | EndReason::Descriptors
         | EndReason::Replaced
+        | EndReason::Restarted
         | EndReason::Refork
         | EndReason::Application
         | EndReason::Outside => Some(Kind::Recycle),

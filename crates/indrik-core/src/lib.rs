@@ -10,6 +10,7 @@ pub mod chronicle;
 pub mod control;
 pub mod descriptors;
 pub mod dispatch;
+pub mod display;
 pub mod http1;
 pub mod http2;
 pub mod ids;

@@ -43,6 +43,10 @@ pub enum Reason {
     WebSocketRefused,
     /// It asks for what is not spoken here.
     Unsupported,
+    /// A pause holds as many requests as may wait.
+    Paused,
+    /// An operator has the front answer requests itself.
+    Maintenance,
     /// It was made ready for an application of another interface than a reload brought.
     InterfaceChanged,
     /// Its body found no room on the disk.
@@ -61,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// All, in their order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::QueueFull,
         Self::AffinityFull,
         Self::QueueTimeout,
@@ -76,6 +80,8 @@ impl Reason {
         Self::Forbidden,
         Self::WebSocketRefused,
         Self::Unsupported,
+        Self::Paused,
+        Self::Maintenance,
         Self::InterfaceChanged,
         Self::BodyUnstored,
         Self::TimedOut,
@@ -121,6 +127,8 @@ impl Reason {
             Self::Forbidden => "forbidden",
             Self::WebSocketRefused => "websocket_refused",
             Self::Unsupported => "unsupported",
+            Self::Paused => "paused",
+            Self::Maintenance => "maintenance",
             Self::InterfaceChanged => "interface_changed",
             Self::BodyUnstored => "body_unstored",
             Self::TimedOut => "timed_out",
@@ -153,6 +161,7 @@ impl Reason {
             Self::NoWorker => "no worker was ready in time",
             Self::NoMemory => "the front's memory is used up (front_memory_max)",
             Self::NoDescriptor => "file descriptors are used up (RLIMIT_NOFILE)",
+            Self::Paused => "the queue is full of requests that a pause holds (queue_requests_max)",
             Self::HeadTimeout
             | Self::BodyTimeout
             | Self::BodyTooLarge
@@ -161,6 +170,7 @@ impl Reason {
             | Self::Forbidden
             | Self::WebSocketRefused
             | Self::Unsupported
+            | Self::Maintenance
             | Self::InterfaceChanged
             | Self::BodyUnstored
             | Self::TimedOut

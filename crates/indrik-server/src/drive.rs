@@ -36,7 +36,9 @@ mod refork;
 mod reload;
 mod replies;
 mod service;
+mod sight;
 mod stacks;
+mod steer;
 mod upgrade;
 mod workers;
 mod zygotes;
@@ -352,6 +354,7 @@ impl Drive {
         self.enter_start();
         self.say_that_it_lives();
         self.feed(Event::Start { successor });
+        self.take_over_maintenance();
         if successor && self.neighbours.predecessor.is_none() {
             self.feed(Event::Upgrade(UpgradeEvent::PredecessorExited));
         }

@@ -1,16 +1,17 @@
 //! The commands: Gunicorn's words for them.
 
+use std::time::Duration;
+
 use serde_json::Value as Json;
 
 use super::inside::{self, Inside};
+use super::steer::{Maintenance, Scale, Whom};
+use super::words::{MOST, shown};
 use crate::settings::words;
-use crate::supervise::limits::WORKERS_MAX;
-
-/// The limit, for messages.
-const MOST: &str = "a server has 1024 at most";
+use crate::supervise::limits::{HOLD_DEFAULT, HOLD_MAX, WORKERS_MAX};
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 22] = [
+pub const HELP: [(&str, &str); 30] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -18,6 +19,14 @@ pub const HELP: [(&str, &str); 22] = [
     ("show stats", "Counts since the start"),
     ("show listeners", "The sockets the server listens on"),
     ("show memory", "What zygotes and workers have of memory, and what they share"),
+    ("show look", "Everything at one moment: server, workers, requests in flight"),
+    ("show log [SINCE]", "The last lines of the error log, from that number on"),
+    ("scale <N|+N|-N>", "So many workers, or so many more or fewer"),
+    ("recycle [WORKER|all]", "Replace workers, one after the other, successor first"),
+    ("restart <WORKER|all>", "End workers that do not answer at once, and start others"),
+    ("pause [S]", "Hold new requests back for S seconds at most (default 30, at most 600)"),
+    ("resume", "Serve what a pause holds, and what comes"),
+    ("maintenance <on|off>", "Answer requests 503 in the front: on [page FILE] [allow CIDR]..."),
     ("worker add [N]", "N workers more (default 1)"),
     ("worker remove [N]", "N workers fewer (default 1)"),
     ("worker kill <PID>", "Replace one worker; it finishes its requests"),
@@ -87,6 +96,18 @@ pub enum Command {
     RemoveWorkers(u32),
     /// Replace the worker with this process number.
     ReplaceWorker(u32),
+    /// So many workers.
+    Scale(Scale),
+    /// Replace workers in their turn.
+    Recycle(Whom),
+    /// End workers at once, and start others.
+    Restart(Whom),
+    /// Hold requests back for so long at most.
+    Pause(Duration),
+    /// Serve them again.
+    Resume,
+    /// Answer requests in the front, or no longer.
+    Maintenance(Maintenance),
     /// Gunicorn's dirty workers, which do not exist here.
     Dirty,
     /// A new generation.
@@ -117,6 +138,8 @@ pub enum Show {
     Listeners,
     Health,
     Memory,
+    Look,
+    Log(u64),
 }
 
 /// How to stop.
@@ -133,15 +156,23 @@ impl Command {
     ///
     /// # Errors
     /// When they are no command: what is wrong and what would be right.
-    pub fn parse(words: &[String]) -> Result<Self, String> {
-        if let Some(inside) = inside::parse(words) {
+    pub fn parse(all: &[String]) -> Result<Self, String> {
+        if let Some(inside) = inside::parse(all) {
             return inside.map(Self::Inside);
         }
-        let lower: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        let lower: Vec<String> = all.iter().map(|word| word.to_lowercase()).collect();
         let words: Vec<&str> = lower.iter().map(String::as_str).collect();
         match words.as_slice() {
             [] => Err("Empty command".to_owned()),
             ["show", rest @ ..] => show(rest).map(Self::Show),
+            ["scale", rest @ ..] => Scale::parse(rest).map(Self::Scale),
+            ["recycle"] => Ok(Self::Recycle(Whom::All)),
+            ["recycle", rest @ ..] => Whom::parse("recycle", rest).map(Self::Recycle),
+            ["restart", rest @ ..] => Whom::parse("restart", rest).map(Self::Restart),
+            ["pause", rest @ ..] => pause(rest).map(Self::Pause),
+            ["resume"] => Ok(Self::Resume),
+            // Paths have a case of their own.
+            ["maintenance", ..] => Maintenance::parse(&all[1..]).map(Self::Maintenance),
             ["worker", "add", rest @ ..] => count(rest).map(Self::AddWorkers),
             ["worker", "remove", rest @ ..] => count(rest).map(Self::RemoveWorkers),
             ["worker", "kill", rest @ ..] => pid(rest).map(Self::ReplaceWorker),
@@ -155,7 +186,7 @@ impl Command {
             ["reopen"] => Ok(Self::Reopen),
             ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
             ["help"] => Ok(Self::Help),
-            ["health" | "upgrade" | "reopen" | "help", ..] => {
+            ["health" | "upgrade" | "reopen" | "resume" | "help", ..] => {
                 Err(format!("Invalid argument: {} takes none", words[0]))
             }
             ["reload", ..] => Err("Invalid argument: reload takes none, or wait".to_owned()),
@@ -176,11 +207,43 @@ fn show(rest: &[&str]) -> Result<Show, String> {
         ["stats"] => Ok(Show::Stats),
         ["listeners"] => Ok(Show::Listeners),
         ["memory"] => Ok(Show::Memory),
-        _ => Err(
-            "Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory"
-                .to_owned(),
-        ),
+        ["look"] => Ok(Show::Look),
+        ["log", rest @ ..] => since(rest).map(Show::Log),
+        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory, look, log"
+            .to_owned()),
     }
+}
+
+/// The number of the first entry wanted; without one, all that are kept.
+fn since(rest: &[&str]) -> Result<u64, String> {
+    match rest {
+        [] => Ok(0),
+        [number] => number
+            .parse()
+            .map_err(|_| format!("Invalid argument: '{}' is no number of an entry", shown(number))),
+        _ => Err("Invalid argument: say one number of an entry".to_owned()),
+    }
+}
+
+/// For how long requests are held at most.
+fn pause(rest: &[&str]) -> Result<Duration, String> {
+    let most = HOLD_MAX.as_secs();
+    let seconds = match rest {
+        [] => return Ok(HOLD_DEFAULT),
+        [seconds] | ["max", seconds] => seconds.strip_suffix('s').unwrap_or(seconds),
+        _ => return Err("Invalid argument: pause takes one number of seconds".to_owned()),
+    };
+    seconds
+        .parse::<f64>()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds <= HOLD_MAX.as_secs_f64())
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| {
+            format!(
+                "Invalid argument: a pause lasts more than 0 and at most {most} seconds, not '{}'",
+                shown(seconds)
+            )
+        })
 }
 
 /// A number of workers that a server may have; whether it may have so many more is told by [`more_workers`].
@@ -238,12 +301,6 @@ fn stop(rest: &[&str]) -> Result<Stop, String> {
     }
 }
 
-/// A client's word in a message: its beginning, with nothing that moves a terminal's cursor.
-fn shown(word: &str) -> String {
-    const CHARS_MAX: usize = 40;
-    word.chars().take(CHARS_MAX).flat_map(char::escape_default).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +316,11 @@ mod tests {
             let line = command.replace("[N]", "2").replace("<PID>", "4711");
             let line = line.replace("[WHO]", "").replace("<WHO> <SECONDS> <HZ>", "all 1 100");
             let line = line.replace("<cpu|wall>", "cpu").replace("<start|stop|top>", "top");
+            let line = line
+                .replace("<N|+N|-N>", "+2")
+                .replace("<WORKER|all>", "all")
+                .replace("[WORKER|all]", "3");
+            let line = line.replace("[SINCE]", "7").replace("[S]", "20").replace("<on|off>", "on");
             for line in
                 [line.replace("[graceful|quick]", "quick"), line.replace("[graceful|quick]", "")]
             {
@@ -311,6 +373,26 @@ mod tests {
             ("shutdown later", "graceful or quick"),
             ("reload now", "takes none, or wait"),
             ("help me", "takes none"),
+            ("resume now", "takes none"),
+            ("pause 0", "more than 0 and at most 600"),
+            ("pause nan", "more than 0"),
+            ("pause 601", "at most 600 seconds, not '601'"),
+            ("pause 1 2", "one number"),
+            ("show log x", "no number of an entry"),
+            ("scale", "scale takes"),
+            ("scale 0", "at least 1"),
+            ("scale 4000", "1024 at most"),
+            ("scale +0", "at least 1"),
+            ("restart", "say which worker"),
+            ("restart place:0", "'place:0' names no worker"),
+            ("recycle me", "'me' names no worker"),
+            ("maintenance", "on or off"),
+            ("maintenance off page /x", "off takes nothing else"),
+            ("maintenance on page", "page needs a path"),
+            ("maintenance on page relative", "absolute"),
+            ("maintenance on allow 10.0.0.1/8", "10.0.0.1/8"),
+            ("maintenance on allow nobody", "nobody"),
+            ("maintenance on now", "'now'"),
             ("\x1b[2Jfrobnicate", "\\u{1b}[2jfrobnicate; help lists"),
         ] {
             let error = parse(line).unwrap_err();

@@ -8,6 +8,9 @@
 pub mod command;
 pub mod frame;
 pub mod inside;
+mod steer;
+mod words;
 
 pub use command::{Command, HELP, Request, Show, Stop, more_workers};
 pub use frame::{Frames, TooLong, encode};
+pub use steer::{Maintenance, MaintenanceOrder, Scale, Whom};

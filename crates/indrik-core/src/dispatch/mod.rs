@@ -13,11 +13,13 @@
 //!   ([`DispatchLimits::queue_ahead_alone_us`]). When such a worker turns slow they are reclaimed
 //!   ([`Dispatch::overdue`]) and go to whoever is free.
 //! * The queue is bounded and has a deadline per request, counted from its arrival.
+//! * While an operator's pause lasts ([`Dispatch::hold`]) all of them wait, and that time is counted to none.
 //! * Requests that may have ended a worker are run apart from one another ([`Standing`]).
 
 mod affinity;
 mod limits;
 mod line;
+mod pauses;
 mod queue;
 mod replay;
 mod standing;
@@ -32,6 +34,7 @@ pub use affinity::{
 };
 pub use limits::DispatchLimits;
 pub use line::Line;
+use pauses::Pauses;
 pub use queue::RequestId;
 use queue::{Queue, Waiting};
 pub use replay::{Fate, REPLAYS_MAX, Replay};
@@ -54,6 +57,8 @@ pub enum Placement {
     Refused,
     /// As many wait for the worker that it belongs to as may.
     ShareFull,
+    /// The queue is full of requests that a pause holds.
+    HeldFull,
 }
 
 /// A request whose time in the queue is over.
@@ -78,6 +83,7 @@ pub struct Dispatch {
     uses: u64,
     /// How often a worker began to take requests when no other one did.
     openings: u64,
+    pauses: Pauses,
 }
 
 impl Dispatch {
@@ -92,6 +98,7 @@ impl Dispatch {
             ahead: 0,
             uses: 0,
             openings: 0,
+            pauses: Pauses::default(),
         }
     }
 
@@ -99,8 +106,36 @@ impl Dispatch {
     /// to be due.
     pub fn set_limits(&mut self, limits: DispatchLimits) {
         self.limits = limits;
-        let deadline = |arrived| limits.deadline(arrived);
-        self.queue.all_mut().for_each(|waiting| waiting.deadline = deadline(waiting.arrived));
+        self.renew_deadlines();
+    }
+
+    /// From now on everything that comes waits, and nothing that waits has its time counted.
+    pub fn hold(&mut self, now: Micros) {
+        self.pauses.begin(now);
+    }
+
+    /// What waits goes to workers again. Ask [`Self::next`] afterwards.
+    pub fn release(&mut self, now: Micros) {
+        if self.pauses.end(now) {
+            self.renew_deadlines();
+        }
+    }
+
+    /// Whether a pause holds what comes.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        self.pauses.is_on()
+    }
+
+    fn renew_deadlines(&mut self) {
+        let Self { limits, pauses, queue, .. } = self;
+        let deadline = |arrived| limits.deadline(arrived).saturating_add(pauses.since(arrived));
+        queue.all_mut().for_each(|waiting| waiting.deadline = deadline(waiting.arrived));
+    }
+
+    /// Until when a request that arrived then may wait; while a pause lasts it does not matter.
+    fn deadline(&self, arrived: Micros) -> Micros {
+        self.limits.deadline(arrived).saturating_add(self.pauses.since(arrived))
     }
 
     /// A worker is ready for `capacity` requests at once; its ring has room for `slots`. Ask
@@ -142,19 +177,20 @@ impl Dispatch {
     /// A request has arrived; it is counted at the worker that it is placed at. `key`: what it has in
     /// common with others that go to the same worker.
     pub fn arrive(&mut self, request: RequestId, key: Option<Key>, now: Micros) -> Placement {
-        if self.queue.may_be_passed()
+        if !self.is_held()
+            && self.queue.may_be_passed()
             && let Some(id) = self.place(key, Standing::Ordinary, now)
         {
             self.assign(id, key, now);
             return Placement::Worker(id);
         }
         if self.queue.len() >= self.limits.queue_requests_max {
-            return Placement::Refused;
+            return if self.is_held() { Placement::HeldFull } else { Placement::Refused };
         }
         if self.waits_in_vain(key, now) {
             return Placement::ShareFull;
         }
-        let (deadline, had_worker) = (self.limits.deadline(now), self.ready_workers() != 0);
+        let (deadline, had_worker) = (self.deadline(now), self.ready_workers() != 0);
         let (arrived, openings) = (now, self.openings);
         let standing = Standing::Ordinary;
         let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
@@ -171,7 +207,7 @@ impl Dispatch {
         standing: Standing,
         arrived: Micros,
     ) {
-        let (deadline, openings) = (self.limits.deadline(arrived), self.openings);
+        let (deadline, openings) = (self.deadline(arrived), self.openings);
         // It was at one.
         let had_worker = true;
         let waiting = Waiting { request, key, standing, arrived, deadline, had_worker, openings };
@@ -186,6 +222,9 @@ impl Dispatch {
     /// The request that goes to a worker now, if any. To be asked until `None` whenever a worker
     /// came up, finished something or lost what was queued ahead.
     pub fn next(&mut self, now: Micros) -> Option<(RequestId, WorkerId)> {
+        if self.is_held() {
+            return None;
+        }
         let suspect = self.first_to_place(Standing::Suspect, now);
         let ordinary = self.first_to_place(Standing::Ordinary, now);
         let found = [suspect, ordinary].into_iter().flatten();
@@ -200,6 +239,9 @@ impl Dispatch {
 
     /// A request whose time in the queue is over; ask until `None`, and before [`Self::next`].
     pub fn expired(&mut self, now: Micros) -> Option<Expired> {
+        if self.is_held() {
+            return None;
+        }
         let Waiting { request, had_worker, openings, .. } = self.queue.pop_expired(now)?;
         Some(Expired { request, had_worker: had_worker || openings != self.openings })
     }
@@ -208,7 +250,7 @@ impl Dispatch {
     /// unstarted in a worker's ring.
     #[must_use]
     pub fn has_waited(&self, arrived: Micros, now: Micros) -> bool {
-        self.limits.deadline(arrived) <= now
+        !self.is_held() && self.deadline(arrived) <= now
     }
 
     /// A waiting request's client has left. False: it was not waiting.

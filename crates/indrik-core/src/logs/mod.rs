@@ -9,6 +9,7 @@ mod json_format;
 pub mod level;
 pub mod metric;
 pub mod reach;
+pub mod recent;
 pub mod repeat;
 pub mod syslog;
 

@@ -124,6 +124,8 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, generation: Generation, policy: Policy) {
+        // The settings name another number now.
+        self.pool.wish = self.pool.wish.filter(|wish| wish.workers == policy.workers);
         let before = self.swap_serving(Serving::new(generation, policy));
         let old = before.generation;
         let soaks = !policy.reload.soak.is_zero();

@@ -156,6 +156,14 @@ pub enum FrontEffect {
     PauseAccepting,
     /// It takes new connections again.
     ResumeAccepting,
+    /// Requests that come wait in its queue; what workers have not begun comes back there.
+    HoldRequests,
+    /// What waits goes to workers again.
+    ReleaseRequests,
+    /// It answers requests itself, with the page that the operator gave last.
+    BeginMaintenance,
+    /// It does so no longer.
+    EndMaintenance,
 }
 
 /// What to do to the other server of an upgrade.

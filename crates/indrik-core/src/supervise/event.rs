@@ -303,11 +303,32 @@ pub enum OperatorEvent {
     Signal(Signal),
     /// So many workers are wanted.
     WantWorkers(u32),
+    /// The same, until the settings name another number than now.
+    Scale(u32),
     /// Another worker is wanted in the place of this one.
     ReplaceWorker {
         /// The worker that is to go.
         worker: WorkerId,
     },
+    /// The same when it is its turn: one after the other, successor first.
+    RecycleWorker {
+        /// The worker that is to go.
+        worker: WorkerId,
+    },
+    /// It does not answer: it is ended at once, and another one started.
+    RestartWorker {
+        /// The worker that is to go.
+        worker: WorkerId,
+    },
+    /// Requests that come are to wait.
+    HoldRequests {
+        /// For so long at most.
+        most: Duration,
+    },
+    /// They are to be served again.
+    ResumeRequests,
+    /// The front is to answer requests itself, or no longer.
+    Maintain(bool),
 }
 
 /// What happened to the other server of an upgrade.

@@ -20,11 +20,12 @@ use crate::time::Now;
 
 /// What follows from the state alone after every event, in this order: whose time is over, what is still missing,
 /// and what can be said or ended when nothing is.
-const STEPS: [fn(&mut Supervisor); 19] = [
+const STEPS: [fn(&mut Supervisor); 20] = [
     Supervisor::expire_workers,
     Supervisor::expire_zygotes,
     Supervisor::expire_phase,
     Supervisor::expire_pause,
+    Supervisor::expire_hold,
     Supervisor::expire_upgrade,
     Supervisor::reload_if_asked,
     Supervisor::judge_trial,
@@ -147,7 +148,13 @@ impl Supervisor {
         match event {
             OperatorEvent::Signal(signal) => self.signal_received(signal),
             OperatorEvent::WantWorkers(workers) => self.change_wanted(workers),
+            OperatorEvent::Scale(workers) => self.scale(workers),
             OperatorEvent::ReplaceWorker { worker } => self.replace_worker(worker),
+            OperatorEvent::RecycleWorker { worker } => self.recycle_as_asked(worker),
+            OperatorEvent::RestartWorker { worker } => self.restart_worker(worker),
+            OperatorEvent::HoldRequests { most } => self.hold_requests(most),
+            OperatorEvent::ResumeRequests => self.resume_requests(),
+            OperatorEvent::Maintain(on) => self.maintain(on),
         }
     }
 
@@ -189,6 +196,7 @@ impl Supervisor {
         let phases = [
             self.server.phase.deadline(),
             self.server.pause.deadline(),
+            self.server.steering.hold.deadline(),
             self.server.upgrade.deadline(),
             self.server.asked.next(),
             self.next_refill(),

@@ -11,7 +11,7 @@ impl Supervisor {
     /// How the server is now.
     #[must_use]
     pub fn health(&self) -> Health {
-        let trouble = self.trouble();
+        let trouble = self.trouble().or_else(|| self.told_of_steering());
         let state = match self.server.phase {
             Phase::Starting => HealthState::Starting,
             Phase::Leaving { .. } | Phase::Draining { .. } => HealthState::Draining,
@@ -37,6 +37,18 @@ impl Supervisor {
     #[must_use]
     pub fn is_breaker_open(&self) -> bool {
         self.pool.serving.breaker.is_open()
+    }
+
+    /// What operators have made of the requests that come: whoever asks why nothing is served shall hear of it.
+    fn told_of_steering(&self) -> Option<String> {
+        let steered = self.steered();
+        if let Some(held) = steered.held {
+            let left = held.left.as_secs();
+            return Some(format!("requests are held by a pause, for {left} s more at most"));
+        }
+        steered
+            .maintenance
+            .then(|| "maintenance: requests are answered 503 by the front".to_owned())
     }
 
     /// Why there is less than is wanted, if that is because something failed.

@@ -63,14 +63,7 @@ impl Supervisor {
     pub(super) fn stuck(&mut self, id: WorkerId, reason: EndReason) {
         let now = self.now;
         let Some(worker) = self.pool.workers.get_mut(&id) else { return };
-        let in_service = worker.is_ready()
-            || matches!(
-                worker.state,
-                WorkerState::StandingBy
-                    | WorkerState::Draining { .. }
-                    | WorkerState::Ending(Rung::Told { .. })
-            );
-        if !in_service {
+        if !worker.may_be_ended_by_force() {
             return;
         }
         let was_ready = worker.is_ready();
@@ -78,8 +71,11 @@ impl Supervisor {
         let before = worker.clone();
         worker.dumping(now);
         self.decide(id, reason);
-        self.back_off_if_young(&before);
+        if reason != EndReason::Restarted {
+            self.back_off_if_young(&before);
+        }
         let text = match reason {
+            EndReason::Restarted => format!("WORKER RESTARTED, as asked (pid:{pid})"),
             EndReason::MemoryHard => format!("WORKER OUT OF ITS MEMORY (pid:{pid})"),
             EndReason::Deadlock => format!("WORKER DEADLOCK (pid:{pid})"),
             _ => format!("WORKER TIMEOUT (pid:{pid})"),

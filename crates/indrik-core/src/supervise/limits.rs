@@ -56,6 +56,12 @@ pub const BOOT_STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long the hook `pre_exec` may hold up the start of a new master; then the upgrade is given up.
 pub const PRE_EXEC_MAX: Duration = Duration::from_secs(30);
 
+/// How long an operator's pause may hold requests back.
+pub const HOLD_MAX: Duration = Duration::from_secs(600);
+
+/// The same where nothing is said.
+pub const HOLD_DEFAULT: Duration = Duration::from_secs(30);
+
 /// How long the hook `pre_stop` may hold up the end, which is announced already.
 pub const PRE_STOP_MAX: Duration = Duration::from_secs(30);
 

@@ -11,10 +11,11 @@ use super::report::{ReloadOutcome, Totals};
 use super::state::ailments::Ailments;
 use super::state::candidate::Candidate;
 use super::state::doors::{Doors, Opening};
+use super::state::hold::Steering;
 use super::state::patience::Asked;
 use super::state::pause::Pause;
 use super::state::phase::Phase;
-use super::state::serving::Serving;
+use super::state::serving::{Serving, Wish};
 use super::state::soak::Soak;
 use super::state::upgrade::Upgrade;
 use super::state::worker::Worker;
@@ -40,6 +41,7 @@ pub struct Supervisor {
 pub(super) struct Server {
     pub(super) phase: Phase,
     pub(super) pause: Pause,
+    pub(super) steering: Steering,
     pub(super) doors: Doors,
     pub(super) upgrade: Upgrade,
     /// The hook `pre_exec` was asked for, and has not returned.
@@ -61,6 +63,8 @@ pub(super) struct Server {
 pub(super) struct Pool {
     pub(super) id: PoolId,
     pub(super) serving: Serving,
+    /// How many workers an operator wants, whatever the generation.
+    pub(super) wish: Option<Wish>,
     pub(super) candidate: Option<Candidate>,
     pub(super) soak: Option<Soak>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
@@ -104,6 +108,7 @@ impl Supervisor {
         let server = Server {
             phase: Phase::Starting,
             pause: Pause::No,
+            steering: Steering::default(),
             doors: Doors::Closed(Opening::Front),
             upgrade: Upgrade::None,
             pre_exec_runs: false,
@@ -118,6 +123,7 @@ impl Supervisor {
         let pool = Pool {
             id: PoolId::FIRST,
             serving: Serving::new(Generation::FIRST, Policy::default()),
+            wish: None,
             candidate: None,
             soak: None,
             workers: BTreeMap::new(),

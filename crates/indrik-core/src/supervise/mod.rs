@@ -23,7 +23,7 @@
 //! `pool` (wanted and had).
 //!
 //! The server: `patience` (what a service manager waits for), `health` (how it is), `shutdown` (escalation), `pause` (a
-//! server without workers), `upgrade` (a new program beside the old one), `operator` (what operators ask for and see),
+//! server without workers), `hold` (requests that wait, and maintenance), `upgrade` (a new program beside the old one), `operator` (what operators ask for and see),
 //! `signals` (what a signal means).
 
 mod boot;
@@ -35,6 +35,7 @@ mod event;
 mod exit;
 mod handle;
 mod health;
+mod hold;
 mod hooks;
 mod ladder;
 mod leave;
@@ -74,6 +75,9 @@ pub use hooks::awaited_hook;
 pub use machine::Supervisor;
 pub use policy::{Facts, Policy, ProcessPolicy, ReloadPolicy};
 pub use reason::{Accounts, EndReason, Exit, ExitStatus, StartReason, Tally};
-pub use report::{Census, Health, HealthState, ReloadFailure, ReloadOutcome, Totals, WorkerView};
+pub use report::{
+    Census, Health, HealthState, Held, ReloadFailure, ReloadOutcome, Steered, Totals, WorkerView,
+};
 pub use state::ailments::Ailment;
+pub use state::hold::HoldEnd;
 pub use state::liveness::{LifeLimits, Sign};

@@ -7,7 +7,7 @@ use super::machine::Supervisor;
 use super::reason::{Accounts, EndReason};
 use super::report::{Totals, WorkerView};
 use super::state::phase::Phase;
-use super::state::worker::WorkerState;
+use super::state::worker::{Worker, WorkerState};
 use crate::ids::WorkerId;
 use crate::logs::level::Level;
 
@@ -61,6 +61,44 @@ impl Supervisor {
             | WorkerState::Cancelled { .. }
             | WorkerState::Draining { .. }
             | WorkerState::Ending(_) => {}
+        }
+    }
+
+    /// Whether a worker can be replaced in its turn, or at once.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_replace(&self, id: WorkerId, at_once: bool) -> Result<(), String> {
+        match self.server.phase {
+            Phase::Starting | Phase::Serving => {}
+            Phase::Leaving { .. }
+            | Phase::Draining { .. }
+            | Phase::Stopping { .. }
+            | Phase::Done => {
+                return Err("the server is shutting down".to_owned());
+            }
+        }
+        let Some(worker) = self.pool.workers.get(&id) else {
+            return Err("it has just ended".to_owned());
+        };
+        let (state, ..) = described(worker.state);
+        let may = match at_once {
+            true => worker.may_be_ended_by_force(),
+            false => worker.holds_place() && worker.generation == self.current(),
+        };
+        if may { Ok(()) } else { Err(format!("it is {state}")) }
+    }
+
+    /// It goes when it is its turn and its successor is ready; one that does not serve yet goes at once.
+    pub(super) fn recycle_as_asked(&mut self, id: WorkerId) {
+        let is_ready = self.pool.workers.get(&id).is_some_and(Worker::is_ready);
+        if is_ready { self.recycle(id, EndReason::Replaced) } else { self.replace_worker(id) }
+    }
+
+    /// It does not answer: it goes now, by force.
+    pub(super) fn restart_worker(&mut self, id: WorkerId) {
+        if self.may_replace(id, true).is_ok() {
+            self.stuck(id, EndReason::Restarted);
         }
     }
 
@@ -282,6 +320,37 @@ mod tests {
             (machine.census().reloading, machine.census().generation),
             (false, Generation(2))
         );
+    }
+
+    #[test]
+    fn what_an_operator_scales_to_outlives_a_reload_until_the_settings_name_another_number() {
+        let mut machine = serving();
+        let reload = |machine: &mut Supervisor, configured: u32| {
+            machine
+                .handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Hup)), NOW);
+            while let Some(effect) = machine.poll_effect() {
+                if let Effect::Zygote(generation, ZygoteEffect::Spawn) = effect {
+                    let policy = Policy { workers: configured, ..Policy::default() };
+                    machine.handle(Event::Zygote(generation, ZygoteEvent::Ready { policy }), NOW);
+                    break;
+                }
+            }
+            calm(machine, &mut Vec::new());
+            assert!(!machine.census().reloading);
+            machine.census().ready
+        };
+        machine.handle(Event::Operator(OperatorEvent::Scale(5)), NOW);
+        calm(&mut machine, &mut Vec::new());
+        assert_eq!(reload(&mut machine, 2), 5);
+        assert_eq!(reload(&mut machine, 2), 5);
+        assert_eq!(reload(&mut machine, 3), 3);
+        assert_eq!(reload(&mut machine, 2), 2);
+        machine.handle(Event::Operator(OperatorEvent::Scale(4)), NOW);
+        // TTOU is Gunicorn's, and its number is forgotten at a reload.
+        machine.handle(Event::Operator(OperatorEvent::Signal(crate::supervise::Signal::Ttou)), NOW);
+        calm(&mut machine, &mut Vec::new());
+        assert_eq!(machine.census().ready, 3);
+        assert_eq!(reload(&mut machine, 2), 2);
     }
 
     #[test]

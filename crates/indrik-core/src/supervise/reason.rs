@@ -63,6 +63,8 @@ pub enum EndReason {
     MemoryHard,
     /// An operator wanted another one in its place.
     Replaced,
+    /// An operator wanted it ended at once: it did not answer.
+    Restarted,
     /// A new zygote is made from a warmed worker.
     Refork,
     /// A request ran for too long, or its loop showed no life.
@@ -124,6 +126,7 @@ impl EndReason {
             Self::Descriptors => "descriptors",
             Self::MemoryHard => "memory_hard",
             Self::Replaced => "replaced",
+            Self::Restarted => "restarted",
             Self::Refork => "refork",
             Self::Timeout => "timeout",
             Self::Deadlock => "deadlock",
@@ -160,6 +163,7 @@ impl EndReason {
             | Self::Scale
             | Self::Pause
             | Self::ShutDown
+            | Self::Restarted
             | Self::Deadlock
             | Self::ChannelBroken
             | Self::DescriptorsLost
@@ -202,6 +206,7 @@ impl EndReason {
             | Self::MaxRequests
             | Self::Age
             | Self::Replaced
+            | Self::Restarted
             | Self::Refork
             | Self::Outside
             | Self::ForkFailed
@@ -364,7 +369,8 @@ mod tests {
             EndReason::Memory => EndReason::Descriptors,
             EndReason::Descriptors => EndReason::MemoryHard,
             EndReason::MemoryHard => EndReason::Replaced,
-            EndReason::Replaced => EndReason::Refork,
+            EndReason::Replaced => EndReason::Restarted,
+            EndReason::Restarted => EndReason::Refork,
             EndReason::Refork => EndReason::Timeout,
             EndReason::Timeout => EndReason::Deadlock,
             EndReason::Deadlock => EndReason::ChannelBroken,

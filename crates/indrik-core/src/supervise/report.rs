@@ -1,6 +1,9 @@
 //! What operators and tests are told of the server.
 
+use std::time::Duration;
+
 use super::reason::{EndReason, StartReason};
+use super::state::hold::HoldEnd;
 use crate::ids::{Generation, PoolId, WorkerId};
 use crate::time::Now;
 
@@ -45,6 +48,26 @@ impl HealthState {
             Self::Stopping => "stopping",
         }
     }
+}
+
+/// What operators have made of the requests that come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered {
+    /// They wait, while a pause lasts.
+    pub held: Option<Held>,
+    /// How the last pause ended, and how long it was.
+    pub last: Option<(HoldEnd, Duration)>,
+    /// The front answers them itself.
+    pub maintenance: bool,
+}
+
+/// A pause that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// For so long so far.
+    pub so_far: Duration,
+    /// For so long at most from now.
+    pub left: Duration,
 }
 
 /// How many workers there are and of what generation.

@@ -28,6 +28,9 @@ impl Supervisor {
             Upgrade::None if self.server.pre_exec_runs => {
                 Err("The hook pre_exec of the last one still runs.")
             }
+            Upgrade::None if self.server.steering.hold.is_on() => Err(
+                "Requests are held by a pause, which a new master would not know of: resume first.",
+            ),
             Upgrade::None if self.server.phase == Phase::Serving => Ok(()),
             Upgrade::None => Err("The server starts up or shuts down."),
         }

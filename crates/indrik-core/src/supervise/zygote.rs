@@ -68,7 +68,8 @@ impl Supervisor {
         zygote.state = ZygoteState::Ready;
         zygote.ready_since = self.now;
         let first_time = !std::mem::replace(&mut zygote.been_ready, true);
-        let policy = Policy { workers: policy.workers.max(1), ..policy };
+        let configured = policy.workers.max(1);
+        let policy = Policy { workers: self.wished_instead_of(configured), ..policy };
         if self.is_candidate(generation) {
             if let Some(candidate) = &mut self.pool.candidate {
                 candidate.policy = Some(policy);

@@ -2,6 +2,7 @@
 //! queues for rings, and checks what must hold after every step.
 
 mod checks;
+mod pause;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -136,6 +137,8 @@ pub(crate) struct Front {
     sizes: Sizes,
     /// The next worker that is handed a file dies before the descriptor is committed.
     pub(crate) dies_in_hand_over: bool,
+    /// When nothing was begun, as an operator wanted it.
+    pauses: Vec<(Micros, Option<Micros>)>,
 }
 
 /// What a client sends.
@@ -165,6 +168,7 @@ impl Front {
             lost: Vec::new(),
             sizes,
             dies_in_hand_over: false,
+            pauses: Vec::new(),
         }
     }
 
@@ -201,6 +205,11 @@ impl Front {
             }
             Placement::Refused => {
                 assert!(waited >= self.limits.queue_requests_max, "seed {}: too few", self.seed);
+                self.end(request, Answer::Refused);
+            }
+            Placement::HeldFull => {
+                let full = waited >= self.limits.queue_requests_max && self.is_held();
+                assert!(full, "seed {}: too few are held", self.seed);
                 self.end(request, Answer::Refused);
             }
             Placement::ShareFull => {
@@ -370,7 +379,10 @@ impl Front {
             }
         }
         self.expire_in_rings();
-        self.swept = self.now;
+        // While nothing is begun nobody is told that his time is over.
+        if !self.is_held() {
+            self.swept = self.now;
+        }
         let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
         ids.into_iter().for_each(|id| self.makes_room(id));
         self.look_at_intakes();

@@ -66,6 +66,20 @@ fn a_session_stays_at_its_worker_until_that_is_gone_and_holds_up_nobody_else() {
 }
 
 #[test]
+fn a_pause_begins_nothing_and_no_request_that_it_holds_has_that_time_counted() {
+    for seed in seeds() {
+        // In calm times no pause costs a request anything, and whatever breaks every one ends once.
+        let mut world = World::new(seed, Faults { pauses: 5, ..Faults::calm() });
+        world.run(4 * SECOND);
+        world.come_to_rest();
+        world.assert_all_answered(&[Answer::Ok]);
+        let mut world = World::new(seed, Faults { pauses: 5, sessions: 20, ..Faults::wild() });
+        world.run(4 * SECOND);
+        world.come_to_rest();
+    }
+}
+
+#[test]
 fn workers_that_are_replaced_one_after_the_other_lose_nothing() {
     for seed in seeds() {
         let mut world = World::new(seed, Faults { drain: 20, ..Faults::calm() });

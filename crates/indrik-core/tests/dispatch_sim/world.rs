@@ -61,6 +61,8 @@ pub(crate) struct Faults {
     pub(crate) killers: u32,
     /// The next killer comes only when the one before, and all that it took with it, have been answered.
     pub(crate) one_killer_at_a_time: bool,
+    /// How often a second an operator holds all requests back for a while.
+    pub(crate) pauses: u32,
 }
 
 impl Faults {
@@ -79,6 +81,7 @@ impl Faults {
             hand_over: 0,
             killers: 0,
             one_killer_at_a_time: false,
+            pauses: 0,
         }
     }
 
@@ -103,6 +106,7 @@ enum Coming {
     Kill(WorkerId),
     GoesOn(WorkerId),
     Resumes(WorkerId),
+    Released,
     Tick,
 }
 
@@ -186,6 +190,7 @@ impl World {
     pub(crate) fn come_to_rest(&mut self) {
         self.arriving = false;
         self.faults = Faults::calm();
+        self.front.release_all();
         let stuck: Vec<WorkerId> = self.front.workers.keys().copied().collect();
         for id in stuck {
             self.front.goes_on(id);
@@ -295,6 +300,7 @@ impl World {
             // What ran too long is known, and has been answered.
             Coming::Kill(id) => self.end_worker(id, true),
             Coming::GoesOn(id) => self.go_on(id),
+            Coming::Released => self.front.release_all(),
             Coming::Resumes(id) => self.front.resume(id),
             Coming::Tick => {
                 self.front.tick();
@@ -397,6 +403,11 @@ impl World {
                 self.after(pause, Coming::GoesOn(id));
             }
             self.follow();
+        }
+        if self.hits(self.faults.pauses) && !self.front.is_held() {
+            self.front.hold_all();
+            let pause = self.random.between(0, 2_000_000);
+            self.after(pause, Coming::Released);
         }
         if self.hits(self.faults.hand_over) {
             self.front.dies_in_hand_over = true;

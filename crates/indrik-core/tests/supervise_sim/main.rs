@@ -306,6 +306,52 @@ fn a_paused_daemon_takes_no_connections_and_serves_again_when_it_is_told_to() {
 }
 
 #[test]
+fn every_worker_is_recycled_when_asked_without_a_moment_of_fewer() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        world.start_and_wait_until_full();
+        let before: Vec<_> = world.os.processes.keys().copied().collect();
+        world.os.faults =
+            Faults { worker_used_up: 0, worker_should_go: 0, refork: 0, ..Faults::busy() };
+        world.promise_full = true;
+        world.recycle_all();
+        world.run(seconds(900));
+        assert!(before.iter().all(|id| !world.os.processes.contains_key(id)), "seed {seed}");
+        assert_eq!(world.started(), 2 * before.len() as u64, "seed {seed}: each once");
+        world.promise_full = false;
+        world.end(Signal::Term, 0);
+    }
+}
+
+/// Reloads, deaths and the end come while requests are held.
+#[test]
+fn what_a_pause_holds_is_released_in_time_whatever_happens_meanwhile() {
+    for seed in seeds() {
+        let mut world = World::new(seed, Faults::calm());
+        world.os.daemon = true;
+        world.start_and_wait_until_full();
+        let most = world.os.random.milliseconds(0, 90_000);
+        world.hold(most);
+        assert!(world.os.holding.is_some() || most.is_zero(), "seed {seed}");
+        match world.os.random.below(5) {
+            0 => world.signal(Signal::Hup),
+            1 => world.kill_all_workers(),
+            2 => world.signal(Signal::Winch),
+            3 => world.signal(Signal::Usr2),
+            _ => {}
+        }
+        let wait = world.os.random.milliseconds(0, 60_000);
+        world.run(wait);
+        if world.os.random.percent(50) {
+            world.end(Signal::Term, 0);
+        } else {
+            world.run(seconds(100));
+        }
+        assert_eq!(world.os.holding, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn winch_means_nothing_to_a_server_in_the_foreground() {
     let mut world = World::new(1, Faults::calm());
     world.os.daemon = false;

@@ -92,6 +92,10 @@ pub(crate) struct Os {
     pub(crate) accepts: bool,
     /// The front leaves connections to the kernel.
     pub(crate) paused: bool,
+    /// The front holds requests back, since then.
+    pub(crate) holding: Option<Duration>,
+    /// The front answers requests itself.
+    pub(crate) maintenance: bool,
     /// The sockets are those of a service manager, which keeps what waits in them.
     pub(crate) handed: bool,
     /// The server whose place this one is to take.
@@ -154,6 +158,8 @@ impl Os {
             prepared: BTreeSet::new(),
             accepts: false,
             paused: false,
+            holding: None,
+            maintenance: false,
             handed: false,
             predecessor: None,
             refuses: false,

@@ -155,11 +155,26 @@ impl World {
             return;
         }
         let worker = workers[self.os.random.below(workers.len())];
-        match self.os.random.below(4) {
+        match self.os.random.below(8) {
+            3 => self.step(Event::Operator(OperatorEvent::RecycleWorker { worker })),
+            4 => self.restart(worker),
+            5 => {
+                let most = self.os.random.milliseconds(0, 700_000);
+                self.step(Event::Operator(OperatorEvent::HoldRequests { most }));
+            }
+            6 => self.step(Event::Operator(OperatorEvent::ResumeRequests)),
+            7 => {
+                let on = self.os.random.percent(50);
+                self.step(Event::Operator(OperatorEvent::Maintain(on)));
+            }
             0 => self.step(Event::Operator(OperatorEvent::ReplaceWorker { worker })),
             1 => {
                 let wanted = u32::try_from(self.os.random.below(9)).unwrap();
-                self.step(Event::Operator(OperatorEvent::WantWorkers(wanted)));
+                let scales = self.os.random.percent(50);
+                self.step(Event::Operator(match scales {
+                    true => OperatorEvent::Scale(wanted),
+                    false => OperatorEvent::WantWorkers(wanted),
+                }));
             }
             _ => {
                 let path = format!("m{}.py", self.os.random.below(3));
@@ -169,6 +184,43 @@ impl World {
                 self.step(Event::Worker(other, WorkerEvent::CodeChanged { files }));
             }
         }
+    }
+
+    /// One that may be restarted is not ready any more then, whatever it did.
+    fn restart(&mut self, worker: WorkerId) {
+        let may = self.machine.may_replace(worker, true).is_ok();
+        self.step(Event::Operator(OperatorEvent::RestartWorker { worker }));
+        let state = self.machine.views().find(|view| view.id == worker).map(|view| view.state);
+        assert!(
+            !may || state.is_none_or(|state| matches!(state, "stuck" | "aborting" | "killed")),
+            "seed {}: restarted, and {state:?}",
+            self.seed
+        );
+    }
+
+    /// What is held is held for a time, by a server that serves alone, and the machine knows of it.
+    fn check_that_what_is_held_is_released(&self) {
+        let (steered, census) = (self.machine.steered(), self.machine.census());
+        let holding = self.os.holding;
+        assert_eq!(
+            (steered.held.is_some(), steered.maintenance),
+            (holding.is_some(), self.os.maintenance),
+            "seed {}: the front was not told: {:?}",
+            self.seed,
+            self.machine
+        );
+        assert!(
+            holding.is_none() || (census.serving && !census.paused),
+            "seed {}: what waits is held for ever: {:?}",
+            self.seed,
+            self.machine
+        );
+        assert!(
+            self.machine.poll_timeout().is_some() || holding.is_none(),
+            "seed {}: nobody looks for the end of a pause: {:?}",
+            self.seed,
+            self.machine
+        );
     }
 
     /// One thing after the other fails, and requests are served on.
@@ -196,6 +248,19 @@ impl World {
             self.seed,
             self.machine
         );
+    }
+
+    /// Requests are held back.
+    pub(crate) fn hold(&mut self, most: Duration) {
+        self.step(Event::Operator(OperatorEvent::HoldRequests { most }));
+    }
+
+    /// Every worker is to be replaced in its turn.
+    pub(crate) fn recycle_all(&mut self) {
+        let workers: Vec<WorkerId> = self.machine.views().map(|view| view.id).collect();
+        for worker in workers {
+            self.step(Event::Operator(OperatorEvent::RecycleWorker { worker }));
+        }
     }
 
     /// Brings back what signals took away: a paused daemon serves again, with the workers of its
@@ -340,6 +405,7 @@ impl World {
         );
         self.check_lives();
         self.check_that_ailments_are_told();
+        self.check_that_what_is_held_is_released();
         self.check_recycling_and_accounts();
         if self.exit.is_some() {
             assert_eq!(released, 0, "seed {}: workers are left behind", self.seed);

@@ -11,9 +11,13 @@ const SOCKETS_MAX: i32 = 1024;
 /// Where a successor finds the sockets of the admin listener: a list of descriptor and address, as JSON.
 pub(crate) const ADMIN_VARIABLE: &str = "INDRIK_ADMIN_FDS";
 
+/// The maintenance that the running server is in, as JSON.
+pub(crate) const MAINTENANCE: &str = "INDRIK_MAINTENANCE";
+
 /// Variables that are for this process alone: not for workers, nor for a successor.
-pub(crate) const OWN_VARIABLES: [&str; 7] = [
+pub(crate) const OWN_VARIABLES: [&str; 8] = [
     ADMIN_VARIABLE,
+    MAINTENANCE,
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
@@ -49,6 +53,8 @@ pub struct Inheritance {
     pub systemd: Vec<SystemdSocket>,
     /// Set when this process was started by USR2.
     pub partner: Option<Partner>,
+    /// The maintenance that the server before is in, as it was ordered.
+    pub maintenance: Option<String>,
     /// What was passed on and cannot be read, for the log.
     pub notices: Vec<String>,
 }
@@ -85,7 +91,8 @@ impl Inheritance {
                 admin: serde_json::from_str(&admin).unwrap_or_default(),
             }
         });
-        Self { systemd, partner, notices }
+        let maintenance = variable(MAINTENANCE).filter(|_| partner.is_some());
+        Self { systemd, partner, maintenance, notices }
     }
 }
 

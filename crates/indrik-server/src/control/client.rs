@@ -4,18 +4,25 @@ use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indrik_core::control::encode;
 use rustix::net::sockopt::socket_peercred;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde_json::{Value as Json, json};
 
+use super::find::{Marks, described};
 use super::name;
 
 /// How long a server may take to answer: it may be busy with a configuration.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The same where several servers are asked which of them serves.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+/// How long connecting may take, and how long it rests between two tries.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
+/// Servers that are asked what they are, where one is to be told from others.
+const ASKED_MAX: usize = 32;
 /// The longest answer taken: thousands of workers fit.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -30,6 +37,8 @@ pub enum Target {
     PidFile(PathBuf),
     /// The only one this user runs.
     Only,
+    /// The only one of them that has these marks.
+    Marked(Marks),
 }
 
 /// What went wrong, in one line, and what to do about it.
@@ -39,10 +48,27 @@ pub struct Trouble {
     pub what: String,
     /// What to do.
     pub hint: String,
+    /// Of which kind it is.
+    pub kind: Kind,
+}
+
+/// What kind of trouble there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no such server, or it is not to be told which one is meant.
+    NoServer,
+    /// The server does not answer, or no longer.
+    Silent,
+    /// The server says no.
+    Refused,
 }
 
 fn trouble(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
-    Trouble { what: what.into(), hint: hint.into() }
+    Trouble { what: what.into(), hint: hint.into(), kind: Kind::NoServer }
+}
+
+fn silent(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
+    Trouble { kind: Kind::Silent, ..trouble(what, hint) }
 }
 
 /// A connection to a server.
@@ -62,7 +88,8 @@ impl Connection {
             Target::Socket(path) => connect_path(path)?,
             Target::Pid(pid) => connect_pid(*pid)?,
             Target::PidFile(path) => connect_pid(read_pid(path)?)?,
-            Target::Only => connect_pid(only_one()?)?,
+            Target::Only => connect_pid(only_one(&Marks::default())?)?,
+            Target::Marked(marks) => connect_pid(only_one(marks)?)?,
         };
         Self::on(stream)
     }
@@ -127,7 +154,7 @@ impl Connection {
         self.asked += 1;
         let request = json!({"id": self.asked, "command": command, "args": arguments}).to_string();
         let mut answer = self.exchange(request.as_bytes()).map_err(|error| {
-            trouble(
+            silent(
                 format!("the server did not answer: {error}"),
                 "it may have ended; its log says why",
             )
@@ -142,7 +169,7 @@ impl Connection {
             true => "try again: a client that asks nothing for 2 s gives its place to another",
             false => "indrik ctl help lists the commands",
         };
-        Err(trouble(text, hint))
+        Err(Trouble { kind: Kind::Refused, ..trouble(text, hint) })
     }
 
     /// As [`Self::call`], for what may take as long as it takes.
@@ -194,10 +221,8 @@ impl Connection {
 fn connect_path(path: &Path) -> Result<UnixStream, Trouble> {
     let name = path.to_str().and_then(|text| text.strip_prefix('@'));
     let stream = match name {
-        Some(name) => {
-            SocketAddr::from_abstract_name(name).and_then(|name| UnixStream::connect_addr(&name))
-        }
-        None => UnixStream::connect(path),
+        Some(name) => SocketAddr::from_abstract_name(name).and_then(|name| connect(&name)),
+        None => SocketAddr::from_pathname(path).and_then(|name| connect(&name)),
     };
     stream.map_err(|error| {
         let what = format!("cannot connect to the control socket {}: {error}", path.display());
@@ -210,6 +235,30 @@ fn connect_path(path: &Path) -> Result<UnixStream, Trouble> {
     })
 }
 
+/// Connects without waiting for ever: a server that takes no connections has a full queue, and a stopped one may.
+fn connect(name: &SocketAddr) -> io::Result<UnixStream> {
+    let address = match (name.as_abstract_name(), name.as_pathname()) {
+        (Some(name), _) => rustix::net::SocketAddrUnix::new_abstract_name(name)?,
+        (None, path) => rustix::net::SocketAddrUnix::new(path.unwrap_or_else(|| Path::new("")))?,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let end = Instant::now() + CONNECT_MAX;
+    while let Err(error) = rustix::net::connect(&socket, &address) {
+        if error != rustix::io::Errno::AGAIN {
+            return Err(error.into());
+        }
+        if Instant::now() >= end {
+            let text = "it takes no connections; is it stopped (state T in the output of ps)?";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        std::thread::sleep(CONNECT_PAUSE);
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 fn connect_pid(pid: u32) -> Result<UnixStream, Trouble> {
     let running = name::running(None).map_err(|error| no_proc(&error))?;
     let Some((user, _)) = running.into_iter().find(|(_, found)| *found == pid) else {
@@ -218,7 +267,7 @@ fn connect_pid(pid: u32) -> Result<UnixStream, Trouble> {
             "give the number of the master process; if its control socket is disabled, signals work",
         ));
     };
-    let stream = name::address(user, pid).and_then(|name| UnixStream::connect_addr(&name));
+    let stream = name::address(user, pid).and_then(|name| connect(&name));
     let stream = stream.map_err(|error| {
         trouble(format!("cannot connect to the server {pid}: {error}"), "it may just have ended")
     })?;
@@ -249,50 +298,61 @@ fn read_pid(path: &Path) -> Result<u32, Trouble> {
 }
 
 /// Root may mean anybody's server, everybody else their own.
-fn only_one() -> Result<u32, Trouble> {
+fn only_one(marks: &Marks) -> Result<u32, Trouble> {
     let user = rustix::process::geteuid();
     let user = (!user.is_root()).then_some(user.as_raw());
     let running = name::running(user).map_err(|error| no_proc(&error))?;
     match running.as_slice() {
-        [(_, pid)] => Ok(*pid),
+        [(_, pid)] if marks.are_none() => Ok(*pid),
         [] => Err(trouble(
             "no server of this user is running here",
             "start one, or name its control socket with --socket PATH",
         )),
-        several => match serving(several, has_handed_over).as_slice() {
-            [pid] => Ok(*pid),
-            serving => Err(which_one(serving)),
-        },
+        several => {
+            let pids = several.iter().map(|(_, pid)| *pid);
+            let known: Vec<(u32, Option<Json>)> =
+                pids.take(ASKED_MAX).map(|pid| (pid, asked(pid))).collect();
+            chosen(&known, marks)
+        }
     }
 }
 
-/// Those of the servers that have not been replaced: after an upgrade the old one finishes its requests.
-fn serving(running: &[(u32, u32)], has_handed_over: impl Fn(u32) -> bool) -> Vec<u32> {
-    let all = running.iter().map(|(_, pid)| *pid);
-    let serving: Vec<u32> = all.clone().filter(|pid| !has_handed_over(*pid)).collect();
-    if serving.is_empty() { all.collect() } else { serving }
+/// What a server says of itself; one that does not answer in time says nothing.
+fn asked(pid: u32) -> Option<Json> {
+    let mut connection = connect_pid(pid).and_then(Connection::on).ok()?;
+    connection.stream.set_read_timeout(Some(LOOK_MAX)).ok()?;
+    connection.call("show look").or_else(|_| connection.call("show stats")).ok()
 }
 
-/// One that does not say so in time has not.
-fn has_handed_over(pid: u32) -> bool {
-    let Ok(mut connection) = connect_pid(pid).and_then(Connection::on) else { return false };
-    let _ = connection.stream.set_read_timeout(Some(LOOK_MAX));
-    connection.call("show stats").is_ok_and(|stats| stats.get("handed_over_to").is_some())
-}
-
-fn which_one(several: &[u32]) -> Trouble {
-    let list: Vec<String> = several.iter().map(|pid| described(*pid)).collect();
-    trouble(
-        format!("several servers are running: {}", list.join(", ")),
-        "choose one with --pid PID",
-    )
-}
-
-/// A process's number and title.
-fn described(pid: u32) -> String {
-    let title = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let title = String::from_utf8_lossy(&title).replace('\0', " ");
-    format!("{pid} ({})", title.trim())
+/// The one that is meant. After an upgrade the old one finishes its requests, and the new one is meant.
+fn chosen(known: &[(u32, Option<Json>)], marks: &Marks) -> Result<u32, Trouble> {
+    let nothing = Json::Null;
+    let server =
+        |look: &Option<Json>| look.as_ref().map_or(Json::Null, |look| look["server"].clone());
+    let fitting: Vec<&(u32, Option<Json>)> =
+        known.iter().filter(|(_, look)| marks.are_none() || marks.fit(&server(look))).collect();
+    let serves =
+        |look: &Option<Json>| look.as_ref().unwrap_or(&nothing).get("handed_over_to").is_none();
+    let serving: Vec<_> = fitting.iter().filter(|(_, look)| serves(look)).collect();
+    let left = if serving.is_empty() { fitting.iter().collect() } else { serving };
+    let list = |of: &mut dyn Iterator<Item = &(u32, Option<Json>)>| {
+        let lines = of.map(|(pid, look)| match look {
+            Some(_) => described(*pid, &server(look)),
+            None => format!("{pid}: it does not answer"),
+        });
+        lines.collect::<Vec<_>>().join("\n  ")
+    };
+    match left.as_slice() {
+        [(pid, _)] => Ok(*pid),
+        [] => Err(trouble(
+            format!("none of the running servers is meant by that:\n  {}", list(&mut known.iter())),
+            "--bind, --chdir and --app name a server as it was started",
+        )),
+        several => Err(trouble(
+            format!("several servers are running:\n  {}", list(&mut several.iter().map(|it| **it))),
+            "choose one with --bind ADDRESS, --chdir DIRECTORY, --app MODULE:NAME or --pid PID",
+        )),
+    }
 }
 
 fn no_proc(error: &io::Error) -> Trouble {
@@ -306,10 +366,57 @@ fn no_proc(error: &io::Error) -> Trouble {
 mod tests {
     use super::*;
 
+    fn server(application: &str, handed_over_to: Option<u32>) -> Option<Json> {
+        let mut look =
+            json!({"server": {"application": application, "addresses": ["127.0.0.1:1"]}});
+        if let Some(pid) = handed_over_to {
+            look["handed_over_to"] = pid.into();
+        }
+        Some(look)
+    }
+
     #[test]
     fn of_two_servers_of_an_upgrade_the_new_one_is_meant() {
-        assert_eq!(serving(&[(0, 10), (0, 11)], |pid| pid == 10), [11]);
-        assert_eq!(serving(&[(0, 10), (0, 11)], |_| false), [10, 11]);
-        assert_eq!(serving(&[(0, 10), (0, 11)], |_| true), [10, 11]);
+        let any = Marks::default();
+        let pair = [(10, server("a:a", Some(11))), (11, server("a:a", None))];
+        assert_eq!(chosen(&pair, &any), Ok(11));
+        let marks = Marks { application: Some("a:a".to_owned()), ..Marks::default() };
+        assert_eq!(chosen(&pair, &marks), Ok(11));
+        let silent = [(10, None), (11, server("a:a", None))];
+        assert_eq!(chosen(&silent, &marks), Ok(11));
+    }
+
+    #[test]
+    fn where_several_fit_or_none_all_are_listed_with_how_to_choose() {
+        let two = [(10, server("a:a", None)), (11, server("b:b", None)), (12, None)];
+        let error = chosen(&two, &Marks::default()).unwrap_err();
+        assert!(
+            error.what.contains("10: a:a at 127.0.0.1:1") && error.hint.contains("--bind"),
+            "{error:?}"
+        );
+        assert!(error.what.contains("12: it does not answer"), "{error:?}");
+        let marks = Marks { application: Some("c:c".to_owned()), ..Marks::default() };
+        let error = chosen(&two, &marks).unwrap_err();
+        assert!(
+            error.what.contains("none of the running") && error.what.contains("11: b:b"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_socket_whose_queue_is_full_is_given_up_in_time() {
+        let name =
+            SocketAddr::from_abstract_name(format!("indrik-test-{}", std::process::id())).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let mut kept = Vec::new();
+        let error = loop {
+            match connect(&name) {
+                Ok(stream) if kept.len() < 64 => kept.push(stream),
+                Ok(_) => panic!("no queue is full"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -5,9 +5,11 @@
 //! commands mean stands in `indrik_core::control`; what they do, in `drive/control`.
 
 pub mod client;
+mod find;
 mod listen;
 mod name;
 mod server;
 
+pub use find::Marks;
 pub(crate) use listen::{Open, open, open_admin};
 pub(crate) use server::{ControlServer, Token, error};

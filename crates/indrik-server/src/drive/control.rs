@@ -135,6 +135,12 @@ impl Drive {
                 (json!({"removed": removed, "previous": previous, "total": total}), None)
             }
             Command::ReplaceWorker(pid) => self.replace_worker(pid),
+            Command::Scale(scale) => (self.scale(scale)?, None),
+            Command::Recycle(whom) => (self.replace(whom, false)?, None),
+            Command::Restart(whom) => (self.replace(whom, true)?, None),
+            Command::Pause(most) => (self.hold(most)?, None),
+            Command::Resume => (self.resume(), None),
+            Command::Maintenance(order) => (self.maintain(order)?, None),
             Command::Dirty => {
                 (json!({"success": false, "error": "Dirty arbiter not running"}), None)
             }
@@ -186,6 +192,8 @@ impl Drive {
             Show::Config => self.show_config(),
             Show::Stats => self.show_stats(),
             Show::Memory => self.show_memory(),
+            Show::Look => self.show_sight(),
+            Show::Log(since) => self.log.recent(since),
             Show::Listeners => {
                 let listeners = &self.outside.control.listeners;
                 json!({"count": listeners.len(), "listeners": listeners})
@@ -210,7 +218,7 @@ impl Drive {
     }
 
     /// Gunicorn's fields, and generation, state and requests of ours.
-    fn shown_workers(&self) -> Vec<Json> {
+    pub(super) fn shown_workers(&self) -> Vec<Json> {
         let loads = self.front.as_ref().map(crate::front::Front::loads).unwrap_or_default();
         let shown = |view: WorkerView| {
             let load = loads.get(&view.id);
@@ -235,7 +243,7 @@ impl Drive {
         self.machine.views().filter(|view| view.pid.is_some()).map(shown).collect()
     }
 
-    fn show_stats(&self) -> Json {
+    pub(super) fn show_stats(&self) -> Json {
         let (census, totals) = (self.machine.census(), self.machine.totals());
         let mut stats = json!({
             "uptime": hundredths(self.events.now()),

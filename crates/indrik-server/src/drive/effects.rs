@@ -95,6 +95,10 @@ impl Drive {
                 None => self.events.push(Event::FrontIdle),
             },
             FrontEffect::ResumeAccepting => self.with_front(Front::resume_accepting),
+            FrontEffect::HoldRequests => self.with_front(Front::hold_requests),
+            FrontEffect::ReleaseRequests => self.with_front(Front::release_requests),
+            FrontEffect::BeginMaintenance => self.begin_maintenance(),
+            FrontEffect::EndMaintenance => self.with_front(|front| front.maintain(None)),
         }
     }
 

@@ -298,6 +298,8 @@ impl Drive {
             Ok(front) => {
                 self.outside.admin.board.has_front(front.eye());
                 self.front = Some(front);
+                // That of the server before.
+                self.begin_maintenance();
             }
             Err(error) => {
                 let text = format!("the front cannot start: {error}");

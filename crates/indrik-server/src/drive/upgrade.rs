@@ -16,7 +16,7 @@ use indrik_sys::program::{self, Program};
 use serde_json::json;
 
 use super::parts::{Drive, Timer};
-use crate::boot::{ADMIN_VARIABLE, OWN_VARIABLES, WATCHDOG_PID, word};
+use crate::boot::{ADMIN_VARIABLE, MAINTENANCE, OWN_VARIABLES, WATCHDOG_PID, word};
 
 /// Appended to the pid file's name and to the title while an old server lives.
 const SUFFIX: &str = ".2";
@@ -56,6 +56,9 @@ impl Drive {
         set("GUNICORN_PID", std::process::id().to_string());
         set(word::VARIABLE, word.as_raw_fd().to_string());
         set(ADMIN_VARIABLE, admin);
+        if let Some((order, _)) = &self.outside.control.maintenance {
+            set(MAINTENANCE, serde_json::to_string(order)?);
+        }
         let systemd = &self.neighbours.heritage.inheritance.systemd;
         if systemd.is_empty() {
             let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();

@@ -73,6 +73,7 @@ pub use descriptors::DescriptorStats;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
 pub use eye::{Eye, IN_FLIGHT_MAX};
 pub use listener::{Listener, Listening};
+pub use pipeline::maintenance::Maintenance;
 pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, InFlight, Load, NewWorker, Running, Where};
 pub use response::{SpoolStats, set_server_header};
@@ -88,6 +89,7 @@ use conn::reaper::Connections;
 use conn::tls;
 use descriptors::{Descriptors, shortage};
 use doors::Order;
+use pipeline::maintenance::Sign;
 use pool::Pool;
 use route_names::SharedRouteNames;
 use services::Services;
@@ -138,6 +140,7 @@ impl Front {
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
             standing: ArcSwap::default(),
+            maintenance: Sign::default(),
             settings: ArcSwap::from_pointee(Settings::new(config)),
         });
         let runtime = runtime::Threads::start(&services)?;
@@ -256,6 +259,21 @@ impl Front {
     pub fn resume_accepting(&self) {
         self.services.draining.store(false, Ordering::SeqCst);
         self.runtime.tell_doors(Order::Accept);
+    }
+
+    /// Requests that come wait from now on, and what no worker has begun waits again.
+    pub fn hold_requests(&self) {
+        self.services.pool.hold_all(clock::now());
+    }
+
+    /// What waits goes to workers again.
+    pub fn release_requests(&self) {
+        self.services.pool.release_all(clock::now());
+    }
+
+    /// From now on requests are answered so, or by workers again.
+    pub fn maintain(&self, maintenance: Option<Arc<Maintenance>>) {
+        self.services.maintenance.put(maintenance);
     }
 
     /// Closes everything at once.

@@ -12,6 +12,7 @@ use super::conn::tls::Tls;
 use super::descriptors::Descriptors;
 use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
+use super::pipeline::maintenance::Sign;
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
 use super::refusals::Refusals;
@@ -26,6 +27,8 @@ pub(super) struct Services {
     /// Replaced by a reload; see [`Services::settings`].
     pub(super) settings: ArcSwap<Settings>,
     pub(super) standing: ArcSwap<Standing>,
+    /// While an operator has the front answer requests itself.
+    pub(super) maintenance: Sign,
     pub(super) pool: Pool,
     pub(super) connections: Connections,
     /// What the front holds of memory.

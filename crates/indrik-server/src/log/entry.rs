@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use indrik_core::logs::entry::{self, Fields};
 use indrik_core::logs::level::Level;
 use indrik_sys::clock;
+use serde_json::{Value as Json, json};
 
 /// One entry.
 #[derive(Clone, Debug)]
@@ -21,6 +22,18 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn now(level: Level, pid: u32, text: &str) -> Self {
         Self { at: SystemTime::now(), level, pid, text: text.to_owned(), fields: Fields::new() }
+    }
+
+    /// What it takes of memory, about.
+    pub(crate) fn bytes(&self) -> usize {
+        const FIELD_BYTES: usize = 64;
+        self.text.len() + self.fields.len() * FIELD_BYTES + size_of::<Self>()
+    }
+
+    /// The entry as a command shows it.
+    pub(crate) fn shown(&self) -> Json {
+        let line = self.format(true);
+        serde_json::from_slice(&line).unwrap_or_else(|_| json!({"message": self.text}))
     }
 
     /// The entry as it stands in the log, with its line end.

@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
+use indrik_core::logs::recent::Recent;
 use indrik_core::settings::{Config, LogFormat};
 use indrik_core::supervise::Ailment;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
+use serde_json::{Value as Json, json};
 
 use crate::ailing::Ailing;
 
@@ -41,6 +43,8 @@ struct Destinations {
     /// Entries for the Python logger, while it is to write them.
     held: Option<VecDeque<Entry>>,
     bell: Option<Arc<Bell>>,
+    /// What was written last, for whoever asks.
+    recent: Recent<Entry>,
 }
 
 impl Default for Log {
@@ -55,7 +59,15 @@ impl Log {
     pub fn new() -> Self {
         let ailing = Arc::new(Ailing::default());
         let outlets = Outlets::new(&ailing);
-        Self { state: Mutex::new(Destinations { outlets, held: None, bell: None }), ailing }
+        Self {
+            state: Mutex::new(Destinations {
+                outlets,
+                held: None,
+                bell: None,
+                recent: Recent::default(),
+            }),
+            ailing,
+        }
     }
 
     /// Goes on as `config` says. With a Python logger, entries are held from now on; `bell` is rung
@@ -127,6 +139,7 @@ impl Log {
     pub(crate) fn write_entry(&self, entry: Entry) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
+        state.note(&entry);
         match &mut state.held {
             Some(held) if held.len() < HELD_ENTRIES_MAX => {
                 held.push_back(entry);
@@ -143,7 +156,21 @@ impl Log {
         let levels = [Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical];
         let level = levels.into_iter().find(|known| known.name() == level);
         let entry = Entry::now(level.unwrap_or(Level::Error), pid, text);
-        self.state.lock().outlets.copy(&entry, exception);
+        let mut state = self.state.lock();
+        state.outlets.copy(&entry, exception);
+        state.note(&entry);
+    }
+
+    /// What was written last, from that number on, and the number of what comes next. The log itself may lie
+    /// anywhere; this is what the server remembers of it.
+    pub(crate) fn recent(&self, since: u64) -> Json {
+        let state = self.state.lock();
+        let entries = state.recent.since(since).map(|(number, entry)| {
+            let mut shown = entry.shown();
+            shown["number"] = number.into();
+            shown
+        });
+        json!({"pid": std::process::id(), "entries": entries.collect::<Vec<_>>(), "next": state.recent.next()})
     }
 
     /// Sends a metric, if there is somewhere to send it.
@@ -176,6 +203,15 @@ impl Log {
     pub(crate) fn close(&self) {
         self.stop_holding();
         self.outlets().close();
+    }
+}
+
+impl Destinations {
+    /// Remembers an entry that is written.
+    fn note(&mut self, entry: &Entry) {
+        if self.outlets.writes(entry.level) {
+            self.recent.push(entry.clone(), entry.bytes());
+        }
     }
 }
 

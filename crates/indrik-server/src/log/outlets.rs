@@ -97,6 +97,11 @@ impl Outlets {
         self.copy(entry, false);
     }
 
+    /// Whether entries of this level are written.
+    pub(crate) fn writes(&self, level: Level) -> bool {
+        level >= self.least
+    }
+
     /// Sends an entry where it goes beside the error log itself.
     pub(crate) fn copy(&self, entry: &Entry, exception: bool) {
         if let Some(statsd) = &self.statsd {

@@ -4,6 +4,7 @@ pub(crate) mod ailments;
 pub(crate) mod breaker;
 pub(crate) mod candidate;
 pub(crate) mod doors;
+pub(crate) mod hold;
 pub(crate) mod liveness;
 pub(crate) mod patience;
 pub(crate) mod pause;

@@ -23,6 +23,14 @@ pub(crate) struct Serving {
     pub(crate) last_failure: String,
 }
 
+/// An operator wants another number of workers than the settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// What the settings said then.
+    pub(crate) configured: u32,
+    pub(crate) workers: u32,
+}
+
 impl Serving {
     /// A generation that begins to serve with these settings.
     pub(crate) fn new(generation: Generation, policy: Policy) -> Self {

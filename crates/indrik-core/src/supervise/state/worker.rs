@@ -146,6 +146,17 @@ impl Worker {
         matches!(self.state, WorkerState::Ready { retiring: false, .. })
     }
 
+    /// Has begun to serve, and is not being killed yet.
+    pub(crate) fn may_be_ended_by_force(&self) -> bool {
+        matches!(
+            self.state,
+            WorkerState::Ready { .. }
+                | WorkerState::StandingBy
+                | WorkerState::Draining { .. }
+                | WorkerState::Ending(Rung::Told { .. })
+        )
+    }
+
     /// Has its place: no other worker should be started for it.
     pub(crate) fn holds_place(&self) -> bool {
         self.is_coming() || self.is_staying() || self.state == WorkerState::Waiting

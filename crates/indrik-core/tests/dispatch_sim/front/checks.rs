@@ -19,7 +19,16 @@ impl Front {
             assert_eq!(self.dispatch.in_flight(*id), Some(held), "seed {seed}: {id}");
             let suspects: Vec<usize> = self.suspects(*id).collect();
             assert!(suspects.len() <= 1, "seed {seed}: {suspects:?} are together at {id}");
-            if worker.draining || worker.stalled || worker.is_full || held >= worker.capacity {
+            assert!(
+                !self.is_held() || worker.ring.is_empty(),
+                "seed {seed}: {id} begins what is held"
+            );
+            if self.is_held()
+                || worker.draining
+                || worker.stalled
+                || worker.is_full
+                || held >= worker.capacity
+            {
                 continue;
             }
             let waits = self.waiting.values().find(|request| !self.goes_elsewhere(**request, *id));
@@ -30,7 +39,10 @@ impl Front {
         let in_rings = self.workers.values().flat_map(|worker| &worker.ring);
         for request in self.waiting.values().chain(in_rings) {
             let entry = &self.requests[*request];
-            let due = entry.arrived.saturating_add(timeout);
+            let due = entry
+                .arrived
+                .saturating_add(timeout)
+                .saturating_add(self.held_since(entry.arrived));
             assert!(
                 due > self.swept || entry.waits_since >= self.swept,
                 "seed {seed}: request {request} waits beyond its deadline"

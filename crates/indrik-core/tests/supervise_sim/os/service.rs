@@ -28,6 +28,19 @@ impl Os {
                 self.paused = true;
                 self.empty_the_front(now);
             }
+            Effect::Front(FrontEffect::HoldRequests) => {
+                let is_second = self.holding.replace(now).is_some();
+                assert!(
+                    !is_second && !self.refuses && !self.paused,
+                    "held twice, or by one that ends"
+                );
+                assert_eq!(self.successor, None, "held beside a server that serves on");
+            }
+            Effect::Front(FrontEffect::ReleaseRequests) => {
+                assert!(self.holding.take().is_some(), "released, and nothing was held");
+            }
+            Effect::Front(FrontEffect::BeginMaintenance) => self.maintenance = true,
+            Effect::Front(FrontEffect::EndMaintenance) => self.maintenance = false,
             Effect::Upgrade(UpgradeEffect::RunPreExec) => self.run_pre_exec(now),
             Effect::Upgrade(UpgradeEffect::StartSuccessor) => self.start_successor(now),
             Effect::Notify(Notice::MoreTime { .. }) => {}

@@ -1,12 +1,15 @@
 //! The control socket as the loop holds it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use indrik_core::control::MaintenanceOrder;
 use indrik_core::ids::Generation;
 use serde_json::Value as Json;
 
 use super::looks::Looks;
 use crate::control::ControlServer;
+use crate::front::Maintenance;
 
 /// The control socket as the loop holds it.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Control {
     pub(crate) path: Option<(PathBuf, u32)>,
     pub(crate) listeners: Vec<Json>,
     pub(crate) waiting: Vec<Waiting>,
+    /// What an operator has the front answer, while a maintenance lasts.
+    pub(crate) maintenance: Option<(MaintenanceOrder, Arc<Maintenance>)>,
     /// Clients that wait for the end of an upgrade, and what their requests are called.
     pub(crate) upgraders: Vec<(u64, Json)>,
     /// Looks into workers that are under way.

@@ -138,6 +138,10 @@ impl Call {
                 let message = "too many requests wait for the worker that this one belongs to";
                 Err(Refusal::unserved(Reason::AffinityFull, message))
             }
+            Submitted::HeldFull => {
+                let message = "the server is paused, and as many requests wait as may";
+                Err(Refusal::unserved(Reason::Paused, message))
+            }
             Submitted::TooLarge => Err(Refusal::HEAD_TOO_LARGE),
         }
     }

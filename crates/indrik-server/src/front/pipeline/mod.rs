@@ -9,6 +9,7 @@ mod check;
 mod encode;
 pub(super) mod forwarding;
 mod h2_head;
+pub(super) mod maintenance;
 pub(super) mod probe;
 mod route;
 mod stages;
@@ -62,7 +63,10 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     let entry = if is_logged { log.entry(peer, &parts, arrived, is_unlogged) } else { None };
     let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
         Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
-        Verdict::GoOn => begin(context, seen, parts, body, arrived),
+        Verdict::GoOn => match maintenance::answer(&context, &parts) {
+            Some(answer) => Ok(Wait::Answered(Box::new(answer))),
+            None => begin(context, seen, parts, body, arrived),
+        },
     });
     let wait = match begun {
         Ok(wait) => wait,

@@ -94,6 +94,8 @@ pub(crate) enum Submitted {
     Refused,
     /// As many wait for the worker that it belongs to as may.
     ShareFull,
+    /// The queue is full of requests that a pause holds.
+    HeldFull,
     /// No worker's channel takes it.
     TooLarge,
 }
@@ -200,6 +202,7 @@ impl Pool {
                 }
                 Placement::Refused => Submitted::Refused,
                 Placement::ShareFull => Submitted::ShareFull,
+                Placement::HeldFull => Submitted::HeldFull,
             }
         })
     }

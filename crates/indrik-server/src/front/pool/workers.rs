@@ -65,6 +65,23 @@ impl Pool {
         });
     }
 
+    /// No request goes to a worker from now on; what none has begun comes back into the queue.
+    pub(crate) fn hold_all(&self, now: Micros) {
+        self.with_from_outside(|inner| {
+            inner.dispatch.hold(now);
+            let ids: Vec<WorkerId> = inner.links.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.take_back(inner, id, usize::MAX));
+        });
+    }
+
+    /// What waits goes to workers again.
+    pub(crate) fn release_all(&self, now: Micros) {
+        self.with_from_outside(|inner| {
+            inner.dispatch.release(now);
+            self.place_waiting(inner, now);
+        });
+    }
+
     /// Gives a request to one worker, whether or not it is open. False: that is not possible.
     pub(crate) fn submit_to(&self, id: WorkerId, exchange: &Arc<Exchange>, now: Micros) -> bool {
         self.with(|inner| {

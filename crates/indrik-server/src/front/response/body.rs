@@ -86,6 +86,9 @@ impl Body {
         let next = match &mut self.kind {
             BodyKind::Full(None) => Upcoming::End,
             BodyKind::Full(Some(_)) if room == 0 => Upcoming::NeedsRoom,
+            BodyKind::Full(Some(bytes)) if bytes.len() > room => {
+                Upcoming::Frame(Ok(Frame::data(bytes.split_to(room))))
+            }
             BodyKind::Full(bytes) => {
                 let bytes = bytes.take().unwrap_or_default();
                 Upcoming::Frame(Ok(Frame::data(bytes)))

@@ -1,0 +1,113 @@
+//! Everything at one moment, as the command `show look` tells it: the server, its workers, and what they run.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use indrik_core::ids::WorkerId;
+use indrik_core::supervise::WorkerView;
+use indrik_sys::memory;
+use serde_json::{Value as Json, json};
+
+use super::parts::Drive;
+use crate::front::{Front, Running};
+
+/// Requests in flight that are shown of one worker, and of all together.
+const SHOWN_OF_WORKER_MAX: usize = 32;
+const SHOWN_MAX: usize = 512;
+/// Workers whose processor time is read: with more it would keep the loop.
+const CPU_READ_MAX: usize = 128;
+
+impl Drive {
+    /// The moment, the server and its workers.
+    pub(super) fn show_sight(&self) -> Json {
+        let mut look = self.show_stats();
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        look["at"] = at.as_secs_f64().into();
+        look["server"] = self.shown_identity();
+        look["steering"] = self.shown_steering();
+        look["front_cpu_ticks"] = cpu_ticks(std::process::id()).into();
+        let cpus = indrik_sys::cpus::available();
+        look["cpus"] = cpus.into();
+        let mut left = SHOWN_MAX;
+        let views: Vec<WorkerView> =
+            self.machine.views().filter(|view| view.pid.is_some()).collect();
+        let read_cpu = views.len() <= CPU_READ_MAX;
+        let mut workers = self.shown_workers();
+        for (worker, view) in workers.iter_mut().zip(views) {
+            if let (true, Some(pid)) = (read_cpu, view.pid) {
+                worker["cpu_ticks"] = cpu_ticks(pid).into();
+            }
+            let running = self.running_in(view.id, left.min(SHOWN_OF_WORKER_MAX));
+            left -= running.len();
+            worker["running"] = running.into();
+        }
+        look["workers"] = workers.into();
+        look
+    }
+
+    /// What tells this server from others.
+    fn shown_identity(&self) -> Json {
+        let config = self.generations.config(self.machine.census().generation);
+        let addresses = self.outside.control.listeners.iter().map(|listener| &listener["address"]);
+        json!({
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "application": config.map(|config| config.wsgi_app.as_str()),
+            "title": config.map(|config| config.title()),
+            "directory": config.map(|config| self.launch.cwd.join(&config.chdir)),
+            "addresses": addresses.collect::<Vec<_>>(),
+            "pid_file": self.outside.pid_file.as_ref().map(|file| file.path().display().to_string()),
+            "threads": config.map(|config| config.threads),
+            "worker_class": config.map(|config| config.worker_class.to_string()),
+            "queue_requests_max": config.map(|config| config.queue_requests_max),
+        })
+    }
+
+    fn running_in(&self, id: WorkerId, most: usize) -> Vec<Json> {
+        let running = self.front.as_ref().map(|front| Front::running(front, id, most));
+        running.unwrap_or_default().into_iter().map(shown).collect()
+    }
+}
+
+fn shown(running: Running) -> Json {
+    json!({
+        "method": running.method,
+        "target": running.target,
+        "route": running.route,
+        "client": running.client,
+        "age_s": micros(running.age_us),
+        "timed_out": running.is_over,
+        "answer_begun": running.is_answered,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time that is shown")]
+fn micros(time: u64) -> f64 {
+    time as f64 / 1e6
+}
+
+/// Processor time of a process, in the kernel's hundredths of a second.
+fn cpu_ticks(pid: u32) -> Option<u64> {
+    let text = memory::file(Path::new(&format!("/proc/{pid}/stat")))?;
+    // The name before it may hold anything, a parenthesis too.
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_time_of_a_process_grows_as_it_works() {
+        let before = cpu_ticks(std::process::id()).unwrap();
+        let mut sum = 0_u64;
+        while cpu_ticks(std::process::id()).unwrap() == before {
+            sum = (0..100_000_u64).fold(sum, |sum, number| sum ^ number.wrapping_mul(sum | 1));
+        }
+        assert!(std::hint::black_box(sum) < u64::MAX);
+        assert_eq!(cpu_ticks(0), None);
+    }
+}
