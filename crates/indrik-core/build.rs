@@ -186,6 +186,7 @@ fn rule(row: &Row) -> String {
         Some("time_limit") => "TimeLimit",
         Some("affinity") => "Affinity",
         Some("field_name") => "FieldName",
+        Some("endpoint") => "Endpoint",
         Some(other) => panic!("settings.toml: {}: unknown rule {other}", row.name),
     };
     format!("Some(Rule::{rule})")

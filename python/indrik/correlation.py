@@ -25,7 +25,7 @@ _NONE = "-"
 def option(config: dict[str, Any]) -> tuple[ContextVar[Names | None], str, bool]:
     """What the native server needs to know: where names go, and where they come from."""
     header = config["request_id_header"] if config["request_id"] else ""
-    return _current, header, False
+    return _current, header, config["tracing"]
 
 
 def install() -> None:

@@ -47,7 +47,7 @@ class LoadError(Exception):
 
 def load_configured(config: dict[str, Any]) -> Any:
     """Returns the application the settings name; raises :class:`LoadError`."""
-    if config.get("request_id"):
+    if config.get("request_id") or config.get("tracing"):
         from indrik import correlation
 
         # Before anything is logged in a format that names what records have by it.

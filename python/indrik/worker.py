@@ -377,14 +377,16 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
 
 
 def _wants_routes(config: dict[str, Any]) -> bool:
-    """Whether the access log has the route of each request."""
+    """Whether the access log has the route of each request, or its span has."""
+    if config["tracing"] or config["slow_request_log"] or config["slow_request_paths"]:
+        return True
     is_on = config["accesslog"] is not None or config["syslog"]
     return is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
 
 
 def correlates(config: dict[str, Any]) -> bool:
     """Whether requests are called something that the application's log records are to have."""
-    return bool(config["request_id"])
+    return bool(config["request_id"] or config["tracing"])
 
 
 def limits_requests(config: dict[str, Any]) -> bool:

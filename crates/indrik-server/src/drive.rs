@@ -135,6 +135,9 @@ impl Drive {
             self.count_workers();
             self.pass_entries_on();
             if let Some(ending) = self.exit {
+                if let Some(front) = &self.front {
+                    front.close_traces();
+                }
                 self.log.close();
                 if let (Ending::Exit(code), Some(leaving)) = (ending, self.service.leaving.take()) {
                     leaving.word.give(code);
@@ -328,6 +331,7 @@ impl Drive {
                 FrontEvent::RequestStuck(worker) => {
                     self.feed(Event::Worker(worker, WorkerEvent::RequestStuck))
                 }
+                FrontEvent::RequestSlow(worker, text) => self.show_slow(worker, text),
                 FrontEvent::RequestHangs(worker) => {
                     self.feed(Event::Worker(worker, WorkerEvent::RequestHangs))
                 }

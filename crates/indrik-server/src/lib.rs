@@ -14,6 +14,7 @@ mod hearing;
 mod lane;
 pub mod log;
 pub mod look;
+mod otlp;
 pub mod paths;
 mod preflight;
 mod rehearsal;

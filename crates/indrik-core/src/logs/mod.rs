@@ -2,6 +2,7 @@
 //! and statsd. Bytes in, bytes out; who writes them is the shell's business.
 
 pub mod access_format;
+pub mod burst;
 pub mod entry;
 pub mod escape;
 pub mod json;

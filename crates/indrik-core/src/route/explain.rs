@@ -162,6 +162,10 @@ fn consequence(then: Then, request: &Request<'_>, around: &Around<'_>) -> String
         }
         Then::TimeLimit(NO_LIMIT) => "it may run for as long as it likes".to_owned(),
         Then::TimeLimit(limit) => around.limited_to(limit),
+        Then::Slow(NO_LIMIT) => "it is never logged as slow".to_owned(),
+        Then::Slow(limit) => {
+            format!("it is logged as slow if it is not over after {} s", limit as f64 / 1e6)
+        }
         Then::Unlogged => {
             "it has no line in the access log, unless its status is 500 or above".to_owned()
         }

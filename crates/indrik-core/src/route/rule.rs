@@ -35,6 +35,8 @@ pub enum Then {
     TimeLimit(Micros),
     /// It has no line in the access log, unless it fails.
     Unlogged,
+    /// It is logged if it is not over after so long; [`NO_LIMIT`]: never.
+    Slow(Micros),
 }
 
 /// What a probe asks about.

@@ -22,7 +22,15 @@ pub fn rules(config: &Config) -> Vec<Rule> {
             rules.push(Rule { conditions, then: Then::Probe(probe), source });
         }
     }
-    rules.extend(time_limits(config.request_timeout, &config.request_timeout_paths));
+    let (all, paths) = (config.request_timeout, &config.request_timeout_paths);
+    rules.extend(by_path(
+        ["request_timeout", "request_timeout_paths"],
+        Then::TimeLimit,
+        all,
+        paths,
+    ));
+    let (all, paths) = (config.slow_request_log, &config.slow_request_paths);
+    rules.extend(by_path(["slow_request_log", "slow_request_paths"], Then::Slow, all, paths));
     for pattern in &config.access_log_exclude {
         let conditions = Conditions::path(PathIs::like(pattern));
         let source = Source { setting: "access_log_exclude", entry: pattern.clone() };
@@ -32,7 +40,12 @@ pub fn rules(config: &Config) -> Vec<Rule> {
 }
 
 /// The longest beginning of a path first, then what holds for all.
-fn time_limits(all: Duration, paths: &[String]) -> Vec<Rule> {
+fn by_path(
+    [for_all, for_paths]: [&'static str; 2],
+    then: fn(Micros) -> Then,
+    all: Duration,
+    paths: &[String],
+) -> Vec<Rule> {
     let mut read: Vec<_> = paths
         .iter()
         .filter_map(|entry| read_time_limit(entry).map(|(path, limit)| (path, limit, entry)))
@@ -42,8 +55,8 @@ fn time_limits(all: Duration, paths: &[String]) -> Vec<Rule> {
         .into_iter()
         .map(|(path, limit, entry)| Rule {
             conditions: Conditions::path(PathIs::Below(path)),
-            then: Then::TimeLimit(micros(limit)),
-            source: Source { setting: "request_timeout_paths", entry: entry.clone() },
+            then: then(micros(limit)),
+            source: Source { setting: for_paths, entry: entry.clone() },
         })
         .collect();
     // Without a limit it need not be said: no rule, no cost.
@@ -51,8 +64,8 @@ fn time_limits(all: Duration, paths: &[String]) -> Vec<Rule> {
         let entry = format!("{}", all.as_secs_f64());
         rules.push(Rule {
             conditions: Conditions::default(),
-            then: Then::TimeLimit(micros(all)),
-            source: Source { setting: "request_timeout", entry },
+            then: then(micros(all)),
+            source: Source { setting: for_all, entry },
         });
     }
     rules
@@ -69,7 +82,8 @@ mod tests {
 
     fn table(all: u64, paths: &[&str]) -> Table {
         let paths: Vec<_> = paths.iter().map(|text| (*text).to_owned()).collect();
-        Table::new(time_limits(Duration::from_secs(all), &paths))
+        let names = ["request_timeout", "request_timeout_paths"];
+        Table::new(by_path(names, Then::TimeLimit, Duration::from_secs(all), &paths))
     }
 
     fn limit(table: &Table, path: &str) -> Micros {

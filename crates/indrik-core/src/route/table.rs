@@ -15,7 +15,7 @@ const LOOK_MAX: Duration = Duration::from_millis(100);
 const LOOKS_IN_LIMIT: u64 = 10;
 
 /// Kinds of consequences.
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 impl Then {
     const fn kind(self) -> usize {
@@ -23,6 +23,7 @@ impl Then {
             Self::Probe(_) => 0,
             Self::TimeLimit(_) => 1,
             Self::Unlogged => 2,
+            Self::Slow(_) => 3,
         }
     }
 }
@@ -36,6 +37,8 @@ pub struct Notes {
     pub time_limit: Micros,
     /// It has no line in the access log, unless it fails.
     pub is_unlogged: bool,
+    /// After so long it is slow, and logged; [`NO_LIMIT`]: never.
+    pub slow: Micros,
 }
 
 /// The compiled rules.
@@ -101,6 +104,7 @@ impl Table {
                 Then::Probe(probe) => notes.probe = Some(probe),
                 Then::TimeLimit(limit) => notes.time_limit = limit,
                 Then::Unlogged => notes.is_unlogged = true,
+                Then::Slow(limit) => notes.slow = limit,
             }
         }
         notes
@@ -128,7 +132,7 @@ impl Table {
     pub fn look_every(&self) -> Option<Duration> {
         let limits = self.rules.iter().filter_map(|rule| match rule.then {
             Then::TimeLimit(limit) => Some(limit),
-            Then::Probe(_) | Then::Unlogged => None,
+            Then::Probe(_) | Then::Unlogged | Then::Slow(_) => None,
         });
         let shortest = limits.filter(|limit| *limit != NO_LIMIT).min()?;
         Some(Duration::from_micros(shortest / LOOKS_IN_LIMIT).clamp(LOOK_MIN, LOOK_MAX))
@@ -157,6 +161,7 @@ mod tests {
                 Then::Probe(probe) => notes.probe = Some(probe),
                 Then::TimeLimit(limit) => notes.time_limit = limit,
                 Then::Unlogged => notes.is_unlogged = true,
+                Then::Slow(limit) => notes.slow = limit,
             }
         }
         notes

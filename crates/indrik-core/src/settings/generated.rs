@@ -591,6 +591,18 @@ pub struct Config {
     ///
     /// A path is compared without its query. Answers with status 500 and above are logged all the same.
     pub access_log_exclude: Vec<String>,
+    /// Log a request that is not over after so long: where its time went, its worker, and what that does just then; 0 logs none.
+    ///
+    /// Seconds, from its head on. At most 10 a second are logged, with the number of those left out. Not for WebSockets. See
+    /// docs/manual/logs.md.
+    ///
+    /// Default: `0`.
+    #[serde(with = "super::seconds")]
+    pub slow_request_log: Duration,
+    /// Other times than `slow_request_log` for paths that begin so, as `/reports=30`; 0 logs none.
+    ///
+    /// The longest beginning that fits decides.
+    pub slow_request_paths: Vec<String>,
     /// How many routes of the application are told apart by their names.
     ///
     /// A name takes at most 256 bytes and stays until some reloads later; all routes that come after these are `other`. A
@@ -664,6 +676,37 @@ pub struct Config {
     ///
     /// Default: `X-Request-ID`.
     pub request_id_header: String,
+    /// Begin or continue a W3C trace with each request, and export a span of the server for those that are sampled.
+    ///
+    /// The application finds the span in the request's `traceparent`, so spans that it makes are below it. Without this the headers
+    /// `traceparent` and `tracestate` are passed on as they come. See docs/manual/tracing.md.
+    ///
+    /// Default: `false`.
+    pub tracing: bool,
+    /// Of the traces that begin here, how many are recorded; a trusted proxy's decision in `traceparent` goes before.
+    ///
+    /// Requests that fail (status 500 and above) or are slow (`slow_request_log`, else one second) are exported in any case.
+    ///
+    /// Default: `100%`.
+    pub trace_sample: Share,
+    /// Where spans go, as OTLP over HTTP in JSON: the base address, to which /v1/traces is added.
+    ///
+    /// http or https. What the collector does not take is tried again, and lost in the end: a request never waits for it. Where this
+    /// is not set, the environment variables of OpenTelemetry say it.
+    ///
+    /// Default: `OTEL_EXPORTER_OTLP_ENDPOINT`, else http://localhost:4318.
+    pub otlp_endpoint: Option<String>,
+    /// A header for the collector, such as its key; may be given several times.
+    ///
+    /// Beside those of `OTEL_EXPORTER_OTLP_HEADERS`, which it replaces by name.
+    pub otlp_headers: Vec<(String, String)>,
+    /// How long a span waits for others to be exported with.
+    ///
+    /// Seconds. 512 spans are exported at once in any case; 2,048 wait at most, and further ones are lost and counted.
+    ///
+    /// Default: `5`.
+    #[serde(with = "super::seconds")]
+    pub otlp_interval: Duration,
 
     // --- Process
     /// A file that holds the supervisor's process id while it runs.
@@ -1006,6 +1049,8 @@ impl Config {
             loglevel: values.field("loglevel")?,
             log_format: values.field("log_format")?,
             access_log_exclude: values.field("access_log_exclude")?,
+            slow_request_log: values.field("slow_request_log")?,
+            slow_request_paths: values.field("slow_request_paths")?,
             route_names_max: values.field("route_names_max")?,
             capture_output: values.field("capture_output")?,
             logger_class: values.field("logger_class")?,
@@ -1023,6 +1068,11 @@ impl Config {
             enable_backlog_metric: values.field("enable_backlog_metric")?,
             request_id: values.field("request_id")?,
             request_id_header: values.field("request_id_header")?,
+            tracing: values.field("tracing")?,
+            trace_sample: values.field("trace_sample")?,
+            otlp_endpoint: values.field("otlp_endpoint")?,
+            otlp_headers: values.field("otlp_headers")?,
+            otlp_interval: values.field("otlp_interval")?,
             pidfile: values.field("pidfile")?,
             proc_name: values.field("proc_name")?,
             proc_title_prefix: values.field("proc_title_prefix")?,

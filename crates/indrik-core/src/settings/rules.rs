@@ -6,6 +6,7 @@ use super::table::{Rule, Setting};
 use super::value::{BadValue, Value};
 use crate::dispatch::Affinity;
 use crate::http1::is_token;
+use crate::trace::endpoint::Endpoint;
 
 /// Headers that mean something to whoever reads a request or an answer.
 const TAKEN: [&str; 12] = [
@@ -64,6 +65,14 @@ fn check(rule: Rule, text: &str) -> Result<(), (String, String)> {
         Rule::Affinity => match Affinity::parse(text) {
             Ok(_) => Ok(()),
             Err(bad) => Err((bad.to_string(), affinity_hint(text))),
+        },
+        Rule::Endpoint => match Endpoint::parse(text) {
+            Ok(_) => Ok(()),
+            Err(bad) => Err((
+                format!("{text:?} {bad}"),
+                "write the collector's address for HTTP, for example http://127.0.0.1:4318"
+                    .to_owned(),
+            )),
         },
         // An underscore could pose as a hyphen in an environ.
         Rule::FieldName => must(

@@ -121,6 +121,8 @@ pub enum Rule {
     Affinity,
     /// The name of a header.
     FieldName,
+    /// The address of a collector.
+    Endpoint,
 }
 
 /// A default, as written in the table.

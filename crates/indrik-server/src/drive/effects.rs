@@ -9,7 +9,7 @@ use indrik_core::supervise::{
 use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
-use super::parts::{Drive, Ending};
+use super::parts::{Drive, Ending, SHOW_STACKS};
 use crate::boot::word;
 use crate::front::Front;
 use crate::log::Entry;
@@ -251,7 +251,5 @@ impl Drive {
     }
 }
 
-/// `indrik/worker.py` has the stacks written at it.
-const SHOW_STACKS: Signal = Signal::STKFLT;
 /// The worker's main thread looks for requests that shall stop. Ignored where nobody does.
 const LOOK: Signal = Signal::URG;

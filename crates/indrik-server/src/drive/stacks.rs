@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use indrik_core::ids::WorkerId;
 use indrik_core::logs::level::Level;
 
-use super::parts::{Drive, Worker};
+use super::parts::{Drive, SHOW_STACKS, Why, Worker};
 use crate::front::Running;
 
 /// Between the signal and the look at what was written. Less than the supervisor waits before it
 /// aborts the worker.
 const WRITE_TIME: Duration = Duration::from_millis(150);
+/// How much of its worker's stacks is logged with a slow request.
+const SLOW_STACKS_BYTES_MAX: usize = 16 * 1024;
 /// How many of a worker's requests are named.
 const REQUESTS_MAX: usize = 50;
 
@@ -22,8 +24,26 @@ impl Drive {
         let requests = self.front.as_ref().map(|front| front.running(id, REQUESTS_MAX));
         let due = Instant::now() + WRITE_TIME;
         if let Some(worker) = self.children.workers.get_mut(&id) {
-            worker.stacks.asked = Some((due, requests.unwrap_or_default()));
+            let why = Why::Stuck(requests.unwrap_or_default());
+            let before = worker.stacks.asked.replace((due, why));
+            // What it has written so far is part of what comes.
+            if let (Some((_, Why::Slow(text))), Some(child)) = (before, &worker.child) {
+                self.log.write_about(Level::Warning, child.pid(), &text);
+            }
         }
+    }
+
+    /// A request takes long in a worker: that is logged with what the worker does just now.
+    pub(super) fn show_slow(&mut self, id: WorkerId, text: String) {
+        let Some(worker) = self.children.workers.get_mut(&id) else {
+            return self.log.write(Level::Warning, &text);
+        };
+        let Some(child) = &worker.child else { return };
+        // One answer at a time: nobody could tell two apart.
+        if worker.stacks.asked.is_some() || child.signal(SHOW_STACKS).is_err() {
+            return self.log.write_about(Level::Warning, child.pid(), &text);
+        }
+        worker.stacks.asked = Some((Instant::now() + WRITE_TIME, Why::Slow(text)));
     }
 
     /// When the next answer is to be read.
@@ -45,10 +65,18 @@ impl Drive {
     /// Logs a worker's answer, if it was asked.
     pub(super) fn write_stacks_of(&mut self, id: WorkerId) {
         let Some(worker) = self.children.workers.get_mut(&id) else { return };
-        let Some((_, requests)) = worker.stacks.asked.take() else { return };
+        let Some((_, why)) = worker.stacks.asked.take() else { return };
         let Some(pid) = worker.child.as_ref().map(indrik_sys::process::Child::pid) else { return };
         let stacks = worker.stacks.take().unwrap_or_else(|error| format!("not readable: {error}"));
-        self.log.write_about(Level::Critical, pid, &entry(pid, &requests, &stacks));
+        match why {
+            Why::Stuck(requests) => {
+                self.log.write_about(Level::Critical, pid, &entry(pid, &requests, &stacks));
+            }
+            Why::Slow(text) => {
+                let stacks = shortened(stacks.trim_end());
+                self.log.write_about(Level::Warning, pid, &format!("{text}\n{stacks}"));
+            }
+        }
     }
 }
 
@@ -66,6 +94,12 @@ impl Drive {
             self.log.write(Level::Error, &text);
         }
     }
+}
+
+/// What is logged of a slow request's stacks.
+fn shortened(stacks: &str) -> &str {
+    let most = stacks.floor_char_boundary(SLOW_STACKS_BYTES_MAX);
+    if stacks.is_empty() { "its threads did not answer" } else { &stacks[..most] }
 }
 
 fn entry(pid: u32, requests: &[Running], stacks: &str) -> String {

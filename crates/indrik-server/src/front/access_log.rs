@@ -12,8 +12,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use indrik_core::lane::RouteId;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
 use indrik_core::logs::level::Level;
@@ -21,6 +22,7 @@ use indrik_core::logs::metric::Value;
 use indrik_core::refusal::Reason;
 use indrik_core::settings::Config;
 use indrik_core::time::Micros;
+use indrik_core::trace::span::{Answered, Phases};
 use parking_lot::Mutex;
 
 use super::clock;
@@ -28,12 +30,15 @@ use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
 use super::route_names::SharedRouteNames;
 use super::served::Served;
+use super::trail::{Submitted, Trail};
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Common, Seen};
 use render::{Form, HOLE, Times};
 
 /// A line's buffer that has grown beyond this is not kept.
 const LINE_KEPT_BYTES_MAX: usize = 64 * 1024;
+/// What may last as long as its client likes.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 /// From this status on a request is logged whatever its path.
 const FAILURE: u16 = 500;
 
@@ -42,6 +47,8 @@ pub(super) struct AccessLog {
     /// Looked at for each request, so that a log that is off costs nothing.
     is_on: AtomicBool,
     current: Mutex<Option<Arc<Inner>>>,
+    /// For requests that are followed while there is no log.
+    silent: Arc<Inner>,
     route_names: Arc<SharedRouteNames>,
 }
 
@@ -77,6 +84,8 @@ pub(super) struct Entry {
     served: Served,
     /// How a WebSocket ended.
     close_code: Option<u16>,
+    /// What else follows the request.
+    trail: Option<Box<Trail>>,
 }
 
 impl AccessLog {
@@ -88,7 +97,13 @@ impl AccessLog {
         route_names: &Arc<SharedRouteNames>,
     ) -> Self {
         let route_names = Arc::clone(route_names);
-        let log = Self { is_on: AtomicBool::new(false), current: Mutex::new(None), route_names };
+        let silent = Inner { lines: None, statsd: None, route_names: Arc::clone(&route_names) };
+        let log = Self {
+            is_on: AtomicBool::new(false),
+            current: Mutex::new(None),
+            silent: Arc::new(silent),
+            route_names,
+        };
         log.configure(config, outlets, servers);
         log
     }
@@ -127,8 +142,14 @@ impl AccessLog {
         parts: &Parts,
         arrived: Micros,
         is_excluded: bool,
+        trail: Option<Box<Trail>>,
     ) -> Option<Box<Entry>> {
-        let log = Arc::clone(self.current.lock().as_ref()?);
+        let log = self.current.lock().clone();
+        let log = match (log, &trail) {
+            (Some(log), _) => log,
+            (None, Some(_)) => Arc::clone(&self.silent),
+            (None, None) => return None,
+        };
         let mut entry = Entry {
             early: Vec::new(),
             response_headers: Vec::new(),
@@ -138,6 +159,7 @@ impl AccessLog {
             bytes: 0,
             served: Served::NOBODY,
             close_code: None,
+            trail,
             log,
         };
         if let Some(lines) = &entry.log.lines {
@@ -236,6 +258,9 @@ impl Entry {
     ) -> Box<Self> {
         self.status = status.as_u16();
         self.served = served;
+        if self.trail.is_some() && is_event_stream(headers) {
+            self.lasts();
+        }
         let log = Arc::clone(&self.log);
         if let Some(lines) = &log.lines
             && lines.wants_response_headers
@@ -243,6 +268,20 @@ impl Entry {
             lines.take_headers(headers, &mut self.response_headers);
         }
         self
+    }
+
+    /// The request is looked for there, if it is to be told where it is.
+    pub(super) fn comes_to(&self, submitted: impl FnOnce() -> Submitted) {
+        if let Some(slow) = self.trail.as_ref().and_then(|trail| trail.slow.as_ref()) {
+            slow.comes_to(submitted());
+        }
+    }
+
+    /// It has become something that may last as long as it likes: a WebSocket, a stream of events.
+    pub(super) fn lasts(&mut self) {
+        if let Some(trail) = &mut self.trail {
+            trail.lasts();
+        }
     }
 
     /// Bytes of the body went out.
@@ -268,6 +307,9 @@ impl Entry {
             let app = (!self.served.is_nobody()).then_some(times.app);
             statsd.request(app, self.status);
         }
+        if let Some(trail) = &self.trail {
+            trail.over(&self.phases(times), || self.answered(), self.status);
+        }
         if let Some(lines) = &self.log.lines
             && (!self.is_excluded || self.status >= FAILURE)
         {
@@ -292,6 +334,26 @@ impl Entry {
             app => Micros::from(app).min(total - queue),
         };
         Times { app, queue, client: total - queue - app, total }
+    }
+
+    /// The same, as whoever follows the request wants it.
+    fn phases(&self, times: Times) -> Phases {
+        let body = match self.served.submitted {
+            0 => 0,
+            submitted => submitted.saturating_sub(self.arrived).min(times.client),
+        };
+        let app = (!self.served.is_nobody()).then_some(times.app);
+        Phases { body, queue: times.queue, app, total: times.total }
+    }
+
+    fn answered(&self) -> Answered {
+        Answered {
+            status: self.status,
+            bytes: self.bytes,
+            route: self.log.route_names.name(self.served.route),
+            pid: self.pid(),
+            close_code: self.close_code,
+        }
     }
 
     fn put_together(&self, lines: &Lines, times: Times, line: &mut Vec<u8>) {
@@ -345,6 +407,12 @@ impl Entry {
     }
 }
 
+/// Whether an answer goes on as long as its client listens.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.get(..EVENT_STREAM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -355,7 +423,10 @@ thread_local! {
 pub(super) struct WebSocketLine(Option<Box<Entry>>);
 
 impl WebSocketLine {
-    pub(super) const fn new(entry: Option<Box<Entry>>) -> Self {
+    pub(super) fn new(mut entry: Option<Box<Entry>>) -> Self {
+        if let Some(entry) = &mut entry {
+            entry.lasts();
+        }
         Self(entry)
     }
 
@@ -416,6 +487,7 @@ mod tests {
             bytes: 5,
             served: Served { pid: 42, ..Served::NOBODY },
             close_code: None,
+            trail: None,
         };
         let mut line = Vec::new();
         let times = Times { app: 1_234_567, queue: 0, client: 0, total: 1_234_567 };

@@ -36,6 +36,8 @@ pub enum FrontEvent {
     RequestStuck(WorkerId),
     /// The same, but other requests go on in the worker.
     RequestHangs(WorkerId),
+    /// A request that this worker runs takes long; what is to be logged of it.
+    RequestSlow(WorkerId, String),
     /// The worker's threads are to look which requests shall stop.
     Interrupt(WorkerId),
     /// A worker wrote what cannot be into its channel; nothing of it is used any more.

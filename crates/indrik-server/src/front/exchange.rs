@@ -399,6 +399,7 @@ impl Exchange {
             pid: self.worker_pid(),
             app_us: self.app_us.load(Ordering::Relaxed),
             queue_us: if queue_us == UNKNOWN { 0 } else { queue_us },
+            submitted: self.arrived(),
             route: self.route(),
         }
     }

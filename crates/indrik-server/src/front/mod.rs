@@ -82,6 +82,7 @@ pub use uploads::UploadStats;
 
 use crate::lane::Lanes;
 use crate::log::Log;
+pub use crate::otlp::SpanStats;
 use accept::LAST_ACCEPTS_MAX;
 use account::Account;
 use clock::micros;
@@ -95,6 +96,7 @@ use route_names::SharedRouteNames;
 use services::Services;
 use settings::Settings;
 use stats::stats;
+use trail::{Marking, SlowRequests, Tracing};
 
 /// The running front.
 pub struct Front {
@@ -124,6 +126,8 @@ impl Front {
             Pool::new(dispatch_limits(&config), Arc::clone(&sink), other_cores, &descriptors);
         let account = Account::new(config.front_memory_limits(memory));
         let route_names = Arc::new(SharedRouteNames::new(&account));
+        let (spans, slow) = (Arc::default(), SlowRequests::new(&log, &sink));
+        let tracing = Tracing::new(&config, None, &log, &spans);
         let services = Arc::new(Services {
             pool,
             connections: Connections::default(),
@@ -136,12 +140,14 @@ impl Front {
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &route_names),
             route_names,
             log,
+            spans,
+            slow,
             sink,
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
             standing: ArcSwap::default(),
             maintenance: Sign::default(),
-            settings: ArcSwap::from_pointee(Settings::new(config)),
+            settings: ArcSwap::from_pointee(Settings::new(config, tracing)),
         });
         let runtime = runtime::Threads::start(&services)?;
         let lanes = Lanes::start(Arc::new(lane::Listener(Arc::clone(&services))))?;
@@ -308,7 +314,13 @@ impl Front {
     ) {
         self.services.account.set_limits(config.front_memory_limits(memory));
         self.services.pool.set_limits(dispatch_limits(&config));
-        self.services.settings.store(Arc::new(Settings::new(Arc::clone(&config))));
+        let settings = {
+            let before = self.services.settings();
+            let before = before.marking.as_ref().and_then(Marking::tracing).map(|it| &**it);
+            let (log, spans) = (&self.services.log, &self.services.spans);
+            Settings::new(Arc::clone(&config), Tracing::new(&config, before, log, spans))
+        };
+        self.services.settings.store(Arc::new(settings));
         self.runtime.add_doors(&self.services, open);
         close.iter().for_each(|number| self.runtime.close_door(*number));
         self.services.access_log.configure(&config, &self.services.log.outlets(), servers);
@@ -329,6 +341,14 @@ impl Front {
     #[must_use]
     pub fn stats(&self) -> FrontStats {
         stats(&self.services, self.lanes.dropped().count())
+    }
+
+    /// The end: what of traces waits to be exported is, within a limit.
+    pub fn close_traces(&self) {
+        if let Some(tracing) = self.services.settings().marking.as_ref().and_then(Marking::tracing)
+        {
+            tracing.close();
+        }
     }
 
     /// The requests that the application has in a worker, the oldest first, at most `most`.

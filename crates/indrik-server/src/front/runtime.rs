@@ -55,6 +55,7 @@ impl Threads {
         threads.handles[0].spawn(tick(Arc::clone(services)));
         threads.handles[0].spawn(watch_certificate(Arc::clone(services)));
         threads.handles[0].spawn(watch_requests(Arc::clone(services)));
+        threads.handles[0].spawn(watch_slow(Arc::clone(services)));
         threads.handles[0].spawn(relieve(Arc::clone(services)));
         threads.handles[0].spawn(watch_time(Arc::clone(services), Arc::clone(&threads.doors)));
         Ok(threads)
@@ -232,6 +233,9 @@ async fn watch_certificate(services: Arc<Services>) {
     }
 }
 
+/// How often requests are looked at that may be slow.
+const SLOW_TICK: Duration = Duration::from_millis(50);
+
 /// The limits that requests have of their own.
 async fn watch_requests(services: Arc<Services>) {
     loop {
@@ -240,6 +244,17 @@ async fn watch_requests(services: Arc<Services>) {
         if pause.is_some() {
             let only_if_queued = services.settings().config.timeout_only_if_queued;
             services.pool.look_for_overtime(only_if_queued, clock::now());
+        }
+    }
+}
+
+/// Requests that take long, where they are logged.
+async fn watch_slow(services: Arc<Services>) {
+    loop {
+        let is_on = services.settings().follows;
+        tokio::time::sleep(if is_on { SLOW_TICK } else { SWEEP_INTERVAL }).await;
+        if is_on {
+            services.slow.look(&services.pool, clock::now());
         }
     }
 }

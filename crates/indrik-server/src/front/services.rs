@@ -19,8 +19,10 @@ use super::refusals::Refusals;
 use super::response::Spools;
 use super::route_names::SharedRouteNames;
 use super::settings::Settings;
+use super::trail::SlowRequests;
 use super::uploads::Uploads;
 use crate::log::Log;
+use crate::otlp::Counts;
 
 /// What all parts of the front share.
 pub(super) struct Services {
@@ -44,6 +46,10 @@ pub(super) struct Services {
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,
     pub(super) log: Arc<Log>,
+    /// Requests that may become slow.
+    pub(super) slow: Arc<SlowRequests>,
+    /// What became of spans.
+    pub(super) spans: Arc<Counts>,
     pub(super) sink: EventSink,
     /// No new connections; every response closes its connection.
     pub(super) draining: AtomicBool,

@@ -13,7 +13,7 @@ use indrik_core::settings::Config;
 
 use super::http2_settings::Http2Settings;
 use super::pipeline::forwarding::Forwarding;
-use super::trail::Marking;
+use super::trail::{Marking, Tracing};
 
 /// The largest `limit_request_line`; also what 0 (no limit) means.
 const LINE_BYTES_MAX: usize = 65_536;
@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) marking: Option<Marking>,
     /// What may answer a request before a worker gets it, in this order.
     pub(super) stages: Vec<Stage>,
+    /// Requests are followed to their end, whether or not there is an access log.
+    pub(super) follows: bool,
     /// What is said about requests: notes, and which of the stages answers.
     pub(super) routes: Table,
 }
@@ -62,10 +64,13 @@ pub(super) fn head_limits(config: &Config) -> Limits {
 }
 
 impl Settings {
-    pub(super) fn new(config: Arc<Config>) -> Self {
+    /// `tracing`: what the settings ask for, if they do.
+    pub(super) fn new(config: Arc<Config>, tracing: Option<Arc<Tracing>>) -> Self {
         let routes = Table::of(&config);
         let limits = head_limits(&config);
         let has_probes = routes.rules().iter().any(|rule| matches!(rule.then, Then::Probe(_)));
+        let has_slow = routes.rules().iter().any(|rule| matches!(rule.then, Then::Slow(_)));
+        let follows = has_slow || tracing.is_some();
         Self {
             limits,
             permits: Permits {
@@ -81,8 +86,9 @@ impl Settings {
             affinity: Affinity::parse(&config.affinity).unwrap_or_default(),
             forwarding: Forwarding::new(&config),
             http2: Http2Settings::new(&config, &limits),
-            marking: Marking::new(&config),
+            marking: Marking::new(&config, tracing),
             stages: has_probes.then_some(Stage::Probes).into_iter().collect(),
+            follows,
             routes,
             config,
         }

@@ -8,6 +8,7 @@ use super::pool::Counts;
 use super::response::SpoolStats;
 use super::services::Services;
 use super::uploads::UploadStats;
+use crate::otlp::SpanStats;
 
 /// A look at the front's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub struct FrontStats {
     pub descriptors: DescriptorStats,
     /// Answers on lanes that their workers did not take.
     pub lane_answers_dropped: u64,
+    pub spans: SpanStats,
 }
 
 /// A look at the work. `lane_answers_dropped`: answers on lanes that their workers did not take.
@@ -44,5 +46,6 @@ pub(super) fn stats(services: &Services, lane_answers_dropped: u64) -> FrontStat
         uploads: services.uploads.stats(),
         descriptors: services.descriptors.stats(),
         lane_answers_dropped,
+        spans: services.spans.get(),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn shown_front(front: &FrontStats) -> Json {
         "requests_timed_out": front.counts.timed_out,
         "answered_by_front": by_reason(&front.refused),
         "lane_answers_dropped": front.lane_answers_dropped,
+        "otlp": { "exported": front.spans.exported, "lost": front.spans.lost },
         "front_memory": shown_memory(front.memory),
         "files": shown_files(front.spools, front.uploads),
         "descriptors": shown_descriptors(front.descriptors),

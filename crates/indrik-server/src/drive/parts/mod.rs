@@ -28,6 +28,6 @@ pub(super) use neighbours::Heritage;
 pub(super) use registry::{Registry, Role, Source};
 pub(super) use service::Leaving;
 pub(super) use sources::SIGNALS;
-pub(super) use stacks::Stacks;
+pub(super) use stacks::{SHOW_STACKS, Stacks, Why};
 pub(super) use timers::Timer;
 pub(super) use worker::{FrontEnds, Worker};

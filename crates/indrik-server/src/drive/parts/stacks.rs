@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
+use indrik_sys::signal::Signal;
 use rustix::fs::MemfdFlags;
 
 use crate::front::Running;
@@ -17,11 +18,22 @@ use crate::front::Running;
 /// How much of the stacks is logged; a hundred deep ones.
 const STACKS_BYTES_MAX: usize = 256 * 1024;
 
+/// `indrik/worker.py` has the stacks written at it.
+pub(crate) const SHOW_STACKS: Signal = Signal::STKFLT;
+
 /// Where a worker writes its stacks.
 pub(crate) struct Stacks {
     memory: File,
-    /// It was asked: when its answer is there, and what it had to do then.
-    pub(crate) asked: Option<(Instant, Vec<Running>)>,
+    /// It was asked: when its answer is there, and why.
+    pub(crate) asked: Option<(Instant, Why)>,
+}
+
+/// Why a worker was asked what its threads are doing.
+pub(crate) enum Why {
+    /// It is stuck; what it had to do.
+    Stuck(Vec<Running>),
+    /// A request takes long; what is said of that.
+    Slow(String),
 }
 
 impl Stacks {

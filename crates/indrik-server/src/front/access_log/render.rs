@@ -92,6 +92,10 @@ pub(super) fn early(seen: &Seen<'_>, atom: &Atom, form: Form, line: &mut Vec<u8>
         Atom::Referer => value(last(headers, REFERER.as_str()), form, line),
         Atom::UserAgent => value(last(headers, USER_AGENT.as_str()), form, line),
         Atom::RequestHeader(name) => value(last(headers, name), form, line),
+        Atom::TraceId => {
+            let trace = Mark::of(seen.parts).and_then(Mark::trace);
+            value(trace.as_deref().map(str::as_bytes), form, line);
+        }
         Atom::RequestId => value(Mark::of(seen.parts).and_then(Mark::id), form, line),
         Atom::Variable(name) => {
             let variable = Variable::named(name);

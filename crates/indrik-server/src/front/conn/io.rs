@@ -720,7 +720,7 @@ mod tests {
         let launch = Launch::bare("/app".into());
         let values = [("wsgi_app".to_owned(), "main:app".into())].into_iter().collect();
         let file = ConfigFileValues { values, ..ConfigFileValues::default() };
-        Settings::new(Arc::new(resolve(&launch, Some(&file)).unwrap()))
+        Settings::new(Arc::new(resolve(&launch, Some(&file)).unwrap()), None)
     }
 
     fn channel() -> (FrontChannel, WorkerChannel) {

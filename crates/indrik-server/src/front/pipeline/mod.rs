@@ -7,6 +7,7 @@ mod affinity;
 pub(super) mod call;
 mod check;
 mod encode;
+mod follow;
 pub(super) mod forwarding;
 mod h2_head;
 pub(super) mod maintenance;
@@ -36,11 +37,11 @@ use super::clock::{self, micros};
 use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
-use super::exchange::{Event, Exchange};
+use super::exchange::Event;
 use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
 use super::served::Served;
-use super::trail::ReturnedId;
+use super::trail::{ReturnedId, Submitted};
 use super::ws::{bridge, own};
 use call::Call;
 use check::Seen;
@@ -52,7 +53,8 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     connection.watch.begin();
     let log = &connection.services.access_log;
     let is_logged = log.is_on();
-    let arrived = if is_logged { clock::now() } else { clock::coarse() };
+    let is_followed = context.settings.follows;
+    let arrived = if is_logged || is_followed { clock::now() } else { clock::coarse() };
     let (mut parts, body) = request.into_parts();
     let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
     let checked = check::head(&context, &mut parts);
@@ -60,7 +62,11 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     let marking = context.settings.marking.as_ref();
     let id = marking.and_then(|marking| marking.mark(&connection.peer, &mut parts));
     let (peer, is_unlogged) = (&connection.peer, context.notes.is_unlogged);
-    let entry = if is_logged { log.entry(peer, &parts, arrived, is_unlogged) } else { None };
+    let trail = if is_followed { follow::begin(&context, &parts, arrived) } else { None };
+    let entry = match is_logged || is_followed {
+        true => log.entry(peer, &parts, arrived, is_unlogged, trail),
+        false => None,
+    };
     let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
         Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
         Verdict::GoOn => match maintenance::answer(&context, &parts) {
@@ -75,6 +81,9 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
             Wait::Refused(refusal)
         }
     };
+    if let Some(entry) = &entry {
+        wait.tell_whereabouts(entry);
+    }
     Serving { connection, stream, asked, entry, id, wait }
 }
 
@@ -158,9 +167,6 @@ fn client_left() -> StatusCode {
 
 type Answer = Result<Response<Body>, Refusal>;
 
-/// The exchange of a request that is waited for, once it was submitted.
-type Submitted = Arc<OnceLock<Arc<Exchange>>>;
-
 /// What a request waits for.
 #[expect(clippy::large_enum_variant, reason = "nearly every request is the large one: no box")]
 enum Wait {
@@ -212,6 +218,15 @@ impl Wait {
             let submitted = Arc::new(OnceLock::from(Arc::clone(call.exchange())));
             *self = Self::Later(Box::pin(async move { call.response().await }), submitted);
         }
+    }
+
+    /// Lets a request that is followed be found.
+    fn tell_whereabouts(&self, entry: &Entry) {
+        entry.comes_to(|| match self {
+            Self::Response(call) => Arc::new(OnceLock::from(Arc::clone(call.exchange()))),
+            Self::Later(_, submitted) => Arc::clone(submitted),
+            Self::Refused(_) | Self::Answered(_) | Self::Over => Submitted::default(),
+        });
     }
 
     /// Who has the request so far, or for how long it has waited.

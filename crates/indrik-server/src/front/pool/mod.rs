@@ -31,7 +31,7 @@ pub use counts::{Answers, Counts, Load};
 pub use in_flight::{InFlight, Where};
 pub(super) use io_threads::Delivered;
 pub use new_worker::NewWorker;
-pub(super) use overtime::Looks;
 pub use overtime::Running;
+pub(super) use overtime::{At, Looks};
 pub(super) use pieces::Piece;
 pub(super) use placing::{Pool, Submitted};

@@ -190,6 +190,31 @@ impl Pool {
     }
 }
 
+/// Where a request is that a worker has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    /// Since when: it was sent to the worker, or was seen running.
+    pub(crate) since: Micros,
+    /// The application has it.
+    pub(crate) runs: bool,
+    /// Its answer has begun.
+    pub(crate) answered: bool,
+}
+
+impl Pool {
+    /// How a request stands that a worker has in a slot; `None`: it does not have it any more.
+    pub(crate) fn at(&self, id: WorkerId, slot: u16, generation: u32) -> Option<At> {
+        let inner = self.inner.lock();
+        let link = inner.links.get(&id).filter(|link| link.holds(slot, generation))?;
+        let entry = link.slots.get(usize::from(slot))?;
+        Some(At {
+            since: entry.overtime.began().unwrap_or(entry.since),
+            runs: link.channel.slots.state(slot, generation) == SlotState::Running,
+            answered: entry.answered,
+        })
+    }
+}
+
 /// What [`Link::over_time`] found.
 struct Found {
     cancelled: Vec<Arc<Exchange>>,
