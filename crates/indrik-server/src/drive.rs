@@ -27,6 +27,7 @@ mod hooks;
 mod inside;
 mod logs;
 mod look;
+mod maintenance;
 mod memory;
 mod notes;
 mod open;

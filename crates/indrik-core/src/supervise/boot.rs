@@ -94,9 +94,9 @@ impl Supervisor {
         if self.pool.ever_ready {
             return false;
         }
-        self.pool.start_crashes += 1;
+        self.pool.beginning.crashes += 1;
         let is_coming = self.pool.workers.values().any(Worker::is_coming);
-        self.pool.start_crashes >= START_CRASHES_MAX && !is_coming
+        self.pool.beginning.crashes >= START_CRASHES_MAX && !is_coming
     }
 
     /// A hook raised instead of letting the worker be made.

@@ -102,7 +102,8 @@ impl Supervisor {
     pub(super) fn look_whether_of_use(&mut self) {
         let has_lived =
             |worker: &Worker| worker.in_front && self.now.saturating_sub(worker.born) >= YOUNG_AGE;
-        self.pool.ever_of_use = self.pool.ever_of_use || self.pool.workers.values().any(has_lived);
+        self.pool.beginning.ever_of_use =
+            self.pool.beginning.ever_of_use || self.pool.workers.values().any(has_lived);
     }
 
     /// Nothing that was started was of any use yet. Then the server ends rather than go on as if it served:
@@ -110,7 +111,7 @@ impl Supervisor {
     fn has_never_served(&self) -> bool {
         self.current() == Generation::FIRST
             && self.server.phase == Phase::Serving
-            && !self.pool.ever_of_use
+            && !self.pool.beginning.ever_of_use
             && self.count_of(self.current(), Worker::is_ready) == 0
     }
 

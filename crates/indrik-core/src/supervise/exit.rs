@@ -20,7 +20,7 @@ impl Supervisor {
             let blameless = worker.is_being_killed() && !reason.may_be_of_a_request();
             self.push(Effect::Worker(id, WorkerEffect::Gone { blameless }));
         }
-        self.pool.ever_of_use |= exit.requests > 0;
+        self.pool.beginning.ever_of_use |= exit.requests > 0;
         self.log_exit(&worker, exit, reason);
         self.account_end(reason);
         if reason.is_hanging() {
@@ -61,10 +61,10 @@ impl Supervisor {
             return self.note_failed(worker.generation, why, details);
         }
         if !self.pool.ever_ready {
-            self.pool.start_crashes += 1;
+            self.pool.beginning.crashes += 1;
             let hopeless = match exit.status {
                 ExitStatus::Code(_) => true,
-                ExitStatus::Signal(_) => self.pool.start_crashes >= START_CRASHES_MAX,
+                ExitStatus::Signal(_) => self.pool.beginning.crashes >= START_CRASHES_MAX,
             };
             if hopeless {
                 let why = match self.pool.serving.policy.processes.has_rlimits {

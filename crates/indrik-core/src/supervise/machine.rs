@@ -73,16 +73,22 @@ pub(super) struct Pool {
     pub(super) old_zygote_until: Option<Now>,
     /// A worker has been ready at some time: from then on no boot failure ends the server.
     pub(super) ever_ready: bool,
-    /// A worker has finished a request, or lived for long.
-    pub(super) ever_of_use: bool,
-    /// Workers ended by a signal, or not forked, before any was ready.
-    pub(super) start_crashes: u32,
+    pub(super) beginning: Beginning,
     pub(super) ailments: Ailments,
     /// When signs of life were read last.
     pub(super) signs_at: Option<Now>,
     pub(super) reloads: Reloads,
     pub(super) totals: Totals,
     pub(super) accounts: Accounts,
+}
+
+/// What decides whether the server has failed to start.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// A worker has finished a request, or lived for long.
+    pub(super) ever_of_use: bool,
+    /// Workers ended by a signal, or not forked, before any was ready.
+    pub(super) crashes: u32,
 }
 
 /// What is remembered of reloads.
@@ -130,8 +136,7 @@ impl Supervisor {
             zygotes: BTreeMap::new(),
             old_zygote_until: None,
             ever_ready: false,
-            ever_of_use: false,
-            start_crashes: 0,
+            beginning: Beginning::default(),
             ailments: Ailments::default(),
             signs_at: None,
             reloads: Reloads::default(),

@@ -192,7 +192,7 @@ impl Drive {
             Show::Config => self.show_config(),
             Show::Stats => self.show_stats(),
             Show::Memory => self.show_memory(),
-            Show::Look => self.show_sight(),
+            Show::Look => self.show_sight(self.show_stats(), self.shown_workers()),
             Show::Log(since) => self.log.recent(since),
             Show::Listeners => {
                 let listeners = &self.outside.control.listeners;
@@ -218,7 +218,7 @@ impl Drive {
     }
 
     /// Gunicorn's fields, and generation, state and requests of ours.
-    pub(super) fn shown_workers(&self) -> Vec<Json> {
+    fn shown_workers(&self) -> Vec<Json> {
         let loads = self.front.as_ref().map(crate::front::Front::loads).unwrap_or_default();
         let shown = |view: WorkerView| {
             let load = loads.get(&view.id);
@@ -243,7 +243,7 @@ impl Drive {
         self.machine.views().filter(|view| view.pid.is_some()).map(shown).collect()
     }
 
-    pub(super) fn show_stats(&self) -> Json {
+    fn show_stats(&self) -> Json {
         let (census, totals) = (self.machine.census(), self.machine.totals());
         let mut stats = json!({
             "uptime": hundredths(self.events.now()),

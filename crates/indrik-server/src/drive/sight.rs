@@ -18,9 +18,8 @@ const SHOWN_MAX: usize = 512;
 const CPU_READ_MAX: usize = 128;
 
 impl Drive {
-    /// The moment, the server and its workers.
-    pub(super) fn show_sight(&self) -> Json {
-        let mut look = self.show_stats();
+    /// The moment, the server and its workers: what is shown of both, and what goes beyond.
+    pub(super) fn show_sight(&self, mut look: Json, mut workers: Vec<Json>) -> Json {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         look["at"] = at.as_secs_f64().into();
         look["server"] = self.shown_identity();
@@ -32,7 +31,6 @@ impl Drive {
         let views: Vec<WorkerView> =
             self.machine.views().filter(|view| view.pid.is_some()).collect();
         let read_cpu = views.len() <= CPU_READ_MAX;
-        let mut workers = self.shown_workers();
         for (worker, view) in workers.iter_mut().zip(views) {
             if let (true, Some(pid)) = (read_cpu, view.pid) {
                 worker["cpu_ticks"] = cpu_ticks(pid).into();

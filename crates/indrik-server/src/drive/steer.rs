@@ -123,14 +123,6 @@ impl Drive {
         }
     }
 
-    pub(super) fn begin_maintenance(&mut self) {
-        if let (Some(front), Some((_, maintenance))) =
-            (&self.front, &self.outside.control.maintenance)
-        {
-            front.maintain(Some(Arc::clone(maintenance)));
-        }
-    }
-
     /// What operators have made of the requests that come, with what still runs.
     pub(super) fn shown_steering(&self) -> Json {
         let Steered { held, last, maintenance } = self.machine.steered();

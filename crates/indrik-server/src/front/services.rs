@@ -12,7 +12,7 @@ use super::conn::tls::Tls;
 use super::descriptors::Descriptors;
 use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
-use super::pipeline::maintenance::Sign;
+use super::maintenance::Sign;
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
 use super::refusals::Refusals;

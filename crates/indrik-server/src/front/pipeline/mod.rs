@@ -10,7 +10,7 @@ mod encode;
 mod follow;
 pub(super) mod forwarding;
 mod h2_head;
-pub(super) mod maintenance;
+mod maintenance;
 pub(super) mod probe;
 mod route;
 mod stages;
