@@ -35,6 +35,9 @@ GROUPS_MAX = 200
 """Different places where tasks or greenlets wait."""
 NAMED_MAX = 5
 """Tasks of a group that are named."""
+SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS_ALONE = 0.0001
+"""While a profile is made; see `_switch_interval`."""
 TRACED_FRAMES = 10
 """Frames that `tracemalloc` keeps of each allocation."""
 TOP = 20
@@ -175,10 +178,13 @@ class Inside:
         package = os.path.dirname(os.path.abspath(__file__))
         sampler = _native.Sampler(self._channel, order["mode"] == "cpu", package)
         self._profiles, self._is_stopped = number, False
+        interval = sys.getswitchinterval()
         try:
+            sys.setswitchinterval(_switch_interval())
             times = (float(order["seconds"]), float(order["rate"]))
             sampler.run(self._helper, times, self._goes_on, _waiting)
         finally:
+            sys.setswitchinterval(interval)
             self._profiles = None
         samples, lines = sampler.result()
         return "\n".join([str(samples), *sorted(lines), ""])
@@ -249,6 +255,12 @@ def _waiting() -> tuple[list[tuple[int, Any]], dict[int, tuple[int, Any]]]:
     """For the sampler: tasks and greenlets."""
     tasks = [(id(task), task.get_coro()) for task in _tasks() if task is not _lifespan]
     return tasks, {slot: it for slot, it in list(_greenlets.items())[:WAITING_MAX] if not _is_dead(it[1])}
+
+
+def _switch_interval() -> float:
+    """How soon a thread gives the interpreter's lock away that somebody waits for. Who looks must not wait until a
+    short request is over. Where threads fight for the lock, they should not do so too often."""
+    return SWITCH_SECONDS_ALONE if len(sys._current_frames()) <= 2 else SWITCH_SECONDS
 
 
 def _is_dead(greenlet: Any) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-_kept: list[bytearray] = []
+_kept: list[bytes] = []
 
 
 def hot_function(until: float) -> int:
@@ -52,14 +52,14 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     indrik.route(path)
     if path == "/burn":
         burn(float(one.get("seconds", "0.05")))
-    elif path == "/cool":
-        burn(0.001)
+    elif path.startswith("/cool"):
+        burn(0.004)
     elif path == "/wait":
         wait_here(one["gate"])
     elif path == "/keep":
         keep_the_lock(float(one["seconds"]))
     elif path == "/leak":
-        _kept.append(bytearray(int(one["bytes"])))
+        _kept.append(b"x" * int(one["bytes"]))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [threading.current_thread().name.encode()]
 

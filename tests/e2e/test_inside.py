@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.server import APPS, COMMAND, Server, poll
@@ -188,3 +189,57 @@ def test_what_is_wrong_is_told_with_its_own_exit_code(tmp_path: Path) -> None:
             assert (ran.returncode, why in ran.stderr) == (code, True), ran.stderr
     nobody = subprocess.run([*COMMAND, "stacks", "--pid", "1"], capture_output=True, text=True, timeout=60, cwd=APPS)
     assert nobody.returncode == 3, nobody.stderr
+
+
+def test_a_leaking_route_among_ten_is_named_within_its_first_fifty_mebibytes(tmp_path: Path) -> None:
+    kept, requests = 512 * 1024, 95
+    # The server looks at memory once a second: what comes between is for it to tell apart.
+    paths = [f"/cool{number}" for number in range(9)]
+    with server_of("sync", tmp_path) as server, load(server, *paths[:3]):
+        for path in paths:
+            ask(server, path)
+        for number in range(requests):
+            ask(server, f"/leak?bytes={kept}")
+            if number % 7 == 0:
+                looks = json.loads(done(server, "memory", "--json"))
+                named = routes_of(looks)
+                if named:
+                    break
+        poll(lambda: routes_of(json.loads(done(server, "memory", "--json"))), "the leaking route to be named", 20)
+        (route, *others) = routes_of(json.loads(done(server, "memory", "--json")))
+        assert (route["route"], others) == ("/leak", [])
+        assert kept * 0.5 < route["bytes_per_request"] < kept * 1.5, route
+        assert "grows with route /leak" in done(server, "memory")
+
+
+def routes_of(memory: Any) -> list[dict[str, Any]]:
+    workers = [it for it in memory["processes"] if it["role"] == "worker"]
+    return [route for worker in workers for route in worker["growth"]["routes"]]
+
+
+def test_tracemalloc_names_the_line_that_keeps_memory(tmp_path: Path) -> None:
+    with server_of("sync", tmp_path) as server:
+        failed = indrik(server, "memory", "--trace", "top")
+        assert failed.returncode == 1 and "nothing is traced here" in failed.stderr, failed.stderr
+        assert "allocations are traced" in done(server, "memory", "--trace", "start")
+        for _ in range(5):
+            ask(server, "/leak?bytes=300000")
+        text = done(server, "memory", "--trace", "top")
+        assert re.search(r"KiB in \d+ blocks  .*looked_at_app.py:\d+", text), text
+        assert "allocations are not traced" in done(server, "memory", "--trace", "stop")
+
+
+@pytest.mark.parametrize(("kind", "field"), [("asgi", "event_loop_blocked_s"), ("gthread", "gil_wait_s")])
+def test_who_keeps_a_worker_from_going_on_shows_up_with_the_request(kind: str, field: str, tmp_path: Path) -> None:
+    path = "/burn?seconds=1" if kind == "asgi" else "/keep?seconds=2"
+    with server_of(kind, tmp_path) as server:
+        assert worker_of(server)[field] < 0.5
+        with load(server, path):
+            poll(lambda: worker_of(server)[field] >= 0.5, f"{field} to grow", 30)
+            if kind == "asgi":
+                poll(lambda: worker_of(server)["blocked_by"] == f"GET {path}", "the request to be named", 30)
+
+
+def worker_of(server: Server) -> dict[str, Any]:
+    (worker,) = json.loads(done(server, "ctl", "--json", "show", "workers"))["workers"]
+    return dict(worker)

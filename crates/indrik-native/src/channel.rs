@@ -34,6 +34,21 @@ const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// The shortest pause between two signs that the interpreter's lock is free.
 const PULSE_PAUSE_MIN: Duration = Duration::from_millis(10);
 
+/// Waits for the interpreter's lock that are shorter are no waits.
+const GIL_WAIT_MIN: Duration = Duration::from_micros(200);
+/// Who is kept from going on for so long is blocked.
+const BLOCKED_MIN: Duration = Duration::from_millis(50);
+
+/// A clock that costs next to nothing and is some milliseconds wide; the front reads the same.
+fn coarse_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// The worker's end of its channel.
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct Channel {
@@ -197,6 +212,38 @@ impl Channel {
 }
 
 impl Channel {
+    /// A thread had to wait so long for the interpreter's lock when it wanted to go on.
+    #[inline]
+    pub(crate) fn waited_for_gil(&self, time: Duration) {
+        if time >= GIL_WAIT_MIN {
+            self.note_gil_wait(time);
+        }
+    }
+
+    #[cold]
+    fn note_gil_wait(&self, time: Duration) {
+        self.control.add_gil_waited(micros(time));
+        if time >= BLOCKED_MIN
+            && let Some((slot, generation)) = self.owners.only_other(&self.slots)
+        {
+            self.control.set_blocked_by(slot, generation);
+        }
+    }
+
+    /// The coroutine of a request (none: of no request) takes a step on the event loop.
+    #[inline]
+    pub(crate) fn step(&self, of: Option<(u16, u32)>) {
+        self.owners.step(of);
+        self.control.set_step(of, coarse_us());
+    }
+
+    /// The event loop turned so much later than it should have.
+    pub(crate) fn loop_was_late(&self, late: Duration) {
+        if late >= BLOCKED_MIN {
+            self.control.add_loop_blocked(micros(late));
+        }
+    }
+
     /// Counts a request.
     #[inline]
     pub(crate) fn count_request(&self) {

@@ -213,6 +213,26 @@ impl WorkerChannel {
     }
 }
 
+/// A use of a slot as a word; 0: none.
+fn word_of(of: Option<(u16, u32)>) -> u64 {
+    of.map_or(0, |(slot, generation)| 1 << 63 | u64::from(slot) << 32 | u64::from(generation))
+}
+
+fn use_of(word: u64) -> Option<(u16, u32)> {
+    (word >> 63 == 1).then_some(((word >> 32) as u16, word as u32))
+}
+
+/// How long a worker could not go on, microseconds since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Blocked {
+    /// Its event loop did not turn.
+    pub loop_us: u64,
+    /// Its threads waited for the interpreter's lock.
+    pub gil_us: u64,
+    /// The request that was the last cause: its slot, and which use of it.
+    pub by: Option<(u16, u32)>,
+}
+
 /// Flags of a channel that concern the worker as a whole.
 #[derive(Clone)]
 pub struct Control(Arc<Mapping>);
@@ -250,6 +270,49 @@ impl Control {
     #[must_use]
     pub fn pulses(&self) -> u64 {
         self.0.header().pulse.0.load(Ordering::Relaxed)
+    }
+
+    /// The worker's event loop did not turn for so long although it should have.
+    pub fn add_loop_blocked(&self, us: u64) {
+        self.0.header().loop_blocked.0.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// A thread of the worker has waited so long for the interpreter's lock.
+    pub fn add_gil_waited(&self, us: u64) {
+        self.0.header().gil_waited.0.fetch_add(us, Ordering::Relaxed);
+    }
+
+    /// The request in this use of a slot kept the loop or the lock.
+    pub fn set_blocked_by(&self, slot: u16, generation: u32) {
+        self.0.header().blocked_by.0.store(word_of(Some((slot, generation))), Ordering::Relaxed);
+    }
+
+    /// The coroutine of this request (none: of no request) takes a step since that time, as the writer counts it.
+    pub fn set_step(&self, of: Option<(u16, u32)>, since_us: u64) {
+        let (step, since) = &self.0.header().step.0;
+        since.store(since_us, Ordering::Relaxed);
+        step.store(word_of(of), Ordering::Release);
+    }
+
+    /// What [`Self::set_step`] was told last. The worker may have written anything.
+    #[must_use]
+    pub fn step(&self) -> Option<((u16, u32), u64)> {
+        let (step, since) = &self.0.header().step.0;
+        let of = use_of(step.load(Ordering::Acquire))?;
+        Some((of, since.load(Ordering::Relaxed)))
+    }
+
+    /// How long the worker's loop was blocked and its threads waited for the interpreter's lock, and by which request it
+    /// was last. The worker may have written anything.
+    #[must_use]
+    pub fn blocked(&self) -> Blocked {
+        let header = self.0.header();
+        let by = use_of(header.blocked_by.0.load(Ordering::Relaxed));
+        Blocked {
+            loop_us: header.loop_blocked.0.load(Ordering::Relaxed),
+            gil_us: header.gil_waited.0.load(Ordering::Relaxed),
+            by,
+        }
     }
 
     /// Counts a request that shall stop (see [`Slots::set_overtime`]); the worker has to be told by

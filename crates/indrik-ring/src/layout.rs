@@ -9,7 +9,7 @@ use crate::windows::CHUNK_MAX;
 use crate::wire::Cell;
 
 pub(crate) const MAGIC: u64 = 0x314b_4952_444e_4930;
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// The sizes of a channel; they never change after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +150,14 @@ pub(crate) struct Header {
     pub(crate) interrupts_seen: Line<AtomicU32>,
     /// Which ends were opened; each can be opened once.
     pub(crate) attached: Line<AtomicU32>,
+    /// For how long the worker's event loop did not turn although it should have, microseconds; written by the worker.
+    pub(crate) loop_blocked: Line<AtomicU64>,
+    /// For how long its threads waited for the interpreter's lock, microseconds; written by the worker.
+    pub(crate) gil_waited: Line<AtomicU64>,
+    /// The request that was the last cause of either; written by the worker.
+    pub(crate) blocked_by: Line<AtomicU64>,
+    /// The request whose coroutine takes a step, and since when; written by the worker.
+    pub(crate) step: Line<(AtomicU64, AtomicU64)>,
 }
 
 #[cfg(not(loom))]

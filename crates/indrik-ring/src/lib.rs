@@ -52,7 +52,9 @@ mod tests;
 #[cfg(not(loom))]
 pub use bodies::{BodyArea, BodyPlace, BodyView};
 #[cfg(not(loom))]
-pub use channel::{Control, FrontChannel, FrontFds, WorkerChannel, WorkerFds, channel_pair};
+pub use channel::{
+    Blocked, Control, FrontChannel, FrontFds, WorkerChannel, WorkerFds, channel_pair,
+};
 #[cfg(not(loom))]
 pub use handoff::{FileLost, FileReceiver, FileSender, files_pair};
 pub use kept::{Close, KeptFd};

@@ -32,6 +32,8 @@ use crate::routes::ChosenRoute;
 
 /// Descriptors handled before the loop gets a turn for timers, sockets and other tasks.
 const BATCH_DESCRIPTORS_MAX: usize = 64;
+/// Between two looks at how late the loop turns, while requests run.
+const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// A finished response waits no longer than this for others to share its wake-up with.
 const FLUSH_AFTER: Duration = Duration::from_micros(100);
 /// A first step that takes longer makes the next responses go out one by one.
@@ -59,6 +61,8 @@ struct Core {
     last_step: Instant,
     /// The head of the request that begins; kept for its memory.
     head: Vec<u8>,
+    /// When [`AsgiServer::probe`] is to be called.
+    probe_due: Option<Instant>,
 }
 
 #[pymethods]
@@ -93,6 +97,7 @@ impl AsgiServer {
             last_flush: Instant::now(),
             last_step: Instant::now(),
             head: Vec::new(),
+            probe_due: None,
         };
         let root_path: String = option(options, "root_path")?.unwrap_or_default();
         let state: Option<Py<PyDict>> = option(options, "state")?;
@@ -123,6 +128,17 @@ impl AsgiServer {
             scopes: LoopCell::new(scopes),
             tasks: LoopCell::new(tasks),
         })
+    }
+
+    /// Looks how late the loop calls this, and goes on while requests run.
+    fn probe(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let due = this.core.get()?.probe_due.take();
+        if let Some(late) = due.and_then(|due| Instant::now().checked_duration_since(due)) {
+            this.channel().loop_was_late(late);
+        }
+        let in_flight = this.service.live.get()?.in_flight;
+        if in_flight > 0 { Self::arm_probe(slf) } else { Ok(()) }
     }
 
     /// What the loop watches for reading.
@@ -404,6 +420,10 @@ impl AsgiServer {
         } else {
             this.run_as_task(py, &exchange, scope)?;
         }
+        let is_watched = this.core.get()?.probe_due.is_some();
+        if !is_watched {
+            Self::arm_probe(slf)?;
+        }
         if let Some(correlation) = &this.service.correlation {
             correlation.end(py)?;
         }
@@ -449,6 +469,16 @@ impl AsgiServer {
         if let Some(spare) = touched {
             spare.run(py)?;
         }
+        Ok(())
+    }
+
+    /// Has [`Self::probe`] called soon: while requests run it is seen how late the loop turns.
+    fn arm_probe(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
+        let probe = slf.getattr(intern!(py, "probe"))?;
+        let event_loop = this.service.event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "call_later"), (PROBE_EVERY.as_secs_f64(), probe))?;
+        this.core.get()?.probe_due = Some(Instant::now() + PROBE_EVERY);
         Ok(())
     }
 

@@ -76,7 +76,7 @@ impl<E> Service<E> {
     /// Notes whose coroutine takes a step now (none: the step is over).
     pub(super) fn set_stepping(&self, step: Option<(*const pyo3::ffi::PyObject, u16, u32)>) {
         self.stepping.store(step.map_or(0, |(exchange, ..)| exchange as usize), Ordering::Relaxed);
-        self.channel().owners.step(step.map(|(_, slot, generation)| (slot, generation)));
+        self.channel().step(step.map(|(_, slot, generation)| (slot, generation)));
     }
 
     /// Whether this exchange's coroutine takes a step now: then the end of a response may wait for

@@ -51,6 +51,13 @@ impl Owners {
         self.stepping.store(word, Ordering::Relaxed);
     }
 
+    /// The only request that runs beside that of this thread, if there is one only.
+    pub(crate) fn only_other(&self, slots: &Slots) -> Option<Use> {
+        let own = crate::overtime::this_thread() as usize;
+        let mut others = self.all(slots).filter(|(who, _)| *who != own);
+        others.next().filter(|_| others.next().is_none()).map(|(_, of)| of)
+    }
+
     /// The identity of the main thread.
     pub(crate) const fn main(&self) -> usize {
         self.main
@@ -59,7 +66,7 @@ impl Owners {
     /// Whose coroutine takes a step now.
     pub(super) fn stepping(&self) -> Option<Use> {
         let word = self.stepping.load(Ordering::Relaxed);
-        (word & STEPS != 0).then_some(((word >> 32) as u16, word as u32))
+        (word & STEPS != 0).then_some(use_of(word))
     }
 
     /// Everybody who runs a request, and which.
@@ -72,4 +79,8 @@ impl Owners {
             runs.then_some((who, (slot, generation)))
         })
     }
+}
+
+const fn use_of(word: u64) -> Use {
+    ((word >> 32) as u16, word as u32)
 }

@@ -142,8 +142,13 @@ impl Sampler {
         let stepping = self.channel.get().owners.stepping();
         for seen in threads {
             let native = natives.get(&seen.ident).copied();
-            let weight = self.weight(&mut state, native, passed);
             let frames = self.of_application(&seen.frames);
+            // What it has had of the processor meanwhile counts when it is next seen with something to do: a short
+            // request is seldom met, and weighs what it and those like it have taken.
+            if frames.is_empty() && !self.is_first(&state, native) {
+                continue;
+            }
+            let weight = self.weight(&mut state, native, passed);
             if weight == 0 || frames.is_empty() {
                 continue;
             }
@@ -160,6 +165,11 @@ impl Sampler {
     fn owners(&self) -> HashMap<usize, Use> {
         let channel = self.channel.get();
         channel.owners.all(&channel.slots).collect()
+    }
+
+    /// Whether a thread's clock has never been looked at.
+    fn is_first(&self, state: &State, native: Option<i32>) -> bool {
+        self.is_cpu && native.is_some_and(|native| !state.clocks.contains_key(&native))
     }
 
     /// Microseconds since the last look, as this profile counts them.
@@ -179,7 +189,7 @@ impl Sampler {
     }
 
     /// The frames without those of the server around the application. None where nothing is left: then it waits for
-    /// requests, or (in a profile of CPU time) does something for the server.
+    /// requests, or does something for the server.
     fn of_application<'a, 'py>(&self, frames: &'a [Bound<'py, PyAny>]) -> &'a [Bound<'py, PyAny>] {
         let is_idle = |frame: &Bound<'py, PyAny>| {
             let code = code(frame);
@@ -192,10 +202,7 @@ impl Sampler {
             })
         };
         let outer = frames.iter().rev().take_while(|frame| is_idle(frame)).count();
-        match frames.len() - outer {
-            0 if self.is_cpu => frames.get(..1).unwrap_or_default(),
-            left => &frames[..left],
-        }
+        &frames[..frames.len() - outer]
     }
 
     /// Gives the samples of requests whose route has become known to it.

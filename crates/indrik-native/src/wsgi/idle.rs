@@ -83,7 +83,7 @@ impl Idle {
     /// When the channel is broken.
     pub(crate) fn sleep(&self, py: Python<'_>, channel: &Channel) -> PyResult<()> {
         if channel.requests.lock().prepare_sleep().map_err(broken)? {
-            py.detach(|| {
+            let woken = py.detach(|| {
                 let mut events =
                     [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }];
                 // However it ends, the caller looks again.
@@ -100,7 +100,9 @@ impl Idle {
                     Err(Errno::INTR) => {}
                     Err(_) => channel.noticed(Err(WakeLost)),
                 }
+                Instant::now()
             });
+            channel.waited_for_gil(woken.elapsed());
         }
         Ok(())
     }

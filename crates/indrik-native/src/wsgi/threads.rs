@@ -117,7 +117,8 @@ fn watch(py: Python<'_>, pool: &Pool) -> PyResult<()> {
     while pool.running.load(Ordering::SeqCst) > 0 {
         pool.channel.get().control.beat();
         // A signal ends the sleep early.
-        let slept = py.detach(|| pool.over.1.sleep(Some(BEAT_EVERY)));
+        let (slept, woken) = py.detach(|| (pool.over.1.sleep(Some(BEAT_EVERY)), Instant::now()));
+        pool.channel.get().waited_for_gil(woken.elapsed());
         pool.channel.get().noticed(slept);
         pool.channel.get().check_descriptors()?;
         py.check_signals()?;

@@ -237,6 +237,9 @@ impl Drive {
                 "rss_bytes": self.shown_rss(view.pid),
                 "requests": load.map_or(0, |load| load.served),
                 "in_flight": load.map_or(0, |load| load.in_flight),
+                "event_loop_blocked_s": load.map_or(0.0, |load| micros(load.blocked.loop_us)),
+                "gil_wait_s": load.map_or(0.0, |load| micros(load.blocked.gil_us)),
+                "blocked_by": self.front.as_ref().and_then(|front| front.blocked_by(view.id)),
             })
         };
         // One whose fork is under way is no process yet.
@@ -295,6 +298,11 @@ impl Drive {
 #[expect(clippy::unnecessary_wraps, reason = "the second half of what a command does")]
 fn signal(signal: Signal) -> Option<Event> {
     Some(Event::Operator(OperatorEvent::Signal(signal)))
+}
+
+/// Seconds, from microseconds that a worker has counted.
+fn micros(us: u64) -> f64 {
+    (us / 1_000) as f64 / 1e3
 }
 
 /// Seconds, as people want to read them.

@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 use super::parts::{Drive, Timer};
 
 /// Between two looks while requests are answered.
-const BUSY_PAUSE: Duration = Duration::from_secs(1);
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// And while there are none.
-const IDLE_PAUSE: Duration = Duration::from_secs(10);
+const IDLE_PAUSE: Duration = Duration::from_secs(2);
 
 impl Drive {
     /// A worker serves: its memory is looked at from now on.

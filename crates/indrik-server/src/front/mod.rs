@@ -371,6 +371,12 @@ impl Front {
         self.services.pool.by_route()
     }
 
+    /// The request that kept a worker's event loop or the interpreter's lock for long, the last that was seen.
+    #[must_use]
+    pub fn blocked_by(&self, id: WorkerId) -> Option<String> {
+        self.services.pool.blocked_by(id)
+    }
+
     /// What each worker has done and does.
     #[must_use]
     pub fn loads(&self) -> BTreeMap<WorkerId, Load> {

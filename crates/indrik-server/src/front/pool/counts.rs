@@ -1,6 +1,7 @@
 //! What is counted of workers and their answers.
 
 use indrik_core::ids::Generation;
+use indrik_ring::Blocked;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
@@ -34,4 +35,6 @@ pub struct Load {
     pub served: u64,
     /// At the worker now, those queued ahead included.
     pub in_flight: usize,
+    /// How long it could not go on.
+    pub blocked: Blocked,
 }

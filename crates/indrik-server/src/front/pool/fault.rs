@@ -17,6 +17,10 @@ use super::placing::{Inner, Pool};
 
 /// How often the slots of a worker are looked at.
 const LOOK_PAUSE_US: Micros = 50_000;
+/// A step of a coroutine that takes so long blocks the event loop.
+const BLOCKED_MIN_US: Micros = 100_000;
+/// One that is said to take longer is nonsense.
+const BLOCKED_MAX_US: Micros = 24 * 3600 * 1_000_000;
 /// How often those who wait for a worker are woken although it did not say that they may go on.
 const NUDGE_PAUSE_US: Micros = 1_000_000;
 
@@ -43,6 +47,7 @@ impl Pool {
             if link.last_look.slots_at != now {
                 continue;
             }
+            link.look_at_step();
             let unanswered = link.done_without_answer();
             link.tell_cleared(dispatch);
             if !unanswered.is_empty() {
@@ -68,6 +73,21 @@ impl Pool {
 }
 
 impl Link {
+    /// A coroutine that has taken one step for long blocks its event loop; code that keeps the interpreter's lock
+    /// blocks all threads.
+    fn look_at_step(&mut self) {
+        let control = self.channel.control();
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let now_us = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0);
+        let step = control.step().filter(|(_, since)| {
+            (BLOCKED_MIN_US..BLOCKED_MAX_US).contains(&now_us.saturating_sub(*since))
+        });
+        let by = step.map(|(of, _)| of).or_else(|| control.blocked().by);
+        if let Some(named) = by.and_then(|(slot, generation)| self.request_line(slot, generation)) {
+            self.blocked_by = Some(named);
+        }
+    }
+
     /// Bodies that nobody sends any more, their answers being complete, hold up no others.
     fn look_at_line(&mut self, wakers: &mut Vec<Waker>) {
         if self.uploads.is_empty() {

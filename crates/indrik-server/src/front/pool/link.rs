@@ -61,6 +61,8 @@ pub(super) struct Link {
     served: u64,
     /// The same by route, since it was added.
     pub(super) by_route: ByRoute,
+    /// The request that kept it from going on for long, as it was seen last.
+    pub(super) blocked_by: Option<String>,
     pub(super) generation: Generation,
     /// Its answers are counted.
     pub(super) on_trial: bool,
@@ -167,6 +169,7 @@ impl Link {
             requests_left: None,
             served: 0,
             by_route: ByRoute::default(),
+            blocked_by: None,
             generation: worker.generation,
             on_trial,
             untold: worker.tells_served.then_some((0, 0)),
@@ -609,7 +612,8 @@ impl Link {
     }
 
     pub(super) fn load(&self) -> Load {
-        Load { served: self.served, in_flight: self.in_use() }
+        let blocked = self.channel.control().blocked();
+        Load { served: self.served, in_flight: self.in_use(), blocked }
     }
 
     /// Counts finished requests; true once, when the last allowed one is reached.

@@ -353,6 +353,16 @@ impl Link {
         taken >= interrupt.sent || self.channel.control().has_looked(interrupt.number)
     }
 
+    /// Method and target of the request in this use of a slot, if it is still there.
+    pub(super) fn request_line(&self, slot: u16, generation: u32) -> Option<String> {
+        let entry = self.slots.get(usize::from(slot))?;
+        let exchange = entry.exchange.as_ref().filter(|_| entry.generation == generation)?;
+        let head = RequestHead::decode(&exchange.outgoing.payload).ok()?;
+        let target: String =
+            String::from_utf8_lossy(head.target).chars().take(TARGET_CHARS_MAX).collect();
+        Some(format!("{} {target}", String::from_utf8_lossy(head.method)))
+    }
+
     fn running(
         &self,
         most: usize,

@@ -157,6 +157,11 @@ impl Pool {
         inner.links.iter().map(|(id, link)| (*id, link.by_route.all())).collect()
     }
 
+    /// The request that kept a worker from going on, as it was seen last.
+    pub(crate) fn blocked_by(&self, id: WorkerId) -> Option<String> {
+        self.inner.lock().links.get(&id)?.blocked_by.clone()
+    }
+
     /// What each worker has done and does.
     pub(crate) fn loads(&self) -> BTreeMap<WorkerId, Load> {
         let inner = self.inner.lock();
