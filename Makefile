@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PROFILE := fast
 # One interpreter for every build, or cargo would build pyo3 again for each.
 export PYO3_PYTHON := $(BIN)/python
-NATIVE_SOURCES := $(shell find crates settings.toml Cargo.toml Cargo.lock pyproject.toml \
+NATIVE_SOURCES := $(shell find crates settings.toml metrics.toml Cargo.toml Cargo.lock pyproject.toml \
 	-type f \( -name '*.rs' -o -name '*.toml' -o -name Cargo.lock \))
 HAS_NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
@@ -160,6 +160,7 @@ check-rust: $(VENV)/.created
 	cargo clippy --workspace --all-targets --locked --profile $(PROFILE) -- -D warnings
 	cargo xtask tidy
 	cargo xtask settings --check
+	cargo xtask metrics --check
 
 check-python: $(VENV)/.dev $(VENV)/.examples $(VENV)/.tests
 	$(BIN)/ruff check python tests examples bench

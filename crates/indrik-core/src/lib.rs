@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod chronicle;
+pub mod certificate;
 pub mod control;
 pub mod descriptors;
 pub mod dispatch;
@@ -18,6 +19,7 @@ pub mod lane;
 pub mod limits;
 pub mod logs;
 pub mod memory;
+pub mod metrics;
 pub mod overtime;
 pub mod profile;
 pub mod proxy;

@@ -14,6 +14,7 @@ mod hearing;
 mod lane;
 pub mod log;
 pub mod look;
+pub mod metrics;
 mod otlp;
 pub mod paths;
 mod preflight;

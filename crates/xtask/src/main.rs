@@ -1,8 +1,11 @@
 //! Developer commands: `cargo xtask tidy` checks what can be counted, `cargo xtask circles` lists the
-//! files that use each other in a circle, `cargo xtask settings` writes what is made of `settings.toml`.
+//! files that use each other in a circle, `cargo xtask settings` writes what is made of `settings.toml`, and
+//! `cargo xtask metrics` what is made of `metrics.toml`.
 
 #![forbid(unsafe_code)]
 
+mod generated;
+mod metrics;
 mod settings;
 mod tidy;
 
@@ -10,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy | circles | settings [--check]";
+const USAGE: &str = "usage: cargo xtask tidy | circles | settings [--check] | metrics [--check]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -20,6 +23,8 @@ fn main() -> ExitCode {
         ["circles"] => tidy::circles(&repository()),
         ["settings"] => settings::write(&repository()),
         ["settings", "--check"] => settings::check(&repository()),
+        ["metrics"] => metrics::write(&repository()),
+        ["metrics", "--check"] => metrics::check(&repository()),
         _ => Err(USAGE.to_owned()),
     };
     let (text, code) = match outcome {

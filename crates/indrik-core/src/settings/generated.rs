@@ -610,6 +610,13 @@ pub struct Config {
     ///
     /// Default: `1000`.
     pub route_names_max: usize,
+    /// How many routes of the application the metrics tell apart by their names.
+    ///
+    /// All routes that come after these are `other`. A route keeps its place until the server ends, so counters never fall. See
+    /// docs/manual/metrics.md.
+    ///
+    /// Default: `200`.
+    pub metrics_routes_max: usize,
     /// Send what the application prints to the error log, if that is a file.
     ///
     /// Default: `false`.
@@ -1052,6 +1059,7 @@ impl Config {
             slow_request_log: values.field("slow_request_log")?,
             slow_request_paths: values.field("slow_request_paths")?,
             route_names_max: values.field("route_names_max")?,
+            metrics_routes_max: values.field("metrics_routes_max")?,
             capture_output: values.field("capture_output")?,
             logger_class: values.field("logger_class")?,
             logconfig: values.field("logconfig")?,

@@ -7,7 +7,7 @@ use indrik_core::admin::access::Need;
 
 use super::answer::Answer;
 use super::context::{Asked, Context};
-use super::pages::{actions, events, health, nginx, requests, status};
+use super::pages::{actions, events, health, metrics, nginx, requests, status};
 
 /// One row of the table.
 pub(super) struct Endpoint {
@@ -28,6 +28,7 @@ pub(super) enum Page {
     Requests,
     Events,
     Nginx,
+    Metrics,
     /// What the path says is the command's word.
     Action(&'static str),
     Command,
@@ -41,6 +42,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     get("/requests", Need::Look, Some(&["format", "limit"]), Page::Requests),
     get("/events", Need::Look, Some(&["after", "format"]), Page::Events),
     get("/nginx_status", Need::Look, None, Page::Nginx),
+    get("/metrics", Need::Look, None, Page::Metrics),
     post("/api/command", Page::Command),
     post("/api/reload", Page::Action("reload")),
     post("/api/scale", Page::Action("scale")),
@@ -112,6 +114,7 @@ pub(super) async fn answer(
         Page::Requests => requests::answer(context, &asked),
         Page::Events => events::answer(context, &asked),
         Page::Nginx => nginx::answer(context),
+        Page::Metrics => metrics::answer(context, &asked).await,
         Page::Action(word) => actions::answer(context, &asked, Some(word)).await,
         Page::Command => actions::answer(context, &asked, None).await,
     }

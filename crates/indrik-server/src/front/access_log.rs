@@ -26,11 +26,13 @@ use indrik_core::trace::span::{Answered, Phases};
 use parking_lot::Mutex;
 
 use super::clock;
+use super::metrics::OpenWebSocket;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
 use super::route_names::SharedRouteNames;
 use super::served::Served;
 use super::trail::{Submitted, Trail};
+use super::websocket::session::Outcome;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Common, Seen};
 use render::{Form, HOLE, Times};
@@ -418,32 +420,51 @@ thread_local! {
 }
 
 /// The line of a WebSocket, written when it is dropped: when the WebSocket is over, or when it never
-/// came to be one, because the client had gone.
+/// came to be one, because the client had gone. It is counted then as well.
 #[derive(Default)]
-pub(super) struct WebSocketLine(Option<Box<Entry>>);
+pub(super) struct WebSocketLine {
+    entry: Option<Box<Entry>>,
+    counted: Option<OpenWebSocket>,
+}
 
 impl WebSocketLine {
-    pub(super) fn new(mut entry: Option<Box<Entry>>) -> Self {
+    pub(super) fn new(mut entry: Option<Box<Entry>>, counted: OpenWebSocket) -> Self {
         if let Some(entry) = &mut entry {
             entry.lasts();
         }
-        Self(entry)
+        Self { entry, counted: Some(counted) }
     }
 
-    /// Notes what the client was sent, how it ended, where that is known, and its route.
-    pub(super) fn note(&mut self, bytes_sent: u64, close_code: Option<u16>, route: RouteId) {
-        let Some(entry) = &mut self.0 else { return };
-        entry.served.route = route;
-        entry.sent(usize::try_from(bytes_sent).unwrap_or(usize::MAX));
-        if let Some(code) = close_code {
-            entry.closed(code);
+    /// Notes how it went, and its route.
+    pub(super) fn went(&mut self, outcome: &Outcome, route: RouteId) {
+        if let Some(counted) = &mut self.counted {
+            counted.went(outcome);
+        }
+        self.note(outcome.bytes_sent, route);
+        if let Some(entry) = &mut self.entry {
+            entry.closed(outcome.close.code);
+        }
+    }
+
+    /// Notes what passed, and its route; how it ended is not known.
+    pub(super) fn passed(&mut self, received: u64, sent: u64, route: RouteId) {
+        if let Some(counted) = &self.counted {
+            counted.passed(received, sent);
+        }
+        self.note(sent, route);
+    }
+
+    fn note(&mut self, bytes_sent: u64, route: RouteId) {
+        if let Some(entry) = &mut self.entry {
+            entry.served.route = route;
+            entry.sent(usize::try_from(bytes_sent).unwrap_or(usize::MAX));
         }
     }
 }
 
 impl Drop for WebSocketLine {
     fn drop(&mut self) {
-        if let Some(entry) = self.0.take() {
+        if let Some(entry) = self.entry.take() {
             entry.write();
         }
     }

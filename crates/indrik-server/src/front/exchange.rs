@@ -200,6 +200,8 @@ pub(super) struct Exchange {
     route: AtomicU64,
     /// How long it waited for the application, microseconds; [`UNKNOWN`] until the application says.
     queue_us: AtomicU32,
+    /// How much of that in the queue, until it was given to a worker.
+    queued_us: AtomicU32,
     /// When it arrived.
     arrived: AtomicU64,
     /// The number under which it stood in the queue last.
@@ -237,6 +239,7 @@ impl Exchange {
             app_us: AtomicU32::new(0),
             route: AtomicU64::new(RouteId::UNKNOWN.to_bits()),
             queue_us: AtomicU32::new(UNKNOWN),
+            queued_us: AtomicU32::new(0),
             arrived: AtomicU64::new(0),
             number: AtomicU64::new(0),
             is_suspect: AtomicBool::new(false),
@@ -394,11 +397,15 @@ impl Exchange {
 
     /// Who served it, and for how long.
     pub(super) fn served(&self) -> Served {
-        let queue_us = self.queue_us.load(Ordering::Relaxed);
+        let queue_us = match self.queue_us.load(Ordering::Relaxed) {
+            UNKNOWN => 0,
+            queue_us => queue_us,
+        };
         Served {
             pid: self.worker_pid(),
             app_us: self.app_us.load(Ordering::Relaxed),
-            queue_us: if queue_us == UNKNOWN { 0 } else { queue_us },
+            queue_us,
+            ahead_us: queue_us.saturating_sub(self.queued_us.load(Ordering::Relaxed)),
             submitted: self.arrived(),
             route: self.route(),
         }
@@ -511,11 +518,11 @@ impl Exchange {
         self.state.lock().location = Location::Queue(number);
     }
 
-    /// It is at a worker from now on. Says how much of the response that may send before anything of it was
+    /// It is at a worker from `now` on. Says how much of the response that may send before anything of it was
     /// taken, where responses run ahead of their clients: `all` is what the front holds of them.
     pub(super) fn set_at_worker(
         &self,
-        arrived: Micros,
+        (arrived, now): (Micros, Micros),
         location: Location,
         pid: u32,
         all: Option<&Arc<Buffered>>,
@@ -524,6 +531,8 @@ impl Exchange {
         // What a worker had it for that it was lost with is waiting now.
         self.app_us.store(0, Ordering::Relaxed);
         self.queue_us.store(UNKNOWN, Ordering::Relaxed);
+        let queued = u32::try_from(now.saturating_sub(arrived)).unwrap_or(u32::MAX);
+        self.queued_us.store(queued, Ordering::Relaxed);
         if let Location::Worker { id, .. } = location {
             self.worker_id.store(id.0, Ordering::Relaxed);
         }
@@ -696,7 +705,7 @@ mod tests {
         let connection = Waker::from(Arc::clone(&told));
         assert!(exchange.poll_next(&mut Context::from_waker(&connection)).is_pending());
         exchange.permit_spool(Permit::new(Arc::new(Files)));
-        exchange.set_at_worker(0, Location::Nowhere, 0, Some(&Arc::default()));
+        exchange.set_at_worker((0, 0), Location::Nowhere, 0, Some(&Arc::default()));
         let mut wakers = Vec::new();
         exchange.receives(1 << 30, &mut wakers);
         // On another thread.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indrik_core::ids::WorkerId;
+use indrik_core::metrics::Family;
 
 use super::clock;
 use super::conn::reaper::Flow;
+use super::holdings;
 use super::pool::{InFlight, Load};
 use super::services::Services;
 use super::stats::{FrontStats, stats};
@@ -30,6 +32,12 @@ impl Eye {
     #[must_use]
     pub fn stats(&self) -> FrontStats {
         stats(&self.services, self.dropped.count())
+    }
+
+    /// What was counted, and what is held now.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Family> {
+        holdings::families(&self.services, self.dropped.count())
     }
 
     /// What each worker has done and does.

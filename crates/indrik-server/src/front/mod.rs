@@ -30,10 +30,12 @@ mod doors;
 mod events;
 mod exchange;
 mod eye;
+mod holdings;
 mod http2_settings;
 mod lane;
 mod listener;
 mod maintenance;
+mod metrics;
 mod peer;
 mod pipeline;
 mod pool;
@@ -92,6 +94,7 @@ use conn::tls;
 use descriptors::{Descriptors, shortage};
 use doors::Order;
 use maintenance::Sign;
+use metrics::Metrics;
 use pool::Pool;
 use route_names::SharedRouteNames;
 use services::Services;
@@ -137,6 +140,7 @@ impl Front {
             spools: response::Spools::default(),
             uploads: Arc::default(),
             refusals: refusals::Refusals::default(),
+            metrics: Metrics::new(&route_names, config.metrics_routes_max),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &route_names),
             route_names,
@@ -314,6 +318,7 @@ impl Front {
         memory: Option<u64>,
     ) {
         self.services.account.set_limits(config.front_memory_limits(memory));
+        self.services.metrics.set_routes_max(config.metrics_routes_max);
         self.services.pool.set_limits(dispatch_limits(&config));
         let settings = {
             let before = self.services.settings();

@@ -132,7 +132,9 @@ fn start_thread(services: &Arc<Services>, index: usize, count: usize) -> io::Res
         .build()?;
     let handle = runtime.handle().clone();
     // The threads live as long as the process: the supervisor ends it when all is done.
+    let metrics = Arc::clone(&services.metrics);
     thread::Builder::new().name(format!("indrik-io-{index}")).spawn(move || {
+        metrics.enter();
         // Where front and worker share a core, every byte from a client would otherwise stop the
         // worker in the middle of a request. Not allowed: only slower.
         let _ = indrik_sys::sched::do_not_interrupt_others();

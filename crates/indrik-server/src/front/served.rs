@@ -12,6 +12,8 @@ pub(super) struct Served {
     pub(super) app_us: u32,
     /// How long it waited in the queue and in the worker's ring before the application had it, microseconds.
     pub(super) queue_us: u32,
+    /// How much of that in the ring.
+    pub(super) ahead_us: u32,
     /// When it was given to the pool, its body being here or on its way; 0: never, or that is not known.
     pub(super) submitted: Micros,
     /// The route that the application chose.
@@ -21,7 +23,7 @@ pub(super) struct Served {
 impl Served {
     /// No worker had it.
     pub(super) const NOBODY: Self =
-        Self { pid: 0, app_us: 0, queue_us: 0, submitted: 0, route: RouteId::UNKNOWN };
+        Self { pid: 0, app_us: 0, queue_us: 0, ahead_us: 0, submitted: 0, route: RouteId::UNKNOWN };
 
     /// No worker had it, though it waited for one for so long.
     pub(super) fn nobody_after(waited: Micros) -> Self {

@@ -13,6 +13,7 @@ use super::descriptors::Descriptors;
 use super::doors::Doors;
 use super::events::{EventSink, FrontEvent};
 use super::maintenance::Sign;
+use super::metrics::Metrics;
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
 use super::refusals::Refusals;
@@ -43,6 +44,8 @@ pub(super) struct Services {
     /// What bodies of requests have in files.
     pub(super) uploads: Arc<Uploads>,
     pub(super) refusals: Refusals,
+    /// What the io threads count.
+    pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) access_log: AccessLog,
     pub(super) log: Arc<Log>,

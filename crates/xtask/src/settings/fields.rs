@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::row::{Row, Table};
+use crate::generated::doc;
 
 const HEAD: &str = "\
 //! Every setting as a field of [`Config`], with its type and its documentation; how the fields are read from
@@ -237,29 +238,15 @@ fn default_text(row: &Row) -> Option<String> {
 }
 
 /// A paragraph as doc comments. The first sentence stands alone, as it does in the table.
-fn push_doc(out: &mut String, doc: &str) {
-    let (summary, details) = doc.split_once('\n').unwrap_or((doc, ""));
-    line(out, &format!("/// {}", escaped(summary)));
+fn push_doc(out: &mut String, text: &str) {
+    let (summary, details) = text.split_once('\n').unwrap_or((text, ""));
+    line(out, &format!("/// {}", doc(summary)));
     if !details.is_empty() {
         line(out, "///");
     }
     for text in details.lines() {
-        line(out, &format!("/// {}", escaped(text)));
+        line(out, &format!("/// {}", doc(text)));
     }
-}
-
-/// Outside of code, brackets would be links and angles tags.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    let mut in_code = false;
-    for char in text.chars() {
-        in_code ^= char == '`';
-        if !in_code && matches!(char, '[' | ']' | '<' | '>') {
-            out.push('\\');
-        }
-        out.push(char);
-    }
-    out
 }
 
 fn line(out: &mut String, text: &str) {

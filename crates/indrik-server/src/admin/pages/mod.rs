@@ -3,6 +3,7 @@
 pub(super) mod actions;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod metrics;
 pub(super) mod nginx;
 pub(super) mod requests;
 pub(super) mod status;

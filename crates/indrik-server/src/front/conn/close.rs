@@ -12,6 +12,7 @@ use indrik_core::refusal::Reason;
 use super::io::ClientIo;
 use super::preface::NOT_SPOKEN;
 use crate::front::clock;
+use crate::front::metrics;
 use crate::front::peer::Peer;
 use crate::front::refusal::{Refusal, log_invalid};
 use crate::front::served::Served;
@@ -38,6 +39,7 @@ pub(super) async fn refuse(
     // What a client asks about with HEAD has no body, refused or not.
     let (head, page) = refusal.into_bytes();
     let page = if parts.method == Method::HEAD { Vec::new() } else { page };
+    metrics::refused_unread(&parts.method, refusal.status);
     let watch = Arc::clone(io.watch());
     // A head that never came to its end was waited for since it was due.
     let is_late = refusal.reason == Reason::HeadTimeout;

@@ -13,6 +13,7 @@ use super::open::{Open, Origin, Proxied, Spoken, shown};
 use super::reaper::{Phase, Watch};
 use super::stream::Stream;
 use crate::front::context::ConnectionContext;
+use crate::front::metrics::OpenConnection;
 use crate::front::peer::Peer;
 use crate::front::pipeline::forwarding::describe;
 use crate::front::refusal::Refusal;
@@ -38,6 +39,7 @@ pub(crate) async fn serve_connection(
     let mut context = context(services, settings, &origin, (state, &watch), proxied, &mut io);
     context.is_http2 = spoken == Spoken::Http2;
     let connection = Arc::new(context);
+    let _counted = OpenConnection::new(connection.is_http2);
     if spoken == Spoken::Http2 {
         // Boxed: it is large, and most connections have none of it.
         return Box::pin(h2::drive(&connection, io)).await;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use arc_swap::Cache;
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -19,6 +19,7 @@ use super::reaper::{Order, Phase, Watch};
 use crate::front::body::RequestBody;
 use crate::front::context::{ConnectionContext, RequestContext};
 use crate::front::events::Interface;
+use crate::front::metrics;
 use crate::front::pipeline::serve;
 use crate::front::refusal::log_invalid;
 use crate::front::response::Body;
@@ -86,6 +87,8 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
             let refused = context.io.refused();
             let why = refused.map_or_else(|| error.to_string(), |why| why.broken.to_string());
             log_invalid(&context.services.log, &context.peer.address, &why);
+            // Answered by hyper, whose answers are none of the request path's.
+            metrics::refused_unread(&Method::default(), StatusCode::BAD_REQUEST);
             Left::Ended(parts.io)
         }
         // The answer broke off; what was given of it is on its way.

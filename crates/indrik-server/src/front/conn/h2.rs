@@ -22,7 +22,7 @@ use std::time::Duration;
 use ::h2::server::{Builder, Connection, Handshake};
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use indrik_core::http2::{Drain, Step};
 use indrik_core::time::Micros;
 use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
@@ -34,6 +34,7 @@ use super::reaper::{Order, Phase};
 use crate::front::clock::{self, micros};
 use crate::front::context::ConnectionContext;
 use crate::front::events::Interface;
+use crate::front::metrics;
 use crate::front::refusal::{Refusal, log_invalid};
 
 /// Bytes that all streams of a connection may send ahead together, at least.
@@ -219,6 +220,7 @@ impl Driver {
         for _ in 0..self.notes.take_refused() {
             let why = "the header fields are too large together, by far";
             log_invalid(&services.log, &peer.address, why);
+            metrics::refused_unread(&Method::default(), Refusal::HEAD_TOO_LARGE.status);
             services.note_refusal(indrik_core::refusal::Reason::HeadTooLarge);
         }
     }

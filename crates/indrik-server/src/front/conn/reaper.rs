@@ -155,6 +155,14 @@ impl Watch {
         let _ = self.order.compare_exchange(expire, none, Ordering::SeqCst, Ordering::Relaxed);
     }
 
+    /// For how long the head came that is there now; most are there at once.
+    pub(crate) fn head_time(&self, now: Micros) -> Micros {
+        match self.phase() {
+            Phase::Head => now.saturating_sub(self.since()),
+            Phase::Idle | Phase::Busy | Phase::Writing | Phase::Parked | Phase::Handshake => 0,
+        }
+    }
+
     /// A request begins.
     pub(crate) fn begin(&self) {
         self.in_flight.store(self.in_flight() + 1, Ordering::Relaxed);
@@ -419,6 +427,20 @@ impl Connections {
 
     pub(crate) fn count(&self) -> usize {
         self.all.lock().len()
+    }
+
+    /// How many wait for what.
+    pub(crate) fn states(&self) -> [(&'static str, usize); 4] {
+        let (mut idle, mut head, mut busy, mut writing) = (0, 0, 0, 0);
+        for (_, watch) in &*self.0.lock() {
+            match watch.phase() {
+                Phase::Idle | Phase::Parked => idle += 1,
+                Phase::Head | Phase::Handshake => head += 1,
+                Phase::Busy => busy += 1,
+                Phase::Writing => writing += 1,
+            }
+        }
+        [("idle", idle), ("head", head), ("busy", busy), ("writing", writing)]
     }
 
     /// Every connection closes after its current request.

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::front::metrics;
+
 /// Bytes thrown away at once.
 const DISCARD_BYTES: usize = 4096;
 
@@ -98,8 +100,8 @@ impl AsyncRead for Stream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tcp(stream) => counted_read(Pin::new(stream), cx, into),
+            Self::Unix(stream) => counted_read(Pin::new(stream), cx, into),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Ahead(ahead) if ahead.0.is_empty() => {
                 let before = into.filled().len();
@@ -122,8 +124,8 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tcp(stream) => counted(Pin::new(stream).poll_write(cx, bytes)),
+            Self::Unix(stream) => counted(Pin::new(stream).poll_write(cx, bytes)),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write(cx, bytes),
         }
@@ -135,8 +137,8 @@ impl AsyncWrite for Stream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tcp(stream) => counted(Pin::new(stream).poll_write_vectored(cx, parts)),
+            Self::Unix(stream) => counted(Pin::new(stream).poll_write_vectored(cx, parts)),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_write_vectored(cx, parts),
         }
@@ -163,6 +165,26 @@ impl AsyncWrite for Stream {
             Self::Ahead(ahead) => Pin::new(&mut ahead.1).poll_shutdown(cx),
         }
     }
+}
+
+/// Reads, and counts what came.
+fn counted_read(
+    socket: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    into: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = into.filled().len();
+    let read = socket.poll_read(cx, into);
+    metrics::received(into.filled().len() - before);
+    read
+}
+
+/// Counts what a socket took.
+fn counted(written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    if let Poll::Ready(Ok(len)) = written {
+        metrics::sent(len);
+    }
+    written
 }
 
 /// Whether a socket has bytes to read.

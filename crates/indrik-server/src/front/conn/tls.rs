@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::ready;
 use std::time::{Duration, SystemTime};
 
+use indrik_core::certificate::not_after;
 use indrik_core::http1::TLS_HANDSHAKE;
 use parking_lot::Mutex;
 use rustls::pki_types::pem::{self, PemObject};
@@ -86,6 +87,8 @@ pub(crate) struct Tls {
 
 struct Loaded {
     acceptor: TlsAcceptor,
+    /// When the certificate expires, in seconds since 1970, if that can be read.
+    expires_at: Option<u64>,
     stamps: Stamps,
     /// Those that could not be read, which was told.
     failed: Option<Stamps>,
@@ -101,7 +104,8 @@ impl Tls {
     /// When one cannot be read, or the key does not belong to the certificate.
     pub(crate) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let stamps = stamps(&files);
-        let loaded = Mutex::new(Loaded { acceptor: acceptor(&files)?, stamps, failed: None });
+        let (acceptor, expires_at) = acceptor(&files)?;
+        let loaded = Mutex::new(Loaded { acceptor, expires_at, stamps, failed: None });
         Ok(Self { files, loaded })
     }
 
@@ -118,8 +122,8 @@ impl Tls {
         let read = acceptor(&self.files);
         let mut loaded = self.loaded.lock();
         match read {
-            Ok(acceptor) => {
-                *loaded = Loaded { acceptor, stamps, failed: None };
+            Ok((acceptor, expires_at)) => {
+                *loaded = Loaded { acceptor, expires_at, stamps, failed: None };
                 Ok(true)
             }
             // It is tried again each time: there may have been no descriptor, or the disk was slow.
@@ -129,6 +133,11 @@ impl Tls {
                 Err(error)
             }
         }
+    }
+
+    /// When the certificate in use expires, in seconds since 1970.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        self.loaded.lock().expires_at
     }
 
     /// The handshake, from the client's first byte on.
@@ -187,9 +196,11 @@ fn stamps(files: &TlsFiles) -> Stamps {
     [stamp(&files.certificate), stamp(&files.key), authorities]
 }
 
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+/// What takes connections, and when its certificate expires.
+fn acceptor(files: &TlsFiles) -> Result<(TlsAcceptor, Option<u64>), TlsError> {
     let (certfile, keyfile) = (Named("certfile", &files.certificate), files.named_key());
     let chain = certificates(certfile)?;
+    let expires_at = chain.first().and_then(|certificate| not_after(certificate));
     let key = private_key(files)?;
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -213,7 +224,7 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         error => certfile.wrong(&error, CERTIFICATE_HINT),
     })?;
     config.alpn_protocols.clone_from(&files.protocols);
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), expires_at))
 }
 
 fn verifier(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::front::access_log::Entry;
+use crate::front::access_log::WebSocketLine;
 use crate::front::conn::io::{ClientIo, IoState};
 use crate::front::conn::reaper::Watch;
 use crate::front::peer::Peer;
@@ -29,8 +29,8 @@ pub(crate) struct ConnectionContext {
 
 /// What a connection becomes when HTTP has ended on it with a 101.
 pub(crate) trait Successor: Send {
-    /// Takes the request's line of the access log, to be written when the connection is over.
-    fn log_to(&mut self, entry: Option<Box<Entry>>);
+    /// Takes the request's line, to be dropped when the connection is over.
+    fn log_to(&mut self, line: WebSocketLine);
 
     /// Has the connection to its end; `first` is what was read behind the request.
     fn run(

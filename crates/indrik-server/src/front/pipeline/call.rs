@@ -21,6 +21,7 @@ use crate::front::body::upload::{NO_DESCRIPTOR, Reader, Upload};
 use crate::front::clock;
 use crate::front::context::RequestContext;
 use crate::front::exchange::{Event, Exchange, HandedOver, Outgoing, Permit};
+use crate::front::metrics;
 use crate::front::pool::Submitted;
 use crate::front::refusal::{NO_WORKER, Refusal};
 use crate::front::response::{self, Body, FilePart, RestOfUpload, Sent, Stream};
@@ -378,6 +379,7 @@ impl Call {
         self.perform(step);
         let body_is_here = self.pump.as_ref().is_none_or(Pump::holds_all);
         match self.replay.lost(started, body_is_here) {
+            Fate::Again if started => metrics::replayed(),
             Fate::Again => {}
             Fate::Failed => {
                 let message = "the worker ended while it had the request";

@@ -30,7 +30,7 @@ use indrik_core::refusal::Reason;
 use indrik_core::time::Micros;
 use indrik_ring::Flags;
 
-use super::access_log::Entry;
+use super::access_log::{Entry, WebSocketLine};
 use super::body::upload::{self, Upload};
 use super::body::{Pieces, RequestBody};
 use super::clock::{self, micros};
@@ -38,6 +38,7 @@ use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
 use super::exchange::Event;
+use super::metrics::{Begun, OpenWebSocket};
 use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
 use super::served::Served;
@@ -50,31 +51,33 @@ use stages::Verdict;
 /// Serves one request: at once as far as nothing has to be waited for, the rest when polled.
 pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) -> Serving {
     let (connection, stream) = (Arc::clone(&context.connection), context.stream.clone());
-    connection.watch.begin();
     let log = &connection.services.access_log;
     let is_logged = log.is_on();
     let is_followed = context.settings.follows;
     let arrived = if is_logged || is_followed { clock::now() } else { clock::coarse() };
     let (mut parts, body) = request.into_parts();
+    let mut begun = Begun::new(&parts.method, arrived, connection.watch.head_time(arrived));
+    connection.watch.begin();
     let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
     let checked = check::head(&context, &mut parts);
     context.notes = route::notes(&context, &parts);
     let marking = context.settings.marking.as_ref();
     let id = marking.and_then(|marking| marking.mark(&connection.peer, &mut parts));
+    begun.is_for(context.notes.probe);
     let (peer, is_unlogged) = (&connection.peer, context.notes.is_unlogged);
     let trail = if is_followed { follow::begin(&context, &parts, arrived) } else { None };
     let entry = match is_logged || is_followed {
         true => log.entry(peer, &parts, arrived, is_unlogged, trail),
         false => None,
     };
-    let begun = checked.and_then(|seen| match stages::run(&context, &parts) {
+    let wait = checked.and_then(|seen| match stages::run(&context, &parts) {
         Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
         Verdict::GoOn => match maintenance::answer(&context, &parts) {
             Some(answer) => Ok(Wait::Answered(Box::new(answer))),
             None => begin(context, seen, parts, body, arrived),
         },
     });
-    let wait = match begun {
+    let wait = match wait {
         Ok(wait) => wait,
         Err(refusal) => {
             refusal.log(&connection.services.log, &connection.peer);
@@ -84,7 +87,7 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     if let Some(entry) = &entry {
         wait.tell_whereabouts(entry);
     }
-    Serving { connection, stream, asked, entry, id, wait }
+    Serving { connection, stream, asked, entry, begun, id, wait }
 }
 
 /// Gives a checked request to the pool, if its body is here.
@@ -150,6 +153,7 @@ pub(crate) struct Serving {
     entry: Option<Box<Entry>>,
     /// To be returned with the answer.
     id: Option<Box<ReturnedId>>,
+    begun: Begun,
     wait: Wait,
 }
 
@@ -252,12 +256,15 @@ impl Drop for Serving {
             return;
         }
         self.connection.watch.end();
+        let served = self.wait.served();
         if self.connection.watch.is_cut() {
+            self.begun.over(None, &served, false);
             return;
         }
+        self.begun.over(Some(client_left()), &served, false);
         self.connection.services.note_refusal(Reason::ClientLeft);
         if let Some(entry) = self.entry.take() {
-            entry.with_response(client_left(), &HeaderMap::new(), self.wait.served()).write();
+            entry.with_response(client_left(), &HeaderMap::new(), served).write();
         }
     }
 }
@@ -287,6 +294,7 @@ impl Serving {
             services.note_refusal(if has_left { Reason::ClientLeft } else { refusal.reason });
             refusal.into_response()
         });
+        let status = if has_left { client_left() } else { response.status() };
         // After a 101 the connection is somebody else's, who says when it closes.
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         // While memory is short, connections that nobody needs are the first thing to go.
@@ -302,20 +310,27 @@ impl Serving {
         }
         let entry = self.entry.take().map(|entry| {
             let served = response.body().served();
-            let status = if has_left { client_left() } else { response.status() };
             entry.with_response(status, response.headers(), served)
         });
-        let entry = match &self.stream {
-            // A tunnel writes the line when it is over.
-            Some(stream) => stream.log_to(entry),
-            None => entry,
-        };
-        if is_upgraded && let Some(successor) = self.connection.successor.lock().as_mut() {
-            successor.log_to(entry);
-            response.body_mut().ends(Arc::clone(&self.connection.watch), None);
-            return response;
+        let watch = Arc::clone(&self.connection.watch);
+        // A WebSocket's line is written when it is over.
+        if let Some(stream) = &self.stream
+            && stream.has_successor()
+        {
+            stream.log_to(self.opened(entry));
+            response.body_mut().ends(watch, None, None);
+        } else if is_upgraded && let Some(successor) = self.connection.successor.lock().as_mut() {
+            successor.log_to(self.opened(entry));
+            response.body_mut().ends(watch, None, None);
+        } else {
+            response.body_mut().ends(watch, entry, Some((self.begun, status)));
         }
-        response.body_mut().ends(Arc::clone(&self.connection.watch), entry);
         response
+    }
+
+    /// The request has become a WebSocket, which has the line from now on.
+    fn opened(&self, entry: Option<Box<Entry>>) -> WebSocketLine {
+        self.begun.is_upgraded();
+        WebSocketLine::new(entry, OpenWebSocket::new())
     }
 }

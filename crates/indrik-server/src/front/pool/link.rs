@@ -276,7 +276,7 @@ impl Link {
         let location = Location::Worker { id: self.id, slot, generation };
         let runs_ahead = self.interface == Interface::Wsgi && !flags.has(Flags::WEBSOCKET);
         let ahead = runs_ahead.then_some(&self.buffered);
-        let advance = exchange.set_at_worker(arrived, location, self.pid, ahead);
+        let advance = exchange.set_at_worker((arrived, now), location, self.pid, ahead);
         if advance != 0 {
             self.give_credit(slot, generation, advance);
         }

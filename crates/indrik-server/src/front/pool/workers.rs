@@ -162,6 +162,13 @@ impl Pool {
         self.inner.lock().links.get(&id)?.blocked_by.clone()
     }
 
+    /// For how long the request has waited that has done so longest.
+    pub(crate) fn oldest_waiting(&self, now: Micros) -> Micros {
+        let inner = self.inner.lock();
+        let arrived = inner.waiting.values().map(|exchange| exchange.arrived()).min();
+        arrived.map_or(0, |arrived| now.saturating_sub(arrived))
+    }
+
     /// What each worker has done and does.
     pub(crate) fn loads(&self) -> BTreeMap<WorkerId, Load> {
         let inner = self.inner.lock();

@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::Response;
 use http::header::CONTENT_LENGTH;
+use http::{Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
 use super::file::FilePart;
@@ -15,6 +15,7 @@ use super::invalid::Invalid;
 use super::worker::{BrokenOff, Stream, Upcoming};
 use crate::front::access_log::Entry;
 use crate::front::conn::reaper::Watch;
+use crate::front::metrics::Begun;
 use crate::front::served::Served;
 
 /// The body of a response.
@@ -35,16 +36,23 @@ enum BodyKind {
 struct End {
     watch: Arc<Watch>,
     log: Option<Box<Entry>>,
+    /// What it counts as, and its status; a WebSocket counts when it is over.
+    counted: Option<(Begun, StatusCode)>,
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(End { watch, log }) = self.end.take() else { return };
+        let Some(End { watch, log, counted }) = self.end.take() else { return };
         watch.end();
+        let (served, is_whole) = match &self.kind {
+            BodyKind::Full(_) => (self.served, true),
+            BodyKind::Stream(stream) => (stream.served(), stream.is_over),
+        };
+        if let Some((begun, status)) = counted {
+            begun.over(Some(status), &served, !is_whole);
+        }
         if let Some(mut log) = log {
-            if let BodyKind::Stream(stream) = &self.kind {
-                log.served(stream.served());
-            }
+            log.served(served);
             log.write();
         }
     }
@@ -105,8 +113,13 @@ impl Body {
     }
 
     /// Notes what to do when it is over.
-    pub(crate) fn ends(&mut self, watch: Arc<Watch>, log: Option<Box<Entry>>) {
-        self.end = Some(End { watch, log });
+    pub(crate) fn ends(
+        &mut self,
+        watch: Arc<Watch>,
+        log: Option<Box<Entry>>,
+        counted: Option<(Begun, StatusCode)>,
+    ) {
+        self.end = Some(End { watch, log, counted });
     }
 }
 

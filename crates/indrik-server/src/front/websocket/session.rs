@@ -155,11 +155,24 @@ pub trait Application {
     fn poll_command(&mut self, cx: &mut Context<'_>) -> Poll<Command>;
 }
 
-/// How a connection went, for the access log.
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client: it said so, broke the rules, or was not there any more.
+    Client,
+    /// The application.
+    Application,
+    /// We did.
+    Server,
+}
+
+/// How a connection went, for the access log and the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The code and reason the application was told.
     pub close: CloseFrame,
+    /// Who ended it first.
+    pub ended_by: Side,
     /// Messages received and delivered.
     pub messages_received: u64,
     /// Messages sent.
@@ -199,6 +212,7 @@ where
         finished: false,
         told: None,
         ending: CloseFrame::new(close::ABNORMAL, "the connection was lost"),
+        ended_by: None,
         pace: Pace::new(now),
         heard_at: now,
         pinged: false,
@@ -216,6 +230,7 @@ where
     let close = session.tell();
     Outcome {
         close,
+        ended_by: session.ended_by.unwrap_or(Side::Client),
         messages_received: session.messages_received,
         messages_sent: session.messages_sent,
         bytes_received: session.bytes_received,
@@ -261,6 +276,8 @@ struct Session<S, A> {
     told: Option<CloseFrame>,
     /// What it will be told.
     ending: CloseFrame,
+    /// Who ended it first; none did while it is open or was lost.
+    ended_by: Option<Side>,
     /// How fast it sends what is no message.
     pace: Pace,
     /// When bytes last came, or reading was resumed.
@@ -348,10 +365,14 @@ impl<S: Socket, A: Application> Session<S, A> {
         match self.application.poll_command(cx) {
             Poll::Pending => return false,
             Poll::Ready(Command::Send(part)) => self.send(part),
-            Poll::Ready(Command::Close(close)) => self.end(close),
+            Poll::Ready(Command::Close(close)) => {
+                self.ended_by.get_or_insert(Side::Application);
+                self.end(close);
+            }
             Poll::Ready(Command::Leave(close)) => self.leave(close),
             Poll::Ready(Command::Finished) => {
                 self.finished = true;
+                self.ended_by.get_or_insert(Side::Application);
                 self.end(CloseFrame::new(close::NORMAL, ""));
             }
         }
@@ -359,6 +380,7 @@ impl<S: Socket, A: Application> Session<S, A> {
     }
 
     fn leave(&mut self, close: CloseFrame) {
+        self.ended_by.get_or_insert(Side::Server);
         self.limits.close_timeout = self.limits.close_timeout.min(self.limits.leave_timeout);
         if let Phase::Closing { until } = &mut self.phase {
             *until = (*until).min(self.now + self.limits.leave_timeout);
@@ -374,6 +396,7 @@ impl<S: Socket, A: Application> Session<S, A> {
         let end = part.end;
         if part.text && !self.text.next(&part.payload, end) {
             let reason = "the application sent text that is not UTF-8";
+            self.ended_by.get_or_insert(Side::Application);
             self.end(CloseFrame::new(close::INTERNAL_ERROR, reason));
         } else if self.connection.send(part).is_ok() && end {
             self.messages_sent += 1;
@@ -468,6 +491,7 @@ impl<S: Socket, A: Application> Session<S, A> {
     }
 
     fn peer_ended(&mut self, close: CloseFrame) {
+        self.ended_by.get_or_insert(Side::Client);
         self.ending = close;
         self.tell();
         if self.connection.is_done() {

@@ -13,7 +13,7 @@ use indrik_core::refusal::Reason;
 use indrik_core::time::Micros;
 use indrik_ring::{CHUNK_MAX, Flags, Kind, ResponseHead, websocket_piece_cost};
 
-use crate::front::access_log::{Entry, WebSocketLine};
+use crate::front::access_log::WebSocketLine;
 use crate::front::account::{CONNECTION_BYTES, Charge};
 use crate::front::body::Pieces;
 use crate::front::body::upload::Upload;
@@ -124,8 +124,8 @@ fn accept(
 }
 
 impl Successor for Upgrade {
-    fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = WebSocketLine::new(entry);
+    fn log_to(&mut self, line: WebSocketLine) {
+        self.line = line;
     }
 
     fn run(
@@ -141,8 +141,8 @@ impl Successor for Upgrade {
 }
 
 impl TunnelSuccessor for Upgrade {
-    fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = WebSocketLine::new(entry);
+    fn log_to(&mut self, line: WebSocketLine) {
+        self.line = line;
     }
 
     fn run(
@@ -191,7 +191,7 @@ async fn run(
         bridge.leave();
     }
     let outcome = session::run(socket, connection, &first, bridge, limits).await;
-    line.note(outcome.bytes_sent, Some(outcome.close.code), exchange.route());
+    line.went(&outcome, exchange.route());
     context.watch.end();
 }
 

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::front::access_log::{Entry, WebSocketLine};
+use crate::front::access_log::WebSocketLine;
 use crate::front::account::Charge;
 use crate::front::body::upload::{NO_DESCRIPTOR, Upload, file_places};
 use crate::front::clock;
@@ -368,8 +368,8 @@ struct Own {
 }
 
 impl Successor for Own {
-    fn log_to(&mut self, entry: Option<Box<Entry>>) {
-        self.line = WebSocketLine::new(entry);
+    fn log_to(&mut self, line: WebSocketLine) {
+        self.line = line;
     }
 
     fn run(
@@ -400,7 +400,7 @@ async fn run(connection: Arc<ConnectionContext>, own: Own, mut io: ClientIo, fir
     };
     let ended = poll_fn(|cx| copy.poll(&mut io, &mut socket, cx)).await;
     // How it was closed is between the application and its client.
-    line.note(copy.down.passed, None, call.exchange().route());
+    line.passed(copy.up.passed, copy.down.passed, call.exchange().route());
     // The application sees the end of its socket while the client still gets its last bytes.
     drop(socket);
     drop(call);

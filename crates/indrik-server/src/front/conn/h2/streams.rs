@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::super::reaper::Watch;
 use super::held::Held;
 use super::tunnel::Tunnel;
-use crate::front::access_log::Entry;
+use crate::front::access_log::WebSocketLine;
 use crate::front::context::ConnectionContext;
 use crate::front::response::strip_connection_fields;
 
@@ -105,8 +105,8 @@ pub(crate) struct StreamContext {
 
 /// What a stream becomes when a request for a tunnel (RFC 8441) is accepted.
 pub(crate) trait TunnelSuccessor: Send {
-    /// Takes the request's line of the access log, to be written when the tunnel is over.
-    fn log_to(&mut self, entry: Option<Box<Entry>>);
+    /// Takes the request's line, to be dropped when the tunnel is over.
+    fn log_to(&mut self, line: WebSocketLine);
 
     /// Has the stream to its end.
     fn run(
@@ -166,14 +166,15 @@ impl StreamContext {
         self.successor.lock().take()
     }
 
-    /// Gives a request's line of the access log to whoever has the stream from then on; returns it if nobody has.
-    pub(crate) fn log_to(&self, entry: Option<Box<Entry>>) -> Option<Box<Entry>> {
-        match self.successor.lock().as_mut() {
-            Some(successor) => {
-                successor.log_to(entry);
-                None
-            }
-            None => entry,
+    /// Whether its request was accepted as a tunnel.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.successor.lock().is_some()
+    }
+
+    /// Gives a request's line to whoever has the stream from then on.
+    pub(crate) fn log_to(&self, line: WebSocketLine) {
+        if let Some(successor) = self.successor.lock().as_mut() {
+            successor.log_to(line);
         }
     }
 

@@ -1,0 +1,449 @@
+//! A typed handle for every metric.
+//!
+//! Written by `cargo xtask metrics` from `metrics.toml`: change that file, not this one.
+
+use super::family::Kind;
+use super::table::{Counter, Gauge, Histogram, Info, LabelRow, Row};
+
+static LABEL_METHOD: LabelRow = LabelRow { name: "method", otel: "http.request.method" };
+
+static LABEL_STATUS: LabelRow = LabelRow { name: "status", otel: "http.response.status_code" };
+
+static LABEL_CLASS: LabelRow = LabelRow { name: "class", otel: "indrik.status_class" };
+
+static LABEL_POOL: LabelRow = LabelRow { name: "pool", otel: "indrik.pool" };
+
+static LABEL_ROUTE: LabelRow = LabelRow { name: "route", otel: "http.route" };
+
+static LABEL_PHASE: LabelRow = LabelRow { name: "phase", otel: "indrik.phase" };
+
+static LABEL_REASON: LabelRow = LabelRow { name: "reason", otel: "indrik.reason" };
+
+static LABEL_PROBE: LabelRow = LabelRow { name: "probe", otel: "indrik.probe" };
+
+static LABEL_PROTOCOL: LabelRow = LabelRow { name: "protocol", otel: "network.protocol.version" };
+
+static LABEL_STATE: LabelRow = LabelRow { name: "state", otel: "indrik.state" };
+
+static LABEL_DIRECTION: LabelRow = LabelRow { name: "direction", otel: "network.io.direction" };
+
+static LABEL_CODE: LabelRow = LabelRow { name: "code", otel: "indrik.close_code" };
+
+static LABEL_SIDE: LabelRow = LabelRow { name: "side", otel: "indrik.side" };
+
+static LABEL_RESULT: LabelRow = LabelRow { name: "result", otel: "indrik.result" };
+
+static LABEL_KIND: LabelRow = LabelRow { name: "kind", otel: "indrik.kind" };
+
+static LABEL_VERSION: LabelRow = LabelRow { name: "version", otel: "service.version" };
+
+/// Requests that are over.
+pub const HTTP_REQUESTS: Counter<5> = Counter(&Row {
+    name: "indrik_http_requests",
+    otel: "indrik.http.requests",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_METHOD, &LABEL_STATUS, &LABEL_CLASS, &LABEL_POOL, &LABEL_ROUTE],
+    help: "Requests that are over.",
+});
+
+/// Time from a request's head to the end of its answer.
+pub const HTTP_REQUEST_DURATION_SECONDS: Histogram<4> = Histogram(&Row {
+    name: "indrik_http_request_duration_seconds",
+    otel: "http.server.request.duration",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: &[&LABEL_METHOD, &LABEL_STATUS, &LABEL_POOL, &LABEL_ROUTE],
+    help: "Time from a request's head to the end of its answer.",
+});
+
+/// Time of requests by phase.
+pub const HTTP_REQUEST_PHASE_SECONDS: Histogram<2> = Histogram(&Row {
+    name: "indrik_http_request_phase_seconds",
+    otel: "indrik.http.request.phase",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: &[&LABEL_PHASE, &LABEL_POOL],
+    help: "Time of requests by phase.",
+});
+
+/// Time of all requests of a route together, by phase.
+pub const HTTP_ROUTE_PHASE_SECONDS: Counter<3> = Counter(&Row {
+    name: "indrik_http_route_phase_seconds",
+    otel: "indrik.http.route.phase",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_PHASE, &LABEL_POOL, &LABEL_ROUTE],
+    help: "Time of all requests of a route together, by phase.",
+});
+
+/// Requests that have begun and are not over.
+pub const HTTP_REQUESTS_IN_FLIGHT: Gauge<1> = Gauge(&Row {
+    name: "indrik_http_requests_in_flight",
+    otel: "http.server.active_requests",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests that have begun and are not over.",
+});
+
+/// Requests in the queue, which no worker has.
+pub const HTTP_REQUESTS_WAITING: Gauge<1> = Gauge(&Row {
+    name: "indrik_http_requests_waiting",
+    otel: "indrik.http.requests.waiting",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests in the queue, which no worker has.",
+});
+
+/// Requests that may wait (queue_requests_max).
+pub const HTTP_REQUESTS_WAITING_MAX: Gauge<1> = Gauge(&Row {
+    name: "indrik_http_requests_waiting_max",
+    otel: "indrik.http.requests.waiting.limit",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests that may wait (queue_requests_max).",
+});
+
+/// For how long the request that waits longest has waited.
+pub const HTTP_REQUESTS_OLDEST_WAITING_SECONDS: Gauge<1> = Gauge(&Row {
+    name: "indrik_http_requests_oldest_waiting_seconds",
+    otel: "indrik.http.requests.oldest_waiting",
+    kind: Kind::Gauge,
+    unit: "seconds",
+    labels: &[&LABEL_POOL],
+    help: "For how long the request that waits longest has waited.",
+});
+
+/// Requests that workers have, those in their rings included.
+pub const HTTP_REQUESTS_AT_WORKERS: Gauge<1> = Gauge(&Row {
+    name: "indrik_http_requests_at_workers",
+    otel: "indrik.http.requests.at_workers",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests that workers have, those in their rings included.",
+});
+
+/// Answers of the server's own and requests that were given up, by reason.
+pub const HTTP_REFUSED: Counter<2> = Counter(&Row {
+    name: "indrik_http_refused",
+    otel: "indrik.http.refused",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON, &LABEL_POOL],
+    help: "Answers of the server's own and requests that were given up, by reason.",
+});
+
+/// Requests taken back out of a worker's ring unstarted, and given to another.
+pub const HTTP_REQUESTS_RETAKEN: Counter<1> = Counter(&Row {
+    name: "indrik_http_requests_retaken",
+    otel: "indrik.http.requests.retaken",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests taken back out of a worker's ring unstarted, and given to another.",
+});
+
+/// Requests run again because their worker ended.
+pub const HTTP_REQUESTS_REPLAYED: Counter<1> = Counter(&Row {
+    name: "indrik_http_requests_replayed",
+    otel: "indrik.http.requests.replayed",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests run again because their worker ended.",
+});
+
+/// Requests that the application had for too long.
+pub const HTTP_REQUESTS_TIMED_OUT: Counter<1> = Counter(&Row {
+    name: "indrik_http_requests_timed_out",
+    otel: "indrik.http.requests.timed_out",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Requests that the application had for too long.",
+});
+
+/// Answers that broke off after their head: the client left, or the worker did.
+pub const HTTP_ANSWERS_BROKEN: Counter<1> = Counter(&Row {
+    name: "indrik_http_answers_broken",
+    otel: "indrik.http.answers.broken",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_POOL],
+    help: "Answers that broke off after their head: the client left, or the worker did.",
+});
+
+/// Probes that were answered; they are not among the requests.
+pub const HTTP_PROBES: Counter<2> = Counter(&Row {
+    name: "indrik_http_probes",
+    otel: "indrik.http.probes",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_PROBE, &LABEL_STATUS],
+    help: "Probes that were answered; they are not among the requests.",
+});
+
+/// Bytes of clients' connections, those of TLS included.
+pub const HTTP_IO_BYTES: Counter<1> = Counter(&Row {
+    name: "indrik_http_io_bytes",
+    otel: "indrik.http.io",
+    kind: Kind::Counter,
+    unit: "bytes",
+    labels: &[&LABEL_DIRECTION],
+    help: "Bytes of clients' connections, those of TLS included.",
+});
+
+/// Open connections by what they wait for.
+pub const CONNECTIONS: Gauge<1> = Gauge(&Row {
+    name: "indrik_connections",
+    otel: "indrik.connections",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_STATE],
+    help: "Open connections by what they wait for.",
+});
+
+/// Open connections that have begun to speak HTTP.
+pub const CONNECTIONS_OPEN: Gauge<1> = Gauge(&Row {
+    name: "indrik_connections_open",
+    otel: "indrik.connections.open",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_PROTOCOL],
+    help: "Open connections that have begun to speak HTTP.",
+});
+
+/// Connections that have begun to speak HTTP.
+pub const CONNECTIONS_BEGUN: Counter<1> = Counter(&Row {
+    name: "indrik_connections_begun",
+    otel: "indrik.connections.begun",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_PROTOCOL],
+    help: "Connections that have begun to speak HTTP.",
+});
+
+/// Connections that were closed for the memory they held, or to make room for others.
+pub const CONNECTIONS_CUT: Counter<1> = Counter(&Row {
+    name: "indrik_connections_cut",
+    otel: "indrik.connections.cut",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON],
+    help: "Connections that were closed for the memory they held, or to make room for others.",
+});
+
+/// TLS handshakes: done, failed, or late.
+pub const TLS_HANDSHAKES: Counter<1> = Counter(&Row {
+    name: "indrik_tls_handshakes",
+    otel: "indrik.tls.handshakes",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_RESULT],
+    help: "TLS handshakes: done, failed, or late.",
+});
+
+/// When the certificate in use expires, in seconds since 1970.
+pub const TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS: Gauge<0> = Gauge(&Row {
+    name: "indrik_tls_certificate_expiry_timestamp_seconds",
+    otel: "indrik.tls.certificate.expiry",
+    kind: Kind::Gauge,
+    unit: "seconds",
+    labels: &[],
+    help: "When the certificate in use expires, in seconds since 1970.",
+});
+
+/// Open WebSockets.
+pub const WEBSOCKETS_OPEN: Gauge<0> = Gauge(&Row {
+    name: "indrik_websockets_open",
+    otel: "indrik.websockets.open",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Open WebSockets.",
+});
+
+/// WebSockets that are over, by close code and by who ended them.
+pub const WEBSOCKETS_CLOSED: Counter<2> = Counter(&Row {
+    name: "indrik_websockets_closed",
+    otel: "indrik.websockets.closed",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_CODE, &LABEL_SIDE],
+    help: "WebSockets that are over, by close code and by who ended them.",
+});
+
+/// Messages of WebSockets that are over.
+pub const WEBSOCKET_MESSAGES: Counter<1> = Counter(&Row {
+    name: "indrik_websocket_messages",
+    otel: "indrik.websocket.messages",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_DIRECTION],
+    help: "Messages of WebSockets that are over.",
+});
+
+/// Bytes of WebSockets that are over.
+pub const WEBSOCKET_IO_BYTES: Counter<1> = Counter(&Row {
+    name: "indrik_websocket_io_bytes",
+    otel: "indrik.websocket.io",
+    kind: Kind::Counter,
+    unit: "bytes",
+    labels: &[&LABEL_DIRECTION],
+    help: "Bytes of WebSockets that are over.",
+});
+
+/// For how long WebSockets were open.
+pub const WEBSOCKET_DURATION_SECONDS: Histogram<0> = Histogram(&Row {
+    name: "indrik_websocket_duration_seconds",
+    otel: "indrik.websocket.duration",
+    kind: Kind::Histogram,
+    unit: "seconds",
+    labels: &[],
+    help: "For how long WebSockets were open.",
+});
+
+/// The version that runs.
+pub const BUILD: Info<1> = Info(&Row {
+    name: "indrik_build",
+    otel: "indrik.build",
+    kind: Kind::Info,
+    unit: "",
+    labels: &[&LABEL_VERSION],
+    help: "The version that runs.",
+});
+
+/// Memory that the front holds for clients.
+pub const FRONT_MEMORY_BYTES: Gauge<0> = Gauge(&Row {
+    name: "indrik_front_memory_bytes",
+    otel: "indrik.front.memory",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[],
+    help: "Memory that the front holds for clients.",
+});
+
+/// Memory that the front may hold for clients (front_memory_max).
+pub const FRONT_MEMORY_MAX_BYTES: Gauge<0> = Gauge(&Row {
+    name: "indrik_front_memory_max_bytes",
+    otel: "indrik.front.memory.limit",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[],
+    help: "Memory that the front may hold for clients (front_memory_max).",
+});
+
+/// Descriptors that clients have.
+pub const FRONT_DESCRIPTORS: Gauge<0> = Gauge(&Row {
+    name: "indrik_front_descriptors",
+    otel: "indrik.front.descriptors",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Descriptors that clients have.",
+});
+
+/// Descriptors that clients may have.
+pub const FRONT_DESCRIPTORS_MAX: Gauge<0> = Gauge(&Row {
+    name: "indrik_front_descriptors_max",
+    otel: "indrik.front.descriptors.limit",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Descriptors that clients may have.",
+});
+
+/// What lies in files without names: answers that outran their clients, bodies of requests.
+pub const FRONT_FILES_BYTES: Gauge<1> = Gauge(&Row {
+    name: "indrik_front_files_bytes",
+    otel: "indrik.front.files",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[&LABEL_KIND],
+    help: "What lies in files without names: answers that outran their clients, bodies of requests.",
+});
+
+/// Times that an answer or a body could not be written to its file.
+pub const FRONT_FILES_FAILED: Counter<1> = Counter(&Row {
+    name: "indrik_front_files_failed",
+    otel: "indrik.front.files.failed",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_KIND],
+    help: "Times that an answer or a body could not be written to its file.",
+});
+
+/// Answers on workers' lanes that were not taken.
+pub const LANE_ANSWERS_DROPPED: Counter<0> = Counter(&Row {
+    name: "indrik_lane_answers_dropped",
+    otel: "indrik.lane.answers.dropped",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[],
+    help: "Answers on workers' lanes that were not taken.",
+});
+
+/// Requests that found no room in a table of their own combination of labels, and are counted under `other`.
+pub const METRICS_OVERFLOW: Counter<1> = Counter(&Row {
+    name: "indrik_metrics_overflow",
+    otel: "indrik.metrics.overflow",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_KIND],
+    help: "Requests that found no room in a table of their own combination of labels, and are counted under `other`.",
+});
+
+/// Families and samples left out of the answer before this one: their names clash with others, or no scraper can read them.
+pub const METRICS_LEFT_OUT: Gauge<0> = Gauge(&Row {
+    name: "indrik_metrics_left_out",
+    otel: "indrik.metrics.left_out",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Families and samples left out of the answer before this one: their names clash with others, or no scraper can read them.",
+});
+
+/// All rows, in the order of the table.
+pub static ROWS: &[&Row] = &[
+    HTTP_REQUESTS.0,
+    HTTP_REQUEST_DURATION_SECONDS.0,
+    HTTP_REQUEST_PHASE_SECONDS.0,
+    HTTP_ROUTE_PHASE_SECONDS.0,
+    HTTP_REQUESTS_IN_FLIGHT.0,
+    HTTP_REQUESTS_WAITING.0,
+    HTTP_REQUESTS_WAITING_MAX.0,
+    HTTP_REQUESTS_OLDEST_WAITING_SECONDS.0,
+    HTTP_REQUESTS_AT_WORKERS.0,
+    HTTP_REFUSED.0,
+    HTTP_REQUESTS_RETAKEN.0,
+    HTTP_REQUESTS_REPLAYED.0,
+    HTTP_REQUESTS_TIMED_OUT.0,
+    HTTP_ANSWERS_BROKEN.0,
+    HTTP_PROBES.0,
+    HTTP_IO_BYTES.0,
+    CONNECTIONS.0,
+    CONNECTIONS_OPEN.0,
+    CONNECTIONS_BEGUN.0,
+    CONNECTIONS_CUT.0,
+    TLS_HANDSHAKES.0,
+    TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS.0,
+    WEBSOCKETS_OPEN.0,
+    WEBSOCKETS_CLOSED.0,
+    WEBSOCKET_MESSAGES.0,
+    WEBSOCKET_IO_BYTES.0,
+    WEBSOCKET_DURATION_SECONDS.0,
+    BUILD.0,
+    FRONT_MEMORY_BYTES.0,
+    FRONT_MEMORY_MAX_BYTES.0,
+    FRONT_DESCRIPTORS.0,
+    FRONT_DESCRIPTORS_MAX.0,
+    FRONT_FILES_BYTES.0,
+    FRONT_FILES_FAILED.0,
+    LANE_ANSWERS_DROPPED.0,
+    METRICS_OVERFLOW.0,
+    METRICS_LEFT_OUT.0,
+];

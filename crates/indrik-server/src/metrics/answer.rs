@@ -1,0 +1,66 @@
+//! The answer to a scraper.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use indrik_core::metrics::{Family, Label, expose, generated as metrics, negotiate};
+
+use super::processes::Process;
+use super::{machine, processes, supervised};
+use crate::look::{Board, Look};
+
+/// Families and samples that were left out of the last answer.
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+
+/// The answer to a scraper.
+pub(crate) struct Answer {
+    /// What it is written in.
+    pub(crate) content_type: &'static str,
+    /// All families.
+    pub(crate) body: Vec<u8>,
+}
+
+/// The families of all sources for a scraper that sent this `Accept`. Our own come first: where an application's family
+/// has the name of one of them, it is left out and counted.
+pub(crate) fn answer(accept: &str, board: &Board) -> Answer {
+    let format = negotiate(accept);
+    let exposed = expose(families(board), format);
+    LEFT_OUT.store(exposed.left_out, Ordering::Relaxed);
+    Answer { content_type: format.content_type(), body: exposed.body }
+}
+
+fn families(board: &Board) -> Vec<Family> {
+    let (look, front) = (board.look(), board.front());
+    let version = Label::from(look.server.version);
+    let left_out = LEFT_OUT.load(Ordering::Relaxed) as f64;
+    let mut families = vec![
+        metrics::BUILD.family([[version]]),
+        metrics::METRICS_LEFT_OUT.family([([], left_out)]),
+    ];
+    let loads = front.as_ref().map(|front| front.loads()).unwrap_or_default();
+    families.extend(supervised::families(&look, &loads));
+    families.extend(processes::families(&processes(&look)));
+    families.extend(machine::families(&directories(&look)));
+    if let Some(front) = front {
+        families.extend(front.metrics());
+    }
+    families
+}
+
+/// The workers; of two with one place the younger one comes last and is the one that is shown.
+fn processes(look: &Look) -> Vec<Process> {
+    let workers = look.workers.iter();
+    workers.filter_map(|it| Some(Process { place: it.place, pid: it.pid? })).collect()
+}
+
+/// The directories whose disks matter, and what they are for.
+fn directories(look: &Look) -> Vec<(&'static str, PathBuf)> {
+    let mut directories = vec![("tmp", std::env::temp_dir())];
+    if let Some(settings) = &look.settings {
+        let config = &settings.config;
+        let log = config.errorlog.path().or_else(|| config.accesslog.as_ref()?.path());
+        let directory = log.map(|path| path.parent().unwrap_or(Path::new("/")));
+        directories.extend(directory.map(|directory| ("logs", config.chdir.join(directory))));
+    }
+    directories
+}

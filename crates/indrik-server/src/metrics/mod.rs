@@ -1,0 +1,8 @@
+//! What a scraper is told: the families of all sources, in the format it asks for.
+
+mod answer;
+mod machine;
+mod processes;
+mod supervised;
+
+pub(crate) use answer::answer;

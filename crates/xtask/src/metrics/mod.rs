@@ -1,0 +1,51 @@
+//! What is made of `metrics.toml`: the typed handles, and the reference page.
+
+mod handles;
+mod page;
+mod table;
+
+use std::path::Path;
+
+use table::Table;
+
+use crate::generated::{self, Files};
+
+const TABLE: &str = "metrics.toml";
+const HANDLES: &str = "crates/indrik-core/src/metrics/generated.rs";
+const PAGE: &str = "docs/reference/metrics.md";
+
+const FILES: &Files = &[(HANDLES, handles), (PAGE, page)];
+
+/// Writes all files.
+pub(crate) fn write(root: &Path) -> Result<String, String> {
+    generated::write(root, FILES)
+}
+
+/// Says which of them is not what the table says.
+pub(crate) fn check(root: &Path) -> Result<String, String> {
+    generated::check(root, FILES, "cargo xtask metrics")
+}
+
+fn handles(root: &Path) -> Result<String, String> {
+    generated::format(root, &handles::code(&read(root)?))
+}
+
+fn page(root: &Path) -> Result<String, String> {
+    Ok(page::text(&read(root)?))
+}
+
+fn read(root: &Path) -> Result<Table, String> {
+    let text = std::fs::read_to_string(root.join(TABLE))
+        .map_err(|error| format!("cannot read {TABLE}: {error}"))?;
+    Table::read(&text).map_err(|error| format!("{TABLE}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_repository_is_what_the_table_says() {
+        check(&crate::repository()).unwrap();
+    }
+}

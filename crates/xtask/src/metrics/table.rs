@@ -1,0 +1,172 @@
+//! The rows of `metrics.toml`, checked.
+
+use std::collections::BTreeSet;
+
+use toml::{Table as Toml, Value};
+
+const KINDS: [&str; 4] = ["counter", "gauge", "histogram", "info"];
+const UNITS: [&str; 4] = ["", "seconds", "bytes", "ratio"];
+
+/// The whole file.
+pub(super) struct Table {
+    pub(super) labels: Vec<Label>,
+    /// In the order of the file.
+    pub(super) sections: Vec<Section>,
+}
+
+pub(super) struct Label {
+    pub(super) name: String,
+    pub(super) otel: String,
+    pub(super) bound: String,
+    pub(super) doc: String,
+}
+
+/// Metrics that belong together.
+pub(super) struct Section {
+    pub(super) title: String,
+    pub(super) doc: String,
+    pub(super) metrics: Vec<Metric>,
+}
+
+pub(super) struct Metric {
+    /// Without what its kind puts behind it.
+    pub(super) name: String,
+    pub(super) otel: String,
+    pub(super) kind: String,
+    pub(super) unit: String,
+    pub(super) labels: Vec<String>,
+    pub(super) help: String,
+    pub(super) since: String,
+    pub(super) section: String,
+}
+
+impl Table {
+    /// Reads the file.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let table: Toml = text.parse().map_err(|error| format!("{error}"))?;
+        let labels = rows(&table, "label", Label::read)?;
+        let metrics = rows(&table, "metric", Metric::read)?;
+        let mut sections = rows(&table, "section", Section::read)?;
+        check(&labels, &metrics)?;
+        for metric in metrics {
+            let section = sections.iter_mut().find(|section| section.title == metric.section);
+            let unknown = || format!("{}: no section {:?}", metric.name, metric.section);
+            section.ok_or_else(unknown)?.metrics.push(metric);
+        }
+        Ok(Self { labels, sections })
+    }
+
+    pub(super) fn metrics(&self) -> impl Iterator<Item = &Metric> {
+        self.sections.iter().flat_map(|section| &section.metrics)
+    }
+}
+
+fn rows<T>(
+    table: &Toml,
+    key: &str,
+    read: fn(&Toml) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let rows = table.get(key).and_then(Value::as_array).into_iter().flatten();
+    rows.filter_map(Value::as_table).map(read).collect()
+}
+
+fn check(labels: &[Label], metrics: &[Metric]) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for metric in metrics {
+        let wrong = |what: &str| Err(format!("{}: {what}", metric.name));
+        if !names.insert(&metric.name) || !names.insert(&metric.otel) {
+            return wrong("there is another of this name");
+        }
+        if !KINDS.contains(&&*metric.kind) || !UNITS.contains(&&*metric.unit) {
+            return wrong("no such kind or unit");
+        }
+        if !metric.name.starts_with("indrik_") || metric.name.ends_with("_total") {
+            return wrong("a name begins with `indrik_` and has no `_total`");
+        }
+        if !metric.unit.is_empty() && !metric.name.ends_with(&format!("_{}", metric.unit)) {
+            return wrong("a name ends with its unit");
+        }
+        if let Some(label) =
+            metric.labels.iter().find(|name| !labels.iter().any(|label| label.name == **name))
+        {
+            return wrong(&format!("no label {label}"));
+        }
+    }
+    Ok(())
+}
+
+impl Label {
+    fn read(row: &Toml) -> Result<Self, String> {
+        Ok(Self {
+            name: text(row, "name")?,
+            otel: text(row, "otel")?,
+            bound: text(row, "bound")?,
+            doc: text(row, "doc")?,
+        })
+    }
+}
+
+impl Section {
+    fn read(row: &Toml) -> Result<Self, String> {
+        Ok(Self { title: text(row, "title")?, doc: text(row, "doc")?, metrics: Vec::new() })
+    }
+}
+
+impl Metric {
+    fn read(row: &Toml) -> Result<Self, String> {
+        let labels = row.get("labels").and_then(Value::as_array).into_iter().flatten();
+        Ok(Self {
+            name: text(row, "name")?,
+            otel: text(row, "otel")?,
+            kind: text(row, "kind")?,
+            unit: row.get("unit").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            labels: labels.filter_map(Value::as_str).map(str::to_owned).collect(),
+            help: text(row, "help")?,
+            since: text(row, "since")?,
+            section: text(row, "section")?,
+        })
+    }
+
+    /// Its names as Prometheus shows them: that of its samples, but for what histograms put behind.
+    pub(super) fn shown(&self) -> String {
+        match self.kind.as_str() {
+            "counter" => format!("{}_total", self.name),
+            "info" => format!("{}_info", self.name),
+            _ => self.name.clone(),
+        }
+    }
+}
+
+fn text(row: &Toml, key: &str) -> Result<String, String> {
+    let text = row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let name = row.get("name").or_else(|| row.get("title")).and_then(Value::as_str);
+    text.map(str::to_owned).ok_or_else(|| format!("{}: no `{key}`", name.unwrap_or("a row")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(metric: &str) -> Result<Table, String> {
+        let head = "[[label]]\nname = 'a'\notel = 'a'\nbound = '1'\ndoc = 'A.'\n\
+             [[section]]\ntitle = 'S'\ndoc = 'S.'\n";
+        Table::read(&format!(
+            "{head}[[metric]]\notel = 'o'\nhelp = 'H.'\nsince = '1'\nsection = 'S'\n{metric}"
+        ))
+    }
+
+    #[test]
+    fn a_row_that_no_scraper_or_code_could_use_is_refused() {
+        assert!(read("name = 'indrik_a'\nkind = 'counter'\nlabels = ['a']").is_ok());
+        for wrong in [
+            "name = 'a'\nkind = 'counter'",
+            "name = 'indrik_a_total'\nkind = 'counter'",
+            "name = 'indrik_a'\nkind = 'timer'",
+            "name = 'indrik_a'\nkind = 'gauge'\nunit = 'seconds'",
+            "name = 'indrik_a'\nkind = 'gauge'\nlabels = ['b']",
+            "kind = 'gauge'",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}
