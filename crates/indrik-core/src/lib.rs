@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
-pub mod chronicle;
 pub mod certificate;
+pub mod chronicle;
 pub mod control;
 pub mod descriptors;
 pub mod dispatch;
@@ -18,6 +18,7 @@ pub mod ids;
 pub mod lane;
 pub mod limits;
 pub mod logs;
+pub mod machine;
 pub mod memory;
 pub mod metrics;
 pub mod overtime;

@@ -45,16 +45,22 @@ impl Group {
     /// `/proc/self/mountinfo`.
     #[must_use]
     pub fn find(cgroup: &str, mountinfo: &str) -> Option<Self> {
+        Self::find_of("memory", cgroup, mountinfo)
+    }
+
+    /// The same for another controller of version 1: `cpu`, `cpuacct`.
+    #[must_use]
+    pub fn find_of(controller: &str, cgroup: &str, mountinfo: &str) -> Option<Self> {
         let of_one = cgroup.lines().find_map(|line| {
             let (_, rest) = line.split_once(':')?;
             let (controllers, path) = rest.split_once(':')?;
-            controllers.split(',').any(|name| name == "memory").then_some(path)
+            controllers.split(',').any(|name| name == controller).then_some(path)
         });
         let (version, path) = match of_one {
             Some(path) => (Version::One, path),
             None => (Version::Two, cgroup.lines().find_map(|line| line.strip_prefix("0::"))?),
         };
-        let mount = Mount::find(mountinfo, version)?;
+        let mount = Mount::find(mountinfo, version, controller)?;
         // A group outside of what is mounted here cannot be seen; the mounted one is the nearest.
         let below = Path::new(path).strip_prefix(mount.root).unwrap_or_else(|_| Path::new(""));
         let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -145,14 +151,14 @@ struct Mount<'a> {
 
 /// What of the tree of version 2 is mounted, and where.
 pub(crate) fn version_2_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
-    let mount = Mount::find(mountinfo, Version::Two)?;
+    let mount = Mount::find(mountinfo, Version::Two, "")?;
     Some((unescaped(mount.root), unescaped(mount.point)))
 }
 
 impl<'a> Mount<'a> {
-    /// The last one covers those before it.
-    fn find(mountinfo: &'a str, version: Version) -> Option<Self> {
-        mountinfo.lines().filter_map(Mount::read).rfind(|mount| mount.is_of(version))
+    /// The last one covers those before it. Version 2 has one for all controllers.
+    fn find(mountinfo: &'a str, version: Version, controller: &str) -> Option<Self> {
+        mountinfo.lines().filter_map(Mount::read).rfind(|mount| mount.is_of(version, controller))
     }
 
     fn read(line: &'a str) -> Option<Self> {
@@ -163,10 +169,10 @@ impl<'a> Mount<'a> {
         Some(Self { root, point, kind: theirs.next()?, options: theirs.nth(1)? })
     }
 
-    fn is_of(&self, version: Version) -> bool {
+    fn is_of(&self, version: Version, controller: &str) -> bool {
         match version {
             Version::One => {
-                self.kind == "cgroup" && self.options.split(',').any(|name| name == "memory")
+                self.kind == "cgroup" && self.options.split(',').any(|name| name == controller)
             }
             Version::Two => self.kind == "cgroup2",
         }
@@ -210,6 +216,15 @@ mod tests {
         assert_eq!(group.file(File::Pressure), None);
         let events = group.file(File::Events).unwrap();
         assert_eq!(events, Path::new("/sys/fs/cgroup/memory/box/one/memory.oom_control"));
+    }
+
+    #[test]
+    fn another_controller_has_a_tree_of_its_own() {
+        let cgroup = "9:cpu:/box\n4:memory:/other\n0::/\n";
+        let group = Group::find_of("cpu", cgroup, HYBRID).unwrap();
+        assert_eq!(group.directory, Path::new("/sys/fs/cgroup/cpu/box"));
+        let group = Group::find_of("cpu", "0::/a\n", PURE).unwrap();
+        assert_eq!(group.directory, Path::new("/sys/fs/cgroup/a"));
     }
 
     #[test]

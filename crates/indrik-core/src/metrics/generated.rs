@@ -35,7 +35,93 @@ static LABEL_RESULT: LabelRow = LabelRow { name: "result", otel: "indrik.result"
 
 static LABEL_KIND: LabelRow = LabelRow { name: "kind", otel: "indrik.kind" };
 
+static LABEL_WORKER: LabelRow = LabelRow { name: "worker", otel: "indrik.worker" };
+
+static LABEL_RESOURCE: LabelRow = LabelRow { name: "resource", otel: "indrik.resource" };
+
+static LABEL_DISK: LabelRow = LabelRow { name: "disk", otel: "indrik.disk" };
+
 static LABEL_VERSION: LabelRow = LabelRow { name: "version", otel: "service.version" };
+
+/// When the server began, in seconds since 1970.
+pub const START_TIME_SECONDS: Gauge<0> = Gauge(&Row {
+    name: "indrik_start_time_seconds",
+    otel: "indrik.start_time",
+    kind: Kind::Gauge,
+    unit: "seconds",
+    labels: &[],
+    help: "When the server began, in seconds since 1970.",
+});
+
+/// 1 while traffic is welcome.
+pub const READY: Gauge<0> = Gauge(&Row {
+    name: "indrik_ready",
+    otel: "indrik.ready",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "1 while traffic is welcome.",
+});
+
+/// 1 for the state that the server is in.
+pub const HEALTH: Gauge<1> = Gauge(&Row {
+    name: "indrik_health",
+    otel: "indrik.health",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_STATE],
+    help: "1 for the state that the server is in.",
+});
+
+/// 1 while an operator holds requests.
+pub const PAUSED: Gauge<0> = Gauge(&Row {
+    name: "indrik_paused",
+    otel: "indrik.paused",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "1 while an operator holds requests.",
+});
+
+/// 1 while workers keep failing and are tried one at a time.
+pub const BREAKER_OPEN: Gauge<0> = Gauge(&Row {
+    name: "indrik_breaker_open",
+    otel: "indrik.breaker.open",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "1 while workers keep failing and are tried one at a time.",
+});
+
+/// The generation of the application that serves.
+pub const GENERATION: Gauge<0> = Gauge(&Row {
+    name: "indrik_generation",
+    otel: "indrik.generation",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "The generation of the application that serves.",
+});
+
+/// 1 while a new generation is made ready.
+pub const RELOADING: Gauge<0> = Gauge(&Row {
+    name: "indrik_reloading",
+    otel: "indrik.reloading",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "1 while a new generation is made ready.",
+});
+
+/// Reloads that are over: done or failed.
+pub const RELOADS: Counter<1> = Counter(&Row {
+    name: "indrik_reloads",
+    otel: "indrik.reloads",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_RESULT],
+    help: "Reloads that are over: done or failed.",
+});
 
 /// Requests that are over.
 pub const HTTP_REQUESTS: Counter<5> = Counter(&Row {
@@ -407,8 +493,206 @@ pub const METRICS_LEFT_OUT: Gauge<0> = Gauge(&Row {
     help: "Families and samples left out of the answer before this one: their names clash with others, or no scraper can read them.",
 });
 
+/// Resident memory of the front and the supervisor.
+pub const FRONT_RSS_BYTES: Gauge<0> = Gauge(&Row {
+    name: "indrik_front_rss_bytes",
+    otel: "indrik.front.rss",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[],
+    help: "Resident memory of the front and the supervisor.",
+});
+
+/// Workers by state.
+pub const WORKERS: Gauge<1> = Gauge(&Row {
+    name: "indrik_workers",
+    otel: "indrik.workers",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_STATE],
+    help: "Workers by state.",
+});
+
+/// Workers that there are to be.
+pub const WORKERS_WANTED: Gauge<0> = Gauge(&Row {
+    name: "indrik_workers_wanted",
+    otel: "indrik.workers.wanted",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Workers that there are to be.",
+});
+
+/// Workers that were started, by reason.
+pub const WORKER_STARTS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_starts",
+    otel: "indrik.worker.starts",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON],
+    help: "Workers that were started, by reason.",
+});
+
+/// Workers that ended, by reason.
+pub const WORKER_ENDS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_ends",
+    otel: "indrik.worker.ends",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON],
+    help: "Workers that ended, by reason.",
+});
+
+/// 1 for the state that a worker is in.
+pub const WORKER_STATE: Gauge<2> = Gauge(&Row {
+    name: "indrik_worker_state",
+    otel: "indrik.worker.state",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_WORKER, &LABEL_STATE],
+    help: "1 for the state that a worker is in.",
+});
+
+/// Requests that a worker has finished.
+pub const WORKER_REQUESTS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_requests",
+    otel: "indrik.worker.requests",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_WORKER],
+    help: "Requests that a worker has finished.",
+});
+
+/// Requests that a worker has, those in its ring included.
+pub const WORKER_REQUESTS_IN_FLIGHT: Gauge<1> = Gauge(&Row {
+    name: "indrik_worker_requests_in_flight",
+    otel: "indrik.worker.requests.in_flight",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_WORKER],
+    help: "Requests that a worker has, those in its ring included.",
+});
+
+/// Resident memory of a worker.
+pub const WORKER_RSS_BYTES: Gauge<1> = Gauge(&Row {
+    name: "indrik_worker_rss_bytes",
+    otel: "indrik.worker.rss",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[&LABEL_WORKER],
+    help: "Resident memory of a worker.",
+});
+
+/// A worker's share of memory: what it has alone, and of what it shares its part. Some seconds old.
+pub const WORKER_PSS_BYTES: Gauge<1> = Gauge(&Row {
+    name: "indrik_worker_pss_bytes",
+    otel: "indrik.worker.pss",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[&LABEL_WORKER],
+    help: "A worker's share of memory: what it has alone, and of what it shares its part. Some seconds old.",
+});
+
+/// Processors' time of a worker and of children that it has waited for.
+pub const WORKER_CPU_SECONDS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_cpu_seconds",
+    otel: "indrik.worker.cpu",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_WORKER],
+    help: "Processors' time of a worker and of children that it has waited for.",
+});
+
+/// Processors' time of all processes of the server.
+pub const CPU_SECONDS: Counter<0> = Counter(&Row {
+    name: "indrik_cpu_seconds",
+    otel: "indrik.cpu",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[],
+    help: "Processors' time of all processes of the server.",
+});
+
+/// Processors that the server may use: its control group's quota, or those there are.
+pub const CPU_ALLOWED: Gauge<0> = Gauge(&Row {
+    name: "indrik_cpu_allowed",
+    otel: "indrik.cpu.allowed",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[],
+    help: "Processors that the server may use: its control group's quota, or those there are.",
+});
+
+/// Time in which the control group was held back, having used its quota.
+pub const CPU_THROTTLED_SECONDS: Counter<0> = Counter(&Row {
+    name: "indrik_cpu_throttled_seconds",
+    otel: "indrik.cpu.throttled",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[],
+    help: "Time in which the control group was held back, having used its quota.",
+});
+
+/// Memory in use that the kernel could not take away at once: of the control group that limits it, or of the machine.
+pub const MEMORY_USED_BYTES: Gauge<0> = Gauge(&Row {
+    name: "indrik_memory_used_bytes",
+    otel: "indrik.memory.used",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[],
+    help: "Memory in use that the kernel could not take away at once: of the control group that limits it, or of the machine.",
+});
+
+/// Memory that may be used: the control group's limit, or the machine's.
+pub const MEMORY_ALLOWED_BYTES: Gauge<0> = Gauge(&Row {
+    name: "indrik_memory_allowed_bytes",
+    otel: "indrik.memory.allowed",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[],
+    help: "Memory that may be used: the control group's limit, or the machine's.",
+});
+
+/// Time in which processes waited for something: some of them, or all.
+pub const PRESSURE_SECONDS: Counter<2> = Counter(&Row {
+    name: "indrik_pressure_seconds",
+    otel: "indrik.pressure",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_RESOURCE, &LABEL_KIND],
+    help: "Time in which processes waited for something: some of them, or all.",
+});
+
+/// What is free on a disk that the server writes to.
+pub const DISK_FREE_BYTES: Gauge<1> = Gauge(&Row {
+    name: "indrik_disk_free_bytes",
+    otel: "indrik.disk.free",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[&LABEL_DISK],
+    help: "What is free on a disk that the server writes to.",
+});
+
+/// How large that disk is.
+pub const DISK_SIZE_BYTES: Gauge<1> = Gauge(&Row {
+    name: "indrik_disk_size_bytes",
+    otel: "indrik.disk.size",
+    kind: Kind::Gauge,
+    unit: "bytes",
+    labels: &[&LABEL_DISK],
+    help: "How large that disk is.",
+});
+
 /// All rows, in the order of the table.
 pub static ROWS: &[&Row] = &[
+    START_TIME_SECONDS.0,
+    READY.0,
+    HEALTH.0,
+    PAUSED.0,
+    BREAKER_OPEN.0,
+    GENERATION.0,
+    RELOADING.0,
+    RELOADS.0,
     HTTP_REQUESTS.0,
     HTTP_REQUEST_DURATION_SECONDS.0,
     HTTP_REQUEST_PHASE_SECONDS.0,
@@ -446,4 +730,23 @@ pub static ROWS: &[&Row] = &[
     LANE_ANSWERS_DROPPED.0,
     METRICS_OVERFLOW.0,
     METRICS_LEFT_OUT.0,
+    FRONT_RSS_BYTES.0,
+    WORKERS.0,
+    WORKERS_WANTED.0,
+    WORKER_STARTS.0,
+    WORKER_ENDS.0,
+    WORKER_STATE.0,
+    WORKER_REQUESTS.0,
+    WORKER_REQUESTS_IN_FLIGHT.0,
+    WORKER_RSS_BYTES.0,
+    WORKER_PSS_BYTES.0,
+    WORKER_CPU_SECONDS.0,
+    CPU_SECONDS.0,
+    CPU_ALLOWED.0,
+    CPU_THROTTLED_SECONDS.0,
+    MEMORY_USED_BYTES.0,
+    MEMORY_ALLOWED_BYTES.0,
+    PRESSURE_SECONDS.0,
+    DISK_FREE_BYTES.0,
+    DISK_SIZE_BYTES.0,
 ];

@@ -77,6 +77,10 @@ impl Supervisor {
     }
 
     pub(super) fn tell_outcome(&mut self, generation: Generation, failure: Option<ReloadFailure>) {
+        match failure {
+            Some(_) => self.pool.totals.reloads_failed += 1,
+            None => self.pool.totals.reloads_done += 1,
+        }
         let outcome = ReloadOutcome { generation, serving: self.current(), failure };
         self.pool.reloads.last = Some(outcome.clone());
         self.push(Effect::Pool(self.pool.id, PoolEffect::ReloadEnded(outcome)));

@@ -100,6 +100,10 @@ pub struct Totals {
     pub ended: u64,
     /// Generations begun after the first.
     pub reloads: u64,
+    /// Reloads that are over and have succeeded.
+    pub reloads_done: u64,
+    /// Reloads that are over and have failed.
+    pub reloads_failed: u64,
 }
 
 /// One worker, for showing.

@@ -55,6 +55,8 @@ impl Drive {
                 spawned: totals.spawned,
                 ended: totals.ended,
                 reloads: totals.reloads,
+                reloads_done: totals.reloads_done,
+                reloads_failed: totals.reloads_failed,
             },
             last_reload: self.machine.last_reload().map(reload_look),
             workers: self.machine.views().map(|view| worker_look(&view)).collect(),

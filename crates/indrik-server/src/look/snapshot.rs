@@ -89,6 +89,8 @@ pub struct TotalsLook {
     pub spawned: u64,
     pub ended: u64,
     pub reloads: u64,
+    pub reloads_done: u64,
+    pub reloads_failed: u64,
 }
 
 /// How a reload ended.

@@ -1,9 +1,10 @@
 //! The answer to a scraper.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indrik_core::metrics::{Family, Label, expose, generated as metrics, negotiate};
+use indrik_core::settings::LogTarget;
 
 use super::processes::Process;
 use super::{machine, processes, supervised};
@@ -58,9 +59,12 @@ fn directories(look: &Look) -> Vec<(&'static str, PathBuf)> {
     let mut directories = vec![("tmp", std::env::temp_dir())];
     if let Some(settings) = &look.settings {
         let config = &settings.config;
-        let log = config.errorlog.path().or_else(|| config.accesslog.as_ref()?.path());
-        let directory = log.map(|path| path.parent().unwrap_or(Path::new("/")));
-        directories.extend(directory.map(|directory| ("logs", config.chdir.join(directory))));
+        let targets = [Some(&config.errorlog), config.accesslog.as_ref()];
+        let file = targets.into_iter().flatten().find_map(|target| match target {
+            LogTarget::File(path) => Some(config.chdir.join(path)),
+            LogTarget::Stdout | LogTarget::Stderr => None,
+        });
+        directories.extend(file.and_then(|file| Some(("logs", file.parent()?.to_owned()))));
     }
     directories
 }

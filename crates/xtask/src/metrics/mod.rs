@@ -1,7 +1,10 @@
-//! What is made of `metrics.toml`: the typed handles, and the reference page.
+//! What is made of `metrics.toml`: the typed handles, the reference page, the rules for Prometheus, the board for
+//! Grafana.
 
+mod board;
 mod handles;
 mod page;
+mod rules;
 mod table;
 
 use std::path::Path;
@@ -13,8 +16,10 @@ use crate::generated::{self, Files};
 const TABLE: &str = "metrics.toml";
 const HANDLES: &str = "crates/indrik-core/src/metrics/generated.rs";
 const PAGE: &str = "docs/reference/metrics.md";
+const RULES: &str = "deploy/prometheus/indrik.rules.yml";
+const BOARD: &str = "deploy/grafana/indrik.json";
 
-const FILES: &Files = &[(HANDLES, handles), (PAGE, page)];
+const FILES: &Files = &[(HANDLES, handles), (PAGE, page), (RULES, rules), (BOARD, board)];
 
 /// Writes all files.
 pub(crate) fn write(root: &Path) -> Result<String, String> {
@@ -32,6 +37,14 @@ fn handles(root: &Path) -> Result<String, String> {
 
 fn page(root: &Path) -> Result<String, String> {
     Ok(page::text(&read(root)?))
+}
+
+fn rules(root: &Path) -> Result<String, String> {
+    Ok(rules::text(&read(root)?))
+}
+
+fn board(root: &Path) -> Result<String, String> {
+    Ok(board::text(&read(root)?))
 }
 
 fn read(root: &Path) -> Result<Table, String> {

@@ -12,6 +12,8 @@ pub(super) struct Table {
     pub(super) labels: Vec<Label>,
     /// In the order of the file.
     pub(super) sections: Vec<Section>,
+    pub(super) alerts: Vec<Alert>,
+    pub(super) panels: Vec<Panel>,
 }
 
 pub(super) struct Label {
@@ -40,6 +42,27 @@ pub(super) struct Metric {
     pub(super) section: String,
 }
 
+/// A rule of Prometheus.
+pub(super) struct Alert {
+    pub(super) name: String,
+    pub(super) severity: String,
+    /// How long it has to hold.
+    pub(super) lasts: String,
+    pub(super) expr: String,
+    pub(super) summary: String,
+    pub(super) action: String,
+}
+
+/// A panel of the board.
+pub(super) struct Panel {
+    pub(super) title: String,
+    pub(super) row: String,
+    /// As Grafana calls it.
+    pub(super) unit: String,
+    pub(super) exprs: Vec<String>,
+    pub(super) legend: String,
+}
+
 impl Table {
     /// Reads the file.
     pub(super) fn read(text: &str) -> Result<Self, String> {
@@ -47,13 +70,19 @@ impl Table {
         let labels = rows(&table, "label", Label::read)?;
         let metrics = rows(&table, "metric", Metric::read)?;
         let mut sections = rows(&table, "section", Section::read)?;
+        let alerts = rows(&table, "alert", Alert::read)?;
+        let panels = rows(&table, "panel", Panel::read)?;
         check(&labels, &metrics)?;
+        let exprs = panels.iter().flat_map(|panel| &panel.exprs);
+        for expr in alerts.iter().map(|alert| &alert.expr).chain(exprs) {
+            check_expr(expr, &metrics)?;
+        }
         for metric in metrics {
             let section = sections.iter_mut().find(|section| section.title == metric.section);
             let unknown = || format!("{}: no section {:?}", metric.name, metric.section);
             section.ok_or_else(unknown)?.metrics.push(metric);
         }
-        Ok(Self { labels, sections })
+        Ok(Self { labels, sections, alerts, panels })
     }
 
     pub(super) fn metrics(&self) -> impl Iterator<Item = &Metric> {
@@ -93,6 +122,51 @@ fn check(labels: &[Label], metrics: &[Metric]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// An expression that asks for what is not in the table would never have data.
+fn check_expr(expr: &str, metrics: &[Metric]) -> Result<(), String> {
+    let is_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let words = expr.split(|char| !is_word(char)).filter(|word| word.starts_with("indrik_"));
+    for word in words {
+        let is_of = |metric: &Metric| match metric.kind.as_str() {
+            "histogram" => {
+                let suffix = word.strip_prefix(metric.name.as_str());
+                suffix.is_some_and(|suffix| ["", "_bucket", "_sum", "_count"].contains(&suffix))
+            }
+            _ => metric.shown() == word,
+        };
+        if !metrics.iter().any(is_of) {
+            return Err(format!("{word} is no metric: {expr}"));
+        }
+    }
+    Ok(())
+}
+
+impl Alert {
+    fn read(row: &Toml) -> Result<Self, String> {
+        Ok(Self {
+            name: text(row, "name")?,
+            severity: text(row, "severity")?,
+            lasts: text(row, "for")?,
+            expr: text(row, "expr")?,
+            summary: text(row, "summary")?,
+            action: text(row, "action")?,
+        })
+    }
+}
+
+impl Panel {
+    fn read(row: &Toml) -> Result<Self, String> {
+        let exprs = row.get("exprs").and_then(Value::as_array).into_iter().flatten();
+        Ok(Self {
+            title: text(row, "title")?,
+            row: text(row, "row")?,
+            unit: text(row, "unit")?,
+            exprs: exprs.filter_map(Value::as_str).map(str::to_owned).collect(),
+            legend: text(row, "legend")?,
+        })
+    }
 }
 
 impl Label {
@@ -153,6 +227,19 @@ mod tests {
         Table::read(&format!(
             "{head}[[metric]]\notel = 'o'\nhelp = 'H.'\nsince = '1'\nsection = 'S'\n{metric}"
         ))
+    }
+
+    #[test]
+    fn an_alert_on_what_is_no_metric_is_refused() {
+        let alert = |expr: &str| {
+            read(&format!(
+                "name = 'indrik_a'\nkind = 'counter'\n[[alert]]\nname = 'A'\nseverity = 'warning'\n\
+                 for = '1m'\nexpr = '{expr}'\nsummary = 'S'\naction = 'A'"
+            ))
+        };
+        assert!(alert("rate(indrik_a_total[5m]) > 1").is_ok());
+        assert!(alert("rate(indrik_a[5m]) > 1").is_err());
+        assert!(alert("indrik_b").is_err());
     }
 
     #[test]

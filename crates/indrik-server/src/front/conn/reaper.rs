@@ -432,7 +432,7 @@ impl Connections {
     /// How many wait for what.
     pub(crate) fn states(&self) -> [(&'static str, usize); 4] {
         let (mut idle, mut head, mut busy, mut writing) = (0, 0, 0, 0);
-        for (_, watch) in &*self.0.lock() {
+        for (_, watch) in self.all.lock().iter() {
             match watch.phase() {
                 Phase::Idle | Phase::Parked => idle += 1,
                 Phase::Head | Phase::Handshake => head += 1,
