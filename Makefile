@@ -127,6 +127,7 @@ test-loom:
 test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
+	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory prometheus
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 # The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
@@ -151,6 +152,17 @@ slowhttptest:
 		{ apt-get update --quiet >/dev/null && \
 		  apt-get install --quiet --yes slowhttptest >/dev/null; } || \
 		echo 'could not install slowhttptest: its tests will be skipped'; \
+	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
+
+# What scrapes the server in a test.
+.PHONY: prometheus
+prometheus:
+	@echo 'prometheus is missing: installing it (apt)'
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install --quiet --yes --no-install-recommends prometheus >/dev/null || \
+		{ apt-get update --quiet >/dev/null && \
+		  apt-get install --quiet --yes --no-install-recommends prometheus >/dev/null; } || \
+		echo 'could not install prometheus: its tests will be skipped'; \
 	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
 
 check: check-rust check-python

@@ -377,11 +377,12 @@ def _options(config: dict[str, Any], multithread: bool, hooks: Any) -> dict[str,
 
 
 def _wants_routes(config: dict[str, Any]) -> bool:
-    """Whether the access log has the route of each request, or its span has."""
+    """Whether the access log has the route of each request, or its span has, or the metrics have."""
     if config["tracing"] or config["slow_request_log"] or config["slow_request_paths"]:
         return True
     is_on = config["accesslog"] is not None or config["syslog"]
-    return is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
+    is_logged = is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
+    return bool(is_logged or (config["admin_bind"] and config["metrics_routes_max"]))
 
 
 def correlates(config: dict[str, Any]) -> bool:

@@ -612,8 +612,8 @@ pub struct Config {
     pub route_names_max: usize,
     /// How many routes of the application the metrics tell apart by their names.
     ///
-    /// All routes that come after these are `other`. A route keeps its place until the server ends, so counters never fall. See
-    /// docs/manual/metrics.md.
+    /// All routes that come after these are `other`. A route keeps its place until the server ends, so counters never fall.
+    /// Workers tell their routes with `admin_bind`, unless this is 0. See docs/manual/metrics.md.
     ///
     /// Default: `200`.
     pub metrics_routes_max: usize,

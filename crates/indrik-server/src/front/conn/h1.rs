@@ -85,10 +85,12 @@ pub(super) async fn drive(connection: &Arc<ConnectionContext>, io: ClientIo) -> 
         // A message that cannot be parsed has been answered; the client may still be writing.
         Ended::Closed(Err(error)) if error.is_parse() => {
             let refused = context.io.refused();
+            if refused.is_none() {
+                // Answered by hyper, whose answers are none of the request path's.
+                metrics::refused_unread(&Method::default(), StatusCode::BAD_REQUEST);
+            }
             let why = refused.map_or_else(|| error.to_string(), |why| why.broken.to_string());
             log_invalid(&context.services.log, &context.peer.address, &why);
-            // Answered by hyper, whose answers are none of the request path's.
-            metrics::refused_unread(&Method::default(), StatusCode::BAD_REQUEST);
             Left::Ended(parts.io)
         }
         // The answer broke off; what was given of it is on its way.

@@ -139,17 +139,16 @@ impl Open {
         // Boxed, or the handshake's memory would stay a part of every connection's task.
         let begin = Box::pin(tls.begin(stream, &self.watch));
         match tokio::time::timeout(HANDSHAKE_LIMIT, begin).await {
-            Ok(Begun::Secured(stream)) => {
-                metrics::handshake(Handshake::Done);
-                Some(stream)
-            }
+            Ok(Begun::Secured(stream)) => Some(stream),
             Ok(Begun::Plain(stream)) => {
                 let message = "this port speaks HTTPS; the request was sent as HTTP";
                 self.refuse(stream, origin, Refusal::bad(StatusCode::BAD_REQUEST, message)).await;
                 None
             }
             lost @ (Ok(Begun::Lost) | Err(_)) => {
-                metrics::handshake(if lost.is_ok() { Handshake::Failed } else { Handshake::Late });
+                if lost.is_err() {
+                    metrics::handshake(Handshake::Late);
+                }
                 let text = format!("TLS handshake failed: ip={}", shown(origin.ip));
                 self.services.log.write(Level::Debug, &text);
                 None

@@ -27,6 +27,7 @@ use super::preamble::{Read, read_some};
 use super::reaper::{Phase, Watch};
 use super::stream::{Stream, TLS_SEND_BYTES_MAX};
 use crate::front::account::{CONNECTION_BYTES, Charge};
+use crate::front::metrics::{self, Handshake};
 
 /// How often the files are looked at.
 pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(5);
@@ -155,10 +156,14 @@ impl Tls {
         watch.set(Phase::Handshake);
         match watch.unless_closed(charged(acceptor.accept(stream), watch)).await {
             Some(Ok(mut stream)) => {
+                metrics::handshake(Handshake::Done);
                 stream.get_mut().1.set_buffer_limit(Some(TLS_SEND_BYTES_MAX));
                 Begun::Secured(Stream::Tls(Box::new(stream)))
             }
-            Some(Err(_)) | None => Begun::Lost,
+            Some(Err(_)) | None => {
+                metrics::handshake(Handshake::Failed);
+                Begun::Lost
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use super::key::Key;
 
 /// Combinations of method, status and route that a thread tells apart.
 pub(super) const SERIES_MAX: usize = 2048;
+/// Places for them; half stay free, so that one that is not there is soon known not to be.
+const PLACES: usize = 2 * SERIES_MAX;
 /// The last ones are kept for what is not told apart by its route any more.
 const COARSE_RESERVE: usize = 256;
 /// Phases of a request.
@@ -78,7 +80,7 @@ impl Table {
             requests: Requests {
                 begun: Count::default(),
                 over: Count::default(),
-                series: empty(SERIES_MAX),
+                series: empty(PLACES),
                 used: Count::default(),
                 overflow: Count::default(),
                 phases: std::array::from_fn(|_| Times::default()),
@@ -127,8 +129,8 @@ impl Requests {
         };
         let has_room = (self.used.get() as usize) < room;
         let first = key.hash();
-        for at in 0..SERIES_MAX {
-            let place = &self.series[(first + at) % SERIES_MAX];
+        for at in 0..PLACES {
+            let place = &self.series[(first + at) % PLACES];
             match place.get() {
                 Some(series) if series.key == key => return Some(series),
                 Some(_) => {}

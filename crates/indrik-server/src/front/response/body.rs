@@ -38,18 +38,20 @@ struct End {
     log: Option<Box<Entry>>,
     /// What it counts as, and its status; a WebSocket counts when it is over.
     counted: Option<(Begun, StatusCode)>,
+    /// Somebody has asked for it: the answer to a HEAD may end before.
+    is_asked_for: bool,
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(End { watch, log, counted }) = self.end.take() else { return };
+        let Some(End { watch, log, counted, is_asked_for }) = self.end.take() else { return };
         watch.end();
         let (served, is_whole) = match &self.kind {
             BodyKind::Full(_) => (self.served, true),
             BodyKind::Stream(stream) => (stream.served(), stream.is_over),
         };
         if let Some((begun, status)) = counted {
-            begun.over(Some(status), &served, !is_whole);
+            begun.over(Some(status), &served, is_asked_for && !is_whole);
         }
         if let Some(mut log) = log {
             log.served(served);
@@ -91,6 +93,9 @@ impl Body {
     /// What comes next: bytes only if there is room for some. Of a file, no more than `room` are taken at once; a
     /// worker's piece comes whole.
     pub(crate) fn poll_next(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<Upcoming> {
+        if let Some(end) = &mut self.end {
+            end.is_asked_for = true;
+        }
         let next = match &mut self.kind {
             BodyKind::Full(None) => Upcoming::End,
             BodyKind::Full(Some(_)) if room == 0 => Upcoming::NeedsRoom,
@@ -119,7 +124,7 @@ impl Body {
         log: Option<Box<Entry>>,
         counted: Option<(Begun, StatusCode)>,
     ) {
-        self.end = Some(End { watch, log, counted });
+        self.end = Some(End { watch, log, counted, is_asked_for: false });
     }
 }
 
