@@ -22,8 +22,9 @@ else:
 
 MESSAGE_BYTES_MAX = 64 * 1024
 """The largest message either side sends."""
-FORK_FDS = 8
-"""Memory, wake, bells of worker and front, socket for files, lane, control socket, memory for stacks."""
+FORK_FDS = 9
+"""Memory, wake, bells of worker and front, socket for files, lane, control socket, memory for stacks, table of
+metrics."""
 
 TEXT_CHARS_MAX = 10_000
 """A traceback is cut to this, so that it fits a message with room for the rest."""

@@ -7,7 +7,7 @@ import faulthandler
 import os
 import sys
 
-from indrik import children, facade, inside, loader, logs
+from indrik import children, facade, imports, inside, libraries, loader, logs
 from indrik.lean import _native
 from indrik.messages import connect, describe, send
 
@@ -51,7 +51,7 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
 
     ``app`` is None unless it was preloaded, ``hooks`` unless the configuration has some.
     """
-    *channel_fds, control_fd, stacks = fds
+    *channel_fds, control_fd, stacks, metrics = fds
     for fd in fds:
         os.set_inheritable(fd, False)
     stacks = _native.move_high(stacks)
@@ -61,6 +61,8 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         return 0
     _native.set_process_title(title)
     logs.enter_worker(lambda message: send(control, message))
+    take_metrics(metrics, lambda message: send(control, message))
+    libraries.enter_worker()
     channel = _native.Channel(*channel_fds)
     own = Own([*channel.descriptors(), control.fileno(), stacks])
     children.disown(own.descriptors, (signal.SIGUSR2, SHOW_STACKS))
@@ -100,6 +102,21 @@ def main(config: dict[str, Any], title: str, fds: list[int], app: Any, hooks: An
         os.close(stacks)
         return refork.promote(config, control, hooks)
     return code
+
+
+def take_metrics(table: int, tell: Callable[[dict[str, Any]], None]) -> None:
+    """What the application counts goes into this table; ``tell`` sends a message to the supervisor."""
+    report_metrics(tell)
+    try:
+        _native.attach_metrics(table)
+    except OSError as error:
+        # It counts for itself then.
+        logs.write("WARNING", f"The metrics of this process are not shown: {error}")
+
+
+def report_metrics(tell: Callable[[dict[str, Any]], None]) -> None:
+    """Says who hears of metrics that are not kept."""
+    _native.report_lost_metrics(lambda reason, text: tell({"event": "metric_lost", "reason": reason, "text": text}))
 
 
 def _suspicion(config: dict[str, Any]) -> str:
@@ -291,6 +308,7 @@ def _prepare(
         # One that the application has made while it was imported, where no class said that there will be one.
         if loop is None and _current_loop() is not before:
             loop = _current_loop()
+    imports.catch_up()
     interface, kind, notices = loader.kind_for(app, config)
     config["notices"] = notices
     if hooks is not None and interface == "wsgi":

@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-from indrik import classes, command, facade, loader, logs, worker
+from indrik import classes, command, facade, libraries, loader, logs, worker
 from indrik.lean import _native
 from indrik.messages import connect, describe, receive, send
 
@@ -49,6 +49,7 @@ def main(fd: int, words: list[str]) -> None:
     send(connection, {"event": "here"})
     command.show(command.unpacked(words))
     facade.install()
+    libraries.watch()
     # The listing's own descriptor is closed again, and its number is the next one given out.
     descriptors = {name for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
     before = descriptors, set(os.listdir("/proc/self/task"))
@@ -106,6 +107,8 @@ class Zygote:
                 logs.take(request)
             elif op == "metric":
                 logs.take_metric(request)
+            elif op == "metrics":
+                self._take_metrics(fds)
             elif op == "fork":
                 self._fork(request["worker"], fds)
             elif op == "child_exit":
@@ -122,6 +125,9 @@ class Zygote:
                 self._tell({"event": "hook_done", "hook": "pre_stop"})
             elif op == "exit" and self._may_leave(request["last"]):
                 return
+
+    def _take_metrics(self, fds: list[int]) -> None:
+        worker.take_metrics(fds[0], self._tell)
 
     def _tell(self, message: dict[str, Any]) -> None:
         send(self._connection, message)
@@ -321,6 +327,8 @@ class Zygote:
         self._connection = connection
         _take_signals()
         _native.set_process_title(self._title_of("zygote", f"gen {self._generation}"))
+        worker.report_metrics(self._tell)
+        libraries.is_worker = False
         if self._hooks is not None:
             self._hooks.connect(self._tell)
         _forget("refork")

@@ -135,7 +135,7 @@ def every_connection_was_shed_once(server: Server, came: int) -> None:
 
 
 def test_uploads_count_as_well(start, idle, tmp_path: Path):
-    server = start("wsgi_app:app", "--workers", "1", "--body-buffer-max", "1000", launcher=limited(96))
+    server = start("wsgi_app:app", "--workers", "1", "--body-buffer-max", "1000", launcher=limited(108))
     head = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"
     for _ in range(60):
         one = socket.create_connection(server.address, 20)
@@ -146,7 +146,7 @@ def test_uploads_count_as_well(start, idle, tmp_path: Path):
     before = server.workers()
     server.signal(signal.SIGHUP)
     server.wait_for_new_workers(before, 1)
-    within_the_limits(server, 96)
+    within_the_limits(server, 108)
     for one in idle:
         with contextlib.suppress(OSError):
             one.sendall(b"x")

@@ -8,10 +8,10 @@
 
 use crate::time::Micros;
 
-/// What a worker takes in the server's process: its channel, its wake-ups, its process.
-const WORKER: u64 = 10;
+/// What a worker takes in the server's process: its channel, its wake-ups, its table of metrics, its process.
+const WORKER: u64 = 11;
 /// What the zygote of a reload takes.
-const ZYGOTE: u64 = 4;
+const ZYGOTE: u64 = 5;
 /// What a fork takes for a moment: the worker's ends of all that.
 const FORK: u64 = 9;
 /// Operators' commands, logs that are opened anew, files that are read.

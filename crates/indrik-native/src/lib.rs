@@ -23,6 +23,7 @@ mod correlation;
 mod inside;
 mod lane;
 mod log;
+mod metrics;
 mod options;
 mod overtime;
 mod process;
@@ -51,6 +52,8 @@ mod _native {
     use super::log::{set_log, write_log};
     #[pymodule_export]
     use super::main;
+    #[pymodule_export]
+    use super::metrics::{Metric, Series, attach_metrics, lose_metric, report_lost_metrics};
     #[pymodule_export]
     use super::process::{become_user, fork_worker, gain_no_rights, move_high, set_process_title};
     #[pymodule_export]

@@ -28,7 +28,10 @@ pub(crate) fn fork_worker(_py: Python<'_>) -> PyResult<u32> {
     // SAFETY: each side runs its counterpart of PyOS_BeforeFork, on the thread that forked.
     unsafe {
         match result {
-            Ok(Forked::Worker) => ffi::PyOS_AfterFork_Child(),
+            Ok(Forked::Worker) => {
+                crate::metrics::leave();
+                ffi::PyOS_AfterFork_Child();
+            }
             Ok(Forked::Zygote(_)) | Err(_) => ffi::PyOS_AfterFork_Parent(),
         }
     }

@@ -36,6 +36,8 @@ mod memory;
 mod ring;
 mod slot;
 mod sync;
+#[cfg(not(loom))]
+mod table;
 mod wake;
 mod windows;
 mod wire;
@@ -64,6 +66,11 @@ pub use lane::{
 pub use layout::{ChannelLimits, LimitError};
 pub use ring::{Lent, NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};
+#[cfg(not(loom))]
+pub use table::{
+    TABLE_BYTES_MAX, TABLE_BYTES_MIN, TABLE_CELLS_MAX, TABLE_KEY_BYTES_MAX, TABLE_LOSSES, Table,
+    TableCopy, TableEntry, TableError, TableMemory, TableRow,
+};
 pub use wake::{Bell, RINGS_UNREAD_MAX, Wake, WakeLost, wake_pair};
 pub use windows::{
     CHUNK_MAX, REQUEST_PIECE_MAX, REQUEST_WINDOW, REQUEST_WINDOW_MAX, RESPONSE_PIECE_MAX,

@@ -13,6 +13,7 @@ use indrik_sys::process::Child;
 use indrik_sys::program::{self, Program};
 use serde::{Deserialize, Serialize};
 
+use crate::app_metrics::Lease;
 use crate::boot::{Identity, OWN_VARIABLES};
 use crate::hearing::Hearing;
 
@@ -32,6 +33,8 @@ pub(crate) struct Zygote {
     pub(crate) again: bool,
     /// It has a Python logger that is to write the logs.
     pub(crate) logs: bool,
+    /// What a preloaded application counts in it; none where nothing will be forked.
+    pub(crate) metrics: Option<Lease>,
 }
 
 /// Where the standard streams of a zygote, and of its workers, lead.
@@ -109,6 +112,8 @@ pub(crate) enum Request<'a> {
     WorkersChanged {
         workers: u32,
     },
+    /// The table for what the application counts in it, whose descriptor comes with this.
+    Metrics,
     /// Run the hook. Answer: `HookDone`.
     PreExec,
     /// Run the hook. Answer: `HookDone`.
@@ -181,6 +186,8 @@ pub(crate) enum Reply {
     },
     /// It was told to leave, and does not yet.
     Stays,
+    /// A metric could not be kept.
+    MetricLost(LostMetric),
     Checked(Loaded),
 }
 
@@ -232,6 +239,8 @@ pub(crate) enum WorkerNote {
         why: String,
     },
     UsedUp,
+    /// A metric could not be kept.
+    MetricLost(LostMetric),
     /// Its application ended itself within a request; it serves on until it is told to leave.
     EndsItself,
     /// Files that it runs were changed: path and stamp of each.
@@ -252,6 +261,13 @@ pub(crate) struct InsideNote {
     pub(crate) left_out: Option<u64>,
     /// It cannot say anything.
     pub(crate) why: Option<String>,
+}
+
+/// The first metric of a process that could not be kept, for one reason.
+#[derive(Deserialize)]
+pub(crate) struct LostMetric {
+    pub(crate) reason: String,
+    pub(crate) text: String,
 }
 
 /// What kind of application a worker runs.
@@ -358,7 +374,8 @@ impl Zygote {
             io::Error::new(error.kind(), format!("cannot start the interpreter {python}: {error}"))
         })?;
         let hearing = Hearing::default();
-        Ok(Self { child, socket, hearing, ready: false, again: false, logs: false })
+        let (ready, again, logs) = (false, false, false);
+        Ok(Self { child, socket, hearing, ready, again, logs, metrics: None })
     }
 
     /// Sends a request. A zygote that has gone is no error: its end is heard elsewhere.
@@ -372,17 +389,18 @@ impl Zygote {
 }
 
 /// How many descriptors a worker inherits; `messages.py` takes as many.
-const WORKER_FDS: usize = 8;
+const WORKER_FDS: usize = 9;
 
 /// The descriptors a worker inherits, in the order both sides agreed on.
-pub(crate) struct WorkerFds {
+pub(crate) struct WorkerFds<'a> {
     pub(crate) channel: indrik_ring::WorkerFds,
     pub(crate) control: OwnedFd,
     pub(crate) stacks: OwnedFd,
     pub(crate) lane: OwnedFd,
+    pub(crate) metrics: &'a Lease,
 }
 
-impl WorkerFds {
+impl WorkerFds<'_> {
     pub(crate) fn in_order(&self) -> [BorrowedFd<'_>; WORKER_FDS] {
         [
             self.channel.memory.as_fd(),
@@ -393,6 +411,7 @@ impl WorkerFds {
             self.lane.as_fd(),
             self.control.as_fd(),
             self.stacks.as_fd(),
+            self.metrics.as_fd(),
         ]
     }
 }

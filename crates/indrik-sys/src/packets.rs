@@ -14,7 +14,7 @@ use rustix::net::{
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// File descriptors that may travel with one message.
-pub const MESSAGE_FDS_MAX: usize = 8;
+pub const MESSAGE_FDS_MAX: usize = 12;
 
 /// One end of a message socket.
 #[derive(Debug)]

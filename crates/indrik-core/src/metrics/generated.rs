@@ -493,6 +493,16 @@ pub const METRICS_LEFT_OUT: Gauge<0> = Gauge(&Row {
     help: "Families and samples left out of the answer before this one: their names clash with others, or no scraper can read them.",
 });
 
+/// What of the application's own metrics could not be kept.
+pub const APP_METRICS_LOST: Counter<1> = Counter(&Row {
+    name: "indrik_app_metrics_lost",
+    otel: "indrik.app_metrics.lost",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON],
+    help: "What of the application's own metrics could not be kept.",
+});
+
 /// Resident memory of the front and the supervisor.
 pub const FRONT_RSS_BYTES: Gauge<0> = Gauge(&Row {
     name: "indrik_front_rss_bytes",
@@ -730,6 +740,7 @@ pub static ROWS: &[&Row] = &[
     LANE_ANSWERS_DROPPED.0,
     METRICS_OVERFLOW.0,
     METRICS_LEFT_OUT.0,
+    APP_METRICS_LOST.0,
     FRONT_RSS_BYTES.0,
     WORKERS.0,
     WORKERS_WANTED.0,

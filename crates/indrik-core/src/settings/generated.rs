@@ -715,6 +715,22 @@ pub struct Config {
     #[serde(with = "super::seconds")]
     pub otlp_interval: Duration,
 
+    // --- Metrics
+    /// The table of each worker for the metrics of the application.
+    ///
+    /// Bytes; what is not used takes no memory. 4 MiB hold some 15,000 counters or 10,000 histograms. In a
+    /// full table series that are new are not kept: the first is told of in the log, all are counted.
+    ///
+    /// Default: `4MiB`.
+    pub app_metrics_max: u64,
+    /// The most series of the application's metrics that are shown, of all workers together.
+    ///
+    /// A bucket of a histogram of prometheus_client counts as one. What is new beyond them is not shown,
+    /// and counted as lost.
+    ///
+    /// Default: `10000`.
+    pub app_metrics_series_max: usize,
+
     // --- Process
     /// A file that holds the supervisor's process id while it runs.
     pub pidfile: Option<PathBuf>,
@@ -1081,6 +1097,8 @@ impl Config {
             otlp_endpoint: values.field("otlp_endpoint")?,
             otlp_headers: values.field("otlp_headers")?,
             otlp_interval: values.field("otlp_interval")?,
+            app_metrics_max: values.field("app_metrics_max")?,
+            app_metrics_series_max: values.field("app_metrics_series_max")?,
             pidfile: values.field("pidfile")?,
             proc_name: values.field("proc_name")?,
             proc_title_prefix: values.field("proc_title_prefix")?,

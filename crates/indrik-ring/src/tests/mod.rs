@@ -6,3 +6,5 @@ mod handoff;
 mod head;
 mod ring;
 mod slot;
+#[cfg(not(miri))]
+mod table;

@@ -10,6 +10,7 @@ use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
 use super::parts::{Drive, Ending, SHOW_STACKS};
+use crate::app_metrics::Owner;
 use crate::boot::word;
 use crate::front::Front;
 use crate::log::Entry;
@@ -135,6 +136,7 @@ impl Drive {
         match Zygote::spawn(&self.launch.typed, &self.launch.cwd, streams) {
             Ok(mut zygote) => {
                 zygote.again = self.generations.config(generation).is_some();
+                self.give_metrics(generation, &mut zygote);
                 self.restore_descriptor_limit(zygote.child.pid());
                 self.children.zygotes.insert(generation, zygote);
                 self.begin_generation(generation);
@@ -143,6 +145,26 @@ impl Drive {
                 // There is no process whose end could be heard: both are said here.
                 self.events.zygote_failed(generation, FailureKind::Boot, error.to_string(), "");
                 self.events.push(Event::Zygote(generation, ZygoteEvent::Exited));
+            }
+        }
+    }
+
+    /// Gives a zygote the table for what is counted in it. Without one it serves as well.
+    fn give_metrics(&self, generation: Generation, zygote: &mut Zygote) {
+        let given = self.outside.admin.board.app_metrics().lease(
+            Owner::Zygote,
+            generation,
+            ZYGOTE_METRICS_BYTES,
+        );
+        let given = given.and_then(|lease| {
+            zygote.send(&Request::Metrics, &[lease.as_fd()])?;
+            Ok(lease)
+        });
+        match given {
+            Ok(lease) => zygote.metrics = Some(lease),
+            Err(error) => {
+                let text = format!("What the zygote counts is not shown: {error}");
+                self.log.write(Level::Warning, &text);
             }
         }
     }
@@ -251,5 +273,7 @@ impl Drive {
     }
 }
 
+/// The table of a zygote, whose settings are not known when it gets it; what is not used takes no memory.
+const ZYGOTE_METRICS_BYTES: usize = 4 * 1024 * 1024;
 /// The worker's main thread looks for requests that shall stop. Ignored where nobody does.
 const LOOK: Signal = Signal::URG;

@@ -12,7 +12,7 @@ use indrik_core::supervise::Tally;
 
 use super::parts::{Drive, Timer};
 use crate::log::Entry;
-use crate::zygote::{Request, Zygote};
+use crate::zygote::{LostMetric, Request, Zygote};
 
 /// How often the number of waiting requests is sent, if it is wanted.
 const BACKLOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -76,6 +76,13 @@ impl Drive {
         }
         if let Some(zygote) = self.children.zygotes.get_mut(&generation) {
             zygote.logs = false;
+        }
+    }
+
+    /// The first of its kind is logged; all are counted where they are lost.
+    pub(super) fn tell_lost_metric(&self, lost: &LostMetric) {
+        if self.outside.admin.board.app_metrics().is_first(&lost.reason) {
+            self.log.write(Level::Warning, &lost.text);
         }
     }
 

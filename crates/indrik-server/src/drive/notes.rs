@@ -126,6 +126,7 @@ impl Drive {
             WorkerNote::PromotionRefused { why } => {
                 self.feed(Event::Worker(id, WorkerEvent::PromotionRefused { why }))
             }
+            WorkerNote::MetricLost(lost) => self.tell_lost_metric(&lost),
             WorkerNote::UsedUp => self.feed(Event::Worker(id, WorkerEvent::UsedUp)),
             WorkerNote::EndsItself => {
                 let reason = EndReason::Application;

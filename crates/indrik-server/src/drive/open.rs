@@ -62,6 +62,7 @@ impl Drive {
             self.exit = Some(Ending::Detach { keep_output });
             return Ok(());
         }
+        self.outside.admin.board.app_metrics().configure(&config);
         self.generations.note_settings(generation, Arc::clone(&config), identity);
         if generation == Generation::FIRST {
             self.enter(&config)?;

@@ -43,17 +43,26 @@ impl Drive {
 
     pub(super) fn change_zygote(&mut self, generation: Generation, id: WorkerId) {
         let worker = self.children.workers.remove(&id);
-        let process = worker.and_then(|worker| worker.child.zip(worker.as_zygote));
+        let process =
+            worker.and_then(|worker| Some((worker.child?, worker.as_zygote?, worker.metrics)));
         self.usage.memory.forget(id);
-        let Some((child, socket)) = process else {
+        let Some((child, socket, metrics)) = process else {
             // It said that it can fork, so it was told and has a process.
             self.log.write(Level::Error, &format!("Worker {id} cannot be found to be the zygote"));
             self.events.push(Event::Pool(POOL, PoolEvent::OldZygoteExited));
             return;
         };
         let pid = child.pid();
-        let hearing = Hearing::default();
-        let zygote = Zygote { child, socket, hearing, ready: true, again: false, logs: false };
+        metrics.turn_zygote();
+        let zygote = Zygote {
+            child,
+            socket,
+            hearing: Hearing::default(),
+            ready: true,
+            again: false,
+            logs: false,
+            metrics: Some(metrics),
+        };
         match self.children.zygotes.insert(generation, zygote) {
             Some(old) => {
                 if let Err(error) = old.send(&Request::Exit { last: false }, &[]) {

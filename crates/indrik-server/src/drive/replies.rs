@@ -120,6 +120,7 @@ impl Drive {
             // Only a rehearsal asks for it.
             Reply::Checked(_) => {}
             Reply::HookDone { hook } => self.hook_done(generation, &hook),
+            Reply::MetricLost(lost) => self.tell_lost_metric(&lost),
             Reply::Stays => self.feed(Event::Zygote(generation, ZygoteEvent::Stays)),
         }
     }

@@ -15,6 +15,7 @@ use indrik_sys::process::Child;
 use indrik_sys::rights;
 
 use super::parts::{Drive, FrontEnds, Stacks, Worker};
+use crate::app_metrics::Owner;
 use crate::front::{Interface, NewWorker, channel_limits};
 use crate::hearing::Hearing;
 use crate::zygote::{Request, WorkerFds};
@@ -46,11 +47,15 @@ impl Drive {
         let (control, control_theirs) = PacketSocket::pair()?;
         let (stacks, stacks_theirs) = Stacks::create()?;
         let (lane, lane_theirs) = PacketSocket::pair()?;
+        let bytes = usize::try_from(config.app_metrics_max).unwrap_or(usize::MAX);
+        let metrics =
+            self.outside.admin.board.app_metrics().lease(Owner::Worker(id), generation, bytes)?;
         let fds = WorkerFds {
             channel,
             control: control_theirs,
             stacks: stacks_theirs,
             lane: lane_theirs,
+            metrics: &metrics,
         };
         let zygote = self.children.zygotes.get(&generation);
         let zygote = zygote.ok_or_else(|| io::Error::other("its zygote has ended"))?;
@@ -70,6 +75,7 @@ impl Drive {
             last_words: String::new(),
             as_zygote: None,
             stacks,
+            metrics,
         };
         self.children.workers.insert(id, worker);
         Ok(())

@@ -9,12 +9,14 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::snapshot::{Look, unix_ms};
+use crate::app_metrics::AppMetrics;
 use crate::front::Eye;
 
 /// What the loop shows. There is one for the life of the process; it is locked for moments only.
 pub struct Board {
     look: ArcSwap<Look>,
     front: ArcSwapOption<Eye>,
+    app_metrics: AppMetrics,
     chronicle: Mutex<Chronicle>,
     /// The number of the chronicle's newest entry.
     newest: watch::Sender<u64>,
@@ -27,6 +29,7 @@ impl Board {
         Arc::new(Self {
             look: ArcSwap::from_pointee(Look::starting(began)),
             front: ArcSwapOption::empty(),
+            app_metrics: AppMetrics::default(),
             chronicle: Mutex::default(),
             newest: watch::Sender::new(0),
         })
@@ -42,6 +45,11 @@ impl Board {
     #[must_use]
     pub fn front(&self) -> Option<Arc<Eye>> {
         self.front.load_full()
+    }
+
+    /// What the application counts.
+    pub(crate) const fn app_metrics(&self) -> &AppMetrics {
+        &self.app_metrics
     }
 
     /// What has happened after the entry with this number, the oldest first.

@@ -45,6 +45,7 @@ fn families(board: &Board) -> Vec<Family> {
     if let Some(front) = front {
         families.extend(front.metrics());
     }
+    families.extend(board.app_metrics().families());
     families
 }
 

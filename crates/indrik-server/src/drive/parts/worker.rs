@@ -9,6 +9,7 @@ use indrik_sys::packets::PacketSocket;
 use indrik_sys::process::Child;
 
 use super::stacks::Stacks;
+use crate::app_metrics::Lease;
 use crate::front::Interface;
 use crate::hearing::Hearing;
 
@@ -47,4 +48,6 @@ pub(crate) struct Worker {
     pub(crate) as_zygote: Option<PacketSocket>,
     /// Where its threads write what they are doing.
     pub(crate) stacks: Stacks,
+    /// What its application counts.
+    pub(crate) metrics: Lease,
 }

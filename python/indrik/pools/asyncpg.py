@@ -1,0 +1,43 @@
+"""asyncpg: its pools, named by the server and the database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from indrik.pools import Pool, never, numbers_of, watch, watch_async
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def enter_pool(module: ModuleType) -> None:
+    """``asyncpg.pool``."""
+    kind = vars(module)["Pool"]
+    watch_async(kind, "_acquire", _waits, _show)
+    # A holder is idle again when this returns, however its connection was given back.
+    watch(vars(module)["PoolConnectionHolder"], "_release", never, lambda holder: _show(holder._pool))
+
+
+def _numbers(pool: Any) -> Pool:
+    return numbers_of(pool, "asyncpg", _name)
+
+
+def _name(pool: Any) -> str:
+    """Without user, password and options."""
+    dsn, named = pool._connect_args[0], pool._connect_kwargs
+    host, database = named.get("host"), named.get("database")
+    if dsn and not (host and database):
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(dsn)
+        host, database = host or parts.hostname, database or parts.path.lstrip("/")
+    return f"{host or ''}/{database or ''}"
+
+
+def _waits(pool: Any) -> Pool | None:
+    return _numbers(pool) if pool._queue is not None and pool._queue.empty() else None
+
+
+def _show(pool: Any) -> None:
+    size = pool.get_size()
+    _numbers(pool).show(size, pool.get_max_size(), size - pool.get_idle_size())
