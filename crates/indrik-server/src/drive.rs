@@ -295,6 +295,7 @@ impl Drive {
             Timer::Requests => self.count_requests(),
             Timer::Watchdog => self.show_life(),
             Timer::Word => self.say_that_it_lives(),
+            Timer::Logs => self.reopen_logs(),
             Timer::Backlog => self.measure_backlog(),
             Timer::Look => self.show_look(),
             Timer::Supervisor => {
@@ -310,6 +311,9 @@ impl Drive {
         self.sources.bell.clear();
         self.hear_of_ailments();
         self.take_orders();
+        if self.log.take_moved() {
+            self.reopen_logs();
+        }
         while let Some(event) = self.sources.next_of_front() {
             match event {
                 FrontEvent::WorkerDrained(worker) => {

@@ -226,7 +226,7 @@ const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 /// process's user or root made it: whoever may write to one of the directories could lead the rest of the path to
 /// where only this process may write. What somebody else's link leads to is no such place if it is his own: releases
 /// are often switched by a link (`current`) of the user whose application it is.
-struct Way {
+pub(crate) struct Way {
     directory: OwnedFd,
     /// Who else made a link on the way so far.
     stranger: Option<u32>,
@@ -243,7 +243,7 @@ enum Link {
 }
 
 impl Way {
-    fn begin(path: &Path) -> Result<Self, Errno> {
+    pub(crate) fn begin(path: &Path) -> Result<Self, Errno> {
         // The directory of this process may be one that it must not enter.
         let start = if path.is_absolute() { "/" } else { "." };
         let directory = openat(CWD, start, LOOK, Mode::empty())?;
@@ -264,7 +264,7 @@ impl Way {
     }
 
     /// Goes on to the directory that the last name is in.
-    fn last(&mut self) -> Result<OsString, Errno> {
+    pub(crate) fn last(&mut self) -> Result<OsString, Errno> {
         while let Some(name) = self.names.pop() {
             if self.names.is_empty() {
                 let owner = rustix::fs::fstat(&self.directory)?.st_uid;
@@ -275,6 +275,11 @@ impl Way {
         }
         // The path is that of a directory.
         Err(Errno::ISDIR)
+    }
+
+    /// The directory that it has come to.
+    pub(crate) fn into_directory(self) -> OwnedFd {
+        self.directory
     }
 
     fn enter(&mut self, name: &OsStr) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ pub mod metric;
 pub mod reach;
 pub mod recent;
 pub mod repeat;
+pub mod rotation;
 pub mod syslog;
 
 #[cfg(test)]

@@ -617,6 +617,22 @@ pub struct Config {
     ///
     /// Default: `200`.
     pub metrics_routes_max: usize,
+    /// Rotate a log file that has grown to this size, without any tool or signal.
+    ///
+    /// Bytes. It is looked at once a second. Standard streams, links and pipes are left alone. See docs/manual/logs.md.
+    pub log_rotate_size: Option<u64>,
+    /// Rotate log files at whole multiples of this time: `1d` at midnight, `1h` at each full hour.
+    ///
+    /// In the server's time zone; weeks and odd times are counted from 1970. An empty file is not rotated.
+    pub log_rotate_age: Option<Duration>,
+    /// How many rotated files of each log are kept; older ones are deleted.
+    ///
+    /// Default: `14`.
+    pub log_rotate_keep: usize,
+    /// Compress rotated files with gzip, at idle priority, once no process writes to them any more.
+    ///
+    /// Default: `true`.
+    pub log_rotate_compress: bool,
     /// Send what the application prints to the error log, if that is a file.
     ///
     /// Default: `false`.
@@ -1076,6 +1092,10 @@ impl Config {
             slow_request_paths: values.field("slow_request_paths")?,
             route_names_max: values.field("route_names_max")?,
             metrics_routes_max: values.field("metrics_routes_max")?,
+            log_rotate_size: values.field("log_rotate_size")?,
+            log_rotate_age: values.field("log_rotate_age")?,
+            log_rotate_keep: values.field("log_rotate_keep")?,
+            log_rotate_compress: values.field("log_rotate_compress")?,
             capture_output: values.field("capture_output")?,
             logger_class: values.field("logger_class")?,
             logconfig: values.field("logconfig")?,

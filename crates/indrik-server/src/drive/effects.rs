@@ -1,5 +1,7 @@
 //! Doing what the supervisor decided. A failure to do it becomes an event, or a line in the log.
 
+use std::time::{Duration, Instant};
+
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::logs::level::Level;
 use indrik_core::supervise::{
@@ -9,7 +11,7 @@ use indrik_core::supervise::{
 use indrik_sys::signal::Signal;
 use rustix::process::{Pid, Resource, prlimit};
 
-use super::parts::{Drive, Ending, SHOW_STACKS};
+use super::parts::{Drive, Ending, SHOW_STACKS, Timer};
 use crate::app_metrics::Owner;
 use crate::boot::word;
 use crate::front::Front;
@@ -247,10 +249,22 @@ impl Drive {
         }
     }
 
-    fn reopen_logs(&self) {
-        if let Err(error) = self.log.reopen() {
-            self.log.error(&error.to_string());
+    /// Opens the logs anew, in all processes. What cannot be opened is tried again after a pause.
+    pub(super) fn reopen_logs(&mut self) {
+        let result = self.log.reopen();
+        match &result {
+            Err(error) if self.logs.unopened.as_ref() != Some(&error.to_string()) => {
+                self.log.error(&error.to_string());
+            }
+            Err(_) => {}
+            Ok(()) if self.logs.unopened.is_some() => {
+                self.log.write(Level::Info, "the logs are open again");
+            }
+            Ok(()) => {}
         }
+        self.logs.unopened = result.err().map(|error| error.to_string());
+        let again = self.logs.unopened.is_some().then(|| Instant::now() + REOPEN_PAUSE);
+        self.timers.set(Timer::Logs, again);
         self.give_logs(self.machine.census().generation);
         // They write to the error log themselves.
         let zygotes = self.children.zygotes.values().filter(|zygote| zygote.ready);
@@ -275,5 +289,8 @@ impl Drive {
 
 /// The table of a zygote, whose settings are not known when it gets it; what is not used takes no memory.
 const ZYGOTE_METRICS_BYTES: usize = 4 * 1024 * 1024;
+/// A log that could not be opened anew is tried again so much later.
+const REOPEN_PAUSE: Duration = Duration::from_secs(10);
+
 /// The worker's main thread looks for requests that shall stop. Ignored where nobody does.
 const LOOK: Signal = Signal::URG;

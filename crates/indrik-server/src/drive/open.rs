@@ -245,6 +245,7 @@ impl Drive {
         if let Err(error) = self.open_logs(config) {
             self.log.write(Level::Error, &format!("The old logs are kept: {error}"));
         }
+        self.log.rotate(config, &self.sources.bell);
         if !(open.is_empty() && close.is_empty()) {
             self.say_where();
         }
@@ -294,6 +295,7 @@ impl Drive {
     fn start_front(&mut self, config: &Arc<Config>, sockets: Vec<Listening>) {
         raise_descriptor_limit();
         self.note_listeners();
+        self.log.rotate(config, &self.sources.bell);
         let (log, sink) = (Arc::clone(&self.log), Arc::clone(&self.sources.sink));
         match Front::start(Arc::clone(config), sockets, log, sink, usable()) {
             Ok(front) => {

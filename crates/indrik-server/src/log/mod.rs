@@ -2,13 +2,16 @@
 //! handed to Python where a Python logger writes them.
 //!
 //! `entry` is what an entry of the error log looks like, `output` a file or stream, `courier` the
-//! way to another process, `outlets` all that one configuration opens. The access log's lines are
+//! way to another process, `outlets` all that one configuration opens, `rotation` gives files other names and `packing`
+//! compresses those. The access log's lines are
 //! made in the front.
 
 mod courier;
 mod entry;
 mod outlets;
 mod output;
+mod packing;
+mod rotation;
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,6 +31,7 @@ use crate::ailing::Ailing;
 pub(crate) use entry::Entry;
 pub(crate) use outlets::{Outlets, Statsd, Syslog};
 pub(crate) use output::Output;
+use rotation::Rotation;
 
 /// Entries that wait for the Python logger. More are written here, so that none is lost.
 const HELD_ENTRIES_MAX: usize = 1_000;
@@ -36,6 +40,7 @@ const HELD_ENTRIES_MAX: usize = 1_000;
 pub struct Log {
     state: Mutex<Destinations>,
     ailing: Arc<Ailing>,
+    rotation: Mutex<Option<Rotation>>,
 }
 
 struct Destinations {
@@ -67,6 +72,7 @@ impl Log {
                 recent: Recent::default(),
             }),
             ailing,
+            rotation: Mutex::new(None),
         }
     }
 
@@ -88,6 +94,20 @@ impl Log {
         // What the old ones have on its way is sent by their threads, which then end.
         state.outlets = outlets;
         Ok(())
+    }
+
+    /// Rotates files from now on as `config` says, and rings `bell` for [`Self::take_moved`]. Apart from
+    /// [`Self::configure`], because a process that is to become a daemon must not have threads.
+    pub(crate) fn rotate(&self, config: &Config, bell: &Arc<Bell>) {
+        match Rotation::start(config, &self.outlets(), bell) {
+            Ok(rotation) => *self.rotation.lock() = rotation,
+            Err(error) => self.error(&format!("cannot rotate the logs: {error}")),
+        }
+    }
+
+    /// Whether files were rotated since this was asked last: processes that write to them have to open them anew.
+    pub(crate) fn take_moved(&self) -> bool {
+        self.rotation.lock().as_ref().is_some_and(Rotation::take_moved)
     }
 
     /// Writes in this format from now on: a start may fail before the logs are opened.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use indrik_core::logs::level::Level;
 use indrik_core::settings::LogTarget;
 use indrik_core::supervise::Ailment;
+use indrik_sys::place::{self, Id};
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -130,6 +131,17 @@ impl Output {
     fn new(target: LogTarget, sink: Sink, complaints: Complaints) -> Self {
         let state = Mutex::new(Writer::new(sink));
         Self { target, shared: Arc::new(Shared { complaints, state, emptied: Condvar::new() }) }
+    }
+
+    /// Where it goes.
+    pub(crate) const fn target(&self) -> &LogTarget {
+        &self.target
+    }
+
+    /// Whether it is this file that is written to. What cannot be asked is.
+    pub(crate) fn writes_to(&self, id: Id) -> bool {
+        let state = self.shared.state.lock();
+        place::look_at(state.sink.as_fd()).map_or(true, |look| look.id == id)
     }
 
     /// Opens the file anew, after somebody has moved it away.
@@ -459,7 +471,7 @@ fn open(target: &LogTarget) -> io::Result<Sink> {
 }
 
 /// What the system says, without its number.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
         Some((text, _)) => text.to_lowercase(),

@@ -12,11 +12,13 @@ pub(crate) struct Logs {
     pub(crate) told: VecDeque<String>,
     /// How many workers there were when that was said last.
     pub(crate) workers: usize,
+    /// Why a log could not be opened anew, as it was told; it is tried again.
+    pub(crate) unopened: Option<String>,
 }
 
 impl Default for Logs {
     fn default() -> Self {
         // No server has so many workers: the first number is always news.
-        Self { logging: None, told: VecDeque::new(), workers: usize::MAX }
+        Self { logging: None, told: VecDeque::new(), workers: usize::MAX, unopened: None }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Growth,
     /// Requests are counted, where that decides something.
     Requests,
+    /// A log that could not be opened anew is tried again.
+    Logs,
     /// The number of waiting requests is sent.
     Backlog,
     /// The service manager hears that this loop goes round.
@@ -45,6 +47,7 @@ const ORDER: [Timer; TIMERS] = [
     Timer::Requests,
     Timer::Watchdog,
     Timer::Word,
+    Timer::Logs,
     Timer::Backlog,
     Timer::Supervisor,
     Timer::Look,
