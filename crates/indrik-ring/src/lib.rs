@@ -33,6 +33,7 @@ mod lane;
 #[cfg_attr(loom, expect(dead_code, reason = "nothing is mapped under loom"))]
 mod layout;
 mod memory;
+mod recent;
 mod ring;
 mod slot;
 mod sync;
@@ -64,6 +65,7 @@ pub use lane::{
     LANE_MESSAGE_BYTES_MAX, LaneAnswer, LaneAsk, LaneError, ROUTE_NAME_BYTES_MAX, is_route_name,
 };
 pub use layout::{ChannelLimits, LimitError};
+pub use recent::{Recent, Wanted};
 pub use ring::{Lent, NotSent, Receiver, Reserved, Sender, SpaceWait, Violation};
 pub use slot::{CreditWait, SlotState, Slots};
 #[cfg(not(loom))]

@@ -18,6 +18,10 @@ use crate::wire::{Cell, Descriptor, Direction};
 /// Payload starts on such a boundary.
 const ALIGN: usize = 16;
 
+/// When a ring is empty and has used so much of its area, it begins again at the start, where the memory is warm in
+/// the caches. What lies before that stays readable for a while; see `recent`.
+pub(crate) const KEPT_BYTES: u64 = 8 * 1024;
+
 /// Why something was not sent. Each reason wants another answer, so they are never thrown together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
@@ -108,10 +112,26 @@ impl RingMemory {
         unsafe { self.head.as_ref() }
     }
 
-    fn cell(&self, index: u64) -> &Cell {
+    pub(crate) fn cell(&self, index: u64) -> &Cell {
         let place = (index & u64::from(self.cell_count - 1)) as usize;
         // SAFETY: `cell_count` is a power of two, so `place` is below it.
         unsafe { self.cells.add(place).as_ref() }
+    }
+
+    /// Copies a part of the area; what does not lie in it is left out.
+    pub(crate) fn copy(&self, offset: u32, len: usize) -> Vec<u8> {
+        let len = len.min((self.area_len.saturating_sub(offset)) as usize);
+        let mut bytes = vec![0; len];
+        // SAFETY: the part lies in the area, which `_keep` keeps alive. The other side may be changing it; whoever
+        // reads the copy takes it for what a stranger sent.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                self.area.add(offset.min(self.area_len) as usize).as_ptr(),
+                bytes.as_mut_ptr(),
+                len,
+            );
+        }
+        bytes
     }
 
     /// Tells the producer how far the consumer is. True: it waits for that (a thread that sleeps on the futex has
@@ -231,6 +251,10 @@ impl Sender {
         self.tail
     }
 
+    pub(crate) const fn memory(&self) -> &RingMemory {
+        &self.memory
+    }
+
     /// Whether the consumer wrote an impossible index; nothing can be sent any more.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
@@ -304,9 +328,11 @@ impl Sender {
             self.area_head = self.ends[last];
         }
         if self.head == self.tail {
-            // All is free: begin again at the start, where the memory is warm in the caches.
-            self.area_tail = 0;
-            self.area_head = 0;
+            // All is free.
+            if self.area_tail > KEPT_BYTES {
+                self.area_tail = 0;
+            }
+            self.area_head = self.area_tail;
         }
     }
 
@@ -416,6 +442,15 @@ impl Receiver {
         }
         self.head += 1;
         Ok(Some(descriptor))
+    }
+
+    pub(crate) const fn memory(&self) -> &RingMemory {
+        &self.memory
+    }
+
+    /// How many descriptors were ever received.
+    pub(crate) const fn received(&self) -> u64 {
+        self.head
     }
 
     /// Whether something lies in the ring.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
+use crate::recent::Wanted;
 use crate::ring::{Lent, NotSent, Receiver, Sender, Violation};
 use crate::testing::{RingHeap, SLOTS, ring};
 use crate::wire::{Descriptor, Direction, Flags, Kind};
@@ -110,15 +111,19 @@ fn the_tail_of_the_area_that_is_passed_over_is_given_back() {
 }
 
 #[test]
-fn a_drained_ring_begins_again_at_the_start_of_its_area() {
-    let (mut sender, mut receiver) = ring(4, 192);
-    for number in 0..10 {
+fn a_drained_ring_begins_again_at_the_start_of_its_area_when_it_has_used_a_little_of_it() {
+    let (mut sender, mut receiver) = ring(4, 64 * 1024);
+    let mut offsets = Vec::new();
+    for number in 0..8 {
         sender.begin_batch();
-        send(&mut sender, number, 40).unwrap();
+        send(&mut sender, number, 3000).unwrap();
         let (got, bytes) = take(&mut receiver).unwrap();
-        assert_eq!((got.offset, bytes), (0, payload(number, 40)));
+        assert_eq!(bytes, payload(number, 3000));
+        offsets.push(got.offset);
         let _ = receiver.release();
+        assert!(sender.is_drained());
     }
+    assert_eq!(offsets, [0, 3008, 6016, 0, 3008, 6016, 0, 3008]);
 }
 
 #[test]
@@ -426,6 +431,73 @@ proptest! {
         if let Ok(Some(descriptor)) = receive_raw(words) {
             prop_assert!(u64::from(descriptor.offset) + u64::from(descriptor.len) <= 64);
             prop_assert!(descriptor.slot < SLOTS);
+        }
+    }
+}
+
+fn everything(most: usize) -> Wanted {
+    Wanted { kind: None, most, payload_max: usize::MAX }
+}
+
+#[test]
+fn what_went_last_is_found_although_it_was_taken_the_last_first() {
+    let (mut sender, mut receiver) = ring(8, 4096);
+    for number in 0..20 {
+        send(&mut sender, number, 40).unwrap();
+        take(&mut receiver).unwrap();
+        let _ = receiver.release();
+        assert!(sender.is_drained());
+    }
+    let found = sender.recent(everything(3));
+    let numbers: Vec<u64> = found.iter().map(|recent| recent.descriptor.aux).collect();
+    assert_eq!(numbers, [19, 18, 17]);
+    for recent in found {
+        assert_eq!(recent.payload.unwrap(), payload(recent.descriptor.aux, 40));
+    }
+    assert_eq!(receiver.recent(everything(100)).len(), 8, "as many as there are cells");
+    let short = Wanted { payload_max: 4, ..everything(1) };
+    assert_eq!(sender.recent(short)[0].payload.as_ref().unwrap().len(), 4);
+}
+
+#[test]
+fn a_payload_that_was_written_over_is_not_taken_for_what_it_was() {
+    let (mut sender, mut receiver) = ring(8, 256);
+    for number in 0..4 {
+        send(&mut sender, number, 112).unwrap();
+        take(&mut receiver).unwrap();
+        let _ = receiver.release();
+    }
+    let found = sender.recent(everything(8));
+    let is_there = |at: usize| found[at].payload.is_some();
+    assert_eq!(found.len(), 4);
+    assert!(is_there(0) && is_there(1) && !is_there(2) && !is_there(3));
+}
+
+proptest! {
+    #[test]
+    fn recent_payloads_are_true_or_missing(
+        sizes in prop::collection::vec((0usize..600, any::<bool>()), 1..60),
+    ) {
+        let (mut sender, mut receiver) = ring(16, 2048);
+        let mut lens = Vec::new();
+        for (number, (len, drains)) in sizes.into_iter().enumerate() {
+            if send(&mut sender, number as u64, len).is_err() {
+                while take(&mut receiver).is_some() {}
+                let _ = receiver.release();
+                send(&mut sender, number as u64, len).unwrap();
+            }
+            lens.push(len);
+            if drains {
+                while take(&mut receiver).is_some() {}
+                let _ = receiver.release();
+                let _ = sender.is_drained();
+            }
+        }
+        for recent in sender.recent(everything(usize::MAX)) {
+            let number = recent.descriptor.aux;
+            if let Some(bytes) = recent.payload {
+                prop_assert_eq!(bytes, payload(number, lens[number as usize]));
+            }
         }
     }
 }

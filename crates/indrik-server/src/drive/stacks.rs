@@ -8,7 +8,7 @@ use indrik_core::ids::WorkerId;
 use indrik_core::logs::level::Level;
 
 use super::parts::{Drive, SHOW_STACKS, Why, Worker};
-use crate::front::Running;
+use crate::front::{Flown, Running};
 
 /// Between the signal and the look at what was written. Less than the supervisor waits before it
 /// aborts the worker.
@@ -17,6 +17,8 @@ const WRITE_TIME: Duration = Duration::from_millis(150);
 const SLOW_STACKS_BYTES_MAX: usize = 16 * 1024;
 /// How many of a worker's requests are named.
 const REQUESTS_MAX: usize = 50;
+/// How many of those that it had before.
+const FLOWN_MAX: usize = 16;
 
 impl Drive {
     /// A worker is about to be told to write its stacks.
@@ -87,11 +89,19 @@ impl Drive {
         let Some((front, pid)) = self.front.as_ref().zip(self.children.worker_pid(id)) else {
             return;
         };
-        let requests = front.running(id, REQUESTS_MAX);
-        if unasked && !requests.is_empty() {
-            let text =
-                format!("Worker {id} (pid:{pid}) ended with requests in it:{}", list(&requests));
-            self.log.write(Level::Error, &text);
+        let (running, flown) = (front.running(id, REQUESTS_MAX), front.flown(id, FLOWN_MAX));
+        let (level, how) = match (running.is_empty(), flown.is_empty()) {
+            (false, _) => (Level::Error, "with requests in it:"),
+            (true, false) => (Level::Warning, "with no request in it"),
+            (true, true) => return,
+        };
+        if unasked {
+            let text = format!(
+                "Worker {id} (pid:{pid}) ended {how}{}{}",
+                list(&running),
+                list_flown(&flown)
+            );
+            self.log.write(level, &text);
         }
     }
 }
@@ -126,6 +136,31 @@ fn list(requests: &[Running]) -> String {
             (false, false) => "",
         };
         let _ = write!(text, "\n  {method} {target}{route} from {client}, for {age} s{over}");
+    }
+    text
+}
+
+/// What a worker had before it ended; nothing, if that was nothing.
+fn list_flown(requests: &[Flown]) -> String {
+    let mut text = String::new();
+    if !requests.is_empty() {
+        text.push_str("\n  before, the last first:");
+    }
+    for request in requests {
+        let Flown { method, target, client, route, status, app_us, is_answered } = request;
+        let what = match method.is_empty() {
+            true => "a request that was written over".to_owned(),
+            false => format!("{method} {target}"),
+        };
+        let route = route.as_deref().map_or_else(String::new, |route| format!(" (route {route})"));
+        let client = if client.is_empty() { "a local client" } else { client };
+        let answer = match (status, is_answered) {
+            (Some(status), _) => format!(", answered {status}"),
+            (None, true) => ", answered".to_owned(),
+            (None, false) => String::new(),
+        };
+        let took = app_us.map_or_else(String::new, |us| format!(" in {} ms", f64::from(us) / 1e3));
+        let _ = write!(text, "\n  {what}{route} from {client}{answer}{took}");
     }
     text
 }

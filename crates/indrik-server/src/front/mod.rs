@@ -78,7 +78,7 @@ pub use eye::{Eye, IN_FLIGHT_MAX};
 pub use listener::{Listener, Listening};
 pub use maintenance::Maintenance;
 pub use pipeline::probe::Standing;
-pub use pool::{Answers, Counts, InFlight, Load, NewWorker, Running, Where};
+pub use pool::{Answers, Counts, Flown, InFlight, Load, NewWorker, Running, Where};
 pub use response::{SpoolStats, set_server_header};
 pub use stats::FrontStats;
 pub use uploads::UploadStats;
@@ -380,6 +380,14 @@ impl Front {
     #[must_use]
     pub fn blocked_by(&self, id: WorkerId) -> Option<String> {
         self.services.pool.blocked_by(id)
+    }
+
+    /// The requests that a worker had before those, the last first, at most `most`; to be asked before it is said to
+    /// be gone.
+    #[must_use]
+    pub fn flown(&self, id: WorkerId, most: usize) -> Vec<Flown> {
+        let name = |route| self.services.route_names.name(route);
+        self.services.pool.flown(id, most, name)
     }
 
     /// What each worker has done and does.

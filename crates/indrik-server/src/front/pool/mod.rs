@@ -6,6 +6,7 @@
 //! * on it stand what a request's task asks (`pieces`), what the supervisor asks (`workers`), and what io threads do
 //!   (`io_threads`), who also look for requests that run too long (`overtime`) and for broken channels (`fault`);
 //!   `in_flight` shows the requests to whoever looks at the server.
+//! * `flight` reads off the channel of a worker that has ended what it had last.
 //!
 //! One lock guards the dispatcher and all channels; it is held for the time of a decision and a
 //! copy, never over a system call that can block. Tasks are woken after it is free.
@@ -16,6 +17,7 @@ mod by_route;
 mod counts;
 mod deliver;
 mod fault;
+mod flight;
 mod in_flight;
 mod io_threads;
 mod link;
@@ -28,6 +30,7 @@ mod workers;
 
 pub(super) use bell::answer;
 pub use counts::{Answers, Counts, Load};
+pub use flight::Flown;
 pub use in_flight::{InFlight, Where};
 pub(super) use io_threads::Delivered;
 pub use new_worker::NewWorker;

@@ -1,0 +1,54 @@
+"""What a worker had before it ended stands in the log, although nothing was written down for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+
+DIES = """
+import os
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/die":
+        os._exit(9)
+    start_response("204 No Content", [])
+    return []
+"""
+
+pytestmark = pytest.mark.indrik_only
+
+
+@pytest.mark.parametrize(("app", "options"), [("wsgi_app:app", ()), ("asgi_app:app", ())])
+def test_a_worker_that_is_killed_shows_its_last_requests_with_their_answers(start, connect, app, options):
+    server = start(app, "--workers", "1", *options)
+    with connect(server) as wire:
+        for number in range(20):
+            wire.get(f"/hello?n={number}")
+        wire.get('/nowhere?"quoted"')
+    (worker,) = server.workers()
+    os.kill(worker, signal.SIGKILL)
+    entry = server.wait_for_log(rf"Worker \d+ \(pid:{worker}\) ended with no request in it\n(  .*\n)+")[0]
+    lines = entry.splitlines()
+    assert lines[1] == "  before, the last first:"
+    last = r'  GET /nowhere\?\\"quoted\\" from 127\.0\.0\.1, answered \d+ in [0-9.]+ ms'
+    assert re.fullmatch(last, lines[2]), lines[2]
+    shown = [re.match(r"  GET /hello\?n=(\d+) from 127\.0\.0\.1, answered (\d+) in ", line) for line in lines[3:]]
+    assert [int(match[1]) for match in shown if match] == list(range(19, 4, -1))
+    assert len(lines) == 18
+
+
+def test_a_worker_that_a_request_ends_shows_that_one_and_those_before(start, connect, tmp_path):
+    (tmp_path / "dies.py").write_text(DIES)
+    server = start("dies:app", "--workers", "1", chdir=tmp_path)
+    (worker,) = server.workers()
+    with connect(server) as wire:
+        wire.get("/before")
+        wire.send(b"POST /die HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert wire.read_answer().status == 502
+    entry = server.wait_for_log(rf"\(pid:{worker}\) ended with requests in it:\n(  .*\n)+")[0]
+    running, before = entry.split("  before, the last first:\n")
+    assert re.search(r"\n  POST /die from 127\.0\.0\.1, for [0-9.]+ s\n", running), entry
+    assert re.match(r"  GET /before from 127\.0\.0\.1, answered 204 in ", before), entry
