@@ -19,6 +19,7 @@ mod look;
 mod memory;
 mod output;
 mod profile;
+mod record;
 mod reload;
 mod reloaded;
 mod server;
@@ -59,6 +60,10 @@ fn run(typed: Typed) -> Result<i32, Failure> {
     }
     if args.next_if(|word| word == "reload").is_some() {
         print(&reload::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "record").is_some() {
+        print(&record::run(args)?);
         return Ok(0);
     }
     if args.next_if(|word| word == "upgrade").is_some() {

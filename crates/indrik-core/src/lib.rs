@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod overtime;
 pub mod profile;
 pub mod proxy;
+pub mod record;
 pub mod refusal;
 pub mod route;
 pub mod settings;

@@ -138,6 +138,7 @@ impl Drive {
             if let Some(ending) = self.exit {
                 if let Some(front) = &self.front {
                     front.close_traces();
+                    front.end_recording();
                 }
                 self.log.close();
                 if let (Ending::Exit(code), Some(leaving)) = (ending, self.service.leaving.take()) {

@@ -7,11 +7,12 @@ use serde_json::Value as Json;
 use super::inside::{self, Inside};
 use super::steer::{Maintenance, Scale, Whom};
 use super::words::{MOST, shown};
+use crate::record::Order;
 use crate::settings::words;
 use crate::supervise::limits::{HOLD_DEFAULT, HOLD_MAX, WORKERS_MAX};
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 30] = [
+pub const HELP: [(&str, &str); 31] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -37,6 +38,7 @@ pub const HELP: [(&str, &str); 30] = [
     ("health", "How the server is; exit code 1 unless it is ready"),
     ("upgrade", "Start the program anew; it takes this one's place when it serves"),
     ("reopen", "Open the log files again (USR1)"),
+    ("record", "Record requests (sample=, for=, bytes=, requests), as indrik record does"),
     ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
     (
         "stacks [WHO]",
@@ -118,6 +120,8 @@ pub enum Command {
     Upgrade,
     /// Open the log files again.
     Reopen,
+    /// Record requests, and send them on this connection.
+    Record(Order),
     /// The end.
     ShutDown(Stop),
     /// A look into workers; it is answered later.
@@ -184,6 +188,7 @@ impl Command {
             ["health"] => Ok(Self::Show(Show::Health)),
             ["upgrade"] => Ok(Self::Upgrade),
             ["reopen"] => Ok(Self::Reopen),
+            ["record", rest @ ..] => Order::parse(rest).map(Self::Record),
             ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
             ["help"] => Ok(Self::Help),
             ["health" | "upgrade" | "reopen" | "resume" | "help", ..] => {

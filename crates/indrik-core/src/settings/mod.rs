@@ -51,7 +51,7 @@ pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};
 pub use network::{Network, NetworkError};
 pub use problem::Problem;
-pub use quantity::{read_duration, read_time_limit};
+pub use quantity::{read_duration, read_size, read_time_limit};
 pub use resolve::{Merged, Sourced, merge, resolve, resolve_without_application};
 pub use rlimits::{Resource, RlimitError, WorkerRlimit};
 pub use servers::{StatsdAddress, SyslogAddress};

@@ -130,6 +130,12 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, QuantityError> {
     Ok(Duration::from_millis(milliseconds.round() as u64))
 }
 
+/// A size as settings have it, if it is one.
+#[must_use]
+pub fn read_size(text: &str) -> Option<u64> {
+    parse_size(text).ok().and_then(|bytes| u64::try_from(bytes).ok())
+}
+
 /// A time as settings have it, if it is one.
 #[must_use]
 pub fn read_duration(text: &str) -> Option<Duration> {

@@ -67,7 +67,7 @@ fn trouble(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
     Trouble { what: what.into(), hint: hint.into(), kind: Kind::NoServer }
 }
 
-fn silent(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
+pub(super) fn silent(what: impl Into<String>, hint: impl Into<String>) -> Trouble {
     Trouble { kind: Kind::Silent, ..trouble(what, hint) }
 }
 
@@ -196,6 +196,10 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
             Err(error) => Err(trouble(format!("cannot wait for the server's end: {error}"), "")),
         }
+    }
+
+    pub(super) fn into_stream(self) -> UnixStream {
+        self.stream
     }
 
     fn exchange(&mut self, request: &[u8]) -> io::Result<Json> {

@@ -1,11 +1,13 @@
 //! The control socket: how an operator talks to a running server.
 //!
 //! `listen` opens the sockets, `server` keeps the clients' connections, `name` is the address that
-//! is found without any configuration, `client` is the other side, for `indrik ctl`. What the
+//! is found without any configuration, `client` is the other side, for `indrik ctl`, and `follow` what it does while a
+//! server goes on sending. What the
 //! commands mean stands in `indrik_core::control`; what they do, in `drive/control`.
 
 pub mod client;
 mod find;
+mod follow;
 mod listen;
 mod name;
 mod server;

@@ -140,6 +140,12 @@ impl ControlServer {
         }
     }
 
+    /// Gives a client's connection away; `None`: it has gone, or has not taken all answers.
+    pub(crate) fn give_away(&mut self, id: u64) -> Option<UnixStream> {
+        let client = self.clients.remove(&id)?;
+        client.unsent.is_empty().then_some(client.stream)
+    }
+
     /// Sends an answer.
     pub(crate) fn answer(&mut self, id: u64, answer: &Json, now: Instant) {
         let Some(client) = self.clients.get_mut(&id) else { return };

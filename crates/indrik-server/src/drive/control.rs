@@ -1,10 +1,13 @@
 //! The control socket's commands: what each of them reads or makes happen.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use indrik_core::control::{Command, HELP, Request, Show, Stop, more_workers};
+use indrik_core::logs::level::Level;
+use indrik_core::record::Order;
 use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
+use indrik_sys::clock;
 use serde_json::{Value as Json, json};
 
 use super::parts::{Drive, Waiting};
@@ -62,6 +65,7 @@ impl Drive {
                 return self.look_inside(client, request.id, inside, now);
             }
             Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
+            Ok(Command::Record(order)) => return self.record(client, &request.id, order, now),
             Ok(command) => match self.command(command) {
                 Ok((data, event)) => {
                     (json!({"id": request.id, "status": "ok", "data": data}), event)
@@ -116,6 +120,29 @@ impl Drive {
         self.outside.control.server.answer(client, &answer, now);
     }
 
+    /// Records requests; the client's connection is that of the recording from then on.
+    fn record(&mut self, client: u64, id: &Json, order: Order, now: Instant) {
+        let Some(front) = &self.front else {
+            let why = "no requests are served yet";
+            return self.outside.control.server.answer(client, &error(id.clone(), why), now);
+        };
+        if front.is_recording() {
+            let why = "requests are recorded already; wait for the end of that, or stop it";
+            return self.outside.control.server.answer(client, &error(id.clone(), why), now);
+        }
+        let answer = json!({"id": id, "status": "ok", "data": {"status": "recording"}});
+        self.outside.control.server.answer(client, &answer, now);
+        let Some(stream) = self.outside.control.server.give_away(client) else { return };
+        let at = SystemTime::now();
+        let began = clock::local(at).iso(clock::millis(at));
+        let workers = self.machine.census().wanted;
+        let (level, text) = match front.record(order, stream, (&began, workers)) {
+            Ok(()) => (Level::Info, format!("Requests are recorded: {}", order.words())),
+            Err(error) => (Level::Warning, format!("Requests are not recorded: {error}")),
+        };
+        self.log.write(level, &text);
+    }
+
     /// Does it; the error is that of a command that asks for more than there may be.
     pub(super) fn command(&mut self, command: Command) -> Result<Done, String> {
         Ok(match command {
@@ -145,6 +172,9 @@ impl Drive {
                 (json!({"success": false, "error": "Dirty arbiter not running"}), None)
             }
             Command::Inside(_) => return Err("this is answered later".to_owned()),
+            Command::Record(_) => {
+                return Err("a recording is sent on the control socket: indrik record".to_owned());
+            }
             // The other one is answered later.
             Command::Reload | Command::ReloadAndWait => {
                 (json!({"status": "reloading"}), signal(Signal::Hup))

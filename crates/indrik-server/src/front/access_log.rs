@@ -19,6 +19,7 @@ use indrik_core::lane::RouteId;
 use indrik_core::logs::access_format::{Atom, Format, Padding, Part};
 use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::Value;
+use indrik_core::record::Record;
 use indrik_core::refusal::Reason;
 use indrik_core::settings::Config;
 use indrik_core::time::Micros;
@@ -29,6 +30,7 @@ use super::clock;
 use super::metrics::OpenWebSocket;
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
+use super::recording::{Recorded, Recordings};
 use super::route_names::SharedRouteNames;
 use super::served::Served;
 use super::trail::{Submitted, Trail};
@@ -52,6 +54,7 @@ pub(super) struct AccessLog {
     /// For requests that are followed while there is no log.
     silent: Arc<Inner>,
     route_names: Arc<SharedRouteNames>,
+    pub(super) recordings: Arc<Recordings>,
 }
 
 struct Inner {
@@ -88,6 +91,8 @@ pub(super) struct Entry {
     close_code: Option<u16>,
     /// What else follows the request.
     trail: Option<Box<Trail>>,
+    /// It is recorded as well.
+    recorded: Option<Box<Recorded>>,
 }
 
 impl AccessLog {
@@ -105,6 +110,7 @@ impl AccessLog {
             current: Mutex::new(None),
             silent: Arc::new(silent),
             route_names,
+            recordings: Arc::default(),
         };
         log.configure(config, outlets, servers);
         log
@@ -124,7 +130,7 @@ impl AccessLog {
 
     /// Counts an answer of the front's own, where metrics are sent.
     pub(super) fn count_refusal(&self, reason: Reason) {
-        if self.is_on()
+        if self.is_on.load(Ordering::Relaxed)
             && let Some(statsd) =
                 self.current.lock().as_ref().and_then(|inner| inner.statsd.clone())
         {
@@ -132,9 +138,9 @@ impl AccessLog {
         }
     }
 
-    /// Whether entries are wanted.
+    /// Whether entries are wanted: there is a log, or requests are recorded.
     pub(super) fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed)
+        self.is_on.load(Ordering::Relaxed) || self.recordings.is_on()
     }
 
     /// Begins a line, if the log is on; one that is left out is written only if the request fails.
@@ -146,11 +152,12 @@ impl AccessLog {
         is_excluded: bool,
         trail: Option<Box<Trail>>,
     ) -> Option<Box<Entry>> {
+        let recorded = self.recordings.take(parts, arrived);
         let log = self.current.lock().clone();
-        let log = match (log, &trail) {
-            (Some(log), _) => log,
-            (None, Some(_)) => Arc::clone(&self.silent),
-            (None, None) => return None,
+        let log = match log {
+            Some(log) => log,
+            None if trail.is_some() || recorded.is_some() => Arc::clone(&self.silent),
+            None => return None,
         };
         let mut entry = Entry {
             early: Vec::new(),
@@ -162,6 +169,7 @@ impl AccessLog {
             served: Served::NOBODY,
             close_code: None,
             trail,
+            recorded,
             log,
         };
         if let Some(lines) = &entry.log.lines {
@@ -304,6 +312,9 @@ impl Entry {
     /// Writes the line and sends the metrics.
     pub(super) fn write(&self) {
         let times = self.times();
+        if let Some(recorded) = &self.recorded {
+            recorded.over(|record| self.fill(record, times));
+        }
         if let Some(statsd) = &self.log.statsd {
             // The front's own answers take no time of the application's, and would hide what that takes.
             let app = (!self.served.is_nobody()).then_some(times.app);
@@ -324,6 +335,15 @@ impl Entry {
                 }
             });
         }
+    }
+
+    /// Says for a recording how it went.
+    fn fill(&self, record: &mut Record, times: Times) {
+        record.route = self.log.route_names.name(self.served.route);
+        (record.status, record.bytes_out) = (self.status, self.bytes);
+        (record.queue_us, record.app_us) = (times.queue, times.app);
+        (record.client_us, record.total_us) = (times.client, times.total);
+        record.worker = self.served.pid;
     }
 
     /// Where the time went. What no worker had was waiting, for a worker or for the client.
@@ -509,6 +529,7 @@ mod tests {
             served: Served { pid: 42, ..Served::NOBODY },
             close_code: None,
             trail: None,
+            recorded: None,
         };
         let mut line = Vec::new();
         let times = Times { app: 1_234_567, queue: 0, client: 0, total: 1_234_567 };

@@ -39,6 +39,7 @@ mod metrics;
 mod peer;
 mod pipeline;
 mod pool;
+mod recording;
 mod refusal;
 mod refusals;
 mod relief;
@@ -58,6 +59,7 @@ mod ws;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,6 +68,7 @@ use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::RouteId;
 use indrik_core::logs::level::Level;
+use indrik_core::record;
 use indrik_core::settings::Config;
 
 pub use account::MemoryStats;
@@ -380,6 +383,31 @@ impl Front {
     #[must_use]
     pub fn blocked_by(&self, id: WorkerId) -> Option<String> {
         self.services.pool.blocked_by(id)
+    }
+
+    /// Records requests as `order` says, and sends them to `client`; `now` is shown as the time that it begins.
+    ///
+    /// # Errors
+    /// When requests are recorded already, or there is no thread for it.
+    pub fn record(
+        &self,
+        order: record::Order,
+        client: UnixStream,
+        (now, workers): (&str, u32),
+    ) -> io::Result<()> {
+        let recordings = &self.services.access_log.recordings;
+        recordings.begin(order, client, &self.services.account, (now, workers))
+    }
+
+    /// Whether requests are recorded.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.services.access_log.recordings.is_on()
+    }
+
+    /// The server ends, and a recording with it.
+    pub fn end_recording(&self) {
+        self.services.access_log.recordings.end();
     }
 
     /// The requests that a worker had before those, the last first, at most `most`; to be asked before it is said to
