@@ -157,6 +157,7 @@ def run_once(root: Path, kind: Kind, app: str, request: bytes, rounds: int, fold
     wrap(root, folder)
     environment = {
         **os.environ,
+        "INDRIK_LOG_ROUTINE": "on",
         "HOME": str(folder),
         "PYTHONPATH": f"{folder}:{peers.site_packages()}",
         "PYTHONHASHSEED": "0",

@@ -38,7 +38,7 @@ class Run:
     """One server with the model, on a port of its own."""
 
     def __init__(self, kind: str, mib: int, options: list[str]) -> None:
-        environment = os.environ | {"MODEL_KIND": kind, "MODEL_MIB": str(mib)}
+        environment = os.environ | {"MODEL_KIND": kind, "MODEL_MIB": str(mib), "INDRIK_LOG_ROUTINE": "on"}
         command = [str(INDRIK), "--bind", "127.0.0.1:0", "--workers", "1", "--preload", "--worker-class", "sync"]
         path = Path(tempfile.mkdtemp()) / "control"
         command += ["--control-socket", str(path), "--chdir", str(BENCH / "apps"), *options, "model:app"]

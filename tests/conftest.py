@@ -23,6 +23,8 @@ numbers = itertools.count()
 def pytest_sessionstart() -> None:
     # For the servers: a module that is written twice in a second with the same size would be read once.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    # Tests look for Gunicorn's lines, and a failure is told by what happened in the course of things.
+    os.environ["INDRIK_LOG_ROUTINE"] = "on"
     if not Path(COMMAND[0]).exists():
         pytest.exit(f"{COMMAND[0]} does not exist: run `make build` or `make test` first", 2)
 

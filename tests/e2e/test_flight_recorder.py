@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+from support.server import Server
 
 DIES = """
 import os
@@ -21,17 +22,24 @@ def app(environ, start_response):
 pytestmark = pytest.mark.indrik_only
 
 
-@pytest.mark.parametrize(("app", "options"), [("wsgi_app:app", ()), ("asgi_app:app", ())])
-def test_a_worker_that_is_killed_shows_its_last_requests_with_their_answers(start, connect, app, options):
-    server = start(app, "--workers", "1", *options)
+def entry(server: Server, pattern: str, worker: int) -> str:
+    """The entry of several lines that matches; it stands before the line that says why a worker ended."""
+    server.wait_for_log(rf"\(pid:{worker}\) of generation 1 ended: ")
+    found = re.search(pattern, server.log())
+    assert found, server.log()
+    return found[0]
+
+
+@pytest.mark.parametrize("app", ["wsgi_app:app", "asgi_app:app"])
+def test_a_worker_that_is_killed_shows_its_last_requests_with_their_answers(start, connect, app):
+    server = start(app, "--workers", "1")
     with connect(server) as wire:
         for number in range(20):
             wire.get(f"/hello?n={number}")
         wire.get('/nowhere?"quoted"')
     (worker,) = server.workers()
     os.kill(worker, signal.SIGKILL)
-    entry = server.wait_for_log(rf"Worker \d+ \(pid:{worker}\) ended with no request in it\n(  .*\n)+")[0]
-    lines = entry.splitlines()
+    lines = entry(server, rf"\(pid:{worker}\) ended with no request in it\n(  .*\n)+", worker).splitlines()
     assert lines[1] == "  before, the last first:"
     last = r'  GET /nowhere\?\\"quoted\\" from 127\.0\.0\.1, answered \d+ in [0-9.]+ ms'
     assert re.fullmatch(last, lines[2]), lines[2]
@@ -48,7 +56,7 @@ def test_a_worker_that_a_request_ends_shows_that_one_and_those_before(start, con
         wire.get("/before")
         wire.send(b"POST /die HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
         assert wire.read_answer().status == 502
-    entry = server.wait_for_log(rf"\(pid:{worker}\) ended with requests in it:\n(  .*\n)+")[0]
-    running, before = entry.split("  before, the last first:\n")
-    assert re.search(r"\n  POST /die from 127\.0\.0\.1, for [0-9.]+ s\n", running), entry
-    assert re.match(r"  GET /before from 127\.0\.0\.1, answered 204 in ", before), entry
+    shown = entry(server, rf"\(pid:{worker}\) ended with requests in it:\n(  .*\n)+", worker)
+    running, before = shown.split("  before, the last first:\n")
+    assert re.search(r"\n  POST /die from 127\.0\.0\.1, for [0-9.]+ s\n", running), shown
+    assert re.match(r"  GET /before from 127\.0\.0\.1, answered 204 in ", before), shown

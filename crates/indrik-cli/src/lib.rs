@@ -62,7 +62,7 @@ fn run(typed: Typed) -> Result<i32, Failure> {
         print(&reload::run(args)?);
         return Ok(0);
     }
-    if args.next_if(|word| word == "record").is_some() {
+    if !is_gunicorn(&typed) && args.next_if(|word| word == "record").is_some() {
         print(&record::run(args)?);
         return Ok(0);
     }

@@ -48,6 +48,36 @@ pub fn line(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
     line
 }
 
+/// The same with the level in colour, for a terminal.
+#[must_use]
+pub fn coloured_line(time: &str, level: Level, pid: u32, text: &str) -> Vec<u8> {
+    let colour = match level {
+        Level::Debug | Level::Routine => "2",
+        Level::Info => "32",
+        Level::Warning => "33",
+        Level::Error | Level::Critical => "1;31",
+    };
+    let name = level.name();
+    let mut line = format!("[{time}] [{pid}] [\x1b[{colour}m{name}\x1b[0m] ").into_bytes();
+    escape::block(text, &mut line);
+    line.push(b'\n');
+    line
+}
+
+/// Whether a log that goes to a standard stream is coloured: on a terminal that can, unless `NO_COLOR` is set, and
+/// wherever it goes where `FORCE_COLOR` is. Both as their inventors have it: empty is as if they were not set.
+#[must_use]
+pub fn wants_colour(
+    is_terminal: bool,
+    terminal: Option<&str>,
+    no_color: Option<&str>,
+    force_color: Option<&str>,
+) -> bool {
+    let is_set = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
+    let is_forced = is_set(force_color) && force_color != Some("0");
+    !is_set(no_color) && (is_forced || (is_terminal && terminal != Some("dumb")))
+}
+
 /// A JSON object, with its line end. A traceback, or whatever else follows the first line of the
 /// text, is a field of its own.
 #[must_use]

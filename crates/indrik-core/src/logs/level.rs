@@ -5,7 +5,9 @@
 pub enum Level {
     /// For developers.
     Debug,
-    /// The normal course of things.
+    /// What happens as a matter of course, in Gunicorn's words mostly: each start and end of a worker, signals.
+    Routine,
+    /// What the server has come to: it serves, another generation serves, it ends.
     Info,
     /// Something to look at some day.
     Warning,
@@ -21,7 +23,8 @@ impl Level {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
-            Self::Info => "INFO",
+            // Gunicorn's level for it, which whoever asks for it looks for.
+            Self::Routine | Self::Info => "INFO",
             Self::Warning => "WARNING",
             Self::Error => "ERROR",
             Self::Critical => "CRITICAL",

@@ -39,7 +39,7 @@ const fn severity(level: Level) -> u8 {
         Level::Critical => 2,
         Level::Error => 3,
         Level::Warning => 4,
-        Level::Info => 6,
+        Level::Routine | Level::Info => 6,
         Level::Debug => 7,
     }
 }

@@ -185,3 +185,15 @@ proptest! {
         prop_assert!(rest.iter().all(|byte| *byte >= b' '));
     }
 }
+
+#[test]
+fn colours_are_for_terminals_and_for_who_asks() {
+    use super::entry::wants_colour;
+    assert!(wants_colour(true, Some("xterm"), None, None));
+    assert!(!wants_colour(false, Some("xterm"), None, None));
+    assert!(!wants_colour(true, Some("dumb"), None, None));
+    assert!(!wants_colour(true, Some("xterm"), Some("1"), Some("1")));
+    assert!(wants_colour(true, Some("xterm"), Some(""), None));
+    assert!(wants_colour(false, None, None, Some("1")));
+    assert!(!wants_colour(false, None, None, Some("0")));
+}

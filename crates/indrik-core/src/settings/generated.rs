@@ -617,6 +617,13 @@ pub struct Config {
     ///
     /// Default: `200`.
     pub metrics_routes_max: usize,
+    /// Whether info also has what happens as a matter of course, in Gunicorn's words: "Listening at", "Booting worker", signals.
+    ///
+    /// Otherwise one entry says that the server serves, one that another generation does, one that it ends. `auto` is on under the
+    /// stand-in for `gunicorn`, where tools look for these lines.
+    ///
+    /// Default: `auto`.
+    pub log_routine: LogRoutine,
     /// Rotate a log file that has grown to this size, without any tool or signal.
     ///
     /// Bytes. It is looked at once a second. Standard streams, links and pipes are left alone. See docs/manual/logs.md.
@@ -1092,6 +1099,7 @@ impl Config {
             slow_request_paths: values.field("slow_request_paths")?,
             route_names_max: values.field("route_names_max")?,
             metrics_routes_max: values.field("metrics_routes_max")?,
+            log_routine: values.field("log_routine")?,
             log_rotate_size: values.field("log_rotate_size")?,
             log_rotate_age: values.field("log_rotate_age")?,
             log_rotate_keep: values.field("log_rotate_keep")?,
@@ -1367,6 +1375,42 @@ impl fmt::Display for LogFormat {
         f.write_str(match self {
             Self::Text => "text",
             Self::Json => "json",
+        })
+    }
+}
+
+/// The choices of `log_routine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LogRoutine {
+    /// Where something takes this server for Gunicorn.
+    #[serde(rename = "auto")]
+    Auto,
+    /// Always.
+    #[serde(rename = "on")]
+    On,
+    /// With `loglevel = debug` only.
+    #[serde(rename = "off")]
+    Off,
+}
+
+impl FromValue for LogRoutine {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(word) = value else { return None };
+        match word.as_str() {
+            "auto" => Some(Self::Auto),
+            "on" => Some(Self::On),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for LogRoutine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
         })
     }
 }

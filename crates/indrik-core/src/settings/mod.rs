@@ -45,7 +45,7 @@ pub(crate) fn config_for_tests(text: &str) -> Config {
 
 pub use address::{AddressError, BindAddress};
 pub use generated::{
-    Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, ProxyProtocol, RealIpHeader,
+    Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogRoutine, ProxyProtocol, RealIpHeader,
 };
 pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};

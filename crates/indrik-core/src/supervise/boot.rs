@@ -46,10 +46,10 @@ impl Supervisor {
                 worker.booting(pid, until);
                 let (start, fields) = (worker.start, worker.fields(&worker.start.word()));
                 let text = format!("Booting worker with pid: {pid}");
-                self.log_with(Level::Info, Some(pid), text, fields.clone());
+                self.log_with(Level::Routine, Some(pid), text, fields.clone());
                 let text =
                     format!("Worker {id} (pid:{pid}) of generation {generation} started: {start}");
-                self.log_with(Level::Info, None, text, fields);
+                self.log_with(start.level(), None, text, fields);
                 self.push(Effect::Worker(id, WorkerEffect::Release));
             }
             WorkerState::Cancelled { .. } => {

@@ -130,14 +130,14 @@ impl Supervisor {
             uptime.as_secs_f64(),
             exit.requests
         );
-        self.log_with(Level::Info, None, text, fields);
+        self.log_with(reason.level(), None, text, fields);
     }
 }
 
 /// A worker's end in Gunicorn's words.
 fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
     match exit.status {
-        ExitStatus::Code(0) => (Level::Info, format!("Worker exiting (pid: {pid})")),
+        ExitStatus::Code(0) => (Level::Routine, format!("Worker exiting (pid: {pid})")),
         ExitStatus::Code(code) if worker.explained => {
             (Level::Debug, format!("Worker (pid:{pid}) exited with code {code}."))
         }
@@ -164,7 +164,7 @@ fn told(worker: &Worker, exit: Exit, pid: u32) -> (Level, String) {
         ExitStatus::Signal(SIGQUIT)
             if matches!(worker.state, WorkerState::Ending(Rung::Aborting { .. })) =>
         {
-            (Level::Info, format!("Worker exiting (pid: {pid})"))
+            (Level::Routine, format!("Worker exiting (pid: {pid})"))
         }
         ExitStatus::Signal(signal) => {
             let name = signal_name(signal);

@@ -36,7 +36,7 @@ impl Supervisor {
             worker.state = WorkerState::Ready { since, retiring: true };
             let pid = worker.pid;
             self.decide(id, reason);
-            self.log_worker(Level::Info, pid, reason.announcement());
+            self.log_worker(Level::Routine, pid, reason.announcement());
         }
     }
 

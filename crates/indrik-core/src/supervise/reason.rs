@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::logs::level::Level;
+
 /// What cannot be caught, on every Linux.
 pub(super) const SIGKILL: i32 = 9;
 /// What workers are sent that are to end at once.
@@ -98,6 +100,14 @@ pub enum EndReason {
 }
 
 impl StartReason {
+    /// How much its line in the log matters.
+    pub(super) const fn level(self) -> Level {
+        match self {
+            Self::Boot | Self::Reload | Self::Scale => Level::Routine,
+            Self::Respawn(end) => end.level(),
+        }
+    }
+
     /// The reason in one word: that of the end it answers, for a respawn.
     #[must_use]
     pub fn word(self) -> Cow<'static, str> {
@@ -111,6 +121,40 @@ impl StartReason {
 }
 
 impl EndReason {
+    /// How much its line in the log matters: what was meant to happen, or was told as an error before, is a matter of
+    /// course.
+    pub(super) const fn level(self) -> Level {
+        match self {
+            Self::Reload
+            | Self::Rollback
+            | Self::Scale
+            | Self::Pause
+            | Self::ShutDown
+            | Self::MaxRequests
+            | Self::Replaced
+            | Self::Restarted
+            | Self::Refork
+            | Self::BootFailed
+            | Self::BootTimeout => Level::Routine,
+            Self::Age
+            | Self::Memory
+            | Self::Descriptors
+            | Self::MemoryHard
+            | Self::Timeout
+            | Self::Deadlock
+            | Self::ChannelBroken
+            | Self::DescriptorsLost
+            | Self::LaneCut
+            | Self::Application
+            | Self::Outside
+            | Self::ForkFailed
+            | Self::ZygoteLost
+            | Self::Oom
+            | Self::Crash(_)
+            | Self::Exit(_) => Level::Info,
+        }
+    }
+
     /// The reason in one word. The words are stable: people count by them.
     #[must_use]
     pub fn word(self) -> Cow<'static, str> {

@@ -21,7 +21,7 @@ impl Supervisor {
             }
             Phase::Serving => {
                 let name = self.master_name();
-                self.log(Level::Info, format!("Hang up: {name}"));
+                self.log(Level::Routine, format!("Hang up: {name}"));
                 self.begin_candidate();
             }
             Phase::Leaving { .. }

@@ -253,7 +253,9 @@ impl Supervisor {
             matches!(self.server.phase, Phase::Stopping { .. }) && self.pool.workers.is_empty();
         if over && !std::mem::replace(&mut self.server.said_farewell, true) {
             let name = self.master_name();
-            self.log(Level::Info, format!("Shutting down: {name}"));
+            // What went wrong stands last.
+            let level = if self.server.exit_code == 0 { Level::Info } else { Level::Routine };
+            self.log(level, format!("Shutting down: {name}"));
         }
     }
 

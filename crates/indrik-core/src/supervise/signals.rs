@@ -12,7 +12,7 @@ impl Supervisor {
             self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
             return;
         }
-        self.log(Level::Info, format!("Handling signal: {}", signal.name()));
+        self.log(Level::Routine, format!("Handling signal: {}", signal.name()));
         match signal {
             Signal::Hup => self.reload(),
             Signal::Int | Signal::Quit => self.shut_down_quickly(),

@@ -17,7 +17,7 @@ impl Drive {
         capacity: usize,
     ) {
         let Some(config) = self.generations.config(generation) else { return };
-        self.log.write(Level::Info, &format!("Using worker: {}", shown_class(config, class)));
+        self.log.write(Level::Routine, &format!("Using worker: {}", shown_class(config, class)));
         let text = text(config, interface, class, capacity, &self.shown_addresses());
         self.log.write(Level::Info, &text);
     }

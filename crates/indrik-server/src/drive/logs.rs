@@ -29,7 +29,7 @@ impl Drive {
     /// # Errors
     /// When a file cannot be opened; then nothing changes.
     pub(super) fn open_logs(&mut self, config: &Config) -> io::Result<()> {
-        self.log.configure(config, &self.sources.bell)?;
+        self.log.configure(config, self.launch.is_stand_in(), &self.sources.bell)?;
         self.timers.set(Timer::Backlog, config.enable_backlog_metric.then(Instant::now));
         Ok(())
     }

@@ -86,7 +86,7 @@ impl Drive {
         self.open_logs(config).map_err(|error| failure(FailureKind::Config, error.to_string()))?;
         self.give_logs(Generation::FIRST);
         self.show_title(config);
-        self.log.write(Level::Info, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
+        self.log.write(Level::Routine, concat!("Starting indrik ", env!("CARGO_PKG_VERSION")));
         for notice in &config.notices {
             self.log.write(Level::Warning, notice);
         }
@@ -170,7 +170,7 @@ impl Drive {
     fn say_where(&self) {
         let addresses = self.shown_addresses().join(",");
         let text = format!("Listening at: {addresses} ({})", std::process::id());
-        self.log.write(Level::Info, &text);
+        self.log.write(Level::Routine, &text);
         let inheritance = &self.neighbours.heritage.inheritance;
         for notice in &inheritance.notices {
             self.log.write(Level::Warning, notice);

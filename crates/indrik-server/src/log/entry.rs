@@ -36,6 +36,12 @@ impl Entry {
         serde_json::from_slice(&line).unwrap_or_else(|_| json!({"message": self.text}))
     }
 
+    /// The entry as it stands on a terminal.
+    pub(crate) fn coloured(&self) -> Vec<u8> {
+        let time = clock::local(self.at).plain();
+        entry::coloured_line(&time, self.level, self.pid, &self.text)
+    }
+
     /// The entry as it stands in the log, with its line end.
     pub(crate) fn format(&self, as_json: bool) -> Vec<u8> {
         let time = clock::local(self.at);

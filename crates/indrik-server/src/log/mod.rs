@@ -77,12 +77,17 @@ impl Log {
     }
 
     /// Goes on as `config` says. With a Python logger, entries are held from now on; `bell` is rung
-    /// for each, to be taken by [`Self::take_held`].
+    /// for each, to be taken by [`Self::take_held`]. `is_stand_in`: who started the server takes it for Gunicorn.
     ///
     /// # Errors
     /// When a file cannot be opened; then nothing changes.
-    pub(crate) fn configure(&self, config: &Config, bell: &Arc<Bell>) -> io::Result<()> {
-        let outlets = Outlets::open(config, &self.ailing)?;
+    pub(crate) fn configure(
+        &self,
+        config: &Config,
+        is_stand_in: bool,
+        bell: &Arc<Bell>,
+    ) -> io::Result<()> {
+        let outlets = Outlets::open(config, is_stand_in, &self.ailing)?;
         let in_python = outlets.in_python;
         let mut state = self.state.lock();
         if !in_python {

@@ -1,12 +1,15 @@
 //! Everything that the log settings open: files, the way to syslog, the way to statsd.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
+use indrik_core::logs::entry::wants_colour;
 use indrik_core::logs::level::Level;
 use indrik_core::logs::metric::{Value, Wire};
 use indrik_core::logs::syslog::{self, Kind};
-use indrik_core::settings::{Config, LogFormat, LogLevel, StatsdAddress, SyslogAddress};
+use indrik_core::settings::{
+    Config, LogFormat, LogLevel, LogRoutine, LogTarget, StatsdAddress, SyslogAddress,
+};
 
 use crate::ailing::Ailing;
 
@@ -19,6 +22,8 @@ use super::output::{Complaints, Output};
 pub(crate) struct Outlets {
     pub(crate) least: Level,
     pub(crate) as_json: bool,
+    /// The error log is read by somebody, on a terminal.
+    in_colour: bool,
     /// Python writes the logs; what is open here is for the time before and after.
     pub(crate) in_python: bool,
     pub(crate) error: Arc<Output>,
@@ -34,6 +39,7 @@ impl Outlets {
         Self {
             least: Level::Info,
             as_json: false,
+            in_colour: in_colour(&LogTarget::Stderr),
             in_python: false,
             error: Arc::new(Output::stderr(ailing)),
             access: None,
@@ -47,7 +53,11 @@ impl Outlets {
     ///
     /// # Errors
     /// When a file cannot be opened.
-    pub(crate) fn open(config: &Config, ailing: &Arc<Ailing>) -> io::Result<Self> {
+    pub(crate) fn open(
+        config: &Config,
+        is_stand_in: bool,
+        ailing: &Arc<Ailing>,
+    ) -> io::Result<Self> {
         let as_json = config.log_format == LogFormat::Json;
         let in_python = config.logs_in_python();
         let complaints = |to| Complaints { to, as_json, ailing: Arc::clone(ailing) };
@@ -85,14 +95,28 @@ impl Outlets {
             }
             Some(_) | None => None,
         };
-        let least = level(config.loglevel);
-        Ok(Self { least, as_json, in_python, error, access, error_syslog, access_syslog, statsd })
+        let least = least(config, is_stand_in);
+        Ok(Self {
+            least,
+            as_json,
+            in_colour: in_colour(&config.errorlog),
+            in_python,
+            error,
+            access,
+            error_syslog,
+            access_syslog,
+            statsd,
+        })
     }
 
     /// Writes an entry of the error log.
     pub(crate) fn write(&self, entry: &Entry) {
         if entry.level >= self.least {
-            self.error.write(&entry.format(self.as_json));
+            let line = match self.in_colour && !self.as_json {
+                true => entry.coloured(),
+                false => entry.format(self.as_json),
+            };
+            self.error.write(&line);
         }
         self.copy(entry, false);
     }
@@ -206,10 +230,21 @@ impl Statsd {
             Level::Critical => "gunicorn.log.critical",
             Level::Error => "gunicorn.log.error",
             Level::Warning => "gunicorn.log.warning",
-            Level::Info | Level::Debug => return,
+            Level::Info | Level::Routine | Level::Debug => return,
         };
         self.send(name, Value::Count(1));
     }
+}
+
+fn in_colour(target: &LogTarget) -> bool {
+    let is_terminal = match target {
+        LogTarget::Stdout => io::stdout().is_terminal(),
+        LogTarget::Stderr => io::stderr().is_terminal(),
+        LogTarget::File(_) => return false,
+    };
+    let [terminal, no_color, force_color] =
+        ["TERM", "NO_COLOR", "FORCE_COLOR"].map(|name| std::env::var(name).ok());
+    wants_colour(is_terminal, terminal.as_deref(), no_color.as_deref(), force_color.as_deref())
 }
 
 fn syslog_destination(address: &SyslogAddress) -> Destination {
@@ -230,9 +265,16 @@ fn statsd_destination(address: &StatsdAddress) -> Destination {
     }
 }
 
-const fn level(level: LogLevel) -> Level {
-    match level {
+/// The least level that is written. `is_stand_in`: who started the server takes it for Gunicorn.
+const fn least(config: &Config, is_stand_in: bool) -> Level {
+    let says_routine = match config.log_routine {
+        LogRoutine::Auto => is_stand_in,
+        LogRoutine::On => true,
+        LogRoutine::Off => false,
+    };
+    match config.loglevel {
         LogLevel::Debug => Level::Debug,
+        LogLevel::Info if says_routine => Level::Routine,
         LogLevel::Info => Level::Info,
         LogLevel::Warning => Level::Warning,
         LogLevel::Error => Level::Error,
