@@ -128,6 +128,7 @@ test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory prometheus
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 # The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
@@ -164,6 +165,16 @@ prometheus:
 		  apt-get install --quiet --yes --no-install-recommends prometheus >/dev/null; } || \
 		echo 'could not install prometheus: its tests will be skipped'; \
 	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
+
+.PHONY: chromium
+chromium:
+	@echo 'chromium is missing: installing it (apt)'
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install --quiet --yes chromium >/dev/null || \
+		{ apt-get update --quiet >/dev/null && \
+		  apt-get install --quiet --yes chromium >/dev/null; } || \
+		echo 'could not install chromium: the tests of the dashboard will be skipped'; \
+	else echo 'cannot (not root, or no apt): the tests of the dashboard will be skipped'; fi
 
 check: check-rust check-python
 

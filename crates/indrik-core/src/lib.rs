@@ -13,6 +13,7 @@ pub mod control;
 pub mod descriptors;
 pub mod dispatch;
 pub mod display;
+pub mod history;
 pub mod http1;
 pub mod http2;
 pub mod ids;

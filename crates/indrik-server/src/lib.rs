@@ -12,6 +12,7 @@ pub mod control;
 pub mod drive;
 pub mod front;
 mod hearing;
+mod history;
 mod lane;
 pub mod log;
 pub mod look;

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::guard::Guard;
 use super::orders::Orders;
+use crate::history::Remembered;
 use crate::log::Log;
 use crate::look::Board;
 
@@ -19,12 +20,15 @@ pub(super) const STREAMS_MAX: usize = 16;
 /// What all answers are made of.
 pub(crate) struct Context {
     pub(crate) board: Arc<Board>,
+    pub(crate) remembered: Arc<Remembered>,
     pub(crate) orders: Arc<Orders>,
     pub(crate) log: Arc<Log>,
     /// Names that `Host` may have.
     pub(crate) hosts: ArcSwap<Vec<String>>,
     pub(crate) guard: Guard,
     pub(crate) streams: Arc<Semaphore>,
+    /// Profiles at once.
+    pub(crate) profiles: Arc<Semaphore>,
 }
 
 /// A request, read.

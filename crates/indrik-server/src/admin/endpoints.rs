@@ -7,6 +7,7 @@ use indrik_core::admin::access::Need;
 
 use super::answer::Answer;
 use super::context::{Asked, Context};
+use super::dashboard;
 use super::pages::{actions, events, health, metrics, nginx, requests, status};
 
 /// One row of the table.
@@ -29,6 +30,10 @@ pub(super) enum Page {
     Events,
     Nginx,
     Metrics,
+    DashboardFile,
+    DashboardHistory,
+    DashboardLive,
+    Profile,
     /// What the path says is the command's word.
     Action(&'static str),
     Command,
@@ -43,6 +48,31 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     get("/events", Need::Look, Some(&["after", "format"]), Page::Events),
     get("/nginx_status", Need::Look, None, Page::Nginx),
     get("/metrics", Need::Look, None, Page::Metrics),
+    get("/", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/app.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/actions.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/charts.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/format.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/history.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/profile.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/stream.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/tables.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/view.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/htm.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/preact.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/uplot.js", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/style.css", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/uplot.css", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/icon.svg", Need::Nothing, None, Page::DashboardFile),
+    get("/dashboard/history", Need::Look, Some(&["span"]), Page::DashboardHistory),
+    get("/dashboard/live", Need::Look, Some(&[]), Page::DashboardLive),
+    Endpoint {
+        method: Method::POST,
+        path: "/api/profile",
+        need: Need::LookInside,
+        query: Some(&[]),
+        page: Page::Profile,
+    },
     post("/api/command", Page::Command),
     post("/api/reload", Page::Action("reload")),
     post("/api/scale", Page::Action("scale")),
@@ -72,7 +102,7 @@ const fn post(path: &'static str, page: Page) -> Endpoint {
 impl Endpoint {
     /// Whether a request for it may have a body.
     pub(super) fn takes_body(&self) -> bool {
-        self.need == Need::Change
+        self.method == Method::POST
     }
 }
 
@@ -115,6 +145,10 @@ pub(super) async fn answer(
         Page::Events => events::answer(context, &asked),
         Page::Nginx => nginx::answer(context),
         Page::Metrics => metrics::answer(context, &asked).await,
+        Page::DashboardFile => dashboard::file(endpoint.path, &asked),
+        Page::DashboardHistory => dashboard::history(context, &asked),
+        Page::DashboardLive => dashboard::live(context),
+        Page::Profile => dashboard::profile(context, &asked).await,
         Page::Action(word) => actions::answer(context, &asked, Some(word)).await,
         Page::Command => actions::answer(context, &asked, None).await,
     }
@@ -123,6 +157,14 @@ pub(super) async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_of_the_dashboard_has_its_path() {
+        for path in dashboard::paths() {
+            let Found::Endpoint(endpoint) = find(path, &Method::GET) else { panic!("{path}") };
+            assert_eq!(endpoint.page, Page::DashboardFile, "{path}");
+        }
+    }
 
     #[test]
     fn every_path_leads_to_its_page_and_other_methods_are_told() {

@@ -11,6 +11,7 @@ mod answer;
 mod body;
 mod caller;
 mod context;
+mod dashboard;
 mod endpoints;
 mod guard;
 mod orders;

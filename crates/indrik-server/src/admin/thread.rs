@@ -1,6 +1,7 @@
 //! The admin listener's thread.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +16,7 @@ use super::orders::Orders;
 use super::places::Places;
 use super::serve::accept;
 use crate::front::Listener;
+use crate::history::{Remembered, Sampler};
 use crate::log::Log;
 use crate::look::Board;
 
@@ -46,13 +48,17 @@ impl Admin {
         log: &Arc<Log>,
     ) -> io::Result<Self> {
         let (doors, ordered) = mpsc::unbounded_channel();
+        let remembered = Remembered::inherit(log);
+        Sampler::start(board, &remembered)?;
         let context = Arc::new(Context {
             board: Arc::clone(board),
+            remembered,
             orders: Arc::clone(orders),
             log: Arc::clone(log),
             hosts: ArcSwap::default(),
             guard: Guard::new(Instant::now()),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            profiles: Arc::new(Semaphore::new(1)),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -64,6 +70,14 @@ impl Admin {
             .name("indrik-admin".to_owned())
             .spawn(move || runtime.block_on(run(ordered, shared)))?;
         Ok(Self { doors, context })
+    }
+
+    /// What is remembered, in a file without a name, for the server that takes this one's place.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn leave_history(&self) -> io::Result<OwnedFd> {
+        self.context.remembered.leave()
     }
 
     /// From now on this holds for those who ask.

@@ -14,10 +14,14 @@ pub(crate) const ADMIN_VARIABLE: &str = "INDRIK_ADMIN_FDS";
 /// The maintenance that the running server is in, as JSON.
 pub(crate) const MAINTENANCE: &str = "INDRIK_MAINTENANCE";
 
+/// Where a successor finds what the server before it remembers: a descriptor.
+pub(crate) const HISTORY_VARIABLE: &str = "INDRIK_HISTORY_FD";
+
 /// Variables that are for this process alone: not for workers, nor for a successor.
-pub(crate) const OWN_VARIABLES: [&str; 8] = [
+pub(crate) const OWN_VARIABLES: [&str; 9] = [
     ADMIN_VARIABLE,
     MAINTENANCE,
+    HISTORY_VARIABLE,
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",

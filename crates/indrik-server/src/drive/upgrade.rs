@@ -2,7 +2,7 @@
 //! of the two may be Gunicorn.
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 use std::{env, io};
 
@@ -16,7 +16,9 @@ use indrik_sys::program::{self, Program};
 use serde_json::json;
 
 use super::parts::{Drive, Timer};
-use crate::boot::{ADMIN_VARIABLE, MAINTENANCE, OWN_VARIABLES, WATCHDOG_PID, word};
+use crate::boot::{
+    ADMIN_VARIABLE, HISTORY_VARIABLE, MAINTENANCE, OWN_VARIABLES, WATCHDOG_PID, word,
+};
 
 /// Appended to the pid file's name and to the title while an old server lives.
 const SUFFIX: &str = ".2";
@@ -48,6 +50,9 @@ impl Drive {
     fn spawn_successor(&mut self) -> io::Result<Child> {
         let mut descriptors = self.outside.listeners.descriptors();
         let (admin, admin_descriptors) = self.admin_for_successor();
+        // Without it the successor begins with an empty one.
+        let history =
+            self.outside.admin.thread.as_ref().and_then(|admin| admin.leave_history().ok());
         let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
@@ -58,6 +63,9 @@ impl Drive {
         set(ADMIN_VARIABLE, admin);
         if let Some((order, _)) = &self.outside.control.maintenance {
             set(MAINTENANCE, serde_json::to_string(order)?);
+        }
+        if let Some(history) = &history {
+            set(HISTORY_VARIABLE, history.as_raw_fd().to_string());
         }
         let systemd = &self.neighbours.heritage.inheritance.systemd;
         if systemd.is_empty() {
@@ -72,6 +80,7 @@ impl Drive {
         }
         descriptors.push(word.as_raw_fd());
         descriptors.extend(admin_descriptors);
+        descriptors.extend(history.as_ref().map(AsRawFd::as_raw_fd));
         let mut pid_variables = Vec::new();
         if !systemd.is_empty() {
             pid_variables.push("LISTEN_PID");
