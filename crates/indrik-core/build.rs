@@ -62,6 +62,8 @@ struct Row {
     #[serde(default)]
     env: Vec<Variable>,
     gunicorn: bool,
+    secret: Option<bool>,
+    by_api: Option<bool>,
     #[serde(default = "honoured")]
     status: String,
     reason: Option<String>,
@@ -113,6 +115,24 @@ fn check_names_are_unique(rows: &[Row]) {
     }
 }
 
+/// Whether it may hold a secret has to be decided for every setting that could.
+fn is_secret(row: &Row) -> bool {
+    const MAY_HOLD_ONE: [&str; 7] =
+        ["string", "list", "pairs", "texts", "dict", "statsd", "syslog"];
+    match row.secret {
+        Some(secret) => secret,
+        None if MAY_HOLD_ONE.contains(&row.kind.as_str()) => {
+            panic!("settings.toml: {}: say secret = true or false", row.name)
+        }
+        None => false,
+    }
+}
+
+/// Whether an operator may change it while the server runs has to be decided for every setting.
+fn is_by_api(row: &Row) -> bool {
+    row.by_api.unwrap_or_else(|| panic!("settings.toml: {}: say by_api = true or false", row.name))
+}
+
 /// One row as a Rust expression.
 fn setting(row: &Row) -> String {
     let mut out = String::from("Setting {\n");
@@ -142,6 +162,8 @@ fn setting(row: &Row) -> String {
     field("variables", variables(row));
     field("gunicorn", row.gunicorn.to_string());
     field("status", status(row));
+    field("secret", is_secret(row).to_string());
+    field("by_api", is_by_api(row).to_string());
     field("since", quoted(&row.since));
     field("doc", quoted(row.doc.trim()));
     out.push_str("},\n");

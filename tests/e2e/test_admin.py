@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import io
 import json
 import os
 import signal
 import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.admin import Admin
 from support.control import all_ready
 from support.family import Family
 from support.project import Project
-from support.server import APPS, poll
+from support.server import APPS, COMMAND, poll
 
 pytestmark = pytest.mark.indrik_only
 
@@ -111,12 +116,12 @@ def test_the_owner_steers_it_over_a_unix_socket_and_must_say_what_twice(start, t
 
 def test_what_is_wrong_is_answered_with_a_status_and_json(start, admin) -> None:
     start("wsgi_app:app", *admin.option)
-    host = b"\r\nHost: localhost\r\n"
+    host = b"\r\nHost: localhost\r\nConnection: close\r\n"
     for expected, request in {
         404: b"GET /nothing HTTP/1.1" + host + b"\r\n",
         405: b"DELETE /health HTTP/1.1" + host + b"\r\n",
         400: b"GET /status?what=this HTTP/1.1" + host + b"\r\n",
-        421: b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+        421: b"GET /health HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
         401: b"POST /api/reload HTTP/1.1" + host + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
         431: b"GET /health HTTP/1.1" + host + b"X: " + b"x" * 1_000_000 + b"\r\n\r\n",
     }.items():
@@ -173,3 +178,171 @@ def test_clients_that_say_half_a_word_leave_room_for_others(start, admin) -> Non
     assert all(answer.startswith(b"HTTP/1.1 503 ") and b"retry-after" in answer for answer in told)
     for connection in slow + more:
         connection.close()
+
+
+def token(name: str, scope: str, file: Path) -> str:
+    """A new token that the file knows."""
+    command = [*COMMAND, "token", "new", name, "--scope", scope, "--file", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_tokens_permit_what_their_scope_says_and_are_never_shown(start, admin, tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    read, operate = token("grafana", "read", file), token("deploy", "operate", file)
+    assert file.stat().st_mode & 0o777 == 0o600 and operate not in file.read_text()
+    options = ("--env", "PASSWORD=geheim", "--admin-tokens", str(file), *admin.option)
+    server = all_ready(start("wsgi_app:app", "--workers", "1", *options))
+    assert admin.ask("/api/settings").status == 401
+    shown = admin.ask("/api/settings", token=read)
+    assert shown.status == 200 and b"geheim" not in shown.body
+    secret = next(row for row in shown.json["settings"] if row["name"] == "raw_env")
+    assert secret["secret"] and secret["value"] is None and secret["is_set"]
+    assert admin.act("reload", token=read).status == 403
+    assert admin.act("reload", token=operate).status == 200
+    assert "token deploy" in admin.wait_for_event("operator")["text"]
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if "deploy" not in line))
+    poll(lambda: admin.act("reload", token=operate).status == 401, "the end of the token")
+    assert operate not in server.log() and read not in server.log()
+
+
+def test_guessing_tokens_takes_longer_and_longer_and_is_logged(start, admin, tmp_path: Path) -> None:
+    good = token("deploy", "operate", tmp_path / "tokens")
+    server = start("wsgi_app:app", "--admin-tokens", str(tmp_path / "tokens"), *admin.option)
+    statuses = [admin.ask("/status", token=f"guess-{number}").status for number in range(8)]
+    assert statuses == [401] * 6 + [429] * 2
+    later = admin.ask("/status", token=good)
+    assert later.status == 429 and int(later.headers["retry-after"]) >= 1
+    server.wait_for_log(r"Admin: a wrong token from 127.0.0.1 \(try 6\)")
+    assert admin.ask("/status").status == 200, "who brings none needs none to look"
+
+
+def test_a_page_of_another_site_changes_nothing(start, tmp_path: Path) -> None:
+    """Over TCP, with a good token: as a browser would that has one."""
+    admin = Admin()
+    good = token("deploy", "operate", tmp_path / "tokens")
+    start("wsgi_app:app", "--admin-tokens", str(tmp_path / "tokens"), "--admin-hosts", "ops.example", *admin.option)
+    body = {"confirm": "reload"}
+
+    def status(**headers: str) -> int:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return admin.ask("/api/reload", "POST", body, headers=sent, token=good).status
+
+    assert status(Origin="http://evil.example") == 403
+    assert status(Origin="null") == 403
+    assert status(Sec_Fetch_Site="cross-site") == 403
+    assert status(Content_Type="text/plain") == 415
+    assert status(Content_Type="application/x-www-form-urlencoded") == 415
+    assert status(Host="evil.example") == 421
+    assert status(Host="ops.example", Origin="http://ops.example", Sec_Fetch_Site="same-origin") == 200
+
+
+def test_settings_are_changed_by_hand_after_they_were_checked_and_a_failed_reload_keeps_the_old_ones(
+    tmp_path: Path, start, admin
+) -> None:
+    project = Project(tmp_path / "project", start)
+    project.write("app.py", "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    server = all_ready(project.start("--workers", "1", "--timeout", "30", *admin.option))
+
+    def set_(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "set", "--pid", str(server.process.pid), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    def timeout() -> Any:
+        rows = owner_settings(server.process.pid)
+        return next(row for row in rows if row["name"] == "timeout")
+
+    dry = set_("timeout=45s", "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, "timeout = 45s (30s before)\n")
+    wrong = set_("timeout=soon", "user=root", "wrkers=3")
+    assert (
+        wrong.returncode == 1
+        and "timeout" in wrong.stderr
+        and "user" in wrong.stderr
+        and "did you mean" in wrong.stderr
+    )
+    assert set_("timeout=45s").returncode == 0
+    poll(lambda: timeout()["value"] == "45s", "the new timeout")
+    row = timeout()
+    assert row["by_hand"] and row["otherwise"] == "30s" and "set by hand" in row["origin"]
+    project.write("app.py", "raise RuntimeError('broken')\n")
+    assert set_("timeout=50s").returncode == 0
+    admin.wait_for_event("reload_failed")
+    project.write("app.py", "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    before = admin.wait_for_event("reload_failed")["number"]
+    server.signal(signal.SIGHUP)
+    admin.wait_for_event("deploy", after=before)
+    assert timeout()["value"] == "45s", "what held before the reload that failed"
+    assert set_("--reset", "timeout").returncode == 0
+    poll(lambda: timeout()["value"] == "30s" and not timeout()["by_hand"], "what the command line says")
+
+
+def owner_settings(pid: int) -> Any:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"\0indrik/{os.geteuid()}/{os.stat('/proc/self/ns/pid').st_ino}/{pid}/admin")
+        connection.sendall(b"GET /api/settings HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["settings"]
+
+
+def test_the_description_for_programs_is_true(start, tmp_path: Path) -> None:
+    admin = Admin(tmp_path / "admin.sock")
+    all_ready(start("wsgi_app:app", "--workers", "1", *admin.option))
+    description = admin.json("/api/openapi.json")
+    assert description["openapi"] == "3.1.0"
+    names = set()
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            names.add(operation["operationId"])
+            if path.startswith("/dashboard") or path == "/api/profile":
+                continue
+            if method == "get":
+                suffix = "?format=json" if path == "/events" else ""
+                assert admin.ask(path + suffix).status == 200, path
+                unknown = admin.ask(f"{path}?nobody=knows", "HEAD").status
+                strict = path not in {"/health", "/ready", "/nginx_status", "/metrics", "/api/openapi.json"}
+                assert (unknown == 400) == strict, path
+            else:
+                # It is there, and wants to be told what twice.
+                assert admin.ask(path, method.upper(), {}).status == 400, path
+    assert len(names) == sum(len(operations) for operations in description["paths"].values())
+
+
+def test_the_whole_body_and_the_whole_head_have_limits(start, tmp_path: Path) -> None:
+    admin = Admin(tmp_path / "admin.sock")
+    start("wsgi_app:app", *admin.option)
+    head = b"POST /api/command HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n%b\r\n" % (b"x" * 0x10000) * 17
+    assert admin.raw(head + chunks).startswith(b"HTTP/1.1 413")
+    assert admin.raw(head + b"Content-Length: 99999999999\r\n\r\n").startswith(b"HTTP/1.1 413")
+    assert admin.ask("/status?" + "a" * 5000).status == 400
+    assert admin.raw(b"\x16\x03\x01\x02\x00").startswith(b"HTTP/1.1 400")
+
+
+def test_an_order_is_withdrawn_when_the_loop_does_not_answer(start, tmp_path: Path) -> None:
+    """The loop is the main thread: traced and stopped alone, it stands still while all others run."""
+    admin = Admin(tmp_path / "admin.sock")
+    server = all_ready(start("wsgi_app:app", "--workers", "1", *admin.option))
+    with stopped_thread(server.process.pid):
+        for path in ("/health", "/ready", "/status", "/requests", "/events?format=json", "/nginx_status"):
+            assert admin.ask(path).status == 200, path
+        answered = admin.ask("/api/command", "POST", {"command": "worker add 1", "confirm": "worker add 1"})
+        assert answered.status == 503 and "nothing was done" in answered.json["error"]
+    assert admin.json("/status")["census"]["wanted"] == 1
+    added = admin.ask("/api/command", "POST", {"command": "worker add 1", "confirm": "worker add 1"})
+    assert added.json["total"] == 2, "and not 3"
+
+
+@contextmanager
+def stopped_thread(tid: int) -> Iterator[None]:
+    """Hold one thread of a process by ptrace, as a debugger does."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    assert libc.ptrace(seize, tid, None, None) == 0, os.strerror(ctypes.get_errno())
+    assert libc.ptrace(interrupt, tid, None, None) == 0
+    os.waitid(os.P_PID, tid, os.WSTOPPED | 0x40000000)
+    try:
+        yield
+    finally:
+        libc.ptrace(detach, tid, None, None)

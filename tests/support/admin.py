@@ -74,11 +74,10 @@ class Admin:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        """What is answered to these bytes before the connection closes."""
+        """What is answered to these bytes, which make the server close the connection."""
         with self.connect() as connection:
             try:
                 connection.sendall(request)
-                connection.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # It was refused before it was complete.
             answer = b""

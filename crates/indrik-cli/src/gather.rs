@@ -34,6 +34,7 @@ pub(crate) fn launch(arguments: Arguments, typed: Typed) -> Result<Launch, Failu
     Ok(Launch {
         paste: paste_file(&command_line, &cwd).map_err(one)?,
         command_line,
+        by_hand: Layer::default(),
         cmd_args: cmd_args(&env)?,
         notices,
         env,

@@ -23,8 +23,10 @@ mod record;
 mod reload;
 mod reloaded;
 mod server;
+mod set;
 mod stacks;
 mod steer;
+mod token;
 mod upgrade;
 
 pub use indrik_core::settings::Typed;
@@ -64,6 +66,14 @@ fn run(typed: Typed) -> Result<i32, Failure> {
     }
     if !is_gunicorn(&typed) && args.next_if(|word| word == "record").is_some() {
         print(&record::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "set").is_some() {
+        print(&set::run(args)?);
+        return Ok(0);
+    }
+    if args.next_if(|word| word == "token").is_some() {
+        print(&token::run(args)?);
         return Ok(0);
     }
     if args.next_if(|word| word == "upgrade").is_some() {

@@ -2,9 +2,9 @@
 //! itself does not answer.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indrik_sys::files;
 
@@ -49,6 +49,28 @@ pub(crate) fn must_answer(path: &Path) -> io::Result<()> {
 pub(crate) fn append(path: &Path) -> io::Result<File> {
     let path = path.to_owned();
     files::within(ANSWER_MAX, move || files::append(&path))
+}
+
+/// Appends a line to a file, which is made for its owner only if it is not there.
+///
+/// # Errors
+/// When it cannot be written to, or its file system does not answer.
+pub fn add_line(path: &Path, line: &str) -> io::Result<()> {
+    let (path, line) = (path.to_owned(), format!("{line}\n"));
+    files::within(ANSWER_MAX, move || {
+        let made = files::create_new(&path, 0o600);
+        let file = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files::append(&path),
+            made => made,
+        };
+        file?.write_all(line.as_bytes())
+    })
+}
+
+/// When a file was changed last, if that can be known.
+pub(crate) fn changed(path: &Path) -> Option<SystemTime> {
+    let path = path.to_owned();
+    within(move || std::fs::metadata(path).and_then(|meta| meta.modified()).ok()).ok()?
 }
 
 /// Does something else that a file system may hold up.

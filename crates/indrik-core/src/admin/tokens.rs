@@ -1,7 +1,7 @@
 //! The file of tokens: `NAME SCOPE sha256:HEX` in each line. What it holds are digests, so that reading it gives nobody a
 //! token.
 //!
-//! A token is 32 random bytes in base64: too many to be guessed from its digest, so one round of SHA-256 is enough.
+//! A token is 32 random bytes: too many to be guessed from its digest, so one round of SHA-256 is enough.
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;

@@ -2,7 +2,7 @@
 //!
 //! Weakest first: the table's defaults, environment variables that take a default's place,
 //! `indrik.toml`, the Python configuration file, the environment (`GUNICORN_CMD_ARGS`, then
-//! `INDRIK_*`), the command line.
+//! `INDRIK_*`), the command line, what an operator has changed by hand.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,7 @@ impl Layers {
         all.layers.push(own_variables(&launch.env));
         all.notices.extend(misspelt_variables(&launch.env));
         all.layers.push(launch.command_line.clone());
+        all.layers.push(launch.by_hand.clone());
         all
     }
 }

@@ -17,6 +17,8 @@ pub struct Launch {
     pub command_line: Layer,
     /// What follows from the PasteDeploy file it names: weaker than the configuration file.
     pub paste: Layer,
+    /// What an operator has changed while the server ran: stronger than all else, and gone with the process.
+    pub by_hand: Layer,
     /// Remarks on the command line, for the log.
     pub notices: Vec<String>,
     /// What `GUNICORN_CMD_ARGS` said, parsed like a command line.
@@ -39,6 +41,7 @@ impl Launch {
     pub fn bare(cwd: PathBuf) -> Self {
         Self {
             command_line: Layer::default(),
+            by_hand: Layer::default(),
             paste: Layer::default(),
             notices: Vec::new(),
             cmd_args: Layer::default(),

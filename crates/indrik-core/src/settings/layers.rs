@@ -59,6 +59,8 @@ pub enum Origin {
     Flag(String),
     /// The word of the command line that names the application.
     Argument,
+    /// An operator, while the server ran.
+    ByHand(String),
 }
 
 impl fmt::Display for Origin {
@@ -71,6 +73,7 @@ impl fmt::Display for Origin {
             Self::FlagInVariable { variable, flag } => write!(f, "{flag} in {variable}"),
             Self::Flag(flag) => f.write_str(flag),
             Self::Argument => f.write_str("the command line"),
+            Self::ByHand(who) => write!(f, "set by hand ({who})"),
         }
     }
 }

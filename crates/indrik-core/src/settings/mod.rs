@@ -6,6 +6,7 @@
 //! [`render`] writes help and reference. A new setting is a row in the table.
 
 mod address;
+mod by_hand;
 mod config;
 mod field;
 mod gather;
@@ -44,6 +45,7 @@ pub(crate) fn config_for_tests(text: &str) -> Config {
 }
 
 pub use address::{AddressError, BindAddress};
+pub use by_hand::{CHANGES_MAX, Difference, Plan, Refusal, Shown, plan, shown};
 pub use generated::{
     Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogRoutine, ProxyProtocol, RealIpHeader,
 };

@@ -49,6 +49,10 @@ pub struct Setting {
     pub gunicorn: bool,
     /// Whether it does anything.
     pub status: Status,
+    /// What it holds may be a secret, and is shown to nobody.
+    pub secret: bool,
+    /// An operator may change it while the server runs.
+    pub by_api: bool,
     /// Indrik's version that first had it.
     pub since: &'static str,
     /// First line: the summary. Then unit, and what happens at the limit.

@@ -477,6 +477,8 @@ fn row(kind: Kind) -> Setting {
         variables: &[],
         gunicorn: true,
         status: Status::Ignored { reason: "it is a test" },
+        secret: false,
+        by_api: false,
         since: "",
         doc: "",
     }

@@ -8,7 +8,7 @@ use indrik_core::admin::access::Need;
 use super::answer::Answer;
 use super::context::{Asked, Context};
 use super::dashboard;
-use super::pages::{actions, events, health, metrics, nginx, requests, status};
+use super::pages::{actions, events, health, metrics, nginx, openapi, requests, settings, status};
 
 /// One row of the table.
 pub(super) struct Endpoint {
@@ -37,6 +37,9 @@ pub(super) enum Page {
     /// What the path says is the command's word.
     Action(&'static str),
     Command,
+    OpenApi,
+    Settings,
+    Change,
 }
 
 /// All of it.
@@ -73,6 +76,15 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         query: Some(&[]),
         page: Page::Profile,
     },
+    get("/api/openapi.json", Need::Look, None, Page::OpenApi),
+    get("/api/settings", Need::LookInside, Some(&["format"]), Page::Settings),
+    Endpoint {
+        method: Method::PATCH,
+        path: "/api/settings",
+        need: Need::Change,
+        query: Some(&[]),
+        page: Page::Change,
+    },
     post("/api/command", Page::Command),
     post("/api/reload", Page::Action("reload")),
     post("/api/scale", Page::Action("scale")),
@@ -102,7 +114,7 @@ const fn post(path: &'static str, page: Page) -> Endpoint {
 impl Endpoint {
     /// Whether a request for it may have a body.
     pub(super) fn takes_body(&self) -> bool {
-        self.method == Method::POST
+        self.method != Method::GET
     }
 }
 
@@ -151,7 +163,22 @@ pub(super) async fn answer(
         Page::Profile => dashboard::profile(context, &asked).await,
         Page::Action(word) => actions::answer(context, &asked, Some(word)).await,
         Page::Command => actions::answer(context, &asked, None).await,
+        Page::OpenApi => Answer::json(&openapi::description(&rows())),
+        Page::Settings => settings::list(context, &asked),
+        Page::Change => settings::change(context, &asked).await,
     }
+}
+
+/// The table, for its description: without the files of the page.
+fn rows() -> Vec<openapi::Row> {
+    let row = |endpoint: &Endpoint| openapi::Row {
+        method: endpoint.method.to_string(),
+        path: endpoint.path,
+        need: endpoint.need,
+        query: endpoint.query.unwrap_or_default().to_vec(),
+    };
+    let is_file = |endpoint: &&Endpoint| endpoint.page == Page::DashboardFile;
+    ENDPOINTS.iter().filter(|endpoint| !is_file(endpoint)).map(row).collect()
 }
 
 #[cfg(test)]
@@ -163,6 +190,13 @@ mod tests {
         for path in dashboard::paths() {
             let Found::Endpoint(endpoint) = find(path, &Method::GET) else { panic!("{path}") };
             assert_eq!(endpoint.page, Page::DashboardFile, "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_that_programs_ask_for_is_described() {
+        for row in rows() {
+            assert!(openapi::about(&row).is_some(), "{} {}", row.method, row.path);
         }
     }
 

@@ -107,7 +107,7 @@ impl File {
             return;
         }
         self.looked = Some(Instant::now());
-        let changed = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let changed = paths::changed(path);
         if changed.is_some() && changed == self.changed {
             return;
         }

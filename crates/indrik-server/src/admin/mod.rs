@@ -22,5 +22,5 @@ mod serve;
 mod stall;
 mod thread;
 
-pub(crate) use orders::{Order, Orders, Wish};
+pub(crate) use orders::{No, Order, Orders, Outcome, Wanted, Wish};
 pub(crate) use thread::{Admin, Rules};

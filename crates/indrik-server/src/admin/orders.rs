@@ -3,12 +3,13 @@
 //! The loop may stand still. An order that was given up is not performed when it goes on: whoever asked has been told
 //! that nothing came of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indrik_core::control::Command;
+use indrik_core::settings::Refusal;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
@@ -24,6 +25,28 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_millis(1500);
 pub(crate) enum Wish {
     /// One of the commands of the control socket's language.
     Command(Command),
+    /// Other values of settings.
+    Settings(Wanted),
+}
+
+/// Settings that are to be changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// By name; null: what the files say.
+    pub(crate) changes: BTreeMap<String, Json>,
+    /// Who wants it.
+    pub(crate) who: String,
+    /// Only what would come of it.
+    pub(crate) dry_run: bool,
+}
+
+/// Why something is not done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum No {
+    /// It cannot be done now.
+    Conflict(String),
+    /// It could never be done: what is wrong, each with its place.
+    Wrong(Vec<Refusal>),
 }
 
 /// One order.
@@ -40,7 +63,7 @@ pub(crate) struct Order {
 pub(crate) struct Reply(oneshot::Sender<Outcome>);
 
 /// What came of it: the answer's data, or why it cannot be done.
-pub(crate) type Outcome = Result<Json, String>;
+pub(crate) type Outcome = Result<Json, No>;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,20 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 
+use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
-use indrik_core::settings::{BindAddress, Config};
+use indrik_core::settings::{BindAddress, Config, shown};
+use indrik_core::supervise::ReloadOutcome;
 use serde_json::json;
 
-use super::parts::{AdminSocket, Drive};
+use super::parts::{AdminSocket, Drive, OnTrial};
 use crate::admin::{Admin, Rules};
 use crate::boot::{self, BootError, BoundSocket, Manner, SocketFile};
 use crate::control::open_admin;
 use crate::front::Listener;
+use crate::look::SettingsLook;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 64;
@@ -158,6 +162,23 @@ impl Drive {
                 socket.bound.shown
             );
             self.log.write(Level::Warning, &text);
+        }
+    }
+
+    /// The settings of this generation are those in use.
+    pub(super) fn note_settings_look(&mut self, generation: Generation) {
+        let Some(config) = self.generations.config_of(generation) else { return };
+        let values = self.generations.values(generation);
+        let rows = shown(&self.launch, values.as_deref());
+        self.outside.admin.settings = Some(Arc::new(SettingsLook { config, rows }));
+    }
+
+    /// A reload is over: what was changed by hand for it holds, or what held before.
+    pub(super) fn end_trial(&mut self, outcome: &ReloadOutcome) {
+        let is_over = |trial: &mut OnTrial| trial.generation <= outcome.generation;
+        let Some(trial) = self.outside.admin.on_trial.take_if(is_over) else { return };
+        if outcome.failure.is_some() {
+            self.launch.by_hand = trial.good;
         }
     }
 

@@ -7,9 +7,7 @@ use indrik_core::chronicle::{Kind, News, Picture, changes, kind_of_end};
 use indrik_core::supervise::{ExitStatus, ReloadOutcome, Tally, WorkerView};
 
 use super::parts::{Drive, Timer};
-use crate::look::{
-    CensusLook, HealthLook, Look, ReloadLook, ServerLook, SettingsLook, TotalsLook, WorkerLook,
-};
+use crate::look::{CensusLook, HealthLook, Look, ReloadLook, ServerLook, TotalsLook, WorkerLook};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +34,6 @@ impl Drive {
         let census = self.machine.census();
         let totals = self.machine.totals();
         let health = self.machine.health();
-        let config = self.generations.config_of(census.generation);
         let began = self.events.started;
         Look {
             server: self.server_look(),
@@ -63,7 +60,7 @@ impl Drive {
             starts: self.machine.accounts().starts_by_word(),
             ends: self.machine.accounts().ends_by_word(),
             handed_over_to: self.machine.handed_over_to(),
-            settings: config.map(|config| Arc::new(SettingsLook { config })),
+            settings: self.outside.admin.settings.clone(),
             ..Look::starting(began)
         }
     }

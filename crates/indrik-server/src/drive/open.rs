@@ -64,6 +64,7 @@ impl Drive {
         }
         self.outside.admin.board.app_metrics().configure(&config);
         self.generations.note_settings(generation, Arc::clone(&config), identity);
+        self.generations.note_values(generation, values);
         if generation == Generation::FIRST {
             self.enter(&config)?;
             crate::front::set_server_header(values.server_header.as_deref());
@@ -224,6 +225,7 @@ impl Drive {
         }
         // Older generations' settings are needed as long as they have workers to be watched.
         if generation == Generation::FIRST {
+            self.note_settings_look(generation);
             return self.start_front(&config, open);
         }
         self.warn_of_unchanged(&config);
@@ -256,6 +258,7 @@ impl Drive {
         self.note_listeners();
         self.open_control(config);
         self.open_admin_again(config);
+        self.note_settings_look(generation);
         self.give_logs(generation);
     }
 

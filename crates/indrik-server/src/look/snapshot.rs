@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use indrik_core::settings::Config;
+use indrik_core::settings::{Config, Shown};
 use serde::{Serialize, Serializer};
 
 /// One moment of the server. What changes without the loop (requests, memory) is not in it: who shows it asks the
@@ -132,6 +132,8 @@ pub struct WorkerLook {
 pub struct SettingsLook {
     /// Their values.
     pub config: Arc<Config>,
+    /// The same for showing, without secrets.
+    pub rows: Vec<Shown>,
 }
 
 impl Look {

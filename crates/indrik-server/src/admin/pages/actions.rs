@@ -8,11 +8,11 @@ use indrik_core::control::Command;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::words;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
-use crate::admin::orders::{NoAnswer, Wish};
+use crate::admin::orders::{No, NoAnswer, Wish};
 
 /// What is sent.
 #[derive(Deserialize)]
@@ -48,7 +48,7 @@ pub(crate) async fn answer(context: &Context, asked: &Asked, action: Option<&str
     let outcome = context.orders.give(Wish::Command(command)).await;
     let (answer, result) = match outcome {
         Ok(Ok(data)) => done(&data),
-        Ok(Err(why)) => (Answer::error(StatusCode::CONFLICT, &why, ""), why),
+        Ok(Err(no)) => refused(&no),
         Err(no_answer) => not_done(no_answer),
     };
     note(context, asked, &line, &result);
@@ -86,6 +86,20 @@ fn done(data: &Json) -> (Answer, String) {
             (Answer::error(StatusCode::CONFLICT, why, ""), why.to_owned())
         }
         _ => (Answer::json(data), "done".to_owned()),
+    }
+}
+
+/// It cannot be done: why.
+pub(super) fn refused(no: &No) -> (Answer, String) {
+    match no {
+        No::Conflict(why) => (Answer::error(StatusCode::CONFLICT, why, ""), why.clone()),
+        No::Wrong(problems) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let first = problems.first().map_or("", |problem| problem.problem.as_str());
+            let what = "the settings would not be valid; nothing was changed";
+            let value = json!({"status": status.as_u16(), "error": what, "problems": problems});
+            (Answer::json(&value).with_status(status), format!("refused: {first}"))
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub(super) mod events;
 pub(super) mod health;
 pub(super) mod metrics;
 pub(super) mod nginx;
+pub(super) mod openapi;
 pub(super) mod requests;
+pub(super) mod settings;
 pub(super) mod status;
 mod table;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use indrik_core::chronicle::Picture;
-use indrik_core::settings::BindAddress;
+use indrik_core::ids::Generation;
+use indrik_core::settings::{BindAddress, Layer};
 use indrik_core::supervise::EndReason;
 use indrik_sys::bell::Bell;
 
 use crate::admin::{Admin, Orders};
 use crate::boot::BoundSocket;
 use crate::front::Listener;
-use crate::look::Board;
+use crate::look::{Board, SettingsLook};
 
 /// The admin listener, and what it shows.
 pub(crate) struct AdminPart {
@@ -28,8 +29,20 @@ pub(crate) struct AdminPart {
     pub(crate) picture: Option<Picture>,
     /// When the last look was hung up.
     pub(crate) shown: Option<Instant>,
+    /// The settings in use, for showing.
+    pub(crate) settings: Option<Arc<SettingsLook>>,
+    /// Settings that were changed by hand and are not in use yet.
+    pub(crate) on_trial: Option<OnTrial>,
     /// Why the worker ended whose end is being handled.
     pub(crate) ended_for: Option<EndReason>,
+}
+
+/// Settings that were changed by hand, until the reload with them is over.
+pub(crate) struct OnTrial {
+    /// The first generation that has them.
+    pub(crate) generation: Generation,
+    /// What holds if it fails.
+    pub(crate) good: Layer,
 }
 
 /// A socket of `admin_bind`.
@@ -49,6 +62,8 @@ impl AdminPart {
             is_handed_over: false,
             picture: None,
             shown: None,
+            settings: None,
+            on_trial: None,
             ended_for: None,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
-use indrik_core::settings::Config;
+use indrik_core::settings::{Config, ConfigFileValues};
 
 use crate::boot::Identity;
 
@@ -14,6 +14,8 @@ use crate::boot::Identity;
 #[derive(Debug, Default)]
 struct Known {
     config: Option<Arc<Config>>,
+    /// What its configuration file says.
+    values: Option<Arc<ConfigFileValues>>,
     /// The hooks that its configuration has.
     hooks: Vec<String>,
     /// Whom its workers become, if not this process's user.
@@ -50,6 +52,16 @@ impl Generations {
         let known = self.0.entry(generation).or_default();
         known.config = Some(config);
         known.identity = identity;
+    }
+
+    /// What its configuration file says.
+    pub(crate) fn note_values(&mut self, generation: Generation, values: &ConfigFileValues) {
+        self.0.entry(generation).or_default().values = Some(Arc::new(values.clone()));
+    }
+
+    /// The same, once it was read.
+    pub(crate) fn values(&self, generation: Generation) -> Option<Arc<ConfigFileValues>> {
+        self.0.get(&generation)?.values.clone()
     }
 
     /// The names of the hooks that its configuration has.
