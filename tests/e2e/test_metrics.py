@@ -111,8 +111,9 @@ def test_the_time_of_a_request_is_told_by_phase(start, admin, connect, gate) -> 
 
 def test_workers_and_the_machine_are_told(start, admin) -> None:
     server = all_ready(start("wsgi_app:app", "--workers", "2", *admin.option))
+    # What is shown was published a moment ago.
+    poll(lambda: scrape(admin).of("indrik_workers", state="ready") == 2, "two workers that are ready")
     numbers = scrape(admin)
-    assert numbers.of("indrik_workers", state="ready") + numbers.of("indrik_workers", state="serving") == 2
     assert len(numbers.each("indrik_worker_rss_bytes")) == len(numbers.each("indrik_worker_pss_bytes")) == 2
     assert numbers.of("indrik_ready") == 1
     assert 0 < numbers.of("indrik_memory_used_bytes") <= numbers.of("indrik_memory_allowed_bytes")
