@@ -10,11 +10,11 @@ mod abbreviation;
 mod arguments;
 mod check;
 mod ctl;
+mod events;
 mod explain;
 mod failure;
 mod foreign;
 mod gather;
-mod logs;
 mod look;
 mod memory;
 mod output;
@@ -22,11 +22,14 @@ mod profile;
 mod record;
 mod reload;
 mod reloaded;
+mod seen;
 mod server;
 mod set;
 mod stacks;
+mod status;
 mod steer;
 mod token;
+mod top;
 mod upgrade;
 
 pub use indrik_core::settings::Typed;
@@ -127,7 +130,11 @@ fn look_or_steer(
     args: impl Iterator<Item = String>,
 ) -> Option<Result<String, Failure>> {
     match word {
-        "logs" => Some(logs::run(args)),
+        "logs" => Some(events::run(events::Of::Logs, args)),
+        "events" => Some(events::run(events::Of::Events, args)),
+        "status" => Some(status::status(args)),
+        "requests" => Some(status::requests(args)),
+        "top" => Some(top::run(args)),
         _ => steer::command(word).map(|command| steer::run(command, args)),
     }
 }

@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod chronicle;
 pub mod control;
 pub mod descriptors;
+pub mod diagnose;
 pub mod dispatch;
 pub mod display;
 pub mod history;

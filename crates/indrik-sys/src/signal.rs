@@ -33,6 +33,8 @@ impl Signal {
     pub const TTOU: Self = Self(libc::SIGTTOU);
     /// Urgent data; ignored where nobody asks for it.
     pub const URG: Self = Self(libc::SIGURG);
+    /// The terminal asks to stop.
+    pub const TSTP: Self = Self(libc::SIGTSTP);
     /// A terminal has another size.
     pub const WINCH: Self = Self(libc::SIGWINCH);
 

@@ -21,6 +21,7 @@ pub const HELP: [(&str, &str); 31] = [
     ("show listeners", "The sockets the server listens on"),
     ("show memory", "What zygotes and workers have of memory, and what they share"),
     ("show look", "Everything at one moment: server, workers, requests in flight"),
+    ("show events [SINCE]", "What happened to the server, from that number on"),
     ("show log [SINCE]", "The last lines of the error log, from that number on"),
     ("scale <N|+N|-N>", "So many workers, or so many more or fewer"),
     ("recycle [WORKER|all]", "Replace workers, one after the other, successor first"),
@@ -144,6 +145,7 @@ pub enum Show {
     Memory,
     Look,
     Log(u64),
+    Events(u64),
 }
 
 /// How to stop.
@@ -214,7 +216,8 @@ fn show(rest: &[&str]) -> Result<Show, String> {
         ["memory"] => Ok(Show::Memory),
         ["look"] => Ok(Show::Look),
         ["log", rest @ ..] => since(rest).map(Show::Log),
-        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory, look, log"
+        ["events", rest @ ..] => since(rest).map(Show::Events),
+        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory, look, log, events"
             .to_owned()),
     }
 }

@@ -223,6 +223,7 @@ impl Drive {
             Show::Stats => self.show_stats(),
             Show::Memory => self.show_memory(),
             Show::Look => self.show_sight(self.show_stats(), self.shown_workers()),
+            Show::Events(since) => self.show_events(since),
             Show::Log(since) => self.log.recent(since),
             Show::Listeners => {
                 let listeners = &self.outside.control.listeners;

@@ -9,7 +9,7 @@ use indrik_sys::memory;
 use serde_json::{Value as Json, json};
 
 use super::parts::Drive;
-use crate::front::{Front, Running};
+use crate::front::{Front, Running, Where};
 
 /// Requests in flight that are shown of one worker, and of all together.
 const SHOWN_OF_WORKER_MAX: usize = 32;
@@ -31,16 +31,42 @@ impl Drive {
         let views: Vec<WorkerView> =
             self.machine.views().filter(|view| view.pid.is_some()).collect();
         let read_cpu = views.len() <= CPU_READ_MAX;
+        let loads = self.front.as_ref().map(Front::loads).unwrap_or_default();
+        let config = self.generations.config(self.machine.census().generation);
+        let class = config.map(|config| config.worker_class.to_string()).unwrap_or_default();
+        // Greenlets share one loop.
+        let is_green = ["gevent", "eventlet"].iter().any(|name| class.contains(name));
+        look["oldest_wait_s"] = self.oldest_wait().into();
         for (worker, view) in workers.iter_mut().zip(views) {
             if let (true, Some(pid)) = (read_cpu, view.pid) {
                 worker["cpu_ticks"] = cpu_ticks(pid).into();
             }
+            let load = loads.get(&view.id);
+            worker["capacity"] = load.map(|load| load.capacity).into();
+            worker["has_loop"] = load.is_some_and(|load| load.is_asgi || is_green).into();
             let running = self.running_in(view.id, left.min(SHOWN_OF_WORKER_MAX));
             left -= running.len();
             worker["running"] = running.into();
         }
         look["workers"] = workers.into();
         look
+    }
+
+    /// How long the request has waited that waits for longest.
+    fn oldest_wait(&self) -> Option<f64> {
+        let front = self.front.as_ref().filter(|front| front.stats().waiting > 0)?;
+        let all = front.eye().in_flight();
+        all.iter()
+            .find(|request| request.phase == Where::Queue)
+            .map(|request| micros(request.age_us))
+    }
+
+    /// What happened from that number on, and the number of what comes next.
+    pub(super) fn show_events(&self, since: u64) -> Json {
+        let entries = self.outside.admin.board.after(since.saturating_sub(1));
+        let next = entries.last().map_or(since, |entry| entry.number + 1);
+        let entries: Vec<_> = entries.iter().map(|entry| &**entry).collect();
+        json!({"pid": std::process::id(), "entries": entries, "next": next})
     }
 
     /// What tells this server from others.

@@ -37,4 +37,8 @@ pub struct Load {
     pub in_flight: usize,
     /// How long it could not go on.
     pub blocked: Blocked,
+    /// As many as it runs at once.
+    pub capacity: usize,
+    /// An ASGI application runs them.
+    pub is_asgi: bool,
 }

@@ -612,8 +612,13 @@ impl Link {
     }
 
     pub(super) fn load(&self) -> Load {
-        let blocked = self.channel.control().blocked();
-        Load { served: self.served, in_flight: self.in_use(), blocked }
+        Load {
+            served: self.served,
+            in_flight: self.in_use(),
+            capacity: self.capacity,
+            blocked: self.channel.control().blocked(),
+            is_asgi: self.interface == Interface::Asgi,
+        }
     }
 
     /// Counts finished requests; true once, when the last allowed one is reached.

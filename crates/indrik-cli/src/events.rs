@@ -1,4 +1,4 @@
-//! `indrik logs`: the last lines of a server's error log, wherever that lies, and those that come.
+//! `indrik events`: what has happened to a server, and what happens: deploys, scalings, recyclings, crashes, orders.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::failure::Failure;
 use crate::output::print;
+use crate::seen::whole;
 use crate::server::{Asked, NO_SERVER, OPTIONS, failed, failure, switch};
 
 const FOLLOW: &str = "follow";
@@ -18,60 +19,111 @@ const LINES: &str = "lines";
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long a server that is followed may be away: it is started anew, or another one takes its place.
 const AWAY_MAX: Duration = Duration::from_secs(10);
-/// Lines shown where nothing is said.
+/// Entries shown where nothing is said.
 const LINES_SHOWN: usize = 20;
 
-const HELP: &str = "\
+const LOGS_HELP: &str = "\
 Show the last lines of a running server's error log, wherever that lies, as far as the server remembers them (1,000
 entries, 1 MiB). Lines that workers write to a file themselves are not among them.
 
 Usage: indrik logs [-f] [-n LINES] [OPTIONS]
-
-  -f, --follow         go on with what comes, also beyond a restart or an upgrade of the server; exit code 3 when
-                       there is none for 10 s
-  -n, --lines N        so many of the last lines (default 20)
 ";
 
-/// Does what the words after `logs` say.
-pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<String, Failure> {
+const EVENTS_HELP: &str = "\
+Show what has happened to a running server: deploys, scalings, recyclings, crashes, and what operators have done.
+
+Usage: indrik events [-f] [-n LINES] [OPTIONS]
+";
+
+const FOLLOW_HELP: &str = "
+  -f, --follow         go on with what comes, also beyond a restart or an upgrade of the server; exit code 3 when
+                       there is none for 10 s
+  -n, --lines N        so many of the last ones (default 20)
+";
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    Logs,
+    Events,
+}
+
+impl Of {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Logs => "logs",
+            Self::Events => "events",
+        }
+    }
+
+    /// What the control socket calls it.
+    const fn show(self) -> &'static str {
+        match self {
+            Self::Logs => "show log",
+            Self::Events => "show events",
+        }
+    }
+
+    const fn help(self) -> &'static str {
+        match self {
+            Self::Logs => LOGS_HELP,
+            Self::Events => EVENTS_HELP,
+        }
+    }
+
+    /// An entry for people.
+    pub(crate) fn text(self, entry: &Json) -> String {
+        match self {
+            Self::Logs => log_text(entry),
+            Self::Events => event_text(entry),
+        }
+    }
+}
+
+/// Does what the words after `logs` or `events` say.
+pub(crate) fn run(of: Of, args: impl Iterator<Item = String>) -> Result<String, Failure> {
     let own = [
         switch(FOLLOW).short('f'),
         Arg::new(LINES).short('n').long(LINES).value_parser(clap::value_parser!(u16)),
     ];
-    let asked = Asked::parse("logs", own, args)?;
+    let asked = Asked::parse(of.command(), own, args)?;
     if asked.help {
-        return Ok(format!("{HELP}\n{OPTIONS}"));
+        return Ok(format!("{}{FOLLOW_HELP}\n{OPTIONS}", of.help()));
     }
     let lines =
         asked.matches.get_one::<u16>(LINES).map_or(LINES_SHOWN, |lines| usize::from(*lines));
     let mut connection = asked.connect()?;
-    let mut reader = Reader::default();
+    let mut reader = Reader::of(of);
     let first = reader.read(&mut connection)?;
-    show(&first[first.len().saturating_sub(lines)..], asked.json);
+    show(of, &first[first.len().saturating_sub(lines)..], asked.json);
     if asked.matches.get_flag(FOLLOW) {
         return Err(follow(&asked, connection, reader));
     }
     Ok(String::new())
 }
 
-/// What has been read so far.
-#[derive(Default)]
-struct Reader {
-    /// Of this server.
+/// What has been read so far, and of which server.
+pub(crate) struct Reader {
+    of: Of,
     pid: u64,
     next: u64,
 }
 
 impl Reader {
+    pub(crate) const fn of(of: Of) -> Self {
+        Self { of, pid: 0, next: 0 }
+    }
+
     /// What is new; of another server than before, everything.
-    fn read(&mut self, connection: &mut Connection) -> Result<Vec<Json>, Failure> {
-        let mut answer = connection.call(&format!("show log {}", self.next)).map_err(failure)?;
-        let pid = answer["pid"].as_u64().unwrap_or(0);
+    pub(crate) fn read(&mut self, connection: &mut Connection) -> Result<Vec<Json>, Failure> {
+        let show = self.of.show();
+        let mut answer = connection.call(&format!("{show} {}", self.next)).map_err(failure)?;
+        let pid = whole(&answer["pid"]);
         if pid != self.pid && self.next != 0 {
-            answer = connection.call("show log").map_err(failure)?;
+            answer = connection.call(show).map_err(failure)?;
         }
         self.pid = pid;
-        self.next = answer["next"].as_u64().unwrap_or(0);
+        self.next = whole(&answer["next"]);
         Ok(answer["entries"].as_array().cloned().unwrap_or_default())
     }
 }
@@ -88,7 +140,7 @@ fn follow(asked: &Asked, first: Connection, mut reader: Reader) -> Failure {
         };
         match open.and_then(|mut open| reader.read(&mut open).map(|entries| (open, entries))) {
             Ok((open, entries)) => {
-                show(&entries, asked.json);
+                show(reader.of, &entries, asked.json);
                 connection = Some(open);
                 seen = Instant::now();
             }
@@ -105,13 +157,13 @@ fn follow(asked: &Asked, first: Connection, mut reader: Reader) -> Failure {
     }
 }
 
-fn show(entries: &[Json], as_json: bool) {
-    let line = |entry: &Json| if as_json { format!("{entry}\n") } else { text(entry) };
+fn show(of: Of, entries: &[Json], as_json: bool) {
+    let line = |entry: &Json| if as_json { format!("{entry}\n") } else { of.text(entry) };
     print(&entries.iter().map(line).collect::<String>());
 }
 
 /// As the log has it.
-fn text(entry: &Json) -> String {
+fn log_text(entry: &Json) -> String {
     let field = |name: &str| match &entry[name] {
         Json::String(text) => display::safe(text),
         Json::Null => String::new(),
@@ -131,6 +183,15 @@ fn text(entry: &Json) -> String {
     lines
 }
 
+/// The time of day (UTC), what kind of thing, and what happened.
+fn event_text(entry: &Json) -> String {
+    const DAY_S: u64 = 86_400;
+    let text = |name: &str| display::safe(entry[name].as_str().unwrap_or_default());
+    let second = whole(&entry["at_ms"]) / 1000 % DAY_S;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{hour:02}:{minute:02}:{second:02} UTC  {:<13}  {}\n", text("kind"), text("text"))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -141,14 +202,17 @@ mod tests {
     fn an_entry_is_a_line_and_its_details_follow_without_what_moves_the_cursor() {
         let entry = json!({"time": "T", "pid": 7, "level": "ERROR", "message": "it\u{1b}[2J failed",
             "details": "Traceback\n  x"});
-        assert_eq!(text(&entry), "[T] [7] [ERROR] it\\u{1b}[2J failed\nTraceback\n  x\n");
+        assert_eq!(log_text(&entry), "[T] [7] [ERROR] it\\u{1b}[2J failed\nTraceback\n  x\n");
+        let event = json!({"at_ms": 3_723_000, "kind": "scale", "text": "3 workers\u{202e}"});
+        assert_eq!(event_text(&event), "01:02:03 UTC  scale          3 workers\\u{202e}\n");
     }
 
     #[test]
     fn wrong_numbers_of_lines_are_wrong_usage() {
-        let Err(failure) = run(["-n".to_owned(), "many".to_owned()].into_iter()) else {
-            panic!("refused")
-        };
-        assert_eq!(failure.exit_code, 2);
+        for of in [Of::Logs, Of::Events] {
+            let args = ["-n".to_owned(), "many".to_owned()].into_iter();
+            let Err(failure) = run(of, args) else { panic!("refused") };
+            assert_eq!(failure.exit_code, 2);
+        }
     }
 }
