@@ -129,6 +129,7 @@ test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
 	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory prometheus
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium
+	@command -v tmux >/dev/null || $(MAKE) --no-print-directory tmux
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 # The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
@@ -145,14 +146,15 @@ test-suites: $(VENV)/.built
 test-pythons: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	tests/pythons.sh $(PROFILE) $(PYTHONS)
 
-.PHONY: slowhttptest
-slowhttptest:
-	@echo 'slowhttptest is missing: installing it (apt)'
+# Programs of the system that some tests run.
+.PHONY: slowhttptest tmux
+slowhttptest tmux:
+	@echo '$@ is missing: installing it (apt)'
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get install --quiet --yes slowhttptest >/dev/null || \
+		apt-get install --quiet --yes $@ >/dev/null || \
 		{ apt-get update --quiet >/dev/null && \
-		  apt-get install --quiet --yes slowhttptest >/dev/null; } || \
-		echo 'could not install slowhttptest: its tests will be skipped'; \
+		  apt-get install --quiet --yes $@ >/dev/null; } || \
+		echo 'could not install $@: its tests will be skipped'; \
 	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
 
 # What scrapes the server in a test.

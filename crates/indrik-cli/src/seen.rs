@@ -145,8 +145,9 @@ impl Vitals {
     /// In one line.
     pub(crate) fn line(&self) -> String {
         let busy = self.busy.map_or(String::new(), |busy| format!(", busy {:.0} %", busy * 100.0));
+        let decimals = usize::from(self.requests_s < 100.0);
         format!(
-            "{:.1} requests/s, {} in flight, {} wait{busy}, CPU {:.2} of {}, memory {}, {} connections",
+            "{:.decimals$} requests/s, {} running, {} waiting{busy}, CPU {:.2}/{}, {}, {} conns",
             self.requests_s,
             self.in_flight,
             self.waiting,
@@ -212,7 +213,7 @@ mod tests {
         let vitals = vitals(&before, &now);
         assert_eq!(
             vitals.line(),
-            "10.0 requests/s, 1 in flight, 3 wait, busy 25 %, CPU 0.50 of 2, memory 100 MiB, 9 connections"
+            "10.0 requests/s, 1 running, 3 waiting, busy 25 %, CPU 0.50/2, 100 MiB, 9 conns"
         );
         assert_eq!(now.server.reload_failed.as_deref(), Some("it broke"));
         assert_eq!(now.workers[0].running[0].name, "GET /a");

@@ -19,6 +19,9 @@ const LOOK_PAUSE: Duration = Duration::from_millis(600);
 const LOOKS: usize = 3;
 /// Columns of a line.
 const COLUMNS: usize = 100;
+/// Of those a request's line has so many for what is no target, and the target has no fewer than that.
+const OTHER_COLUMNS: usize = 63;
+const TARGET_COLUMNS_MIN: usize = 12;
 /// Requests shown where nothing is said.
 const REQUESTS_SHOWN: usize = 50;
 const SORT: &str = "sort";
@@ -248,11 +251,12 @@ pub(crate) fn requests(args: impl Iterator<Item = String>) -> Result<String, Fai
         });
         return Ok(pretty(&json!({"in_flight": count, "requests": shown.collect::<Vec<_>>()})));
     }
-    let mut text = String::from(
-        "AGE      WORKER  METHOD   ROUTE                TARGET                          CLIENT\n",
+    let mut text = format!(
+        "AGE      WORKER  METHOD   ROUTE                {} CLIENT\n",
+        padded("TARGET", COLUMNS - OTHER_COLUMNS)
     );
     for (place, request) in &all {
-        text.push_str(request_line(*place, request).trim_end());
+        text.push_str(request_line(*place, request, COLUMNS).trim_end());
         text.push('\n');
     }
     let (shown, waiting) = (float(all.len() as u64), whole(&look["requests_waiting"]));
@@ -261,7 +265,8 @@ pub(crate) fn requests(args: impl Iterator<Item = String>) -> Result<String, Fai
 }
 
 /// A request in one line.
-pub(crate) fn request_line(place: u64, request: &Json) -> String {
+pub(crate) fn request_line(place: u64, request: &Json, columns: usize) -> String {
+    let target = columns.saturating_sub(OTHER_COLUMNS).max(TARGET_COLUMNS_MIN);
     let text = |field: &str| request[field].as_str().unwrap_or("-");
     let state = match (&request["timed_out"], &request["answer_begun"]) {
         (Json::Bool(true), _) => " (timed out)",
@@ -273,7 +278,7 @@ pub(crate) fn request_line(place: u64, request: &Json) -> String {
         time(age(request)),
         padded(text("method"), 8),
         padded(text("route"), 20),
-        padded(text("target"), 31),
+        padded(text("target"), target),
         fitted(text("client"), 40)
     )
 }
@@ -319,6 +324,6 @@ mod tests {
         assert_eq!(order(Sort::Route), [a, b, c]);
         assert_eq!(order(Sort::Worker), [a, b, c]);
         let (place, request) = &in_flight(&look())[0];
-        assert!(request_line(*place, request).contains("/b\\u{1b}[2J"));
+        assert!(request_line(*place, request, 100).contains("/b\\u{1b}[2J"));
     }
 }

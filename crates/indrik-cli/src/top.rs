@@ -33,6 +33,8 @@ const EVENTS_MAX: usize = 200;
 const ROUTES_MAX: usize = 500;
 /// What is left of a route's time after a second.
 const ROUTE_FADES: f64 = 0.97;
+/// A line of that length has all of a request, to be filtered by.
+const FILTER_COLUMNS: usize = 400;
 /// Characters of a command or filter.
 const INPUT_MAX: usize = 200;
 /// The screen where the terminal does not say.
@@ -302,8 +304,9 @@ impl Top {
     /// The requests that are shown, in their order.
     fn requests(&self) -> Vec<InFlight> {
         let mut all = in_flight(&self.look);
-        let has =
-            |(place, request): &InFlight| request_line(*place, request).contains(&self.filter);
+        let has = |(place, request): &InFlight| {
+            request_line(*place, request, FILTER_COLUMNS).contains(&self.filter)
+        };
         all.retain(|request| self.filter.is_empty() || has(request));
         sort(&mut all, self.sort);
         all

@@ -174,7 +174,8 @@ fn requests(view: &View<'_>, columns: usize, rows: usize) -> Vec<Line> {
     };
     let heading = format!("IN FLIGHT by {by}{filter}: age, worker, method, route, target, client");
     let shown = view.requests.iter().take(rows.saturating_sub(1));
-    let lines = shown.map(|(place, request)| (Style::Plain, request_line(*place, request)));
+    let lines =
+        shown.map(|(place, request)| (Style::Plain, request_line(*place, request, columns)));
     filled((Style::Heading, padded(&heading, columns)), lines.collect(), rows)
 }
 

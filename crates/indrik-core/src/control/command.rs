@@ -12,7 +12,7 @@ use crate::settings::words;
 use crate::supervise::limits::{HOLD_DEFAULT, HOLD_MAX, WORKERS_MAX};
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 31] = [
+pub const HELP: [(&str, &str); 32] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),

@@ -4,12 +4,14 @@
 //! moment of load is no finding. What a rule needs and nobody knows (`None` in [`sight`]) makes it silent, never guess.
 
 mod finding;
+mod pair;
 mod processes;
 mod requests;
 mod service;
 mod sight;
 
 pub use finding::{Cause, Finding, Whose};
+use pair::Pair;
 pub use sight::{Front, Machine, Pool, Running, Server, Sight, Worker};
 
 /// Looks that are too near to each other say nothing about what goes on, seconds.
@@ -18,41 +20,6 @@ const APART_MIN_S: f64 = 0.5;
 const APART_MAX_S: f64 = 60.0;
 /// Findings that are told at most.
 const FINDINGS_MAX: usize = 12;
-
-/// Two looks that are compared, and the time between them.
-#[derive(Clone, Copy)]
-struct Pair<'a> {
-    before: &'a Sight,
-    now: &'a Sight,
-    seconds: f64,
-}
-
-impl<'a> Pair<'a> {
-    /// The same worker in the look before.
-    fn was(&self, worker: &Worker) -> Option<&'a Worker> {
-        self.before.workers.iter().find(|was| was.pid == worker.pid)
-    }
-
-    /// How much of a second each second was used of what grows from the one to the other.
-    fn share(&self, before: Option<f64>, now: Option<f64>) -> Option<f64> {
-        Some(((now? - before?) / self.seconds).max(0.0))
-    }
-
-    /// How much of one processor a worker used.
-    fn cpu(&self, worker: &Worker) -> Option<f64> {
-        self.share(self.was(worker)?.cpu_s, worker.cpu_s)
-    }
-
-    /// How much a count has grown.
-    fn grown(&self, of: impl Fn(&Sight) -> u64) -> u64 {
-        of(self.now).saturating_sub(of(self.before))
-    }
-
-    /// How often requests were refused for this reason.
-    fn refused(&self, reason: &str) -> u64 {
-        self.grown(|sight| sight.front.refused.get(reason).copied().unwrap_or(0))
-    }
-}
 
 type Rule = fn(Pair<'_>) -> Vec<Finding>;
 

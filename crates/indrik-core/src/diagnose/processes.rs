@@ -1,6 +1,8 @@
 //! What the machine lacks, and what processes take of it.
 
-use super::{Cause, Finding, Pair, Sight, Whose, Worker};
+use super::finding::{Cause, Finding, Whose};
+use super::pair::Pair;
+use super::sight::{Sight, Worker};
 use crate::memory::Bytes;
 
 /// Of a disk less than this is left: in percent, and in bytes.

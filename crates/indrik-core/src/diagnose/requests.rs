@@ -1,6 +1,8 @@
 //! What requests wait for: a loop, a lock, a pool, something outside, their clients, or a worker.
 
-use super::{Cause, Finding, Pair, Running, Sight, Whose, Worker};
+use super::finding::{Cause, Finding, Whose};
+use super::pair::Pair;
+use super::sight::{Pool, Running, Sight, Worker};
 
 /// A main thread that beats every second and was not heard for so long stands still, seconds.
 const SILENT_S: f64 = 2.0;
@@ -87,13 +89,13 @@ pub(super) fn kept_gil(pair: Pair<'_>) -> Vec<Finding> {
 
 /// Pools of connections without a free one, and somebody who waits.
 pub(super) fn exhausted_pool(pair: Pair<'_>) -> Vec<Finding> {
-    let is_out = |pool: &super::Pool| pool.max > 0 && pool.in_use >= pool.max && pool.waiting > 0;
-    let still = |pool: &&super::Pool| {
+    let is_out = |pool: &Pool| pool.max > 0 && pool.in_use >= pool.max && pool.waiting > 0;
+    let still = |pool: &&Pool| {
         let was =
             pair.before.pools.iter().find(|was| was.name == pool.name && was.place == pool.place);
         is_out(pool) && was.is_some_and(is_out)
     };
-    let finding = |pool: &super::Pool| {
+    let finding = |pool: &Pool| {
         Finding {
         cause: Cause::ExhaustedPool,
         what: format!(

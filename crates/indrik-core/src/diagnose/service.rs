@@ -1,6 +1,8 @@
 //! What the supervisor sees: orders of operators, code that fails, workers that die.
 
-use super::{Cause, Finding, Pair, Sight, Whose};
+use super::finding::{Cause, Finding, Whose};
+use super::pair::Pair;
+use super::sight::Sight;
 
 /// So many deaths between two looks are no accident.
 const DEATHS_MIN: u64 = 3;
