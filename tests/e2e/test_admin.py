@@ -62,8 +62,15 @@ def test_requests_in_flight_are_shown_where_they_are(start, admin, gate, connect
     assert waiting["phase"] in {"queue", "ahead"} and waiting["app_us"] is None
     assert waiting["target"] == "/second"
     assert len(admin.json("/requests?limit=1")["in_flight"]) == 1
+    poll(lambda: admin.json("/requests")["in_flight"][0]["app_us"] > 20_000, "a request that is slow")
     gate.release()
     poll(lambda: admin.json("/requests")["in_flight"] == [], "no request in flight")
+    first.read_answer()
+    assert connect(server).get("/raise").status == 500
+    shown = admin.json("/requests")
+    assert [(one["target"], one["status"], one["pid"]) for one in shown["failed"]] == [("/raise", 500, worker)]
+    slowest = shown["slowest"][0]
+    assert slowest["status"] == 200 and slowest["took_us"] >= slowest["app_us"] > 0
 
 
 def test_it_answers_before_there_is_a_worker_and_tells_what_is_missing(start, admin, tmp_path: Path) -> None:

@@ -122,7 +122,8 @@ async fn serve(stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>) 
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .half_close(false);
+        // Who has nothing more to ask may still want the answer.
+        .half_close(true);
     let handler = service_fn(|request: Request<Incoming>| {
         let context = Arc::clone(context);
         let future: Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> =

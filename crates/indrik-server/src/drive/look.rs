@@ -13,9 +13,12 @@ use crate::look::{CensusLook, HealthLook, Look, ReloadLook, ServerLook, TotalsLo
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Drive {
-    /// Something may have changed: it is shown at once, or soon if something was shown just now.
+    /// Something may have changed. How the server is as a whole is shown at once; the rest soon, if something was shown
+    /// just now.
     pub(super) fn show_look_soon(&mut self) {
-        self.enter_changes();
+        if self.enter_changes() {
+            return self.show_look();
+        }
         match self.outside.admin.shown.map(|shown| shown + PAUSE) {
             Some(due) if due > Instant::now() => self.timers.set(Timer::Look, Some(due)),
             _ => self.show_look(),
@@ -88,7 +91,8 @@ impl Drive {
         self.outside.admin.board.enter(News { pid: Some(pid), ..News::of(Kind::Start, text) });
     }
 
-    fn enter_changes(&mut self) {
+    /// Whether something was entered.
+    fn enter_changes(&mut self) -> bool {
         let health = self.machine.health();
         let census = self.machine.census();
         let picture = Picture {
@@ -101,13 +105,14 @@ impl Drive {
         };
         if let Some(before) = &self.outside.admin.picture {
             if *before == picture {
-                return;
+                return false;
             }
             for news in changes(before, &picture) {
                 self.outside.admin.board.enter(news);
             }
         }
         self.outside.admin.picture = Some(picture);
+        true
     }
 
     pub(super) fn enter_reload(&self, outcome: &ReloadOutcome) {

@@ -10,6 +10,7 @@ use super::clock;
 use super::conn::reaper::Flow;
 use super::holdings;
 use super::pool::{InFlight, Load};
+use super::recent::Ended;
 use super::services::Services;
 use super::stats::{FrontStats, stats};
 use crate::lane::Dropped;
@@ -51,6 +52,12 @@ impl Eye {
     pub fn in_flight(&self) -> Vec<InFlight> {
         let name = |route| self.services.route_names.name(route);
         self.services.pool.in_flight(IN_FLIGHT_MAX, clock::now(), name)
+    }
+
+    /// The slowest requests of the last minutes, the longest first, and the failed, the newest first.
+    #[must_use]
+    pub fn recent(&self) -> (Vec<Ended>, Vec<Ended>) {
+        self.services.recent.shown(clock::now())
     }
 
     /// The connections, as nginx counts them.

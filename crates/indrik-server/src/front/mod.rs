@@ -39,6 +39,8 @@ mod metrics;
 mod peer;
 mod pipeline;
 mod pool;
+mod printable;
+mod recent;
 mod recording;
 mod refusal;
 mod refusals;
@@ -82,6 +84,7 @@ pub use listener::{Listener, Listening};
 pub use maintenance::Maintenance;
 pub use pipeline::probe::Standing;
 pub use pool::{Answers, Counts, Flown, InFlight, Load, NewWorker, Running, Where};
+pub use recent::Ended;
 pub use response::{SpoolStats, set_server_header};
 pub use stats::FrontStats;
 pub use uploads::UploadStats;
@@ -143,6 +146,7 @@ impl Front {
             spools: response::Spools::default(),
             uploads: Arc::default(),
             refusals: refusals::Refusals::default(),
+            recent: recent::Recent::default(),
             metrics: Metrics::new(&route_names, config.metrics_routes_max),
             tls: load_tls(&config).map_err(io::Error::other)?.map(Arc::new),
             access_log: access_log::AccessLog::new(&config, &log.outlets(), &servers, &route_names),

@@ -272,6 +272,7 @@ async fn watch_time(services: Arc<Services>, doors: Arc<Doors>) {
             let only_if_queued = config.timeout_only_if_queued;
             Looks { timeout_us: micros(config.timeout), only_if_queued }
         };
+        services.recent.forget(clock::now());
         services.pool.expire_in_rings(clock::now());
         if looks.timeout_us != 0 {
             services.pool.check_timeouts(looks, clock::now());

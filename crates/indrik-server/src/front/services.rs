@@ -16,6 +16,7 @@ use super::maintenance::Sign;
 use super::metrics::Metrics;
 use super::pipeline::probe::Standing;
 use super::pool::Pool;
+use super::recent::Recent;
 use super::refusals::Refusals;
 use super::response::Spools;
 use super::route_names::SharedRouteNames;
@@ -44,6 +45,8 @@ pub(super) struct Services {
     /// What bodies of requests have in files.
     pub(super) uploads: Arc<Uploads>,
     pub(super) refusals: Refusals,
+    /// The slowest and the failed requests of the last minutes.
+    pub(super) recent: Recent,
     /// What the io threads count.
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Option<Arc<Tls>>,

@@ -1,4 +1,4 @@
-//! `/requests`: what is in flight, the oldest first.
+//! `/requests`: what is in flight, the oldest first; the slowest and the failed of the last minutes.
 
 use serde_json::{Value as Json, json};
 
@@ -29,11 +29,14 @@ pub(crate) fn answer(context: &Context, asked: &Asked) -> Answer {
     in_flight.truncate(limit);
     let rows: Vec<Json> =
         in_flight.iter().filter_map(|request| serde_json::to_value(request).ok()).collect();
+    let (slowest, failed) = front.as_ref().map(|front| front.recent()).unwrap_or_default();
     match format {
         Format::Csv => table::csv(&COLUMNS, &rows),
         Format::Json => Answer::json(&json!({
             "in_flight": rows,
             "is_cut": is_cut,
+            "slowest": slowest,
+            "failed": failed,
         })),
     }
 }

@@ -37,7 +37,7 @@ use super::clock::{self, micros};
 use super::conn::h2::streams::StreamContext;
 use super::context::{ConnectionContext, RequestContext};
 use super::events::Interface;
-use super::exchange::Event;
+use super::exchange::{Event, Exchange};
 use super::metrics::{Begun, OpenWebSocket};
 use super::refusal::{NO_WORKER, Refusal};
 use super::response::{self, Body};
@@ -208,6 +208,7 @@ impl Future for Serving {
                 Wait::Over => return Poll::Pending,
             }
         };
+        this.note_if_slow_or_failed(&answer);
         this.wait = Wait::Over;
         let has_left = answer.as_ref().is_err_and(|refusal| this.has_left(refusal.reason, cx));
         Poll::Ready(Ok(this.finish(answer, has_left)))
@@ -233,14 +234,18 @@ impl Wait {
         });
     }
 
-    /// Who has the request so far, or for how long it has waited.
-    fn served(&self) -> Served {
-        let exchange = match self {
+    /// The exchange with a worker, once there is one.
+    fn exchange(&self) -> Option<&Arc<Exchange>> {
+        match self {
             Self::Response(call) => Some(call.exchange()),
             Self::Later(_, submitted) => submitted.get(),
             Self::Refused(_) | Self::Answered(_) | Self::Over => None,
-        };
-        exchange.map_or(Served::NOBODY, |exchange| match exchange.served() {
+        }
+    }
+
+    /// Who has the request so far, or for how long it has waited.
+    fn served(&self) -> Served {
+        self.exchange().map_or(Served::NOBODY, |exchange| match exchange.served() {
             served if served.is_nobody() => {
                 Served::nobody_after(clock::now().saturating_sub(exchange.arrived()))
             }
@@ -270,6 +275,14 @@ impl Drop for Serving {
 }
 
 impl Serving {
+    /// The slowest and the failed are kept for a while, for whoever looks.
+    fn note_if_slow_or_failed(&self, answer: &Answer) {
+        let Some(exchange) = self.wait.exchange() else { return };
+        let status = answer.as_ref().map_or_else(|refusal| refusal.status, Response::status);
+        let services = &self.connection.services;
+        services.recent.answered(exchange, status, &services.route_names);
+    }
+
     /// Whether the client of a refused request has left meanwhile. What it has closed may be its direction only,
     /// so it is sent the refusal all the same.
     fn has_left(&self, reason: Reason, cx: &mut Context<'_>) -> bool {
