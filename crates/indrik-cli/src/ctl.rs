@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::control::HELP;
 use indrik_core::settings::Problem;
+use indrik_server::control::Marks;
 use indrik_server::control::client::{Connection, Target, Trouble};
 use serde_json::{Value as Json, json};
 
@@ -15,6 +16,9 @@ use crate::reloaded;
 
 const SOCKET: &str = "socket";
 const PID: &str = "pid";
+const BIND: &str = "bind";
+const CHDIR: &str = "chdir";
+const APP: &str = "app";
 const JSON: &str = "json";
 const WAIT: &str = "wait";
 const NO_WAIT: &str = "no-wait";
@@ -139,10 +143,13 @@ fn unready(health: &Json) -> Failure {
 }
 
 /// The options that name a server.
-pub(crate) fn target_arguments() -> [Arg; 2] {
+pub(crate) fn target_arguments() -> [Arg; 5] {
     [
         Arg::new(SOCKET).short('s').long("socket").conflicts_with(PID),
         Arg::new(PID).short('p').long("pid"),
+        Arg::new(BIND).short('b').long(BIND),
+        Arg::new(CHDIR).long(CHDIR),
+        Arg::new(APP).long(APP),
     ]
 }
 
@@ -153,7 +160,20 @@ pub(crate) fn target(matches: &ArgMatches) -> Target {
         Ok(number) => Target::Pid(number),
         Err(_) => Target::PidFile(PathBuf::from(text)),
     });
-    socket.or(pid).unwrap_or(Target::Only)
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let marks = Marks {
+        bind: text(BIND),
+        directory: text(CHDIR).map(|path| whole(&path)),
+        application: text(APP),
+    };
+    let marked = (!marks.are_none()).then_some(Target::Marked(marks));
+    socket.or(pid).or(marked).unwrap_or(Target::Only)
+}
+
+/// A path as the server knows it.
+pub(crate) fn whole(path: &str) -> PathBuf {
+    std::path::absolute(path)
+        .map_or_else(|_| PathBuf::from(path), |path| path.canonicalize().unwrap_or(path))
 }
 
 /// Parses the words after a command's name.
@@ -223,6 +243,7 @@ fn help() -> String {
     ];
     let mut text = String::from(
         "Talk to a running server.\n\nUsage: indrik ctl [-s SOCKET | -p PID] [-j] [-w] [COMMAND]\n\n  \
+         -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME\n  \
          -s, --socket SOCKET  its control socket: a path, or @NAME for an abstract one\n  \
          -p, --pid PID        the number of its master process, or its pid file\n  \
          -j, --json           print the answer as JSON\n  \

@@ -13,14 +13,12 @@ const JSON: &str = "json";
 const HELP: &str = "help";
 
 /// The options that all of them have.
-pub(crate) fn common() -> [Arg; 4] {
-    let [socket, pid] = ctl::target_arguments();
-    [
-        socket,
-        pid,
+pub(crate) fn common() -> impl Iterator<Item = Arg> {
+    let own = [
         Arg::new(JSON).short('j').long(JSON).action(ArgAction::SetTrue),
         Arg::new(HELP).short('h').long(HELP).action(ArgAction::SetTrue),
-    ]
+    ];
+    ctl::target_arguments().into_iter().chain(own)
 }
 
 /// Whether `--json` was said.

@@ -24,6 +24,7 @@ Usage: indrik memory [-s SOCKET | -p PID] [-j]
       --trace top      what has grown since then, by line and by traceback
       --trace stop     end that
   WORKER               its process number, or its number (AGE in indrik ctl workers); all without it
+  -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET  the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID        the number of the server's master process, or its pid file
   -j, --json           print it as JSON

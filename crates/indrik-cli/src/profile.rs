@@ -36,6 +36,7 @@ Usage: indrik profile [-s SOCKET | -p PID] [-j] [OPTIONS] [-o FILE]
       --format FORMAT  svg (a flame graph), speedscope (JSON) or collapsed (text); else from FILE's name
   -o, --output FILE    where to; without it and --format, the hottest functions are printed
       --diff OLD       a flame graph of what has changed since OLD, a collapsed profile
+  -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET  the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID        the number of the server's master process, or its pid file
   -j, --json           print what the server answers

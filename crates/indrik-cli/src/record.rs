@@ -25,10 +25,11 @@ Usage: indrik record [-s SOCKET | -p PID] [options] -o FILE
       --max-bytes SIZE  it ends before the file is larger (default 256MiB)
       --requests        also targets and headers; values of queries, cookies, tokens, keys and
                         addresses of clients are left out
+  -b, --bind ADDRESS    the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET   the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID         the number of its master process, or its pid file
 
-Ctrl-C ends it in order. Without -s and -p the only server of this user is meant.
+Ctrl-C ends it in order. Without these the only server of this user is meant.
 Exit code 0: the recording is whole, up to its trailer. 1: it is not, or there is none.
 ";
 

@@ -1,18 +1,12 @@
 //! Which server a command is for, and the exit codes of the commands that steer one.
 
-use std::path::PathBuf;
-
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::settings::Problem;
-use indrik_server::control::Marks;
 use indrik_server::control::client::{Connection, Kind, Target, Trouble};
 
 use crate::ctl;
 use crate::failure::Failure;
 
-const BIND: &str = "bind";
-const CHDIR: &str = "chdir";
-const APP: &str = "app";
 const JSON: &str = "json";
 const HELP: &str = "help";
 
@@ -51,24 +45,12 @@ impl Asked {
     ) -> Result<Self, Failure> {
         let command = Command::new(name)
             .args(ctl::target_arguments())
-            .arg(Arg::new(BIND).short('b').long(BIND))
-            .arg(Arg::new(CHDIR).long(CHDIR))
-            .arg(Arg::new(APP).long(APP))
             .arg(switch(JSON).short('j'))
             .arg(switch(HELP).short('h'))
             .args(own);
         let matches =
             ctl::parse(command, args, &format!("indrik {name} --help shows how it is used"))?;
-        let text = |name: &str| matches.get_one::<String>(name).cloned();
-        let marks = Marks {
-            bind: text(BIND),
-            directory: text(CHDIR).map(|path| whole(&path)),
-            application: text(APP),
-        };
-        let target = match ctl::target(&matches) {
-            Target::Only if !marks.are_none() => Target::Marked(marks),
-            target => target,
-        };
+        let target = ctl::target(&matches);
         Ok(Self { target, json: matches.get_flag(JSON), help: matches.get_flag(HELP), matches })
     }
 
@@ -87,12 +69,6 @@ impl Asked {
 /// A flag without a value.
 pub(crate) fn switch(name: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue)
-}
-
-/// A path as the server knows it.
-pub(crate) fn whole(path: &str) -> PathBuf {
-    std::path::absolute(path)
-        .map_or_else(|_| PathBuf::from(path), |path| path.canonicalize().unwrap_or(path))
 }
 
 /// Trouble with its exit code.
@@ -114,6 +90,8 @@ pub(crate) fn failed(exit_code: i32, what: impl Into<String>, hint: &str) -> Fai
 
 #[cfg(test)]
 mod tests {
+    use indrik_server::control::Marks;
+
     use super::*;
 
     fn target(line: &str) -> Target {

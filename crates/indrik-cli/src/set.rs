@@ -15,6 +15,7 @@ holds on. The configuration's files are not touched: what is set by hand is gone
 
 Usage: indrik set [-s SOCKET | -p PID] [--dry-run] [--reset NAME]... [NAME=VALUE]...
 
+  -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET  the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID        the number of its master process, or its pid file
       --dry-run        only say what would change

@@ -16,6 +16,7 @@ Show what the workers of a running server do just now: every thread, and where t
 Usage: indrik stacks [-s SOCKET | -p PID] [-j] [WORKER]
 
   WORKER               its process number, or its number (AGE in indrik ctl workers); all without it
+  -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET  the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID        the number of the server's master process, or its pid file
   -j, --json           print it as JSON

@@ -8,9 +8,10 @@ use clap::Arg;
 use indrik_server::control::client::Connection;
 use serde_json::Value as Json;
 
+use crate::ctl::whole;
 use crate::failure::Failure;
 use crate::output::pretty;
-use crate::server::{Asked, NOT_IN_TIME, OPTIONS, failed, failure, switch, whole};
+use crate::server::{Asked, NOT_IN_TIME, OPTIONS, failed, failure, switch};
 
 /// How often is looked whether what is waited for has come.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);

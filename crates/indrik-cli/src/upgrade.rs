@@ -16,10 +16,11 @@ is printed, and the exit code is 1.
 
 Usage: indrik upgrade [-s SOCKET | -p PID]
 
+  -b, --bind ADDRESS   the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET  the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID        the number of its master process, or its pid file
 
-Without -s and -p the only server of this user is meant.
+Without these the only server of this user is meant.
 ";
 
 /// Does it; the text to print.
