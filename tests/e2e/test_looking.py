@@ -51,7 +51,7 @@ def test_a_server_that_is_well_is_told_so_first(start):
 def test_an_event_loop_that_stands_still_is_named_with_its_worker_and_its_request(start, connect, tmp_path):
     (tmp_path / "blocking.py").write_text(BLOCKING)
     os.mkfifo(tmp_path / "go-on")
-    server = start("blocking:app", "--timeout", "0", interface="asgi", chdir=tmp_path)
+    server = start("blocking:app", "--workers", "1", "--timeout", "0", interface="asgi", chdir=tmp_path)
     wire = connect(server, 60)
     wire.send("GET /blocks HTTP/1.1\r\nHost: t\r\n\r\n")
     poll((tmp_path / "blocks").exists, "the request")
