@@ -11,6 +11,9 @@ const CONNECTIONS_MAX: usize = 64;
 const KEPT_FOR_LOOPBACK: usize = 16;
 /// Those of them that only the server's own user gets.
 const KEPT_FOR_OWNER: usize = 8;
+/// From so many on a connection is closed with its answer: a browser opens six for a page and keeps them, and the
+/// next one shall find a place.
+const CROWDED: usize = 24;
 
 /// The places.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,13 @@ impl Places {
     }
 }
 
+impl Place {
+    /// Whether places are rare: nobody shall keep one without asking for something.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= CROWDED
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
@@ -53,6 +63,7 @@ mod tests {
         let loopback = take_all(From::Loopback);
         let owner = take_all(From::Owner);
         assert_eq!((remote.len(), loopback.len(), owner.len()), (48, 8, 8));
+        assert!(owner[0].is_crowded());
         drop(owner);
         assert!(places.take(From::Remote).is_none() && places.take(From::Owner).is_some());
     }

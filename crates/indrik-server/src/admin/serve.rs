@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,7 +23,7 @@ use tokio::sync::watch;
 use super::body::Body;
 use super::caller::Caller;
 use super::context::Context;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::request::answer;
 use super::stall::Impatient;
 use crate::front::Listener;
@@ -111,12 +112,16 @@ fn admit(mut stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>, pl
     };
     let context = Arc::clone(context);
     tokio::spawn(async move {
-        serve(stream, caller, &context).await;
-        drop(place);
+        serve(stream, caller, &context, &Arc::new(place)).await;
     });
 }
 
-async fn serve(stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>) {
+async fn serve(
+    stream: Box<dyn Stream>,
+    caller: Caller,
+    context: &Arc<Context>,
+    place: &Arc<Place>,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -125,9 +130,15 @@ async fn serve(stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>) 
         // Who has nothing more to ask may still want the answer.
         .half_close(true);
     let handler = service_fn(|request: Request<Incoming>| {
-        let context = Arc::clone(context);
+        let (context, place) = (Arc::clone(context), Arc::clone(place));
         let future: Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> =
-            Box::pin(async move { Ok(answer(&context, caller, request).await) });
+            Box::pin(async move {
+                let mut response = answer(&context, caller, request).await;
+                if place.is_crowded() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response)
+            });
         future
     });
     let served = builder.serve_connection(TokioIo::new(Impatient::new(stream)), handler).await;
