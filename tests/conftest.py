@@ -13,10 +13,9 @@ import trustme
 from support import server as server_module
 from support.gate import Gate
 from support.pki import Pki
-from support.server import COMMAND, IS_ORACLE, Server
+from support.server import COMMAND, IS_ORACLE, Server, StartServer
 from support.wire import Wire
 
-StartServer = Callable[..., Server]
 numbers = itertools.count()
 
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import StartServer
 from support.browser import Watched, browser, is_there
 from support.gate import Gate
-from support.server import Server, free_port, poll
+from support.server import Server, StartServer, free_port, poll
 
 pytest.importorskip("playwright")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402

@@ -250,6 +250,10 @@ class Server:
         return socket.create_connection(self.address, timeout=10)
 
 
+# What the fixtures `start` and `start_shared` give.
+StartServer = Callable[..., Server]
+
+
 class Collector:
     """Reads one stream of the server line by line, keeps it, and wakes whoever waits for a line."""
 
