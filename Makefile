@@ -126,10 +126,8 @@ test-loom:
 
 test-python: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	@echo '== Python tests: the real server and real clients'
-	@command -v slowhttptest >/dev/null || $(MAKE) --no-print-directory slowhttptest
-	@command -v prometheus >/dev/null || $(MAKE) --no-print-directory prometheus
-	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium
-	@command -v tmux >/dev/null || $(MAKE) --no-print-directory tmux
+	@for program in $(SYSTEM_PROGRAMS); do \
+		command -v $$program >/dev/null || $(MAKE) --no-print-directory $$program; done
 	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
 
 # The tests state what Gunicorn does; this asks Gunicorn. It comes with tests/requirements.txt. What fails is tried once
@@ -147,36 +145,20 @@ test-pythons: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
 	tests/pythons.sh $(PROFILE) $(PYTHONS)
 
 # Programs of the system that some tests run.
-.PHONY: slowhttptest tmux
-slowhttptest tmux:
+SYSTEM_PROGRAMS := slowhttptest prometheus chromium tmux
+
+# What is recommended with it would start a service.
+prometheus: APT_FLAGS := --no-install-recommends
+
+.PHONY: $(SYSTEM_PROGRAMS)
+$(SYSTEM_PROGRAMS):
 	@echo '$@ is missing: installing it (apt)'
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get install --quiet --yes $@ >/dev/null || \
+		apt-get install --quiet --yes $(APT_FLAGS) $@ >/dev/null || \
 		{ apt-get update --quiet >/dev/null && \
-		  apt-get install --quiet --yes $@ >/dev/null; } || \
+		  apt-get install --quiet --yes $(APT_FLAGS) $@ >/dev/null; } || \
 		echo 'could not install $@: its tests will be skipped'; \
 	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
-
-# What scrapes the server in a test.
-.PHONY: prometheus
-prometheus:
-	@echo 'prometheus is missing: installing it (apt)'
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get install --quiet --yes --no-install-recommends prometheus >/dev/null || \
-		{ apt-get update --quiet >/dev/null && \
-		  apt-get install --quiet --yes --no-install-recommends prometheus >/dev/null; } || \
-		echo 'could not install prometheus: its tests will be skipped'; \
-	else echo 'cannot (not root, or no apt): its tests will be skipped'; fi
-
-.PHONY: chromium
-chromium:
-	@echo 'chromium is missing: installing it (apt)'
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get install --quiet --yes chromium >/dev/null || \
-		{ apt-get update --quiet >/dev/null && \
-		  apt-get install --quiet --yes chromium >/dev/null; } || \
-		echo 'could not install chromium: the tests of the dashboard will be skipped'; \
-	else echo 'cannot (not root, or no apt): the tests of the dashboard will be skipped'; fi
 
 check: check-rust check-python
 
