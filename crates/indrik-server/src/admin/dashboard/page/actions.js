@@ -19,68 +19,131 @@ export const token = {
   },
 };
 
-// [command, title, what it does, question?].
+const WORKER = { label: 'Workers: all, or one (its number here, or pid:N)', pattern: 'all|(place:|pid:)?[0-9]{1,9}', value: () => 'all' };
+
+// `words`: the command, to which what a question is answered is added.
 export const ACTIONS = [
-  ['reload', 'Reload', 'The settings are read anew and a new generation of workers takes over. Requests that run are finished.'],
-  ['scale', 'Scale…', 'Another number of workers is wanted.', { label: 'Workers: a number, or +1, -1', pattern: '[+\\-]?[0-9]{1,4}', value: (frame) => String(frame.census.wanted) }],
-  ['recycle all', 'Recycle all', 'Every worker is replaced, one at a time; the new one is ready before the old one goes.'],
-  ['pause', 'Pause…', 'New requests are held, at most so many seconds; none is refused while there is room in the queue.', { label: 'Seconds at most', pattern: '[0-9]{1,3}', value: () => '30', words: (text) => `max ${text}` }],
-  ['resume', 'Resume', 'Requests that are held go on.'],
-  ['maintenance on', 'Maintenance on', 'Clients get 503 and a page of maintenance.'],
-  ['maintenance off', 'Maintenance off', 'Clients are served as ever.'],
+  { words: 'reload', title: 'Reload', what: 'The settings are read anew and a new generation of workers takes over. Requests that run are finished.' },
+  { words: 'scale', title: 'Scale…', what: 'Another number of workers is wanted.', question: { label: 'Workers: a number, or +1, -1', pattern: '[+\\-]?[0-9]{1,4}', value: (frame) => String(frame.census.wanted) } },
+  { words: 'recycle', title: 'Recycle…', what: 'Workers are replaced, one at a time; the new one is ready before the old one goes.', question: WORKER },
+  { words: 'restart', title: 'Restart…', what: 'Workers that do not answer are ended at once, with what they do, and others are started.', question: WORKER },
+  { words: 'pause', title: 'Pause…', what: 'New requests are held, at most so many seconds; none is refused while there is room in the queue.', question: { label: 'Seconds at most, up to 600', pattern: '[0-9]{1,3}', value: () => '30' } },
+  { words: 'resume', title: 'Resume', what: 'Requests that are held go on.' },
+  { words: 'maintenance on', title: 'Maintenance on', what: 'Clients get 503 and a page of maintenance.' },
+  { words: 'maintenance off', title: 'Maintenance off', what: 'Clients are served as ever.' },
+  { words: 'set', title: 'Set…', what: 'A setting has another value from the next generation on, which is started for it. It is gone with this process.', isSetting: true },
 ];
+
+// What the server says of it, also where it is no JSON.
+const told = async (answer) => {
+  const said = await answer.json().catch(() => ({}));
+  if (answer.ok) return said;
+  const problems = (said.problems || []).map((it) => [it.pointer, it.problem, it.hint].filter(Boolean).join(': '));
+  throw new Error([said.error || `the server answered ${answer.status}`, said.hint, ...problems].filter(Boolean).join('. '));
+};
+
+const send = (method, path, body) => ask(path, token.now, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then(told);
 
 export class Dialog extends Component {
   componentDidMount() {
     this.box.showModal();
   }
 
-  send(event) {
+  submit(event) {
     event.preventDefault();
     const fields = event.target.elements;
-    const command = this.command();
-    if (fields.confirm.value.trim() !== command) {
-      this.setState({ error: `Type the command as it stands: ${command}` });
+    const wanted = this.wanted();
+    const confirm = fields.confirm.value.trim();
+    if (confirm !== wanted) {
+      this.setState({ error: `Type it as it stands: ${wanted}` });
       return;
     }
-    token.set(fields.token.value.trim(), fields.keep.checked);
-    this.setState({ error: '', busy: true });
-    this.post(command, fields.confirm.value.trim());
+    this.keep(event.target);
+    this.perform(async () => this.props.done(await this.act(wanted, confirm)));
   }
 
-  async post(command, confirm) {
+  keep({ elements }) {
+    token.set(elements.token.value.trim(), elements.keep.checked);
+  }
+
+  async perform(what) {
+    this.setState({ error: '', busy: true });
     try {
-      const answer = await ask('api/command', token.now, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ command, confirm }) });
-      const said = await answer.json().catch(() => ({}));
-      if (!answer.ok) throw new Error([said.error || `the server answered ${answer.status}`, said.hint].filter(Boolean).join(': '));
+      await what();
       this.setState({ busy: false });
-      this.props.done(`${command}: ${said.status || said.result || 'accepted'}`);
     } catch (error) {
       this.setState({ busy: false, error: `Nothing was done: ${error.message}` });
     }
   }
 
-  command() {
-    const { action: [word, , , question], frame } = this.props;
-    if (!question) return word;
-    const text = (this.state.answer ?? question.value(frame)).trim();
-    return `${word} ${question.words ? question.words(text) : text}`;
+  async act(command, confirm) {
+    const said = await send('POST', 'api/command', { command, confirm });
+    return `${command}: ${said.status || said.result || 'accepted'}`;
   }
 
-  render({ action: [, title, what, question], frame, close }, { error, busy }) {
-    const command = this.command();
+  // What is to be typed once more.
+  wanted() {
+    const { words, question } = this.props.action;
+    return question ? `${words} ${this.answer()}` : words;
+  }
+
+  answer() {
+    const { action: { question }, frame } = this.props;
+    return (this.state.answer ?? question.value(frame)).trim();
+  }
+
+  questions() {
+    const { question } = this.props.action;
+    return question && html`<label>${question.label} <input name="answer" required pattern=${question.pattern} value=${this.answer()} onInput=${(event) => this.setState({ answer: event.target.value })} /></label>`;
+  }
+
+  render({ action: { title, what }, close }, { error, busy }) {
+    const name = title.replace('…', '');
     return html`<dialog ref=${(box) => { this.box = box; }} aria-labelledby="dialog-title" onClose=${close}>
-      <form onSubmit=${(event) => this.send(event)} autocomplete="off">
-        <h2 id="dialog-title">${title.replace('…', '')}</h2>
+      <form onSubmit=${(event) => this.submit(event)} autocomplete="off">
+        <h2 id="dialog-title">${name}</h2>
         <p>${what}</p>
-        ${question && html`<label>${question.label} <input name="answer" required pattern=${question.pattern} value=${this.state.answer ?? question.value(frame)} onInput=${(event) => this.setState({ answer: event.target.value })} /></label>`}
         <label>Token of scope operate <input name="token" type="password" autocomplete="off" required defaultValue=${token.now} /></label>
         <label class="check"><input name="keep" type="checkbox" defaultChecked=${token.kept} /> keep it until this tab is closed</label>
-        <label><span>Type <code>${command}</code> to confirm</span> <input name="confirm" required spellcheck=${false} autocapitalize="off" /></label>
+        ${this.questions()}
+        <label><span>Type <code>${this.wanted()}</code> to confirm</span> <input name="confirm" required spellcheck=${false} autocapitalize="off" /></label>
         <p class="error" role="alert">${error}</p>
-        <p class="buttons"><button type="button" onClick=${() => this.box.close()}>Cancel</button> <button class="danger" disabled=${busy}>${title.replace('…', '')}</button></p>
+        <p class="buttons"><button type="button" onClick=${() => this.box.close()}>Cancel</button> <button class="danger" disabled=${busy}>${name}</button></p>
       </form>
     </dialog>`;
+  }
+}
+
+// A setting: what would change is shown before it is confirmed.
+export class Setting extends Dialog {
+  wanted() {
+    return (this.state.name || '').trim().replaceAll('-', '_');
+  }
+
+  body() {
+    return { changes: { [this.wanted()]: this.state.reset ? null : (this.state.value || '').trim() } };
+  }
+
+  dryRun(form) {
+    this.keep(form);
+    this.perform(async () => {
+      const { changes } = await send('PATCH', 'api/settings', { ...this.body(), dry_run: true });
+      this.setState({ would: changes.length ? changes.map((it) => `${it.name}: ${it.before} → ${it.after}`).join(', ') : 'Nothing changes.' });
+    });
+  }
+
+  async act(wanted, confirm) {
+    const said = await send('PATCH', 'api/settings', { ...this.body(), confirm });
+    return said.reloading ? `${wanted} is set: generation ${said.generation} starts with it` : `${wanted} has this value already`;
+  }
+
+  questions() {
+    const { name = '', value = '', reset = false, busy, would } = this.state;
+    const typed = (change) => this.setState({ ...change, would: '' });
+    return html`<label>Setting <input name="setting" required spellcheck=${false} autocapitalize="off" pattern="[a-z0-9_\\-]{1,64}" value=${name} onInput=${(event) => typed({ name: event.target.value })} /></label>
+      <label>Value <input name="value" spellcheck=${false} required=${!reset} disabled=${reset} value=${value} onInput=${(event) => typed({ value: event.target.value })} /></label>
+      <label class="check"><input name="reset" type="checkbox" checked=${reset} onChange=${(event) => typed({ reset: event.target.checked })} /> what the configuration says</label>
+      <p><button type="button" disabled=${busy || !name} onClick=${(event) => this.dryRun(event.target.form)}>What would change?</button> <span role="status">${would}</span></p>`;
   }
 }
 

@@ -5,7 +5,7 @@ import htm from './htm.js';
 import { SERIES } from './charts.js';
 import { History, SPANS } from './history.js';
 import { Denied, ask, follow } from './stream.js';
-import { Dialog, TokenForm, token } from './actions.js';
+import { Dialog, Setting, TokenForm, token } from './actions.js';
 import { Page, VIEWS } from './view.js';
 
 const html = htm.bind(h);
@@ -96,7 +96,7 @@ const start = () => {
 
 const show = () => render(html`<${Page} frame=${state.frame} view=${view} go=${go} address=${address} lost=${state.lost} notice=${state.notice} history=${state.history} turn=${state.turn} marks=${() => state.marks} act=${(action) => { state.action = action; state.notice = ''; show(); }}>
   ${state.denied && html`<${TokenForm} why=${state.denied} done=${() => { state.denied = ''; show(); start(); }} />`}
-  ${state.action && html`<${Dialog} key=${state.action[0]} action=${state.action} frame=${state.frame} close=${() => { state.action = null; show(); }} done=${(notice) => { state.action = null; state.notice = notice; show(); }} />`}
+  ${state.action && html`<${state.action.isSetting ? Setting : Dialog} key=${state.action.words} action=${state.action} frame=${state.frame} close=${() => { state.action = null; show(); }} done=${(notice) => { state.action = null; state.notice = notice; show(); }} />`}
 </${Page}>`, root);
 
 root.replaceChildren();

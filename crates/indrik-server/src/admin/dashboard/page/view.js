@@ -137,7 +137,7 @@ const Overview = (props) => {
 const Server = ({ frame, act }) => html`
   <section aria-labelledby="actions"><h2 id="actions">Actions</h2>
     <p>Each needs a token of scope operate and the command typed once more.</p>
-    <ul class="actions">${ACTIONS.map((action) => html`<li key=${action[0]}><button type="button" onClick=${() => act(action)}>${action[1]}</button> ${action[2]}</li>`)}</ul></section>
+    <ul class="actions">${ACTIONS.map((action) => html`<li key=${action.words}><button type="button" onClick=${() => act(action)}>${action.title}</button> ${action.what}</li>`)}</ul></section>
   <section aria-labelledby="facts"><h2 id="facts">Server</h2><dl class="facts">
     ${[['Version', frame.server.version], ['Process', frame.server.pid], ['Application', frame.server.application], ['Directory', frame.server.directory], ['Addresses', frame.server.addresses.join(', ')], ['Since', format.when(frame.server.started_ms)],
       ['Reloads', frame.totals.reloads], ['Last reload', frame.last_reload ? (frame.last_reload.failed ? `failed: ${frame.last_reload.why}` : `generation ${frame.last_reload.generation} serves`) : 'none'],
