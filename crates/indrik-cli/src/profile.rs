@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{Cursor, Seek as _, Write as _};
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use indrik_core::control::inside::{hertz, millis};
 use indrik_core::profile::{Collapsed, speedscope};
-use inferno::{differential, flamegraph};
+use indrik_server::flames;
 use serde_json::{Value as Json, json};
 
 use crate::ctl;
@@ -241,8 +241,8 @@ fn give(asked: Asked, profile: &Collapsed, title: &str, answer: &Json) -> Result
     let bytes = match (format, &asked.old) {
         (Format::Collapsed, _) => profile.text().into_bytes(),
         (Format::Speedscope, _) => json!(speedscope(profile, title)).to_string().into_bytes(),
-        (Format::Svg, None) => flame_graph(profile, title)?,
-        (Format::Svg, Some(old)) => difference(old, profile, title)?,
+        (Format::Svg, None) => flames::graph(profile, title).map_err(not_drawn)?,
+        (Format::Svg, Some(old)) => flames::difference(old, profile, title).map_err(not_drawn)?,
     };
     match asked.output {
         None => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -253,35 +253,8 @@ fn give(asked: Asked, profile: &Collapsed, title: &str, answer: &Json) -> Result
     }
 }
 
-fn flame_graph(profile: &Collapsed, title: &str) -> Result<Vec<u8>, Failure> {
-    let mut options = options(title);
-    let text = profile.text();
-    let mut svg = Vec::new();
-    flamegraph::from_lines(&mut options, text.lines(), &mut svg).map_err(not_drawn)?;
-    Ok(svg)
-}
-
-/// What has become more is red, what has become less is blue, as shares of each profile.
-fn difference(old: &Collapsed, new: &Collapsed, title: &str) -> Result<Vec<u8>, Failure> {
-    let how = differential::Options { normalize: true, ..differential::Options::default() };
-    let (old, new) = (Cursor::new(old.text()), Cursor::new(new.text()));
-    let mut lines = Vec::new();
-    differential::from_readers(how, old, new, &mut lines).map_err(not_drawn)?;
-    let mut svg = Vec::new();
-    let mut options = options(&format!("{title}: what has changed"));
-    flamegraph::from_reader(&mut options, Cursor::new(lines), &mut svg).map_err(not_drawn)?;
-    Ok(svg)
-}
-
-fn options(title: &str) -> flamegraph::Options<'static> {
-    let mut options = flamegraph::Options::default();
-    options.title = title.to_owned();
-    options.count_name = "µs".to_owned();
-    options
-}
-
-fn not_drawn(error: impl std::fmt::Display) -> Failure {
-    failed(format!("the flame graph cannot be drawn: {error}"), "say --format collapsed")
+fn not_drawn(why: String) -> Failure {
+    failed(why, "say --format collapsed")
 }
 
 /// The hottest functions, in words, and which workers have not answered.
@@ -333,21 +306,6 @@ mod tests {
         ] {
             assert_eq!(refused(line).exit_code, code, "{line}");
         }
-    }
-
-    #[test]
-    fn a_flame_graph_has_its_functions_and_a_comparison_has_both() {
-        let old = Collapsed::parse("main (a.py:1);old (a.py:5) 50\nmain (a.py:1) 5\n")
-            .unwrap_or_default();
-        let new = Collapsed::parse("main (a.py:1);new (a.py:9) 50\nmain (a.py:1) 5\n")
-            .unwrap_or_default();
-        let text = |svg: Result<Vec<u8>, Failure>| {
-            String::from_utf8(svg.unwrap_or_else(|_| panic!("drawn"))).unwrap_or_default()
-        };
-        let svg = text(flame_graph(&new, "CPU <time>"));
-        assert!(svg.contains("new (a.py:9)") && svg.contains("CPU &lt;time&gt;"), "{svg}");
-        let svg = text(difference(&old, &new, "CPU time"));
-        assert!(svg.contains("new (a.py:9)") && svg.contains("what has changed"), "{svg}");
     }
 
     #[test]

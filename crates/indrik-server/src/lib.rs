@@ -10,6 +10,7 @@ mod app_metrics;
 pub mod boot;
 pub mod control;
 pub mod drive;
+pub mod flames;
 pub mod front;
 mod hearing;
 mod history;
