@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 TOKEN = "a-token-for-tests-that-nobody-guesses"
-VIEWS = ["overview", "requests", "routes", "failures", "events", "profile", "server"]
+VIEWS = ["overview", "requests", "routes", "failures", "events", "mine", "profile", "server"]
 SECONDS = 15_000
 expect.set_options(timeout=SECONDS)
 
@@ -160,7 +160,7 @@ def test_an_action_takes_a_token_and_the_command_typed_once_more(watching: Watch
         page.locator("dialog button.danger").click()
 
     reload(TOKEN, "restart")
-    expect(page.locator("dialog [role=alert]")).to_contain_text("Type the command as it stands: reload")
+    expect(page.locator("dialog [role=alert]")).to_contain_text("Type it as it stands: reload")
     with page.expect_response(lambda answer: answer.url.endswith("/api/command")) as refused:
         reload("guessed", "reload")
     assert refused.value.status == 401
@@ -177,6 +177,71 @@ def test_an_action_takes_a_token_and_the_command_typed_once_more(watching: Watch
     expect(happened).to_contain_text("token night")
     expect(happened).to_contain_text("generation 2 serves")
     assert page.evaluate("sessionStorage.length") == 0
+    watched.assert_good()
+
+
+def test_every_action_of_the_page_is_done_by_the_server(start: StartServer, tmp_path: Path, chromium: Browser) -> None:
+    port = free_port()
+    server = start("watched_flask:app", *options(tmp_path, port))
+    watching = Watching(server, port, chromium)
+    watched = watching.open("#view=server")
+    page = watched.page
+
+    def fill(title: str, confirm: str, **answers: str) -> None:
+        page.get_by_role("button", name=title, exact=True).click()
+        for name, answer in answers.items():
+            page.locator(f"dialog [name={name}]").fill(answer)
+        page.get_by_label("Token of scope operate").fill(TOKEN)
+        page.locator("dialog [name=confirm]").fill(confirm)
+
+    def confirm() -> None:
+        page.locator("dialog button.danger").click()
+        expect(page.locator("dialog")).to_have_count(0)
+        expect(page.locator(".notice")).to_be_visible()
+
+    def act(title: str, command: str, **answers: str) -> None:
+        fill(title, command, **answers)
+        confirm()
+
+    def pids() -> set[int]:
+        status = requests.get(watching.url + "status", timeout=10).json()
+        return {it["pid"] for it in status["workers"] if it["state"] == "ready" and not it["ends_for"]}
+
+    def asked(path: str = "/items/1") -> int:
+        return watching.get(path).status_code
+
+    first = pids()
+    act("Reload", "reload")
+    poll(lambda: len(pids()) == 2 and not pids() & first, "a new generation", 20)
+    act("Scale…", "scale 3", answer="3")
+    poll(lambda: len(pids()) == 3, "a third worker", 20)
+    before = pids()
+    act("Recycle…", "recycle all")
+    poll(lambda: len(pids()) == 3 and not pids() & before, "three other workers", 20)
+    before = pids()
+    act("Restart…", "restart place:1", answer="place:1")
+    poll(lambda: len(pids()) == 3 and len(pids() & before) == 2, "another worker in its place", 20)
+    act("Pause…", "pause 600", answer="600")
+    statuses: list[int] = []
+    held = threading.Thread(target=lambda: statuses.append(asked()))
+    held.start()
+    poll(lambda: requests.get(watching.url + "requests", timeout=10).json()["in_flight"], "a request that is held")
+    act("Resume", "resume")
+    held.join(timeout=20)
+    assert statuses == [200]
+    act("Maintenance on", "maintenance on")
+    poll(lambda: asked() == 503, "the maintenance")
+    act("Maintenance off", "maintenance off")
+    poll(lambda: asked() == 200, "its end")
+    fill("Set…", "timeout", setting="timeout", value="77")
+    page.get_by_role("button", name="What would change?").click()
+    expect(page.locator("dialog [role=status]")).to_contain_text("timeout: 30")
+    expect(page.locator("dialog [role=status]")).to_contain_text("77")
+    confirm()
+    expect(page.locator(".notice")).to_contain_text("generation 3 starts with it")
+    events = requests.get(watching.url + "events?format=json", timeout=10).json()["events"]
+    done = [it["text"] for it in events if it["kind"] == "operator"]
+    assert len(done) == 9 and all(it.startswith("token night ") and it.endswith(": done") for it in done), done
     watched.assert_good()
 
 
@@ -201,6 +266,30 @@ def test_a_profile_by_one_click_names_the_function_that_takes_the_time(watching:
     page.locator(".flames .frame", has_text="burn").first.click()
     expect(page.locator(".flames-head")).to_contain_text("burn")
     assert_accessible(page, "a profile")
+    watched.assert_good()
+
+
+def test_a_browser_is_told_what_happens_to_its_own_requests(watching: Watching) -> None:
+    watched = watching.open("#view=mine")
+    page = watched.page
+    page.get_by_role("button", name="Watch my requests").click()
+    expect(page.locator("main")).to_contain_text("Cookie: indrik_watch=")
+    other = page.context.new_page()
+    assert watching.get("/items/1").ok, "somebody else's"
+    other.goto(watching.server.url + "/items/<2>")
+    other.goto(watching.server.url + "/fails/mine")
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("/fails/mine")
+    expect(rows.first.locator("td").nth(1)).to_have_text("500")
+    pids = {str(it) for it in watching.server.workers()}
+    assert rows.first.locator("td").nth(9).inner_text() in pids
+    expect(rows.nth(1).locator("td").nth(1)).to_have_text("404")
+    (cookie,) = page.context.cookies()
+    assert cookie["name"] == "indrik_watch" and cookie["httpOnly"] and cookie["sameSite"] == "Lax"
+    page.get_by_role("button", name="Stop").click()
+    asked = {"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.example"}
+    assert requests.get(watching.url + "api/watch", headers=asked, timeout=10).status_code == 403
     watched.assert_good()
 
 

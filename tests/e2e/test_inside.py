@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.admin import Admin
 from support.server import APPS, COMMAND, Server, poll
 
 KINDS = {
@@ -243,3 +244,41 @@ def test_who_keeps_a_worker_from_going_on_shows_up_with_the_request(kind: str, f
 def worker_of(server: Server) -> dict[str, Any]:
     (worker,) = json.loads(done(server, "ctl", "--json", "show", "workers"))["workers"]
     return dict(worker)
+
+
+def test_over_http_workers_are_looked_into_as_by_the_commands(tmp_path: Path) -> None:
+    admin = Admin(tmp_path / "admin.sock")
+    with server_of("gthread", tmp_path, *admin.option) as server:
+        with load(server, "/burn"):
+            graph = admin.ask("/api/profile?seconds=0.5&format=svg&route=/burn")
+            assert (graph.status, graph.headers["content-type"]) == (200, "image/svg+xml")
+            assert b"hot_function" in graph.body
+            assert "hot_function" in admin.ask("/api/profile?seconds=0.5&format=collapsed").body.decode()
+            assert admin.json("/api/profile?seconds=0.5&format=speedscope")["profiles"]
+        none = admin.ask("/api/profile?seconds=0.1&format=svg&route=/nowhere")
+        assert none.status == 409 and "nothing ran" in none.json["error"]
+        assert admin.ask("/api/profile?seconds=601").status == 400
+        assert admin.ask("/api/stacks?worker=999999").status == 409
+        pid = server.workers()[0]
+        with waiting(server, tmp_path, 1):
+            (worker,) = admin.json(f"/api/stacks?worker={pid}")["workers"]
+            assert "wait_here" in json.dumps(worker["stacks"]) and worker["requests"][0]["method"] == "GET"
+        assert any(it["pid"] == pid for it in admin.json("/api/memory")["processes"])
+        began = admin.ask("/api/trace", "POST", {"arguments": ["start"], "confirm": "trace start"})
+        assert began.status == 200, began
+        assert admin.json("/api/memory?trace=top")["workers"][0]["memory"]["tracing"]
+        assert admin.act("trace", "stop").status == 200
+
+
+def test_a_profile_ends_when_whoever_asked_for_it_over_http_leaves(tmp_path: Path) -> None:
+    admin = Admin(tmp_path / "admin.sock")
+    with server_of("sync", tmp_path, *admin.option):
+        asked = b"GET /api/profile?seconds=600 HTTP/1.1\r\nHost: x\r\n\r\n"
+
+        def why() -> str | None:
+            return admin.json("/api/profile?seconds=0.1")["workers"][0]["why"]
+
+        with admin.connect() as client:
+            client.sendall(asked)
+            poll(lambda: why() == "a profile of this worker is under way", "the long profile")
+        poll(lambda: why() is None, "its end", 20)

@@ -10,10 +10,13 @@ use tokio::sync::Semaphore;
 
 use super::guard::Guard;
 use super::orders::Orders;
+use super::socket::Socket;
 use crate::history::Remembered;
 use crate::log::Log;
 use crate::look::Board;
 
+/// Looks into workers at once; the supervision loop has more places, for the control socket's clients.
+pub(super) const LOOKS_MAX: usize = 4;
 /// Streams of events at once.
 pub(super) const STREAMS_MAX: usize = 16;
 
@@ -27,8 +30,8 @@ pub(crate) struct Context {
     pub(crate) hosts: ArcSwap<Vec<String>>,
     pub(crate) guard: Guard,
     pub(crate) streams: Arc<Semaphore>,
-    /// Profiles at once.
-    pub(crate) profiles: Arc<Semaphore>,
+    /// Looks into workers at once.
+    pub(crate) looks: Semaphore,
 }
 
 /// A request, read.
@@ -37,6 +40,8 @@ pub(crate) struct Asked {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The connection it came on.
+    pub(crate) socket: Arc<Socket>,
     /// How whoever asked is called in the log.
     pub(crate) who: String,
     /// They may look inside.

@@ -8,7 +8,9 @@ use indrik_core::admin::access::Need;
 use super::answer::Answer;
 use super::context::{Asked, Context};
 use super::dashboard;
-use super::pages::{actions, events, health, metrics, nginx, openapi, requests, settings, status};
+use super::pages::{
+    actions, events, health, inside, metrics, nginx, openapi, requests, settings, status, watch,
+};
 
 /// One row of the table.
 pub(super) struct Endpoint {
@@ -33,7 +35,10 @@ pub(super) enum Page {
     DashboardFile,
     DashboardHistory,
     DashboardLive,
+    Watch,
+    Stacks,
     Profile,
+    Memory,
     /// What the path says is the command's word.
     Action(&'static str),
     Command,
@@ -69,13 +74,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     get("/dashboard/icon.svg", Need::Nothing, None, Page::DashboardFile),
     get("/dashboard/history", Need::Look, Some(&["span"]), Page::DashboardHistory),
     get("/dashboard/live", Need::Look, Some(&[]), Page::DashboardLive),
-    Endpoint {
-        method: Method::POST,
-        path: "/api/profile",
-        need: Need::LookInside,
-        query: Some(&[]),
-        page: Page::Profile,
-    },
+    get("/dashboard/watch.js", Need::Nothing, None, Page::DashboardFile),
+    get("/api/watch", Need::Look, Some(&[]), Page::Watch),
+    get("/api/stacks", Need::LookInside, Some(&["worker"]), Page::Stacks),
+    get("/api/profile", Need::LookInside, Some(inside::PROFILE), Page::Profile),
+    get("/api/memory", Need::LookInside, Some(&["trace", "worker"]), Page::Memory),
     get("/api/openapi.json", Need::Look, None, Page::OpenApi),
     get("/api/settings", Need::LookInside, Some(&["format"]), Page::Settings),
     Endpoint {
@@ -86,6 +89,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         page: Page::Change,
     },
     post("/api/command", Page::Command),
+    post("/api/trace", Page::Action("trace")),
     post("/api/reload", Page::Action("reload")),
     post("/api/scale", Page::Action("scale")),
     post("/api/recycle", Page::Action("recycle")),
@@ -115,6 +119,12 @@ impl Endpoint {
     /// Whether a request for it may have a body.
     pub(super) fn takes_body(&self) -> bool {
         self.method != Method::GET
+    }
+
+    /// Whether its answer has limits of its own.
+    pub(super) fn takes_its_time(&self) -> bool {
+        let looks = [Page::Stacks, Page::Profile, Page::Memory, Page::Command];
+        looks.contains(&self.page) || matches!(self.page, Page::Action(_))
     }
 }
 
@@ -160,7 +170,10 @@ pub(super) async fn answer(
         Page::DashboardFile => dashboard::file(endpoint.path, &asked),
         Page::DashboardHistory => dashboard::history(context, &asked),
         Page::DashboardLive => dashboard::live(context),
-        Page::Profile => dashboard::profile(context, &asked).await,
+        Page::Watch => watch::answer(context, &asked),
+        Page::Stacks => inside::stacks(context, &asked).await,
+        Page::Profile => inside::profile(context, &asked).await,
+        Page::Memory => inside::memory(context, &asked).await,
         Page::Action(word) => actions::answer(context, &asked, Some(word)).await,
         Page::Command => actions::answer(context, &asked, None).await,
         Page::OpenApi => Answer::json(&openapi::description(&rows())),

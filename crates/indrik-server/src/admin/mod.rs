@@ -4,7 +4,7 @@
 //! of itself, so it needs neither the loop nor a worker, and no thread that serves clients. What changes the server is an
 //! order to the loop (`orders`), in the language of the control socket.
 //!
-//! `thread` is the thread, `serve` accepts within `places`, `request` reads and checks one request (`guard` knows the
+//! `thread` is the thread, `serve` accepts within `places` (`socket` is a connection's, `stall` gives up who takes nothing), `request` reads and checks one request (`guard` knows the
 //! tokens), `endpoints` is the table of what there is, `pages` are those that answer.
 
 mod answer;
@@ -19,8 +19,9 @@ mod pages;
 mod places;
 mod request;
 mod serve;
+mod socket;
 mod stall;
 mod thread;
 
-pub(crate) use orders::{No, Order, Orders, Outcome, Wanted, Wish};
+pub(crate) use orders::{No, Order, Orders, Outcome, Reply, Wanted, Wish};
 pub(crate) use thread::{Admin, Rules};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indrik_core::control::Command;
+use indrik_core::control::inside::Inside;
 use indrik_core::settings::Refusal;
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(crate) enum Wish {
     Command(Command),
     /// Other values of settings.
     Settings(Wanted),
+    /// A look into workers, which takes its time.
+    Inside(Inside),
 }
 
 /// Settings that are to be changed.
@@ -89,6 +92,18 @@ impl Orders {
 
     /// Asks the loop, and waits for its answer.
     pub(crate) async fn give(&self, wish: Wish) -> Result<Outcome, NoAnswer> {
+        self.ask(wish, ANSWER_MAX).await
+    }
+
+    /// Asks for a look into workers, which may take so long. Whoever waits no longer ends it.
+    pub(crate) async fn look(&self, inside: Inside, most: Duration) -> Result<Outcome, NoAnswer> {
+        // Dropped last, when nobody waits any more.
+        let _told = Told(&self.bell);
+        self.ask(Wish::Inside(inside), most).await
+    }
+
+    /// Waits for an order to be taken, and then at most so long for its answer.
+    async fn ask(&self, wish: Wish, most: Duration) -> Result<Outcome, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         let is_taken = Arc::new(AtomicBool::new(false));
         {
@@ -108,13 +123,13 @@ impl Orders {
         }
         if is_taken.swap(true, Ordering::SeqCst) {
             // It is being done at this moment.
-            let outcome = tokio::time::timeout(ANSWER_MAX, answered).await;
+            let outcome = tokio::time::timeout(most, answered).await;
             return outcome.ok().and_then(Result::ok).ok_or(NoAnswer::Silent);
         }
         Err(NoAnswer::Silent)
     }
 
-    /// The next order, for the loop.
+    /// The next order, for the loop. One that was given up is none.
     pub(crate) fn take(&self) -> Option<Order> {
         let mut queue = self.queue.lock();
         while let Some(order) = queue.pop_front() {
@@ -133,7 +148,21 @@ impl Order {
     }
 }
 
+/// Has the loop look up when it goes.
+struct Told<'a>(&'a Bell);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
 impl Reply {
+    /// Whether nobody waits for it any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Says what came of it.
     pub(crate) fn give(self, outcome: Outcome) {
         // Nobody may be there to hear it any more.
@@ -144,9 +173,16 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use indrik_core::control::Show;
+    use indrik_core::control::inside::{What, Who};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use serde_json::json;
 
     use super::*;
+
+    fn rings(bell: &Bell) -> bool {
+        let mut fds = [PollFd::new(bell, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+    }
 
     fn orders() -> Arc<Orders> {
         Orders::new(Arc::new(Bell::new().unwrap()))
@@ -175,6 +211,34 @@ mod tests {
         };
         order.open().1.give(Ok(json!({"status": "reloading"})));
         assert_eq!(waiting.await.unwrap(), Ok(Ok(json!({"status": "reloading"}))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_may_take_its_time_and_ends_when_nobody_waits_for_it() {
+        let orders = orders();
+        let look = |most| {
+            let orders = Arc::clone(&orders);
+            let inside = Inside { who: Who::All, what: What::Stacks };
+            tokio::spawn(async move { orders.look(inside, most).await })
+        };
+        let next = async || loop {
+            match orders.take() {
+                Some(order) => break order.open().1,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        let waiting = look(ANSWER_MAX * 10);
+        let reply = next().await;
+        tokio::time::sleep(ANSWER_MAX * 9).await;
+        reply.give(Ok(json!({"workers": []})));
+        assert_eq!(waiting.await.unwrap(), Ok(Ok(json!({"workers": []}))));
+        let leaves = look(ANSWER_MAX * 10);
+        let reply = next().await;
+        assert!(!reply.is_given_up());
+        orders.bell.clear();
+        leaves.abort();
+        assert!(leaves.await.unwrap_err().is_cancelled());
+        assert!(reply.is_given_up() && rings(&orders.bell));
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,6 +19,7 @@ use super::body::Body;
 use super::caller::Caller;
 use super::context::{Asked, Context};
 use super::endpoints::{self, Endpoint, Found};
+use super::socket::Socket;
 
 /// Bytes of a body; more is answered 413.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -30,15 +31,11 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// Answers a request.
 pub(super) async fn answer(
     context: &Arc<Context>,
-    caller: Caller,
+    (caller, socket): (Caller, Arc<Socket>),
     request: Request<Incoming>,
 ) -> Response<Body> {
     let is_head = request.method() == Method::HEAD;
-    let made = tokio::time::timeout(ANSWER_TIME_MAX, make(context, caller, request)).await;
-    let answer = match made {
-        Ok(Ok(answer) | Err(answer)) => answer,
-        Err(_) => Answer::later(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", 1),
-    };
+    let (Ok(answer) | Err(answer)) = make(context, (caller, socket), request).await;
     let mut response = answer.into_response();
     if is_head && let Body::Events(_) = response.body() {
         *response.body_mut() = Body::full(Bytes::new());
@@ -48,7 +45,7 @@ pub(super) async fn answer(
 
 async fn make(
     context: &Arc<Context>,
-    caller: Caller,
+    (caller, socket): (Caller, Arc<Socket>),
     request: Request<Incoming>,
 ) -> Result<Answer, Answer> {
     let (parts, body) = request.into_parts();
@@ -77,8 +74,14 @@ async fn make(
         return Err(bad(format!("{} {} takes no body", endpoint.method, endpoint.path)));
     }
     let who = judged.name.map_or_else(|| caller.to_string(), |name| format!("token {name}"));
-    let asked = Asked { query, headers: parts.headers, body, who, is_known };
-    Ok(endpoints::answer(context, endpoint, asked).await)
+    let asked = Asked { query, headers: parts.headers, body, socket, who, is_known };
+    let answered = endpoints::answer(context, endpoint, asked);
+    if endpoint.takes_its_time() {
+        return Ok(answered.await);
+    }
+    let answered = tokio::time::timeout(ANSWER_TIME_MAX, answered).await;
+    answered
+        .map_err(|_| Answer::later(StatusCode::SERVICE_UNAVAILABLE, "the answer took too long", 1))
 }
 
 /// Whoever comes by a Unix socket is no browser, and names no host that matters.

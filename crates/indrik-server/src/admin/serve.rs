@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use indrik_core::admin::access::From;
 use indrik_core::logs::level::Level;
 use rustix::net::sockopt::socket_peercred;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
@@ -25,6 +25,7 @@ use super::caller::Caller;
 use super::context::Context;
 use super::places::{Place, Places};
 use super::request::answer;
+use super::socket::{Shared, Socket};
 use super::stall::Impatient;
 use crate::front::Listener;
 
@@ -67,11 +68,6 @@ enum Doors {
     Unix(UnixListener),
 }
 
-/// A connection's bytes, whatever carries them.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 impl Doors {
     fn of(listener: Listener) -> io::Result<Self> {
         Ok(match listener {
@@ -80,7 +76,7 @@ impl Doors {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Caller)> {
+    async fn accept(&self) -> io::Result<(Socket, Caller)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
@@ -88,7 +84,7 @@ impl Doors {
                 let _ = stream.set_nodelay(true);
                 let ip = address.ip().to_canonical();
                 let from = if ip.is_loopback() { From::Loopback } else { From::Remote };
-                Ok((Box::new(stream), Caller { from, ip: Some(ip), uid: None }))
+                Ok((Socket::Tcp(stream), Caller { from, ip: Some(ip), uid: None }))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -97,13 +93,14 @@ impl Doors {
                     uid.is_some_and(|uid| uid.is_root() || uid == rustix::process::geteuid());
                 let from = if is_owner { From::Owner } else { From::OtherUser };
                 let uid = uid.map(rustix::process::Uid::as_raw);
-                Ok((Box::new(stream), Caller { from, ip: None::<IpAddr>, uid }))
+                Ok((Socket::Unix(stream), Caller { from, ip: None::<IpAddr>, uid }))
             }
         }
     }
 }
 
-fn admit(mut stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>, places: &Places) {
+fn admit(socket: Socket, caller: Caller, context: &Arc<Context>, places: &Places) {
+    let mut stream = Shared(Arc::new(socket));
     let Some(place) = places.take(caller.from) else {
         tokio::spawn(async move {
             let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(FULL)).await;
@@ -116,12 +113,8 @@ fn admit(mut stream: Box<dyn Stream>, caller: Caller, context: &Arc<Context>, pl
     });
 }
 
-async fn serve(
-    stream: Box<dyn Stream>,
-    caller: Caller,
-    context: &Arc<Context>,
-    place: &Arc<Place>,
-) {
+async fn serve(stream: Shared, caller: Caller, context: &Arc<Context>, place: &Arc<Place>) {
+    let socket = Arc::clone(&stream.0);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -131,9 +124,10 @@ async fn serve(
         .half_close(true);
     let handler = service_fn(|request: Request<Incoming>| {
         let (context, place) = (Arc::clone(context), Arc::clone(place));
+        let socket = Arc::clone(&socket);
         let future: Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> =
             Box::pin(async move {
-                let mut response = answer(&context, caller, request).await;
+                let mut response = answer(&context, (caller, socket), request).await;
                 if place.is_crowded() {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -13,7 +13,8 @@ use indrik_core::supervise::WorkerView;
 use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
-use super::parts::{Drive, Look, Part, Stage};
+use super::parts::{Asker, Drive, Look, Part, Stage};
+use crate::admin::{No, Reply};
 use crate::control::error;
 use crate::front::Running;
 use crate::zygote::InsideNote;
@@ -41,20 +42,31 @@ const NOT_BACK: &str = "its main thread has not come back to Python for 2 s: it 
 impl Drive {
     /// A client wants to look into workers; it is answered later.
     pub(super) fn look_inside(&mut self, client: u64, id: Json, inside: Inside, now: Instant) {
-        match self.begin_look(client, &id, inside, now) {
-            Ok(()) => self.outside.control.server.have_wait(client, now),
+        match self.ask_workers(inside, now) {
+            Ok((what, parts)) => {
+                let asker = Asker::Client(client, id);
+                self.outside.control.looks.begin(Look { asker, what, parts });
+                self.outside.control.server.have_wait(client, now);
+            }
             Err(why) => self.outside.control.server.answer(client, &error(id, &why), now),
         }
         self.end_looks(now);
     }
 
-    fn begin_look(
-        &mut self,
-        client: u64,
-        id: &Json,
-        inside: Inside,
-        now: Instant,
-    ) -> Result<(), String> {
+    /// The same for somebody at the admin listener.
+    pub(super) fn look_inside_for(&mut self, reply: Reply, inside: Inside) {
+        let now = Instant::now();
+        match self.ask_workers(inside, now) {
+            Ok((what, parts)) => {
+                let asker = Asker::Admin(reply);
+                self.outside.control.looks.begin(Look { asker, what, parts });
+            }
+            Err(why) => reply.give(Err(No::Conflict(why))),
+        }
+        self.end_looks(now);
+    }
+
+    fn ask_workers(&self, inside: Inside, now: Instant) -> Result<(What, Vec<Part>), String> {
         if self.outside.control.looks.jobs.len() >= LOOKS_MAX {
             return Err(format!("{LOOKS_MAX} looks into workers are under way already"));
         }
@@ -84,8 +96,7 @@ impl Drive {
                 Who::One(number) => format!("there is no worker {number}"),
             });
         }
-        self.outside.control.looks.begin(Look { client, id: id.clone(), what, parts });
-        Ok(())
+        Ok((what, parts))
     }
 
     /// Sends an order to a worker, and has it read.
@@ -198,7 +209,10 @@ impl Drive {
         let numbers: Vec<u64> = looks.jobs.keys().copied().collect();
         for number in numbers {
             let Some(look) = looks.jobs.get(&number) else { continue };
-            let has_left = !self.outside.control.server.has(look.client);
+            let has_left = match &look.asker {
+                Asker::Client(client, _) => !self.outside.control.server.has(*client),
+                Asker::Admin(reply) => reply.is_given_up(),
+            };
             if has_left {
                 self.call_off(number, look);
             }
@@ -206,8 +220,14 @@ impl Drive {
             if (is_over || has_left)
                 && let Some(look) = looks.jobs.remove(&number)
             {
-                let answer = json!({"id": look.id, "status": "ok", "data": self.seen(&look)});
-                self.outside.control.server.answer(look.client, &answer, now);
+                let seen = self.seen(&look);
+                match look.asker {
+                    Asker::Client(client, id) => {
+                        let answer = json!({"id": id, "status": "ok", "data": seen});
+                        self.outside.control.server.answer(client, &answer, now);
+                    }
+                    Asker::Admin(reply) => reply.give(Ok(seen)),
+                }
             }
         }
         self.outside.control.looks = looks;

@@ -18,6 +18,8 @@ const ORDERS_AT_ONCE_MAX: usize = 16;
 impl Drive {
     /// Does what is asked for over the admin listener.
     pub(super) fn take_orders(&mut self) {
+        // Whoever waits for a look may have given it up.
+        self.call_off_looks();
         let orders = Arc::clone(&self.outside.admin.orders);
         for _ in 0..ORDERS_AT_ONCE_MAX {
             let Some(order) = orders.take() else { return };
@@ -30,6 +32,7 @@ impl Drive {
     fn perform_order(&mut self, order: Order) {
         let (wish, answer) = order.open();
         let outcome = match wish {
+            Wish::Inside(inside) => return self.look_inside_for(answer, inside),
             Wish::Command(command) => self.do_command(command).map_err(No::Conflict),
             Wish::Settings(wanted) => return answer.give(self.change_settings(&wanted)),
         };

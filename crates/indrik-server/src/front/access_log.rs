@@ -34,6 +34,7 @@ use super::recording::{Recorded, Recordings};
 use super::route_names::SharedRouteNames;
 use super::served::Served;
 use super::trail::{Submitted, Trail};
+use super::watching::{Watched, Watchers};
 use super::websocket::session::Outcome;
 use crate::log::{Outlets, Output, Statsd, Syslog};
 use environ::{Common, Seen};
@@ -55,6 +56,7 @@ pub(super) struct AccessLog {
     silent: Arc<Inner>,
     route_names: Arc<SharedRouteNames>,
     pub(super) recordings: Arc<Recordings>,
+    pub(super) watchers: Arc<Watchers>,
 }
 
 struct Inner {
@@ -93,6 +95,8 @@ pub(super) struct Entry {
     trail: Option<Box<Trail>>,
     /// It is recorded as well.
     recorded: Option<Box<Recorded>>,
+    /// Somebody watches it.
+    watched: Option<Box<Watched>>,
 }
 
 impl AccessLog {
@@ -111,6 +115,7 @@ impl AccessLog {
             silent: Arc::new(silent),
             route_names,
             recordings: Arc::default(),
+            watchers: Arc::default(),
         };
         log.configure(config, outlets, servers);
         log
@@ -138,9 +143,9 @@ impl AccessLog {
         }
     }
 
-    /// Whether entries are wanted: there is a log, or requests are recorded.
+    /// Whether entries are wanted: there is a log, or requests are recorded or watched.
     pub(super) fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed) || self.recordings.is_on()
+        self.is_on.load(Ordering::Relaxed) || self.recordings.is_on() || self.watchers.is_on()
     }
 
     /// Begins a line, if the log is on; one that is left out is written only if the request fails.
@@ -153,10 +158,12 @@ impl AccessLog {
         trail: Option<Box<Trail>>,
     ) -> Option<Box<Entry>> {
         let recorded = self.recordings.take(parts, arrived);
+        let watched = self.watchers.take(parts);
+        let is_followed = trail.is_some() || recorded.is_some() || watched.is_some();
         let log = self.current.lock().clone();
         let log = match log {
             Some(log) => log,
-            None if trail.is_some() || recorded.is_some() => Arc::clone(&self.silent),
+            None if is_followed => Arc::clone(&self.silent),
             None => return None,
         };
         let mut entry = Entry {
@@ -170,6 +177,7 @@ impl AccessLog {
             close_code: None,
             trail,
             recorded,
+            watched,
             log,
         };
         if let Some(lines) = &entry.log.lines {
@@ -314,6 +322,11 @@ impl Entry {
         let times = self.times();
         if let Some(recorded) = &self.recorded {
             recorded.over(|record| self.fill(record, times));
+        }
+        if let Some(watched) = &self.watched {
+            let mut record = Record::default();
+            self.fill(&mut record, times);
+            watched.over(&record, self.phases(times).body);
         }
         if let Some(statsd) = &self.log.statsd {
             // The front's own answers take no time of the application's, and would hide what that takes.
@@ -530,6 +543,7 @@ mod tests {
             close_code: None,
             trail: None,
             recorded: None,
+            watched: None,
         };
         let mut line = Vec::new();
         let times = Times { app: 1_234_567, queue: 0, client: 0, total: 1_234_567 };

@@ -13,6 +13,7 @@ use super::pool::{InFlight, Load};
 use super::recent::Ended;
 use super::services::Services;
 use super::stats::{FrontStats, stats};
+use super::watching::Watch;
 use crate::lane::Dropped;
 
 /// Requests in flight that are shown at most; which ones, of more, the pool decides (the oldest of each worker first).
@@ -66,6 +67,13 @@ impl Eye {
         let (_, _, counts) = self.services.pool.stats();
         let by_front: u64 = self.services.refusals.counts().iter().sum();
         self.services.connections.flow(counts.finished + by_front)
+    }
+
+    /// Watches the requests that carry a cookie: `known`, the one that somebody has already, or a new one. None, if
+    /// too many watch.
+    #[must_use]
+    pub fn watch(&self, known: Option<&str>) -> Option<Watch> {
+        self.services.access_log.watchers.begin(known)
     }
 
     /// The server takes no new connections.

@@ -55,6 +55,7 @@ mod stats;
 mod trail;
 mod uploads;
 mod warmup;
+mod watching;
 pub mod websocket;
 mod ws;
 
@@ -88,6 +89,7 @@ pub use recent::Ended;
 pub use response::{SpoolStats, set_server_header};
 pub use stats::FrontStats;
 pub use uploads::UploadStats;
+pub use watching::{WATCH_COOKIE, Watch};
 
 use crate::lane::Lanes;
 use crate::log::Log;

@@ -40,6 +40,7 @@ files! {
     "/dashboard/stream.js" SCRIPT "stream.js";
     "/dashboard/tables.js" SCRIPT "tables.js";
     "/dashboard/view.js" SCRIPT "view.js";
+    "/dashboard/watch.js" SCRIPT "watch.js";
     "/dashboard/style.css" STYLE "style.css";
     "/dashboard/icon.svg" IMAGE "icon.svg";
     "/dashboard/htm.js" SCRIPT "vendor/htm.js";

@@ -5,10 +5,8 @@
 
 mod files;
 mod live;
-mod profile;
 
 pub(super) use files::file;
 #[cfg(test)]
 pub(super) use files::paths;
 pub(super) use live::{history, live};
-pub(super) use profile::profile;

@@ -10,6 +10,7 @@ use indrik_core::settings::words;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::inside;
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
 use crate::admin::orders::{No, NoAnswer, Wish};
@@ -45,11 +46,16 @@ pub(crate) async fn answer(context: &Context, asked: &Asked, action: Option<&str
             &hint,
         );
     }
-    let outcome = context.orders.give(Wish::Command(command)).await;
-    let (answer, result) = match outcome {
-        Ok(Ok(data)) => done(&data),
-        Ok(Err(no)) => refused(&no),
-        Err(no_answer) => not_done(no_answer),
+    let (answer, result) = match command {
+        Command::Inside(wanted) => match inside::look(context, asked, wanted).await {
+            Ok(seen) => done(&seen),
+            Err((answer, why)) => (answer, why),
+        },
+        command => match context.orders.give(Wish::Command(command)).await {
+            Ok(Ok(data)) => done(&data),
+            Ok(Err(no)) => refused(&no),
+            Err(no_answer) => not_done(no_answer),
+        },
     };
     note(context, asked, &line, &result);
     answer

@@ -3,6 +3,7 @@
 pub(super) mod actions;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod inside;
 pub(super) mod metrics;
 pub(super) mod nginx;
 pub(super) mod openapi;
@@ -10,3 +11,4 @@ pub(super) mod requests;
 pub(super) mod settings;
 pub(super) mod status;
 mod table;
+pub(super) mod watch;

@@ -27,7 +27,20 @@ pub(crate) fn about(row: &Row) -> Option<&'static str> {
         (_, "/metrics") => "What is counted, for Prometheus.",
         (_, "/dashboard/history") => "What charts are drawn of.",
         (_, "/dashboard/live") => "What the page shows as it happens.",
-        (_, "/api/profile") => "What workers do, for a while.",
+        (_, "/api/watch") => {
+            "What happens to the requests of one browser, as a stream; it gets a cookie by which they are known."
+        }
+        (_, "/api/stacks") => "What every thread, task and greenlet of workers does just now.",
+        (_, "/api/profile") => {
+            "Where the workers' time goes, for some seconds: as JSON, a flame graph (svg), speedscope or collapsed text. \
+             It ends when its client leaves."
+        }
+        (_, "/api/memory") => {
+            "What workers have of memory and what it grows with; trace=top: what has grown since a trace began."
+        }
+        (_, "/api/trace") => {
+            "Begin or end noting what memory is made of: start or stop, and a worker."
+        }
         (_, "/api/openapi.json") => "This description.",
         (_, "/api/command") => "A command of the control socket.",
         (_, "/api/reload") => "Load code and settings anew.",

@@ -8,6 +8,8 @@ use indrik_core::control::inside::What;
 use indrik_core::ids::{Generation, WorkerId};
 use serde_json::Value as Json;
 
+use crate::admin::Reply;
+
 /// Looks that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Looks {
@@ -18,12 +20,18 @@ pub(crate) struct Looks {
 /// One look into some workers.
 #[derive(Debug)]
 pub(crate) struct Look {
-    /// The client of the control socket that is to be answered.
-    pub(crate) client: u64,
-    /// Its request.
-    pub(crate) id: Json,
+    pub(crate) asker: Asker,
     pub(crate) what: What,
     pub(crate) parts: Vec<Part>,
+}
+
+/// Who is to be answered.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A client of the control socket, and its request's number.
+    Client(u64, Json),
+    /// Somebody at the admin listener.
+    Admin(Reply),
 }
 
 /// What one worker has to say.

@@ -22,7 +22,7 @@ pub(super) use admin::{AdminSocket, OnTrial};
 pub(super) use control::Waiting;
 pub(super) use drive::{Drive, Ending, POOL};
 pub(super) use listeners::Change;
-pub(super) use looks::{Look, Part, Stage};
+pub(super) use looks::{Asker, Look, Part, Stage};
 pub(super) use memory::group_of;
 pub(super) use neighbours::Heritage;
 pub(super) use registry::{Registry, Role, Source};

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// 128 random bits.
-pub(super) fn bits() -> [u64; 2] {
+pub(in crate::front) fn bits() -> [u64; 2] {
     CHANCE.with_borrow_mut(|chance| {
         chance.counter += 2;
         [chance.counter, chance.counter + 1].map(|number| chance.key.hash_one(number))

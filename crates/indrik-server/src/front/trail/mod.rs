@@ -1,6 +1,6 @@
 //! How a request can be followed: by its id and its trace, through the application, the logs and to a collector.
 
-mod chance;
+pub(super) mod chance;
 mod follow;
 mod mark;
 mod slow;

@@ -83,20 +83,26 @@ class Flames extends Component {
 }
 
 export class Profile extends Component {
+  // Nobody would see it.
+  componentWillUnmount() {
+    this.cut?.abort();
+  }
+
   send(event) {
     event.preventDefault();
     const fields = event.target.elements;
     token.set(fields.token.value.trim(), token.kept);
-    const body = { seconds: Number(fields.seconds.value), of: fields.of.value };
-    if (fields.worker.value) body.worker = Number(fields.worker.value);
-    if (fields.route.value) body.route = fields.route.value;
+    const wanted = { seconds: fields.seconds.value, of: fields.of.value };
+    if (fields.worker.value) wanted.worker = fields.worker.value;
+    if (fields.route.value) wanted.route = fields.route.value;
     this.setState({ error: '', busy: true, root: null });
-    this.make(body);
+    this.make(new URLSearchParams(wanted));
   }
 
-  async make(body) {
+  async make(wanted) {
     try {
-      const answer = await ask('api/profile', token.now, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
+      this.cut = new AbortController();
+      const answer = await ask(`api/profile?${wanted}`, token.now, { signal: this.cut.signal });
       const said = await answer.json().catch(() => ({}));
       if (!answer.ok) throw new Error([said.error || `the server answered ${answer.status}`, said.hint].filter(Boolean).join(': '));
       const root = treeOf(said.workers);
@@ -112,7 +118,7 @@ export class Profile extends Component {
     return html`<section aria-labelledby="profile"><h2 id="profile">Profile</h2>
       <form class="row" onSubmit=${(event) => this.send(event)}>
         <label>Workers <select name="worker"><option value="">all</option>${frame.workers.map((worker) => html`<option key=${worker.pid} value=${worker.pid}>${worker.place} (pid ${worker.pid})</option>`)}</select></label>
-        <label>Seconds <select name="seconds">${[2, 5, 8].map((seconds) => html`<option key=${seconds} value=${seconds}>${seconds}</option>`)}</select></label>
+        <label>Seconds <select name="seconds">${[2, 5, 10, 30].map((seconds) => html`<option key=${seconds} value=${seconds}>${seconds}</option>`)}</select></label>
         <label>Of <select name="of"><option value="cpu">processor time</option><option value="wall">all time, waiting too</option></select></label>
         <label>Route <select name="route"><option value="">all</option>${frame.routes.filter((it) => it.route).map((it) => html`<option key=${it.route} value=${it.route}>${it.route}</option>`)}</select></label>
         <label>Token <input name="token" type="password" autocomplete="off" required defaultValue=${token.now} /></label>

@@ -11,7 +11,7 @@ export class Denied extends Error {}
 export const ask = async (path, token, options = {}) => {
   const headers = { ...(options.headers || {}) };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(path, { ...options, headers, cache: 'no-store', credentials: 'omit' });
+  const answer = await fetch(path, { ...options, headers, cache: 'no-store', credentials: options.credentials || 'omit' });
   if (answer.status === 401 || answer.status === 403) {
     const said = await answer.json().catch(() => ({}));
     throw new Denied([said.error, said.hint].filter(Boolean).join(': ') || 'a token is needed');
@@ -25,7 +25,7 @@ const pause = (ms, signal) => new Promise((done) => {
 });
 
 // Calls `begun` before the first frame of each connection, `frame` with each, `lost` when there is none.
-export const follow = async (path, token, { begun, frame, lost, denied }, signal) => {
+export const follow = async (path, token, { begun, frame, lost, denied }, signal, options = {}) => {
   let tries = 0;
   while (!signal.aborted) {
     const cut = new AbortController();
@@ -35,7 +35,7 @@ export const follow = async (path, token, { begun, frame, lost, denied }, signal
     const heard = () => { clearTimeout(silent); silent = setTimeout(stop, SILENT_MS); };
     try {
       heard();
-      const answer = await ask(path, token(), { headers: { Accept: 'text/event-stream' }, signal: cut.signal });
+      const answer = await ask(path, token(), { ...options, headers: { Accept: 'text/event-stream' }, signal: cut.signal });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       await begun();
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

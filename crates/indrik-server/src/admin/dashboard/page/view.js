@@ -7,10 +7,11 @@ import { Charts, glyph } from './charts.js';
 import { ACTIONS } from './actions.js';
 import { Profile } from './profile.js';
 import { Table } from './tables.js';
+import { Mine } from './watch.js';
 
 const html = htm.bind(h);
 
-export const VIEWS = [['overview', 'Overview'], ['requests', 'Requests'], ['routes', 'Routes'], ['failures', 'Failures'], ['events', 'Events'], ['profile', 'Profile'], ['server', 'Server']];
+export const VIEWS = [['overview', 'Overview'], ['requests', 'Requests'], ['routes', 'Routes'], ['failures', 'Failures'], ['events', 'Events'], ['mine', 'Mine'], ['profile', 'Profile'], ['server', 'Server']];
 
 const LEVELS = { ok: ['✓', 'Well'], warn: ['▲', 'Look'], bad: ['✖', 'Wrong'] };
 
@@ -151,6 +152,7 @@ const PAGES = {
   routes: (props) => html`<section aria-labelledby="routes"><h2 id="routes">Routes by share of time</h2><${Routes} ...${props} /></section>`,
   failures: (props) => html`<section aria-labelledby="failures"><h2 id="failures">Failures in groups</h2><${Failures} ...${props} /></section>`,
   events: (props) => html`<section aria-labelledby="events"><h2 id="events">What happened</h2><${Events} ...${props} /></section>`,
+  mine: Mine,
   profile: Profile,
   server: Server,
 };
