@@ -8,12 +8,13 @@ use indrik_core::control::Command;
 use indrik_core::logs::level::Level;
 use indrik_core::settings::words;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::inside;
+use super::undone::{not_done, refused};
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
-use crate::admin::orders::{No, NoAnswer, Wish};
+use crate::admin::orders::Wish;
 
 /// What is sent.
 #[derive(Deserialize)]
@@ -93,28 +94,6 @@ fn done(data: &Json) -> (Answer, String) {
         }
         _ => (Answer::json(data), "done".to_owned()),
     }
-}
-
-/// It cannot be done: why.
-pub(super) fn refused(no: &No) -> (Answer, String) {
-    match no {
-        No::Conflict(why) => (Answer::error(StatusCode::CONFLICT, why, ""), why.clone()),
-        No::Wrong(problems) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let first = problems.first().map_or("", |problem| problem.problem.as_str());
-            let what = "the settings would not be valid; nothing was changed";
-            let value = json!({"status": status.as_u16(), "error": what, "problems": problems});
-            (Answer::json(&value).with_status(status), format!("refused: {first}"))
-        }
-    }
-}
-
-pub(super) fn not_done(why: NoAnswer) -> (Answer, String) {
-    let text = match why {
-        NoAnswer::Full => "too many orders wait for the supervision loop",
-        NoAnswer::Silent => "the supervision loop does not answer; nothing was done",
-    };
-    (Answer::later(StatusCode::SERVICE_UNAVAILABLE, text, 2), text.to_owned())
 }
 
 /// Who has changed what, and what came of it: in the log and in the chronicle.

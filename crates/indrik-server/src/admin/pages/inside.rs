@@ -11,7 +11,7 @@ use indrik_core::control::{Command, Show};
 use indrik_core::profile::{Collapsed, speedscope};
 use serde_json::{Value as Json, json};
 
-use super::actions::{not_done, refused};
+use super::undone::{not_done, refused};
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
 use crate::admin::orders::Wish;

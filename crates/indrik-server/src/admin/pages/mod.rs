@@ -11,4 +11,5 @@ pub(super) mod requests;
 pub(super) mod settings;
 pub(super) mod status;
 mod table;
+mod undone;
 pub(super) mod watch;

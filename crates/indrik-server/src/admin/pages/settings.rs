@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::actions::{not_done, note, refused};
+use super::actions::note;
 use super::table::{self, Format};
+use super::undone::{not_done, refused};
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
 use crate::admin::orders::{Wanted, Wish};

@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// 128 random bits.
-pub(in crate::front) fn bits() -> [u64; 2] {
+pub(crate) fn bits() -> [u64; 2] {
     CHANCE.with_borrow_mut(|chance| {
         chance.counter += 2;
         [chance.counter, chance.counter + 1].map(|number| chance.key.hash_one(number))
