@@ -368,6 +368,7 @@ impl Zygote {
             descriptors: vec![number],
             nowhere: streams.nowhere(),
             dies_with_us: true,
+            apart: None,
         })
         .map_err(|error| {
             let python = typed.python.display();

@@ -1,7 +1,7 @@
 //! Children: hearing of their end, ending them, and making sure that none is left behind.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
@@ -52,6 +52,18 @@ impl Child {
         }
     }
 
+    /// Kills all processes of its process group, which it leads. Until it is reaped nobody else has that number.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill_group(&self) -> io::Result<()> {
+        match rustix::process::kill_process_group(to_pid(self.pid)?, rustix::process::Signal::KILL)
+        {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reaps it, if it has ended.
     ///
     /// # Errors
@@ -72,6 +84,12 @@ impl Child {
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Child {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

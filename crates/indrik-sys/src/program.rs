@@ -20,6 +20,9 @@ use crate::signal::Signal;
 /// How long a child may take until it runs its program. It makes a few system calls before.
 const BEGIN_MAX: Duration = Duration::from_secs(10);
 
+/// Where the kernel cannot mark them all at once, so many are marked one by one: what a shell leaves open is below.
+const DESCRIPTORS_MARKED_MAX: RawFd = 1024;
+
 /// Digits of the largest process number, and the NUL behind them.
 const PID_BYTES: usize = 11;
 
@@ -42,6 +45,18 @@ pub struct Program<'a> {
     pub nowhere: Vec<RawFd>,
     /// It is killed when this thread's process dies.
     pub dies_with_us: bool,
+    /// It is no part of the server.
+    pub apart: Option<Apart<'a>>,
+}
+
+/// A program that is no part of the server: a session and process group of its own, another user, no descriptors but its
+/// streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Apart<'a> {
+    /// What are its standard input, output and error; each of them above those.
+    pub streams: [RawFd; 3],
+    /// Whom it becomes, and that user's groups; `None`: it stays who we are.
+    pub user: Option<(u32, u32, &'a [u32])>,
 }
 
 /// The memory that `execve` is given. The pointers lead into the texts beside them.
@@ -124,8 +139,13 @@ pub fn start(program: &Program<'_>) -> io::Result<Child> {
     let parent = std::process::id();
     let become_program = || -> io::Result<()> {
         crate::signals::forget()?;
+        if let Some(apart) = &program.apart {
+            enter(apart)?;
+        }
         if program.dies_with_us {
             die_with_parent(parent)?;
+        }
+        if program.dies_with_us && program.apart.is_none() {
             // A terminal's Ctrl-C is for this process, which tells its children; they have no handler yet.
             // SAFETY: no handler is set.
             unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
@@ -154,6 +174,30 @@ pub fn start(program: &Program<'_>) -> io::Result<Child> {
     // SAFETY: it makes system calls only: no allocation, no lock.
     let started = unsafe { run(become_program, BEGIN_MAX) };
     started.map_err(|error| not_entered(program.directory).unwrap_or(error))
+}
+
+/// In the child: leaves what is the server's. It makes system calls only.
+fn enter(apart: &Apart<'_>) -> io::Result<()> {
+    // SAFETY: takes nothing.
+    checked(unsafe { libc::setsid() })?;
+    for (number, fd) in (0..).zip(apart.streams) {
+        // SAFETY: two numbers; what was open under the second one is this child's own.
+        checked(unsafe { libc::dup2(fd, number) })?;
+    }
+    // Whoever started the server may have left descriptors open that are nobody's.
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: three numbers; they are closed by the exec.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) } < 0 {
+        // A kernel before 5.11. Numbers that are not open are an error that means nothing.
+        for fd in 3..DESCRIPTORS_MARKED_MAX {
+            // SAFETY: fcntl with this command reads no memory.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    if let Some((uid, gid, groups)) = apart.user {
+        crate::users::become_user(uid, gid, groups)?;
+    }
+    Ok(())
 }
 
 /// Why nothing can be run in this directory, if that is so: the number of an error does not tell whether the
@@ -248,6 +292,7 @@ mod tests {
             descriptors: vec![fd],
             nowhere: Vec::new(),
             dies_with_us: false,
+            apart: None,
         }
     }
 
@@ -284,6 +329,38 @@ mod tests {
         assert_eq!(text, "SigBlk:\t0000000000000000\n/dev/null\n");
         assert_eq!(ends(&child), Some(End::Code(7)));
         child.signal(Signal::TERM).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_apart_has_its_streams_a_group_of_its_own_and_nothing_of_ours() {
+        let (mut read, write) = io::pipe().unwrap();
+        let (_ours, open) = io::pipe().unwrap();
+        // SAFETY: fcntl with this command reads no memory.
+        checked(unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) }).unwrap();
+        let input = std::fs::File::open("/dev/null").unwrap();
+        let script =
+            "ls /proc/self/fd | wc -l; cut -d' ' -f5,6 /proc/$$/stat; echo $$ >&2; sleep 600";
+        let streams = [input.as_raw_fd(), write.as_raw_fd(), write.as_raw_fd()];
+        let program = Program {
+            descriptors: Vec::new(),
+            dies_with_us: true,
+            apart: Some(Apart { streams, user: None }),
+            ..shell(script.to_owned(), 0)
+        };
+        let child = start(&program).unwrap();
+        drop((write, input));
+        let (mut text, mut byte) = (Vec::new(), [0]);
+        while text.iter().filter(|it| **it == b'\n').count() < 3 {
+            read.read_exact(&mut byte).unwrap();
+            text.push(byte[0]);
+        }
+        let pid = child.pid();
+        // The fourth is the directory that ls reads.
+        assert_eq!(String::from_utf8(text).unwrap(), format!("4\n{pid} {pid}\n{pid}\n"));
+        child.kill_group().unwrap();
+        assert_eq!(ends(&child), Some(End::Signal(9)));
+        // All of the group have ended: nobody has the pipe any more.
+        assert_eq!(read.read_to_end(&mut Vec::new()).unwrap(), 0);
     }
 
     #[test]

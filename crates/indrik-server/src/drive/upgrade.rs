@@ -97,6 +97,7 @@ impl Drive {
             descriptors,
             nowhere: Vec::new(),
             dies_with_us: false,
+            apart: None,
         })
     }
 
