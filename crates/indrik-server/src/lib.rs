@@ -20,6 +20,7 @@ pub mod look;
 pub mod metrics;
 mod otlp;
 pub mod paths;
+mod post;
 mod preflight;
 mod rehearsal;
 mod zygote;

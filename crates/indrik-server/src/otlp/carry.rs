@@ -13,14 +13,12 @@ use indrik_core::trace::span::Span;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::client::Client;
 use super::counts::{BATCH_SPANS, Counts, FLUSH_MAX};
 use crate::log::Log;
+use crate::post::{Client, Target, cut, host};
 
 /// Gathered spans are looked for at least so often, whatever `otlp_interval` says.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
-/// More of what a collector says is not repeated in the log.
-const SAID_CHARS_MAX: usize = 200;
 
 /// What the thread needs to know.
 pub(super) struct Carrier {
@@ -50,7 +48,7 @@ pub(super) fn run(carrier: Carrier) {
 
 async fn carry(carrier: Carrier) {
     let Carrier { export, interval, log, counts, mut waiting, full, close } = carrier;
-    let (resource, client) = (resource(&export), Client::new(&export));
+    let (resource, client) = (resource(&export), Client::new(&target(&export)));
     let mut delivery = Delivery { export: &export, resource, client, log, counts, down: false };
     let mut batch = Vec::with_capacity(BATCH_SPANS);
     loop {
@@ -186,9 +184,14 @@ impl Delivery<'_> {
     }
 }
 
-/// What a collector said, as it may stand in a line.
-fn cut(text: &str) -> String {
-    text.chars().take(SAID_CHARS_MAX).map(|it| if it.is_control() { ' ' } else { it }).collect()
+fn target(export: &Export) -> Target<'_> {
+    Target {
+        endpoint: &export.endpoint,
+        headers: &export.headers,
+        gzip: export.gzip,
+        authorities: export.certificate.as_deref(),
+        authorities_setting: "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    }
 }
 
 /// What this server is: what was said of it, and what it knows itself.
@@ -208,8 +211,4 @@ fn resource(export: &Export) -> Vec<(String, String)> {
         }
     }
     all
-}
-
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -1,6 +1,7 @@
-//! One request to a collector: a connection of its own each time, as there are seconds between two.
+//! One request to a collector or a webhook: a connection of its own each time, as there are seconds between two.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use indrik_core::trace::delivery;
 use indrik_core::trace::endpoint::Endpoint;
-use indrik_core::trace::export::Export;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -38,19 +38,30 @@ const AUTHORITIES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Whom something is sent to, and how.
+pub(crate) struct Target<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) headers: &'a [(String, String)],
+    pub(crate) gzip: bool,
+    /// Authorities that are trusted instead of the system's.
+    pub(crate) authorities: Option<&'a Path>,
+    /// What says where those are.
+    pub(crate) authorities_setting: &'static str,
+}
+
 /// What is needed for a request.
-pub(super) struct Client {
+pub(crate) struct Client {
     endpoint: Endpoint,
     headers: HeaderMap,
     gzip: bool,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-/// What a collector answered.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Vec<u8>,
+/// What was answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
@@ -58,15 +69,15 @@ impl Client {
     ///
     /// # Errors
     /// What of the settings cannot be used, in one line.
-    pub(super) fn new(export: &Export) -> Result<Self, String> {
-        let endpoint = export.endpoint.clone();
+    pub(crate) fn new(target: &Target<'_>) -> Result<Self, String> {
+        let endpoint = target.endpoint.clone();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("indrik/", env!("CARGO_PKG_VERSION"))),
         );
-        for (name, value) in &export.headers {
+        for (name, value) in target.headers {
             // What they hold is secret, and not repeated.
             let wrong = || format!("the header {name:?} for it cannot be sent");
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
@@ -76,21 +87,21 @@ impl Client {
             HOST,
             HeaderValue::from_str(&endpoint.authority()).map_err(|error| error.to_string())?,
         );
-        if export.gzip {
+        if target.gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let tls = match endpoint.secure {
-            true => Some((connector(export)?, server_name(&endpoint)?)),
+            true => Some((connector(target)?, server_name(&endpoint)?)),
             false => None,
         };
-        Ok(Self { endpoint, headers, gzip: export.gzip, tls })
+        Ok(Self { endpoint, headers, gzip: target.gzip, tls })
     }
 
-    /// Sends a batch and reads what the collector says.
+    /// Sends a body and reads what is said to it.
     ///
     /// # Errors
     /// Why there is no answer, in one line.
-    pub(super) async fn post(&self, body: &[u8]) -> Result<Answer, String> {
+    pub(crate) async fn post(&self, body: &[u8]) -> Result<Answer, String> {
         let body = if self.gzip { compressed(body)? } else { Bytes::copy_from_slice(body) };
         let to = (self.endpoint.host.as_str(), self.endpoint.port);
         let stream = TcpStream::connect(to).await.map_err(|error| error.to_string())?;
@@ -166,18 +177,19 @@ fn server_name(endpoint: &Endpoint) -> Result<ServerName<'static>, String> {
         .map_err(|_| format!("{:?} is not the name of a server", endpoint.host))
 }
 
-fn connector(export: &Export) -> Result<TlsConnector, String> {
+fn connector(target: &Target<'_>) -> Result<TlsConnector, String> {
     let mut roots = RootCertStore::empty();
-    match &export.certificate {
+    match target.authorities {
         Some(path) => add(&mut roots, path)?,
         None => {
             let own = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
             let usual = AUTHORITIES.iter().map(std::path::PathBuf::from);
             let found = own.into_iter().chain(usual).find(|path| add(&mut roots, path).is_ok());
             if found.is_none() {
-                return Err("this system has no certificates of authorities to know it by: set \
-                            OTEL_EXPORTER_OTLP_CERTIFICATE"
-                    .to_owned());
+                let setting = target.authorities_setting;
+                return Err(format!(
+                    "this system has no certificates of authorities to know it by: set {setting}"
+                ));
             }
         }
     }
@@ -191,7 +203,7 @@ fn connector(export: &Export) -> Result<TlsConnector, String> {
 }
 
 /// Adds the authorities in a file.
-fn add(roots: &mut RootCertStore, path: &std::path::Path) -> Result<(), String> {
+fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let wrong = |why: String| format!("{}: {why}", path.display());
     let pem = paths::read(path).map_err(|error| wrong(error.to_string()))?;
     let read = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
