@@ -209,6 +209,9 @@ fn rule(row: &Row) -> String {
         Some("affinity") => "Affinity",
         Some("field_name") => "FieldName",
         Some("endpoint") => "Endpoint",
+        Some("webhook") => "Webhook",
+        Some("command") => "Command",
+        Some("alert") => "Alert",
         Some(other) => panic!("settings.toml: {}: unknown rule {other}", row.name),
     };
     format!("Some(Rule::{rule})")

@@ -400,7 +400,8 @@ def _wants_routes(config: dict[str, Any]) -> bool:
         return True
     is_on = config["accesslog"] is not None or config["syslog"]
     is_logged = is_on and (config["log_format"] == "json" or "%(route)" in config["access_log_format"])
-    return bool(is_logged or (config["admin_bind"] and config["metrics_routes_max"]))
+    is_watched = config["alert_log"] or config["alert_exec"] or config["alert_webhook"]
+    return bool(is_logged or ((config["admin_bind"] or is_watched) and config["metrics_routes_max"]))
 
 
 def correlates(config: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod abbreviation;
+mod alerts;
 mod arguments;
 mod check;
 mod ctl;
@@ -132,6 +133,7 @@ fn look_or_steer(
     match word {
         "logs" => Some(events::run(events::Of::Logs, args)),
         "events" => Some(events::run(events::Of::Events, args)),
+        "alerts" => Some(alerts::run(args)),
         "status" => Some(status::status(args)),
         "requests" => Some(status::requests(args)),
         "top" => Some(top::run(args)),

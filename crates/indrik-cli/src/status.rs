@@ -9,6 +9,7 @@ use indrik_core::display::{fitted, padded, safe};
 use indrik_server::control::client::Connection;
 use serde_json::{Value as Json, json};
 
+use crate::alerts;
 use crate::failure::Failure;
 use crate::output::{pretty, print};
 use crate::seen::{float, mebibytes, name, sight, time, vitals, whole, workers};
@@ -80,6 +81,7 @@ fn as_json(look: &Json, sights: &[Sight], found: &[Finding]) -> Json {
     json!({
         "findings": found.iter().map(finding_json).collect::<Vec<_>>(),
         "health": look["health"],
+        "alerts": look["alerts"],
         "vitals": vitals,
         "server": look["server"],
         "steering": look["steering"],
@@ -109,7 +111,11 @@ pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Finding]) -> Strin
     for finding in found {
         text.push_str(&told(finding));
     }
-    if found.is_empty() {
+    let has_alerts = look["alerts"]["active"].as_array().is_some_and(|active| !active.is_empty());
+    if has_alerts {
+        text.push_str(&alerts::listed(&look["alerts"], alerts::now_ms()));
+    }
+    if found.is_empty() && !has_alerts {
         text.push_str("nothing is wrong\n");
     }
     text.push_str(&format!("\n{}\n", fitted(&title(look), 2 * COLUMNS)));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod alerts;
 pub mod app_metrics;
 pub mod certificate;
 pub mod chronicle;

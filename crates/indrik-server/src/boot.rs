@@ -13,7 +13,9 @@ pub(crate) mod word;
 pub use error::BootError;
 pub use groups::Groups;
 pub use identity::Identity;
-pub(crate) use inheritance::{ADMIN_VARIABLE, HISTORY_VARIABLE, MAINTENANCE, OWN_VARIABLES};
+pub(crate) use inheritance::{
+    ADMIN_VARIABLE, ALERTS_VARIABLE, HISTORY_VARIABLE, MAINTENANCE, OWN_VARIABLES,
+};
 pub use inheritance::{Inheritance, Partner, SystemdSocket};
 pub use listen::{BoundSocket, Manner, SocketFile, bind, take_over};
 pub(crate) use listen::{connects, could_bind, resolve};

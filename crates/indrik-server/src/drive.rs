@@ -10,11 +10,12 @@
 //! supervisor. `effects` does what that decides, with `zygotes` and `workers` (their processes), `hooks` (what zygotes
 //! are told for them), `open` (takes a configuration into use), `reload` (changes generations), `refork` (makes a zygote
 //! of a worker), `upgrade` (starts a successor), `service` (the service manager, and the terminal a daemon leaves),
-//! `logs`, `admin` (who looks and steers over HTTP), `look` (what they see), `confine` (what workers may take), `memory` (what they use),
+//! `logs`, `admin` (who looks and steers over HTTP), `alerts` (what is told to whom), `look` (what they see), `confine` (what workers may take), `memory` (what they use),
 //! `growth` (with what that grows), `stacks` (what stuck ones were doing), `inside` (what an operator wants to see of them) and
 //! `banner`, which greets. Nothing of these calls back: what they find out is an event that they leave behind.
 
 mod admin;
+mod alerts;
 mod banner;
 mod confine;
 mod control;
@@ -312,6 +313,7 @@ impl Drive {
         self.sources.bell.clear();
         self.hear_of_ailments();
         self.take_orders();
+        self.answer_tests();
         if self.log.take_moved() {
             self.reopen_logs();
         }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod ailing;
+mod alerts;
 mod app_metrics;
 pub mod boot;
 pub mod control;

@@ -12,7 +12,7 @@ use crate::settings::words;
 use crate::supervise::limits::{HOLD_DEFAULT, HOLD_MAX, WORKERS_MAX};
 
 /// What `help` lists: each command and what it does.
-pub const HELP: [(&str, &str); 32] = [
+pub const HELP: [(&str, &str); 34] = [
     ("show all", "The master and its workers"),
     ("show workers", "The workers and how they are"),
     ("show dirty", "Dirty workers and apps (there are none here)"),
@@ -22,6 +22,7 @@ pub const HELP: [(&str, &str); 32] = [
     ("show memory", "What zygotes and workers have of memory, and what they share"),
     ("show look", "Everything at one moment: server, workers, requests in flight"),
     ("show events [SINCE]", "What happened to the server, from that number on"),
+    ("show alerts", "Alerts that are active, and what became of their messages"),
     ("show log [SINCE]", "The last lines of the error log, from that number on"),
     ("scale <N|+N|-N>", "So many workers, or so many more or fewer"),
     ("recycle [WORKER|all]", "Replace workers, one after the other, successor first"),
@@ -29,6 +30,7 @@ pub const HELP: [(&str, &str); 32] = [
     ("pause [S]", "Hold new requests back for S seconds at most (default 30, at most 600)"),
     ("resume", "Serve what a pause holds, and what comes"),
     ("maintenance <on|off>", "Answer requests 503 in the front: on [page FILE] [allow CIDR]..."),
+    ("alerts test", "Send a test message through each sink of alerts; see indrik alerts"),
     ("worker add [N]", "N workers more (default 1)"),
     ("worker remove [N]", "N workers fewer (default 1)"),
     ("worker kill <PID>", "Replace one worker; it finishes its requests"),
@@ -123,6 +125,8 @@ pub enum Command {
     Reopen,
     /// Record requests, and send them on this connection.
     Record(Order),
+    /// A message through each sink of alerts; the answer comes when all have been tried.
+    TestAlerts,
     /// The end.
     ShutDown(Stop),
     /// A look into workers; it is answered later.
@@ -146,6 +150,7 @@ pub enum Show {
     Look,
     Log(u64),
     Events(u64),
+    Alerts,
 }
 
 /// How to stop.
@@ -189,6 +194,8 @@ impl Command {
             ["reload", "wait"] => Ok(Self::ReloadAndWait),
             ["health"] => Ok(Self::Show(Show::Health)),
             ["upgrade"] => Ok(Self::Upgrade),
+            ["alerts", "test"] => Ok(Self::TestAlerts),
+            ["alerts", ..] => Err("Invalid argument: say alerts test, or show alerts".to_owned()),
             ["reopen"] => Ok(Self::Reopen),
             ["record", rest @ ..] => Order::parse(rest).map(Self::Record),
             ["shutdown", rest @ ..] => stop(rest).map(Self::ShutDown),
@@ -215,9 +222,10 @@ fn show(rest: &[&str]) -> Result<Show, String> {
         ["listeners"] => Ok(Show::Listeners),
         ["memory"] => Ok(Show::Memory),
         ["look"] => Ok(Show::Look),
+        ["alerts"] => Ok(Show::Alerts),
         ["log", rest @ ..] => since(rest).map(Show::Log),
         ["events", rest @ ..] => since(rest).map(Show::Events),
-        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory, look, log, events"
+        _ => Err("Invalid argument: show one of all, workers, dirty, config, stats, listeners, memory, look, alerts, log, events"
             .to_owned()),
     }
 }

@@ -18,6 +18,7 @@ pub use failures::{Failure, Failures, GROUPS_MAX};
 pub use marks::{MARKS_MAX, Mark};
 pub use page::{Page, Span};
 pub use past::History;
+pub(crate) use reading::quantile;
 pub use reading::{Reading, RouteCount};
 pub use saved::SAVED_BYTES_MAX;
 pub use series::{Row, Series};

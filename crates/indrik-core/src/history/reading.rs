@@ -212,7 +212,7 @@ fn label<'a>(sample: &'a Sample, name: &str) -> &'a str {
 }
 
 /// The time within which this part of the observations lies, in seconds.
-fn quantile(times: &[(i32, u64)], part: f64) -> Option<f64> {
+pub(crate) fn quantile(times: &[(i32, u64)], part: f64) -> Option<f64> {
     let all: u64 = times.iter().map(|(_, count)| count).sum();
     if all == 0 {
         return None;

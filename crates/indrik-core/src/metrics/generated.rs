@@ -43,6 +43,10 @@ static LABEL_DISK: LabelRow = LabelRow { name: "disk", otel: "indrik.disk" };
 
 static LABEL_VERSION: LabelRow = LabelRow { name: "version", otel: "service.version" };
 
+static LABEL_ALERT: LabelRow = LabelRow { name: "alert", otel: "indrik.alert" };
+
+static LABEL_SINK: LabelRow = LabelRow { name: "sink", otel: "indrik.sink" };
+
 /// When the server began, in seconds since 1970.
 pub const START_TIME_SECONDS: Gauge<0> = Gauge(&Row {
     name: "indrik_start_time_seconds",
@@ -693,6 +697,26 @@ pub const DISK_SIZE_BYTES: Gauge<1> = Gauge(&Row {
     help: "How large that disk is.",
 });
 
+/// Of each alert that is watched, how many are active: one for each route, reason or disk where it tells them apart.
+pub const ALERTS_ACTIVE: Gauge<1> = Gauge(&Row {
+    name: "indrik_alerts_active",
+    otel: "indrik.alerts.active",
+    kind: Kind::Gauge,
+    unit: "",
+    labels: &[&LABEL_ALERT],
+    help: "Of each alert that is watched, how many are active: one for each route, reason or disk where it tells them apart.",
+});
+
+/// Messages of alerts by what became of them: `ok`, `failed` (given up after all tries), `lost` (no room to wait).
+pub const ALERT_DELIVERIES: Counter<2> = Counter(&Row {
+    name: "indrik_alert_deliveries",
+    otel: "indrik.alert.deliveries",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_SINK, &LABEL_RESULT],
+    help: "Messages of alerts by what became of them: `ok`, `failed` (given up after all tries), `lost` (no room to wait).",
+});
+
 /// All rows, in the order of the table.
 pub static ROWS: &[&Row] = &[
     START_TIME_SECONDS.0,
@@ -760,4 +784,6 @@ pub static ROWS: &[&Row] = &[
     PRESSURE_SECONDS.0,
     DISK_FREE_BYTES.0,
     DISK_SIZE_BYTES.0,
+    ALERTS_ACTIVE.0,
+    ALERT_DELIVERIES.0,
 ];

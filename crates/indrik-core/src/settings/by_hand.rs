@@ -199,6 +199,7 @@ fn show(setting: &'static Setting, now: &Merged, otherwise: &Merged) -> Option<S
 mod tests {
     use serde_json::json;
 
+    use super::super::table::{Kind, Rule};
     use super::super::tests::launch;
     use super::*;
 
@@ -281,8 +282,53 @@ mod tests {
             "logger_class",
             "worker_class",
             "pre_fork",
+            "alert_exec",
+            "alert_webhook",
+            "alert_webhook_headers",
+            "alert_webhook_ca",
+            "otlp_endpoint",
+            "otlp_headers",
         ] {
             assert!(!Setting::find(name).unwrap().by_api, "{name}");
         }
+    }
+
+    #[test]
+    fn no_path_command_address_or_secret_of_any_setting_can_be_changed() {
+        let changeable = || SETTINGS.iter().filter(|setting| setting.by_api);
+        for setting in changeable() {
+            assert!(!setting.secret, "{}", setting.name);
+            match setting.kind {
+                Kind::Int
+                | Kind::Bool
+                | Kind::Duration
+                | Kind::Size
+                | Kind::Memory
+                | Kind::Share
+                | Kind::Percent
+                | Kind::Choice
+                | Kind::Text
+                | Kind::List => {}
+                kind => panic!("{}: {kind:?} may be a path, an address or code", setting.name),
+            }
+            let leads_out =
+                matches!(setting.rule, Some(Rule::Endpoint | Rule::Webhook | Rule::Command));
+            assert!(!leads_out, "{}", setting.name);
+        }
+        // Of texts no type says what they are: a new one is to be thought about.
+        let texts = changeable().filter(|it| matches!(it.kind, Kind::Text | Kind::List));
+        let texts: Vec<&str> = texts.map(|it| it.name).collect();
+        assert_eq!(
+            texts,
+            [
+                "request_timeout_paths",
+                "affinity",
+                "access_log_exclude",
+                "slow_request_paths",
+                "alert_rules",
+                "liveness_path",
+                "readiness_path",
+            ]
+        );
     }
 }

@@ -738,6 +738,57 @@ pub struct Config {
     #[serde(with = "super::seconds")]
     pub otlp_interval: Duration,
 
+    // --- Alerts
+    /// Tell alerts in the error log: when one begins, and when it is over.
+    ///
+    /// Alerts are watched while this, `alert_exec` or `alert_webhook` is set. See docs/manual/alerts.md.
+    ///
+    /// Default: `false`.
+    pub alert_log: bool,
+    /// A command that is run for each message of an alert: the program and its arguments.
+    ///
+    /// It gets the message as JSON on its standard input and in variables (`INDRIK_ALERT_…`), and runs as the workers' user. No
+    /// shell reads it: an argument with a space in it stands in quotes. See `alert_exec_timeout`.
+    pub alert_exec: Option<String>,
+    /// How long `alert_exec` may run. Then it is killed, with everything that it started in its process group.
+    ///
+    /// Seconds.
+    ///
+    /// Default: `30`.
+    #[serde(with = "super::seconds")]
+    pub alert_exec_timeout: Duration,
+    /// Where messages of alerts are sent: an address of http or https, by POST.
+    ///
+    /// One that is not taken is tried again, five times in all with growing pauses. Redirects are not followed.
+    pub alert_webhook: Option<String>,
+    /// What `alert_webhook` is sent.
+    ///
+    /// Default: `json`.
+    pub alert_webhook_format: AlertWebhookFormat,
+    /// A header for `alert_webhook`, such as its key; may be given several times.
+    pub alert_webhook_headers: Vec<(String, String)>,
+    /// Certificates of the authorities that `alert_webhook` is known by, PEM; without it those of the system.
+    pub alert_webhook_ca: Option<PathBuf>,
+    /// How long `alert_webhook` may take for an answer, from the first step of the connection.
+    ///
+    /// Seconds.
+    ///
+    /// Default: `10`.
+    #[serde(with = "super::seconds")]
+    pub alert_webhook_timeout: Duration,
+    /// Changes of the alerts, each as `cpu > 90% for 2m over 1m recover 5m`, or `disk off`.
+    ///
+    /// What is not named stays as docs/manual/alerts.md lists it: threshold, how long it has to be bad (`for`), over how long it is
+    /// counted (`over`), how long it has to be well before it is over (`recover`).
+    pub alert_rules: Vec<String>,
+    /// An alert that goes on is told again after so long; 0: it is told once.
+    ///
+    /// Seconds.
+    ///
+    /// Default: `0`.
+    #[serde(with = "super::seconds")]
+    pub alert_repeat: Duration,
+
     // --- Metrics
     /// The table of each worker for the metrics of the application.
     ///
@@ -1125,6 +1176,16 @@ impl Config {
             otlp_endpoint: values.field("otlp_endpoint")?,
             otlp_headers: values.field("otlp_headers")?,
             otlp_interval: values.field("otlp_interval")?,
+            alert_log: values.field("alert_log")?,
+            alert_exec: values.field("alert_exec")?,
+            alert_exec_timeout: values.field("alert_exec_timeout")?,
+            alert_webhook: values.field("alert_webhook")?,
+            alert_webhook_format: values.field("alert_webhook_format")?,
+            alert_webhook_headers: values.field("alert_webhook_headers")?,
+            alert_webhook_ca: values.field("alert_webhook_ca")?,
+            alert_webhook_timeout: values.field("alert_webhook_timeout")?,
+            alert_rules: values.field("alert_rules")?,
+            alert_repeat: values.field("alert_repeat")?,
             app_metrics_max: values.field("app_metrics_max")?,
             app_metrics_series_max: values.field("app_metrics_series_max")?,
             pidfile: values.field("pidfile")?,
@@ -1411,6 +1472,42 @@ impl fmt::Display for LogRoutine {
             Self::Auto => "auto",
             Self::On => "on",
             Self::Off => "off",
+        })
+    }
+}
+
+/// The choices of `alert_webhook_format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AlertWebhookFormat {
+    /// Our own, as docs/manual/alerts.md has it.
+    #[serde(rename = "json")]
+    Json,
+    /// `text`, as Slack and Mattermost take it.
+    #[serde(rename = "slack")]
+    Slack,
+    /// A list for `/api/v2/alerts` of an Alertmanager, told again every minute.
+    #[serde(rename = "alertmanager")]
+    Alertmanager,
+}
+
+impl FromValue for AlertWebhookFormat {
+    fn from_value(value: &Value) -> Option<Self> {
+        let Value::Text(word) = value else { return None };
+        match word.as_str() {
+            "json" => Some(Self::Json),
+            "slack" => Some(Self::Slack),
+            "alertmanager" => Some(Self::Alertmanager),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for AlertWebhookFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "json",
+            Self::Slack => "slack",
+            Self::Alertmanager => "alertmanager",
         })
     }
 }

@@ -47,7 +47,8 @@ pub(crate) fn config_for_tests(text: &str) -> Config {
 pub use address::{AddressError, BindAddress};
 pub use by_hand::{CHANGES_MAX, Difference, Plan, Refusal, Shown, plan, shown};
 pub use generated::{
-    Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogRoutine, ProxyProtocol, RealIpHeader,
+    AlertWebhookFormat, Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogRoutine,
+    ProxyProtocol, RealIpHeader,
 };
 pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};

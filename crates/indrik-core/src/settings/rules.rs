@@ -4,6 +4,8 @@ use super::quantity::read_time_limit;
 use super::suggest;
 use super::table::{Rule, Setting};
 use super::value::{BadValue, Value};
+use super::words;
+use crate::alerts;
 use crate::dispatch::Affinity;
 use crate::http1::is_token;
 use crate::trace::endpoint::Endpoint;
@@ -74,6 +76,26 @@ fn check(rule: Rule, text: &str) -> Result<(), (String, String)> {
                     .to_owned(),
             )),
         },
+        // It may hold a secret, and is not repeated.
+        Rule::Webhook => match Endpoint::parse_with_query(text) {
+            Ok(_) => Ok(()),
+            Err(bad) => Err((
+                format!("the address {bad}"),
+                "write where messages are taken by POST, as https://hooks.example.com/services/T0/B0"
+                    .to_owned(),
+            )),
+        },
+        Rule::Command => match words::split(text) {
+            Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => {
+                must(!text.contains('\0'), "a command", "leave the NUL character out")
+            }
+            Ok(_) | Err(words::Unfinished) => Err((
+                format!("{text:?} is no program with arguments"),
+                "write it as /usr/local/bin/page --team 'night shift', with every quote closed"
+                    .to_owned(),
+            )),
+        },
+        Rule::Alert => alerts::check(text),
         // An underscore could pose as a hyphen in an environ.
         Rule::FieldName => must(
             is_token(text.as_bytes())
@@ -122,6 +144,24 @@ fn header_or(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_command_webhook_or_alert_is_told_without_its_secret() {
+        for (rule, wrong, what, hint) in [
+            (Rule::Command, "page 'night", "page 'night", "every quote closed"),
+            (Rule::Command, "", "no program", "page --team"),
+            (Rule::Command, "'' x", "no program", "page --team"),
+            (Rule::Webhook, "hooks.example.com/s3cret", "begin with http", "by POST"),
+            (Rule::Webhook, "https://h/x?s3cret#y", "fragment", "by POST"),
+            (Rule::Alert, "cpus > 1%", "cpus", "did you mean cpu?"),
+        ] {
+            let (told, found) = check(rule, wrong).unwrap_err();
+            assert!(told.contains(what) && found.contains(hint), "{wrong}: {told}: {found}");
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+        assert!(check(Rule::Webhook, "https://h/x?a=b").is_ok());
+        assert!(check(Rule::Command, "page --team 'night shift'").is_ok());
+    }
 
     #[test]
     fn a_wrong_affinity_is_answered_with_the_one_that_was_meant() {

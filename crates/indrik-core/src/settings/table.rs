@@ -127,6 +127,12 @@ pub enum Rule {
     FieldName,
     /// The address of a collector.
     Endpoint,
+    /// The address of a webhook, perhaps with a query.
+    Webhook,
+    /// A program and its arguments, as a shell would split them.
+    Command,
+    /// A change of an alert.
+    Alert,
 }
 
 /// A default, as written in the table.

@@ -35,14 +35,30 @@ impl Endpoint {
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(BadEndpoint(
-                "has a user in it: give what the collector asks for in otlp_headers",
-            ));
+            return Err(BadEndpoint("has a user in it: give what is asked for as a header"));
         }
         let (host, port) =
             split(authority).ok_or(BadEndpoint("has no host, or a port that is none"))?;
         let port = port.unwrap_or(if secure { 443 } else { 80 });
         Ok(Self { secure, host: host.to_owned(), port, path: path.to_owned() })
+    }
+
+    /// The same, where a query may stand behind the path.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_with_query(text: &str) -> Result<Self, BadEndpoint> {
+        let Some((address, query)) = text.split_once('?') else { return Self::parse(text) };
+        if !query.bytes().all(|byte| byte.is_ascii_graphic()) || query.contains('#') {
+            return Err(BadEndpoint("has a space or a fragment"));
+        }
+        let mut endpoint = Self::parse(address)?;
+        if endpoint.path.is_empty() {
+            endpoint.path.push('/');
+        }
+        endpoint.path.push('?');
+        endpoint.path.push_str(query);
+        Ok(endpoint)
     }
 
     /// The same with a path behind its own.
@@ -106,6 +122,15 @@ mod tests {
         let below = |text| Endpoint::parse(text).unwrap().below("/v1/traces").path;
         assert_eq!(below("http://a"), "/v1/traces");
         assert_eq!(below("http://a/otlp/"), "/otlp/v1/traces");
+    }
+
+    #[test]
+    fn a_query_stays_behind_the_path_where_one_may_be() {
+        let path = |text| Endpoint::parse_with_query(text).map(|it| it.path);
+        assert_eq!(path("https://a/b?c=d&e"), Ok("/b?c=d&e".to_owned()));
+        assert_eq!(path("https://a?c"), Ok("/?c".to_owned()));
+        assert_eq!(path("https://a/b"), Ok("/b".to_owned()));
+        assert!(path("https://a/b?c d").is_err() && path("https://a/b?c#d").is_err());
     }
 
     #[test]

@@ -17,11 +17,15 @@ pub(crate) const MAINTENANCE: &str = "INDRIK_MAINTENANCE";
 /// Where a successor finds what the server before it remembers: a descriptor.
 pub(crate) const HISTORY_VARIABLE: &str = "INDRIK_HISTORY_FD";
 
+/// Where a successor finds what alerts the server before it has told: a descriptor.
+pub(crate) const ALERTS_VARIABLE: &str = "INDRIK_ALERTS_FD";
+
 /// Variables that are for this process alone: not for workers, nor for a successor.
-pub(crate) const OWN_VARIABLES: [&str; 9] = [
+pub(crate) const OWN_VARIABLES: [&str; 10] = [
     ADMIN_VARIABLE,
     MAINTENANCE,
     HISTORY_VARIABLE,
+    ALERTS_VARIABLE,
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",

@@ -64,6 +64,7 @@ impl Drive {
             Ok(Command::Inside(inside)) => {
                 return self.look_inside(client, request.id, inside, now);
             }
+            Ok(Command::TestAlerts) => return self.test_alerts(client, request.id, now),
             Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
             Ok(Command::Record(order)) => return self.record(client, &request.id, order, now),
             Ok(command) => match self.command(command) {
@@ -171,6 +172,11 @@ impl Drive {
             Command::Dirty => {
                 (json!({"success": false, "error": "Dirty arbiter not running"}), None)
             }
+            Command::TestAlerts => {
+                return Err(
+                    "a test is answered on the control socket: indrik alerts --test".to_owned()
+                );
+            }
             Command::Inside(_) => return Err("this is answered later".to_owned()),
             Command::Record(_) => {
                 return Err("a recording is sent on the control socket: indrik record".to_owned());
@@ -224,6 +230,7 @@ impl Drive {
             Show::Memory => self.show_memory(),
             Show::Look => self.show_sight(self.show_stats(), self.shown_workers()),
             Show::Events(since) => self.show_events(since),
+            Show::Alerts => self.outside.admin.board.alerts().json(),
             Show::Log(since) => self.log.recent(since),
             Show::Listeners => {
                 let listeners = &self.outside.control.listeners;

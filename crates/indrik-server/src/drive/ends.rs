@@ -59,8 +59,10 @@ impl Drive {
                 self.children.orphans = false;
                 return;
             };
-            let known = self.children.each().find(|(_, child)| child.pid() == pid);
-            if known.is_some() {
+            let known = self.children.each().any(|(_, child)| child.pid() == pid);
+            // Another thread starts one just now, or reaps this one itself.
+            let others = self.outside.admin.board.alerts().children();
+            if known || others.is_none_or(|others| others.contains(&pid)) {
                 // Its end is heard by its own descriptor, and the next one is seen after that.
                 return;
             }

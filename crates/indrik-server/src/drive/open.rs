@@ -151,7 +151,9 @@ impl Drive {
                 self.log.write(Level::Warning, "Reloader is on. Use in development only!");
             }
             self.open_control(&config);
-            return self.open_admin(&config).map_err(fail);
+            self.open_admin(&config).map_err(fail)?;
+            self.follow_alerts(generation, &config);
+            return Ok(());
         }
         // If not, the reload fails, and not the logs.
         preflight::open_logs(&config).map_err(|problem| (refused(problem), false))?;
@@ -258,6 +260,7 @@ impl Drive {
         self.note_listeners();
         self.open_control(config);
         self.open_admin_again(config);
+        self.follow_alerts(generation, config);
         self.note_settings_look(generation);
         self.give_logs(generation);
     }

@@ -23,6 +23,7 @@ impl Drive {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         look["at"] = at.as_secs_f64().into();
         look["server"] = self.shown_identity();
+        look["alerts"] = self.outside.admin.board.alerts().json();
         look["steering"] = self.shown_steering();
         look["front_cpu_ticks"] = cpu_ticks(std::process::id()).into();
         let cpus = indrik_sys::cpus::available();

@@ -17,7 +17,8 @@ use serde_json::json;
 
 use super::parts::{Drive, Timer};
 use crate::boot::{
-    ADMIN_VARIABLE, HISTORY_VARIABLE, MAINTENANCE, OWN_VARIABLES, WATCHDOG_PID, word,
+    ADMIN_VARIABLE, ALERTS_VARIABLE, HISTORY_VARIABLE, MAINTENANCE, OWN_VARIABLES, WATCHDOG_PID,
+    word,
 };
 
 /// Appended to the pid file's name and to the title while an old server lives.
@@ -53,6 +54,7 @@ impl Drive {
         // Without it the successor begins with an empty one.
         let history =
             self.outside.admin.thread.as_ref().and_then(|admin| admin.leave_history().ok());
+        let alerts = self.outside.alerts.as_ref().and_then(|alerts| alerts.leave().ok());
         let word = self.neighbours.words.open()?;
         let is_own = |name: &OsString| OWN_VARIABLES.iter().any(|own| name == own);
         let mut environment: Vec<(OsString, OsString)> =
@@ -67,6 +69,9 @@ impl Drive {
         if let Some(history) = &history {
             set(HISTORY_VARIABLE, history.as_raw_fd().to_string());
         }
+        if let Some(alerts) = &alerts {
+            set(ALERTS_VARIABLE, alerts.as_raw_fd().to_string());
+        }
         let systemd = &self.neighbours.heritage.inheritance.systemd;
         if systemd.is_empty() {
             let numbers: Vec<String> = descriptors.iter().map(ToString::to_string).collect();
@@ -80,7 +85,7 @@ impl Drive {
         }
         descriptors.push(word.as_raw_fd());
         descriptors.extend(admin_descriptors);
-        descriptors.extend(history.as_ref().map(AsRawFd::as_raw_fd));
+        descriptors.extend(history.iter().chain(&alerts).map(AsRawFd::as_raw_fd));
         let mut pid_variables = Vec::new();
         if !systemd.is_empty() {
             pid_variables.push("LISTEN_PID");

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::snapshot::{Look, unix_ms};
+use crate::alerts::Alerts;
 use crate::app_metrics::AppMetrics;
 use crate::front::Eye;
 
@@ -17,6 +18,7 @@ pub struct Board {
     look: ArcSwap<Look>,
     front: ArcSwapOption<Eye>,
     app_metrics: AppMetrics,
+    alerts: Arc<Alerts>,
     chronicle: Mutex<Chronicle>,
     /// The number of the chronicle's newest entry.
     newest: watch::Sender<u64>,
@@ -30,6 +32,7 @@ impl Board {
             look: ArcSwap::from_pointee(Look::starting(began)),
             front: ArcSwapOption::empty(),
             app_metrics: AppMetrics::default(),
+            alerts: Arc::default(),
             chronicle: Mutex::default(),
             newest: watch::Sender::new(0),
         })
@@ -50,6 +53,11 @@ impl Board {
     /// What the application counts.
     pub(crate) const fn app_metrics(&self) -> &AppMetrics {
         &self.app_metrics
+    }
+
+    /// What has gone wrong and was told.
+    pub(crate) const fn alerts(&self) -> &Arc<Alerts> {
+        &self.alerts
     }
 
     /// What has happened after the entry with this number, the oldest first.

@@ -1,5 +1,6 @@
 //! The answer to a scraper.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,6 +31,21 @@ pub(crate) fn answer(accept: &str, board: &Board) -> Answer {
     Answer { content_type: format.content_type(), body: exposed.body }
 }
 
+/// What alerts are about, without what takes long to find out (disks, shares of memory).
+pub(crate) fn counted(board: &Board) -> Vec<Family> {
+    let look = board.look();
+    let mut families = supervised::families(&look, &BTreeMap::new());
+    families.push(processes::cpu(&processes(&look)));
+    families.extend(machine::families());
+    families.extend(board.front().into_iter().flat_map(|front| front.metrics()));
+    families
+}
+
+/// The disks that the server writes to. One that does not answer takes its time.
+pub(crate) fn disks(board: &Board) -> Vec<Family> {
+    machine::disks(&directories(&board.look())).into()
+}
+
 fn families(board: &Board) -> Vec<Family> {
     let (look, front) = (board.look(), board.front());
     let version = Label::from(look.server.version);
@@ -41,10 +57,12 @@ fn families(board: &Board) -> Vec<Family> {
     let loads = front.as_ref().map(|front| front.loads()).unwrap_or_default();
     families.extend(supervised::families(&look, &loads));
     families.extend(processes::families(&processes(&look)));
-    families.extend(machine::families(&directories(&look)));
+    families.extend(machine::families());
+    families.extend(machine::disks(&directories(&look)));
     if let Some(front) = front {
         families.extend(front.metrics());
     }
+    families.extend(board.alerts().families());
     families.extend(board.app_metrics().families());
     families
 }

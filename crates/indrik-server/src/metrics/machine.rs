@@ -14,13 +14,12 @@ use indrik_sys::memory;
 /// What processes may wait for.
 const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
 
-/// All of it; `directories` are those whose disks matter, and what they are for.
-pub(super) fn families(directories: &[(&'static str, PathBuf)]) -> Vec<Family> {
+/// All of it but disks.
+pub(super) fn families() -> Vec<Family> {
     let groups = Groups::find();
     let mut families = Vec::from(groups.memory());
     families.extend(groups.cpu());
     families.extend(groups.pressure());
-    families.extend(disks(directories));
     families
 }
 
@@ -123,7 +122,8 @@ fn quota(version: Version, directory: &Path) -> Option<f64> {
     }
 }
 
-fn disks(directories: &[(&'static str, PathBuf)]) -> [Family; 2] {
+/// The disks of these directories, with what they are for.
+pub(super) fn disks(directories: &[(&'static str, PathBuf)]) -> [Family; 2] {
     let sizes = directories.iter().filter_map(|(what, path)| {
         let path = path.clone();
         // A disk that does not answer is not waited for.
@@ -146,7 +146,9 @@ mod tests {
     #[test]
     fn this_machine_says_what_it_allows_and_how_much_is_free() {
         let directories = [("tmp", std::env::temp_dir()), ("logs", "/no/such/directory".into())];
-        let exposed = expose(families(&directories), Format::Text);
+        let mut all = families();
+        all.extend(disks(&directories));
+        let exposed = expose(all, Format::Text);
         let text = String::from_utf8(exposed.body).unwrap();
         assert_eq!(exposed.left_out, 0);
         let number = |name: &str| -> f64 {

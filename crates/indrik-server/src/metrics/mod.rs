@@ -5,4 +5,4 @@ mod machine;
 mod processes;
 mod supervised;
 
-pub(crate) use answer::answer;
+pub(crate) use answer::{answer, counted, disks};

@@ -38,15 +38,19 @@ pub(super) fn families(processes: &[Process]) -> [Family; 5] {
         samples.filter_map(|(place, pid)| Some(([place.clone()], read(*pid)?))).collect()
     };
     let own = std::process::id();
-    let all = processes.iter().map(|it| it.pid).chain([own]);
-    let cpu: f64 = all.filter_map(cpu_seconds).sum();
     [
         metrics::WORKER_RSS_BYTES.family(of_workers(&rss)),
         metrics::WORKER_PSS_BYTES.family(of_workers(&|pid| shares.get(&pid).copied())),
         metrics::WORKER_CPU_SECONDS.family(of_workers(&cpu_seconds)),
         metrics::FRONT_RSS_BYTES.family(rss(own).map(|bytes| ([], bytes))),
-        metrics::CPU_SECONDS.family([([], cpu)]),
+        cpu(processes),
     ]
+}
+
+/// Processors' time of all processes, and of those that have ended.
+pub(super) fn cpu(processes: &[Process]) -> Family {
+    let all = processes.iter().map(|it| it.pid).chain([std::process::id()]);
+    metrics::CPU_SECONDS.family([([], all.filter_map(cpu_seconds).sum::<f64>())])
 }
 
 /// Processors' time of a process and of the children that it has waited for.

@@ -1,8 +1,11 @@
-//! What is made of `metrics.toml`: the typed handles, the reference page, the rules for Prometheus, the board for
-//! Grafana.
+//! What is made of `metrics.toml`: the typed handles, the reference page, alerts for Prometheus and for the server itself,
+//! the board for Grafana.
 
+mod alert;
 mod board;
+mod field;
 mod handles;
+mod own_rules;
 mod page;
 mod rules;
 mod table;
@@ -15,11 +18,13 @@ use crate::generated::{self, Files};
 
 const TABLE: &str = "metrics.toml";
 const HANDLES: &str = "crates/indrik-core/src/metrics/generated.rs";
+const OWN_RULES: &str = "crates/indrik-core/src/alerts/generated.rs";
 const PAGE: &str = "docs/reference/metrics.md";
 const RULES: &str = "deploy/prometheus/indrik.rules.yml";
 const BOARD: &str = "deploy/grafana/indrik.json";
 
-const FILES: &Files = &[(HANDLES, handles), (PAGE, page), (RULES, rules), (BOARD, board)];
+const FILES: &Files =
+    &[(HANDLES, handles), (OWN_RULES, own_rules), (PAGE, page), (RULES, rules), (BOARD, board)];
 
 /// Writes all files.
 pub(crate) fn write(root: &Path) -> Result<String, String> {
@@ -33,6 +38,10 @@ pub(crate) fn check(root: &Path) -> Result<String, String> {
 
 fn handles(root: &Path) -> Result<String, String> {
     generated::format(root, &handles::code(&read(root)?))
+}
+
+fn own_rules(root: &Path) -> Result<String, String> {
+    generated::format(root, &own_rules::code(&read(root)?))
 }
 
 fn page(root: &Path) -> Result<String, String> {

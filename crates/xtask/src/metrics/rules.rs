@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::alert::shown;
 use super::table::Table;
 
 const HEAD: &str = "\
@@ -20,10 +21,10 @@ pub(super) fn text(table: &Table) -> String {
             "      - alert: {}\n        expr: {}\n        for: {}\n        labels:\n          severity: {}\n        \
              annotations:\n          summary: {}\n          action: {}\n",
             alert.name,
-            quoted(&alert.expr),
-            alert.lasts,
+            quoted(&alert.expression()),
+            shown(alert.lasts),
             alert.severity,
-            quoted(&alert.summary),
+            quoted(&alert.template()),
             quoted(&alert.action),
         );
     }

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use toml::{Table as Toml, Value};
 
+use super::alert::Alert;
+use super::field::text;
+
 const KINDS: [&str; 4] = ["counter", "gauge", "histogram", "info"];
 const UNITS: [&str; 4] = ["", "seconds", "bytes", "ratio"];
 
@@ -42,17 +45,6 @@ pub(super) struct Metric {
     pub(super) section: String,
 }
 
-/// A rule of Prometheus.
-pub(super) struct Alert {
-    pub(super) name: String,
-    pub(super) severity: String,
-    /// How long it has to hold.
-    pub(super) lasts: String,
-    pub(super) expr: String,
-    pub(super) summary: String,
-    pub(super) action: String,
-}
-
 /// A panel of the board.
 pub(super) struct Panel {
     pub(super) title: String,
@@ -73,10 +65,11 @@ impl Table {
         let alerts = rows(&table, "alert", Alert::read)?;
         let panels = rows(&table, "panel", Panel::read)?;
         check(&labels, &metrics)?;
-        let exprs = panels.iter().flat_map(|panel| &panel.exprs);
-        for expr in alerts.iter().map(|alert| &alert.expr).chain(exprs) {
-            check_expr(expr, &metrics)?;
+        let exprs = panels.iter().flat_map(|panel| panel.exprs.iter().cloned());
+        for expr in alerts.iter().map(Alert::expression).chain(exprs) {
+            check_expr(&expr, &metrics)?;
         }
+        check_keys(&alerts)?;
         for metric in metrics {
             let section = sections.iter_mut().find(|section| section.title == metric.section);
             let unknown = || format!("{}: no section {:?}", metric.name, metric.section);
@@ -124,6 +117,15 @@ fn check(labels: &[Label], metrics: &[Metric]) -> Result<(), String> {
     Ok(())
 }
 
+/// Settings name alerts by their keys.
+fn check_keys(alerts: &[Alert]) -> Result<(), String> {
+    let mut keys = BTreeSet::new();
+    match alerts.iter().find(|alert| !keys.insert(&alert.key)) {
+        Some(alert) => Err(format!("{}: there is another of the key {}", alert.name, alert.key)),
+        None => Ok(()),
+    }
+}
+
 /// An expression that asks for what is not in the table would never have data.
 fn check_expr(expr: &str, metrics: &[Metric]) -> Result<(), String> {
     let is_word = |char: char| char.is_ascii_alphanumeric() || char == '_';
@@ -141,19 +143,6 @@ fn check_expr(expr: &str, metrics: &[Metric]) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-impl Alert {
-    fn read(row: &Toml) -> Result<Self, String> {
-        Ok(Self {
-            name: text(row, "name")?,
-            severity: text(row, "severity")?,
-            lasts: text(row, "for")?,
-            expr: text(row, "expr")?,
-            summary: text(row, "summary")?,
-            action: text(row, "action")?,
-        })
-    }
 }
 
 impl Panel {
@@ -211,12 +200,6 @@ impl Metric {
     }
 }
 
-fn text(row: &Toml, key: &str) -> Result<String, String> {
-    let text = row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = row.get("name").or_else(|| row.get("title")).and_then(Value::as_str);
-    text.map(str::to_owned).ok_or_else(|| format!("{}: no `{key}`", name.unwrap_or("a row")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,12 +217,13 @@ mod tests {
         let alert = |expr: &str| {
             read(&format!(
                 "name = 'indrik_a'\nkind = 'counter'\n[[alert]]\nname = 'A'\nseverity = 'warning'\n\
-                 for = '1m'\nexpr = '{expr}'\nsummary = 'S'\naction = 'A'"
+                 for = '1m'\nrecovery = '1m'\nkey = 'a'\nmeasure = 'cpu'\nwhen = 'above'\n\
+                 threshold = 1.0\nunit = 'number'\nexpr = '{expr}'\nsummary = 'S'\naction = 'A'"
             ))
         };
-        assert!(alert("rate(indrik_a_total[5m]) > 1").is_ok());
-        assert!(alert("rate(indrik_a[5m]) > 1").is_err());
-        assert!(alert("indrik_b").is_err());
+        assert!(alert("rate(indrik_a_total[5m]) > {threshold}").is_ok());
+        assert!(alert("rate(indrik_a[5m]) > {threshold}").is_err());
+        assert!(alert("indrik_b > {threshold}").is_err());
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn status(board: &Board) -> Json {
     let mut status = serde_json::to_value(&*look).unwrap_or_default();
     status["server"]["uptime_s"] = hundredths(look.began.elapsed()).into();
     status["workers"] = workers(board, &look).into();
+    status["alerts"] = board.alerts().json();
     status["front"] = board.front().map_or(Json::Null, |front| shown_front(&front.stats()));
     status
 }

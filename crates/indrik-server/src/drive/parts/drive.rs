@@ -9,6 +9,8 @@ use indrik_core::ids::{Generation, PoolId, WorkerId};
 use indrik_core::memory::growth::Growth;
 use indrik_core::settings::Launch;
 use indrik_core::supervise::{Event, Failure, FailureKind, Supervisor, ZygoteEvent};
+use parking_lot::Mutex;
+use serde_json::Value as Json;
 
 use super::admin::AdminPart;
 use super::children::Children;
@@ -22,6 +24,7 @@ use super::neighbours::{Heritage, Neighbours};
 use super::service::{Leaving, Service};
 use super::sources::Sources;
 use super::timers::{Timer, Timers};
+use crate::alerts::{Tested, Watcher};
 use crate::boot::{PidFile, ServiceManager};
 use crate::front::Front;
 use crate::log::Log;
@@ -69,6 +72,9 @@ pub(crate) struct Events {
     pub(crate) pending: VecDeque<Event>,
 }
 
+/// There are no more than the watcher takes.
+pub(crate) type TestsDone = Arc<Mutex<Vec<(u64, Json, Result<Tested, String>)>>>;
+
 /// What this server holds of the outside: addresses, files.
 pub(crate) struct Outside {
     pub(crate) listeners: Listeners,
@@ -77,6 +83,10 @@ pub(crate) struct Outside {
     pub(crate) coming_pid_file: Option<PidFile>,
     pub(crate) control: Control,
     pub(crate) admin: AdminPart,
+    /// Started when the settings ask for alerts for the first time.
+    pub(crate) alerts: Option<Watcher>,
+    /// Tests of their sinks that are over: who asked, what the request is called, what came of it.
+    pub(crate) tested: TestsDone,
 }
 
 /// What workers may take of the machine, and what they do.
@@ -145,6 +155,8 @@ impl Drive {
                 coming_pid_file: None,
                 control: Control::default(),
                 admin,
+                alerts: None,
+                tested: TestsDone::default(),
             },
             usage: Usage::default(),
             logs: Logs::default(),
