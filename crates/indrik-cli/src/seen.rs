@@ -1,6 +1,6 @@
 //! What the control socket tells of a server, as the diagnosis reads it, and the numbers that are made of two looks.
 
-use indrik_core::diagnose::{Front, Machine, Running, Server, Sight, Worker};
+use indrik_core::diagnose::{Finding, Front, Machine, Running, Server, Sight, Worker, diagnose};
 use serde_json::Value as Json;
 
 /// The kernel's clock of processor time.
@@ -30,8 +30,8 @@ pub(crate) fn sight(look: &Json) -> Sight {
             in_flight: whole(&look["requests_in_flight"]),
             connections: whole(&look["connections"]),
             refused: counts(&look["answered_by_front"]),
-            answers: None,
             memory: memory["used"].as_u64().zip(memory["limit"].as_u64()),
+            ..Front::default()
         },
         machine: Machine { cpus: look["cpus"].as_f64().unwrap_or(0.0), ..Machine::default() },
         workers: workers(look).iter().map(worker).collect(),
@@ -57,7 +57,9 @@ fn worker(shown: &Json) -> Worker {
         silent_s: shown["last_heartbeat"].as_f64(),
         loop_blocked_s: shown["event_loop_blocked_s"].as_f64(),
         gil_waited_s: shown["gil_wait_s"].as_f64(),
+        blocked_by: shown["blocked_by"].as_str().map(str::to_owned),
         running: shown["running"].as_array().into_iter().flatten().map(running).collect(),
+        ..Worker::default()
     }
 }
 
@@ -66,8 +68,79 @@ fn running(shown: &Json) -> Running {
         name: name(shown),
         age_s: shown["age_s"].as_f64().unwrap_or(0.0),
         answer_begun: shown["answer_begun"] == Json::Bool(true),
+        waits_for_client: shown["waits_for_client"] == Json::Bool(true),
+        holds_loop: false,
         client: shown["client"].as_str().unwrap_or_default().to_owned(),
         usual_s: None,
+    }
+}
+
+/// What is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) cause: String,
+    pub(crate) what: String,
+    pub(crate) whose: String,
+    /// For how long at least, seconds.
+    pub(crate) for_s: Option<f64>,
+    /// Since when, milliseconds since 1970, if the server says so.
+    pub(crate) since_ms: Option<u64>,
+    pub(crate) advice: String,
+}
+
+/// What the server has found, the worst first. A server that says nothing of it, as older ones do, is judged by what was
+/// seen of it.
+pub(crate) fn findings(look: &Json, sights: &[Sight]) -> Vec<Told> {
+    let Some(findings) = look["findings"].as_array() else {
+        return diagnose(sights).iter().map(Told::of).collect();
+    };
+    let at_ms = look["at"].as_f64().unwrap_or(0.0) * 1e3;
+    findings.iter().map(|finding| Told::by_server(finding, at_ms)).collect()
+}
+
+impl Told {
+    pub(crate) fn of(finding: &Finding) -> Self {
+        Self {
+            cause: finding.cause.word().to_owned(),
+            what: finding.what.clone(),
+            whose: finding.whose.to_string(),
+            for_s: finding.for_s,
+            since_ms: None,
+            advice: finding.advice.clone(),
+        }
+    }
+
+    /// Since when, in brackets, as far as it is known. The time of day is UTC, as in `indrik events`.
+    pub(crate) fn since(&self) -> String {
+        let Some(lasts) = self.for_s.map(time) else { return String::new() };
+        let Some(since_ms) = self.since_ms else { return format!(" (for {lasts} at least)") };
+        let second = since_ms / 1_000 % 86_400;
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!(" (since {hour:02}:{minute:02}:{second:02} UTC, for {lasts})")
+    }
+
+    fn by_server(finding: &Json, at_ms: f64) -> Self {
+        let text = |field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+        let since_ms = finding["since_ms"].as_u64();
+        Self {
+            cause: text("cause"),
+            what: text("what"),
+            whose: text("whose"),
+            for_s: since_ms.map(|since| ((at_ms - float(since)) / 1e3).max(0.0)),
+            since_ms,
+            advice: text("advice"),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Json {
+        serde_json::json!({
+            "cause": self.cause,
+            "what": self.what,
+            "whose": self.whose,
+            "for_s": self.for_s,
+            "since_ms": self.since_ms,
+            "advice": self.advice,
+        })
     }
 }
 
@@ -217,6 +290,21 @@ mod tests {
         );
         assert_eq!(now.server.reload_failed.as_deref(), Some("it broke"));
         assert_eq!(now.workers[0].running[0].name, "GET /a");
+    }
+
+    #[test]
+    fn what_the_server_has_found_is_told_and_an_old_one_is_judged_by_its_looks() {
+        let mut now = look(12.0, 120, 150);
+        let old = findings(&now, &[sight(&look(10.0, 100, 50)), sight(&now)]);
+        assert_eq!(old.iter().map(|told| &*told.cause).collect::<Vec<_>>(), ["reload_failing"]);
+        now["at"] = json!(100.0);
+        now["findings"] = json!([]);
+        assert_eq!(findings(&now, &[]), []);
+        now["findings"] = json!([{"cause": "leak", "what": "it grows", "whose": "worker 1", "since_ms": 90_000, "advice": "a"}, 3]);
+        let told = findings(&now, &[]);
+        assert_eq!((told.len(), &*told[0].cause, told[0].for_s), (2, "leak", Some(10.0)));
+        assert_eq!(told[0].since(), " (since 00:01:30 UTC, for 10.0 s)");
+        assert_eq!((told[1].since(), &*old[0].since()), (String::new(), ""));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use clap::Arg;
-use indrik_core::diagnose::{Finding, Sight, diagnose};
+use indrik_core::diagnose::Sight;
 use indrik_core::display::{fitted, padded, safe};
 use indrik_server::control::client::Connection;
 use serde_json::{Value as Json, json};
@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::alerts;
 use crate::failure::Failure;
 use crate::output::{pretty, print};
-use crate::seen::{float, mebibytes, name, sight, time, vitals, whole, workers};
+use crate::seen::{Told, findings, float, mebibytes, name, sight, time, vitals, whole, workers};
 use crate::server::{Asked, NOT_IN_TIME, OPTIONS, failed, failure};
 
 /// Between two looks, and how many there are.
@@ -30,7 +30,8 @@ const LIMIT: &str = "limit";
 
 const STATUS_HELP: &str = "\
 Show how a running server is: first what is wrong, since when, whose fault it is and what to do; then its vitals, and
-each worker with the request that it has had for longest. It looks several times within 2 s.
+each worker with the request that it has had for longest. What is wrong is what the server has found, which looks at
+itself every second; the vitals are those of the next 2 s.
 
 Usage: indrik status [OPTIONS]
 
@@ -56,8 +57,8 @@ pub(crate) fn status(args: impl Iterator<Item = String>) -> Result<String, Failu
         looks.push(look(&mut connection)?);
     }
     let sights: Vec<Sight> = looks.iter().map(sight).collect();
-    let found = diagnose(&sights);
     let Some(last) = looks.last() else { return Ok(String::new()) };
+    let found = findings(last, &sights);
     let text = if asked.json {
         pretty(&as_json(last, &sights, &found))
     } else {
@@ -76,10 +77,10 @@ pub(crate) fn look(connection: &mut Connection) -> Result<Json, Failure> {
     connection.call("show look").map_err(failure)
 }
 
-fn as_json(look: &Json, sights: &[Sight], found: &[Finding]) -> Json {
+fn as_json(look: &Json, sights: &[Sight], found: &[Told]) -> Json {
     let vitals = pair(sights).map(|(before, now)| vitals(before, now).json());
     json!({
-        "findings": found.iter().map(finding_json).collect::<Vec<_>>(),
+        "findings": found.iter().map(Told::json).collect::<Vec<_>>(),
         "health": look["health"],
         "alerts": look["alerts"],
         "vitals": vitals,
@@ -91,22 +92,12 @@ fn as_json(look: &Json, sights: &[Sight], found: &[Finding]) -> Json {
     })
 }
 
-fn finding_json(finding: &Finding) -> Json {
-    json!({
-        "cause": finding.cause.word(),
-        "what": finding.what,
-        "whose": finding.whose.to_string(),
-        "for_s": finding.for_s,
-        "advice": finding.advice,
-    })
-}
-
 fn pair(sights: &[Sight]) -> Option<(&Sight, &Sight)> {
     sights.first().zip(sights.last())
 }
 
 /// What `status` and `top --once` print.
-pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Finding]) -> String {
+pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Told]) -> String {
     let mut text = String::new();
     for finding in found {
         text.push_str(&told(finding));
@@ -131,13 +122,12 @@ pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Finding]) -> Strin
 }
 
 /// A finding in two lines.
-fn told(finding: &Finding) -> String {
-    let since =
-        finding.for_s.map_or(String::new(), |seconds| format!(" (for {} at least)", time(seconds)));
+fn told(finding: &Told) -> String {
     format!(
-        "! {}{since}\n    {}: {}\n",
+        "! {}{}\n    {}: {}\n",
         safe(&finding.what),
-        safe(&finding.whose.to_string()),
+        finding.since(),
+        safe(&finding.whose),
         safe(&finding.advice)
     )
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 
-use indrik_core::diagnose::{Sight, diagnose};
+use indrik_core::diagnose::Sight;
 use indrik_server::control::client::Connection;
 use indrik_sys::signal::Signal;
 use indrik_sys::signals::SignalStream;
@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use crate::events::{Of, Reader};
 use crate::failure::Failure;
 use crate::output::{pretty, print};
-use crate::seen::{name, sight};
+use crate::seen::{Told, findings, name, sight};
 use crate::server::{Asked, OPTIONS, failed, switch};
 use crate::status::{InFlight, Sort, as_text, in_flight, look, request_line, sort};
 use crate::{reload, steer};
@@ -320,7 +320,7 @@ impl Top {
         let view = View {
             look: &self.look,
             sights: &self.sights,
-            found: &diagnose(&self.sights),
+            found: &findings(&self.look, &self.sights),
             requests: &self.requests(),
             routes: &routes,
             events: &self.events,
@@ -334,15 +334,12 @@ impl Top {
     }
 
     fn text(&self) -> String {
-        as_text(&self.look, &self.sights, &diagnose(&self.sights))
+        as_text(&self.look, &self.sights, &findings(&self.look, &self.sights))
     }
 
     fn json(&self) -> Json {
-        let found = diagnose(&self.sights);
-        let findings = found
-            .iter()
-            .map(|finding| json!({"cause": finding.cause.word(), "what": finding.what}));
-        json!({"findings": findings.collect::<Vec<_>>(), "look": self.look})
+        let found = findings(&self.look, &self.sights);
+        json!({"findings": found.iter().map(Told::json).collect::<Vec<_>>(), "look": self.look})
     }
 }
 

@@ -151,6 +151,23 @@ impl Reason {
         self.lacks().is_some() || matches!(self, Self::InterfaceChanged)
     }
 
+    /// Whether a 5xx for it is no error of the application's own: it was not asked, or it was too slow, or its worker
+    /// ended.
+    #[must_use]
+    pub const fn spares_application(self) -> bool {
+        self.lacks().is_some()
+            || matches!(
+                self,
+                Self::Maintenance
+                    | Self::InterfaceChanged
+                    | Self::BodyUnstored
+                    | Self::Unsupported
+                    | Self::TimedOut
+                    | Self::WorkerLost
+                    | Self::Poison
+            )
+    }
+
     /// What the server lacks, if it is that.
     #[must_use]
     pub const fn lacks(self) -> Option<&'static str> {

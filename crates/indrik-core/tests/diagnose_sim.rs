@@ -9,7 +9,7 @@ mod random;
 mod seeds;
 
 use indrik_core::diagnose::{
-    Cause, Front, Machine, Pool, Running, Server, Sight, Worker, diagnose,
+    Cause, Front, Machine, Pool, Running, Server, Sight, Stalled, Worker, diagnose,
 };
 use random::Random;
 use seeds::seeds;
@@ -64,6 +64,8 @@ impl World {
             throttled_s: Some(3.0),
             memory: Some((300 * MIB, 4096 * MIB)),
             disks: vec![("/var/log".to_owned(), 9 << 30, 20 << 30)],
+            stalled_s: Stalled { memory: Some(1.0), io: Some(2.0) },
+            cpu_wanted_s: Some(5.0),
         };
         first.server = Server {
             wanted: u32::try_from(workers).unwrap(),
@@ -167,7 +169,10 @@ impl World {
         Running {
             name: format!("GET /{}", self.random.below(5)),
             age_s: f64::from(u32::try_from(age).unwrap()) / 1000.0,
-            answer_begun: false,
+            // A stream of events, whose client takes all of it.
+            answer_begun: most_ms > 1_000 && self.random.percent(50),
+            waits_for_client: false,
+            holds_loop: false,
             client: "10.0.0.1".to_owned(),
             usual_s: None,
         }
@@ -197,6 +202,8 @@ impl World {
                     name: "GET /report".to_owned(),
                     age_s: seconds + 1.5,
                     answer_begun: answered(at),
+                    waits_for_client: answered(at),
+                    holds_loop: false,
                     client: "10.9.9.9".to_owned(),
                     usual_s: None,
                 })
@@ -216,12 +223,23 @@ impl World {
         }
         if self.has(Cause::ExhaustedPool) {
             let waiting = self.random.between(1, 9);
-            sight.pools =
-                vec![Pool { name: "default".to_owned(), place: 1, in_use: 5, max: 5, waiting }];
+            sight.pools = vec![Pool {
+                name: "default".to_owned(),
+                place: 1,
+                in_use: 5,
+                max: 5,
+                waiting,
+                ..Pool::default()
+            }];
         } else if self.random.percent(50) {
             // Full for a moment, or without anybody who waits.
-            sight.pools =
-                vec![Pool { name: "default".to_owned(), place: 1, in_use: 5, max: 5, waiting: 0 }];
+            sight.pools = vec![Pool {
+                name: "default".to_owned(),
+                place: 1,
+                in_use: 5,
+                max: 5,
+                ..Pool::default()
+            }];
         }
         if self.has(Cause::FullQueue) {
             sight.front.waiting = 1024;
@@ -239,8 +257,14 @@ impl World {
         if self.has(Cause::MemoryNear) {
             sight.machine.memory = Some((self.random.between(3_800, 4_096) * MIB, 4_096 * MIB));
         }
+        if self.has(Cause::Throttled) || self.has(Cause::DiskSlow) {
+            sight.front.waiting = sight.front.waiting.max(1);
+        }
         if self.has(Cause::Throttled) {
             sight.machine.throttled_s = sight.machine.throttled_s.map(|so_far| so_far + 0.5);
+        }
+        if self.has(Cause::DiskSlow) {
+            sight.machine.stalled_s.io = sight.machine.stalled_s.io.map(|so_far| so_far + 0.9);
         }
         if self.has(Cause::ReloadFailing) {
             sight.server.reload_failed = Some("its workers do not start".to_owned());
@@ -340,4 +364,135 @@ fn a_look_alone_and_looks_at_one_moment_say_nothing_of_what_goes_on() {
     assert!(diagnose(&[]).is_empty());
     assert!(diagnose(std::slice::from_ref(&last)).is_empty());
     assert!(diagnose(&[last.clone(), last]).is_empty());
+}
+
+/// One worker, and the same a second later.
+fn two_looks(worker: Worker, change: impl FnOnce(&mut Sight)) -> Vec<Sight> {
+    let worker = Worker {
+        place: 1,
+        pid: 7,
+        state: "ready".to_owned(),
+        uptime_s: 900.0,
+        cpu_s: Some(1.0),
+        main_cpu_s: Some(1.0),
+        main_sleeps: Some(100),
+        ..worker
+    };
+    let before = Sight { at: 50.0, workers: vec![worker], ..Sight::default() };
+    let mut now = Sight { at: 51.0, ..before.clone() };
+    change(&mut now);
+    vec![before, now]
+}
+
+fn running(name: &str, age_s: f64) -> Running {
+    Running { name: name.to_owned(), age_s, ..Running::default() }
+}
+
+fn causes(looks: &[Sight]) -> Vec<Cause> {
+    diagnose(looks).iter().map(|finding| finding.cause).collect()
+}
+
+#[test]
+fn a_lock_that_a_thread_keeps_from_a_loop_is_told_from_code_that_blocks_the_loop() {
+    let still = || Worker {
+        has_loop: true,
+        in_flight: 3,
+        silent_s: Some(3.0),
+        running: vec![running("GET /a", 3.2)],
+        ..Worker::default()
+    };
+    let seen = |cpu: f64, main: f64, sleeps: u64| {
+        let looks = two_looks(still(), |now| {
+            now.workers[0].cpu_s = Some(1.0 + cpu);
+            now.workers[0].main_cpu_s = Some(1.0 + main);
+            now.workers[0].main_sleeps = Some(100 + sleeps);
+        });
+        causes(&looks)
+    };
+    assert_eq!(seen(1.0, 1.0, 0), [Cause::BlockedLoop], "it computes");
+    assert_eq!(seen(0.0, 0.0, 0), [Cause::BlockedLoop], "it sleeps");
+    assert_eq!(seen(0.1, 0.1, 2_000), [Cause::BlockedLoop], "it reads from a socket");
+    assert_eq!(seen(1.0, 0.01, 190), [Cause::KeptGil], "another thread computes");
+    assert_eq!(seen(0.02, 0.02, 195), [Cause::KeptGil], "another thread waits in C");
+}
+
+#[test]
+fn the_request_is_named_that_alone_can_have_kept_the_lock() {
+    let told = |running: Vec<Running>, blocked_by: Option<&str>, silent: f64| {
+        let worker = Worker {
+            capacity: Some(8),
+            in_flight: 4,
+            silent_s: Some(silent),
+            gil_waited_s: Some(1.0),
+            blocked_by: blocked_by.map(str::to_owned),
+            running,
+            ..Worker::default()
+        };
+        let looks = two_looks(worker, |now| now.workers[0].gil_waited_s = Some(1.9));
+        let found = diagnose(&looks);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].what.clone()
+    };
+    let young = || running("GET /young", 0.2);
+    let what = told(vec![running("GET /old", 4.0), young()], None, 4.0);
+    assert!(what.ends_with("; it is the request GET /old since 4.0 s"), "{what}");
+    let what = told(vec![running("GET /old", 4.0), running("GET /other", 5.0)], None, 4.0);
+    assert!(what.contains("one of its requests GET /old since 4.0 s, GET /other"), "{what}");
+    let what = told((0..9).map(|_| running("GET /old", 4.0)).collect(), None, 4.0);
+    assert!(what.ends_with("and the others wait"), "{what}");
+    let what = told(vec![young()], Some("GET /last?token=x"), 0.2);
+    assert!(what.ends_with("; the last time it was the request GET /last"), "{what}");
+}
+
+#[test]
+fn answers_that_go_on_for_long_are_no_slow_clients_and_those_that_wait_for_theirs_are() {
+    let seen = |waits: bool| {
+        let running =
+            Running { answer_begun: true, waits_for_client: waits, ..running("GET /events", 60.0) };
+        let worker = Worker {
+            capacity: Some(2),
+            in_flight: 2,
+            silent_s: Some(0.1),
+            running: vec![running.clone(), running],
+            ..Worker::default()
+        };
+        causes(&two_looks(worker, |_| ()))
+    };
+    assert_eq!(seen(false), []);
+    assert_eq!(seen(true), [Cause::SlowClients]);
+}
+
+#[test]
+fn long_polls_hide_no_slow_backend_and_are_none() {
+    let seen = |slow: usize| {
+        let usual = |usual_s: f64, running: Running| Running { usual_s: Some(usual_s), ..running };
+        let polls = (0..20).map(|_| usual(20.0, running("GET /poll", 25.0)));
+        let queries = (0..slow).map(|_| usual(0.05, running("GET /query", 4.0)));
+        let worker = Worker {
+            has_loop: true,
+            in_flight: 20 + slow as u64,
+            silent_s: Some(0.1),
+            running: polls.chain(queries).collect(),
+            ..Worker::default()
+        };
+        causes(&two_looks(worker, |_| ()))
+    };
+    assert_eq!(seen(0), []);
+    assert_eq!(seen(3), []);
+    assert_eq!(seen(9), [Cause::SlowBackend]);
+}
+
+#[test]
+fn a_route_that_fails_is_named_although_all_others_are_well() {
+    let counts = |sight: &mut Sight, all: u64, errors: u64| {
+        sight.front.answers = Some((all, errors));
+        sight.front.failing.insert("/order".to_owned(), (100 + 2 * errors, errors));
+    };
+    let mut looks = two_looks(Worker::default(), |_| ());
+    counts(&mut looks[0], 10_000, 10);
+    counts(&mut looks[1], 12_000, 50);
+    let found = diagnose(&looks);
+    assert_eq!(found[0].what, "/order fails: 40 of its last 80 answers are errors (5xx)");
+    counts(&mut looks[1], 12_000, 13);
+    assert_eq!(diagnose(&looks), []);
 }

@@ -29,6 +29,12 @@ pub fn stat(pid: u32) -> Option<String> {
     of_process(pid, "stat")
 }
 
+/// How a process's main thread is, among other things how often it went to sleep.
+#[must_use]
+pub fn status(pid: u32) -> Option<String> {
+    of_process(pid, "status")
+}
+
 /// How long a process's main thread ran and waited.
 #[must_use]
 pub fn schedstat(pid: u32) -> Option<String> {

@@ -1,10 +1,10 @@
 //! One frame of `indrik top`, line by line: no clock, no terminal, no server.
 
-use indrik_core::diagnose::{Finding, Sight};
+use indrik_core::diagnose::Sight;
 use indrik_core::display::{fitted, padded, safe, width};
 use serde_json::Value as Json;
 
-use crate::seen::{time, vitals, whole, workers};
+use crate::seen::{Told, time, vitals, whole, workers};
 use crate::status::{InFlight, Sort, request_line, title};
 
 /// Slots of a worker that have a glyph of their own; of more the number is shown.
@@ -42,7 +42,7 @@ pub(crate) enum Mode {
 pub(crate) struct View<'a> {
     pub(crate) look: &'a Json,
     pub(crate) sights: &'a [Sight],
-    pub(crate) found: &'a [Finding],
+    pub(crate) found: &'a [Told],
     pub(crate) requests: &'a [InFlight],
     /// Routes and their share of the time that requests were seen to run.
     pub(crate) routes: &'a [(String, f64)],
@@ -222,7 +222,6 @@ fn prompt(view: &View<'_>) -> Line {
 
 #[cfg(test)]
 mod tests {
-    use indrik_core::diagnose::{Cause, Whose};
     use serde_json::json;
 
     use super::*;
@@ -242,11 +241,12 @@ mod tests {
 
     fn painted(count: u64, columns: usize, rows: usize, mode: &Mode) -> Vec<Line> {
         let look = look(count);
-        let finding = Finding {
-            cause: Cause::Leak,
+        let finding = Told {
+            cause: "leak".to_owned(),
             what: "it grows".repeat(40),
-            whose: Whose::Machine,
+            whose: "the machine".to_owned(),
             for_s: Some(3.0),
+            since_ms: None,
             advice: "recycle".to_owned(),
         };
         let view = View {

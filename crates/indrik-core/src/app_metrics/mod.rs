@@ -8,6 +8,7 @@
 mod key;
 mod loss;
 mod mirror;
+mod pools;
 mod series;
 mod shape;
 mod shown;
@@ -18,6 +19,7 @@ mod totals;
 pub use key::{family_key, family_shape, series_key};
 pub use loss::{LOSSES, Loss};
 pub use mirror::{Mirror, MirrorFile};
+pub use pools::{PoolNumbers, pools};
 pub use series::Source;
 pub use shape::{
     Across, AppKind, BUCKETS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, Part, Shape,

@@ -9,6 +9,8 @@ pub enum Cause {
     MemoryNear,
     /// The quota of processor time is used up.
     Throttled,
+    /// Everything waits for a disk.
+    DiskSlow,
     /// The application cannot be loaded, or answers errors.
     BrokenApplication,
     /// Workers die again and again.
@@ -39,10 +41,11 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DiskFull,
         Self::MemoryNear,
         Self::Throttled,
+        Self::DiskSlow,
         Self::BrokenApplication,
         Self::CrashLoop,
         Self::ReloadFailing,
@@ -65,6 +68,7 @@ impl Cause {
             Self::DiskFull => "disk_full",
             Self::MemoryNear => "memory_near",
             Self::Throttled => "throttled",
+            Self::DiskSlow => "disk_slow",
             Self::BrokenApplication => "broken_application",
             Self::CrashLoop => "crash_loop",
             Self::ReloadFailing => "reload_failing",
@@ -78,6 +82,29 @@ impl Cause {
             Self::Paused => "paused",
             Self::Maintenance => "maintenance",
             Self::Told => "told",
+        }
+    }
+
+    /// Whether it is a state that somebody has told of, not something that one moment of load looks like.
+    pub(super) const fn is_state(self) -> bool {
+        match self {
+            Self::DiskFull
+            | Self::ReloadFailing
+            | Self::Paused
+            | Self::Maintenance
+            | Self::Told => true,
+            Self::MemoryNear
+            | Self::Throttled
+            | Self::DiskSlow
+            | Self::BrokenApplication
+            | Self::CrashLoop
+            | Self::BlockedLoop
+            | Self::KeptGil
+            | Self::ExhaustedPool
+            | Self::SlowBackend
+            | Self::SlowClients
+            | Self::FullQueue
+            | Self::Leak => false,
         }
     }
 }

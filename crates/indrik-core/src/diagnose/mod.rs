@@ -9,10 +9,14 @@ mod processes;
 mod requests;
 mod service;
 mod sight;
+mod usual;
+mod watch;
 
 pub use finding::{Cause, Finding, Whose};
 use pair::Pair;
-pub use sight::{Front, Machine, Pool, Running, Server, Sight, Worker};
+pub use sight::{Front, Machine, Pool, Running, Server, Sight, Stalled, Worker};
+pub use usual::Usual;
+pub use watch::{Standing, Watch};
 
 /// Looks that are too near to each other say nothing about what goes on, seconds.
 const APART_MIN_S: f64 = 0.5;
@@ -21,17 +25,22 @@ const APART_MAX_S: f64 = 60.0;
 /// Findings that are told at most.
 const FINDINGS_MAX: usize = 12;
 
+/// What explains others comes first: the order of [`Cause::ALL`], with what operators have ordered before it.
+fn rank(cause: Cause) -> usize {
+    let is_order = matches!(cause, Cause::Paused | Cause::Maintenance);
+    if is_order { 0 } else { 1 + Cause::ALL.iter().position(|it| *it == cause).unwrap_or(0) }
+}
+
 type Rule = fn(Pair<'_>) -> Vec<Finding>;
 
-/// In the order in which they are told: what explains others comes first.
-const RULES: [Rule; 14] = [
+/// Those that compare the last two looks.
+const RULES: [Rule; 13] = [
     service::paused,
     service::maintenance,
     processes::disk_full,
     processes::memory_near,
     processes::throttled,
-    service::broken_application,
-    service::crash_loop,
+    processes::disk_slow,
     requests::blocked_loop,
     requests::kept_gil,
     requests::exhausted_pool,
@@ -52,13 +61,10 @@ pub fn diagnose(looks: &[Sight]) -> Vec<Finding> {
             let pair = Pair { before, now, seconds: now.at - before.at };
             let mut found: Vec<Finding> = RULES.iter().flat_map(|rule| rule(pair)).collect();
             // What needs longer than the last step is asked of all looks.
-            let first = earlier.iter().find(fits).unwrap_or(before);
-            found.extend(service::crash_loop(Pair {
-                before: first,
-                now,
-                seconds: now.at - first.at,
-            }));
+            found.extend(service::broken_application(looks));
+            found.extend(service::crash_loop(looks));
             found.extend(processes::leak(looks));
+            found.sort_by_key(|finding| rank(finding.cause));
             found
         }
         None => Vec::new(),

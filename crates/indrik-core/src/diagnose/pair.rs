@@ -2,6 +2,10 @@
 
 use super::sight::{Sight, Worker};
 
+/// So many requests have run for so long where something is wanting, seconds.
+const WANTING_REQUESTS: usize = 4;
+const WANTING_S: f64 = 1.0;
+
 /// Two looks that are compared, and the time between them.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
@@ -19,6 +23,26 @@ impl<'a> Pair<'a> {
     /// How much of a second each second was used of what grows from the one to the other.
     pub(super) fn share(&self, before: Option<f64>, now: Option<f64>) -> Option<f64> {
         Some(((now? - before?) / self.seconds).max(0.0))
+    }
+
+    /// Whether requests are in want of something: some wait, or several run for a second.
+    pub(super) fn is_wanting(&self) -> bool {
+        let workers = self.now.workers.iter();
+        let slow = workers
+            .flat_map(|worker| &worker.running)
+            .filter(|running| !running.answer_begun && running.age_s >= WANTING_S);
+        self.now.front.waiting > 0 || slow.count() >= WANTING_REQUESTS
+    }
+
+    /// How much of one processor its main thread used.
+    pub(super) fn main_cpu(&self, worker: &Worker) -> Option<f64> {
+        self.share(self.was(worker)?.main_cpu_s, worker.main_cpu_s)
+    }
+
+    /// How often in a second its main thread went to sleep by itself.
+    pub(super) fn main_sleeps(&self, worker: &Worker) -> Option<f64> {
+        let slept = worker.main_sleeps?.checked_sub(self.was(worker)?.main_sleeps?)?;
+        Some(f64::from(u32::try_from(slept).unwrap_or(u32::MAX)) / self.seconds)
     }
 
     /// How much of one processor a worker used.

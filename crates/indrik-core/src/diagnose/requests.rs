@@ -18,19 +18,22 @@ const SLOW_TIMES: f64 = 5.0;
 /// So many requests of a worker that runs as many as come are enough to say something of it.
 const MANY: usize = 4;
 /// An answer that has begun so long ago waits for its client, seconds.
-const CLIENT_SLOW_S: f64 = 3.0;
+const CLIENT_SLOW_S: f64 = 2.0;
+/// Who waits for Python's lock looks for it every 5 ms, and goes to sleep so often in a second.
+const GIL_SLEEPS_S: std::ops::RangeInclusive<f64> = 120.0..=260.0;
+/// Requests of which one keeps Python's lock are named, if they are no more.
+const SUSPECTS_MAX: usize = 3;
+/// Who is refused nothing waits so long for a connection of a pool, where that is no moment's affair, seconds.
+const POOL_WAIT_S: f64 = 0.2;
 /// The first in the queue has waited so long, seconds.
 const WAIT_S: f64 = 1.0;
 
 /// Event loops that stand still.
 pub(super) fn blocked_loop(pair: Pair<'_>) -> Vec<Finding> {
     let blocked = |worker: &Worker| {
-        let was = pair.was(worker)?;
-        let silent = worker.silent_s.filter(|silent| *silent >= SILENT_S && worker.in_flight > 0);
-        let share = pair
-            .share(was.loop_blocked_s, worker.loop_blocked_s)
-            .filter(|share| *share >= INSIDE_SHARE);
-        if !worker.has_loop || (silent.is_none() && share.is_none()) {
+        let silent = stands_still(&pair, worker)?;
+        // Its main thread waits, too.
+        if keeps_from_loop(&pair, worker) {
             return None;
         }
         let computes = pair.cpu(worker).map(|cpu| cpu >= BUSY_SHARE);
@@ -40,14 +43,14 @@ pub(super) fn blocked_loop(pair: Pair<'_>) -> Vec<Finding> {
             None => "something runs in it that does not say await",
         };
         let (place, pid) = (worker.place, worker.pid);
-        let suspects = suspects(&worker.running);
+        let suspects = holder(worker, silent);
         Some(Finding {
             cause: Cause::BlockedLoop,
             what: format!(
                 "the event loop of worker {place} (pid {pid}) stands still: {how}{suspects}"
             ),
             whose: Whose::Worker(place, pid),
-            for_s: silent.or(Some(pair.seconds)),
+            for_s: Some(silent),
             advice: format!(
                 "indrik stacks {place} shows where; move it to a thread (asyncio.to_thread)"
             ),
@@ -56,29 +59,74 @@ pub(super) fn blocked_loop(pair: Pair<'_>) -> Vec<Finding> {
     serving(pair.now).filter_map(blocked).collect()
 }
 
+/// For how long a worker's loop has stood still at least.
+fn stands_still(pair: &Pair<'_>, worker: &Worker) -> Option<f64> {
+    let was = pair.was(worker)?;
+    let silent = worker.silent_s.filter(|silent| *silent >= SILENT_S && worker.in_flight > 0);
+    let share = pair.share(was.loop_blocked_s, worker.loop_blocked_s);
+    let share = share.filter(|share| *share >= INSIDE_SHARE).map(|_| pair.seconds);
+    silent.or(share).filter(|_| worker.has_loop)
+}
+
+/// Whether a loop stands still because another thread does not let go of Python's lock: that thread computes while the
+/// main one does not, or the main one asks for the lock again and again.
+fn keeps_from_loop(pair: &Pair<'_>, worker: &Worker) -> bool {
+    let Some(main) = pair.main_cpu(worker).filter(|main| *main < IDLE_SHARE) else { return false };
+    let computes = pair.cpu(worker).is_some_and(|cpu| cpu - main >= BUSY_SHARE);
+    computes || pair.main_sleeps(worker).is_some_and(|sleeps| GIL_SLEEPS_S.contains(&sleeps))
+}
+
+/// For how long a thread has kept those of a worker of threads from running at least.
+fn keeps_from_threads(pair: &Pair<'_>, worker: &Worker) -> Option<f64> {
+    let was = pair.was(worker)?;
+    let has_threads = worker.capacity.is_some_and(|capacity| capacity > 1);
+    let silent =
+        worker.silent_s.filter(|silent| has_threads && *silent >= SILENT_S && worker.in_flight > 0);
+    let share = pair.share(was.gil_waited_s, worker.gil_waited_s);
+    let share = share.filter(|share| *share >= INSIDE_SHARE).map(|_| pair.seconds);
+    silent.or(share)
+}
+
+/// The requests of which one keeps the lock: they have run since before it was kept. While it is, none begins and none
+/// ends.
+fn keepers(worker: &Worker, for_s: f64) -> String {
+    if let (Some(by), true) = (&worker.blocked_by, worker.silent_s.is_none_or(|it| it < SILENT_S)) {
+        return format!("; the last time it was the request {}", path(by));
+    }
+    let may =
+        |running: &&Running| !running.waits_for_client && running.age_s >= for_s * INSIDE_SHARE;
+    let all: Vec<String> = worker
+        .running
+        .iter()
+        .filter(may)
+        .map(|running| format!("{} since {:.1} s", running.name, running.age_s))
+        .collect();
+    match &all[..] {
+        [one] => format!("; it is the request {one}"),
+        [_, ..] if all.len() <= SUSPECTS_MAX => {
+            format!("; it is one of its requests {}", all.join(", "))
+        }
+        _ => String::new(),
+    }
+}
+
 /// Threads that nobody else gets Python's lock from.
 pub(super) fn kept_gil(pair: Pair<'_>) -> Vec<Finding> {
     let kept = |worker: &Worker| {
-        let was = pair.was(worker)?;
-        let has_threads = !worker.has_loop && worker.capacity.is_some_and(|capacity| capacity > 1);
-        let silent = worker
-            .silent_s
-            .filter(|silent| has_threads && *silent >= SILENT_S && worker.in_flight > 0);
-        let share = pair
-            .share(was.gil_waited_s, worker.gil_waited_s)
-            .filter(|share| *share >= INSIDE_SHARE);
-        if silent.is_none() && share.is_none() {
-            return None;
-        }
+        let for_s = if worker.has_loop {
+            stands_still(&pair, worker).filter(|_| keeps_from_loop(&pair, worker))
+        } else {
+            keeps_from_threads(&pair, worker)
+        }?;
         let (place, pid) = (worker.place, worker.pid);
-        let suspects = suspects(&worker.running);
+        let suspects = keepers(worker, for_s);
         Some(Finding {
             cause: Cause::KeptGil,
             what: format!(
                 "one thread of worker {place} (pid {pid}) keeps Python's lock (GIL), and the others wait{suspects}"
             ),
             whose: Whose::Worker(place, pid),
-            for_s: silent.or(Some(pair.seconds)),
+            for_s: Some(for_s),
             advice: format!(
                 "indrik stacks {place} shows where; more workers with fewer threads share no lock"
             ),
@@ -90,10 +138,13 @@ pub(super) fn kept_gil(pair: Pair<'_>) -> Vec<Finding> {
 /// Pools of connections without a free one, and somebody who waits.
 pub(super) fn exhausted_pool(pair: Pair<'_>) -> Vec<Finding> {
     let is_out = |pool: &Pool| pool.max > 0 && pool.in_use >= pool.max && pool.waiting > 0;
-    let still = |pool: &&Pool| {
-        let was =
-            pair.before.pools.iter().find(|was| was.name == pool.name && was.place == pool.place);
-        is_out(pool) && was.is_some_and(is_out)
+    let was = |pool: &Pool| {
+        pair.before.pools.iter().find(|was| was.name == pool.name && was.place == pool.place)
+    };
+    let is_found = |pool: &&Pool| {
+        let Some(was) = was(pool) else { return false };
+        let refuses = pool.refused > was.refused && pool.max > 0 && was.waiting > 0;
+        refuses || (is_out(pool) && is_out(was) && wait(&pair, was, pool) >= POOL_WAIT_S)
     };
     let finding = |pool: &Pool| {
         Finding {
@@ -108,17 +159,26 @@ pub(super) fn exhausted_pool(pair: Pair<'_>) -> Vec<Finding> {
             .to_owned(),
     }
     };
-    pair.now.pools.iter().filter(still).map(finding).collect()
+    pair.now.pools.iter().filter(is_found).map(finding).collect()
+}
+
+/// How long somebody waits for a connection, as those who wait and those who have stopped to tell (Little's law).
+fn wait(pair: &Pair<'_>, was: &Pool, now: &Pool) -> f64 {
+    let ended = u32::try_from(now.waited.saturating_sub(was.waited)).unwrap_or(u32::MAX);
+    let waiting = u32::try_from(now.waiting.min(was.waiting)).unwrap_or(u32::MAX);
+    f64::from(waiting) * pair.seconds / f64::from(ended.max(1))
 }
 
 /// Workers that are full of answers which their clients do not take.
-pub(super) fn slow_clients(pair: Pair<'_>) -> Vec<Finding> {
+pub(super) fn slow_clients<'a>(pair: Pair<'a>) -> Vec<Finding> {
     let late = pair.refused("head_timeout") + pair.refused("body_timeout");
-    let waits = |running: &&Running| running.answer_begun && running.age_s >= CLIENT_SLOW_S;
-    let held: Vec<&Running> =
-        limited(pair.now).flat_map(|worker| &worker.running).filter(waits).collect();
+    let waits = |running: &&Running| running.waits_for_client && running.age_s >= CLIENT_SLOW_S;
+    let held_in = |sight: &'a Sight| -> Vec<&'a Running> {
+        limited(sight).flat_map(|worker| &worker.running).filter(waits).collect()
+    };
+    let (held, were) = (held_in(pair.now), held_in(pair.before).len());
     let places: u64 = limited(pair.now).filter_map(|worker| worker.capacity).map(u64::from).sum();
-    let is_held = !held.is_empty() && held.len() as u64 * 2 >= places;
+    let is_held = were > 0 && held.len() as u64 * 2 >= places && !held.is_empty();
     if !is_held && late < 3 {
         return Vec::new();
     }
@@ -159,6 +219,10 @@ pub(super) fn slow_backend(pair: Pair<'_>) -> Vec<Finding> {
         .flat_map(|worker| &worker.running)
         .filter(|running| is_slow(running))
         .collect();
+    // Nor are a few, while nobody waits.
+    if slow.len() < MANY && pair.now.front.waiting == 0 {
+        return Vec::new();
+    }
     let oldest = slow.iter().map(|running| running.age_s).fold(0.0, f64::max);
     let (route, count) = most_frequent(slow.iter().map(|running| running.name.as_str()));
     let processors: f64 = waiting.iter().filter_map(|worker| pair.cpu(worker)).sum();
@@ -198,7 +262,11 @@ pub(super) fn full_queue(pair: Pair<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let processors: f64 = serving(pair.now).filter_map(|worker| pair.cpu(worker)).sum();
-    let all_busy = pair.now.machine.cpus > 0.0 && processors >= BUSY_SHARE * pair.now.machine.cpus;
+    // Others on this machine may have them.
+    let wanted = pair.share(pair.before.machine.cpu_wanted_s, pair.now.machine.cpu_wanted_s);
+    let all_busy = (pair.now.machine.cpus > 0.0
+        && processors >= BUSY_SHARE * pair.now.machine.cpus)
+        || wanted.is_some_and(|share| share >= BUSY_SHARE);
     let (ready, waiting) = (pair.now.server.ready, front.waiting);
     let (why, advice) = match all_busy {
         true => (
@@ -233,8 +301,13 @@ fn limited(sight: &Sight) -> impl Iterator<Item = &Worker> {
 /// It is full, or has many, and most of them are slow while it does not compute.
 fn waits_outside(pair: &Pair<'_>, worker: &Worker) -> bool {
     let Some(was) = pair.was(worker) else { return false };
-    let open: Vec<&Running> =
-        worker.running.iter().filter(|running| !running.answer_begun).collect();
+    // Long polls are as they should be.
+    let is_long = |running: &Running| running.usual_s.is_some_and(|usual| usual >= SLOW_S);
+    let open: Vec<&Running> = worker
+        .running
+        .iter()
+        .filter(|running| !running.answer_begun && (is_slow(running) || !is_long(running)))
+        .collect();
     let slow = open.iter().filter(|running| is_slow(running)).count();
     let is_loaded = match worker.capacity {
         // Somebody waits for it, too: being busy is what workers are for.
@@ -242,7 +315,7 @@ fn waits_outside(pair: &Pair<'_>, worker: &Worker) -> bool {
             worker.is_full() && was.is_full() && (pair.now.front.waiting > 0 || has_usual(&open))
         }
         // What waits as its own way of working is told by what is usual only.
-        None => open.len() >= MANY && was.in_flight as usize >= MANY && has_usual(&open),
+        None => slow >= MANY && was.in_flight as usize >= MANY && has_usual(&open),
     };
     let is_alive = !worker.has_loop || worker.silent_s.is_none_or(|silent| silent < SILENT_S);
     let is_idle = pair.cpu(worker).is_some_and(|cpu| cpu < IDLE_SHARE);
@@ -258,14 +331,28 @@ fn is_slow(running: &Running) -> bool {
     !running.answer_begun && running.age_s >= SLOW_S.max(usual)
 }
 
-/// What may have brought it about: the oldest requests, by name.
-fn suspects(running: &[Running]) -> String {
-    match running.iter().find(|running| !running.answer_begun) {
-        Some(first) => {
-            format!("; the first of its requests is {} since {:.1} s", first.name, first.age_s)
-        }
-        None => String::new(),
+/// Which request has brought it about that a loop stands still.
+fn holder(worker: &Worker, for_s: f64) -> String {
+    let named = |how: &str, running: &Running| {
+        format!("; {how} {} since {:.1} s", running.name, running.age_s)
+    };
+    if let Some(holder) = worker.running.iter().find(|running| running.holds_loop) {
+        return named("it is the request", holder);
     }
+    let is_silent = worker.silent_s.is_some_and(|silent| silent >= SILENT_S);
+    if let (Some(by), false) = (&worker.blocked_by, is_silent) {
+        return format!("; the last time it was the request {}", path(by));
+    }
+    // What came later did not begin.
+    let before =
+        |running: &&Running| !running.answer_begun && running.age_s >= for_s * INSIDE_SHARE;
+    let first = worker.running.iter().find(before);
+    first.map_or(String::new(), |first| named("the first of its requests is", first))
+}
+
+/// A request's method and path: what stands behind a question mark may be a secret.
+fn path(request: &str) -> &str {
+    request.split('?').next().unwrap_or(request)
 }
 
 fn most_frequent<'a>(names: impl Iterator<Item = &'a str>) -> (&'a str, usize) {

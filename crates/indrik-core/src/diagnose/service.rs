@@ -4,11 +4,16 @@ use super::finding::{Cause, Finding, Whose};
 use super::pair::Pair;
 use super::sight::Sight;
 
-/// So many deaths between two looks are no accident.
+/// So many deaths in so many seconds are no accident.
 const DEATHS_MIN: u64 = 3;
-/// So many of a hundred answers are errors, of so many at least.
+const DEATHS_WITHIN_S: f64 = 60.0;
+/// So many of a hundred answers of the last seconds are errors, of so many at least.
 const ERRORS_PERCENT: u64 = 25;
 const ANSWERS_MIN: u64 = 20;
+const ERRORS_WITHIN_S: f64 = 10.0;
+/// The same of one route.
+const ROUTE_ERRORS_PERCENT: u64 = 50;
+const ROUTE_ANSWERS_MIN: u64 = 10;
 
 /// An operator holds requests.
 pub(super) fn paused(pair: Pair<'_>) -> Vec<Finding> {
@@ -38,69 +43,111 @@ pub(super) fn maintenance(pair: Pair<'_>) -> Vec<Finding> {
 }
 
 /// The application cannot be loaded, or answers errors.
-pub(super) fn broken_application(pair: Pair<'_>) -> Vec<Finding> {
-    if pair.now.why.contains("application cannot be loaded") {
+pub(super) fn broken_application(looks: &[Sight]) -> Vec<Finding> {
+    let Some(now) = looks.last() else { return Vec::new() };
+    if now.why.contains("application cannot be loaded") {
         return vec![Finding {
             cause: Cause::BrokenApplication,
-            what: pair.now.why.clone(),
+            what: now.why.clone(),
             whose: Whose::Application,
             for_s: None,
             advice: "mend the code and save it: indrik logs shows the traceback".to_owned(),
         }];
     }
-    let (Some((all_before, errors_before)), Some((all, errors))) =
-        (pair.before.front.answers, pair.now.front.answers)
-    else {
-        return Vec::new();
-    };
-    let (answers, errors) = (all.saturating_sub(all_before), errors.saturating_sub(errors_before));
-    if answers < ANSWERS_MIN || errors * 100 < answers * ERRORS_PERCENT {
-        return Vec::new();
+    fails(looks).into_iter().collect()
+}
+
+/// Too many of the answers of the last seconds are errors: of all, or of one route.
+fn fails(looks: &[Sight]) -> Option<Finding> {
+    let now = looks.last()?;
+    let window = looks.iter().position(|sight| now.at - sight.at <= ERRORS_WITHIN_S)?;
+    let window = &looks[window..];
+    let (before, last) = (window.first()?, window.get(window.len().checked_sub(2)?)?);
+    let of_all = |sight: &Sight| sight.front.answers;
+    // It goes on.
+    if of_all(now)?.1 <= of_all(last)?.1 {
+        return None;
     }
-    vec![Finding {
+    let (answers, errors) = since(of_all(before)?, of_all(now)?);
+    let routes = now.front.failing.iter().filter_map(|(route, counts)| {
+        // It is counted from its first error on.
+        let known = window.iter().find_map(|sight| sight.front.failing.get(route))?;
+        let (answers, errors) = since(*known, *counts);
+        Some((route, answers, errors)).filter(|_| errors > 0)
+    });
+    let worst = routes.max_by_key(|(_, _, errors)| *errors);
+    let is_much = answers >= ANSWERS_MIN && errors * 100 >= answers * ERRORS_PERCENT;
+    let is_much_of_one = |(_, answers, errors): &(&String, u64, u64)| {
+        *answers >= ROUTE_ANSWERS_MIN && errors * 100 >= answers * ROUTE_ERRORS_PERCENT
+    };
+    let failing_route = worst.filter(is_much_of_one);
+    if !is_much && failing_route.is_none() {
+        return None;
+    }
+    let first = window
+        .iter()
+        .find(|sight| of_all(sight).is_some_and(|it| it.1 > of_all(before).unwrap_or_default().1));
+    let (what, whose) = match (failing_route, worst) {
+        (Some((route, answers, errors)), _) => (
+            format!("{route} fails: {errors} of its last {answers} answers are errors (5xx)"),
+            Whose::Route(route.clone()),
+        ),
+        (None, Some((route, _, most))) => (
+            format!(
+                "the application fails: {errors} of the last {answers} answers are errors (5xx), {most} of them of {route}"
+            ),
+            Whose::Application,
+        ),
+        (None, None) => (
+            format!(
+                "the application fails: {errors} of the last {answers} answers are errors (5xx)"
+            ),
+            Whose::Application,
+        ),
+    };
+    Some(Finding {
         cause: Cause::BrokenApplication,
-        what: format!("the application fails: {errors} of the last {answers} answers are errors (5xx)"),
-        whose: Whose::Application,
-        for_s: Some(pair.seconds),
+        what,
+        whose,
+        for_s: Some(now.at - first.unwrap_or(before).at),
         advice: "indrik logs shows the tracebacks; if it was the last deploy, go back to the code before: indrik reload"
             .to_owned(),
-    }]
+    })
+}
+
+fn since(before: (u64, u64), now: (u64, u64)) -> (u64, u64) {
+    (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1))
 }
 
 /// Workers die as fast as they are started.
-pub(super) fn crash_loop(pair: Pair<'_>) -> Vec<Finding> {
-    let is_death = |reason: &str| {
-        reason.starts_with("crash:")
-            || reason.starts_with("exit:")
-            || matches!(reason, "oom" | "boot_failed" | "boot_timeout")
-    };
-    let deaths = |sight: &Sight| {
-        let of = sight.server.ends.iter().filter(|(reason, _)| is_death(reason));
-        of.map(|(_, count)| count).sum::<u64>()
-    };
-    let died = pair.grown(deaths);
-    let is_told = pair.now.why.contains("workers keep failing");
+pub(super) fn crash_loop(looks: &[Sight]) -> Vec<Finding> {
+    let Some((now, earlier)) = looks.split_last() else { return Vec::new() };
+    let within = |sight: &&Sight| now.at - sight.at <= DEATHS_WITHIN_S;
+    let Some(before) = earlier.iter().find(within) else { return Vec::new() };
+    let died = deaths(now).saturating_sub(deaths(before));
+    let is_told = now.why.contains("workers keep failing");
     if died < DEATHS_MIN && !is_told {
         return Vec::new();
     }
+    let first = looks.iter().find(|sight| within(sight) && deaths(sight) > deaths(before));
+    let for_s = first.map(|first| now.at - first.at);
+    let seconds = now.at - before.at;
     let count_of =
         |sight: &Sight, reason: &str| sight.server.ends.get(reason).copied().unwrap_or(0);
-    let reasons = pair.now.server.ends.keys().filter(|reason| is_death(reason));
+    let reasons = now.server.ends.keys().filter(|reason| is_death(reason));
     let worst = reasons.max_by_key(|reason| {
-        let grown = count_of(pair.now, reason)
-            - count_of(pair.before, reason).min(count_of(pair.now, reason));
-        (grown, count_of(pair.now, reason))
+        let grown = count_of(now, reason).saturating_sub(count_of(before, reason));
+        (grown, count_of(now, reason))
     });
     let how = worst.map_or(String::new(), |reason| format!(" ({reason})"));
-    let (ready, wanted) = (pair.now.server.ready, pair.now.server.wanted);
+    let (ready, wanted) = (now.server.ready, now.server.wanted);
     vec![Finding {
         cause: Cause::CrashLoop,
         what: format!(
-            "workers die again and again{how}: {died} in {:.0} s, {ready} of {wanted} serve",
-            pair.seconds
+            "workers die again and again{how}: {died} in {seconds:.0} s, {ready} of {wanted} serve"
         ),
         whose: Whose::Application,
-        for_s: Some(pair.seconds),
+        for_s,
         advice: match worst.map(String::as_str) {
             Some("oom") => {
                 "the kernel ends them for memory: allow more, or indrik scale -1".to_owned()
@@ -108,6 +155,17 @@ pub(super) fn crash_loop(pair: Pair<'_>) -> Vec<Finding> {
             _ => "indrik logs shows how they end".to_owned(),
         },
     }]
+}
+
+fn deaths(sight: &Sight) -> u64 {
+    let of = sight.server.ends.iter().filter(|(reason, _)| is_death(reason));
+    of.map(|(_, count)| count).sum()
+}
+
+fn is_death(reason: &str) -> bool {
+    reason.starts_with("crash:")
+        || reason.starts_with("exit:")
+        || matches!(reason, "oom" | "boot_failed" | "boot_timeout")
 }
 
 /// New code does not come into service.

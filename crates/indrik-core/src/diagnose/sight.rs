@@ -55,6 +55,8 @@ pub struct Front {
     pub refused: BTreeMap<String, u64>,
     /// Answers of the application since the start, and those of them that are errors (5xx).
     pub answers: Option<(u64, u64)>,
+    /// The same of each route that ever answered an error.
+    pub failing: BTreeMap<String, (u64, u64)>,
     /// What it holds for clients, and may hold, bytes.
     pub memory: Option<(u64, u64)>,
 }
@@ -70,6 +72,20 @@ pub struct Machine {
     pub memory: Option<(u64, u64)>,
     /// Places that are written to: path, bytes free, bytes in all.
     pub disks: Vec<(String, u64, u64)>,
+    /// Seconds since the start in which every process of the server that could run waited: for memory, and for a disk
+    /// (the kernel's pressure stall information, `full`).
+    pub stalled_s: Stalled,
+    /// Seconds since the start in which some process waited for a processor (the same, `some`).
+    pub cpu_wanted_s: Option<f64>,
+}
+
+/// For how long everything has waited for something, seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stalled {
+    /// For memory: the kernel took pages away that were needed.
+    pub memory: Option<f64>,
+    /// For a disk.
+    pub io: Option<f64>,
 }
 
 /// A worker.
@@ -93,6 +109,10 @@ pub struct Worker {
     pub served: u64,
     /// Its processor time so far, seconds.
     pub cpu_s: Option<f64>,
+    /// Its main thread's processor time so far, seconds.
+    pub main_cpu_s: Option<f64>,
+    /// How often its main thread has gone to sleep by itself.
+    pub main_sleeps: Option<u64>,
     /// Its resident memory, bytes.
     pub rss: Option<u64>,
     /// Since its main thread showed life, seconds.
@@ -101,6 +121,8 @@ pub struct Worker {
     pub loop_blocked_s: Option<f64>,
     /// For how long threads of it have waited for the GIL so far, seconds.
     pub gil_waited_s: Option<f64>,
+    /// The request that was last found to have kept its loop or the GIL.
+    pub blocked_by: Option<String>,
     /// What the application has of it, the oldest first.
     pub running: Vec<Running>,
 }
@@ -114,6 +136,10 @@ pub struct Running {
     pub age_s: f64,
     /// Its answer has begun.
     pub answer_begun: bool,
+    /// Its worker goes on only when its client has taken more of the answer.
+    pub waits_for_client: bool,
+    /// Its coroutine has been on the event loop all the time for a while, without an await.
+    pub holds_loop: bool,
     /// Its client.
     pub client: String,
     /// How long requests of its route take as a rule, seconds.
@@ -133,6 +159,10 @@ pub struct Pool {
     pub max: u64,
     /// Who waits for one.
     pub waiting: u64,
+    /// Who has waited for one since the start, in vain or not.
+    pub waited: u64,
+    /// And of these, in vain.
+    pub refused: u64,
 }
 
 impl Worker {

@@ -22,6 +22,9 @@ pub struct Reading {
     phases: BTreeMap<&'static str, Observed>,
     routes: BTreeMap<String, RouteCount>,
     failures: BTreeMap<String, u64>,
+    /// Answers with a status from 500 on: all of them, and by route.
+    failed: f64,
+    failed_routes: BTreeMap<String, f64>,
     websockets: Option<f64>,
 }
 
@@ -109,17 +112,16 @@ impl Reading {
         of_route.requests += count;
         match label(sample, "class") {
             "4xx" => self.errors_4xx += count,
-            "5xx" | "none" => {
+            class @ ("5xx" | "none") => {
+                if class == "5xx" {
+                    self.failed += count;
+                    *self.failed_routes.entry(route.to_owned()).or_default() += count;
+                }
                 self.errors_5xx += count;
                 of_route.errors += count;
                 let route = if route.is_empty() { "(no route)" } else { route };
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a count"
-                )]
-                let count = count as u64;
-                *self.failures.entry(format!("{method} {route} {status}")).or_default() += count;
+                let name = format!("{method} {route} {status}");
+                *self.failures.entry(name).or_default() += whole(count);
             }
             _ => {}
         }
@@ -191,6 +193,24 @@ impl Reading {
         more.filter(|(_, more)| more.requests > 0.0 || more.app_seconds > 0.0).collect()
     }
 
+    /// Answers until this moment, and those of them that are errors (5xx); of both so many are not the application's.
+    #[must_use]
+    pub fn answers(&self, not_its_own: u64) -> (u64, u64) {
+        let own = |count: f64| whole(count).saturating_sub(not_its_own);
+        (own(self.requests), own(self.failed))
+    }
+
+    /// The same of the routes with the most errors, so many at most.
+    #[must_use]
+    pub fn failing(&self, most: usize) -> BTreeMap<String, (u64, u64)> {
+        let mut failed: Vec<(&String, &f64)> =
+            self.failed_routes.iter().filter(|(route, _)| !route.is_empty()).collect();
+        failed.sort_by(|one, other| other.1.total_cmp(one.1));
+        let of = |route: &String| self.routes.get(route).map_or(0.0, |count| count.requests);
+        let shown = failed.into_iter().take(most);
+        shown.map(|(route, errors)| (route.clone(), (whole(of(route)), whole(*errors)))).collect()
+    }
+
     /// How many failures of each group there were since an earlier reading.
     #[must_use]
     pub fn failures_since(&self, before: &Self) -> Vec<(&str, u64)> {
@@ -205,6 +225,11 @@ impl Reading {
     pub fn is_behind(&self, before: &Self) -> bool {
         self.requests < before.requests
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+const fn whole(count: f64) -> u64 {
+    count as u64
 }
 
 fn label<'a>(sample: &'a Sample, name: &str) -> &'a str {
@@ -301,6 +326,9 @@ mod tests {
             [("", 4.0, 0.0), ("/a", 6.0, 2.0)]
         );
         assert!(before.is_behind(&now) && !now.is_behind(&before));
+        assert_eq!((now.answers(0), now.answers(1)), ((31, 3), (30, 2)));
+        assert_eq!(now.failing(9), BTreeMap::from([("/a".to_owned(), (17, 3))]));
+        assert_eq!(now.failing(0), BTreeMap::new());
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub fn run_and_waited(schedstat: &str) -> Option<(Duration, Duration)> {
     Some((Duration::from_nanos(run), Duration::from_nanos(waited)))
 }
 
+/// How often the thread of a `/proc/<pid>/status` has gone to sleep by itself.
+#[must_use]
+pub fn sleeps(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+    line.trim().parse().ok()
+}
+
 /// How long a process has run, in its own code and in the kernel's, from `/proc/<pid>/stat`.
 #[must_use]
 pub fn cpu(stat: &str) -> Option<Duration> {

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use indrik_core::app_metrics::{LOSSES, Loss};
-use indrik_core::ids::Generation;
+use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::metrics::{Family, Label, generated as metrics};
 use indrik_core::settings::Config;
 use parking_lot::Mutex;
 
-pub(crate) use tables::{Lease, Owner};
+pub(crate) use tables::{Lease, Owner, PoolsOfTable};
 
 use mirror::mirrored;
 use tables::Tables;
@@ -74,6 +74,11 @@ impl AppMetrics {
     pub(crate) fn is_first(&self, reason: &str) -> bool {
         let Some(at) = LOSSES.iter().position(|loss| loss.name() == reason) else { return false };
         self.0.told.fetch_or(1 << at, Ordering::Relaxed) & 1 << at == 0
+    }
+
+    /// The pools of connections of each worker.
+    pub(crate) fn pools(&self) -> Vec<(WorkerId, PoolsOfTable)> {
+        self.0.tables.pools()
     }
 
     /// What the application has counted, and what of it could not be kept.

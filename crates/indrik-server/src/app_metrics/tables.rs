@@ -4,13 +4,13 @@
 //! outlive its worker, and goes on counting. What a zygote has set (a gauge at the import of a preloaded application)
 //! counts as long as its generation has a process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use indrik_core::app_metrics::{LOSSES, Row, Source, Totals};
+use indrik_core::app_metrics::{LOSSES, PoolNumbers, Row, Source, Totals, pools};
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::metrics::Family;
 use indrik_ring::{TableCopy, TableMemory};
@@ -20,6 +20,9 @@ use parking_lot::Mutex;
 const WORKER: &str = "worker";
 /// Tables of processes that have ended and left children behind; beyond them the oldest counts as it is.
 const LEFT_BEHIND_MAX: usize = 64;
+
+/// Pools of connections by library and name.
+pub(crate) type PoolsOfTable = BTreeMap<(String, String), PoolNumbers>;
 
 /// Whose table it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +147,17 @@ impl Tables {
             state.take(note);
         }
         state.fold_what_is_final();
+    }
+
+    /// The pools of connections of each worker, by library and name.
+    pub(super) fn pools(&self) -> Vec<(WorkerId, PoolsOfTable)> {
+        let found = {
+            let mut state = self.state.lock();
+            self.settle(&mut state);
+            state.held.iter().filter_map(Held::pools).collect()
+        };
+        self.settle_unless_busy();
+        found
     }
 
     /// What was counted, and what was lost.
@@ -273,6 +287,14 @@ fn rows(copy: &TableCopy) -> (Vec<Row<'_>>, bool) {
 }
 
 impl Held {
+    /// The pools of a living worker, if it has some.
+    fn pools(&self) -> Option<(WorkerId, PoolsOfTable)> {
+        let Owner::Worker(id) = self.owner else { return None };
+        let copy = State::copy(self).filter(|_| !self.has_ended)?;
+        let pools = pools(&rows(&copy).0);
+        (!pools.is_empty()).then_some((id, pools))
+    }
+
     fn source(&self, is_alive: bool) -> Source {
         Source { place: self.place, generation: self.generation.0, is_alive }
     }

@@ -374,6 +374,7 @@ mod tests {
             age_us: 1_500_000,
             is_over: false,
             is_answered: false,
+            waits_for_client: false,
         };
         let mut stacks = json!({
             "threads": [{"request": [3, 9]}, {"request": [3, 8]}, {"request": "x"}, 7],

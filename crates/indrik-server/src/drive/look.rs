@@ -7,7 +7,9 @@ use indrik_core::chronicle::{Kind, News, Picture, changes, kind_of_end};
 use indrik_core::supervise::{ExitStatus, ReloadOutcome, Tally, WorkerView};
 
 use super::parts::{Drive, Timer};
-use crate::look::{CensusLook, HealthLook, Look, ReloadLook, ServerLook, TotalsLook, WorkerLook};
+use crate::look::{
+    CensusLook, HealthLook, Look, ReloadLook, ServerLook, SteeringLook, TotalsLook, WorkerLook,
+};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +40,7 @@ impl Drive {
         let totals = self.machine.totals();
         let health = self.machine.health();
         let began = self.events.started;
+        let steered = self.machine.steered();
         Look {
             server: self.server_look(),
             health: HealthLook { state: health.state.word(), ready: health.ready, why: health.why },
@@ -62,6 +65,10 @@ impl Drive {
             workers: self.machine.views().map(|view| worker_look(&view)).collect(),
             starts: self.machine.accounts().starts_by_word(),
             ends: self.machine.accounts().ends_by_word(),
+            steering: SteeringLook {
+                pause_left_s: steered.held.map(|held| held.left.as_secs_f64()),
+                maintenance: steered.maintenance,
+            },
             handed_over_to: self.machine.handed_over_to(),
             settings: self.outside.admin.settings.clone(),
             ..Look::starting(began)

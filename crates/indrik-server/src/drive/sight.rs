@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::parts::Drive;
 use crate::front::{Front, Running, Where};
+use crate::look::shown_findings;
 
 /// Requests in flight that are shown of one worker, and of all together.
 const SHOWN_OF_WORKER_MAX: usize = 32;
@@ -37,6 +38,7 @@ impl Drive {
         let class = config.map(|config| config.worker_class.to_string()).unwrap_or_default();
         // Greenlets share one loop.
         let is_green = ["gevent", "eventlet"].iter().any(|name| class.contains(name));
+        look["findings"] = shown_findings(self.outside.admin.board.findings().as_deref());
         look["oldest_wait_s"] = self.oldest_wait().into();
         for (worker, view) in workers.iter_mut().zip(views) {
             if let (true, Some(pid)) = (read_cpu, view.pid) {
@@ -103,6 +105,7 @@ fn shown(running: Running) -> Json {
         "age_s": micros(running.age_us),
         "timed_out": running.is_over,
         "answer_begun": running.is_answered,
+        "waits_for_client": running.waits_for_client,
     })
 }
 

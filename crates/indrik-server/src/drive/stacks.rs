@@ -180,6 +180,7 @@ mod tests {
             age_us: 5_213_400,
             is_over,
             is_answered: !is_over,
+            waits_for_client: false,
         };
         let requests = [request("10.0.0.1", true), request("", false)];
         assert_eq!(

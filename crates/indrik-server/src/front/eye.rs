@@ -55,6 +55,12 @@ impl Eye {
         self.services.pool.in_flight(IN_FLIGHT_MAX, clock::now(), name)
     }
 
+    /// The request that was last found to have kept a worker's loop or the interpreter's lock.
+    #[must_use]
+    pub fn blocked_by(&self, id: WorkerId) -> Option<String> {
+        self.services.pool.blocked_by(id)
+    }
+
     /// The slowest requests of the last minutes, the longest first, and the failed, the newest first.
     #[must_use]
     pub fn recent(&self) -> (Vec<Ended>, Vec<Ended>) {

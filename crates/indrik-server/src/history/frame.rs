@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use indrik_core::chronicle::Entry;
+use indrik_core::diagnose::Standing;
 use indrik_core::history::{Failure, History, Row, Series, Share};
 use serde::Serialize;
 
@@ -27,6 +28,7 @@ pub(super) struct Parts<'a> {
     pub(super) row: &'a Row,
     pub(super) limits: BTreeMap<&'static str, f64>,
     pub(super) history: &'a History,
+    pub(super) findings: &'a [Standing],
     pub(super) workers: &'a [WorkerNow],
     pub(super) in_flight: &'a [InFlight],
     pub(super) routes: Vec<Share>,
@@ -88,13 +90,13 @@ struct GenerationNow {
 
 /// The frame as JSON.
 pub(super) fn frame(parts: Parts<'_>) -> Bytes {
-    let Parts { at_ms, look, row, limits, history, workers, in_flight, routes, events } = parts;
+    let Parts { at_ms, look, row, limits, history, workers, in_flight, routes, events, .. } = parts;
     let of = |value: &dyn Fn(Series) -> Option<f32>| {
         Series::ALL.into_iter().filter_map(|it| Some((it.name(), value(it)?))).collect()
     };
     let failures = history.failures().newest_first().into_iter().take(FAILURES_MAX);
     let frame = Frame {
-        headline: headline(look),
+        headline: headline(look, parts.findings),
         look,
         now: of(&|series| row.get(series)),
         peak: of(&|series| history.peak(series)),
@@ -112,10 +114,11 @@ pub(super) fn frame(parts: Parts<'_>) -> Bytes {
     value.to_string().into()
 }
 
-fn headline(look: &Look) -> Headline {
+/// What was found first; what the supervisor says where nothing was, or not yet.
+fn headline(look: &Look, found: &[Standing]) -> Headline {
     let wrong = |what: String| Finding { what, since_ms: None, whose: None, todo: None };
-    let mut findings = Vec::new();
-    if !look.health.why.is_empty() {
+    let mut findings: Vec<Finding> = found.iter().map(shown).collect();
+    if findings.is_empty() && !look.health.why.is_empty() {
         findings.push(wrong(look.health.why.clone()));
     } else if !look.health.ready {
         findings.push(wrong(format!("the server is {}", look.health.state)));
@@ -126,6 +129,15 @@ fn headline(look: &Look) -> Headline {
         (false, false) => "bad",
     };
     Headline { level, text: "nothing is wrong".to_owned(), findings }
+}
+
+fn shown(Standing { finding, since_ms }: &Standing) -> Finding {
+    Finding {
+        what: finding.what.clone(),
+        since_ms: Some(*since_ms),
+        whose: Some(finding.whose.to_string()),
+        todo: Some(finding.advice.clone()),
+    }
 }
 
 fn generations(workers: &[WorkerNow]) -> Vec<GenerationNow> {

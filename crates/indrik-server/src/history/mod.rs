@@ -3,6 +3,7 @@
 //! A thread of its own ([`sampler`]) reads what the front has counted and what the kernel says of the workers, once a
 //! second, and needs neither the supervision loop nor a worker. While somebody looks it makes a [`frame`] of it too.
 
+mod diagnosis;
 mod frame;
 mod memory;
 mod remembered;

@@ -9,6 +9,7 @@ use indrik_core::history::{Mark, Reading, Row, Series, Shares};
 use indrik_core::memory::process;
 use indrik_sys::memory;
 
+use super::diagnosis::{Diagnosis, Seen};
 use super::frame::{Parts, ROUTES_MAX, frame};
 use super::memory::Allowed;
 use super::remembered::Remembered;
@@ -30,6 +31,7 @@ pub(crate) struct Sampler {
     allowed: Allowed,
     /// What was counted at the last look; nothing at first, for a server that begins has counted nothing.
     before: (Instant, Reading),
+    diagnosis: Diagnosis,
     own_cpu: Option<Duration>,
     /// The newest entry of the chronicle that is marked.
     marked: u64,
@@ -48,6 +50,7 @@ impl Sampler {
             shares: Shares::default(),
             allowed: Allowed::find(),
             before: (Instant::now(), Reading::default()),
+            diagnosis: Diagnosis::new(),
             own_cpu: None,
             marked: 0,
         };
@@ -82,6 +85,10 @@ impl Sampler {
         let workers = self.workers.second(&look, front, &in_flight, seconds);
         self.fill(&mut row, &look, &workers, seconds);
         front.into_iter().for_each(|front| fill_front(&mut row, front, &in_flight));
+        let (board, reading) = (&*self.board, &self.before.1);
+        let (look_now, requests) = (&*look, &in_flight[..]);
+        let seen = Seen { at_ms, board, look: look_now, front, in_flight: requests, reading };
+        let findings = self.diagnosis.look(&seen);
         let marks = self.new_marks();
         let remembered = Arc::clone(&self.remembered);
         let is_watched = remembered.is_watched();
@@ -95,6 +102,7 @@ impl Sampler {
                     row: &row,
                     limits: self.limits(front, &look),
                     history,
+                    findings: &findings,
                     workers: &workers,
                     in_flight: &in_flight,
                     routes: self.shares.largest(ROUTES_MAX),
@@ -115,7 +123,9 @@ impl Sampler {
         if reading.is_behind(&before) {
             return (Row::default(), seconds);
         }
-        self.shares.pass(seconds, reading.routes_since(&before));
+        let routes = reading.routes_since(&before);
+        self.diagnosis.learn(seconds, &routes);
+        self.shares.pass(seconds, routes);
         let generation = look.census.generation;
         self.remembered.with(|history| {
             for (name, count) in reading.failures_since(&before) {

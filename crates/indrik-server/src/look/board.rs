@@ -1,10 +1,11 @@
 //! Where the supervision loop hangs up what others may see.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use indrik_core::chronicle::{Chronicle, Entry, News};
+use indrik_core::diagnose::Standing;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -13,12 +14,22 @@ use crate::alerts::Alerts;
 use crate::app_metrics::AppMetrics;
 use crate::front::Eye;
 
+/// What was found longer ago says nothing of now.
+const FINDINGS_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// What was found, and when.
+struct Found {
+    at: Instant,
+    findings: Arc<Vec<Standing>>,
+}
+
 /// What the loop shows. There is one for the life of the process; it is locked for moments only.
 pub struct Board {
     look: ArcSwap<Look>,
     front: ArcSwapOption<Eye>,
     app_metrics: AppMetrics,
     alerts: Arc<Alerts>,
+    findings: ArcSwapOption<Found>,
     chronicle: Mutex<Chronicle>,
     /// The number of the chronicle's newest entry.
     newest: watch::Sender<u64>,
@@ -33,6 +44,7 @@ impl Board {
             front: ArcSwapOption::empty(),
             app_metrics: AppMetrics::default(),
             alerts: Arc::default(),
+            findings: ArcSwapOption::empty(),
             chronicle: Mutex::default(),
             newest: watch::Sender::new(0),
         })
@@ -58,6 +70,19 @@ impl Board {
     /// What has gone wrong and was told.
     pub(crate) const fn alerts(&self) -> &Arc<Alerts> {
         &self.alerts
+    }
+
+    /// What is wrong, the worst first; `None`: nobody has looked lately.
+    #[must_use]
+    pub fn findings(&self) -> Option<Arc<Vec<Standing>>> {
+        let found = self.findings.load_full()?;
+        (found.at.elapsed() <= FINDINGS_AGE_MAX).then(|| Arc::clone(&found.findings))
+    }
+
+    /// Hangs up what was found.
+    pub(crate) fn tell(&self, findings: &Arc<Vec<Standing>>) {
+        let found = Found { at: Instant::now(), findings: Arc::clone(findings) };
+        self.findings.store(Some(Arc::new(found)));
     }
 
     /// What has happened after the entry with this number, the oldest first.

@@ -8,7 +8,8 @@ mod shown;
 mod snapshot;
 
 pub use board::Board;
-pub(crate) use shown::shown_front;
+pub(crate) use shown::{shown_findings, shown_front};
 pub use snapshot::{
-    CensusLook, HealthLook, Look, ReloadLook, ServerLook, SettingsLook, TotalsLook, WorkerLook,
+    CensusLook, HealthLook, Look, ReloadLook, ServerLook, SettingsLook, SteeringLook, TotalsLook,
+    WorkerLook,
 };

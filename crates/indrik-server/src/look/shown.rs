@@ -1,9 +1,24 @@
 //! The front's work as JSON, for the control socket and for the admin listener.
 
+use indrik_core::diagnose::Standing;
 use indrik_core::refusal::{ByReason, Reason};
 use serde_json::{Value as Json, json};
 
 use crate::front::{DescriptorStats, FrontStats, MemoryStats, SpoolStats, UploadStats};
+
+/// What was found, the worst first; null: nobody has looked lately.
+pub(crate) fn shown_findings(findings: Option<&Vec<Standing>>) -> Json {
+    let shown = |Standing { finding, since_ms }: &Standing| {
+        json!({
+            "cause": finding.cause.word(),
+            "what": finding.what,
+            "whose": finding.whose.to_string(),
+            "since_ms": since_ms,
+            "advice": finding.advice,
+        })
+    };
+    findings.map_or(Json::Null, |findings| findings.iter().map(shown).collect::<Vec<_>>().into())
+}
 
 /// The front's work.
 pub(crate) fn shown_front(front: &FrontStats) -> Json {

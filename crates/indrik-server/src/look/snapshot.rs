@@ -33,6 +33,8 @@ pub struct Look {
     pub starts: BTreeMap<String, u64>,
     /// Ends of workers by reason.
     pub ends: BTreeMap<String, u64>,
+    /// What operators have made of the requests that come.
+    pub steering: SteeringLook,
     /// The process that has taken this one's place.
     pub handed_over_to: Option<u32>,
     /// The settings in use.
@@ -91,6 +93,15 @@ pub struct TotalsLook {
     pub reloads: u64,
     pub reloads_done: u64,
     pub reloads_failed: u64,
+}
+
+/// What operators have made of the requests that come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SteeringLook {
+    /// They wait, for so many seconds at most from the moment of the look on.
+    pub pause_left_s: Option<f64>,
+    /// The front answers them itself.
+    pub maintenance: bool,
 }
 
 /// How a reload ended.
@@ -158,6 +169,7 @@ impl Look {
             workers: Vec::new(),
             starts: BTreeMap::new(),
             ends: BTreeMap::new(),
+            steering: SteeringLook::default(),
             handed_over_to: None,
             settings: None,
         }

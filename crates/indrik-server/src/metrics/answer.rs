@@ -74,7 +74,7 @@ fn processes(look: &Look) -> Vec<Process> {
 }
 
 /// The directories whose disks matter, and what they are for.
-fn directories(look: &Look) -> Vec<(&'static str, PathBuf)> {
+pub(crate) fn directories(look: &Look) -> Vec<(&'static str, PathBuf)> {
     let mut directories = vec![("tmp", std::env::temp_dir())];
     if let Some(settings) = &look.settings {
         let config = &settings.config;

@@ -15,7 +15,7 @@ use indrik_sys::memory;
 const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
 
 /// All of it but disks.
-pub(super) fn families() -> Vec<Family> {
+pub(crate) fn families() -> Vec<Family> {
     let groups = Groups::find();
     let mut families = Vec::from(groups.memory());
     families.extend(groups.cpu());

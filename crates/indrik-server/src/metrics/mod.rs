@@ -5,4 +5,5 @@ mod machine;
 mod processes;
 mod supervised;
 
-pub(crate) use answer::{answer, counted, disks};
+pub(crate) use answer::{answer, counted, directories, disks};
+pub(crate) use machine::families as families_of_machine;

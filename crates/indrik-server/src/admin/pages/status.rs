@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::table::{self, Format};
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
-use crate::look::{Board, Look, WorkerLook, shown_front};
+use crate::look::{Board, Look, WorkerLook, shown_findings, shown_front};
 
 const COLUMNS: [&str; 15] = [
     "place",
@@ -57,6 +57,7 @@ fn status(board: &Board) -> Json {
     status["server"]["uptime_s"] = hundredths(look.began.elapsed()).into();
     status["workers"] = workers(board, &look).into();
     status["alerts"] = board.alerts().json();
+    status["findings"] = shown_findings(board.findings().as_deref());
     status["front"] = board.front().map_or(Json::Null, |front| shown_front(&front.stats()));
     status
 }

@@ -76,16 +76,20 @@ impl Link {
     /// A coroutine that has taken one step for long blocks its event loop; code that keeps the interpreter's lock
     /// blocks all threads.
     fn look_at_step(&mut self) {
-        let control = self.channel.control();
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        let now_us = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0);
-        let step = control.step().filter(|(_, since)| {
-            (BLOCKED_MIN_US..BLOCKED_MAX_US).contains(&now_us.saturating_sub(*since))
-        });
-        let by = step.map(|(of, _)| of).or_else(|| control.blocked().by);
+        let by = self.long_step().or_else(|| self.channel.control().blocked().by);
         if let Some(named) = by.and_then(|(slot, generation)| self.request_line(slot, generation)) {
             self.blocked_by = Some(named);
         }
+    }
+
+    /// The use of a slot whose request's coroutine has been on the event loop for long, without an await.
+    pub(super) fn long_step(&self) -> Option<(u16, u32)> {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+        let now_us = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0);
+        let step = self.channel.control().step().filter(|(_, since)| {
+            (BLOCKED_MIN_US..BLOCKED_MAX_US).contains(&now_us.saturating_sub(*since))
+        });
+        step.map(|(of, _)| of)
     }
 
     /// Bodies that nobody sends any more, their answers being complete, hold up no others.

@@ -53,6 +53,10 @@ pub struct InFlight {
     pub route: Option<String>,
     /// It ran too long and has been answered 504.
     pub is_over: bool,
+    /// Its worker goes on only when its client has taken more of the answer.
+    pub waits_for_client: bool,
+    /// Its coroutine has been on the event loop all the time for a while, without an await.
+    pub holds_loop: bool,
 }
 
 /// What is taken while the lock is held.
@@ -63,6 +67,8 @@ struct Found {
     began: Option<Micros>,
     route: RouteId,
     is_over: bool,
+    waits_for_client: bool,
+    holds_loop: bool,
 }
 
 impl Pool {
@@ -87,6 +93,8 @@ impl Pool {
                 began: None,
                 route: RouteId::UNKNOWN,
                 is_over: false,
+                waits_for_client: false,
+                holds_loop: false,
             }));
         }
         let mut shown: Vec<InFlight> =
@@ -98,6 +106,7 @@ impl Pool {
 
 impl Link {
     fn find_in_flight(&self, id: WorkerId, most: usize, found: &mut Vec<Found>) {
+        let holder = self.long_step();
         for (slot, entry) in (0u16..).zip(&self.slots) {
             if found.len() >= most {
                 return;
@@ -120,6 +129,10 @@ impl Link {
                     self.channel.slots.route(slot, entry.generation),
                 ),
                 is_over: entry.stuck || entry.overtime.is_over(),
+                waits_for_client: runs
+                    && self.channel.slots.waits_for_credit(slot)
+                    && exchange.holds_worker_up(),
+                holds_loop: holder == Some((slot, entry.generation)),
             });
         }
     }
@@ -139,6 +152,8 @@ impl Found {
             pid: self.place.map(|_| self.exchange.worker_pid()).filter(|pid| *pid != 0),
             route: name(self.route),
             is_over: self.is_over,
+            waits_for_client: self.waits_for_client,
+            holds_loop: self.holds_loop,
         })
     }
 }

@@ -47,6 +47,8 @@ pub struct Running {
     pub is_over: bool,
     /// Its answer has begun.
     pub is_answered: bool,
+    /// Its worker goes on only when its client has taken more of the answer.
+    pub waits_for_client: bool,
 }
 
 impl Pool {
@@ -391,6 +393,8 @@ impl Link {
                     age_us: now.saturating_sub(began),
                     is_over: entry.stuck || entry.overtime.is_over(),
                     is_answered: entry.answered,
+                    waits_for_client: self.channel.slots.waits_for_credit(slot)
+                        && exchange.holds_worker_up(),
                 })
             })
             .collect();
