@@ -55,6 +55,8 @@ class Options:
     rss_max_mib: int = 0
     warm_up: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    # Of Indrik's own, after all others.
+    more: tuple[str, ...] = ()
 
 
 # --- command lines
@@ -93,6 +95,7 @@ def _indrik(options: Options, project: Project, port: int) -> list[str]:
         command += ["--worker-max-rss", f"{options.rss_max_mib}MiB"]
     if options.warm_up:
         command += ["--warmup", options.warm_up]
+    command += options.more
     missing = [word for word in command if word.startswith("--") and not indrik_knows(word)]
     if missing:
         raise NotApplicable(f"this build has no {', '.join(missing)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..report import Rows
-from . import deaths, floods, http2, memory, readers, recycling, reloads, stops, stuck, upgrades, uploads
+from . import deaths, floods, http2, incidents, memory, readers, recycling, reloads, stops, stuck, upgrades, uploads
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ ALL = [
     Scenario("uploads", "64 clients upload 10 B to 300 kB and read files, heads of up to 4 kB", uploads.run),
     Scenario("http2", "HTTP/2: streams, resets and closed windows beside reloads and deaths", http2.run),
     Scenario("floods", "16 WebSocket clients that send tiny frames and read nothing", floods.run),
+    Scenario("incidents", "incidents alone and in pairs, and what is said in between", incidents.run),
     Scenario("preload", "8 workers, a 440 MiB model loaded at preload", memory.preload),
     Scenario("upgrade", "upgrades by USR2 under load", upgrades.run),
     Scenario("term", "TERM under load with 1,000 connections in the accept queue", stops.term),
