@@ -244,7 +244,8 @@ pub(super) fn slow_backend(pair: Pair<'_>) -> Vec<Finding> {
 
 /// What has come is more than is served.
 pub(super) fn full_queue(pair: Pair<'_>) -> Vec<Finding> {
-    if pair.now.server.paused_s.is_some() {
+    // Without any worker the supervisor says why, or the server begins.
+    if pair.now.server.paused_s.is_some() || pair.now.server.ready == 0 {
         return Vec::new();
     }
     let front = &pair.now.front;
