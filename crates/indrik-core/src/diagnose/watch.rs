@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::finding::{Cause, Finding, Whose};
+use super::judge::{FINDINGS_MAX, diagnose};
 use super::sight::Sight;
-use super::{FINDINGS_MAX, diagnose};
 
 /// Looks that are kept.
 const LOOKS_MAX: usize = 60;
