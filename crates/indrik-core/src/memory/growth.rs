@@ -60,6 +60,8 @@ struct Columns(BTreeMap<u16, usize>);
 pub struct Verdict {
     /// Bytes since the first look; negative: it has shrunk.
     pub grown: i64,
+    /// Looks that were counted: those in which no route was new.
+    pub looks: u32,
     /// The routes that explain it, the one that explains most first.
     pub routes: Vec<RouteGrowth>,
     /// What comes with time and no request, bytes a second; 0: nothing that stands out.
@@ -138,7 +140,7 @@ impl Growth {
         let now = self.last.as_ref().map_or(self.first_rss, |seen| seen.rss);
         let grown = i64::try_from(now).unwrap_or(i64::MAX)
             - i64::try_from(self.first_rss).unwrap_or(i64::MAX);
-        let mut verdict = Verdict { grown, ..Verdict::default() };
+        let mut verdict = Verdict { grown, looks: self.looks, ..Verdict::default() };
         if self.looks < LOOKS_MIN || (grown as f64) < GROWN_MIN {
             return verdict;
         }

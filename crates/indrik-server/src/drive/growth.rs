@@ -58,6 +58,7 @@ impl Drive {
         });
         json!({
             "grown_bytes": verdict.grown,
+            "looks": verdict.looks,
             "bytes_per_second": verdict.per_second.round(),
             "routes": routes.collect::<Vec<_>>(),
         })
