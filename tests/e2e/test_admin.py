@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,44 @@ def test_an_upgrade_hands_the_listener_over_and_it_answers_throughout(tmp_path: 
     assert new == family.pid_in("pid") and admin.ask("/ready").status == 200
     os.kill(new, signal.SIGTERM)
     family.all_gone()
+
+
+def test_beside_a_new_master_only_that_one_answers_and_no_worker_has_its_sockets(
+    tmp_path: Path, start, admin: Admin
+) -> None:
+    project = Project(tmp_path / "project", start)
+    family = Family(project)
+    server = project.start("--workers", "1", "--pid", "pid", *admin.option)
+    server.clean_stop = False
+    old = server.process.pid
+    server.signal(signal.SIGUSR2)
+    new = family.pid_in("pid.2")
+    poll(lambda: {answering(admin) for _ in range(10)} == {new}, "the new master's answers alone", 20)
+    listening = socket_at(admin.port)
+    holders = {pid for pid in family.pids() if f"socket:[{listening}]" in open_files(pid)}
+    assert holders == {old, new}
+    os.kill(new, signal.SIGTERM)
+    poll(lambda: answering(admin) == old, "the old master's answer", 20)
+    os.kill(old, signal.SIGTERM)
+    family.all_gone()
+
+
+def answering(admin: Admin) -> int:
+    return int(admin.json("/health")["pid"])
+
+
+def socket_at(port: int) -> str:
+    """The number of the socket that listens there on loopback."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return next(row[9] for row in rows if row[1] == f"0100007F:{port:04X}" and row[3] == "0A")
+
+
+def open_files(pid: int) -> list[str]:
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(link.readlink()))
+    return found
 
 
 def asked_by_owner(pid: int, command: str) -> bytes:

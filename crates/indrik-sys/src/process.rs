@@ -196,6 +196,15 @@ pub fn inherited(number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Marks what this process inherited under these numbers: what it starts from now on does not inherit it again.
+/// Numbers under which nothing is open are passed over.
+pub fn keep_from_children(numbers: impl IntoIterator<Item = i32>) {
+    for number in numbers {
+        // SAFETY: fcntl with this command reads no memory; a number that is not open is an error.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
 fn to_pid(pid: u32) -> io::Result<Pid> {
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     raw.ok_or_else(|| {

@@ -174,6 +174,9 @@ pub enum UpgradeEffect {
     /// Start the program anew, with the listening sockets. Answer: `SuccessorStarted` or
     /// `SuccessorFailed`.
     StartSuccessor,
+    /// The new server serves: what only one of the two can answer, as the admin listener, is the new one's from now
+    /// on, whether this one stays beside it or leaves.
+    GiveWay,
     /// The new server serves, and this one leaves as soon as it has finished what it has: whoever asked
     /// for the upgrade may be told.
     Done {

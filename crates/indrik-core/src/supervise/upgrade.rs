@@ -107,10 +107,11 @@ impl Supervisor {
 
     /// The new server serves: if it is to take this one's place, what this one has is finished now.
     pub(super) fn successor_ready(&mut self) {
-        let Upgrade::Predecessor { successor, plan: Plan::Leave { .. } } = self.server.upgrade
-        else {
+        let Upgrade::Predecessor { successor, plan } = self.server.upgrade else { return };
+        self.push(Effect::Upgrade(UpgradeEffect::GiveWay));
+        if !matches!(plan, Plan::Leave { .. }) {
             return;
-        };
+        }
         if self.server.phase != Phase::Serving {
             return;
         }

@@ -106,6 +106,8 @@ pub(crate) struct Os {
     pub(crate) successor: Option<u32>,
     /// It has said that it serves.
     pub(crate) successor_serves: bool,
+    /// The server that answers where only one of both can.
+    pub(crate) gave_way_to: Option<u32>,
     /// It gives no sign of life.
     pub(crate) successor_hangs: bool,
     /// This one left the service to one that served.
@@ -165,6 +167,7 @@ impl Os {
             refuses: false,
             successor: None,
             successor_serves: false,
+            gave_way_to: None,
             successor_hangs: false,
             handed_over: false,
             service_stopped: false,

@@ -6,7 +6,7 @@ use indrik_core::ids::{PoolId, WorkerId};
 use indrik_core::logs::level::Level;
 use indrik_core::supervise::{
     Ailment, Effect, EndReason, Event, FileChange, HealthState, OperatorEvent, PoolEvent, Signal,
-    Supervisor, UpgradeEffect, WorkerEvent,
+    Supervisor, UpgradeEffect, UpgradeEvent, WorkerEvent,
 };
 
 use crate::os::{Faults, Os, Predecessor};
@@ -323,6 +323,7 @@ impl World {
         // Now and then the clock seems to go back a little.
         let back = Duration::from_millis(if self.os.random.percent(3) { 500 } else { 0 });
         let is_tick = event == Event::Tick;
+        let says_it_serves = event == Event::Upgrade(UpgradeEvent::SuccessorReady);
         self.machine.handle(event, if is_tick { self.now } else { self.now.saturating_sub(back) });
         while let Some(effect) = self.machine.poll_effect() {
             assert_eq!(self.exit, None, "seed {}: {effect:?} after Exit", self.seed);
@@ -341,6 +342,9 @@ impl World {
                 ),
                 _ => {}
             }
+        }
+        if says_it_serves {
+            assert_eq!(self.os.gave_way_to, self.os.successor, "seed {}: both answer", self.seed);
         }
         self.check();
     }

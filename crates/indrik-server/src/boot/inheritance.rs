@@ -68,10 +68,19 @@ pub struct Inheritance {
 }
 
 impl Inheritance {
-    /// What this process's environment says.
+    /// What this process's environment says. What another server passed on is for this process alone: zygotes are
+    /// started before all of it is taken.
     #[must_use]
     pub fn from_environment() -> Self {
-        Self::read(std::process::id(), |name| env::var(name).ok())
+        let found = Self::read(std::process::id(), |name| env::var(name).ok());
+        let sockets = found.partner.iter().flat_map(|partner| {
+            partner.fds.iter().copied().chain(partner.admin.iter().map(|(fd, _)| *fd))
+        });
+        let others = [HISTORY_VARIABLE, super::word::VARIABLE];
+        let others = others.iter().filter_map(|name| env::var(name).ok()?.parse().ok());
+        // A typed number is never one of the streams.
+        indrik_sys::process::keep_from_children(sockets.chain(others).filter(|fd| *fd >= FIRST_FD));
+        found
     }
 
     fn read(own_pid: u32, variable: impl Fn(&str) -> Option<String>) -> Self {

@@ -110,10 +110,8 @@ impl Drive {
         match effect {
             UpgradeEffect::RunPreExec => self.run_pre_exec(),
             UpgradeEffect::StartSuccessor => self.start_successor(),
-            UpgradeEffect::Done { successor } => {
-                self.hand_admin_over();
-                self.upgrade_ended(Ok(successor));
-            }
+            UpgradeEffect::GiveWay => self.hand_admin_over(),
+            UpgradeEffect::Done { successor } => self.upgrade_ended(Ok(successor)),
             UpgradeEffect::Failed { message } => self.upgrade_ended(Err(message)),
             UpgradeEffect::TellPredecessor => {
                 self.open_admin_doors();

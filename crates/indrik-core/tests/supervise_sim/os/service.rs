@@ -51,6 +51,10 @@ impl Os {
                 self.told = Some(*notice);
             }
             Effect::Upgrade(UpgradeEffect::TellPredecessor) => self.tell_predecessor(now),
+            Effect::Upgrade(UpgradeEffect::GiveWay) => {
+                assert!(self.successor_serves, "gave way to a server that does not serve");
+                self.gave_way_to = self.successor;
+            }
             Effect::Upgrade(UpgradeEffect::Done { .. }) => self.upgraded += 1,
             Effect::Upgrade(UpgradeEffect::Failed { .. }) => self.upgrades_failed += 1,
             Effect::Front(FrontEffect::StopAccepting) => {
@@ -159,6 +163,7 @@ impl Os {
             self.service_stopped |= self.successor_serves && status == ExitStatus::Code(0);
             self.successor = None;
             self.successor_serves = false;
+            self.gave_way_to = None;
         }
         if event == LIVES {
             if self.successor_hangs || self.successor_serves {
