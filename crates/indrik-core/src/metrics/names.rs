@@ -35,6 +35,10 @@ pub(super) fn taken(family: &Family) -> Vec<String> {
     let mut names = vec![family.name.to_string()];
     let own = suffixes(family.kind).iter().filter(|suffix| !suffix.is_empty());
     names.extend(own.map(|suffix| format!("{}{suffix}", family.name)));
+    // OpenMetrics has the time of their begin under this name, whether it is told or not.
+    if matches!(family.kind, Kind::Counter | Kind::Histogram | Kind::Summary) {
+        names.push(format!("{}_created", family.name));
+    }
     names
 }
 

@@ -109,6 +109,13 @@ fn of_two_families_with_one_name_the_first_stays() {
 }
 
 #[test]
+fn the_time_of_a_counters_begin_has_a_name_that_no_other_family_may_have() {
+    let counter = family("a", Kind::Counter, vec![number(&[], 3.0)]);
+    let other = family("a_created", Kind::Counter, vec![number(&[], 4.0)]);
+    assert_eq!(expose(vec![counter, other], Format::OpenMetrics).left_out, 1);
+}
+
+#[test]
 fn what_no_scraper_can_read_is_left_out_and_counted() {
     let wrong = vec![
         number(&[("a-b", "")], 1.0),
