@@ -52,7 +52,7 @@ def _call(then: Callable[[ModuleType], None], module: ModuleType) -> None:
         # Another version of it than we know: it works as it does without us.
         from indrik import logs
 
-        logs.write("DEBUG", f"This {module.__name__} is not what is known of that library", error)
+        logs.debug(f"This {module.__name__} is not what is known of that library", error)
 
 
 class Finder:

@@ -27,6 +27,7 @@ OUR_CLASSES = ("gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd", 
 """Logger classes that ask for nothing but what Indrik does by itself."""
 
 _log_fd = 2
+_debug_entries_left = 100
 _config: dict[str, Any] = {}
 _logger: Any = None
 _tell: Callable[[dict[str, Any]], None] | None = None
@@ -165,6 +166,15 @@ def write(level: str, text: str, error: BaseException | None = None) -> None:
         _native.write_log(level, _with_traceback(text, error))
     else:
         sink(level, text, error)
+
+
+def debug(text: str, error: BaseException | None = None) -> None:
+    """Writes an entry for those who look for a fault in the server: only at ``loglevel = debug``, and not more than
+    so many times in a process, as it may come from what clients send."""
+    global _debug_entries_left
+    if _config.get("loglevel") == "debug" and _debug_entries_left > 0:
+        _debug_entries_left -= 1
+        write("DEBUG", text, error)
 
 
 def take(request: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def enter_values(values: ModuleType) -> None:
 def _tell(error: BaseException) -> None:
     from indrik import logs
 
-    logs.write("DEBUG", "A metric of prometheus_client is not shown", error)
+    logs.debug("A metric of prometheus_client is not shown", error)
 
 
 def _metric(kind: str, name: str, text: str, labels: Sequence[str], across: str, of_living: bool) -> Any:

@@ -173,5 +173,5 @@ def shown(look: Callable[[Any], Any], pool: Any) -> Any:
     except Exception as error:
         from indrik import logs
 
-        logs.write("DEBUG", "A pool of connections is not shown", error)
+        logs.debug("A pool of connections is not shown", error)
         return None

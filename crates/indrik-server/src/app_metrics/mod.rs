@@ -37,6 +37,8 @@ struct Shared {
     /// Losses that were logged, one bit each.
     told: AtomicU64,
     series_max: AtomicU64,
+    /// What was shown of losses: what a look finds broken may be gone at the next one, and a counter does not go down.
+    shown: [AtomicU64; LOSSES.len()],
 }
 
 impl Default for AppMetrics {
@@ -46,6 +48,7 @@ impl Default for AppMetrics {
             mirror: Mutex::new(None),
             told: AtomicU64::new(0),
             series_max: AtomicU64::new(SERIES_MAX as u64),
+            shown: Default::default(),
         }))
     }
 }
@@ -90,6 +93,9 @@ impl AppMetrics {
             let (more, unread) = mirrored(&directory, series_max);
             lost[Loss::Corrupt as usize] += unread;
             merge(&mut families, more);
+        }
+        for (now, shown) in lost.iter_mut().zip(&self.0.shown) {
+            *now = (*now).max(shown.fetch_max(*now, Ordering::Relaxed));
         }
         families.push(lost_family(lost));
         families
