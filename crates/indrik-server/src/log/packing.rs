@@ -132,13 +132,14 @@ fn try_to_tidy(log: &Path, policy: &Policy) -> io::Result<bool> {
     let read = names.iter().filter_map(|name| Rotated::read(place.name(), name));
     let (unfinished, rotated): (Vec<_>, Vec<_>) =
         read.partition(|file| file.form == Form::Unfinished);
+    let mut failed = None;
     for file in unfinished {
-        remove_unless_locked(&place, &file.file_name())?;
+        go_on(remove_unless_locked(&place, &file.file_name()), &mut failed);
     }
     let now = local_seconds(SystemTime::now());
     let superfluous = superfluous(rotated.clone(), policy.keep, now);
     for file in &superfluous {
-        remove_unless_locked(&place, &file.file_name())?;
+        go_on(remove_unless_locked(&place, &file.file_name()), &mut failed);
     }
     let stays = |file: &&Rotated| file.form == Form::Plain && !superfluous.contains(file);
     let mut is_left = false;
@@ -148,12 +149,18 @@ fn try_to_tidy(log: &Path, policy: &Policy) -> io::Result<bool> {
             rotated.iter().any(|other| other.form == Form::Packed && other.name == file.name);
         if is_packed && place.look(&packed).is_ok() {
             // The last step was missing.
-            remove_unless_locked(&place, &file.name)?;
+            go_on(remove_unless_locked(&place, &file.name), &mut failed);
         } else if policy.packs {
-            is_left |= !pack(&place, &file.name)?;
+            is_left |= go_on(pack(&place, &file.name), &mut failed).is_some_and(|is_done| !is_done);
         }
     }
-    Ok(is_left)
+    failed.map_or(Ok(is_left), Err)
+}
+
+/// What cannot be done for one file, a pipe of that name perhaps, is done for the others all the same; the first
+/// failure is told.
+fn go_on<T>(done: io::Result<T>, failed: &mut Option<io::Error>) -> Option<T> {
+    done.map_err(|error| failed.get_or_insert(error)).ok()
 }
 
 /// Somebody who has a file locked is at work on it.
