@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use indrik_sys::files;
 
@@ -67,10 +68,26 @@ pub fn add_line(path: &Path, line: &str) -> io::Result<()> {
     })
 }
 
-/// When a file was changed last, if that can be known.
-pub(crate) fn changed(path: &Path) -> Option<SystemTime> {
+/// What a file is just now, if that can be known.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     let path = path.to_owned();
-    within(move || std::fs::metadata(path).and_then(|meta| meta.modified()).ok()).ok()?
+    let look = within(move || std::fs::metadata(path).ok()).ok()??;
+    Some(Stamp {
+        file: (look.dev(), look.ino()),
+        bytes: look.size(),
+        modified: (look.mtime(), look.mtime_nsec()),
+        changed: (look.ctime(), look.ctime_nsec()),
+    })
+}
+
+/// What tells a file from itself before a change. The time of its last write alone does not: whoever copies files
+/// sets that as it likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 /// Does something else that a file system may hold up.

@@ -1,7 +1,7 @@
 //! Who may: tokens, and how often somebody has tried.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use indrik_core::admin::access::{Brought, Scope};
 use indrik_core::admin::guesses::Guesses;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::caller::Caller;
 use crate::log::Log;
-use crate::paths;
+use crate::paths::{self, Stamp};
 
 /// How often the file is looked at, when tokens come.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub(crate) struct Guard {
 struct File {
     path: Option<PathBuf>,
     looked: Option<Instant>,
-    changed: Option<SystemTime>,
+    stamp: Option<Stamp>,
     tokens: Tokens,
 }
 
@@ -107,11 +107,11 @@ impl File {
             return;
         }
         self.looked = Some(Instant::now());
-        let changed = paths::changed(path);
-        if changed.is_some() && changed == self.changed {
+        let stamp = paths::stamp(path);
+        if stamp.is_some() && stamp == self.stamp {
             return;
         }
-        self.changed = changed;
+        self.stamp = stamp;
         let read = paths::read_text(path)
             .map_err(|error| error.to_string())
             .and_then(|text| Tokens::read(&text));
