@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use indrik_core::logs::escape;
 use serde_json::Value as Json;
 
 /// A reader that has seen enough and closed the pipe is no error.
@@ -10,9 +11,12 @@ pub(crate) fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Nowhere is left to complain about a closed standard error.
+/// A text of our own that may quote others, who do not command the terminal by it. Nowhere is left to complain about
+/// a closed standard error.
 pub(crate) fn print_error(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let mut shown = Vec::with_capacity(text.len());
+    escape::block(text, &mut shown);
+    let _ = std::io::stderr().lock().write_all(&shown);
 }
 
 pub(crate) fn pretty(answer: &Json) -> String {

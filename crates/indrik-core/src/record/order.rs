@@ -84,8 +84,9 @@ fn span(value: &str) -> Result<Duration, String> {
 fn bytes(value: &str) -> Result<u64, String> {
     let bytes = value.parse().ok().filter(|bytes| (BYTES_MIN..=BYTES_MAX).contains(bytes));
     bytes.ok_or_else(|| {
+        let shown: String = value.chars().take(40).collect();
         format!(
-            "Invalid argument: a recording has {BYTES_MIN} to {BYTES_MAX} bytes: bytes=268435456"
+            "Invalid argument: {shown} bytes: a recording has {BYTES_MIN} (64 KiB) to {BYTES_MAX} (64 GiB)"
         )
     })
 }
