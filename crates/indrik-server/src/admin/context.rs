@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderMap;
 use indrik_core::admin::query::Query;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guard::Guard;
 use super::orders::Orders;
@@ -19,6 +19,8 @@ use crate::look::Board;
 pub(super) const LOOKS_MAX: usize = 4;
 /// Streams of events at once.
 pub(super) const STREAMS_MAX: usize = 16;
+/// More of them, that nobody gets but those who may look inside.
+pub(super) const STREAMS_KEPT: usize = 8;
 
 /// What all answers are made of.
 pub(crate) struct Context {
@@ -30,8 +32,19 @@ pub(crate) struct Context {
     pub(crate) hosts: ArcSwap<Vec<String>>,
     pub(crate) guard: Guard,
     pub(crate) streams: Arc<Semaphore>,
+    /// Kept for those who may look inside.
+    pub(crate) streams_kept: Arc<Semaphore>,
     /// Looks into workers at once.
     pub(crate) looks: Semaphore,
+}
+
+impl Context {
+    /// A place for a stream of events, if there is one for somebody like this.
+    pub(crate) fn stream_place(&self, asked: &Asked) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.streams).try_acquire_owned().ok();
+        let kept = || Arc::clone(&self.streams_kept).try_acquire_owned().ok();
+        place.or_else(|| if asked.is_known { kept() } else { None })
+    }
 }
 
 /// A request, read.

@@ -169,7 +169,7 @@ pub(super) async fn answer(
         Page::Metrics => metrics::answer(context, &asked).await,
         Page::DashboardFile => dashboard::file(endpoint.path, &asked),
         Page::DashboardHistory => dashboard::history(context, &asked),
-        Page::DashboardLive => dashboard::live(context),
+        Page::DashboardLive => dashboard::live(context, &asked),
         Page::Watch => watch::answer(context, &asked),
         Page::Stacks => inside::stacks(context, &asked).await,
         Page::Profile => inside::profile(context, &asked).await,

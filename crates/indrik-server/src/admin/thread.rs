@@ -10,7 +10,7 @@ use std::{fmt, thread};
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::context::{Context, LOOKS_MAX, STREAMS_MAX};
+use super::context::{Context, LOOKS_MAX, STREAMS_KEPT, STREAMS_MAX};
 use super::guard::Guard;
 use super::orders::Orders;
 use super::places::Places;
@@ -58,6 +58,7 @@ impl Admin {
             hosts: ArcSwap::default(),
             guard: Guard::new(Instant::now()),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams_kept: Arc::new(Semaphore::new(STREAMS_KEPT)),
             looks: Semaphore::new(LOOKS_MAX),
         });
         let runtime = tokio::runtime::Builder::new_current_thread()

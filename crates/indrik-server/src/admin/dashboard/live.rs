@@ -1,7 +1,6 @@
 //! `/dashboard/history`: the past. `/dashboard/live`: a frame every second, for as long as the client stays.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::SystemTime;
 
@@ -31,8 +30,8 @@ pub(crate) fn history(context: &Context, asked: &Asked) -> Answer {
 }
 
 /// Frames as they are made.
-pub(crate) fn live(context: &Context) -> Answer {
-    let Ok(place) = Arc::clone(&context.streams).try_acquire_owned() else {
+pub(crate) fn live(context: &Context, asked: &Asked) -> Answer {
+    let Some(place) = context.stream_place(asked) else {
         let text = "too many streams are open";
         return Answer::later(StatusCode::SERVICE_UNAVAILABLE, text, 5);
     };

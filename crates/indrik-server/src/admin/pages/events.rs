@@ -30,9 +30,9 @@ pub(crate) fn answer(context: &Context, asked: &Asked) -> Answer {
     let accept = asked.header("accept").unwrap_or_default();
     match asked.query.get("format") {
         Some("json") => list(context, after),
-        Some("sse") => stream(context, after),
+        Some("sse") => stream(context, asked, after),
         None if accept.contains("application/json") => list(context, after),
-        None => stream(context, after),
+        None => stream(context, asked, after),
         Some(_) => bad("format is json or sse"),
     }
 }
@@ -43,8 +43,8 @@ fn list(context: &Context, after: u64) -> Answer {
     Answer::json(&json!({"events": events}))
 }
 
-fn stream(context: &Context, after: u64) -> Answer {
-    let Ok(place) = Arc::clone(&context.streams).try_acquire_owned() else {
+fn stream(context: &Context, asked: &Asked, after: u64) -> Answer {
+    let Some(place) = context.stream_place(asked) else {
         let text = "too many streams of events are open";
         return Answer::later(StatusCode::SERVICE_UNAVAILABLE, text, 5);
     };

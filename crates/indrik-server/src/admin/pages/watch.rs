@@ -35,7 +35,7 @@ pub(crate) fn answer(context: &Context, asked: &Asked) -> Answer {
     let Some(front) = context.board.front() else {
         return busy("nothing is served yet");
     };
-    let Ok(place) = Arc::clone(&context.streams).try_acquire_owned() else {
+    let Some(place) = context.stream_place(asked) else {
         return busy("too many streams are open");
     };
     let mut fields = asked.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
