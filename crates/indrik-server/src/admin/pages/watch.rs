@@ -1,7 +1,6 @@
 //! `/api/watch`: what happens to the requests of one browser, which has a cookie for it, as server-sent events.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Cx, Poll};
 use std::time::Duration;
 
