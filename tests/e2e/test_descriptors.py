@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.admin import Admin
 from support.control import ctl
 from support.http2_raw import ACK, PREFACE, SETTINGS, frame
 from support.server import Server, poll
@@ -134,8 +135,30 @@ def every_connection_was_shed_once(server: Server, came: int) -> None:
     assert descriptors["connections"] <= descriptors["connections_max"]
 
 
+def test_operators_have_places_beside_clients_that_take_all(start, idle):
+    admin = Admin()
+    server = start("wsgi_app:app", "--workers", "1", *admin.option, launcher=limited(128))
+    connect_idle(server, idle)
+    is_served(server)
+    taken = [socket.create_connection(("127.0.0.1", admin.port), 20) for _ in range(40)]
+    idle.extend(taken)
+    statuses = []
+    for one in taken:
+        one.settimeout(20)
+        with contextlib.suppress(OSError):
+            one.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            statuses.append(one.recv(12))
+    # A sixteenth of the limit, of which one is for the own user; the rest is turned away, and nothing is lacking.
+    assert statuses.count(b"HTTP/1.1 200") >= 7
+    assert set(statuses) <= {b"HTTP/1.1 200", b"HTTP/1.1 503", b""}
+    before = server.workers()
+    server.signal(signal.SIGHUP)
+    server.wait_for_new_workers(before, 1)
+    within_the_limits(server, 128)
+
+
 def test_uploads_count_as_well(start, idle, tmp_path: Path):
-    server = start("wsgi_app:app", "--workers", "1", "--body-buffer-max", "1000", launcher=limited(108))
+    server = start("wsgi_app:app", "--workers", "1", "--body-buffer-max", "1000", launcher=limited(116))
     head = b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"
     for _ in range(60):
         one = socket.create_connection(server.address, 20)
@@ -146,7 +169,7 @@ def test_uploads_count_as_well(start, idle, tmp_path: Path):
     before = server.workers()
     server.signal(signal.SIGHUP)
     server.wait_for_new_workers(before, 1)
-    within_the_limits(server, 108)
+    within_the_limits(server, 116)
     for one in idle:
         with contextlib.suppress(OSError):
             one.sendall(b"x")

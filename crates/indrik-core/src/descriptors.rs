@@ -19,6 +19,12 @@ const OTHERS: u64 = 8;
 /// Files that applications send and that wait for a place among what clients have: they are open when the
 /// front first hears of them. Above it such a file is closed, and its request fails.
 const PASSING: u64 = 8;
+/// Connections of the admin listener: one in so many of the limit, and no fewer and no more than this.
+const OPERATORS_PART: u64 = 16;
+const OPERATORS_LEAST: u64 = 4;
+const OPERATORS_MOST: u64 = 64;
+/// Connections of the admin listener that are told that there is no place, at once.
+pub const TURNED_AWAY_MAX: usize = 2;
 
 /// Clients have at least this part of the limit, and at least so many; where that leaves too little for
 /// supervision, the limit is too low ([`Share::is_short`]).
@@ -57,8 +63,10 @@ impl Share {
     pub fn new(limit: u64, used: u64, workers: u64) -> Self {
         // A reload starts all new workers before the old ones leave.
         let generations = workers.saturating_mul(2 * WORKER);
-        let needed =
-            used.saturating_add(generations).saturating_add(ZYGOTE + FORK + OTHERS + PASSING);
+        let needed = used
+            .saturating_add(generations)
+            .saturating_add(ZYGOTE + FORK + OTHERS + PASSING)
+            .saturating_add(operators_max(limit) + TURNED_AWAY_MAX as u64);
         let least = (limit / CLIENTS_LEAST_PART).max(CLIENTS_LEAST).min(limit);
         let clients_max = limit.saturating_sub(needed).max(least);
         Self {
@@ -83,6 +91,13 @@ impl Share {
             Use::Passing => held.passing.saturating_add(count) <= PASSING,
         }
     }
+}
+
+/// Connections that the admin listener may have at once. They are kept for those who look after the server, whatever
+/// clients have.
+#[must_use]
+pub fn operators_max(limit: u64) -> u64 {
+    (limit / OPERATORS_PART).clamp(OPERATORS_LEAST, OPERATORS_MOST)
 }
 
 /// What clients have a descriptor for.
@@ -218,7 +233,7 @@ mod tests {
     #[test]
     fn low_limits_leave_room_for_both() {
         // As measured: some twenty descriptors before the first worker.
-        for (limit, clients) in [(64, 8), (128, 52), (256, 180), (1024, 948)] {
+        for (limit, clients) in [(64, 8), (128, 42), (256, 162), (1024, 882)] {
             let share = Share::new(limit, 24, 1);
             assert_eq!(share.clients_max, clients, "{limit}");
             assert!(share.connections_max < share.clients_max);
@@ -228,7 +243,7 @@ mod tests {
     #[test]
     fn more_workers_keep_more() {
         let share = Share::new(1024, 24, 32);
-        assert_eq!((share.kept, share.is_short), (24 + 2 * 32 * WORKER + 30, false));
+        assert_eq!((share.kept, share.is_short), (24 + 2 * 32 * WORKER + 30 + 66, false));
         assert!(Share::new(128, 24, 32).is_short);
     }
 
@@ -271,6 +286,8 @@ mod tests {
         Reloads,
         Dies,
         Asks,
+        /// Operators take all places of the admin listener, and more are turned away.
+        Looks,
         /// There are to be more workers, or fewer.
         Scales(u64),
     }
@@ -292,13 +309,16 @@ mod tests {
             1 => Just(Step::Reloads),
             1 => Just(Step::Dies),
             1 => Just(Step::Asks),
+            1 => Just(Step::Looks),
             1 => (1u64..5).prop_map(Step::Scales),
         ]
     }
 
     struct World {
         ledger: Ledger,
+        limit: u64,
         used: u64,
+        operators: u64,
         workers: u64,
         now: Micros,
         /// Since when each is idle; `None`: it has a request.
@@ -355,7 +375,7 @@ mod tests {
 
         fn open(&self, more: u64) -> u64 {
             let held = self.ledger.held();
-            self.used + self.workers * WORKER + held.all() + held.passing + more
+            self.used + self.workers * WORKER + self.operators + held.all() + held.passing + more
         }
 
         fn step(&mut self, step: &Step) {
@@ -377,7 +397,9 @@ mod tests {
                 }
                 Step::Passes(time) => self.now += time,
                 Step::Closes | Step::Settles(_) => {}
-                Step::Reloads | Step::Dies | Step::Asks | Step::Scales(_) => {}
+                Step::Reloads | Step::Dies | Step::Asks => {}
+                Step::Looks => self.operators = operators_max(self.limit) + TURNED_AWAY_MAX as u64,
+                Step::Scales(_) => {}
             }
         }
     }
@@ -385,14 +407,14 @@ mod tests {
     proptest! {
         #[test]
         fn supervision_never_wants_for_a_descriptor_whatever_clients_and_applications_do(
-            limit in 72u64..600, workers in 1u64..5, steps in prop::collection::vec(step(), 1..400),
+            limit in 80u64..1400, workers in 1u64..5, steps in prop::collection::vec(step(), 1..400),
         ) {
             let used = 24;
             let share = Share::new(limit, used, workers);
             prop_assume!(!share.is_short);
             let mut world = World {
                 ledger: Ledger::new(share),
-                used, workers, now: 1_000_000, connections: vec![], queued: Default::default(),
+                limit, used, operators: 0, workers, now: 1_000_000, connections: vec![], queued: Default::default(),
                 reserved: Default::default(),
             };
             // What more workers need is there once clients have given it back.

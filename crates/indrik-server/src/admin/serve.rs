@@ -18,7 +18,7 @@ use indrik_core::logs::level::Level;
 use rustix::net::sockopt::socket_peercred;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::body::Body;
 use super::caller::Caller;
@@ -35,6 +35,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long accepting rests when it fails: the process may be out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How long it may take to say that there is no place.
+const FAREWELL_TIME_MAX: Duration = Duration::from_millis(200);
 /// What a connection is told for which there is no place.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 61\r\n\r\n\
@@ -45,6 +47,7 @@ pub(super) async fn accept(
     listener: Listener,
     context: Arc<Context>,
     places: Places,
+    farewells: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
     let listener = match Doors::of(listener) {
@@ -57,7 +60,10 @@ pub(super) async fn accept(
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, caller)) => admit(stream, caller, &context, &places),
+            Ok((stream, caller)) => match places.take(caller.from) {
+                Some(place) => admit(stream, caller, &context, place),
+                None => turn_away(stream, &farewells),
+            },
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -99,17 +105,21 @@ impl Doors {
     }
 }
 
-fn admit(socket: Socket, caller: Caller, context: &Arc<Context>, places: &Places) {
-    let mut stream = Shared(Arc::new(socket));
-    let Some(place) = places.take(caller.from) else {
-        tokio::spawn(async move {
-            let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(FULL)).await;
-        });
-        return;
-    };
+fn admit(socket: Socket, caller: Caller, context: &Arc<Context>, place: Place) {
+    let stream = Shared(Arc::new(socket));
     let context = Arc::clone(context);
     tokio::spawn(async move {
         serve(stream, caller, &context, &Arc::new(place)).await;
+    });
+}
+
+/// Says that there is no place, unless too many are told so already: they have descriptors as well.
+fn turn_away(socket: Socket, farewells: &Arc<Semaphore>) {
+    let Ok(farewell) = Arc::clone(farewells).try_acquire_owned() else { return };
+    let mut stream = Shared(Arc::new(socket));
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(FAREWELL_TIME_MAX, stream.write_all(FULL)).await;
+        drop((stream, farewell));
     });
 }
 

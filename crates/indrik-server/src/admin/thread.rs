@@ -8,6 +8,8 @@ use std::time::Instant;
 use std::{fmt, thread};
 
 use arc_swap::ArcSwap;
+use indrik_core::descriptors::TURNED_AWAY_MAX;
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::context::{Context, LOOKS_MAX, STREAMS_KEPT, STREAMS_MAX};
@@ -102,14 +104,19 @@ impl fmt::Debug for Admin {
 
 /// Keeps the doors as they were ordered last.
 async fn run(mut ordered: mpsc::UnboundedReceiver<Vec<Listener>>, context: Arc<Context>) {
-    let places = Places::default();
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let places = Places::new(limit);
+    let farewells = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    // Streams last: others shall find a place beside them.
+    context.streams.forget_permits(STREAMS_MAX.saturating_sub(places.all() / 2));
     let mut stop = watch::Sender::new(false);
     while let Some(listeners) = ordered.recv().await {
         stop.send_replace(true);
         stop = watch::Sender::new(false);
         for listener in listeners {
             let (context, places) = (Arc::clone(&context), places.clone());
-            tokio::spawn(accept(listener, context, places, stop.subscribe()));
+            let farewells = Arc::clone(&farewells);
+            tokio::spawn(accept(listener, context, places, farewells, stop.subscribe()));
         }
     }
 }
