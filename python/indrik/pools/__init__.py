@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from functools import wraps
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from indrik import metrics
 
@@ -125,9 +126,23 @@ def numbers_of(pool: Any, library: str, name: Callable[[Any], str]) -> Pool:
     return numbers
 
 
+_watched: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+"""Classes of libraries, and their methods that count."""
+
+
+def is_watched(kind: Any, method: str) -> bool:
+    """Whether the class counts already: a library may be imported anew. It does from now on."""
+    known = _watched.setdefault(kind, set())
+    is_known = method in known
+    known.add(method)
+    return is_known
+
+
 def watch(kind: Any, method: str, waits: Callable[[Any], Pool | None], show: Callable[[Any], None]) -> None:
     """Has a method of a library's pools count: ``waits`` says whose wait a call will be, if it will, and ``show`` tells
     afterwards how the pool stands."""
+    if is_watched(kind, method):
+        return
     call = getattr(kind, method)
 
     @wraps(call)
@@ -146,6 +161,8 @@ def watch(kind: Any, method: str, waits: Callable[[Any], Pool | None], show: Cal
 
 def watch_async(kind: Any, method: str, waits: Callable[[Any], Pool | None], show: Callable[[Any], None]) -> None:
     """The same of a coroutine."""
+    if is_watched(kind, method):
+        return
     call = getattr(kind, method)
 
     @wraps(call)

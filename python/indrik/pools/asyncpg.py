@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from indrik.pools import Pool, never, numbers_of, watch, watch_async
+from indrik.pools import Pool, never, watch, watch_async
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -18,8 +19,17 @@ def enter_pool(module: ModuleType) -> None:
     watch(vars(module)["PoolConnectionHolder"], "_release", never, lambda holder: _show(holder._pool))
 
 
+_known: WeakKeyDictionary[Any, Pool] = WeakKeyDictionary()
+"""By the first holder of a pool, which lives as long: a pool has room for nothing of ours, and nobody can refer to it
+without keeping it."""
+
+
 def _numbers(pool: Any) -> Pool:
-    return numbers_of(pool, "asyncpg", _name)
+    first = pool._holders[0]
+    numbers = _known.get(first)
+    if numbers is None:
+        numbers = _known[first] = Pool("asyncpg", _name(pool))
+    return numbers
 
 
 def _name(pool: Any) -> str:
@@ -35,9 +45,11 @@ def _name(pool: Any) -> str:
 
 
 def _waits(pool: Any) -> Pool | None:
-    return _numbers(pool) if pool._queue is not None and pool._queue.empty() else None
+    return _numbers(pool) if pool._initialized and pool._queue.empty() else None
 
 
 def _show(pool: Any) -> None:
+    if not pool._holders:
+        return
     size = pool.get_size()
     _numbers(pool).show(size, pool.get_max_size(), size - pool.get_idle_size())

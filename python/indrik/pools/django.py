@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from functools import wraps
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
-from indrik.pools import Pool, shown
+from indrik.pools import Pool, is_watched, shown
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_open: dict[str, set[int]] = {}
+_open: dict[str, WeakSet[Any]] = {}
+"""By alias, those that are open. Those of a thread that has ended are gone without a word."""
 _numbers: dict[str, Pool] = {}
 
 
 def enter_base(module: ModuleType) -> None:
     """``django.db.backends.base.base``."""
     kind: Any = vars(module)["BaseDatabaseWrapper"]
-    connect, close = kind.connect, kind._close
+    if is_watched(kind, "connect"):
+        return
+    # Databases have their own `_close`, which does not come by here.
+    connect, close = kind.connect, kind.close
 
     @wraps(connect)
     def opened(self: Any, *arguments: Any, **named: Any) -> Any:
         result = connect(self, *arguments, **named)
-        shown(lambda wrapper: _note(wrapper, True), self)
+        shown(_note, self)
         return result
 
     @wraps(close)
@@ -30,19 +35,20 @@ def enter_base(module: ModuleType) -> None:
         try:
             return close(self, *arguments, **named)
         finally:
-            shown(lambda wrapper: _note(wrapper, False), self)
+            shown(_note, self)
 
-    kind.connect, kind._close = opened, closed
+    kind.connect, kind.close = opened, closed
 
 
-def _note(wrapper: Any, is_open: bool) -> None:
+def _note(wrapper: Any) -> None:
     alias = str(wrapper.alias)
-    known = _open.setdefault(alias, set())
+    known = _open.setdefault(alias, WeakSet())
     # By what is open, not by how often: a connection that was lost is opened anew.
-    if is_open:
-        known.add(id(wrapper))
+    # What was closed within a transaction is still there, and good for nothing.
+    if wrapper.connection is not None and not wrapper.closed_in_transaction:
+        known.add(wrapper)
     else:
-        known.discard(id(wrapper))
+        known.discard(wrapper)
     numbers = _numbers.get(alias)
     if numbers is None:
         numbers = _numbers.setdefault(alias, Pool("django", alias))
