@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Exemplar
 
 from support.admin import Admin
 
@@ -34,6 +35,14 @@ class Numbers:
         for have, number in self.each(name, **labels):
             sums[have[label]] = sums.get(have[label], 0) + number
         return {value: number for value, number in sums.items() if number}
+
+
+def exemplars(admin: Admin, name: str) -> list[tuple[dict[str, str], Exemplar]]:
+    """The labels of a histogram's buckets that have an exemplar, and these."""
+    answered = admin.ask("/metrics", headers={"Accept": OPENMETRICS})
+    families = parse_openmetrics(answered.body.decode())
+    samples = (sample for family in families for sample in family.samples if sample.name == f"{name}_bucket")
+    return [(dict(sample.labels), sample.exemplar) for sample in samples if sample.exemplar]
 
 
 def scrape(admin: Admin, accept: str = "text/plain") -> Numbers:

@@ -117,6 +117,16 @@ pub const RELOADING: Gauge<0> = Gauge(&Row {
     help: "1 while a new generation is made ready.",
 });
 
+/// For how long the supervision loop was busy at a stretch, at most, in the last minute or now: so late did it hear of what happened.
+pub const SUPERVISOR_LAG_SECONDS: Gauge<0> = Gauge(&Row {
+    name: "indrik_supervisor_lag_seconds",
+    otel: "indrik.supervisor.lag",
+    kind: Kind::Gauge,
+    unit: "seconds",
+    labels: &[],
+    help: "For how long the supervision loop was busy at a stretch, at most, in the last minute or now: so late did it hear of what happened.",
+});
+
 /// Reloads that are over: done or failed.
 pub const RELOADS: Counter<1> = Counter(&Row {
     name: "indrik_reloads",
@@ -477,14 +487,34 @@ pub const LANE_ANSWERS_DROPPED: Counter<0> = Counter(&Row {
     help: "Answers on workers' lanes that were not taken.",
 });
 
-/// Requests that found no room in a table of their own combination of labels, and are counted under `other`.
+/// Spans that a collector has taken.
+pub const OTLP_EXPORTED: Counter<0> = Counter(&Row {
+    name: "indrik_otlp_exported",
+    otel: "indrik.otlp.exported",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[],
+    help: "Spans that a collector has taken.",
+});
+
+/// Spans that no collector will have: `queue_full` (more came than could be sent), `unreachable`, `refused` by the collector, `ended` with the server.
+pub const OTLP_LOST: Counter<1> = Counter(&Row {
+    name: "indrik_otlp_lost",
+    otel: "indrik.otlp.lost",
+    kind: Kind::Counter,
+    unit: "",
+    labels: &[&LABEL_REASON],
+    help: "Spans that no collector will have: `queue_full` (more came than could be sent), `unreachable`, `refused` by the collector, `ended` with the server.",
+});
+
+/// Requests that are counted under `other`: `requests` found no room for their combination of labels, `routes` are of routes beyond `metrics_routes_max`.
 pub const METRICS_OVERFLOW: Counter<1> = Counter(&Row {
     name: "indrik_metrics_overflow",
     otel: "indrik.metrics.overflow",
     kind: Kind::Counter,
     unit: "",
     labels: &[&LABEL_KIND],
-    help: "Requests that found no room in a table of their own combination of labels, and are counted under `other`.",
+    help: "Requests that are counted under `other`: `requests` found no room for their combination of labels, `routes` are of routes beyond `metrics_routes_max`.",
 });
 
 /// Families and samples left out of the answer before this one: their names clash with others, or no scraper can read them.
@@ -575,6 +605,36 @@ pub const WORKER_REQUESTS: Counter<1> = Counter(&Row {
     unit: "",
     labels: &[&LABEL_WORKER],
     help: "Requests that a worker has finished.",
+});
+
+/// For how long a worker had a request, as ten looks a second have found; its rate is the worker's busy share. It begins anew with the place's next worker.
+pub const WORKER_BUSY_SECONDS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_busy_seconds",
+    otel: "indrik.worker.busy",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_WORKER],
+    help: "For how long a worker had a request, as ten looks a second have found; its rate is the worker's busy share. It begins anew with the place's next worker.",
+});
+
+/// For how long a worker's event loop did not turn. It begins anew with the place's next worker.
+pub const WORKER_EVENT_LOOP_BLOCKED_SECONDS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_event_loop_blocked_seconds",
+    otel: "indrik.worker.event_loop.blocked",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_WORKER],
+    help: "For how long a worker's event loop did not turn. It begins anew with the place's next worker.",
+});
+
+/// For how long a worker's threads waited for the interpreter's lock. It begins anew with the place's next worker.
+pub const WORKER_GIL_WAIT_SECONDS: Counter<1> = Counter(&Row {
+    name: "indrik_worker_gil_wait_seconds",
+    otel: "indrik.worker.gil.wait",
+    kind: Kind::Counter,
+    unit: "seconds",
+    labels: &[&LABEL_WORKER],
+    help: "For how long a worker's threads waited for the interpreter's lock. It begins anew with the place's next worker.",
 });
 
 /// Requests that a worker has, those in its ring included.
@@ -726,6 +786,7 @@ pub static ROWS: &[&Row] = &[
     BREAKER_OPEN.0,
     GENERATION.0,
     RELOADING.0,
+    SUPERVISOR_LAG_SECONDS.0,
     RELOADS.0,
     HTTP_REQUESTS.0,
     HTTP_REQUEST_DURATION_SECONDS.0,
@@ -762,6 +823,8 @@ pub static ROWS: &[&Row] = &[
     FRONT_FILES_BYTES.0,
     FRONT_FILES_FAILED.0,
     LANE_ANSWERS_DROPPED.0,
+    OTLP_EXPORTED.0,
+    OTLP_LOST.0,
     METRICS_OVERFLOW.0,
     METRICS_LEFT_OUT.0,
     APP_METRICS_LOST.0,
@@ -772,6 +835,9 @@ pub static ROWS: &[&Row] = &[
     WORKER_ENDS.0,
     WORKER_STATE.0,
     WORKER_REQUESTS.0,
+    WORKER_BUSY_SECONDS.0,
+    WORKER_EVENT_LOOP_BLOCKED_SECONDS.0,
+    WORKER_GIL_WAIT_SECONDS.0,
     WORKER_REQUESTS_IN_FLIGHT.0,
     WORKER_RSS_BYTES.0,
     WORKER_PSS_BYTES.0,

@@ -115,6 +115,15 @@ pub fn cell(micros: u64) -> usize {
     cell
 }
 
+/// Classic buckets: those that have a bound, and the last one.
+pub const BUCKETS: usize = CLASSIC_US.len() + 1;
+
+/// The classic bucket that a time is counted in.
+#[must_use]
+pub fn bucket(micros: u64) -> usize {
+    CLASSIC_US.partition_point(|bound| *bound < micros)
+}
+
 /// What the cells of `counts` say; `sum_us` is what all times were together.
 #[must_use]
 pub fn distribution(counts: &[u64; CELLS], sum_us: u64) -> Distribution {
@@ -212,6 +221,11 @@ mod tests {
                 let within = times.iter().map(|time| *time as f64 / 1e6);
                 let within = within.filter(|time| *time > lower && *time <= upper).count();
                 prop_assert_eq!(*count, within as u64);
+            }
+            for time in &times {
+                let within = *time as f64 / 1e6;
+                prop_assert!(CLASSIC_S.get(bucket(*time)).is_none_or(|bound| within <= *bound));
+                prop_assert!(bucket(*time) == 0 || within > CLASSIC_S[bucket(*time) - 1]);
             }
             let native = all.native.as_ref().expect("native buckets");
             let zeros = times.iter().filter(|time| **time == 0).count() as u64;

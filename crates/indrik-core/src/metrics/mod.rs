@@ -17,6 +17,6 @@ mod text;
 pub use accept::{Format, negotiate};
 pub use expose::{Exposed, expose};
 pub use family::{Distribution, Exemplar, Family, Kind, Label, Labels, Native, Sample, Value};
-pub use grid::{CELLS, cell, distribution};
+pub use grid::{BUCKETS, CELLS, bucket, cell, distribution};
 pub use names::is_name;
 pub use table::{Counter, Gauge, Histogram, Info, LabelRow, Row};

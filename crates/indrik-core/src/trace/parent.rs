@@ -40,6 +40,13 @@ impl TraceId {
         hex::text(&self.0)
     }
 
+    /// Its bits, the higher ones first.
+    #[must_use]
+    pub fn words(&self) -> [u64; 2] {
+        let bits = u128::from_be_bytes(self.0);
+        [(bits >> 64) as u64, bits as u64]
+    }
+
     /// Whether it is one of `percent` in a hundred. Its last bits decide, so every server that looks at them comes
     /// to the same.
     #[must_use]
@@ -57,6 +64,12 @@ impl SpanId {
     #[must_use]
     pub fn made(chance: u64) -> Self {
         Self(chance.max(1).to_be_bytes())
+    }
+
+    /// Its bits.
+    #[must_use]
+    pub const fn word(&self) -> u64 {
+        u64::from_be_bytes(self.0)
     }
 
     /// Its digits.

@@ -27,7 +27,7 @@ use indrik_core::trace::span::{Answered, Phases};
 use parking_lot::Mutex;
 
 use super::clock;
-use super::metrics::OpenWebSocket;
+use super::metrics::{OpenWebSocket, Traceable};
 use super::peer::Peer;
 use super::pipeline::forwarding::{Via, shown_client};
 use super::recording::{Recorded, Recordings};
@@ -267,6 +267,11 @@ impl Lines {
 }
 
 impl Entry {
+    /// Where the request can be looked up, if it was answered so and took so long.
+    pub(super) fn traceable(&self, status: u16, total: Micros) -> Option<Traceable> {
+        self.trail.as_ref()?.span.as_ref()?.traceable(status, total)
+    }
+
     /// The response is known, and who gave it.
     pub(super) fn with_response(
         mut self: Box<Self>,

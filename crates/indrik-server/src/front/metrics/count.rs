@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use indrik_core::metrics::{CELLS, cell};
+use indrik_core::metrics::{CELLS, Distribution, cell, distribution};
 use indrik_core::time::Micros;
+
+use super::exemplars::{Exemplars, Newest, Traceable};
 
 /// A count. Written by one thread only.
 #[derive(Debug, Default)]
@@ -24,11 +26,16 @@ impl Count {
 pub(super) struct Times {
     cells: [Count; CELLS],
     sum_us: Count,
+    exemplars: Exemplars,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { cells: std::array::from_fn(|_| Count::default()), sum_us: Count::default() }
+        Self {
+            cells: std::array::from_fn(|_| Count::default()),
+            sum_us: Count::default(),
+            exemplars: Exemplars::default(),
+        }
     }
 }
 
@@ -38,29 +45,41 @@ impl Times {
         self.sum_us.add(time);
     }
 
+    /// What was observed last was of this trace.
+    pub(super) fn exemplify(&self, it: Traceable, time: Micros) {
+        self.exemplars.put(it, time);
+    }
+
     /// Adds what was observed to a sum over all threads.
     pub(super) fn add_to(&self, sum: &mut Observed) {
         for (into, cell) in sum.cells.iter_mut().zip(&self.cells) {
             *into += cell.get();
         }
         sum.sum_us += self.sum_us.get();
+        self.exemplars.add_to(&mut sum.newest);
     }
 }
 
 /// What all threads have observed.
 pub(super) struct Observed {
-    pub(super) cells: [u64; CELLS],
-    pub(super) sum_us: Micros,
+    cells: [u64; CELLS],
+    sum_us: Micros,
+    newest: Newest,
 }
 
 impl Default for Observed {
     fn default() -> Self {
-        Self { cells: [0; CELLS], sum_us: 0 }
+        Self { cells: [0; CELLS], sum_us: 0, newest: Newest::default() }
     }
 }
 
 impl Observed {
     pub(super) fn count(&self) -> u64 {
         self.cells.iter().sum()
+    }
+
+    /// As a scraper is told it.
+    pub(super) fn distribution(&self) -> Distribution {
+        Distribution { exemplars: self.newest.shown(), ..distribution(&self.cells, self.sum_us) }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indrik_core::metrics::generated as metrics;
-use indrik_core::metrics::{Family, Label, distribution};
+use indrik_core::metrics::{Family, Label};
 
 use super::all::Metrics;
 use super::count::{Count, Observed};
@@ -47,7 +47,7 @@ impl Metrics {
         let counts = metrics::HTTP_REQUESTS.family(counts);
         let times = all.iter().map(|(key, observed)| {
             let labels = [key.shown_method(), key.shown_status(), POOL.into(), route(key)];
-            (labels, distribution(&observed.cells, observed.sum_us))
+            (labels, observed.distribution())
         });
         [counts, metrics::HTTP_REQUEST_DURATION_SECONDS.family(times)]
     }
@@ -56,7 +56,7 @@ impl Metrics {
         let observed = |phase: usize| {
             let mut sum = Observed::default();
             tables.iter().for_each(|table| table.requests.phases[phase].add_to(&mut sum));
-            distribution(&sum.cells, sum.sum_us)
+            sum.distribution()
         };
         let phases = PHASE_NAMES.iter().enumerate();
         let times = phases.map(|(at, phase)| ([Label::from(*phase), POOL.into()], observed(at)));
@@ -104,8 +104,10 @@ fn requests(tables: &[Arc<Table>]) -> [Family; 5] {
         metrics::HTTP_ANSWERS_BROKEN.family(pool(of(|it| &it.broken))),
         metrics::HTTP_REQUESTS_REPLAYED.family(pool(of(|it| &it.replayed))),
         metrics::HTTP_PROBES.family(probes),
-        metrics::METRICS_OVERFLOW
-            .family([([Label::from("requests")], of(|it| &it.overflow) as f64)]),
+        metrics::METRICS_OVERFLOW.family([
+            ([Label::from("requests")], of(|it| &it.overflow) as f64),
+            ([Label::from("routes")], of(|it| &it.other_routes) as f64),
+        ]),
     ]
 }
 
@@ -152,7 +154,6 @@ fn websockets(tables: &[Arc<Table>]) -> [Family; 5] {
         metrics::WEBSOCKETS_CLOSED.family(shown),
         metrics::WEBSOCKET_MESSAGES.family(by_direction(messages)),
         metrics::WEBSOCKET_IO_BYTES.family(by_direction(bytes)),
-        metrics::WEBSOCKET_DURATION_SECONDS
-            .family([([], distribution(&times.cells, times.sum_us))]),
+        metrics::WEBSOCKET_DURATION_SECONDS.family([([], times.distribution())]),
     ]
 }

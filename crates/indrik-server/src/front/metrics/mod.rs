@@ -7,6 +7,7 @@
 mod all;
 mod connection;
 mod count;
+mod exemplars;
 mod families;
 mod key;
 mod own;
@@ -17,6 +18,7 @@ mod websocket;
 
 pub(super) use all::Metrics;
 pub(super) use connection::{Handshake, OpenConnection, handshake, received, sent};
+pub(super) use exemplars::Traceable;
 pub(super) use families::POOL;
 pub(super) use request::{Begun, refused_unread, replayed};
 pub(super) use websocket::OpenWebSocket;

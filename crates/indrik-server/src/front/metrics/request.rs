@@ -4,7 +4,8 @@ use http::{Method, StatusCode};
 use indrik_core::route::Probe;
 use indrik_core::time::Micros;
 
-use super::key::{self, Key, NO_ROUTE};
+use super::exemplars::Traceable;
+use super::key::{self, Key, NO_ROUTE, OTHER_ROUTE};
 use super::own;
 use super::table::{PHASES, Table};
 use crate::front::clock;
@@ -36,7 +37,14 @@ impl Begun {
     }
 
     /// It is over, as is its answer. `None`: there was none.
-    pub(crate) fn over(self, status: Option<StatusCode>, served: &Served, is_broken: bool) {
+    /// `trace`: where it can be looked up, of an answer with this status that took so long.
+    pub(crate) fn over(
+        self,
+        status: Option<StatusCode>,
+        served: &Served,
+        is_broken: bool,
+        trace: impl FnOnce(u16, Micros) -> Option<Traceable>,
+    ) {
         own::with(|own| {
             let requests = &own.table.requests;
             requests.over.add(1);
@@ -45,13 +53,22 @@ impl Begun {
             }
             let total = clock::coarse().saturating_sub(self.arrived);
             let route = own.route(served.route);
-            requests.of(Key::new(self.method, status, route)).times.observe(total);
+            let times = &requests.of(Key::new(self.method, status, route)).times;
+            times.observe(total);
             let phases = self.phases(total, served);
             for (times, time) in requests.phases.iter().zip(phases) {
                 times.observe(time);
             }
+            if let Some(trace) = trace(status.map_or(0, |it| it.as_u16()), total) {
+                times.exemplify(trace, total);
+                let phases = requests.phases.iter().zip(phases);
+                phases.for_each(|(times, time)| times.exemplify(trace, time));
+            }
             if let Some(sums) = requests.phases_of(route) {
                 sums.iter().zip(phases).for_each(|(sum, time)| sum.add(time));
+            }
+            if route == OTHER_ROUTE {
+                requests.other_routes.add(1);
             }
             if is_broken {
                 requests.broken.add(1);

@@ -31,6 +31,8 @@ pub(super) struct Requests {
     used: Count,
     /// Requests that found no room under their own combination.
     pub(super) overflow: Count,
+    /// Requests of routes that are not told apart.
+    pub(super) other_routes: Count,
     pub(super) phases: [Times; PHASES],
     /// Microseconds by phase, by the number of the route.
     routes: Box<[OnceLock<Box<[Count; PHASES]>>]>,
@@ -83,6 +85,7 @@ impl Table {
                 series: empty(PLACES),
                 used: Count::default(),
                 overflow: Count::default(),
+                other_routes: Count::default(),
                 phases: std::array::from_fn(|_| Times::default()),
                 routes: empty(routes_max + 2),
                 broken: Count::default(),

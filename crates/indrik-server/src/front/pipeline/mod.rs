@@ -262,13 +262,15 @@ impl Drop for Serving {
         }
         self.connection.watch.end();
         let served = self.wait.served();
+        let entry = self.entry.take();
+        let trace = |status, total| entry.as_ref()?.traceable(status, total);
         if self.connection.watch.is_cut() {
-            self.begun.over(None, &served, false);
+            self.begun.over(None, &served, false, trace);
             return;
         }
-        self.begun.over(Some(client_left()), &served, false);
+        self.begun.over(Some(client_left()), &served, false, trace);
         self.connection.services.note_refusal(Reason::ClientLeft);
-        if let Some(entry) = self.entry.take() {
+        if let Some(entry) = entry {
             entry.with_response(client_left(), &HeaderMap::new(), served).write();
         }
     }

@@ -51,7 +51,8 @@ impl Drop for Body {
             BodyKind::Stream(stream) => (stream.served(), stream.is_over),
         };
         if let Some((begun, status)) = counted {
-            begun.over(Some(status), &served, is_asked_for && !is_whole);
+            let trace = |status, total| log.as_ref()?.traceable(status, total);
+            begun.over(Some(status), &served, is_asked_for && !is_whole, trace);
         }
         if let Some(mut log) = log {
             log.served(served);

@@ -8,12 +8,14 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode, Version};
 use indrik_core::route::NO_LIMIT;
 use indrik_core::time::Micros;
+use indrik_core::trace::parent::Parent;
 use indrik_core::trace::span::{
     Answered, Asked, HEADER_BYTES_MAX, Phases, Span, TARGET_BYTES_MAX, cut, is_told,
 };
 
 use super::mark::{Mark, Traced};
 use super::tracing::Tracing;
+use crate::front::metrics::Traceable;
 
 /// A request that is under way.
 pub(crate) struct OpenSpan {
@@ -59,6 +61,19 @@ impl OpenSpan {
         let (tracing, traced) = (Arc::clone(tracing), mark.traced?);
         let slow = if slow == NO_LIMIT { SLOW_US } else { slow };
         Some(Self { tracing, traced, asked, slow })
+    }
+
+    /// Where the request can be looked up, now that it is over with this status: if its trace is recorded, or its span is
+    /// exported for another reason.
+    pub(crate) fn traceable(&self, status: u16, total: Micros) -> Option<Traceable> {
+        let Parent { trace, span, sampled } = self.traced.own;
+        let is_exported =
+            || self.tracing.exports() && is_told(sampled, status, total, self.slow).is_some();
+        (sampled || is_exported()).then(|| {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+            Traceable { trace: trace.words(), span: span.word(), at_ms }
+        })
     }
 
     /// The request is over now.

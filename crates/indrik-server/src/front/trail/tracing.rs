@@ -38,6 +38,11 @@ impl Tracing {
         Some(Arc::new(Self { percent, exporter }))
     }
 
+    /// Whether spans are exported.
+    pub(super) const fn exports(&self) -> bool {
+        self.exporter.is_some()
+    }
+
     /// Exports a span; never waits.
     pub(super) fn send(&self, span: Span) {
         if let Some(exporter) = &self.exporter {
