@@ -10,13 +10,14 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.admin import Admin
 from support.control import all_ready
-from support.metrics import OPENMETRICS, PROTOBUF, scrape
+from support.metrics import OPENMETRICS, PROTOBUF, exemplars, scrape
 from support.server import Server, poll
 from support.wire import Wire
 from websockets.exceptions import ConnectionClosed
@@ -89,6 +90,9 @@ def test_routes_are_bounded_and_keep_their_counts_over_a_reload(start, admin, co
     after = scrape(admin)
     assert after.by("route", REQUESTS) == {"/users/<int:number>": 3, "other": 1}
     assert after.of("indrik_generation") == 2
+    assert after.of("indrik_metrics_overflow_total", kind="routes") == 1
+    server.wait_for_log("more routes than metrics_routes_max")
+    assert server.log().count("more routes than metrics_routes_max") == 1
 
 
 def test_the_time_of_a_request_is_told_by_phase(start, admin, connect, gate) -> None:
@@ -98,7 +102,8 @@ def test_the_time_of_a_request_is_told_by_phase(start, admin, connect, gate) -> 
     gate.arrived()
     second.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
     poll(lambda: scrape(admin).of("indrik_http_requests_in_flight") == 2, "two requests in flight")
-    assert scrape(admin).of("indrik_worker_requests_in_flight", worker="1") >= 1
+    # What workers have was looked at a moment ago.
+    poll(lambda: scrape(admin).of("indrik_worker_requests_in_flight", worker="1") >= 1, "a request at the worker")
     gate.release()
     assert first.read_answer().status == second.read_answer().status == 200
     until_over(admin, 2)
@@ -107,6 +112,39 @@ def test_the_time_of_a_request_is_told_by_phase(start, admin, connect, gate) -> 
     assert seconds["app"] > 0 and seconds.get("queue", 0) + seconds.get("ahead", 0) > 0
     parts = sum(number for phase, number in seconds.items() if phase != "head")
     assert parts == pytest.approx(numbers.of("indrik_http_request_duration_seconds_sum"))
+
+
+def test_buckets_name_the_trace_of_a_request_if_it_is_recorded(start, admin, connect) -> None:
+    server = all_ready(start("wsgi_app:app", "--tracing", "--trace-sample", "0%", *admin.option))
+    name, began = "indrik_http_request_duration_seconds", time.time()
+    assert connect(server).get("/hello").status == 200
+    until_over(admin, 1)
+    assert exemplars(admin, name) == []
+    trace = f"{1:032x}"
+    assert connect(server).get("/hello", f"traceparent: 00-{trace}-{2:016x}-01").status == 200
+    until_over(admin, 2)
+    ((labels, exemplar),) = exemplars(admin, name)
+    assert (exemplar.labels["trace_id"], len(exemplar.labels["span_id"]), labels["status"]) == (trace, 16, "200")
+    assert began - 1 < float(exemplar.timestamp) < time.time() + 1
+    assert 0 <= exemplar.value <= float(labels["le"])
+    phases = {labels["phase"] for labels, _ in exemplars(admin, "indrik_http_request_phase_seconds")}
+    assert phases == {"head", "body", "queue", "ahead", "app", "answer"}
+    binary = admin.ask("/metrics", headers={"Accept": PROTOBUF})
+    assert binary.body.count(trace.encode()) > 1
+
+
+def test_what_keeps_workers_and_the_supervisor_from_going_on_is_told(start, admin, connect, gate) -> None:
+    server = all_ready(start("wsgi_app:app", "--workers", "1", *admin.option))
+    wire = connect(server)
+    wire.send(f"GET /gate?gate={gate.path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    gate.arrived()
+    poll(lambda: scrape(admin).of("indrik_worker_busy_seconds_total", worker="1") > 0.1, "the time of the worker")
+    gate.release()
+    assert wire.read_answer().status == 200
+    numbers = scrape(admin)
+    assert 0 < numbers.of("indrik_supervisor_lag_seconds") < 60
+    for name in ("event_loop_blocked", "gil_wait"):
+        assert [labels for labels, _ in numbers.each(f"indrik_worker_{name}_seconds_total")] == [{"worker": "1"}]
 
 
 def test_workers_and_the_machine_are_told(start, admin) -> None:

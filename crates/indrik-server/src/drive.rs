@@ -191,7 +191,11 @@ impl Drive {
             registry.add_for(Source::Control(token), fd, flags);
         }
         self.neighbours.register(&mut registry);
-        registry.wait(self.time_to_sleep(rests_end).as_ref())
+        let turns = self.outside.admin.board.turns();
+        turns.ends(Instant::now());
+        let woken = registry.wait(self.time_to_sleep(rests_end).as_ref());
+        turns.begins(Instant::now());
+        woken
     }
 
     fn time_to_sleep(&self, rests_end: Option<Instant>) -> Option<Timespec> {

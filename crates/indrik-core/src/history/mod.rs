@@ -4,6 +4,7 @@
 //! the minute for a day. [`History::page`] is what a browser is sent, [`History::save`] what the successor of an upgrade
 //! gets: to it, what it is given is input like any other.
 
+mod ends;
 mod failures;
 mod marks;
 mod page;
@@ -14,6 +15,7 @@ mod series;
 mod shares;
 mod tier;
 
+pub use ends::failed;
 pub use failures::{Failure, Failures, GROUPS_MAX};
 pub use marks::{MARKS_MAX, Mark};
 pub use page::{Page, Span};

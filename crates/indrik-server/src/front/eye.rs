@@ -33,7 +33,9 @@ impl Eye {
     /// A look at the work.
     #[must_use]
     pub fn stats(&self) -> FrontStats {
-        stats(&self.services, self.dropped.count())
+        let seen = self.services.pool.seen();
+        let pool = (seen.waiting, seen.at_workers, seen.counts);
+        stats(&self.services, pool, self.dropped.count())
     }
 
     /// What was counted, and what is held now.
@@ -42,10 +44,10 @@ impl Eye {
         holdings::families(&self.services, self.dropped.count())
     }
 
-    /// What each worker has done and does.
+    /// What each worker has done and does, as it was a moment ago.
     #[must_use]
     pub fn loads(&self) -> BTreeMap<WorkerId, Load> {
-        self.services.pool.loads()
+        self.services.pool.seen().loads.clone()
     }
 
     /// The requests that wait or are with workers, the oldest first.
@@ -70,7 +72,7 @@ impl Eye {
     /// The connections, as nginx counts them.
     #[must_use]
     pub fn flow(&self) -> Flow {
-        let (_, _, counts) = self.services.pool.stats();
+        let counts = self.services.pool.seen().counts;
         let by_front: u64 = self.services.refusals.counts().iter().sum();
         self.services.connections.flow(counts.finished + by_front)
     }

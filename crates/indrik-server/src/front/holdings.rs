@@ -6,6 +6,7 @@ use indrik_core::refusal::Reason;
 use super::clock;
 use super::metrics::POOL;
 use super::services::Services;
+use crate::otlp::LOST;
 
 /// What the front has counted, and what it holds now. `lane_answers_dropped`: answers on lanes that workers did not
 /// take.
@@ -18,6 +19,7 @@ pub(super) fn families(services: &Services, lane_answers_dropped: u64) -> Vec<Fa
     let states = states.into_iter().map(|(state, count)| ([Label::from(state)], count as f64));
     families.push(metrics::CONNECTIONS.family(states));
     families.push(metrics::LANE_ANSWERS_DROPPED.family([([], lane_answers_dropped as f64)]));
+    families.extend(spans(services));
     let expiry = services.tls.as_ref().and_then(|tls| tls.expires_at());
     let expiry = expiry.map(|at| ([], at as f64));
     families.push(metrics::TLS_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS.family(expiry));
@@ -26,8 +28,9 @@ pub(super) fn families(services: &Services, lane_answers_dropped: u64) -> Vec<Fa
 
 fn pool(services: &Services) -> [Family; 7] {
     let pool = |number: f64| [([Label::from(POOL)], number)];
-    let (waiting, at_workers, counts) = services.pool.stats();
-    let oldest = services.pool.oldest_waiting(clock::now()) as f64 / 1e6;
+    let seen = services.pool.seen();
+    let (waiting, at_workers, counts) = (seen.waiting, seen.at_workers, seen.counts);
+    let oldest = seen.oldest_waiting(clock::now()) as f64 / 1e6;
     let most = services.settings().config.queue_requests_max;
     let refused = Reason::ALL.iter().zip(services.refusals.counts());
     let refused =
@@ -41,6 +44,13 @@ fn pool(services: &Services) -> [Family; 7] {
         metrics::HTTP_REQUESTS_TIMED_OUT.family(pool(counts.timed_out as f64)),
         metrics::HTTP_REFUSED.family(refused),
     ]
+}
+
+fn spans(services: &Services) -> [Family; 2] {
+    let spans = services.spans.get();
+    let lost = LOST.iter().zip(spans.lost_by_reason);
+    let lost = lost.map(|(reason, count)| ([reason.word().into()], count as f64));
+    [metrics::OTLP_EXPORTED.family([([], spans.exported as f64)]), metrics::OTLP_LOST.family(lost)]
 }
 
 fn memory(services: &Services) -> [Family; 5] {

@@ -355,7 +355,8 @@ impl Front {
     /// A look at the work.
     #[must_use]
     pub fn stats(&self) -> FrontStats {
-        stats(&self.services, self.lanes.dropped().count())
+        let pool = self.services.pool.stats();
+        stats(&self.services, pool, self.lanes.dropped().count())
     }
 
     /// The end: what of traces waits to be exported is, within a limit.

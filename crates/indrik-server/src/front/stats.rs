@@ -30,8 +30,12 @@ pub struct FrontStats {
 }
 
 /// A look at the work. `lane_answers_dropped`: answers on lanes that their workers did not take.
-pub(super) fn stats(services: &Services, lane_answers_dropped: u64) -> FrontStats {
-    let (waiting, in_flight, counts) = services.pool.stats();
+/// `(waiting, in_flight, counts)`: what the pool says.
+pub(super) fn stats(
+    services: &Services,
+    (waiting, in_flight, counts): (usize, usize, Counts),
+    lane_answers_dropped: u64,
+) -> FrontStats {
     FrontStats {
         connections: services.connections.count(),
         waiting,

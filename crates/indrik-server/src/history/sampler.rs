@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use std::{io, thread};
 
-use indrik_core::history::{Mark, Reading, Row, Series, Shares};
+use indrik_core::history::{Mark, Reading, Row, Series, Shares, failed};
 use indrik_core::memory::process;
 use indrik_sys::memory;
 
@@ -33,6 +33,10 @@ pub(crate) struct Sampler {
     before: (Instant, Reading),
     diagnosis: Diagnosis,
     own_cpu: Option<Duration>,
+    /// Seconds in which the control group was held back.
+    throttled: Option<f64>,
+    /// Workers that ended and should not have.
+    failed: Option<u64>,
     /// The newest entry of the chronicle that is marked.
     marked: u64,
 }
@@ -52,6 +56,8 @@ impl Sampler {
             before: (Instant::now(), Reading::default()),
             diagnosis: Diagnosis::new(),
             own_cpu: None,
+            throttled: None,
+            failed: None,
             marked: 0,
         };
         let thread = thread::Builder::new().name("indrik-history".to_owned());
@@ -147,12 +153,32 @@ impl Sampler {
             };
             row.set(Series::Rss, sum(|worker| worker.rss_bytes));
             row.set(Series::Pss, sum(|worker| worker.pss_bytes));
+            let largest = |of: fn(&WorkerNow) -> Option<f64>| {
+                // What was blocked for longer than a second is told at its end.
+                workers.iter().filter_map(of).reduce(f64::max).map(|share| share.min(1.0))
+            };
+            let blocked = [
+                (Series::LoopBlocked, largest(|worker| worker.loop_blocked)),
+                (Series::GilBlocked, largest(|worker| worker.gil_blocked)),
+            ];
+            for (series, share) in blocked {
+                share.into_iter().for_each(|share| row.set(series, share));
+            }
             row.set(Series::CpuWorkers, workers.iter().filter_map(|worker| worker.cpu).sum());
         }
         let cpu = memory::stat(std::process::id()).as_deref().and_then(process::cpu);
         if let (Some(now), Some(before)) = (cpu, std::mem::replace(&mut self.own_cpu, cpu)) {
             row.set(Series::CpuFront, now.saturating_sub(before).as_secs_f64() / seconds);
         }
+        let throttled = self.allowed.throttled();
+        let before = std::mem::replace(&mut self.throttled, throttled);
+        if let (Some(now), Some(before)) = (throttled, before) {
+            // Of all processors' time together.
+            row.set(Series::Throttled, ((now - before) / seconds).clamp(0.0, 1.0));
+        }
+        let failed = failed(look.ends.iter().map(|(reason, count)| (reason.as_str(), *count)));
+        let before = self.failed.replace(failed).unwrap_or(failed);
+        row.set(Series::Crashes, failed.saturating_sub(before) as f64);
         if let (Some(used), Some(most)) = (self.allowed.used(), self.allowed.memory()) {
             row.set(Series::MemoryShare, used as f64 / most.max(1) as f64);
         }

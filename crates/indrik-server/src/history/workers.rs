@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indrik_core::ids::WorkerId;
 use indrik_core::memory::process;
+use indrik_ring::Blocked;
 use indrik_sys::memory;
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ struct Seen {
     pss: Option<u64>,
     /// In how many looks of this second it had a request.
     busy: u32,
+    blocked: Option<Blocked>,
 }
 
 /// A worker's second.
@@ -54,6 +56,9 @@ pub(super) struct WorkerNow {
     pub(super) pss_bytes: Option<u64>,
     /// Processor seconds in this second.
     pub(super) cpu: Option<f64>,
+    /// The share of the second in which its event loop did not turn, and in which its threads waited for the GIL.
+    pub(super) loop_blocked: Option<f64>,
+    pub(super) gil_blocked: Option<f64>,
     /// The request that it has had for longest.
     current: Option<Current>,
 }
@@ -104,7 +109,8 @@ impl Workers {
         let mut all = Vec::new();
         for worker in &look.workers {
             let Some(pid) = worker.pid else { continue };
-            let load = loads.get(&WorkerId(worker.id)).copied().unwrap_or_default();
+            let load = loads.get(&WorkerId(worker.id)).copied();
+            let (is_asked, load) = (load.is_some(), load.unwrap_or_default());
             let is_new = !self.seen.contains_key(&WorkerId(worker.id));
             let seen = self.seen.entry(WorkerId(worker.id)).or_default();
             if wants_pss || is_new {
@@ -114,6 +120,12 @@ impl Workers {
             let before = std::mem::replace(&mut seen.cpu, cpu);
             let used =
                 cpu.zip(before).map(|(now, before)| now.saturating_sub(before).as_secs_f64());
+            let blocked = is_asked.then_some(load.blocked);
+            let blocked = blocked.zip(std::mem::replace(&mut seen.blocked, blocked));
+            let blocked = |of: fn(&Blocked) -> u64| {
+                let (now, before) = blocked?;
+                Some(of(&now).saturating_sub(of(&before)) as f64 / 1e6 / seconds)
+            };
             let finished =
                 load.served.saturating_sub(std::mem::replace(&mut seen.served, load.served));
             let current = in_flight.iter().find(|request| request.worker == Some(worker.id));
@@ -126,6 +138,8 @@ impl Workers {
                     .and_then(|statm| process::rss(&statm, self.page_bytes)),
                 pss_bytes: seen.pss,
                 cpu: used.map(|used| used / seconds),
+                loop_blocked: blocked(|it| it.loop_us),
+                gil_blocked: blocked(|it| it.gil_us),
                 current: current.map(shown),
                 ..still(worker, pid, uptime)
             });
@@ -153,6 +167,8 @@ fn still(worker: &WorkerLook, pid: u32, uptime: Duration) -> WorkerNow {
         rss_bytes: None,
         pss_bytes: None,
         cpu: None,
+        loop_blocked: None,
+        gil_blocked: None,
         current: None,
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::snapshot::{Look, unix_ms};
+use super::turns::Turns;
 use crate::alerts::Alerts;
 use crate::app_metrics::AppMetrics;
 use crate::front::Eye;
@@ -30,6 +31,7 @@ pub struct Board {
     app_metrics: AppMetrics,
     alerts: Arc<Alerts>,
     findings: ArcSwapOption<Found>,
+    turns: Turns,
     chronicle: Mutex<Chronicle>,
     /// The number of the chronicle's newest entry.
     newest: watch::Sender<u64>,
@@ -45,6 +47,7 @@ impl Board {
             app_metrics: AppMetrics::default(),
             alerts: Arc::default(),
             findings: ArcSwapOption::empty(),
+            turns: Turns::new(began),
             chronicle: Mutex::default(),
             newest: watch::Sender::new(0),
         })
@@ -60,6 +63,11 @@ impl Board {
     #[must_use]
     pub fn front(&self) -> Option<Arc<Eye>> {
         self.front.load_full()
+    }
+
+    /// How long the loop is busy at a stretch.
+    pub(crate) const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// What the application counts.

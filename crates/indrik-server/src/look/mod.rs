@@ -6,6 +6,7 @@
 mod board;
 mod shown;
 mod snapshot;
+mod turns;
 
 pub use board::Board;
 pub(crate) use shown::{shown_findings, shown_front};

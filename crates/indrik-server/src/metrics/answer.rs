@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use indrik_core::metrics::{Family, Label, expose, generated as metrics, negotiate};
 use indrik_core::settings::LogTarget;
 
 use super::processes::Process;
-use super::{machine, processes, supervised};
+use super::{complaints, machine, processes, supervised};
+use crate::log::Log;
 use crate::look::{Board, Look};
 
 /// Families and samples that were left out of the last answer.
@@ -24,9 +26,11 @@ pub(crate) struct Answer {
 
 /// The families of all sources for a scraper that sent this `Accept`. Our own come first: where an application's family
 /// has the name of one of them, it is left out and counted.
-pub(crate) fn answer(accept: &str, board: &Board) -> Answer {
+pub(crate) fn answer(accept: &str, board: &Board, log: &Log) -> Answer {
     let format = negotiate(accept);
-    let exposed = expose(families(board), format);
+    let families = families(board);
+    complaints::tell(&families, log);
+    let exposed = expose(families, format);
     LEFT_OUT.store(exposed.left_out, Ordering::Relaxed);
     Answer { content_type: format.content_type(), body: exposed.body }
 }
@@ -56,6 +60,8 @@ fn families(board: &Board) -> Vec<Family> {
     ];
     let loads = front.as_ref().map(|front| front.loads()).unwrap_or_default();
     families.extend(supervised::families(&look, &loads));
+    let lag = board.turns().longest(Instant::now()).as_secs_f64();
+    families.push(metrics::SUPERVISOR_LAG_SECONDS.family([([], lag)]));
     families.extend(processes::families(&processes(&look)));
     families.extend(machine::families());
     families.extend(machine::disks(&directories(&look)));

@@ -1,6 +1,7 @@
 //! What a scraper is told: the families of all sources, in the format it asks for.
 
 mod answer;
+mod complaints;
 mod machine;
 mod processes;
 mod supervised;

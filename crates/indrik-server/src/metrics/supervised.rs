@@ -51,7 +51,7 @@ fn workers(look: &Look) -> [Family; 4] {
 }
 
 /// While a worker is replaced, its place is shown for the younger one of the two that serve from it.
-fn by_worker(look: &Look, loads: &BTreeMap<WorkerId, Load>) -> [Family; 3] {
+fn by_worker(look: &Look, loads: &BTreeMap<WorkerId, Load>) -> [Family; 6] {
     let youngest: BTreeMap<u32, &_> =
         look.workers.iter().map(|worker| (worker.place, worker)).collect();
     let place = |place: u32| Label::from(place.to_string());
@@ -61,10 +61,16 @@ fn by_worker(look: &Look, loads: &BTreeMap<WorkerId, Load>) -> [Family; 3] {
         .filter_map(|(at, it)| Some((place(*at), loads.get(&WorkerId(it.id))?)))
         .collect();
     let served = loads.iter().map(|(place, load)| ([place.clone()], load.served as f64));
+    let seconds = |of: fn(&Load) -> u64| -> Vec<_> {
+        loads.iter().map(|(place, load)| ([place.clone()], of(load) as f64 / 1e6)).collect()
+    };
     let in_flight = loads.iter().map(|(place, load)| ([place.clone()], load.in_flight as f64));
     [
         metrics::WORKER_STATE.family(states),
         metrics::WORKER_REQUESTS.family(served),
+        metrics::WORKER_BUSY_SECONDS.family(seconds(|load| load.busy_us)),
+        metrics::WORKER_EVENT_LOOP_BLOCKED_SECONDS.family(seconds(|load| load.blocked.loop_us)),
+        metrics::WORKER_GIL_WAIT_SECONDS.family(seconds(|load| load.blocked.gil_us)),
         metrics::WORKER_REQUESTS_IN_FLIGHT.family(in_flight),
     ]
 }

@@ -13,7 +13,7 @@ use indrik_core::trace::span::Span;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::counts::{BATCH_SPANS, Counts, FLUSH_MAX};
+use super::counts::{BATCH_SPANS, Counts, FLUSH_MAX, Lost};
 use crate::log::Log;
 use crate::post::{Client, Target, cut, host};
 
@@ -86,7 +86,7 @@ async fn carry(carrier: Carrier) {
     while waiting.try_recv().is_ok() {
         left += 1;
     }
-    delivery.counts.loses(left);
+    delivery.counts.loses(left, Lost::Ended);
 }
 
 /// Takes what waits, up to a batch; whether there is any.
@@ -97,6 +97,23 @@ fn gather(waiting: &mut mpsc::Receiver<Span>, batch: &mut Vec<Span>) -> bool {
         batch.push(span);
     }
     !batch.is_empty()
+}
+
+/// What became of a try to send a batch.
+struct Tried {
+    fate: Fate,
+    /// What is said of it.
+    why: String,
+    /// Spans that the collector has not taken, of a batch that it has.
+    refused: usize,
+    /// Why they are lost, if they are.
+    reason: Lost,
+}
+
+impl Tried {
+    const fn unanswered(fate: Fate, why: String) -> Self {
+        Self { fate, why, refused: 0, reason: Lost::Unreachable }
+    }
 }
 
 /// The way of batches to the collector.
@@ -117,10 +134,12 @@ impl Delivery<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let (fate, why) = self.send(&body, tries).await;
+            let Tried { fate, why, refused, reason } = self.send(&body, tries).await;
             match fate {
                 Fate::Taken => {
-                    self.counts.exports(batch.len());
+                    let refused = refused.min(batch.len());
+                    self.counts.exports(batch.len() - refused);
+                    self.counts.loses(refused, Lost::Refused);
                     self.works();
                     break;
                 }
@@ -129,7 +148,7 @@ impl Delivery<'_> {
                     sleep(pause).await;
                 }
                 Fate::Lost => {
-                    self.counts.loses(batch.len());
+                    self.counts.loses(batch.len(), reason);
                     self.fails(&why);
                     break;
                 }
@@ -138,28 +157,30 @@ impl Delivery<'_> {
         batch.clear();
     }
 
-    /// One try; what became of it, and why.
-    async fn send(&self, body: &[u8], tries: u32) -> (Fate, String) {
+    /// One try.
+    async fn send(&self, body: &[u8], tries: u32) -> Tried {
         let chance = RandomState::new().hash_one(tries);
         let client = match &self.client {
             Ok(client) => client,
-            Err(why) => return (Fate::Lost, why.clone()),
+            Err(why) => return Tried::unanswered(Fate::Lost, why.clone()),
         };
         let answer = match timeout(self.export.timeout, client.post(body)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => return (delivery::unanswered(tries, chance), why),
+            Ok(Err(why)) => return Tried::unanswered(delivery::unanswered(tries, chance), why),
             Err(_) => {
                 let why = format!("no answer within {} s", self.export.timeout.as_secs_f32());
-                return (delivery::unanswered(tries, chance), why);
+                return Tried::unanswered(delivery::unanswered(tries, chance), why);
             }
         };
+        let mut refused = 0;
         if let Some((spans, why)) = otlp::rejected(&answer.body).filter(|_| answer.status == 200) {
-            self.counts.loses(usize::try_from(spans).unwrap_or(usize::MAX).min(BATCH_SPANS));
+            refused = usize::try_from(spans).unwrap_or(usize::MAX);
             self.says(Level::Warning, &format!("it has not taken {spans} spans: {}", cut(&why)));
         }
         let fate = delivery::after(answer.status, answer.retry_after, tries, chance);
         let said = String::from_utf8_lossy(&answer.body);
-        (fate, format!("it answers {} {}", answer.status, cut(said.trim())))
+        let why = format!("it answers {} {}", answer.status, cut(said.trim()));
+        Tried { fate, why, refused, reason: Lost::Refused }
     }
 
     fn fails(&mut self, why: &str) {

@@ -12,7 +12,35 @@ pub(super) const FLUSH_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     exported: AtomicU64,
-    lost: AtomicU64,
+    lost: [AtomicU64; LOST.len()],
+}
+
+/// Why spans are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// As many waited as may.
+    QueueFull = 0,
+    /// Nobody answered, for as long as it was tried.
+    Unreachable = 1,
+    /// The collector has refused them.
+    Refused = 2,
+    /// The server, or this way to a collector, ended.
+    Ended = 3,
+}
+
+/// All of them.
+pub(crate) const LOST: [Lost; 4] = [Lost::QueueFull, Lost::Unreachable, Lost::Refused, Lost::Ended];
+
+impl Lost {
+    /// Its word.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 /// Spans of requests, since the server began.
@@ -22,6 +50,8 @@ pub struct SpanStats {
     pub exported: u64,
     /// They will never be anywhere.
     pub lost: u64,
+    /// The same, by reason.
+    pub lost_by_reason: [u64; LOST.len()],
 }
 
 impl Counts {
@@ -31,15 +61,17 @@ impl Counts {
     }
 
     /// So many will never be anywhere.
-    pub(super) fn loses(&self, spans: usize) {
-        self.lost.fetch_add(spans as u64, Ordering::Relaxed);
+    pub(super) fn loses(&self, spans: usize, reason: Lost) {
+        self.lost[reason as usize].fetch_add(spans as u64, Ordering::Relaxed);
     }
 
     /// A look at them.
     pub(crate) fn get(&self) -> SpanStats {
+        let lost_by_reason = self.lost.each_ref().map(|lost| lost.load(Ordering::Relaxed));
         SpanStats {
             exported: self.exported.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
+            lost: lost_by_reason.iter().sum(),
+            lost_by_reason,
         }
     }
 }

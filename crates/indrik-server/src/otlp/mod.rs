@@ -7,6 +7,6 @@ mod carry;
 mod counts;
 mod queue;
 
-pub(crate) use counts::Counts;
 pub use counts::SpanStats;
+pub(crate) use counts::{Counts, LOST};
 pub(crate) use queue::Exporter;

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc;
 
 use super::carry::{self, Carrier};
-use super::counts::{BATCH_SPANS, Counts, FLUSH_MAX};
+use super::counts::{BATCH_SPANS, Counts, FLUSH_MAX, Lost};
 use crate::log::Log;
 
 /// Spans that wait to be exported. More are lost, and counted.
@@ -73,11 +73,12 @@ impl Exporter {
             Some(queue) => queue,
             None => match self.start() {
                 Some(queue) => queue,
-                None => return self.counts.loses(1),
+                None => return self.counts.loses(1, Lost::Ended),
             },
         };
         if queue.spans.try_send(span).is_err() {
-            self.counts.loses(1);
+            let is_over = queue.spans.is_closed();
+            self.counts.loses(1, if is_over { Lost::Ended } else { Lost::QueueFull });
         }
         // The thread is not woken for each: it looks when a batch is full, and when its time has come.
         let waiting = SPANS_WAITING_MAX - queue.spans.capacity();

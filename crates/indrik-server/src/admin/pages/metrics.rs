@@ -12,9 +12,9 @@ use crate::metrics;
 /// All families, as the scraper asks for them.
 pub(crate) async fn answer(context: &Context, asked: &Asked) -> Answer {
     let accept = asked.header("accept").unwrap_or_default().to_owned();
-    let board = Arc::clone(&context.board);
+    let (board, log) = (Arc::clone(&context.board), Arc::clone(&context.log));
     // The kernel is asked about processes and disks: others are answered meanwhile.
-    let made = tokio::task::spawn_blocking(move || metrics::answer(&accept, &board)).await;
+    let made = tokio::task::spawn_blocking(move || metrics::answer(&accept, &board, &log)).await;
     let Ok(made) = made else {
         let what = "the metrics cannot be read";
         return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, what, "the error log says why");

@@ -35,6 +35,8 @@ pub struct Load {
     pub served: u64,
     /// At the worker now, those queued ahead included.
     pub in_flight: usize,
+    /// How long it had a request, microseconds, as looks some times a second have found.
+    pub busy_us: u64,
     /// How long it could not go on.
     pub blocked: Blocked,
     /// As many as it runs at once.

@@ -9,6 +9,7 @@ use indrik_core::time::Micros;
 
 use super::link::Link;
 use super::placing::{Inner, Pool};
+use super::published::Published;
 use crate::front::clock;
 use crate::front::events::FrontEvent;
 use crate::front::exchange::Event;
@@ -171,6 +172,21 @@ impl Pool {
             }
             self.place_waiting(inner, now);
             inner.wake_workers();
+            self.publish(inner, now);
+        });
+    }
+
+    /// Shows how things are to those who look at the server, some times a second.
+    fn publish(&self, inner: &mut Inner, now: Micros) {
+        let Some(since) = self.board.is_due(now) else { return };
+        inner.links.values_mut().for_each(|link| link.was_seen(since));
+        self.board.hang(Published {
+            at: now,
+            waiting: inner.waiting.len(),
+            at_workers: inner.links.values().map(Link::in_use).sum(),
+            counts: inner.counts,
+            loads: inner.links.iter().map(|(id, link)| (*id, link.load())).collect(),
+            oldest: inner.waiting.values().map(|exchange| exchange.arrived()).min(),
         });
     }
 

@@ -59,7 +59,9 @@ pub(super) struct Link {
     requests_max: Option<u64>,
     requests_left: Option<u64>,
     served: u64,
-    /// The same by route, since it was added.
+    /// For how long it had a request, as looks some times a second have found.
+    busy_us: Micros,
+    /// What it has served, by route, since it was added.
     pub(super) by_route: ByRoute,
     /// The request that kept it from going on for long, as it was seen last.
     pub(super) blocked_by: Option<String>,
@@ -168,6 +170,7 @@ impl Link {
             requests_max: (worker.requests_max != 0).then_some(worker.requests_max),
             requests_left: None,
             served: 0,
+            busy_us: 0,
             by_route: ByRoute::default(),
             blocked_by: None,
             generation: worker.generation,
@@ -611,9 +614,17 @@ impl Link {
         exchanges.filter(is_socket).cloned().collect()
     }
 
+    /// It is looked at again after this time: what it does now it is taken to have done since.
+    pub(super) fn was_seen(&mut self, since: Micros) {
+        if self.in_use() > 0 {
+            self.busy_us = self.busy_us.saturating_add(since);
+        }
+    }
+
     pub(super) fn load(&self) -> Load {
         Load {
             served: self.served,
+            busy_us: self.busy_us,
             in_flight: self.in_use(),
             capacity: self.capacity,
             blocked: self.channel.control().blocked(),

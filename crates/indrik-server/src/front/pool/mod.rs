@@ -6,6 +6,7 @@
 //! * on it stand what a request's task asks (`pieces`), what the supervisor asks (`workers`), and what io threads do
 //!   (`io_threads`), who also look for requests that run too long (`overtime`) and for broken channels (`fault`);
 //!   `in_flight` shows the requests to whoever looks at the server.
+//! * `published` is what others see of it without the lock;
 //! * `flight` reads off the channel of a worker that has ended what it had last.
 //!
 //! One lock guards the dispatcher and all channels; it is held for the time of a decision and a
@@ -25,6 +26,7 @@ mod new_worker;
 mod overtime;
 mod pieces;
 mod placing;
+mod published;
 mod seen;
 mod workers;
 

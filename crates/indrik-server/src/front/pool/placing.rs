@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use super::bell;
 use super::counts::{Counts, Trial};
 use super::link::{Link, Push};
+use super::published::Board;
 use crate::front::ahead::Buffered;
 use crate::front::clock;
 use crate::front::descriptors::Descriptors;
@@ -40,6 +41,8 @@ pub(crate) struct Pool {
     pub(super) buffered: Arc<Buffered>,
     /// Files that applications send have their places there.
     pub(super) descriptors: Arc<Descriptors>,
+    /// What others see without the lock.
+    pub(super) board: Board,
 }
 
 pub(super) struct Inner {
@@ -129,6 +132,7 @@ impl Pool {
             interface: watch::Sender::new(None),
             buffered: Arc::default(),
             descriptors: Arc::clone(descriptors),
+            board: Board::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use super::io_threads::Delivered;
 use super::link::{Link, Push};
 use super::new_worker::NewWorker;
 use super::placing::Pool;
+use super::published::Published;
 use crate::front::exchange::{Event, Exchange};
 
 /// How long a request that lost its worker while it ran waits before it is told, microseconds.
@@ -162,11 +163,9 @@ impl Pool {
         self.inner.lock().links.get(&id)?.blocked_by.clone()
     }
 
-    /// For how long the request has waited that has done so longest.
-    pub(crate) fn oldest_waiting(&self, now: Micros) -> Micros {
-        let inner = self.inner.lock();
-        let arrived = inner.waiting.values().map(|exchange| exchange.arrived()).min();
-        arrived.map_or(0, |arrived| now.saturating_sub(arrived))
+    /// How the pool was a moment ago, for whoever looks at the server: without its lock.
+    pub(crate) fn seen(&self) -> Arc<Published> {
+        self.board.seen()
     }
 
     /// What each worker has done and does.
