@@ -168,7 +168,7 @@ def test_gauges_are_of_the_living_or_of_all_as_they_say(counting, connect, tmp_p
     assert connect(server).get("/last?7").status == 200
     after = shown(admin)
     assert (after["shop_busy"], after["lib_live"], after["shop_last"]) == (2, 2, 7)
-    each = {after['lib_all{worker="0"}'], after['lib_all{worker="1"}']}
+    each = {after['lib_all{worker="1"}'], after['lib_all{worker="2"}']}
     assert each == pids
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -214,7 +214,8 @@ def test_what_there_is_no_room_for_is_counted_and_told_of_once(counting, connect
     after = shown(admin)
     lost = {reason: after[f'indrik_app_metrics_lost_total{{reason="{reason}"}}'] for reason in LOST}
     assert all(lost.values()), lost
-    for text in ("is full. Raise app_metrics_max", "was cut", "is defined twice"):
+    texts = ("is full. Raise app_metrics_max", "was cut", "is defined twice", "more series than app_metrics_series_max")
+    for text in texts:
         server.wait_for_log(text)
         assert server.log().count(text) == 1
     assert sum(name.startswith("shop_hits_total") for name in after) <= 60

@@ -4,7 +4,7 @@
 //! outlive its worker, and goes on counting. What a zygote has set (a gauge at the import of a preloaded application)
 //! counts as long as its generation has a process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
@@ -27,8 +27,8 @@ pub(crate) type PoolsOfTable = BTreeMap<(String, String), PoolNumbers>;
 /// Whose table it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// A worker's.
-    Worker(WorkerId),
+    /// A worker's, and its place as the supervisor counts.
+    Worker(WorkerId, u32),
     /// The zygote of a generation.
     Zygote,
 }
@@ -81,8 +81,6 @@ struct Held {
     number: u64,
     owner: Owner,
     generation: Generation,
-    /// A worker's; one that comes later takes the first that is free.
-    place: Option<u32>,
     memory: Arc<TableMemory>,
     has_ended: bool,
 }
@@ -123,7 +121,7 @@ impl Tables {
         let mut notes = self.notes.lock();
         notes.last += 1;
         let number = notes.last;
-        let held = Held { number, owner, generation, place: None, memory, has_ended: false };
+        let held = Held { number, owner, generation, memory, has_ended: false };
         notes.waiting.push(Note::Begun(held));
         number
     }
@@ -177,16 +175,10 @@ impl Tables {
 impl State {
     fn take(&mut self, note: Note) {
         match note {
-            Note::Begun(mut held) => {
-                if let Owner::Worker(_) = held.owner {
-                    held.place = Some(self.free_place());
-                }
-                self.held.push(held);
-            }
+            Note::Begun(held) => self.held.push(held),
             Note::Turned(number) => {
                 if let Some(held) = self.held.iter_mut().find(|held| held.number == number) {
                     held.owner = Owner::Zygote;
-                    held.place = None;
                 }
             }
             Note::Ended(number) => {
@@ -195,13 +187,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// Workers that have ended leave their place, whoever they have left behind.
-    fn free_place(&self) -> u32 {
-        let living = self.held.iter().filter(|held| !held.has_ended);
-        let taken: BTreeSet<u32> = living.filter_map(|held| held.place).collect();
-        (0..).find(|place| !taken.contains(place)).unwrap_or(0)
     }
 
     fn fold_what_is_final(&mut self) {
@@ -289,13 +274,17 @@ fn rows(copy: &TableCopy) -> (Vec<Row<'_>>, bool) {
 impl Held {
     /// The pools of a living worker, if it has some.
     fn pools(&self) -> Option<(WorkerId, PoolsOfTable)> {
-        let Owner::Worker(id) = self.owner else { return None };
+        let Owner::Worker(id, _) = self.owner else { return None };
         let copy = State::copy(self).filter(|_| !self.has_ended)?;
         let pools = pools(&rows(&copy).0);
         (!pools.is_empty()).then_some((id, pools))
     }
 
     fn source(&self, is_alive: bool) -> Source {
-        Source { place: self.place, generation: self.generation.0, is_alive }
+        let place = match self.owner {
+            Owner::Worker(_, place) => Some(place),
+            Owner::Zygote => None,
+        };
+        Source { place, generation: self.generation.0, is_alive }
     }
 }

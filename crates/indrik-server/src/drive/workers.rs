@@ -48,8 +48,12 @@ impl Drive {
         let (stacks, stacks_theirs) = Stacks::create()?;
         let (lane, lane_theirs) = PacketSocket::pair()?;
         let bytes = usize::try_from(config.app_metrics_max).unwrap_or(usize::MAX);
-        let metrics =
-            self.outside.admin.board.app_metrics().lease(Owner::Worker(id), generation, bytes)?;
+        let place = self.machine.views().find(|view| view.id == id).map_or(0, |view| view.place);
+        let metrics = self.outside.admin.board.app_metrics().lease(
+            Owner::Worker(id, place),
+            generation,
+            bytes,
+        )?;
         let fds = WorkerFds {
             channel,
             control: control_theirs,

@@ -49,8 +49,18 @@ pub(super) fn families(processes: &[Process]) -> [Family; 5] {
 
 /// Processors' time of all processes, and of those that have ended.
 pub(super) fn cpu(processes: &[Process]) -> Family {
-    let all = processes.iter().map(|it| it.pid).chain([std::process::id()]);
-    metrics::CPU_SECONDS.family([([], all.filter_map(cpu_seconds).sum::<f64>())])
+    // Its own first: what a worker had that is reaped meanwhile is among that afterwards, and would count twice.
+    let all = [std::process::id()].into_iter().chain(processes.iter().map(|it| it.pid));
+    metrics::CPU_SECONDS.family([([], never_less(all.filter_map(cpu_seconds).sum()))])
+}
+
+/// The most that was told. A worker that is reaped between two looks at it is missing in one answer.
+static CPU_SECONDS: Mutex<f64> = Mutex::new(0.0);
+
+fn never_less(seconds: f64) -> f64 {
+    let mut most = CPU_SECONDS.lock();
+    *most = most.max(seconds);
+    *most
 }
 
 /// Processors' time of a process and of the children that it has waited for.
@@ -82,7 +92,21 @@ fn shares(workers: &[(Label, u32)]) -> BTreeMap<u32, f64> {
 
 #[cfg(test)]
 mod tests {
+    use indrik_core::metrics::Value;
+
     use super::*;
+
+    #[test]
+    fn what_was_told_of_processors_time_is_never_taken_back() {
+        let told = |processes: &[Process]| match &cpu(processes).samples[0].value {
+            Value::Number(seconds) => *seconds,
+            other => panic!("{other:?}"),
+        };
+        let here = Process { place: 3, pid: std::process::id() };
+        let many = told(&[here.clone(), here]);
+        // They are gone, and so is their time.
+        assert!(told(&[]) >= many);
+    }
 
     #[test]
     fn a_process_is_read_and_one_that_is_gone_is_left_out() {
