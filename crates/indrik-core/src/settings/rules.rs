@@ -8,7 +8,7 @@ use super::words;
 use crate::alerts;
 use crate::dispatch::Affinity;
 use crate::http1::is_token;
-use crate::trace::endpoint::Endpoint;
+use crate::trace::endpoint::{self, Endpoint};
 
 /// Headers that mean something to whoever reads a request or an answer.
 const TAKEN: [&str; 12] = [
@@ -71,7 +71,7 @@ fn check(rule: Rule, text: &str) -> Result<(), (String, String)> {
         Rule::Endpoint => match Endpoint::parse(text) {
             Ok(_) => Ok(()),
             Err(bad) => Err((
-                format!("{text:?} {bad}"),
+                format!("{} {bad}", endpoint::shown(text)),
                 "write the collector's address for HTTP, for example http://127.0.0.1:4318"
                     .to_owned(),
             )),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::logs::escape::quoted;
+
 /// Where a collector listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -77,6 +79,22 @@ impl Endpoint {
             false => format!("{}:{}", self.host, self.port),
         }
     }
+}
+
+/// An address in a message. A user and a password in it are for the collector only, and so is what is asked with.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    let shown = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}...@{host}"),
+        None => format!("{scheme}{rest}"),
+    };
+    format!("\"{}\"", quoted(&shown, CHARS_MAX))
 }
 
 /// Host and port; an IPv6 address stands in brackets.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, shown};
 
 /// Where a collector listens if nobody says anything.
 const DEFAULT: &str = "http://localhost:4318";
@@ -103,7 +103,7 @@ fn endpoint(
     of: &impl Fn(&str) -> Option<String>,
 ) -> Result<Endpoint, String> {
     let parse = |name: &str, text: &str| {
-        Endpoint::parse(text).map_err(|bad| format!("{name}: {text:?} {bad}"))
+        Endpoint::parse(text).map_err(|bad| format!("{name}: {} {bad}", shown(text)))
     };
     if let Some(text) = said {
         return parse("otlp_endpoint", text).map(|it| it.below(PATH));
@@ -114,8 +114,9 @@ fn endpoint(
     let from_environment = any(own).or_else(|| any(base));
     if let (true, Some(text)) = (is_grpc, &from_environment) {
         return Err(format!(
-            "the environment names a collector for gRPC ({text}), and spans are sent over HTTP: set otlp_endpoint to its \
-             address for that, mostly with port 4318"
+            "the environment names a collector for gRPC ({}), and spans are sent over HTTP: set otlp_endpoint to its \
+             address for that, mostly with port 4318",
+            shown(text)
         ));
     }
     match (any(own), any(base)) {
@@ -192,6 +193,33 @@ mod tests {
             shown(Said::default(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]),
             "http://localhost:4318/v1/traces"
         );
+    }
+
+    #[test]
+    fn no_message_about_an_address_has_its_password_in_it() {
+        let bad = [
+            "http://user:geheim@all:4318",
+            "http://all:4318/?token=geheim",
+            "geheim@all",
+            "http://a b:geheim@c",
+        ];
+        for text in bad {
+            let said = Said { endpoint: Some(text), ..Said::default() };
+            let variable = [("OTEL_EXPORTER_OTLP_ENDPOINT", text)];
+            let grpc = [variable[0], ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+            for exporting in
+                [with(said, &[]), with(Said::default(), &variable), with(Said::default(), &grpc)]
+            {
+                let Exporting::Impossible(why) = exporting else { panic!("{text}") };
+                assert!(!why.contains("geheim"), "{why}");
+            }
+        }
+        let Exporting::Impossible(why) =
+            with(Said { endpoint: Some("http://u:p@all:4318"), ..Said::default() }, &[])
+        else {
+            panic!()
+        };
+        assert!(why.contains("http://...@all:4318"), "{why}");
     }
 
     #[test]
