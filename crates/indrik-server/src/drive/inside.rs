@@ -13,7 +13,7 @@ use indrik_core::supervise::WorkerView;
 use indrik_sys::signal::Signal;
 use serde_json::{Value as Json, json};
 
-use super::parts::{Asker, Drive, Look, Part, Stage};
+use super::parts::{Asker, Drive, Look, Part, Stage, Why};
 use crate::admin::{No, Reply};
 use crate::control::error;
 use crate::front::Running;
@@ -38,6 +38,8 @@ const SHOW_STACKS: Signal = Signal::STKFLT;
 
 const NOT_BACK: &str = "its main thread has not come back to Python for 2 s: it runs code in C, or waits there; \
      if that keeps the interpreter's lock (GIL), no thread of this worker goes on";
+
+const STUCK: &str = "it is taken for stuck: what it does is written to the error log just now";
 
 impl Drive {
     /// A client wants to look into workers; it is answered later.
@@ -125,6 +127,10 @@ impl Drive {
         let Some((part, time)) = self.outside.control.looks.part(number, id).zip(time) else {
             return;
         };
+        if !part.hears() {
+            // It was given up, or its stacks are had otherwise by now.
+            return;
+        }
         if begins {
             part.stage = Stage::Begun(now + time);
         }
@@ -183,23 +189,28 @@ impl Drive {
     }
 
     /// A worker has not begun. Its stacks can be had all the same.
-    fn is_late(&self, what: &What, part: &mut Part, now: Instant) {
+    fn is_late(&mut self, what: &What, part: &mut Part, now: Instant) {
         part.why = Some(NOT_BACK.to_owned());
-        let worker = self.children.workers.get(&part.worker);
-        let free = worker.filter(|worker| worker.stacks.asked.is_none());
-        let child = free.and_then(|worker| worker.child.as_ref());
-        part.stage = match (what, child) {
-            (What::Stacks, Some(child)) if child.signal(SHOW_STACKS).is_ok() => {
-                Stage::Native(now + NATIVE_TIME)
-            }
-            _ => Stage::Done,
-        };
+        part.text.clear();
+        part.stage = Stage::Done;
+        let worker = self.children.workers.get_mut(&part.worker);
+        let Some(worker) = worker else { return };
+        // There is one memory for it, and whoever has asked first reads it.
+        let is_free = worker.stacks.is_free(now);
+        let Some(child) = &worker.child else { return };
+        if *what == What::Stacks && is_free && child.signal(SHOW_STACKS).is_ok() {
+            let due = now + NATIVE_TIME;
+            worker.stacks.asked = Some((due, Why::Look));
+            part.stage = Stage::Native(due);
+        }
     }
 
     fn read_native(&mut self, part: &mut Part) {
         part.stage = Stage::Done;
-        if let Some(worker) = self.children.workers.get_mut(&part.worker) {
-            part.text = worker.stacks.take().unwrap_or_default();
+        let Some(worker) = self.children.workers.get_mut(&part.worker) else { return };
+        match worker.stacks.asked.take_if(|(_, why)| matches!(why, Why::Look)) {
+            Some(_) => part.text = worker.stacks.take().unwrap_or_default(),
+            None => part.why = Some(STUCK.to_owned()),
         }
     }
 

@@ -40,9 +40,10 @@ impl Drive {
         let Some(worker) = self.children.workers.get_mut(&id) else {
             return self.log.write(Level::Warning, &text);
         };
-        let Some(child) = &worker.child else { return };
         // One answer at a time: nobody could tell two apart.
-        if worker.stacks.asked.is_some() || child.signal(SHOW_STACKS).is_err() {
+        let is_free = worker.stacks.is_free(Instant::now());
+        let Some(child) = &worker.child else { return };
+        if !is_free || child.signal(SHOW_STACKS).is_err() {
             return self.log.write_about(Level::Warning, child.pid(), &text);
         }
         worker.stacks.asked = Some((Instant::now() + WRITE_TIME, Why::Slow(text)));
@@ -67,7 +68,8 @@ impl Drive {
     /// Logs a worker's answer, if it was asked.
     pub(super) fn write_stacks_of(&mut self, id: WorkerId) {
         let Some(worker) = self.children.workers.get_mut(&id) else { return };
-        let Some((_, why)) = worker.stacks.asked.take() else { return };
+        let is_ours = |(_, why): &mut (Instant, Why)| !matches!(why, Why::Look);
+        let Some((_, why)) = worker.stacks.asked.take_if(is_ours) else { return };
         let Some(pid) = worker.child.as_ref().map(indrik_sys::process::Child::pid) else { return };
         let stacks = worker.stacks.take().unwrap_or_else(|error| format!("not readable: {error}"));
         match why {
@@ -78,6 +80,7 @@ impl Drive {
                 let stacks = shortened(stacks.trim_end());
                 self.log.write_about(Level::Warning, pid, &format!("{text}\n{stacks}"));
             }
+            Why::Look => {}
         }
     }
 }

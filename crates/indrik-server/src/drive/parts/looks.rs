@@ -107,9 +107,45 @@ impl Stage {
 }
 
 impl Part {
+    /// Whether what it says still counts. A worker may come back when its time is over.
+    pub(crate) const fn hears(&self) -> bool {
+        match self.stage {
+            Stage::Asked(_) | Stage::Begun(_) => true,
+            Stage::Native(_) | Stage::Done => false,
+        }
+    }
+
     /// It has nothing (more) to say.
     pub(crate) fn fail(&mut self, why: String) {
         self.stage = Stage::Done;
         self.why.get_or_insert(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_says_when_its_time_is_over_does_not_count() {
+        let now = Instant::now();
+        let mut part = Part {
+            worker: WorkerId(1),
+            generation: Generation(1),
+            pid: 7,
+            stage: Stage::Asked(now),
+            text: String::new(),
+            left_out: 0,
+            why: None,
+        };
+        for (stage, hears) in [
+            (Stage::Asked(now), true),
+            (Stage::Begun(now), true),
+            (Stage::Native(now), false),
+            (Stage::Done, false),
+        ] {
+            part.stage = stage;
+            assert_eq!(part.hears(), hears, "{stage:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indrik_sys::signal::Signal;
 use rustix::fs::MemfdFlags;
@@ -17,6 +17,9 @@ use crate::front::Running;
 
 /// How much of the stacks is logged; a hundred deep ones.
 const STACKS_BYTES_MAX: usize = 256 * 1024;
+
+/// A look that has not read its answer so long after that was there has been called off.
+const LEFT_AFTER: Duration = Duration::from_secs(1);
 
 /// `indrik/worker.py` has the stacks written at it.
 pub(crate) const SHOW_STACKS: Signal = Signal::STKFLT;
@@ -34,6 +37,8 @@ pub(crate) enum Why {
     Stuck(Vec<Running>),
     /// A request takes long; what is said of that.
     Slow(String),
+    /// A look into it, that asks itself when the answer is there.
+    Look,
 }
 
 impl Stacks {
@@ -45,7 +50,18 @@ impl Stacks {
     }
 
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.asked.as_ref().map(|(due, _)| *due)
+        self.asked.as_ref().filter(|(_, why)| !matches!(why, Why::Look)).map(|(due, _)| *due)
+    }
+
+    /// Whether somebody can have it written now. A look that nobody waits for any more keeps nobody out.
+    pub(crate) fn is_free(&mut self, now: Instant) -> bool {
+        let is_left =
+            |(due, why): &mut (Instant, Why)| matches!(why, Why::Look) && *due + LEFT_AFTER <= now;
+        if self.asked.take_if(is_left).is_some() {
+            // What was written for it is nobody's.
+            let _ = self.take();
+        }
+        self.asked.is_none()
     }
 
     /// Takes what was written.
@@ -66,6 +82,21 @@ impl Stacks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_was_called_off_keeps_nobody_out_and_leaves_nothing_behind() {
+        use std::io::Write as _;
+        let (mut ours, theirs) = Stacks::create().unwrap();
+        let now = Instant::now();
+        ours.asked = Some((now, Why::Look));
+        assert!(ours.due().is_none(), "the log does not read it");
+        File::from(theirs).write_all(b"late").unwrap();
+        assert!(!ours.is_free(now), "its answer is not read yet");
+        assert!(ours.is_free(now + LEFT_AFTER));
+        assert_eq!(ours.take().unwrap(), "");
+        ours.asked = Some((now, Why::Slow(String::new())));
+        assert!(!ours.is_free(now + LEFT_AFTER));
+    }
 
     #[test]
     fn what_was_written_is_taken_once_and_cut_where_it_is_too_long() {
