@@ -244,10 +244,32 @@ def test_tokens_permit_what_their_scope_says_and_are_never_shown(start, admin, t
     assert secret["secret"] and secret["value"] is None and secret["is_set"]
     assert admin.act("reload", token=read).status == 403
     assert admin.act("reload", token=operate).status == 200
-    assert "token deploy" in admin.wait_for_event("operator")["text"]
+    assert "token deploy" not in admin.wait_for_event("operator")["text"], "who may only look"
+    told = admin.ask("/events?format=json", token=read).json["events"]
+    assert 'token deploy asked for "reload": done' in [event["text"] for event in told]
     file.write_text("".join(line for line in file.read_text().splitlines(True) if "deploy" not in line))
     poll(lambda: admin.act("reload", token=operate).status == 401, "the end of the token")
     assert operate not in server.log() and read not in server.log()
+
+
+def test_a_token_has_no_file_read_and_what_it_does_is_one_line_at_any_level(start, connect, admin, tmp_path: Path) -> None:
+    operate = token("deploy", "operate", tmp_path / "tokens")
+    options = ("--admin-tokens", str(tmp_path / "tokens"), "--log-level", "critical", *admin.option)
+    server = all_ready(start("wsgi_app:app", "--workers", "1", *options, says_ready=False))
+    secret = tmp_path / "secret"
+    secret.write_text("geheim")
+    refused = admin.act("maintenance", "on", "page", str(secret), token=operate)
+    assert refused.status == 403 and "may not name a file" in refused.json["error"]
+    assert connect(server).get("/").status == 200
+    forged = 'x"\n[2026-12-01 10:00:00 +0000] [1] [INFO] Admin: token alice asked for "shutdown": done'
+    wrong = {"changes": {forged: 1}, "confirm": forged}
+    assert admin.ask("/api/settings", "PATCH", wrong, token=operate).status == 422
+    assert admin.act("scale", 2, token=operate).status == 200
+    subprocess.run([*COMMAND, "scale", "--pid", str(server.process.pid), "1"], check=True, capture_output=True)
+    server.wait_for_log(rf'Admin: user {os.geteuid()} \(pid \d+\) asked for "scale 1": done')
+    told = [line.partition("Admin: ")[2] for line in server.log().splitlines() if "alice" in line or "Admin:" in line]
+    assert [line[: line.index(" asked for")] for line in told[:3]] == ["token deploy"] * 3, told
+    assert 'asked for "scale 2": done' in told[2] and len(told) == 4, told
 
 
 def test_guessing_tokens_takes_longer_and_longer_and_is_logged(start, admin, tmp_path: Path) -> None:
@@ -255,8 +277,10 @@ def test_guessing_tokens_takes_longer_and_longer_and_is_logged(start, admin, tmp
     server = start("wsgi_app:app", "--admin-tokens", str(tmp_path / "tokens"), *admin.option)
     statuses = [admin.ask("/status", token=f"guess-{number}").status for number in range(8)]
     assert statuses == [401] * 6 + [429] * 2
-    later = admin.ask("/status", token=good)
+    later = admin.ask("/status", token="another guess")
     assert later.status == 429 and int(later.headers["retry-after"]) >= 1
+    assert admin.ask("/health", token="yesterday's").status == 200, "probes are answered whatever they bring"
+    assert admin.ask("/status", token=good).status == 200, "a right one is not refused for the wrong ones of others"
     server.wait_for_log(r"Admin: a wrong token from 127.0.0.1 \(try 6\)")
     assert admin.ask("/status").status == 200, "who brings none needs none to look"
 
@@ -319,6 +343,42 @@ def test_settings_are_changed_by_hand_after_they_were_checked_and_a_failed_reloa
     assert timeout()["value"] == "45s", "what held before the reload that failed"
     assert set_("--reset", "timeout").returncode == 0
     poll(lambda: timeout()["value"] == "30s" and not timeout()["by_hand"], "what the command line says")
+    assert set_("timeout=30s").returncode == 0
+    assert timeout()["by_hand"], "what changes no value is by hand at once"
+    assert set_("--reset", "timeout").returncode == 0
+    assert not timeout()["by_hand"]
+
+
+def test_settings_by_hand_that_are_rolled_back_after_they_were_in_use_are_shown_as_they_are(
+    tmp_path: Path, start, connect
+) -> None:
+    admin = Admin(tmp_path / "admin.sock")
+    project = Project(tmp_path / "project", start)
+    project.write(
+        "app.py",
+        "def app(environ, start_response):\n"
+        "    start_response(open('status').read(), [])\n"
+        "    return [b'']\n",
+    )
+    project.write("status", "200 OK")
+    server = all_ready(project.start("--workers", "1", "--timeout", "30", *admin.option))
+
+    def timeout() -> tuple[str, bool]:
+        row = next(row for row in admin.json("/api/settings")["settings"] if row["name"] == "timeout")
+        return row["value"], row["by_hand"]
+
+    changes = {"timeout": "50s", "reload_soak_s": 60}
+    sent = {"changes": changes, "confirm": ",".join(sorted(changes))}
+    assert admin.ask("/api/settings", "PATCH", sent).json["reloading"]
+    poll(lambda: timeout() == ("50s", True), "the new generation, in its soak")
+    project.write("status", "500 No")
+
+    def is_given_up() -> bool:
+        connect(server).get("/")
+        return any(event["kind"] == "reload_failed" for event in admin.events())
+
+    poll(is_given_up, "the end of the new generation")
+    assert timeout() == ("30s", False)
 
 
 def owner_settings(pid: int) -> Any:

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::logs::escape::is_active;
 use crate::supervise::{EndReason, HealthState};
 
 /// Entries that are kept.
@@ -125,6 +126,35 @@ pub struct Entry {
     pub generation: Option<u64>,
 }
 
+impl Entry {
+    /// The entry for somebody who may look, and perhaps not `inside`, at what is private: who steers the server, and
+    /// what its settings are.
+    #[must_use]
+    pub fn shown_to(self: &Arc<Self>, inside: bool) -> Arc<Self> {
+        let text = match self.kind {
+            Kind::Operator => "somebody asked for something: a token shows who, and for what",
+            Kind::Setting => "settings were changed by hand: a token shows which",
+            Kind::Start
+            | Kind::Deploy
+            | Kind::ReloadFailed
+            | Kind::Scale
+            | Kind::Recycle
+            | Kind::Crash
+            | Kind::Breaker
+            | Kind::Health
+            | Kind::Pause
+            | Kind::Maintenance
+            | Kind::Alert
+            | Kind::Upgrade
+            | Kind::ShutDown => return Arc::clone(self),
+        };
+        match inside {
+            true => Arc::clone(self),
+            false => Arc::new(Self { text: text.to_owned(), ..(**self).clone() }),
+        }
+    }
+}
+
 /// The list.
 #[derive(Debug, Default)]
 pub struct Chronicle {
@@ -172,7 +202,7 @@ impl Chronicle {
 /// The first line of a text, shortened, without what moves a terminal's cursor.
 fn one_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    let mut chars = line.chars().map(|char| if char.is_control() { ' ' } else { char });
+    let mut chars = line.chars().map(|char| if is_active(char) { ' ' } else { char });
     let mut short: String = chars.by_ref().take(TEXT_CHARS_MAX).collect();
     if chars.next().is_some() {
         short.push('…');
@@ -274,6 +304,23 @@ fn of_health(before: HealthState, now: &Picture) -> News {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_steers_and_with_what_is_for_those_who_may_look_inside() {
+        let mut list = Chronicle::default();
+        list.enter(
+            1,
+            News::of(Kind::Setting, "token deploy sets liveness_path = /x (none before)"),
+        );
+        list.enter(2, News::of(Kind::Operator, "token deploy asked for \"shutdown\": done"));
+        list.enter(3, News::of(Kind::Crash, "worker 3 died"));
+        for entry in list.after(0) {
+            assert_eq!(entry.shown_to(true), entry);
+            let stranger = entry.shown_to(false);
+            assert!(!stranger.text.contains("deploy"), "{stranger:?}");
+            assert_eq!(stranger == entry, entry.kind == Kind::Crash);
+        }
+    }
 
     fn picture() -> Picture {
         Picture {

@@ -80,6 +80,8 @@ pub enum Brought {
 /// Why not.
 pub fn may(need: Need, from: From, brought: Brought) -> Result<(), Denied> {
     let scope = match (brought, from) {
+        // Probes are answered whatever they bring: that of a proxy, or of yesterday.
+        (Brought::Wrong, _) if need == Need::Nothing => return Ok(()),
         // Whoever brings a wrong one is told, also where they need none: they believe it is right.
         (Brought::Wrong, _) => return Err(Denied::WrongToken),
         (_, From::Owner) => Some(Scope::Operate),
@@ -121,7 +123,8 @@ mod tests {
             assert_eq!(may(Need::LookInside, from, read), Ok(()));
             assert_eq!(may(Need::Change, from, read), Err(Denied::ScopeTooSmall));
             assert_eq!(may(Need::Change, from, operate), Ok(()));
-            assert_eq!(may(Need::Nothing, from, Brought::Wrong), Err(Denied::WrongToken));
+            assert_eq!(may(Need::Look, from, Brought::Wrong), Err(Denied::WrongToken));
+            assert_eq!(may(Need::Nothing, from, Brought::Wrong), Ok(()));
         }
     }
 }

@@ -135,6 +135,33 @@ pub enum Command {
     Help,
 }
 
+impl Command {
+    /// Whether it does something to the server, so that the log says who wanted it.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Inside(inside) => inside.change().is_some(),
+            Self::Show(_) | Self::Dirty | Self::Help => false,
+            Self::AddWorkers(_)
+            | Self::RemoveWorkers(_)
+            | Self::ReplaceWorker(_)
+            | Self::Scale(_)
+            | Self::Recycle(_)
+            | Self::Restart(_)
+            | Self::Pause(_)
+            | Self::Resume
+            | Self::Maintenance(_)
+            | Self::Reload
+            | Self::ReloadAndWait
+            | Self::Upgrade
+            | Self::Reopen
+            | Self::Record(_)
+            | Self::TestAlerts
+            | Self::ShutDown(_) => true,
+        }
+    }
+}
+
 /// What to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the words of the commands")]

@@ -69,6 +69,22 @@ pub enum Trace {
     Top,
 }
 
+impl Inside {
+    /// What it changes in workers, in the command's words; nothing, if it only looks.
+    #[must_use]
+    pub fn change(&self) -> Option<String> {
+        let word = match self.what {
+            What::Trace(Trace::Start) => "start",
+            What::Trace(Trace::Stop) => "stop",
+            What::Trace(Trace::Top) | What::Stacks | What::Profile(_) => return None,
+        };
+        Some(match self.who {
+            Who::All => format!("trace {word} all"),
+            Who::One(number) => format!("trace {word} {number}"),
+        })
+    }
+}
+
 impl Mode {
     /// Its name.
     #[must_use]

@@ -34,6 +34,34 @@ pub fn block(text: &str, line: &mut Vec<u8>) {
     }
 }
 
+/// A text that somebody else wrote, to stand in a line of our own: nothing in it ends the line or is obeyed by a
+/// terminal, and it has so many characters at most.
+#[must_use]
+pub fn line(text: &str, chars_max: usize) -> String {
+    short(text, chars_max, is_active)
+}
+
+/// The same between quotes, which it cannot end.
+#[must_use]
+pub fn quoted(text: &str, chars_max: usize) -> String {
+    short(text, chars_max, |character| is_active(character) || matches!(character, '"' | '\\'))
+}
+
+fn short(text: &str, chars_max: usize, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut bytes = Vec::new();
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(chars_max) {
+        match is_escaped(character) {
+            true => escape(character, &mut bytes),
+            false => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    if characters.next().is_some() {
+        bytes.extend_from_slice("…".as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// Whether `character` does something to a terminal or viewer rather than being seen: controls
 /// (C0, DEL, C1), the separators that some viewers break lines at, and what turns the direction of
 /// the text around it.

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::table::Setting;
 
 /// Values from one source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
     /// In the order they were given.
     pub entries: Vec<Entry>,
@@ -22,6 +22,14 @@ pub struct Entry {
     pub raw: Raw,
     /// The file and line, option or variable it came from.
     pub origin: Origin,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        // A setting is one row of the table.
+        (self.setting.name, &self.raw, &self.origin)
+            == (other.setting.name, &other.raw, &other.origin)
+    }
 }
 
 /// A value as it was written.

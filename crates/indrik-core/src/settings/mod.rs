@@ -11,6 +11,7 @@ mod config;
 mod field;
 mod gather;
 mod generated;
+mod hands;
 mod hint;
 mod launch;
 mod layers;
@@ -50,6 +51,7 @@ pub use generated::{
     AlertWebhookFormat, Config, HeaderMap, Http2Cleartext, LogFormat, LogLevel, LogRoutine,
     ProxyProtocol, RealIpHeader,
 };
+pub use hands::Hands;
 pub use launch::{ConfigFileValues, Launch, TextFile, Typed};
 pub use layers::{Entry, Layer, Origin, Raw};
 pub use network::{Network, NetworkError};

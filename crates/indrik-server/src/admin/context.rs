@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderMap;
 use indrik_core::admin::query::Query;
+use indrik_core::control::Asker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guard::Guard;
@@ -43,7 +44,7 @@ impl Context {
     pub(crate) fn stream_place(&self, asked: &Asked) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.streams).try_acquire_owned().ok();
         let kept = || Arc::clone(&self.streams_kept).try_acquire_owned().ok();
-        place.or_else(|| if asked.is_known { kept() } else { None })
+        place.or_else(|| if asked.looks_inside { kept() } else { None })
     }
 }
 
@@ -55,10 +56,12 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
     /// The connection it came on.
     pub(crate) socket: Arc<Socket>,
-    /// How whoever asked is called in the log.
-    pub(crate) who: String,
-    /// They may look inside.
+    /// Who asked.
+    pub(crate) asker: Asker,
+    /// They may look.
     pub(crate) is_known: bool,
+    /// They may look at what may be private.
+    pub(crate) looks_inside: bool,
 }
 
 impl Asked {

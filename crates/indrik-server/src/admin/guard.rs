@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use indrik_core::admin::access::{Brought, Scope};
+use indrik_core::admin::access::Brought;
 use indrik_core::admin::guesses::Guesses;
 use indrik_core::admin::tokens::Tokens;
+use indrik_core::logs::burst::Burst;
+use indrik_core::logs::level::Level;
 use parking_lot::Mutex;
 
 use super::caller::Caller;
@@ -19,6 +21,8 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Guard {
     file: Mutex<File>,
     guesses: Mutex<Guesses>,
+    /// Lines about wrong ones, which strangers decide the number of.
+    told: Mutex<Burst>,
     began: Instant,
 }
 
@@ -36,11 +40,13 @@ pub(crate) struct Judged {
     pub(crate) brought: Brought,
     /// The token's name.
     pub(crate) name: Option<String>,
+    /// It was wrong, and so many were before that this caller has to wait so long before one counts again.
+    pub(crate) wait: Option<Duration>,
 }
 
 impl Guard {
     pub(crate) fn new(began: Instant) -> Self {
-        Self { file: Mutex::default(), guesses: Mutex::default(), began }
+        Self { file: Mutex::default(), guesses: Mutex::default(), told: Mutex::default(), began }
     }
 
     /// From now on tokens are in this file.
@@ -52,50 +58,48 @@ impl Guard {
         file.look(log);
     }
 
-    /// What a token is worth.
-    ///
-    /// # Errors
-    /// How long this caller has to wait before another one is looked at.
-    pub(crate) fn judge(
-        &self,
-        token: Option<&str>,
-        caller: &Caller,
-        log: &Log,
-    ) -> Result<Judged, Duration> {
+    /// What a token is worth. One has 256 random bits, so a right one was not guessed: it is never refused for the wrong
+    /// ones of others, who may share its address.
+    pub(crate) fn judge(&self, token: Option<&str>, caller: &Caller, log: &Log) -> Judged {
         let Some(token) = token else {
-            return Ok(Judged { brought: Brought::Nothing, name: None });
+            return Judged { brought: Brought::Nothing, name: None, wait: None };
         };
-        let now = self.began.elapsed();
-        if let Some(wait) = caller.ip.and_then(|ip| self.guesses.lock().wait(ip, now)) {
-            return Err(wait);
-        }
         let mut file = self.file.lock();
         file.look(log);
         let found = file.tokens.whose(token).map(|(name, scope)| (name.to_owned(), scope));
         drop(file);
-        Ok(self.note(found, caller, now, log))
+        match found {
+            Some((name, scope)) => {
+                caller.ip.into_iter().for_each(|ip| self.guesses.lock().right(ip));
+                Judged { brought: Brought::Right(scope), name: Some(name), wait: None }
+            }
+            None => Judged {
+                brought: Brought::Wrong,
+                name: None,
+                wait: self.count_wrong(caller, self.began.elapsed(), log),
+            },
+        }
     }
 
-    fn note(
-        &self,
-        found: Option<(String, Scope)>,
-        caller: &Caller,
-        now: Duration,
-        log: &Log,
-    ) -> Judged {
+    /// One more is wrong; how long this caller has to wait. While one waits, nothing is counted and nothing written.
+    fn count_wrong(&self, caller: &Caller, now: Duration, log: &Log) -> Option<Duration> {
         let mut guesses = self.guesses.lock();
-        match (found, caller.ip) {
-            (Some((name, scope)), ip) => {
-                ip.into_iter().for_each(|ip| guesses.right(ip));
-                Judged { brought: Brought::Right(scope), name: Some(name) }
-            }
-            (None, ip) => {
-                let tries = ip.map_or(1, |ip| guesses.wrong(ip, now));
-                let text = format!("Admin: a wrong token from {caller} (try {tries})");
-                log.write(indrik_core::logs::level::Level::Warning, &text);
-                Judged { brought: Brought::Wrong, name: None }
-            }
+        if let Some(wait) = caller.ip.and_then(|ip| guesses.wait(ip, now)) {
+            return Some(wait);
         }
+        let tries = caller.ip.map_or(1, |ip| guesses.wrong(ip, now));
+        drop(guesses);
+        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let mut told = self.told.lock();
+        if let Some(left_out) = told.take_left_out(now) {
+            let text = format!("Admin: {left_out} more wrong tokens came in a second");
+            log.write(Level::Warning, &text);
+        }
+        if told.happens(now) {
+            let text = format!("Admin: a wrong token from {caller} (try {tries})");
+            log.write(Level::Warning, &text);
+        }
+        None
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use indrik_core::control::Command;
 use indrik_core::control::inside::Inside;
-use indrik_core::settings::Refusal;
+use indrik_core::control::{Asker, Command};
+use indrik_core::settings::{Refusal, Setting};
 use indrik_sys::bell::Bell;
 use parking_lot::Mutex;
 use serde_json::Value as Json;
@@ -24,8 +24,8 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_millis(1500);
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    /// One of the commands of the control socket's language.
-    Command(Command),
+    /// One of the commands of the control socket's language, and as it was written.
+    Command(Command, String),
     /// Other values of settings.
     Settings(Wanted),
     /// A look into workers, which takes its time.
@@ -37,15 +37,28 @@ pub(crate) enum Wish {
 pub(crate) struct Wanted {
     /// By name; null: what the files say.
     pub(crate) changes: BTreeMap<String, Json>,
-    /// Who wants it.
-    pub(crate) who: String,
     /// Only what would come of it.
     pub(crate) dry_run: bool,
+}
+
+impl Wanted {
+    /// What is wanted, for the log: the names, of what are settings.
+    pub(crate) fn told(&self) -> String {
+        let is_known = |name: &&String| Setting::find(name).is_some();
+        let known: Vec<&str> = self.changes.keys().filter(is_known).map(String::as_str).collect();
+        let others = self.changes.len() - known.len();
+        match others {
+            0 => format!("set {}", known.join(",")),
+            others => format!("set {} and {others} unknown names", known.join(",")),
+        }
+    }
 }
 
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum No {
+    /// It is not for them.
+    Forbidden(String),
     /// It cannot be done now.
     Conflict(String),
     /// It could never be done: what is wrong, each with its place.
@@ -55,6 +68,7 @@ pub(crate) enum No {
 /// One order.
 #[derive(Debug)]
 pub(crate) struct Order {
+    asker: Asker,
     wish: Wish,
     answer: Reply,
     /// Set by whoever comes first: the loop that takes it, or the client that gives up.
@@ -73,8 +87,23 @@ pub(crate) type Outcome = Result<Json, No>;
 pub(crate) enum NoAnswer {
     /// Too many wait.
     Full,
-    /// The loop does not answer; nothing was done.
+    /// The loop does not answer; nothing was done, and nothing will be.
     Silent,
+    /// The loop has taken it and has not answered yet: it may be done.
+    Unknown,
+}
+
+impl NoAnswer {
+    /// In a sentence.
+    pub(crate) const fn told(self) -> &'static str {
+        match self {
+            Self::Full => "too many orders wait for the supervision loop; nothing was done",
+            Self::Silent => "the supervision loop does not answer; nothing was done",
+            Self::Unknown => {
+                "the supervision loop has taken it and has not answered yet; /events tells what comes of it"
+            }
+        }
+    }
 }
 
 /// The queue.
@@ -91,19 +120,24 @@ impl Orders {
     }
 
     /// Asks the loop, and waits for its answer.
-    pub(crate) async fn give(&self, wish: Wish) -> Result<Outcome, NoAnswer> {
-        self.ask(wish, ANSWER_MAX).await
+    pub(crate) async fn give(&self, asker: Asker, wish: Wish) -> Result<Outcome, NoAnswer> {
+        self.ask(asker, wish, ANSWER_MAX).await
     }
 
     /// Asks for a look into workers, which may take so long. Whoever waits no longer ends it.
-    pub(crate) async fn look(&self, inside: Inside, most: Duration) -> Result<Outcome, NoAnswer> {
+    pub(crate) async fn look(
+        &self,
+        asker: Asker,
+        inside: Inside,
+        most: Duration,
+    ) -> Result<Outcome, NoAnswer> {
         // Dropped last, when nobody waits any more.
         let _told = Told(&self.bell);
-        self.ask(Wish::Inside(inside), most).await
+        self.ask(asker, Wish::Inside(inside), most).await
     }
 
     /// Waits for an order to be taken, and then at most so long for its answer.
-    async fn ask(&self, wish: Wish, most: Duration) -> Result<Outcome, NoAnswer> {
+    async fn ask(&self, asker: Asker, wish: Wish, most: Duration) -> Result<Outcome, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         let is_taken = Arc::new(AtomicBool::new(false));
         {
@@ -114,17 +148,17 @@ impl Orders {
                 return Err(NoAnswer::Full);
             }
             let answer = Reply(answer);
-            queue.push_back(Order { wish, answer, is_taken: Arc::clone(&is_taken) });
+            queue.push_back(Order { asker, wish, answer, is_taken: Arc::clone(&is_taken) });
         }
         self.bell.ring();
         let mut answered = answered;
         if let Ok(outcome) = tokio::time::timeout(ANSWER_MAX, &mut answered).await {
-            return outcome.map_err(|_| NoAnswer::Silent);
+            return outcome.map_err(|_| NoAnswer::Unknown);
         }
         if is_taken.swap(true, Ordering::SeqCst) {
             // It is being done at this moment.
             let outcome = tokio::time::timeout(most, answered).await;
-            return outcome.ok().and_then(Result::ok).ok_or(NoAnswer::Silent);
+            return outcome.ok().and_then(Result::ok).ok_or(NoAnswer::Unknown);
         }
         Err(NoAnswer::Silent)
     }
@@ -142,9 +176,9 @@ impl Orders {
 }
 
 impl Order {
-    /// What is wished, and where the answer goes.
-    pub(crate) fn open(self) -> (Wish, Reply) {
-        (self.wish, self.answer)
+    /// Who wishes what, and where the answer goes.
+    pub(crate) fn open(self) -> (Asker, Wish, Reply) {
+        (self.asker, self.wish, self.answer)
     }
 }
 
@@ -172,7 +206,6 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
-    use indrik_core::control::Show;
     use indrik_core::control::inside::{What, Who};
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use serde_json::json;
@@ -188,10 +221,42 @@ mod tests {
         Orders::new(Arc::new(Bell::new().unwrap()))
     }
 
+    fn asker() -> Asker {
+        Asker { name: "token deploy".to_owned(), is_owner: false }
+    }
+
+    fn reload() -> Wish {
+        Wish::Command(Command::Reload, "reload".to_owned())
+    }
+
+    /// The next order, once somebody has given one.
+    async fn taken(orders: &Orders) -> Order {
+        loop {
+            match orders.take() {
+                Some(order) => return order,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_an_order_that_was_taken_nobody_says_that_it_is_not_done() {
+        let orders = orders();
+        let waiting = tokio::spawn({
+            let orders = Arc::clone(&orders);
+            async move { orders.give(asker(), reload()).await }
+        });
+        let (who, _, answer) = taken(&orders).await.open();
+        assert_eq!(who, asker());
+        assert_eq!(waiting.await.unwrap(), Err(NoAnswer::Unknown));
+        // It is done all the same.
+        answer.give(Ok(json!({})));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_order_that_was_given_up_is_not_performed_later() {
         let orders = orders();
-        let asked = orders.give(Wish::Command(Command::Show(Show::Stats))).await;
+        let asked = orders.give(asker(), reload()).await;
         assert_eq!(asked, Err(NoAnswer::Silent));
         assert!(orders.take().is_none());
     }
@@ -201,15 +266,9 @@ mod tests {
         let orders = orders();
         let waiting = tokio::spawn({
             let orders = Arc::clone(&orders);
-            async move { orders.give(Wish::Command(Command::Reload)).await }
+            async move { orders.give(asker(), reload()).await }
         });
-        let order = loop {
-            match orders.take() {
-                Some(order) => break order,
-                None => tokio::task::yield_now().await,
-            }
-        };
-        order.open().1.give(Ok(json!({"status": "reloading"})));
+        taken(&orders).await.open().2.give(Ok(json!({"status": "reloading"})));
         assert_eq!(waiting.await.unwrap(), Ok(Ok(json!({"status": "reloading"}))));
     }
 
@@ -219,11 +278,11 @@ mod tests {
         let look = |most| {
             let orders = Arc::clone(&orders);
             let inside = Inside { who: Who::All, what: What::Stacks };
-            tokio::spawn(async move { orders.look(inside, most).await })
+            tokio::spawn(async move { orders.look(asker(), inside, most).await })
         };
         let next = async || loop {
             match orders.take() {
-                Some(order) => break order.open().1,
+                Some(order) => break order.open().2,
                 None => tokio::task::yield_now().await,
             }
         };
@@ -246,7 +305,7 @@ mod tests {
         let orders = orders();
         let give = || {
             let orders = Arc::clone(&orders);
-            tokio::spawn(async move { orders.give(Wish::Command(Command::Reload)).await })
+            tokio::spawn(async move { orders.give(asker(), reload()).await })
         };
         let all: Vec<_> = (0..=ORDERS_MAX).map(|_| give()).collect();
         let mut full = 0;

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use indrik_core::admin::access::{Denied, From, Need, may};
 use indrik_core::admin::host::{is_cross_site, is_ours};
 use indrik_core::admin::query::Query;
+use indrik_core::control::Asker;
 
 use super::answer::{Answer, bad};
 use super::body::Body;
@@ -52,12 +53,10 @@ async fn make(
     let host = check_host(context, caller, &parts.headers, parts.version)?;
     let endpoint = find(parts.uri.path(), &parts.method)?;
     let token = bearer(&parts.headers);
-    let judged = context.guard.judge(token, &caller, &context.log).map_err(|wait| {
-        let text = "too many wrong tokens came from this address";
-        Answer::later(StatusCode::TOO_MANY_REQUESTS, text, wait.as_secs().max(1))
-    })?;
-    may(endpoint.need, caller.from, judged.brought).map_err(denied)?;
-    let is_known = may(Need::Look, caller.from, judged.brought).is_ok();
+    let judged = context.guard.judge(token, &caller, &context.log);
+    may(endpoint.need, caller.from, judged.brought).map_err(|why| refused(why, judged.wait))?;
+    let may_also = |need| may(need, caller.from, judged.brought).is_ok();
+    let (is_known, looks_inside) = (may_also(Need::Look), may_also(Need::LookInside));
     if endpoint.need == Need::Change {
         check_change(&parts.headers, host.as_deref())?;
     }
@@ -73,8 +72,10 @@ async fn make(
     if !body.is_empty() && !endpoint.takes_body() {
         return Err(bad(format!("{} {} takes no body", endpoint.method, endpoint.path)));
     }
-    let who = judged.name.map_or_else(|| caller.to_string(), |name| format!("token {name}"));
-    let asked = Asked { query, headers: parts.headers, body, socket, who, is_known };
+    let name = judged.name.map_or_else(|| caller.to_string(), |name| format!("token {name}"));
+    let asker = Asker { name, is_owner: caller.from == From::Owner };
+    let headers = parts.headers;
+    let asked = Asked { query, headers, body, socket, asker, is_known, looks_inside };
     let answered = endpoints::answer(context, endpoint, asked);
     if endpoint.takes_its_time() {
         return Ok(answered.await);
@@ -129,6 +130,17 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
         // Something else was meant to be one.
         _ => Some(""),
+    }
+}
+
+/// Whoever has brought too many wrong tokens is told to wait; a right one is never asked to.
+fn refused(why: Denied, wait: Option<Duration>) -> Answer {
+    match (why, wait) {
+        (Denied::WrongToken, Some(wait)) => {
+            let text = "too many wrong tokens came from this address";
+            Answer::later(StatusCode::TOO_MANY_REQUESTS, text, wait.as_secs().max(1))
+        }
+        (why, _) => denied(why),
     }
 }
 

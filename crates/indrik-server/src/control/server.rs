@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use indrik_core::control::frame::MESSAGE_BYTES_MAX;
-use indrik_core::control::{Frames, Request, TooLong, encode};
+use indrik_core::control::{Asker, Frames, Request, TooLong, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::socket_peercred;
 use serde_json::{Value as Json, json};
@@ -41,8 +41,8 @@ pub(crate) enum Token {
     Client(u64),
 }
 
-/// What a client asked: a request, or what is wrong with what it sent.
-pub(super) type Asked = Result<Request, String>;
+/// What a client asked, and who it is: a request, or what is wrong with what it sent.
+pub(super) type Asked = Result<(Request, Asker), String>;
 
 /// The sockets and their clients.
 #[derive(Debug, Default)]
@@ -56,6 +56,7 @@ pub(crate) struct ControlServer {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
+    asker: Asker,
     frames: Frames,
     unsent: Vec<u8>,
     deadline: Instant,
@@ -168,8 +169,9 @@ impl ControlServer {
         let Some(socket) = self.sockets.get(at) else { return };
         match socket.listener.accept() {
             Ok((stream, _)) => {
-                if !socket.checks_user || is_trusted(&stream) {
-                    self.admit(stream, now);
+                let asker = asker(&stream);
+                if !socket.checks_user || asker.is_owner {
+                    self.admit(stream, asker, now);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -178,7 +180,7 @@ impl ControlServer {
         }
     }
 
-    fn admit(&mut self, mut stream: UnixStream, now: Instant) {
+    fn admit(&mut self, mut stream: UnixStream, asker: Asker, now: Instant) {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
@@ -190,6 +192,7 @@ impl ControlServer {
         }
         let client = Client {
             stream,
+            asker,
             frames: Frames::default(),
             unsent: Vec::new(),
             deadline: now + IDLE_MAX,
@@ -279,7 +282,7 @@ impl Client {
                 Ok(Some(message)) => {
                     let request = Request::read(&message);
                     let broken = request.is_err();
-                    asked.push(request);
+                    asked.push(request.map(|request| (request, self.asker.clone())));
                     if broken {
                         break;
                     }
@@ -307,10 +310,15 @@ pub(crate) fn error(id: Json, why: &str) -> Json {
     json!({"id": id, "status": "error", "error": why})
 }
 
-/// Whether the client is this user or root.
-fn is_trusted(stream: &UnixStream) -> bool {
-    let user = socket_peercred(stream).map(|peer| peer.uid);
-    user.is_ok_and(|user| user.is_root() || user == rustix::process::geteuid())
+/// Who the client is, as the kernel says. One of whom it says nothing is nobody's owner.
+fn asker(stream: &UnixStream) -> Asker {
+    match socket_peercred(stream) {
+        Ok(peer) => Asker {
+            name: format!("user {} (pid {})", peer.uid.as_raw(), peer.pid.as_raw_nonzero()),
+            is_owner: peer.uid.is_root() || peer.uid == rustix::process::geteuid(),
+        },
+        Err(_) => Asker { name: "somebody of this machine".to_owned(), is_owner: false },
+    }
 }
 
 #[cfg(test)]
@@ -356,7 +364,7 @@ mod tests {
         for byte in message.concat() {
             client.write_all(&[byte]).unwrap();
             for (client, asked) in pair.server.ready(Token::Client(1), now) {
-                let id = asked.unwrap().id;
+                let id = asked.unwrap().0.id;
                 pair.server.answer(client, &json!({"id": id}), now);
                 ids.push(id);
             }
@@ -458,7 +466,8 @@ mod tests {
     #[test]
     fn the_abstract_socket_knows_its_own_user() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        assert!(is_trusted(&ours));
+        let asker = asker(&ours);
+        assert!(asker.is_owner && asker.name.contains(&format!("(pid {})", std::process::id())));
         drop(theirs);
     }
 }

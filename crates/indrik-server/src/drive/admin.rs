@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use indrik_core::ids::Generation;
 use indrik_core::logs::level::Level;
-use indrik_core::settings::{BindAddress, Config, shown};
+use indrik_core::settings::{BindAddress, Config, Launch, shown};
 use indrik_core::supervise::ReloadOutcome;
 use serde_json::json;
 
-use super::parts::{AdminSocket, Drive, OnTrial};
+use super::parts::{AdminSocket, Drive};
 use crate::admin::{Admin, Rules};
 use crate::boot::{self, BootError, BoundSocket, Manner, SocketFile};
 use crate::control::open_admin;
@@ -25,70 +25,58 @@ const UMASK: u32 = 0o007;
 impl Drive {
     /// Opens what the first configuration asks for.
     pub(super) fn open_admin(&mut self, config: &Config) -> Result<(), BootError> {
-        self.outside.admin.sockets = self.bind_admin(addresses(config))?;
-        for socket in &self.outside.admin.sockets {
-            let text = format!("Admin listener at {}", socket.bound.shown);
-            self.log.write(Level::Info, &text);
-        }
-        self.warn_of_open_admin(config);
-        self.start_admin(config);
         // A server that takes another one's place lets that one answer until it serves.
         self.outside.admin.is_handed_over = self.neighbours.heritage.partner_pid().is_some();
-        self.listen_as_admin();
+        self.bind_admin(config)?;
+        self.admit_to_admin(config);
         Ok(())
     }
 
-    /// A reload may move it. What cannot be had is told, and what was there stays.
+    /// A reload may open, move or close it. What cannot be had is told, and what was there stays.
     pub(super) fn open_admin_again(&mut self, config: &Config) {
-        let Some(thread) = &self.outside.admin.thread else { return self.start_admin(config) };
-        thread.rule(rules(config));
-        let now: Vec<&BindAddress> =
-            self.outside.admin.sockets.iter().map(|socket| &socket.address).collect();
-        if now != addresses(config).iter().collect::<Vec<_>>() {
-            match self.bind_admin(addresses(config)) {
-                Ok(sockets) => self.outside.admin.sockets = sockets,
-                Err(error) => {
-                    let text = format!("The admin listener stays where it was: {error}");
-                    self.log.write(Level::Warning, &text);
-                }
+        if let Err(error) = self.bind_admin(config) {
+            let text = format!("The admin listener stays where it was: {error}");
+            self.log.write(Level::Warning, &text);
+        }
+        self.admit_to_admin(config);
+    }
+
+    /// Has the sockets that the settings name, or those from before.
+    fn bind_admin(&mut self, config: &Config) -> Result<(), BootError> {
+        let manner = Manner { backlog: BACKLOG, umask: UMASK, ..Manner::default() };
+        let mut inherited = self.take_inherited_admin();
+        let new = self.outside.admin.sockets.change(addresses(config), |address| {
+            let at = inherited.iter().position(|(_, text)| *text == address.to_string());
+            match at.map(|at| inherited.swap_remove(at)) {
+                Some((bound, _)) => Ok(bound),
+                None => boot::bind(address, &manner).map_err(|error| {
+                    let message = format!("admin_bind: {}", error.message);
+                    BootError { message, ..error }
+                }),
             }
+        })?;
+        for shown in &new {
+            self.log.write(Level::Info, &format!("Admin listener at {shown}"));
+        }
+        if !new.is_empty() {
+            self.warn_of_open_admin(config);
+        }
+        Ok(())
+    }
+
+    /// Answers at all of the sockets, by the rules of these settings.
+    fn admit_to_admin(&mut self, config: &Config) {
+        self.open_own_admin(config);
+        self.start_admin();
+        if let Some(thread) = &self.outside.admin.thread {
+            thread.rule(rules(config));
         }
         self.listen_as_admin();
     }
 
-    /// A listener for each address: one that is open already, one that was handed over, or a new one.
-    fn bind_admin(&mut self, addresses: &[BindAddress]) -> Result<Vec<AdminSocket>, BootError> {
-        let manner = Manner { backlog: BACKLOG, umask: UMASK, ..Manner::default() };
-        let mut inherited = self.inherited_admin();
-        let mut kept = std::mem::take(&mut self.outside.admin.sockets);
-        let mut sockets = Vec::new();
-        for address in addresses {
-            if let Some(at) = kept.iter().position(|socket| socket.address == *address) {
-                sockets.push(kept.remove(at));
-                continue;
-            }
-            let at = inherited.iter().position(|(_, text)| *text == address.to_string());
-            let bound = match at.map(|at| inherited.remove(at)) {
-                Some((bound, _)) => Ok(bound),
-                None => boot::bind(address, &manner),
-            };
-            match bound {
-                Ok(bound) => sockets.push(AdminSocket { address: address.clone(), bound }),
-                Err(error) => {
-                    sockets.retain(|socket| !is_new(socket, &kept));
-                    sockets.append(&mut kept);
-                    self.outside.admin.sockets = sockets;
-                    let message = format!("admin_bind: {}", error.message);
-                    return Err(BootError { message, ..error });
-                }
-            }
-        }
-        Ok(sockets)
-    }
-
-    /// What the server hands over that this one is to replace; taken once.
-    fn inherited_admin(&self) -> Vec<(BoundSocket, String)> {
-        if self.outside.admin.thread.is_some() {
+    /// What the server hands over that this one is to replace; taken once, and closed if nobody asks for it.
+    fn take_inherited_admin(&mut self) -> Vec<(BoundSocket, String)> {
+        if std::mem::replace(&mut self.outside.admin.has_inherited, true) {
             return Vec::new();
         }
         let partner = self.neighbours.heritage.inheritance.partner.as_ref();
@@ -97,28 +85,33 @@ impl Drive {
         bound.filter_map(|(bound, text)| Some((bound.ok()?, text.clone()))).collect()
     }
 
-    fn start_admin(&mut self, config: &Config) {
+    /// The socket of this process's own user goes with the control socket.
+    fn open_own_admin(&mut self, config: &Config) {
         let part = &mut self.outside.admin;
-        if config.control_socket.is_some() && part.own.is_none() {
-            match open_admin() {
-                Ok((socket, shown)) => {
-                    part.own = Some((Listener::Unix(socket, shown.clone()), shown))
-                }
-                Err(error) => {
-                    let text =
-                        format!("Cannot open the admin socket, going on without it: {error}");
-                    self.log.write(Level::Warning, &text);
-                }
+        if config.control_socket.is_none() {
+            part.own = None;
+            return;
+        }
+        if part.own.is_some() {
+            return;
+        }
+        match open_admin() {
+            Ok((socket, shown)) => part.own = Some((Listener::Unix(socket, shown.clone()), shown)),
+            Err(error) => {
+                let text = format!("Cannot open the admin socket, going on without it: {error}");
+                self.log.write(Level::Warning, &text);
             }
         }
+    }
+
+    /// The thread begins with the first socket, and stays.
+    fn start_admin(&mut self) {
+        let part = &mut self.outside.admin;
         if part.thread.is_some() || (part.own.is_none() && part.sockets.is_empty()) {
             return;
         }
         match Admin::start(&part.board, &part.orders, &self.log) {
-            Ok(thread) => {
-                thread.rule(rules(config));
-                part.thread = Some(thread);
-            }
+            Ok(thread) => part.thread = Some(thread),
             Err(error) => {
                 self.log.error(&format!(
                     "Cannot start the admin listener, going on without it: {error}"
@@ -168,18 +161,18 @@ impl Drive {
     /// The settings of this generation are those in use.
     pub(super) fn note_settings_look(&mut self, generation: Generation) {
         let Some(config) = self.generations.config_of(generation) else { return };
-        let values = self.generations.values(generation);
-        let rows = shown(&self.launch, values.as_deref());
+        let Some((launch, values)) = self.generations.sources(generation) else { return };
+        let by_hand = self.outside.admin.hands.of(generation);
+        let rows = shown(&Launch { by_hand, ..(*launch).clone() }, Some(&values));
         self.outside.admin.settings = Some(Arc::new(SettingsLook { config, rows }));
     }
 
     /// A reload is over: what was changed by hand for it holds, or what held before.
-    pub(super) fn end_trial(&mut self, outcome: &ReloadOutcome) {
-        let is_over = |trial: &mut OnTrial| trial.generation <= outcome.generation;
-        let Some(trial) = self.outside.admin.on_trial.take_if(is_over) else { return };
-        if outcome.failure.is_some() {
-            self.launch.by_hand = trial.good;
-        }
+    pub(super) fn end_changes_by_hand(&mut self, outcome: &ReloadOutcome) {
+        let (made, serving) = (outcome.generation, outcome.serving);
+        let awaited = self.machine.reload_awaited();
+        self.outside.admin.hands.ended(made, serving, awaited);
+        self.generations.forget_sources(|generation| generation == serving || generation > made);
     }
 
     // --- upgrades
@@ -195,7 +188,7 @@ impl Drive {
 
     /// The successor serves, and answers here from now on.
     pub(super) fn hand_admin_over(&mut self) {
-        for socket in &mut self.outside.admin.sockets {
+        for socket in self.outside.admin.sockets.iter_mut() {
             socket.bound.file.take().into_iter().for_each(SocketFile::leave);
         }
         self.outside.admin.is_handed_over = true;
@@ -216,17 +209,12 @@ impl Drive {
 
     /// No other server has the sockets any more: their files are this one's to remove.
     pub(super) fn inherit_admin(&mut self) {
-        for socket in &mut self.outside.admin.sockets {
+        for socket in self.outside.admin.sockets.iter_mut() {
             if let (Listener::Unix(_, path), None) = (&socket.bound.listener, &socket.bound.file) {
                 socket.bound.file = SocketFile::of(Path::new(path));
             }
         }
     }
-}
-
-/// It is not one of those that were there before.
-fn is_new(socket: &AdminSocket, kept: &[AdminSocket]) -> bool {
-    kept.iter().all(|before| before.address != socket.address)
 }
 
 /// Nothing is listened on that nobody has asked for.

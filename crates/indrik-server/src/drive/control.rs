@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use indrik_core::control::{Command, HELP, Request, Show, Stop, more_workers};
+use indrik_core::chronicle::{Kind, News};
+use indrik_core::control::{Asker, Command, HELP, Request, Show, Stop, more_workers, told};
 use indrik_core::logs::level::Level;
 use indrik_core::record::Order;
 use indrik_core::supervise::{EndReason, Event, OperatorEvent, Signal, UpgradeEvent, WorkerView};
@@ -51,35 +52,57 @@ impl Drive {
         let now = Instant::now();
         for (client, asked) in self.outside.control.server.ready(token, now) {
             match asked {
-                Ok(request) => self.take_command(client, request, now),
+                Ok((request, asker)) => self.take_command(client, request, &asker, now),
                 Err(why) => self.outside.control.server.refuse(client, &why, now),
             }
         }
         self.call_off_looks();
     }
 
-    fn take_command(&mut self, client: u64, request: Request, now: Instant) {
-        let (answer, event) = match Command::parse(&request.words) {
-            Ok(Command::ReloadAndWait) => return self.reload_and_wait(client, request.id, now),
-            Ok(Command::Inside(inside)) => {
-                return self.look_inside(client, request.id, inside, now);
+    fn take_command(&mut self, client: u64, request: Request, asker: &Asker, now: Instant) {
+        let Request { id, words } = request;
+        let command = match Command::parse(&words) {
+            Ok(command) => command,
+            Err(why) => {
+                return self.outside.control.server.answer(client, &error(id, &why), now);
             }
-            Ok(Command::TestAlerts) => return self.test_alerts(client, request.id, now),
-            Ok(Command::Upgrade) => return self.upgrade_and_wait(client, request.id, now),
-            Ok(Command::Record(order)) => return self.record(client, &request.id, order, now),
-            Ok(command) => match self.command(command) {
-                Ok((data, event)) => {
-                    (json!({"id": request.id, "status": "ok", "data": data}), event)
-                }
-                Err(why) => (error(request.id, &why), None),
-            },
-            Err(why) => (error(request.id, &why), None),
+        };
+        let is_change = command.changes();
+        if is_change && is_answered_later(&command) {
+            self.note_asked(asker, &words.join(" "), "begun");
+        }
+        let done = match command {
+            Command::ReloadAndWait => return self.reload_and_wait(client, id, now),
+            Command::Inside(inside) => return self.look_inside(client, id, inside, now),
+            Command::TestAlerts => return self.test_alerts(client, id, now),
+            Command::Upgrade => return self.upgrade_and_wait(client, id, now),
+            Command::Record(order) => return self.record(client, &id, order, now),
+            command => asker.may(&command).and_then(|()| self.command(command)),
+        };
+        if is_change {
+            self.note_asked(
+                asker,
+                &words.join(" "),
+                &done.as_ref().map_or_else(Clone::clone, result),
+            );
+        }
+        let (answer, event) = match done {
+            Ok((data, event)) => (json!({"id": id, "status": "ok", "data": data}), event),
+            Err(why) => (error(id, &why), None),
         };
         // First the answer: the event may be the end of this process.
         self.outside.control.server.answer(client, &answer, now);
         if let Some(event) = event {
             self.feed(event);
         }
+    }
+
+    /// Who has asked for what, and what came of it: in the log and in the chronicle. Written by whoever does it, before
+    /// it can be the end of this process.
+    pub(super) fn note_asked(&self, asker: &Asker, what: &str, result: &str) {
+        let text = told(&asker.name, what, result);
+        self.log.audit(&format!("Admin: {text}"));
+        self.outside.admin.board.enter(News::of(Kind::Operator, text));
     }
 
     /// Asks for a reload; the answer comes when it is over.
@@ -330,6 +353,28 @@ impl Drive {
             ((*name).to_owned(), value)
         });
         Json::Object(shown.collect())
+    }
+}
+
+/// Its end is told to whoever waits for it.
+fn is_answered_later(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ReloadAndWait
+            | Command::Upgrade
+            | Command::Record(_)
+            | Command::Inside(_)
+            | Command::TestAlerts
+    )
+}
+
+/// What came of a command, in a few words: Gunicorn's word for failure stands in an answer that is well formed.
+pub(super) fn result((data, _): &Done) -> String {
+    match data.get("success") {
+        Some(Json::Bool(false)) => {
+            data.get("error").and_then(Json::as_str).unwrap_or("it cannot be done").to_owned()
+        }
+        Some(_) | None => "done".to_owned(),
     }
 }
 

@@ -81,7 +81,7 @@ impl Drive {
                 self.with_front(|front| front.begin_trial(generation));
             }
             PoolEffect::ReloadEnded(outcome) => {
-                self.end_trial(&outcome);
+                self.end_changes_by_hand(&outcome);
                 self.enter_reload(&outcome);
                 self.tell_reload_ended(&outcome);
             }

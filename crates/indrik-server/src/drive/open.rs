@@ -26,7 +26,9 @@ impl Drive {
         generation: Generation,
         values: &ConfigFileValues,
     ) -> Result<(), Failure> {
-        let launch = fresh(&self.launch)?;
+        self.outside.admin.hands.read(generation);
+        let by_hand = self.outside.admin.hands.of(generation);
+        let launch = Launch { by_hand, ..fresh(&self.launch)? };
         let is_first = generation == Generation::FIRST;
         let config = resolve(&launch, Some(values)).map_err(|problems| {
             if is_first {
@@ -38,16 +40,16 @@ impl Drive {
             self.log.speak(config.log_format);
         }
         let merged = merge(&launch, Some(values));
-        self.use_config(generation, config, values).map_err(|failure| placed(failure, &merged))
+        self.use_config(generation, config).map_err(|failure| placed(failure, &merged))?;
+        if generation == Generation::FIRST {
+            crate::front::set_server_header(values.server_header.as_deref());
+        }
+        self.generations.note_sources(generation, values, launch);
+        Ok(())
     }
 
     /// Looks at what the settings name, and for the first generation enters the place the server runs in.
-    fn use_config(
-        &mut self,
-        generation: Generation,
-        config: Config,
-        values: &ConfigFileValues,
-    ) -> Result<(), Failure> {
+    fn use_config(&mut self, generation: Generation, config: Config) -> Result<(), Failure> {
         preflight::check_certificates(&config).map_err(refused)?;
         let config = Arc::new(config);
         if generation == Generation::FIRST && (config.check_config || config.print_config) {
@@ -64,10 +66,8 @@ impl Drive {
         }
         self.outside.admin.board.app_metrics().configure(&config);
         self.generations.note_settings(generation, Arc::clone(&config), identity);
-        self.generations.note_values(generation, values);
         if generation == Generation::FIRST {
             self.enter(&config)?;
-            crate::front::set_server_header(values.server_header.as_deref());
         }
         self.prepare_groups(&config)
     }

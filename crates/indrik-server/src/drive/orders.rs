@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use indrik_core::chronicle::{Kind, News};
-use indrik_core::control::Command;
-use indrik_core::settings::{Difference, plan};
+use indrik_core::control::{Asker, Command};
+use indrik_core::settings::{Difference, Launch, Plan, plan};
 use indrik_core::supervise::{Event, OperatorEvent, Signal};
 use serde_json::json;
 
-use super::control::Done;
-use super::parts::{Drive, OnTrial};
+use super::control::{Done, result};
+use super::parts::Drive;
 use crate::admin::{No, Order, Outcome, Wanted, Wish};
 
 /// Orders that are performed in a turn of the loop.
@@ -30,15 +30,29 @@ impl Drive {
     }
 
     fn perform_order(&mut self, order: Order) {
-        let (wish, answer) = order.open();
-        let outcome = match wish {
-            Wish::Inside(inside) => return self.look_inside_for(answer, inside),
-            Wish::Command(command) => self.do_command(command).map_err(No::Conflict),
-            Wish::Settings(wanted) => return answer.give(self.change_settings(&wanted)),
+        let (asker, wish, answer) = order.open();
+        let (what, done) = match wish {
+            Wish::Inside(inside) => {
+                if let Some(what) = inside.change() {
+                    self.note_asked(&asker, &what, "begun");
+                }
+                return self.look_inside_for(answer, inside);
+            }
+            Wish::Command(command, line) => {
+                let what = command.changes().then_some(line);
+                (what, self.do_command(&asker, command))
+            }
+            Wish::Settings(wanted) => {
+                let what = (!wanted.dry_run).then(|| wanted.told());
+                (what, self.change_settings(&asker, &wanted).map(|data| (data, None)))
+            }
         };
-        match outcome {
+        // First the note and the answer: the event may be the end of this process.
+        if let Some(what) = what {
+            self.note_asked(&asker, &what, &came_of(&done));
+        }
+        match done {
             Ok((data, event)) => {
-                // First the answer: the event may be the end of this process.
                 answer.give(Ok(data));
                 event.into_iter().for_each(|event| self.feed(event));
             }
@@ -46,25 +60,31 @@ impl Drive {
         }
     }
 
-    fn do_command(&mut self, command: Command) -> Result<Done, String> {
-        match (&command, self.machine.may_upgrade()) {
+    fn do_command(&mut self, asker: &Asker, command: Command) -> Result<Done, No> {
+        asker.may(&command).map_err(No::Forbidden)?;
+        let done = match (&command, self.machine.may_upgrade()) {
             (Command::Upgrade, Err(why)) => {
                 Err(format!("a new master cannot be started now: {why}"))
             }
             // Who wants to know how it ends looks at the chronicle.
             (Command::ReloadAndWait, _) => self.command(Command::Reload),
             _ => self.command(command),
-        }
+        };
+        done.map_err(No::Conflict)
     }
 
     /// Checks changes of settings, and reloads with them. If that fails, those before hold again.
-    fn change_settings(&mut self, wanted: &Wanted) -> Outcome {
+    fn change_settings(&mut self, asker: &Asker, wanted: &Wanted) -> Outcome {
         let generation = self.machine.census().generation;
-        let values = self.generations.values(generation);
-        let planned = plan(&self.launch, values.as_deref(), &wanted.changes, &wanted.who);
+        let Some((launch, values)) = self.generations.sources(generation) else {
+            return Err(No::Conflict("the server is starting or ends".to_owned()));
+        };
+        let by_hand = self.outside.admin.hands.wanted().clone();
+        let launch = Launch { by_hand, ..(*launch).clone() };
+        let planned = plan(&launch, Some(&values), &wanted.changes, &asker.name);
         let plan = planned.map_err(No::Wrong)?;
         let differences = json!(plan.differences);
-        if wanted.dry_run || plan.differences.is_empty() {
+        if wanted.dry_run || plan.layer == launch.by_hand {
             return Ok(
                 json!({"changes": differences, "dry_run": wanted.dry_run, "reloading": false}),
             );
@@ -72,19 +92,38 @@ impl Drive {
         if !self.machine.census().serving {
             return Err(No::Conflict("the server is starting or ends".to_owned()));
         }
-        let before = std::mem::replace(&mut self.launch.by_hand, plan.layer);
+        if plan.differences.is_empty() && self.machine.reload_awaited().is_none() {
+            // The values are those that serve; only where they come from is new.
+            self.outside.admin.hands.hold(generation, plan.layer);
+            self.note_settings_look(generation);
+            return Ok(json!({"changes": differences, "dry_run": false, "reloading": false}));
+        }
+        self.reload_by_hand(asker, plan)
+    }
+
+    fn reload_by_hand(&mut self, asker: &Asker, plan: Plan) -> Outcome {
+        let before = self.outside.admin.hands.want(plan.layer);
         self.feed(Event::Operator(OperatorEvent::Signal(Signal::Hup)));
         let Some(awaited) = self.machine.reload_awaited() else {
-            self.launch.by_hand = before;
+            self.outside.admin.hands.want(before);
             return Err(No::Conflict("the server cannot reload now".to_owned()));
         };
-        let good = self.outside.admin.on_trial.take().map_or(before, |trial| trial.good);
-        self.outside.admin.on_trial = Some(OnTrial { generation: awaited, good });
         let names: Vec<String> = plan.differences.iter().map(shown).collect();
-        let text = format!("{} sets {}", wanted.who, names.join(", "));
+        let text = format!("{} sets {}", asker.name, names.join(", "));
         self.outside.admin.board.enter(News::of(Kind::Setting, text).of_generation(awaited.0));
-        let generation = awaited.0;
-        Ok(json!({"changes": differences, "reloading": true, "generation": generation}))
+        Ok(json!({"changes": plan.differences, "reloading": true, "generation": awaited.0}))
+    }
+}
+
+/// In a few words, for the log.
+fn came_of(done: &Result<Done, No>) -> String {
+    match done {
+        Ok(done) => result(done),
+        Err(No::Forbidden(why) | No::Conflict(why)) => why.clone(),
+        Err(No::Wrong(problems)) => {
+            let first = problems.first().map_or("", |problem| problem.problem.as_str());
+            format!("refused: {first}")
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! hears what became of it, or why the supervisor refuses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use indrik_core::control::{Maintenance as Wanted, MaintenanceOrder, Scale, Whom, more_workers};
 use indrik_core::ids::WorkerId;
@@ -14,6 +15,8 @@ use crate::front::Maintenance;
 
 /// The largest page of a maintenance.
 const PAGE_BYTES_MAX: u64 = 256 * 1024;
+/// How long its file system may take; the supervision loop stands meanwhile.
+const PAGE_TIME_MAX: Duration = Duration::from_secs(1);
 
 impl Drive {
     /// Another number of workers.
@@ -78,7 +81,7 @@ impl Drive {
     }
 
     /// New requests wait.
-    pub(super) fn hold(&mut self, most: std::time::Duration) -> Result<Json, String> {
+    pub(super) fn hold(&mut self, most: Duration) -> Result<Json, String> {
         self.machine.may_hold()?;
         self.feed(Event::Operator(OperatorEvent::HoldRequests { most }));
         Ok(self.shown_steering())
@@ -157,7 +160,8 @@ fn named(view: &WorkerView) -> String {
 /// The page, read once.
 fn page(order: &MaintenanceOrder) -> Result<Option<Vec<u8>>, String> {
     let Some(path) = &order.page else { return Ok(None) };
-    let read = files::read(path, PAGE_BYTES_MAX);
+    let wanted = path.clone();
+    let read = files::within(PAGE_TIME_MAX, move || files::read(&wanted, PAGE_BYTES_MAX));
     read.map(Some).map_err(|error| {
         let path = path.display();
         format!("cannot read the page {path}: {error}; nothing was changed (at most {PAGE_BYTES_MAX} bytes)")

@@ -112,7 +112,8 @@ impl Sampler {
                     workers: &workers,
                     in_flight: &in_flight,
                     routes: self.shares.largest(ROUTES_MAX),
-                    events: self.board.after(0),
+                    // The page shows it to whoever may look.
+                    events: self.board.after(0).iter().map(|it| it.shown_to(false)).collect(),
                 })
             })
         });
@@ -214,7 +215,7 @@ impl Sampler {
             text: entry.text.clone(),
             generation: entry.generation,
         };
-        entries.iter().map(|entry| mark(entry)).collect()
+        entries.iter().map(|entry| mark(&entry.shown_to(false))).collect()
     }
 }
 

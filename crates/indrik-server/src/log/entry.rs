@@ -17,11 +17,14 @@ pub(crate) struct Entry {
     pub(crate) text: String,
     /// Shown where entries have fields.
     pub(crate) fields: Fields,
+    /// It is written whatever `loglevel` is: who has changed what must not be hidden by a change.
+    pub(crate) always: bool,
 }
 
 impl Entry {
     pub(crate) fn now(level: Level, pid: u32, text: &str) -> Self {
-        Self { at: SystemTime::now(), level, pid, text: text.to_owned(), fields: Fields::new() }
+        let (text, fields) = (text.to_owned(), Fields::new());
+        Self { at: SystemTime::now(), level, pid, text, fields, always: false }
     }
 
     /// What it takes of memory, about.

@@ -154,6 +154,12 @@ impl Log {
         self.write_about(level, std::process::id(), text);
     }
 
+    /// Writes who has changed what, whatever `loglevel` is.
+    pub(crate) fn audit(&self, text: &str) {
+        let entry = Entry::now(Level::Info, std::process::id(), text);
+        self.write_entry(Entry { always: true, ..entry });
+    }
+
     /// Writes one entry about the process `pid`. An entry that cannot be written is lost: there is
     /// nowhere to say so.
     pub fn write_about(&self, level: Level, pid: u32, text: &str) {
@@ -165,8 +171,10 @@ impl Log {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.note(&entry);
+        // A Python logger of that level would leave it out.
+        let is_past_level = entry.always && !state.outlets.writes(entry.level);
         match &mut state.held {
-            Some(held) if held.len() < HELD_ENTRIES_MAX => {
+            Some(held) if !is_past_level && held.len() < HELD_ENTRIES_MAX => {
                 held.push_back(entry);
                 if let Some(bell) = &state.bell {
                     bell.ring();
@@ -234,7 +242,7 @@ impl Log {
 impl Destinations {
     /// Remembers an entry that is written.
     fn note(&mut self, entry: &Entry) {
-        if self.outlets.writes(entry.level) {
+        if self.outlets.takes(entry) {
             self.recent.push(entry.clone(), entry.bytes());
         }
     }
@@ -251,6 +259,14 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+
+    #[test]
+    fn who_has_changed_what_is_kept_whatever_the_level_is() {
+        let outlets = Log::new().outlets();
+        let entry = Entry::now(Level::Debug, 42, "Admin: x");
+        assert!(!outlets.takes(&entry));
+        assert!(outlets.takes(&Entry { always: true, ..entry }));
+    }
 
     #[test]
     fn an_entry_looks_like_gunicorns() {
@@ -273,6 +289,7 @@ mod tests {
                 ("requests", 3.into()),
                 ("uptime_s", std::time::Duration::from_millis(12_345).into()),
             ],
+            always: false,
         };
         let line = String::from_utf8(entry.format(true)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&line).unwrap();

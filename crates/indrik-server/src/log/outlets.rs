@@ -111,7 +111,7 @@ impl Outlets {
 
     /// Writes an entry of the error log.
     pub(crate) fn write(&self, entry: &Entry) {
-        if entry.level >= self.least {
+        if self.takes(entry) {
             let line = match self.in_colour && !self.as_json {
                 true => entry.coloured(),
                 false => entry.format(self.as_json),
@@ -126,12 +126,17 @@ impl Outlets {
         level >= self.least
     }
 
+    /// Whether this entry is written.
+    pub(crate) fn takes(&self, entry: &Entry) -> bool {
+        entry.always || self.writes(entry.level)
+    }
+
     /// Sends an entry where it goes beside the error log itself.
     pub(crate) fn copy(&self, entry: &Entry, exception: bool) {
         if let Some(statsd) = &self.statsd {
             statsd.count_entry(entry.level, exception);
         }
-        let Some(syslog) = self.error_syslog.as_ref().filter(|_| entry.level >= self.least) else {
+        let Some(syslog) = self.error_syslog.as_ref().filter(|_| self.takes(entry)) else {
             return;
         };
         if self.as_json {

@@ -4,17 +4,16 @@
 
 use http::StatusCode;
 use indrik_core::chronicle::{Kind, News};
-use indrik_core::control::Command;
-use indrik_core::logs::level::Level;
+use indrik_core::control::{Command, told};
 use indrik_core::settings::words;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::inside;
-use super::undone::{not_done, refused};
+use super::undone::Undone;
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
-use crate::admin::orders::Wish;
+use crate::admin::orders::{NoAnswer, Wish};
 
 /// What is sent.
 #[derive(Deserialize)]
@@ -47,19 +46,22 @@ pub(crate) async fn answer(context: &Context, asked: &Asked, action: Option<&str
             &hint,
         );
     }
-    let (answer, result) = match command {
-        Command::Inside(wanted) => match inside::look(context, asked, wanted).await {
-            Ok(seen) => done(&seen),
-            Err((answer, why)) => (answer, why),
-        },
-        command => match context.orders.give(Wish::Command(command)).await {
-            Ok(Ok(data)) => done(&data),
-            Ok(Err(no)) => refused(&no),
-            Err(no_answer) => not_done(no_answer),
-        },
+    let is_change = command.changes();
+    let outcome = match command {
+        Command::Inside(wanted) => inside::look(context, asked, wanted).await,
+        command => {
+            let wish = Wish::Command(command, line.clone());
+            let given = context.orders.give(asked.asker.clone(), wish).await;
+            given.map_err(Undone::Unanswered).and_then(|done| done.map_err(Undone::Refused))
+        }
     };
-    note(context, asked, &line, &result);
-    answer
+    if let (true, Err(Undone::Unanswered(why))) = (is_change, &outcome) {
+        note_not_done(context, asked, &line, *why);
+    }
+    match outcome {
+        Ok(data) => done(&data),
+        Err(undone) => undone.answer(),
+    }
 }
 
 fn read(asked: &Asked, action: Option<&str>) -> Result<(Vec<String>, Option<String>), Answer> {
@@ -86,19 +88,19 @@ fn read(asked: &Asked, action: Option<&str>) -> Result<(Vec<String>, Option<Stri
 }
 
 /// Gunicorn's words for failure stand in an answer that is well formed.
-fn done(data: &Json) -> (Answer, String) {
+fn done(data: &Json) -> Answer {
     match data.get("success") {
         Some(Json::Bool(false)) => {
             let why = data.get("error").and_then(Json::as_str).unwrap_or("it cannot be done");
-            (Answer::error(StatusCode::CONFLICT, why, ""), why.to_owned())
+            Answer::error(StatusCode::CONFLICT, why, "")
         }
-        _ => (Answer::json(data), "done".to_owned()),
+        _ => Answer::json(data),
     }
 }
 
-/// Who has changed what, and what came of it: in the log and in the chronicle.
-pub(super) fn note(context: &Context, asked: &Asked, what: &str, result: &str) {
-    let text = format!("{} asked for \"{what}\": {result}", asked.who);
-    context.log.write(Level::Info, &format!("Admin: {text}"));
+/// What the loop does it notes itself; what does not reach it is noted here.
+pub(super) fn note_not_done(context: &Context, asked: &Asked, what: &str, why: NoAnswer) {
+    let text = told(&asked.asker.name, what, why.told());
+    context.log.audit(&format!("Admin: {text}"));
     context.board.enter(News::of(Kind::Operator, text));
 }

@@ -29,17 +29,18 @@ pub(crate) fn answer(context: &Context, asked: &Asked) -> Answer {
     };
     let accept = asked.header("accept").unwrap_or_default();
     match asked.query.get("format") {
-        Some("json") => list(context, after),
+        Some("json") => list(context, asked, after),
         Some("sse") => stream(context, asked, after),
-        None if accept.contains("application/json") => list(context, after),
+        None if accept.contains("application/json") => list(context, asked, after),
         None => stream(context, asked, after),
         Some(_) => bad("format is json or sse"),
     }
 }
 
-fn list(context: &Context, after: u64) -> Answer {
+fn list(context: &Context, asked: &Asked, after: u64) -> Answer {
     let events = context.board.after(after);
-    let events: Vec<_> = events.iter().filter_map(|it| serde_json::to_value(&**it).ok()).collect();
+    let shown = events.iter().map(|entry| entry.shown_to(asked.looks_inside));
+    let events: Vec<_> = shown.filter_map(|it| serde_json::to_value(&*it).ok()).collect();
     Answer::json(&json!({"events": events}))
 }
 
@@ -54,6 +55,7 @@ fn stream(context: &Context, asked: &Asked, after: u64) -> Answer {
         board,
         news: waits(news),
         after,
+        looks_inside: asked.looks_inside,
         begun: false,
         beat: Box::pin(sleep(HEARTBEAT)),
         _place: place,
@@ -75,6 +77,7 @@ struct Told {
     news: News,
     /// The last entry it was told.
     after: u64,
+    looks_inside: bool,
     begun: bool,
     beat: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
@@ -97,7 +100,8 @@ impl Events for Told {
         }
         for entry in this.board.after(this.after) {
             this.after = entry.number;
-            let data = serde_json::to_string(&*entry).unwrap_or_default();
+            let data =
+                serde_json::to_string(&*entry.shown_to(this.looks_inside)).unwrap_or_default();
             let _ = write!(
                 text,
                 "id: {}\nevent: {}\ndata: {data}\n\n",

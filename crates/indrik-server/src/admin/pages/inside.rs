@@ -11,7 +11,7 @@ use indrik_core::control::{Command, Show};
 use indrik_core::profile::{Collapsed, speedscope};
 use serde_json::{Value as Json, json};
 
-use super::undone::{not_done, refused};
+use super::undone::Undone;
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
 use crate::admin::orders::Wish;
@@ -43,11 +43,11 @@ pub(crate) async fn memory(context: &Context, asked: &Asked) -> Answer {
         }
         Some(_) => bad("trace is top; POST /api/trace begins and ends one"),
         None if who != Who::All => bad("one worker is named with trace=top only"),
-        None => match context.orders.give(Wish::Command(Command::Show(Show::Memory))).await {
-            Ok(Ok(data)) => Answer::json(&data),
-            Ok(Err(no)) => refused(&no).0,
-            Err(why) => not_done(why).0,
-        },
+        None => {
+            let wish = Wish::Command(Command::Show(Show::Memory), "show memory".to_owned());
+            let given = context.orders.give(asked.asker.clone(), wish).await;
+            answered(given.map_err(Undone::Unanswered).and_then(|it| it.map_err(Undone::Refused)))
+        }
     }
 }
 
@@ -86,16 +86,10 @@ pub(crate) async fn profile(context: &Context, asked: &Asked) -> Answer {
     }
 }
 
-/// Has workers looked into, as long as the client is there; why not, and in words.
-pub(super) async fn look(
-    context: &Context,
-    asked: &Asked,
-    inside: Inside,
-) -> Result<Json, (Answer, String)> {
+/// Has workers looked into, as long as the client is there.
+pub(super) async fn look(context: &Context, asked: &Asked, inside: Inside) -> Result<Json, Undone> {
     let Ok(_place) = context.looks.try_acquire() else {
-        let text = "too many looks into workers are under way";
-        let answer = Answer::later(StatusCode::SERVICE_UNAVAILABLE, text, 5);
-        return Err((answer, text.to_owned()));
+        return Err(Undone::Full("too many looks into workers are under way"));
     };
     let most = MORE_MAX
         + match &inside.what {
@@ -103,23 +97,18 @@ pub(super) async fn look(
             What::Stacks | What::Trace(_) => Duration::ZERO,
         };
     tokio::select! {
-        outcome = context.orders.look(inside, most) => match outcome {
-            Ok(Ok(seen)) => Ok(seen),
-            Ok(Err(no)) => Err(refused(&no)),
-            Err(why) => Err(not_done(why)),
-        },
+        outcome = context.orders.look(asked.asker.clone(), inside, most) => {
+            outcome.map_err(Undone::Unanswered).and_then(|seen| seen.map_err(Undone::Refused))
+        }
         () = asked.socket.left() => {
             let text = "the client has closed its side, and a look into workers ends with that";
-            Err((bad(text), text.to_owned()))
+            Err(Undone::Left(text))
         }
     }
 }
 
-fn answered(seen: Result<Json, (Answer, String)>) -> Answer {
-    match seen {
-        Ok(seen) => Answer::json(&seen),
-        Err((answer, _)) => answer,
-    }
+fn answered(seen: Result<Json, Undone>) -> Answer {
+    seen.map_or_else(|undone| undone.answer(), |seen| Answer::json(&seen))
 }
 
 fn of_whom(query: &Query) -> Result<Who, String> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::actions::note;
+use super::actions::note_not_done;
 use super::table::{self, Format};
-use super::undone::{not_done, refused};
+use super::undone::Undone;
 use crate::admin::answer::{Answer, bad};
 use crate::admin::context::{Asked, Context};
 use crate::admin::orders::{Wanted, Wish};
@@ -62,14 +62,16 @@ pub(crate) async fn change(context: &Context, asked: &Asked) -> Answer {
         return Answer::error(http::StatusCode::BAD_REQUEST, what, &hint);
     }
     let Sent { changes, dry_run, .. } = sent;
-    let wanted = Wanted { changes, who: asked.who.clone(), dry_run };
-    let (answer, result) = match context.orders.give(Wish::Settings(wanted)).await {
-        Ok(Ok(data)) => (Answer::json(&data), "done".to_owned()),
-        Ok(Err(no)) => refused(&no),
-        Err(no_answer) => not_done(no_answer),
-    };
-    if !dry_run {
-        note(context, asked, &format!("set {names}"), &result);
+    let wanted = Wanted { changes, dry_run };
+    let what = wanted.told();
+    match context.orders.give(asked.asker.clone(), Wish::Settings(wanted)).await {
+        Ok(Ok(data)) => Answer::json(&data),
+        Ok(Err(no)) => Undone::Refused(no).answer(),
+        Err(no_answer) => {
+            if !dry_run {
+                note_not_done(context, asked, &what, no_answer);
+            }
+            Undone::Unanswered(no_answer).answer()
+        }
     }
-    answer
 }

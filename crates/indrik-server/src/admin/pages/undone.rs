@@ -3,28 +3,37 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::admin::answer::Answer;
+use crate::admin::answer::{Answer, bad};
 use crate::admin::orders::{No, NoAnswer};
 
-/// It cannot be done: why.
-pub(super) fn refused(no: &No) -> (Answer, String) {
-    match no {
-        No::Conflict(why) => (Answer::error(StatusCode::CONFLICT, why, ""), why.clone()),
-        No::Wrong(problems) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            let first = problems.first().map_or("", |problem| problem.problem.as_str());
-            let what = "the settings would not be valid; nothing was changed";
-            let value = json!({"status": status.as_u16(), "error": what, "problems": problems});
-            (Answer::json(&value).with_status(status), format!("refused: {first}"))
-        }
-    }
+/// Why an order was not performed.
+#[derive(Debug)]
+pub(super) enum Undone {
+    /// It cannot be done.
+    Refused(No),
+    /// Nobody has answered.
+    Unanswered(NoAnswer),
+    /// Too many of its kind are under way.
+    Full(&'static str),
+    /// Who asked has left.
+    Left(&'static str),
 }
 
-/// Nobody has answered: why.
-pub(super) fn not_done(why: NoAnswer) -> (Answer, String) {
-    let text = match why {
-        NoAnswer::Full => "too many orders wait for the supervision loop",
-        NoAnswer::Silent => "the supervision loop does not answer; nothing was done",
-    };
-    (Answer::later(StatusCode::SERVICE_UNAVAILABLE, text, 2), text.to_owned())
+impl Undone {
+    /// Says so.
+    pub(super) fn answer(&self) -> Answer {
+        match self {
+            Self::Refused(No::Forbidden(why)) => Answer::error(StatusCode::FORBIDDEN, why, ""),
+            Self::Refused(No::Conflict(why)) => Answer::error(StatusCode::CONFLICT, why, ""),
+            Self::Refused(No::Wrong(problems)) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let what = "the settings would not be valid; nothing was changed";
+                let value = json!({"status": status.as_u16(), "error": what, "problems": problems});
+                Answer::json(&value).with_status(status)
+            }
+            Self::Unanswered(why) => Answer::later(StatusCode::SERVICE_UNAVAILABLE, why.told(), 2),
+            Self::Full(what) => Answer::later(StatusCode::SERVICE_UNAVAILABLE, what, 5),
+            Self::Left(what) => bad(*what),
+        }
+    }
 }

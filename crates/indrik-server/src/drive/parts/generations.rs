@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indrik_core::ids::Generation;
-use indrik_core::settings::{Config, ConfigFileValues};
+use indrik_core::settings::{Config, ConfigFileValues, Launch};
 
 use crate::boot::Identity;
 
@@ -16,6 +16,8 @@ struct Known {
     config: Option<Arc<Config>>,
     /// What its configuration file says.
     values: Option<Arc<ConfigFileValues>>,
+    /// All else that its settings come from, as it was then; what is set by hand stands apart (`Hands`).
+    launch: Option<Arc<Launch>>,
     /// The hooks that its configuration has.
     hooks: Vec<String>,
     /// Whom its workers become, if not this process's user.
@@ -54,14 +56,32 @@ impl Generations {
         known.identity = identity;
     }
 
-    /// What its configuration file says.
-    pub(crate) fn note_values(&mut self, generation: Generation, values: &ConfigFileValues) {
-        self.0.entry(generation).or_default().values = Some(Arc::new(values.clone()));
+    /// What its settings come from: the configuration file, and all else.
+    pub(crate) fn note_sources(
+        &mut self,
+        generation: Generation,
+        values: &ConfigFileValues,
+        launch: Launch,
+    ) {
+        let known = self.0.entry(generation).or_default();
+        known.values = Some(Arc::new(values.clone()));
+        known.launch = Some(Arc::new(launch));
     }
 
-    /// The same, once it was read.
-    pub(crate) fn values(&self, generation: Generation) -> Option<Arc<ConfigFileValues>> {
-        self.0.get(&generation)?.values.clone()
+    /// The same, once they were read.
+    pub(crate) fn sources(
+        &self,
+        generation: Generation,
+    ) -> Option<(Arc<Launch>, Arc<ConfigFileValues>)> {
+        let known = self.0.get(&generation)?;
+        Some((known.launch.clone()?, known.values.clone()?))
+    }
+
+    /// Nobody asks any more where the settings of others than these came from.
+    pub(crate) fn forget_sources(&mut self, is_kept: impl Fn(Generation) -> bool) {
+        for (_, known) in self.0.iter_mut().filter(|(generation, _)| !is_kept(**generation)) {
+            (known.values, known.launch) = (None, None);
+        }
     }
 
     /// The names of the hooks that its configuration has.

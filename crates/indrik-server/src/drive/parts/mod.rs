@@ -18,7 +18,7 @@ mod stacks;
 mod timers;
 mod worker;
 
-pub(super) use admin::{AdminSocket, OnTrial};
+pub(super) use admin::AdminSocket;
 pub(super) use control::Waiting;
 pub(super) use drive::{Drive, Ending, POOL};
 pub(super) use listeners::Change;

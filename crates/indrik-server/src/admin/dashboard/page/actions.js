@@ -39,7 +39,9 @@ const told = async (answer) => {
   const said = await answer.json().catch(() => ({}));
   if (answer.ok) return said;
   const problems = (said.problems || []).map((it) => [it.pointer, it.problem, it.hint].filter(Boolean).join(': '));
-  throw new Error([said.error || `the server answered ${answer.status}`, said.hint, ...problems].filter(Boolean).join('. '));
+  const why = [said.error || `the server answered ${answer.status}`, said.hint, ...problems].filter(Boolean).join('. ');
+  // A 503 says itself whether anything was done.
+  throw Object.assign(new Error(answer.status === 503 ? why : `Nothing was done: ${why}`), { isAnswer: true });
 };
 
 const send = (method, path, body) => ask(path, token.now, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then(told);
@@ -72,7 +74,7 @@ export class Dialog extends Component {
       await what();
       this.setState({ busy: false });
     } catch (error) {
-      this.setState({ busy: false, error: `Nothing was done: ${error.message}` });
+      this.setState({ busy: false, error: error.isAnswer ? error.message : `It is not known whether it was done: ${error.message}` });
     }
   }
 
