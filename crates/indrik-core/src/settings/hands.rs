@@ -59,15 +59,15 @@ impl Hands {
 mod tests {
     use serde_json::json;
 
-    use super::super::tests::launch;
-    use super::super::{Launch, plan};
+    use super::super::layers::{Entry, Origin, Raw};
+    use super::super::table::Setting;
     use super::*;
 
-    /// What the model says of a server: the number that `timeout` has by hand.
-    fn layer(hands: &Hands, seconds: u64) -> Layer {
-        let launch = Launch { by_hand: hands.wanted().clone(), ..launch() };
-        let changes = [("timeout".to_owned(), json!(seconds))].into();
-        plan(&launch, None, &changes, "token x").unwrap().layer
+    /// `timeout` by hand.
+    fn layer(seconds: u64) -> Layer {
+        let setting = Setting::find("timeout").unwrap();
+        let origin = Origin::ByHand("token x".to_owned());
+        Layer { entries: vec![Entry { setting, raw: Raw::Json(json!(seconds)), origin }] }
     }
 
     fn seconds(layer: &Layer) -> Option<String> {
@@ -82,10 +82,10 @@ mod tests {
     fn a_change_of_a_reload_that_was_overtaken_holds_when_the_next_one_fails() {
         let mut hands = Hands::default();
         hands.read(Generation(1));
-        let first = layer(&hands, 41);
+        let first = layer(41);
         hands.want(first.clone());
         hands.read(Generation(2));
-        let second = layer(&hands, 42);
+        let second = layer(42);
         hands.want(second);
         assert_eq!(hands.of(Generation(2)), first, "what 2 has read");
         hands.ended(Generation(2), Generation(2), Some(Generation(3)));
@@ -99,7 +99,7 @@ mod tests {
     fn what_changes_no_value_is_remembered_and_taken_back_without_a_reload() {
         let mut hands = Hands::default();
         hands.read(Generation(1));
-        hands.hold(Generation(1), layer(&Hands::default(), 30));
+        hands.hold(Generation(1), layer(30));
         assert!(seconds(&hands.of(Generation(1))).is_some());
         hands.hold(Generation(1), Layer::default());
         assert_eq!((hands.of(Generation(1)), hands.wanted().clone()), Default::default());
@@ -125,7 +125,7 @@ mod tests {
             for step in 0..60 {
                 match roll(4) {
                     0 => {
-                        hands.want(layer(&hands, 100 + step));
+                        hands.want(layer(100 + step));
                         is_next_awaited = true;
                     }
                     1 if loading.is_none() && is_next_awaited => {
