@@ -344,9 +344,10 @@ def test_settings_are_changed_by_hand_after_they_were_checked_and_a_failed_reloa
     assert set_("--reset", "timeout").returncode == 0
     poll(lambda: timeout()["value"] == "30s" and not timeout()["by_hand"], "what the command line says")
     assert set_("timeout=30s").returncode == 0
-    assert timeout()["by_hand"], "what changes no value is by hand at once"
+    poll(lambda: timeout()["by_hand"], "a change by hand that changes no value")
     assert set_("--reset", "timeout").returncode == 0
-    assert not timeout()["by_hand"]
+    poll(lambda: not timeout()["by_hand"], "its end")
+    assert "generation 6" not in server.log(), "neither needs a reload"
 
 
 def test_settings_by_hand_that_are_rolled_back_after_they_were_in_use_are_shown_as_they_are(
@@ -378,7 +379,7 @@ def test_settings_by_hand_that_are_rolled_back_after_they_were_in_use_are_shown_
         return any(event["kind"] == "reload_failed" for event in admin.events())
 
     poll(is_given_up, "the end of the new generation")
-    assert timeout() == ("30s", False)
+    poll(lambda: timeout() == ("30s", False), "the settings of the generation that serves")
 
 
 def owner_settings(pid: int) -> Any:
