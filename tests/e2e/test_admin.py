@@ -252,7 +252,7 @@ def test_tokens_permit_what_their_scope_says_and_are_never_shown(start, admin, t
     assert operate not in server.log() and read not in server.log()
 
 
-def test_a_token_has_no_file_read_and_what_it_does_is_one_line_at_any_level(start, connect, admin, tmp_path: Path) -> None:
+def test_a_token_has_no_file_read_and_what_it_does_is_one_line(start, connect, admin, tmp_path: Path) -> None:
     operate = token("deploy", "operate", tmp_path / "tokens")
     options = ("--admin-tokens", str(tmp_path / "tokens"), "--log-level", "critical", *admin.option)
     server = all_ready(start("wsgi_app:app", "--workers", "1", *options, says_ready=False))
@@ -357,9 +357,7 @@ def test_settings_by_hand_that_are_rolled_back_after_they_were_in_use_are_shown_
     project = Project(tmp_path / "project", start)
     project.write(
         "app.py",
-        "def app(environ, start_response):\n"
-        "    start_response(open('status').read(), [])\n"
-        "    return [b'']\n",
+        "def app(environ, start_response):\n    start_response(open('status').read(), [])\n    return [b'']\n",
     )
     project.write("status", "200 OK")
     server = all_ready(project.start("--workers", "1", "--timeout", "30", *admin.option))
