@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from support.admin import Admin
 from support.commands import answer, run
 from support.control import ctl
@@ -86,6 +89,30 @@ def test_a_test_says_of_each_sink_what_came_of_it(start, webhook):
     webhook.gate.set()
     webhook.die()
     assert "refused" in run(server, "alerts", "--test", code=1).stdout
+
+
+def test_a_webhook_is_known_by_authorities_of_its_own(start, tmp_path: Path):
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    ca = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca))
+    with Webhook(tls=tls) as webhook:
+        options = ("wsgi_app:app", "--workers", "1", "--alert-webhook", webhook.url)
+        server = start(*options, "--alert-webhook-ca", str(ca))
+        assert "answers 200" in run(server, "alerts", "--test").stdout
+        # Those of a collector are not its own.
+        stranger = start(*options, environment={"OTEL_EXPORTER_OTLP_CERTIFICATE": str(ca)})
+        assert "certificate" in run(stranger, "alerts", "--test", code=1).stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_command_runs_as_the_workers_user(start):
+    user = ("--preload", "--user", "65534", "--group", "65534")
+    server = start("wsgi_app:app", "--workers", "1", *user, "--alert-exec", "id")
+    run(server, "alerts", "--test")
+    said = server.wait_for_log(r"alert_exec \(pid \d+\) says: (.*)$").group(1)
+    assert "uid=65534" in said and "gid=65534" in said and "=0" not in said
 
 
 COMMAND = """#!/bin/sh

@@ -133,3 +133,46 @@ def test_prometheus_takes_native_histograms_and_every_panel_has_data(start, conn
 def test_the_rules_are_rules() -> None:
     checked = subprocess.run(["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stderr
+
+
+RULES_TEST = """
+rule_files: ['{rules}']
+evaluation_interval: 1m
+tests:
+  - name: what a maintenance refuses is no failure
+    interval: 1m
+    input_series:
+      - series: 'indrik_http_requests_total{{instance="a",pool="web",route="",class="5xx"}}'
+        values: '0+60x30'
+      - series: 'indrik_http_requests_total{{instance="a",pool="web",route="/x",class="2xx"}}'
+        values: '0+60x30'
+      - series: 'indrik_http_refused_total{{instance="a",pool="web",reason="maintenance"}}'
+        values: '0+60x30'
+    alert_rule_test:
+      - {{eval_time: 20m, alertname: IndrikRouteFails, exp_alerts: []}}
+      - {{eval_time: 20m, alertname: IndrikSuccessLow, exp_alerts: []}}
+  - name: what fails beside it is one
+    interval: 1m
+    input_series:
+      - series: 'indrik_http_requests_total{{instance="a",pool="web",route="",class="5xx"}}'
+        values: '0+60x30'
+      - series: 'indrik_http_requests_total{{instance="a",pool="web",route="/x",class="5xx"}}'
+        values: '0+60x30'
+      - series: 'indrik_http_refused_total{{instance="a",pool="web",reason="maintenance"}}'
+        values: '0+60x30'
+    promql_expr_test:
+      - expr: ALERTS{{alertname="IndrikRouteFails",alertstate="firing"}}
+        eval_time: 20m
+        exp_samples:
+          - labels: >-
+              ALERTS{{alertname="IndrikRouteFails",alertstate="firing",instance="a",pool="web",route="/x",severity="warning"}}
+            value: 1
+"""
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="there is no promtool (Debian: apt install prometheus)")
+def test_the_rules_count_no_answer_of_a_maintenance_as_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "rules_test.yml").write_text(RULES_TEST.format(rules=RULES))
+    command = ["promtool", "test", "rules", str(tmp_path / "rules_test.yml")]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

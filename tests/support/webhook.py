@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ class Webhook:
 
     statuses: list[int] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Webhook:
         self.gate.set()
@@ -56,6 +58,8 @@ class Webhook:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
+        if self.tls is not None:
+            self.http.socket = self.tls.wrap_socket(self.http.socket, server_side=True)
         self.port = self.http.server_address[1]
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         return self
@@ -67,7 +71,8 @@ class Webhook:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hooks/s3cret?channel=ops"
+        scheme, host = ("http", "127.0.0.1") if self.tls is None else ("https", "localhost")
+        return f"{scheme}://{host}:{self.port}/hooks/s3cret?channel=ops"
 
     def wait_for(self, count: int) -> list[Message]:
         poll(lambda: len(self.messages) >= count, f"{count} messages", 20)

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use indrik_core::settings::{BindAddress, Config, Launch, LogTarget, Problem};
+use indrik_core::settings::{BindAddress, Config, Launch, LogTarget, Problem, words};
 use rustix::fs::{Access, access};
 
 use crate::boot::{check_pid_file, could_bind};
@@ -21,6 +21,7 @@ pub fn preflight(config: &Config) -> Vec<Problem> {
         check_upload_dir(config),
         check_pid(config),
         check_certificates(config),
+        check_alerts(config),
     ]
     .into_iter()
     .filter_map(Result::err)
@@ -124,6 +125,31 @@ pub(crate) fn check_certificates(config: &Config) -> Result<(), Problem> {
         place: None,
         hint: Some(error.hint().to_owned()),
     })
+}
+
+/// Whether messages of alerts could be sent and run. A start does not fail for it: it is told in the log.
+fn check_alerts(config: &Config) -> Result<(), Problem> {
+    let problem = |name: &str, path: &Path, error: io::Error, hint: &str| Problem {
+        what: format!("{name}: cannot use {}: {error}", path.display()),
+        place: None,
+        hint: Some(hint.to_owned()),
+    };
+    if let Some(path) = &config.alert_webhook_ca {
+        let hint = "name a file with certificates of authorities, PEM";
+        paths::read(path).map_err(|error| problem("alert_webhook_ca", path, error, hint))?;
+    }
+    let words = config.alert_exec.as_deref().and_then(|text| words::split(text).ok());
+    if let Some(program) = words.and_then(|words| words.into_iter().next())
+        && program.contains('/')
+    {
+        let path = config.chdir.join(program);
+        let looked = path.clone();
+        let found =
+            paths::within(move || access(&looked, Access::EXEC_OK)).and_then(|found| Ok(found?));
+        let hint = "name a program that may be run, with its arguments";
+        found.map_err(|error| problem("alert_exec", &path, error, hint))?;
+    }
+    Ok(())
 }
 
 /// A log that is not there yet is not made.

@@ -145,7 +145,6 @@ impl Counted {
         self.requests < before.requests
             || self.worker_ends < before.worker_ends
             || self.reloads_failed < before.reloads_failed
-            || self.cpu_s.zip(before.cpu_s).is_some_and(|(now, then)| now < then)
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) fn values(measure: Measure, looks: &Looks<'_>) -> Vec<(String, f64)> 
     };
     let rate = |of: fn(&Counted) -> Option<f64>| {
         let (then, seconds) = looks.first?;
-        Some((of(now)? - of(then)?) / seconds)
+        // The time of a process that ends is missing until it is reaped.
+        Some((of(now)? - of(then)?).max(0.0) / seconds)
     };
     let grown = |of: fn(&Counted) -> f64| looks.first.map(|(then, _)| of(now) - of(then));
     match measure {

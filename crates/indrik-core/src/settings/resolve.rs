@@ -433,6 +433,7 @@ fn make_paths_absolute(config: &mut Config, chdir: PathBuf) {
         &mut config.certfile,
         &mut config.keyfile,
         &mut config.ca_certs,
+        &mut config.alert_webhook_ca,
     ]
     .into_iter()
     .flatten()

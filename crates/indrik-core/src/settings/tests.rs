@@ -364,6 +364,7 @@ fn relative_paths_start_in_the_applications_directory() {
         &with_flags(&[
             ("chdir", &["app"]),
             ("pidfile", &["run/pid"]),
+            ("alert_webhook_ca", &["ca.pem"]),
             ("errorlog", &["/var/log/e"]),
             ("bind", &["unix:s"]),
         ]),
@@ -371,6 +372,7 @@ fn relative_paths_start_in_the_applications_directory() {
     );
     assert_eq!(config.chdir, Path::new("/srv/app"));
     assert_eq!(config.pidfile.as_deref(), Some(Path::new("/srv/app/run/pid")));
+    assert_eq!(config.alert_webhook_ca.as_deref(), Some(Path::new("/srv/app/ca.pem")));
     assert_eq!(config.errorlog, LogTarget::File("/var/log/e".into()));
     assert_eq!(config.bind, [BindAddress::Unix { path: "/srv/app/s".into() }]);
 }

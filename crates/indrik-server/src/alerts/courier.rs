@@ -123,3 +123,30 @@ impl Health {
         self.alerts.counted(self.sink, Fate::Failed) + self.alerts.counted(self.sink, Fate::Lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use indrik_core::alerts::{Server, test};
+
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_lost_and_counted_and_nobody_waits() {
+        let (log, alerts) = (Arc::new(Log::new()), Arc::new(Alerts::default()));
+        let (courier, mut waiting, health) =
+            Courier::new(Sink::Webhook, "it".into(), &log, &alerts);
+        let message = Arc::new(test(Server::default(), 0));
+        for _ in 0..WAITING_MAX + 3 {
+            courier.send(&message);
+        }
+        assert_eq!(alerts.counted(Sink::Webhook, Fate::Lost), 3);
+        let answer = courier.test(&message);
+        assert!(answer.blocking_recv().is_err(), "there is no room for a test either");
+        assert!(matches!(waiting.try_recv(), Ok(Job::Message(_))));
+        courier.refresh(Vec::new());
+        courier.refresh(Vec::new());
+        health.works();
+        let counted = |fate| alerts.counted(Sink::Webhook, fate);
+        assert_eq!((counted(Fate::Ok), counted(Fate::Failed), counted(Fate::Lost)), (1, 0, 3));
+    }
+}

@@ -48,7 +48,7 @@ impl Plan {
                 endpoint: Endpoint::parse_with_query(text).ok()?,
                 format: config.alert_webhook_format,
                 headers: config.alert_webhook_headers.clone(),
-                authorities: config.alert_webhook_ca.as_ref().map(|it| config.chdir.join(it)),
+                authorities: config.alert_webhook_ca.clone(),
                 timeout: config.alert_webhook_timeout,
             })
         });

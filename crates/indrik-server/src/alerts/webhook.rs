@@ -15,6 +15,9 @@ use crate::post::{Client, Target, cut};
 /// Sends what waits, until nobody can send any more.
 pub(super) async fn run(hook: Hook, mut waiting: mpsc::Receiver<Job>, health: Arc<Health>) {
     let way = Way { client: client(&hook), hook };
+    if let Err(why) = &way.client {
+        health.fails(why);
+    }
     while let Some(job) = waiting.recv().await {
         match job {
             Job::Message(message) => way.deliver(&message.body(way.hook.format), &health).await,

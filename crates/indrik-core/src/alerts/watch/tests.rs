@@ -162,6 +162,27 @@ fn counts_that_begin_anew_are_no_failures_and_what_comes_then_is_seen() {
 }
 
 #[test]
+fn a_worker_that_is_not_reaped_yet_disturbs_nothing() {
+    let mut watch = Watch::new("web-1".into());
+    let texts = ["cpu > 50% for 10s over 5s".to_owned(), "success for 10s over 5s".to_owned()];
+    let two = |rule: &Rule| ["cpu", "success"].contains(&rule.row.key);
+    watch.configure(rules(&texts).into_iter().filter(two).collect(), Duration::ZERO);
+    let mut told = Vec::new();
+    for second in 0..30_u32 {
+        // Of 0.9 processors that are used a second, some are missing for a moment.
+        let missing = if second % 7 == 3 { 2.0 } else { 0.0 };
+        let counted = Counted::of(&[
+            family("indrik_cpu_seconds", &[(&[], 100.0 + 0.9 * f64::from(second) - missing)]),
+            family("indrik_cpu_allowed", &[(&[], 1.0)]),
+            family("indrik_http_requests", &[(&[("class", "5xx")], f64::from(second))]),
+        ]);
+        told.extend(watch.observe(at(second.into()), counted));
+    }
+    assert!(told.iter().any(|event| event.alert.alert == "success"), "{told:?}");
+    assert_eq!(whats(&told), [What::Fired], "less than it was is no cause");
+}
+
+#[test]
 fn ten_thousand_routes_that_fail_are_so_many_alerts_at_most_and_nothing_grows() {
     let mut watch = watch_of("route_errors for 0 over 1m");
     let mut told = 0;
