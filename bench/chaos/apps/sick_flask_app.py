@@ -101,8 +101,10 @@ def poll() -> str:
 
 @app.get("/stream")
 def stream() -> Response:
+    count = int(asked("n", 10))
+
     def events() -> Iterator[bytes]:
-        for number in range(int(asked("n", 10))):
+        for number in range(count):
             yield f"data: {number}\n\n".encode()
             time.sleep(0.5)
 
@@ -111,8 +113,10 @@ def stream() -> Response:
 
 @app.get("/large")
 def large() -> Response:
+    count = int(asked("mib", 64))
+
     def pieces() -> Iterator[bytes]:
-        for _ in range(int(asked("mib", 64))):
+        for _ in range(count):
             yield b"x" * 1024 * 1024
 
     return Response(pieces(), mimetype="application/octet-stream")

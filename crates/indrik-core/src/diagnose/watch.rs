@@ -123,6 +123,7 @@ mod tests {
     fn sight(second: u32, paused: bool, is_full: bool) -> Sight {
         let mut sight = Sight { at: f64::from(second), ..Sight::default() };
         sight.server.paused_s = paused.then_some(9.0);
+        sight.server.ready = 1;
         if is_full {
             sight.front.refused.insert("queue_full".to_owned(), u64::from(second));
         }
