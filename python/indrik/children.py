@@ -47,6 +47,11 @@ def stop() -> None:
     _home = 0
 
 
+def is_home() -> bool:
+    """Whether this process is the worker or zygote itself, and not what the application forked from it."""
+    return _home != 0
+
+
 def is_foreign(number: int) -> bool:
     """To be asked by a handler of ours: in a child, which then gets what the signal does by default."""
     if os.getpid() == _home:

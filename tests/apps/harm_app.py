@@ -53,6 +53,11 @@ def fork(how: str) -> bytes:
         sys.exit(7)
     if how == "leaves":
         os._exit(8)
+    if how == "waits":
+        # Longer than any sign of life takes; with greenlets the hub turns meanwhile.
+        for _ in range(12):
+            threading.Event().wait(0.1)
+        os._exit(9)
     return b"the child's answer, which nobody may see"
 
 

@@ -24,6 +24,7 @@ WAYS = [
     ("/fork/exits", "7"),
     ("/fork/leaves", "8"),
 ]
+HUBS = ("gevent", "eventlet")
 ROUNDS = 5
 POSTERS = 3
 
@@ -40,6 +41,17 @@ def test_children_leave_the_worker_and_the_posts_beside_them_alone(connect, star
     assert posts.wrong == posts.failed == []
     assert posts.served > 0
     assert server.workers() == worker
+    assert connect(server).get("/").text == str(worker[0])
+
+
+@pytest.mark.parametrize("kind", HUBS)
+def test_children_of_greenlets_wait_in_the_hub_and_go_on(connect, start, kind):
+    server = start("harm_app:wsgi", "--worker-class", kind, "--workers", "1", "--timeout", "2")
+    worker = server.workers()
+    # A pool waits in the kernel for its children, which no hub can do.
+    for path, wanted in [*WAYS[1:], ("/fork/waits", "9")]:
+        answer = connect(server, 30).get(path)
+        assert (answer.status, answer.text) == (200, wanted), path
     assert connect(server).get("/").text == str(worker[0])
 
 

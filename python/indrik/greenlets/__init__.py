@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from indrik import RequestTimeout, inside
+from indrik import RequestTimeout, children, inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
         def every(self, seconds: float, act: Callable[[], None]) -> None:
             """Calls `act` in the hub's greenlet again and again."""
+
+        def rest(self) -> None:
+            """Ends what `watch` and `every` began; to be called by one of these."""
 
         def soon(self, act: Callable[[], None]) -> None:
             """Calls `act` in the hub's greenlet, after what is due now."""
@@ -153,17 +156,31 @@ class Loop:
         if self._failure is not None:
             raise self._failure
 
+    def _is_at_home(self) -> bool:
+        """What the application forks has this hub, too, and goes on with it wherever it waits: then the requests are
+        its parent's, and nothing here may end it."""
+        if children.is_home():
+            return True
+        self._hub.rest()
+        return False
+
     def _beat(self) -> None:
+        if not self._is_at_home():
+            return
         # The hub may sleep on what the application closed, and would never wake again.
         if not self._channel.heartbeat():
             self._turn()
 
     def _on_wake(self) -> None:
+        if not self._is_at_home():
+            return
         self._server.woken()
         self._turn()
 
     def _turn(self) -> None:
         """Takes a batch out of the ring. Runs in the hub, so it neither waits nor raises."""
+        if not self._is_at_home():
+            return
         try:
             for _ in range(BATCH_REQUESTS_MAX):
                 found = self._server.next()

@@ -30,12 +30,23 @@ class EventletHub:
         # A new one: the parent's has descriptors in common with the child's.
         hubs.use_hub()
 
+    def __init__(self) -> None:
+        self._listeners: list[Any] = []
+        self._rests = False
+
     def watch(self, fd: int, act: Callable[[], None]) -> None:
         hub = hubs.get_hub()
-        hub.add(hub.READ, fd, lambda _fd: act(), _ignore, _ignore)
+        self._listeners.append(hub.add(hub.READ, fd, lambda _fd: act(), _ignore, _ignore))
+
+    def rest(self) -> None:
+        self._rests = True
+        while self._listeners:
+            hubs.get_hub().remove(self._listeners.pop())
 
     def every(self, seconds: float, act: Callable[[], None]) -> None:
         def again() -> None:
+            if self._rests:
+                return
             hubs.get_hub().schedule_call_global(seconds, again)
             act()
 

@@ -38,6 +38,10 @@ class GeventHub:
         timer.start(act)
         self._watchers.append(timer)
 
+    def rest(self) -> None:
+        while self._watchers:
+            self._watchers.pop().stop()
+
     def soon(self, act: Callable[[], None]) -> None:
         gevent.get_hub().loop.run_callback(act)
 
