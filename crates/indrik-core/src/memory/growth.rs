@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Routes of a worker that are told apart here; the others are taken together.
 const ROUTES_MAX: usize = 31;
+/// The column of those others.
+const OTHERS: usize = ROUTES_MAX + 1;
 /// Routes that may explain growth at the same time.
 const NAMED_MAX: usize = 4;
 /// The first requests of a route load what it needs: looks at them are not counted.
@@ -64,8 +66,19 @@ pub struct Verdict {
     pub looks: u32,
     /// The routes that explain it, the one that explains most first.
     pub routes: Vec<RouteGrowth>,
+    /// The requests of all routes that are not told apart, taken together, explain it: which of them is not known.
+    pub others: Option<OthersGrowth>,
     /// What comes with time and no request, bytes a second; 0: nothing that stands out.
     pub per_second: f64,
+}
+
+/// Routes that are not told apart, and that memory grows with together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OthersGrowth {
+    /// What each request leaves behind.
+    pub bytes_per_request: f64,
+    /// Requests that were seen.
+    pub requests: u64,
 }
 
 /// A route that memory grows with.
@@ -83,10 +96,17 @@ pub struct RouteGrowth {
 const TIME: usize = 0;
 
 impl Columns {
-    /// The column of a route; the last one is for all that have none of their own.
+    /// The column of a route, which is its own, or that of all that have none.
     fn of(&mut self, route: u16) -> usize {
-        let next = (self.0.len() + 1).min(ROUTES_MAX);
-        *self.0.entry(route).or_insert(next)
+        if let Some(column) = self.0.get(&route) {
+            return *column;
+        }
+        if self.0.len() >= ROUTES_MAX {
+            return OTHERS;
+        }
+        let next = self.0.len() + 1;
+        self.0.insert(route, next);
+        next
     }
 }
 
@@ -100,7 +120,7 @@ impl Growth {
             self.first_rss = rss;
             return false;
         };
-        let mut row = vec![0.0; ROUTES_MAX + 1];
+        let mut row = vec![0.0; OTHERS + 1];
         row[TIME] = at.saturating_sub(before.at).as_secs_f64();
         let mut is_first = false;
         for (route, count) in &seen.requests {
@@ -149,12 +169,16 @@ impl Growth {
                 continue;
             }
             let route = self.columns.0.iter().find(|(_, of)| **of == column);
+            let requests = self.done[column] as u64;
             match route {
                 Some((route, _)) => verdict.routes.push(RouteGrowth {
                     route: *route,
                     bytes_per_request: weight,
-                    requests: self.done[column] as u64,
+                    requests,
                 }),
+                None if column == OTHERS => {
+                    verdict.others = Some(OthersGrowth { bytes_per_request: weight, requests });
+                }
                 None => verdict.per_second = weight,
             }
         }
@@ -248,6 +272,15 @@ mod tests {
     struct Chance(u64);
 
     impl Chance {
+        /// Neighbouring seeds are far from each other.
+        fn seeded(seed: u64) -> Self {
+            let mut chance = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+            for _ in 0..10 {
+                chance.below(2);
+            }
+            chance
+        }
+
         fn below(&mut self, end: u64) -> u64 {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
@@ -259,10 +292,7 @@ mod tests {
     /// A worker of ten routes with random load, whose memory goes up and down by what they take for a while;
     /// `leaks` says what each request of a route keeps. Returns what was known when it had kept 50 MiB, or after 600 looks.
     fn lived(seed: u64, leaks: impl Fn(u16) -> u64) -> Verdict {
-        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        for _ in 0..10 {
-            chance.below(2);
-        }
+        let mut chance = Chance::seeded(seed);
         let (mut growth, mut counts) = (Growth::default(), [0u64; 10]);
         let (mut kept, mut rate) = (0, 3);
         for look in 0..600 {
@@ -345,5 +375,28 @@ mod tests {
         }
         assert_eq!(growth.verdict().routes, []);
         assert_eq!(growth.verdict().grown, 199 * MIB as i64);
+    }
+
+    #[test]
+    fn no_route_is_accused_of_what_one_of_many_others_does() {
+        for leaking in 2..42u16 {
+            let mut chance = Chance::seeded(leaking.into());
+            let (mut growth, mut counts, mut kept) = (Growth::default(), [3u64; 40], 0);
+            for look in 0..400 {
+                for (route, count) in (2u16..).zip(&mut counts) {
+                    // In the first looks every route has a request: the first of them get columns.
+                    let more = if look < 2 { 1 } else { chance.below(4) };
+                    *count += more;
+                    kept += if route == leaking { more * MIB / 2 } else { 0 };
+                }
+                let requests: Vec<(u16, u64)> = (2u16..).zip(counts).collect();
+                growth.saw(Duration::from_secs(look), 80 * MIB + kept, &requests);
+            }
+            let verdict = growth.verdict();
+            let named: Vec<u16> = verdict.routes.iter().map(|it| it.route).collect();
+            let has_column = usize::from(leaking) < 2 + ROUTES_MAX;
+            assert_eq!(named, if has_column { vec![leaking] } else { vec![] }, "{leaking}");
+            assert!(has_column || verdict.per_second == 0.0, "{verdict:?}");
+        }
     }
 }

@@ -56,11 +56,19 @@ impl Drive {
                 "requests": it.requests,
             })
         });
+        // Which of them it is, is not known.
+        let others = verdict.others.map(|it| {
+            json!({
+                "route": "other routes",
+                "bytes_per_request": it.bytes_per_request.round(),
+                "requests": it.requests,
+            })
+        });
         json!({
             "grown_bytes": verdict.grown,
             "looks": verdict.looks,
             "bytes_per_second": verdict.per_second.round(),
-            "routes": routes.collect::<Vec<_>>(),
+            "routes": routes.chain(others).collect::<Vec<_>>(),
         })
     }
 }
