@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
+use indrik_core::redact;
 use indrik_core::time::Micros;
 use indrik_ring::RequestHead;
 use parking_lot::Mutex;
@@ -19,6 +20,10 @@ use super::route_names::SharedRouteNames;
 
 /// Requests of either kind that are kept.
 const KEPT_MAX: usize = 64;
+/// Failures that are kept in a second; an application that answers nothing else is not slowed by it.
+const FAILURES_PER_SECOND_MAX: u64 = KEPT_MAX as u64;
+/// Bits of [`Recent::failures`] for their number.
+const COUNT_BITS: u32 = 16;
 /// For how long they are.
 const WINDOW: Micros = 300_000_000;
 /// A request that took less is not slow, however idle the server is.
@@ -49,11 +54,20 @@ pub struct Ended {
     pub route: Option<String>,
 }
 
+impl Ended {
+    /// For whoever may look, and not at what is private.
+    pub(crate) fn hide_secrets(&mut self) {
+        self.target = redact::target(&self.target);
+    }
+}
+
 /// The slowest and the failed.
 #[derive(Debug)]
 pub(super) struct Recent {
     /// What took less is not among the slowest.
     bar: AtomicU64,
+    /// The second, and above [`COUNT_BITS`] how many failures were kept in it.
+    failures: AtomicU64,
     kept: Mutex<Kept>,
 }
 
@@ -65,7 +79,8 @@ struct Kept {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { bar: AtomicU64::new(SLOW_MIN), kept: Mutex::default() }
+        let (bar, failures) = (AtomicU64::new(SLOW_MIN), AtomicU64::new(0));
+        Self { bar, failures, kept: Mutex::default() }
     }
 }
 
@@ -77,13 +92,29 @@ impl Recent {
         status: StatusCode,
         names: &SharedRouteNames,
     ) {
-        let took = clock::coarse().saturating_sub(exchange.arrived());
-        let failed = status.is_server_error();
+        let now = clock::coarse();
+        let took = now.saturating_sub(exchange.arrived());
+        let failed = status.is_server_error() && self.has_room_for_failure(now);
         if took < self.bar.load(Ordering::Relaxed) && !failed {
             return;
         }
         let Some(ended) = ended(exchange, status, took, names) else { return };
-        self.keep(ended, failed, clock::coarse());
+        self.keep(ended, failed, now);
+    }
+
+    /// Whether one more failure is kept in this second: counted without a lock. Two threads that begin a second at the
+    /// same moment may keep a few more.
+    fn has_room_for_failure(&self, now: Micros) -> bool {
+        let second = now / 1_000_000;
+        let before = self.failures.load(Ordering::Relaxed);
+        let kept = before & ((1 << COUNT_BITS) - 1);
+        let is_new = before >> COUNT_BITS != second;
+        let kept = if is_new { 0 } else { kept };
+        if kept >= FAILURES_PER_SECOND_MAX {
+            return false;
+        }
+        self.failures.store((second << COUNT_BITS) | (kept + 1), Ordering::Relaxed);
+        true
     }
 
     fn keep(&self, ended: Ended, failed: bool, now: Micros) {
@@ -191,6 +222,15 @@ mod tests {
         recent.forget(WINDOW + 2);
         assert_eq!(recent.shown(WINDOW + 2).0, []);
         assert_eq!(recent.bar.load(Ordering::Relaxed), SLOW_MIN);
+    }
+
+    #[test]
+    fn a_flood_of_failures_is_kept_in_part_and_each_second_has_its_own() {
+        let recent = Recent::default();
+        let kept = |second: u64| {
+            (0..50_000).filter(|at| recent.has_room_for_failure(second * 1_000_000 + at)).count()
+        };
+        assert_eq!((kept(7), kept(7), kept(8)), (KEPT_MAX, 0, KEPT_MAX));
     }
 
     #[test]

@@ -86,7 +86,9 @@ impl Sampler {
         let look = self.board.look();
         let front = self.board.front();
         let front = front.as_deref();
-        let in_flight = front.map(Eye::in_flight).unwrap_or_default();
+        let mut in_flight = front.map(Eye::in_flight).unwrap_or_default();
+        // The page shows them to whoever may look.
+        in_flight.iter_mut().for_each(InFlight::hide_secrets);
         let (mut row, seconds) = self.counted(front, &look, at_ms);
         let workers = self.workers.second(&look, front, &in_flight, seconds);
         self.fill(&mut row, &look, &workers, seconds);

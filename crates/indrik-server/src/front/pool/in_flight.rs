@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use indrik_core::ids::WorkerId;
 use indrik_core::lane::RouteId;
+use indrik_core::redact;
 use indrik_core::time::Micros;
 use indrik_ring::{RequestHead, SlotState};
 use serde::Serialize;
@@ -59,6 +60,13 @@ pub struct InFlight {
     pub holds_loop: bool,
 }
 
+impl InFlight {
+    /// For whoever may look, and not at what is private.
+    pub(crate) fn hide_secrets(&mut self) {
+        self.target = redact::target(&self.target);
+    }
+}
+
 /// What is taken while the lock is held.
 struct Found {
     exchange: Arc<Exchange>,
@@ -82,10 +90,9 @@ impl Pool {
         let mut found = Vec::new();
         {
             let inner = self.inner.lock();
-            for (id, link) in &inner.links {
-                link.find_in_flight(*id, most, &mut found);
-            }
-            let waiting = inner.waiting.values().take(most.saturating_sub(found.len()));
+            // The queue is first, in the order in which they came; then each worker has its share of what is left, so
+            // that none hides another.
+            let waiting = inner.waiting.values().take(most / 2);
             found.extend(waiting.map(|exchange| Found {
                 exchange: Arc::clone(exchange),
                 place: None,
@@ -96,6 +103,10 @@ impl Pool {
                 waits_for_client: false,
                 holds_loop: false,
             }));
+            for (at, (id, link)) in inner.links.iter().enumerate() {
+                let share = (most - found.len()) / (inner.links.len() - at);
+                link.find_in_flight(*id, found.len() + share, &mut found);
+            }
         }
         let mut shown: Vec<InFlight> =
             found.iter().filter_map(|found| found.show(now, &name)).collect();
