@@ -19,7 +19,8 @@ const OTHER: u32 = 0;
 pub(super) struct Tally {
     /// By the addresses of their functions, the innermost first.
     stacks: HashMap<Box<[usize]>, u32>,
-    /// Keeps the functions, so that their addresses stay theirs.
+    /// Keeps the functions of the stacks that are kept, so that their addresses stay theirs; of no others: an application
+    /// may make new ones all the time.
     functions: HashMap<usize, Py<PyAny>>,
     counts: HashMap<(u32, u16), u64>,
     pending: HashMap<Use, Vec<(u32, u64)>>,
@@ -86,17 +87,16 @@ impl Tally {
 
     fn stack(&mut self, frames: &[Bound<'_, PyAny>]) -> u32 {
         self.key.clear();
-        for frame in frames {
-            let code = code(frame);
-            let address = code.as_ptr() as usize;
-            self.key.push(address);
-            self.functions.entry(address).or_insert_with(|| code.unbind());
-        }
+        self.key.extend(frames.iter().map(|frame| code(frame).as_ptr() as usize));
         if let Some(stack) = self.stacks.get(self.key.as_slice()) {
             return *stack;
         }
         if self.stacks.len() > STACKS_MAX {
             return OTHER;
+        }
+        for code in frames.iter().map(code) {
+            let address = code.as_ptr() as usize;
+            self.functions.entry(address).or_insert_with(|| code.unbind());
         }
         let stack = u32::try_from(self.stacks.len()).unwrap_or(OTHER);
         self.stacks.insert(self.key.as_slice().into(), stack);
