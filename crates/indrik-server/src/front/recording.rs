@@ -113,15 +113,23 @@ impl Recordings {
         let all = Arc::clone(self);
         let work = move || {
             scribe.run(&lines);
-            all.is_on.store(false, Ordering::Relaxed);
-            *all.current.lock() = None;
-            all.ended.notify_all();
+            all.over();
             drop(charge);
         };
         std::thread::Builder::new().name("indrik-record".to_owned()).spawn(work)?;
         *current = Some(recording);
+        // The thread may be over already, and waits for the lock to say so.
         self.is_on.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// There is none any more. The flag follows the fact, under its lock.
+    fn over(&self) {
+        let mut current = self.current.lock();
+        *current = None;
+        self.is_on.store(false, Ordering::Relaxed);
+        drop(current);
+        self.ended.notify_all();
     }
 
     /// The server ends: waits a moment for the trailer.
