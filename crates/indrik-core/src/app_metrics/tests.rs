@@ -50,7 +50,9 @@ const fn worker(place: u32) -> Source {
 }
 
 fn totals() -> Totals {
-    Totals::new(100, "worker")
+    let mut totals = Totals::new(100, "worker");
+    totals.serves(1);
+    totals
 }
 
 fn look(totals: &mut Totals, living: &[(Source, &Rows)]) -> Vec<Family> {
@@ -168,7 +170,12 @@ fn one_name_with_two_meanings_is_counted_once_and_the_newest_generation_says_whi
     }
     assert_eq!(lost(&totals, Loss::Clash), 1);
     let newer = Source { generation: 2, ..worker(2) };
-    let found = look(&mut totals, &[(worker(0), &counter), (newer, &other)]);
+    let both = [(worker(0), &counter), (newer, &other)];
+    let found = look(&mut totals, &both);
+    assert_eq!(found[0].kind, Kind::Counter, "it may be given up yet");
+    assert_eq!(lost(&totals, Loss::Clash), 1, "and is no clash");
+    totals.serves(2);
+    let found = look(&mut totals, &both);
     assert_eq!((found[0].kind, numbers(&found)), (Kind::Gauge, vec![(String::new(), 2.0)]));
 }
 
@@ -299,4 +306,28 @@ proptest! {
         totals.fold(worker(0), &refer(&rows), true);
         look(&mut totals, &[(worker(1), &rows)]);
     }
+}
+
+#[test]
+fn a_generation_that_is_given_up_takes_no_total_away() {
+    let counter = one(&shape("x", AppKind::Counter), &[7.0]);
+    let other = one(&shape("x", AppKind::Gauge), &[2.0, 1.0]);
+    let fresh = one(&shape("y", AppKind::Gauge), &[2.0, 1.0]);
+    let later = one(&shape("y", AppKind::Counter), &[3.0]);
+    let mut totals = totals();
+    // What has ended is in the base.
+    totals.fold(worker(0), &refer(&counter), true);
+    let candidate = Source { generation: 2, ..worker(2) };
+    let living = [(worker(1), &counter), (candidate, &other), (candidate, &fresh)];
+    look(&mut totals, &living);
+    totals.fold(candidate, &refer(&other), true);
+    let found = look(&mut totals, &[(worker(1), &counter), (worker(3), &later)]);
+    assert_eq!(found[0].kind, Kind::Counter);
+    assert_eq!(numbers(&found[..1]), [(String::new(), 14.0)]);
+    assert_eq!(
+        (&*found[1].name, found[1].kind),
+        ("y", Kind::Counter),
+        "a name it had for itself is free"
+    );
+    assert_eq!(lost(&totals, Loss::Clash), 0);
 }

@@ -37,6 +37,8 @@ pub struct Totals {
     /// The label that tells processes apart.
     process: &'static str,
     series_max: usize,
+    /// The newest generation that has the server for good.
+    serving: u64,
     families: HashMap<Box<str>, Known>,
     series: HashMap<Box<[u8]>, Series>,
     clashes: HashSet<Box<str>>,
@@ -54,12 +56,24 @@ impl Totals {
         Self {
             process,
             series_max,
+            serving: 0,
             families: HashMap::new(),
             series: HashMap::new(),
             clashes: HashSet::new(),
             lost: [0; LOSSES.len()],
             lost_now: [0; LOSSES.len()],
         }
+    }
+
+    /// From now on this generation says what a metric is. One that is newer may be given up yet: what it means by a name
+    /// waits in its tables.
+    pub fn serves(&mut self, generation: u64) {
+        self.serving = self.serving.max(generation);
+    }
+
+    /// Whose word holds: that of the newest one that serves, and before any does, of the newest.
+    const fn rank(&self, generation: u64) -> (bool, u64) {
+        (generation <= self.serving, generation)
     }
 
     /// Changes the limit. What is there already stays.
@@ -144,15 +158,22 @@ impl Totals {
         let name: Box<str> = shape.name.as_str().into();
         let generation = source.generation;
         let is_full = self.families.len() >= self.series_max;
+        let rank = self.rank(generation);
+        let rank_before = self.families.get(&name).map(|known| self.rank(known.generation));
+        let is_stronger = rank_before.is_none_or(|before| before < rank);
         match self.families.get_mut(&name) {
             Some(known) if known.shape.is_same(&shape) => {
-                known.generation = known.generation.max(generation);
+                if is_stronger {
+                    known.generation = generation;
+                }
             }
-            Some(known) if known.generation < generation => {
+            Some(known) if is_stronger => {
                 // It starts again, as if the server had.
                 *known = Known { shape, generation };
                 self.series.retain(|_, series| series.family != name);
             }
+            // It is no clash when this one is given up, and takes the name over when it serves.
+            Some(_) if generation > self.serving => return Err(name),
             Some(_) => {
                 if self.clashes.len() < CLASHES_MAX && self.clashes.insert(name.clone()) {
                     // Once, whoever has it.

@@ -59,8 +59,8 @@ pub(crate) struct Metric {
     known: AtomicU64,
 }
 
-/// In [`Metric::known`]: the table has another metric of this name.
-const REFUSED: u64 = 1 << 32;
+/// In [`Metric::known`], above the table's number: 0, or one more than the [`Loss`] for which it is refused there.
+const REFUSED_SHIFT: u32 = 32;
 
 #[pymethods]
 impl Metric {
@@ -128,20 +128,24 @@ impl Metric {
 }
 
 impl Metric {
-    /// Writes it into a table, once. False: that has another one of this name, or no room.
-    fn is_known(&self, py: Python<'_>, current: &Current) -> bool {
-        let number = u64::from(current.number);
+    /// Writes it into a table, once. An error: why it is not there.
+    fn know(&self, py: Python<'_>, current: &Current) -> Result<(), Loss> {
         let known = self.known.load(Ordering::Relaxed);
-        if known & !REFUSED == number {
-            return known & REFUSED == 0;
+        if known as u32 == current.number {
+            let refused = (known >> REFUSED_SHIFT) as usize;
+            return match refused.checked_sub(1).and_then(|at| LOSSES.get(at)) {
+                Some(loss) => Err(*loss),
+                None => Ok(()),
+            };
         }
         let result = self.define(&current.table);
         if let Err(loss) = result {
             lose(py, loss, &self.shape.name);
         }
-        let refused = if result.is_ok() { 0 } else { REFUSED };
-        self.known.store(number | refused, Ordering::Relaxed);
-        result.is_ok()
+        let refused = result.map_or_else(|loss| loss as u64 + 1, |()| 0);
+        let known = u64::from(current.number) | (refused << REFUSED_SHIFT);
+        self.known.store(known, Ordering::Relaxed);
+        result
     }
 
     fn define(&self, table: &Table) -> Result<(), Loss> {
@@ -163,13 +167,40 @@ const fn loss_of(error: TableError) -> Loss {
     }
 }
 
+/// Where a series is in a table, in 32 bits. A table is too small for the highest bit to be one of a cell's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Its first cell.
+    Cell(u32),
+    /// It has none, for this reason.
+    Refused(usize),
+}
+
+impl Place {
+    const REFUSED: u32 = 1 << 31;
+
+    const fn written(self) -> u32 {
+        match self {
+            Self::Cell(cell) => cell,
+            Self::Refused(reason) => Self::REFUSED | reason as u32,
+        }
+    }
+
+    const fn read(written: u32) -> Self {
+        match written & Self::REFUSED {
+            0 => Self::Cell(written),
+            _ => Self::Refused((written & !Self::REFUSED) as usize),
+        }
+    }
+}
+
 /// One series of a metric: what is added to.
 #[pyclass(frozen, module = "indrik._native")]
 pub(crate) struct Series {
     key: Vec<u8>,
     part: Part,
     cells: usize,
-    /// The number of the table that it was looked up in, above its first cell there; that is 0 where it has none.
+    /// The number of the table that it was looked up in, above its place there ([`Place`]).
     place: AtomicU64,
     metric: Py<Metric>,
 }
@@ -248,7 +279,7 @@ impl Series {
     #[getter]
     fn is_kept(&self, py: Python<'_>) -> bool {
         let before = self.place.load(Ordering::Relaxed);
-        before as u32 != 0 || self.look_up(py).is_some()
+        matches!(Place::read(before as u32), Place::Cell(_)) || self.look_up(py).is_some()
     }
 }
 
@@ -259,11 +290,10 @@ impl Series {
         let current = current()?;
         let place = self.place.load(Ordering::Relaxed);
         if (place >> 32) as u32 == current.number {
-            let cell = place as u32;
-            if cell != 0 {
-                return Some((&current.table, cell));
+            match Place::read(place as u32) {
+                Place::Cell(cell) => return Some((&current.table, cell)),
+                Place::Refused(reason) => current.table.lose(reason),
             }
-            current.table.lose(Loss::TableFull as usize);
             return None;
         }
         self.look_up(py)
@@ -272,28 +302,25 @@ impl Series {
     #[cold]
     fn look_up(&self, py: Python<'_>) -> Option<(&'static Table, u32)> {
         let current = current()?;
-        let cell = self.cell_in(py, current).unwrap_or(0);
-        let place = (u64::from(current.number) << 32) | u64::from(cell);
+        let found = self.cell_in(py, current);
+        let place = match found {
+            Ok(cell) => Place::Cell(cell),
+            Err(loss) => Place::Refused(loss as usize),
+        };
+        let place = (u64::from(current.number) << 32) | u64::from(place.written());
         self.place.store(place, Ordering::Relaxed);
-        (cell != 0).then_some((&current.table, cell))
+        found.ok().map(|cell| (&current.table, cell))
     }
 
-    fn cell_in(&self, py: Python<'_>, current: &Current) -> Option<u32> {
+    fn cell_in(&self, py: Python<'_>, current: &Current) -> Result<u32, Loss> {
         let metric = self.metric.get();
-        if !metric.is_known(py, current) {
-            return None;
-        }
-        match current.table.entry(&self.key, &[], self.cells) {
-            Ok(entry) if entry.cells() == self.cells => Some(entry.first_cell()),
-            Ok(_) => {
-                lose(py, Loss::Corrupt, &metric.shape.name);
-                None
-            }
-            Err(error) => {
-                lose(py, loss_of(error), &metric.shape.name);
-                None
-            }
-        }
+        metric.know(py, current)?;
+        let found = match current.table.entry(&self.key, &[], self.cells) {
+            Ok(entry) if entry.cells() == self.cells => Ok(entry.first_cell()),
+            Ok(_) => Err(Loss::Corrupt),
+            Err(error) => Err(loss_of(error)),
+        };
+        found.inspect_err(|loss| lose(py, *loss, &metric.shape.name))
     }
 
     /// Notes when a gauge was changed.

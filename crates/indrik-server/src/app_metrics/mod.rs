@@ -67,6 +67,11 @@ impl AppMetrics {
         Lease::new(Arc::clone(&self.0.tables), owner, generation, bytes)
     }
 
+    /// This generation has the server for good: it says what a metric is.
+    pub(crate) fn serves(&self, generation: Generation) {
+        self.0.tables.serves(generation);
+    }
+
     /// What the settings say.
     pub(crate) fn configure(&self, config: &Config) {
         self.0.series_max.store(config.app_metrics_series_max as u64, Ordering::Relaxed);

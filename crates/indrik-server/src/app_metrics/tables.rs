@@ -9,6 +9,7 @@ use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use indrik_core::app_metrics::{LOSSES, PoolNumbers, Row, Source, Totals, pools};
 use indrik_core::ids::{Generation, WorkerId};
@@ -90,6 +91,8 @@ pub(super) struct Tables {
     /// What the loop has said and nobody has acted on yet. Held for moments only.
     notes: Mutex<Notes>,
     state: Mutex<State>,
+    /// The newest generation that has the server for good.
+    serving: AtomicU64,
 }
 
 #[derive(Default)]
@@ -108,6 +111,7 @@ struct State {
 impl Tables {
     pub(super) fn new(series_max: usize) -> Self {
         Self {
+            serving: AtomicU64::new(0),
             notes: Mutex::new(Notes::default()),
             state: Mutex::new(State {
                 held: Vec::new(),
@@ -115,6 +119,11 @@ impl Tables {
                 lost: [0; LOSSES.len()],
             }),
         }
+    }
+
+    /// This generation has the server for good.
+    pub(super) fn serves(&self, generation: Generation) {
+        self.serving.fetch_max(generation.0, Ordering::Relaxed);
     }
 
     fn begin(&self, owner: Owner, generation: Generation, memory: Arc<TableMemory>) -> u64 {
@@ -140,6 +149,7 @@ impl Tables {
     }
 
     fn settle(&self, state: &mut State) {
+        state.totals.serves(self.serving.load(Ordering::Relaxed));
         let notes = mem::take(&mut self.notes.lock().waiting);
         for note in notes {
             state.take(note);

@@ -64,7 +64,9 @@ impl Drive {
             self.exit = Some(Ending::Detach { keep_output });
             return Ok(());
         }
-        self.outside.admin.board.app_metrics().configure(&config);
+        if generation == Generation::FIRST {
+            self.outside.admin.board.app_metrics().configure(&config);
+        }
         self.generations.note_settings(generation, Arc::clone(&config), identity);
         if generation == Generation::FIRST {
             self.enter(&config)?;
@@ -227,12 +229,14 @@ impl Drive {
         }
         // Older generations' settings are needed as long as they have workers to be watched.
         if generation == Generation::FIRST {
+            self.outside.admin.board.app_metrics().serves(generation);
             self.note_settings_look(generation);
             return self.start_front(&config, open);
         }
         self.warn_of_unchanged(&config);
         self.put_in_effect(generation, &config, (open, close));
         if !on_trial {
+            self.outside.admin.board.app_metrics().serves(generation);
             self.change_pid_file(&config);
         }
     }
@@ -245,6 +249,7 @@ impl Drive {
         (open, close): Change,
     ) {
         self.show_title(config);
+        self.outside.admin.board.app_metrics().configure(config);
         self.move_python_logs(generation);
         if let Err(error) = self.open_logs(config) {
             self.log.write(Level::Error, &format!("The old logs are kept: {error}"));

@@ -26,6 +26,7 @@ impl Drive {
     /// The generation that serves stays: what only the one before had goes.
     pub(super) fn confirm(&mut self, generation: Generation) {
         let Some(config) = self.generations.config_of(generation) else { return };
+        self.outside.admin.board.app_metrics().serves(generation);
         let close = self.outside.listeners.confirm();
         if !close.is_empty() {
             self.put_in_effect(generation, &config, (Vec::new(), close));
