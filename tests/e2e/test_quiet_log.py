@@ -58,9 +58,11 @@ def test_debug_has_what_is_routine_and_a_worker_that_was_killed_is_always_told(s
     assert "Booting worker" not in server.log()
 
 
-def test_levels_are_coloured_where_that_is_forced_and_nowhere_else(start):
+def test_levels_are_coloured_where_that_is_forced_and_nowhere_else(start, connect):
     forced = start("wsgi_app:app", environment=QUIET | {"FORCE_COLOR": "1"}, says_ready=False)
     forced.wait_for_log(r"\[\x1b\[32mINFO\x1b\[0m\] Ready")
+    connect(forced).get("/raise")
+    forced.wait_for_log(r"\[\x1b\[1;31mERROR\x1b\[0m\] Error handling request /raise")
     refused = start("wsgi_app:app", environment=QUIET | {"FORCE_COLOR": "1", "NO_COLOR": "1"})
     piped = start("wsgi_app:app", environment=QUIET)
     assert "\x1b" not in refused.log() + piped.log()

@@ -14,6 +14,8 @@ use pyo3::prelude::*;
 /// The error log's descriptor: standard error until [`set_log`] says otherwise.
 static TARGET: AtomicI32 = AtomicI32::new(2);
 static AS_JSON: AtomicBool = AtomicBool::new(false);
+/// It is a terminal that takes colours.
+static IN_COLOUR: AtomicBool = AtomicBool::new(false);
 /// `sink(level, message, exception)`: the Python logger that writes, if one does.
 static SINK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
 
@@ -27,8 +29,23 @@ pub(crate) fn set_log(fd: RawFd, as_json: bool, sink: Option<Py<PyAny>>) -> PyRe
     }
     TARGET.store(fd, Ordering::Relaxed);
     AS_JSON.store(as_json, Ordering::Relaxed);
+    IN_COLOUR.store(is_in_colour(fd), Ordering::Relaxed);
     *SINK.lock() = sink;
     Ok(())
+}
+
+/// As the supervisor decides it for its own lines: of standard streams only.
+fn is_in_colour(fd: RawFd) -> bool {
+    if fd > 2 {
+        return false;
+    }
+    // SAFETY: the standard streams are open as long as the process lives.
+    let is_terminal = rustix::termios::isatty(unsafe { BorrowedFd::borrow_raw(fd) });
+    let [terminal, no_color, force_color] =
+        ["TERM", "NO_COLOR", "FORCE_COLOR"].map(|name| std::env::var(name).ok());
+    let [terminal, no_color, force_color] =
+        [terminal.as_deref(), no_color.as_deref(), force_color.as_deref()];
+    entry::wants_colour(is_terminal, terminal, no_color, force_color)
 }
 
 /// The error log's descriptor.
@@ -96,10 +113,10 @@ fn hand_over(py: Python<'_>, level: Level, message: &str, error: Option<&PyErr>)
 fn write_entry(level: Level, text: &str) {
     let (now, pid) = (SystemTime::now(), std::process::id());
     let time = clock::local(now);
-    let entry = if AS_JSON.load(Ordering::Relaxed) {
-        entry::object(&time.iso(clock::millis(now)), level, pid, text, &[])
-    } else {
-        entry::line(&time.plain(), level, pid, text)
+    let entry = match (AS_JSON.load(Ordering::Relaxed), IN_COLOUR.load(Ordering::Relaxed)) {
+        (true, _) => entry::object(&time.iso(clock::millis(now)), level, pid, text, &[]),
+        (false, true) => entry::coloured_line(&time.plain(), level, pid, text),
+        (false, false) => entry::line(&time.plain(), level, pid, text),
     };
     // One write, so that entries of several workers do not mix. Nobody could be told of a failure.
     let _ = write_bytes(&entry);
