@@ -109,3 +109,24 @@ def another(server: Server, folder: Path) -> bool:
     path.unlink(missing_ok=True)
     command = [*COMMAND, "record", "-p", str(server.process.pid), "--for", "1ms", "-o", str(path)]
     return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_bodies_are_recorded_without_secrets_and_chunked_ones_are_counted(start, connect, tmp_path):
+    server = start("wsgi_app:app", "--workers", "1", "--record-redact", "kunde")
+    recording = Recording(server, tmp_path / "file", "--bodies")
+    head = "POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+    with connect(server) as wire:
+        chunks = '19\r\n{"a":1,"password":"geheim\r\ne\r\n","kunde":"7"}\r\n0\r\n\r\n'
+        wire.send(f"{head}Content-Type: application/json\r\n\r\n{chunks}")
+        assert wire.read_answer().status == 200
+        form = ("Content-Type: application/x-www-form-urlencoded", "Authorization: Bearer geheim")
+        wire.get("/hello", *form, method="POST", body=b"a=1&token=geheim")
+        wire.get("/hello", "Content-Type: image/png", method="POST", body=b"geheim")
+        wire.get("/hello")
+    first, *requests, _ = recording.end(signal.SIGINT)
+    assert first["bodies"] is True
+    assert [request["bytes_in"] for request in requests] == [39, 16, 6, None]
+    assert json.loads(requests[0]["body"]) == {"a": 1, "kunde": "*", "password": "*"}
+    assert [request.get("body") for request in requests[1:]] == ["a=1&token=*", None, None]
+    assert "neither" in requests[2]["body_left_out"] and "body_left_out" not in requests[3]
+    assert "geheim" not in recording.path.read_text()

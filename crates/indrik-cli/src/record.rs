@@ -25,6 +25,8 @@ Usage: indrik record [-s SOCKET | -p PID] [options] -o FILE
       --max-bytes SIZE  it ends before the file is larger (default 256MiB)
       --requests        also targets and headers; values of queries, cookies, tokens, keys and
                         addresses of clients are left out
+      --bodies          with --requests, and bodies that are forms or JSON, up to 64 KiB each; values whose
+                        names say that they are secret are left out (record_redact names more of them)
   -b, --bind ADDRESS    the server that listens there; also --chdir DIR, --app NAME
   -s, --socket SOCKET   the server's control socket: a path, or @NAME for an abstract one
   -p, --pid PID         the number of its master process, or its pid file
@@ -74,12 +76,15 @@ fn command() -> Command {
         .arg(Arg::new("for").long("for"))
         .arg(Arg::new("max-bytes").long("max-bytes"))
         .arg(Arg::new("requests").long("requests").action(ArgAction::SetTrue))
+        .arg(Arg::new("bodies").long("bodies").action(ArgAction::SetTrue))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue))
 }
 
 fn order(matches: &ArgMatches) -> Result<Order, Failure> {
     let given = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-    let mut order = Order { requests: matches.get_flag("requests"), ..Order::default() };
+    let bodies = matches.get_flag("bodies");
+    let requests = bodies || matches.get_flag("requests");
+    let mut order = Order { requests, bodies, ..Order::default() };
     if let Some(text) = given("sample") {
         order.sample = Sample::parse(text).map_err(|_| {
             usage(&format!("--sample {text}: it is no part of a whole"), "say it as 1% or 0.01")

@@ -41,7 +41,7 @@ pub const HELP: [(&str, &str); 34] = [
     ("health", "How the server is; exit code 1 unless it is ready"),
     ("upgrade", "Start the program anew; it takes this one's place when it serves"),
     ("reopen", "Open the log files again (USR1)"),
-    ("record", "Record requests (sample=, for=, bytes=, requests), as indrik record does"),
+    ("record", "Record requests (sample=, for=, bytes=, requests, bodies), as indrik record does"),
     ("shutdown [graceful|quick]", "Stop the server (TERM or INT)"),
     (
         "stacks [WHO]",

@@ -3,11 +3,12 @@
 use crate::logs::json::Object;
 use crate::time::Micros;
 
+use super::body::Body;
 use super::order::Order;
 
 /// It goes up when a reader of the last one would misunderstand.
 const FORMAT_VERSION: u64 = 1;
-/// Bytes of one line's text fields; longer ones are cut.
+/// Bytes of one line's text fields but bodies; longer ones are cut.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// What a recording begins with.
@@ -36,7 +37,7 @@ pub struct Record {
     pub route: Option<String>,
     /// The status of its answer.
     pub status: u16,
-    /// Bytes of its body, where it said so.
+    /// Bytes of its body: what it said, or what was read of it.
     pub bytes_in: Option<u64>,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
@@ -61,6 +62,8 @@ pub struct Request {
     pub target: Vec<u8>,
     /// Its headers.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// Its body, if bodies are wanted and it has one.
+    pub body: Option<Body>,
 }
 
 /// Why a recording ended.
@@ -101,6 +104,7 @@ pub fn head_line(head: &Head<'_>) -> Vec<u8> {
     object.number("for_ms", u64::try_from(head.order.span.as_millis()).unwrap_or(u64::MAX));
     object.number("bytes_max", head.order.bytes_max);
     object.raw("requests", if head.order.requests { b"true" } else { b"false" });
+    object.raw("bodies", if head.order.bodies { b"true" } else { b"false" });
     object.number("workers", head.workers.into());
     object.end();
     line.push(b'\n');
@@ -132,6 +136,11 @@ pub fn record_line(record: &Record, line: &mut Vec<u8>) {
                 headers.text(name, cut(value));
             }
         });
+        match &request.body {
+            Some(Body::Shown(bytes)) => object.text("body", bytes),
+            Some(Body::LeftOut(why)) => object.text("body_left_out", why.as_bytes()),
+            None => {}
+        }
     }
     object.end();
     line.push(b'\n');
@@ -194,6 +203,7 @@ mod tests {
             let request = Request {
                 target: bytes.clone(),
                 headers: vec![("x".to_owned(), bytes.clone())],
+                body: Some(Body::Shown(bytes.clone())),
             };
             let record = Record {
                 method: bytes,

@@ -28,6 +28,8 @@ pub struct Order {
     pub bytes_max: u64,
     /// Targets and headers are recorded, redacted.
     pub requests: bool,
+    /// Bodies of requests as well: forms and JSON, redacted.
+    pub bodies: bool,
 }
 
 impl Default for Order {
@@ -37,12 +39,13 @@ impl Default for Order {
             span: SPAN_DEFAULT,
             bytes_max: BYTES_DEFAULT,
             requests: false,
+            bodies: false,
         }
     }
 }
 
 impl Order {
-    /// Understands the words behind `record`: `sample=1%`, `for=60s`, `bytes=1000000`, `requests`.
+    /// Understands the words behind `record`: `sample=1%`, `for=60s`, `bytes=1000000`, `requests`, `bodies`.
     ///
     /// # Errors
     /// What is wrong and what would be right, in one line.
@@ -51,13 +54,15 @@ impl Order {
         for word in words {
             match word.split_once('=') {
                 None if *word == "requests" => order.requests = true,
+                // A body says nothing without its head.
+                None if *word == "bodies" => (order.requests, order.bodies) = (true, true),
                 Some(("sample", value)) => order.sample = Sample::parse(value)?,
                 Some(("for", value)) => order.span = span(value)?,
                 Some(("bytes", value)) => order.bytes_max = bytes(value)?,
                 None | Some(_) => {
                     let shown: String = word.chars().take(40).collect();
                     return Err(format!(
-                        "Invalid argument: record takes sample=, for=, bytes= and requests, not {shown}"
+                        "Invalid argument: record takes sample=, for=, bytes=, requests and bodies, not {shown}"
                     ));
                 }
             }
@@ -69,7 +74,11 @@ impl Order {
     #[must_use]
     pub fn words(&self) -> String {
         let span = self.span.as_millis();
-        let requests = if self.requests { " requests" } else { "" };
+        let requests = match (self.bodies, self.requests) {
+            (true, _) => " bodies",
+            (false, true) => " requests",
+            (false, false) => "",
+        };
         format!("sample={} for={span}ms bytes={}{requests}", self.sample.share(), self.bytes_max)
     }
 }
@@ -144,6 +153,8 @@ mod tests {
         let words: Vec<&str> = text.split(' ').collect();
         assert_eq!(Order::parse(&words), Ok(order));
         assert_eq!(Order::parse(&[]), Ok(Order::default()));
+        let order = Order::parse(&["bodies"]).unwrap();
+        assert!(order.requests && order.bodies && order.words().ends_with(" bodies"));
     }
 
     #[test]
@@ -159,7 +170,6 @@ mod tests {
             "for=x",
             "bytes=1",
             "bytes=1e9",
-            "bodies",
             "requests=1",
         ] {
             assert!(Order::parse(&[word]).is_err(), "{word}");

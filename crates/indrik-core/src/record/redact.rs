@@ -1,9 +1,9 @@
 //! What of a request is not for whoever reads a recording.
 
 /// What stands for a value.
-const HIDDEN: &str = "*";
-/// Headers with one of these in their name are secrets.
-const SECRET_WORDS: [&str; 11] = [
+pub(super) const HIDDEN: &str = "*";
+/// What has one of these in its name is a secret.
+const SECRET_WORDS: [&str; 12] = [
     "auth",
     "cookie",
     "token",
@@ -15,7 +15,11 @@ const SECRET_WORDS: [&str; 11] = [
     "signature",
     "csrf",
     "jwt",
+    "iban",
 ];
+/// Fields of forms and JSON whose name is one of these are secrets: the words stand in too many others.
+const SECRET_NAMES: [&str; 9] =
+    ["pwd", "pin", "otp", "ssn", "cvc", "cvv", "card", "card_number", "cardnumber"];
 /// Headers whose values are addresses with queries of their own.
 const ADDRESSES: [&str; 2] = ["referer", "origin"];
 /// Headers that say whose client it is.
@@ -29,12 +33,19 @@ const PERSONAL: [&str; 7] = [
     "x-client-ip",
 ];
 
-/// The value of a header, as it is recorded.
+/// Whether what has this name is a secret; `more`: names that are it beside the usual ones, in small letters.
+pub(super) fn is_secret(name: &str, more: &[String]) -> bool {
+    let name = name.to_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+        || SECRET_NAMES.contains(&name.as_str())
+        || more.iter().any(|secret| secret.eq_ignore_ascii_case(&name))
+}
+
+/// The value of a header, as it is recorded; `more`: names that are secret beside the usual ones.
 #[must_use]
-pub fn field(name: &str, value: &[u8]) -> Vec<u8> {
+pub fn field(name: &str, value: &[u8], more: &[String]) -> Vec<u8> {
     let name = name.to_ascii_lowercase();
-    let is_hidden =
-        SECRET_WORDS.iter().any(|word| name.contains(word)) || PERSONAL.contains(&name.as_str());
+    let is_hidden = is_secret(&name, more) || PERSONAL.contains(&name.as_str());
     if is_hidden {
         HIDDEN.into()
     } else if ADDRESSES.contains(&name.as_str()) {
@@ -111,10 +122,11 @@ mod tests {
             "x-csrf-token",
             "X-Forwarded-For",
         ] {
-            assert_eq!(field(name, b"it"), b"*", "{name}");
+            assert_eq!(field(name, b"it", &[]), b"*", "{name}");
         }
-        assert_eq!(field("accept", b"text/html"), b"text/html");
-        assert_eq!(field("Referer", b"https://host/?session=1"), b"https://host/?session=*");
+        assert_eq!(field("accept", b"text/html", &[]), b"text/html");
+        assert_eq!(field("X-Kunde", b"7", &["x-kunde".to_owned()]), b"*");
+        assert_eq!(field("Referer", b"https://host/?session=1", &[]), b"https://host/?session=*");
     }
 
     proptest! {

@@ -33,6 +33,7 @@ use super::pipeline::forwarding::{Via, shown_client};
 use super::recording::{Recorded, Recordings};
 use super::route_names::SharedRouteNames;
 use super::served::Served;
+use super::tap::Tap;
 use super::trail::{Submitted, Trail};
 use super::watching::{Watched, Watchers};
 use super::websocket::session::Outcome;
@@ -154,10 +155,10 @@ impl AccessLog {
         peer: &Peer,
         parts: &Parts,
         arrived: Micros,
-        is_excluded: bool,
+        (is_excluded, has_body): (bool, bool),
         trail: Option<Box<Trail>>,
     ) -> Option<Box<Entry>> {
-        let recorded = self.recordings.take(parts, arrived);
+        let recorded = self.recordings.take(parts, arrived, has_body);
         let watched = self.watchers.take(parts);
         let is_followed = trail.is_some() || recorded.is_some() || watched.is_some();
         let log = self.current.lock().clone();
@@ -291,6 +292,11 @@ impl Entry {
             lines.take_headers(headers, &mut self.response_headers);
         }
         self
+    }
+
+    /// What is to see the request's body, if it is recorded.
+    pub(super) fn tap(&self) -> Option<&Arc<Tap>> {
+        self.recorded.as_ref()?.tap()
     }
 
     /// The request is looked for there, if it is to be told where it is.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use indrik_core::control::encode;
 use indrik_core::record::{
@@ -23,6 +23,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::account::{Account, Charge, Holder};
 use super::clock::{self, micros};
+use super::tap::{Kept, Tap};
 
 /// Requests that wait to be sent; more are lost.
 const QUEUE_RECORDS_MAX: usize = 8192;
@@ -47,8 +48,17 @@ pub(super) struct Recordings {
     ended: Condvar,
 }
 
+/// What is to be recorded.
+pub(super) struct Wanted {
+    pub(super) order: Order,
+    /// Names that are secret beside the usual ones.
+    pub(super) secrets: Vec<String>,
+}
+
 struct Recording {
     order: Order,
+    secrets: Vec<String>,
+    kept: Arc<Kept>,
     began: Micros,
     queue: SyncSender<Vec<u8>>,
     queued_bytes: AtomicUsize,
@@ -62,6 +72,8 @@ struct Recording {
 pub(super) struct Recorded {
     recording: Arc<Recording>,
     record: Record,
+    /// Its body, if it has one, and what that is.
+    body: Option<(Arc<Tap>, String)>,
 }
 
 impl Recordings {
@@ -77,7 +89,7 @@ impl Recordings {
     /// When one goes on already, or there is no thread for it.
     pub(super) fn begin(
         self: &Arc<Self>,
-        order: Order,
+        Wanted { order, secrets }: Wanted,
         client: UnixStream,
         account: &Arc<Account>,
         (began_at, workers): (&str, u32),
@@ -92,6 +104,8 @@ impl Recordings {
         let (queue, lines) = mpsc::sync_channel(QUEUE_RECORDS_MAX);
         let recording = Arc::new(Recording {
             order,
+            secrets,
+            kept: Arc::default(),
             began: clock::now(),
             queue,
             queued_bytes: AtomicUsize::new(0),
@@ -143,7 +157,13 @@ impl Recordings {
     }
 
     /// A request has come; what is noted of it if it is one of the sample.
-    pub(super) fn take(&self, parts: &Parts, arrived: Micros) -> Option<Box<Recorded>> {
+    /// `has_body`: it comes with one.
+    pub(super) fn take(
+        &self,
+        parts: &Parts,
+        arrived: Micros,
+        has_body: bool,
+    ) -> Option<Box<Recorded>> {
         if !self.is_on() {
             return None;
         }
@@ -158,10 +178,16 @@ impl Recordings {
             method: parts.method.as_str().as_bytes().to_vec(),
             protocol: protocol(parts.version),
             bytes_in: bytes_in.and_then(|value| value.to_str().ok()?.parse().ok()),
-            request: recording.order.requests.then(|| redacted(parts)),
+            request: recording.order.requests.then(|| redacted(parts, &recording.secrets)),
             ..Record::default()
         };
-        Some(Box::new(Recorded { recording, record }))
+        let body = has_body.then(|| {
+            let content_type = parts.headers.get(CONTENT_TYPE);
+            let content_type = content_type.and_then(|value| value.to_str().ok());
+            let kept = recording.order.bodies.then_some(&recording.kept);
+            (Tap::new(kept), content_type.unwrap_or_default().to_owned())
+        });
+        Some(Box::new(Recorded { recording, record, body }))
     }
 }
 
@@ -173,24 +199,39 @@ const fn protocol(version: http::Version) -> &'static str {
     }
 }
 
-fn redacted(parts: &Parts) -> Request {
+fn redacted(parts: &Parts, secrets: &[String]) -> Request {
     let target = parts.uri.path_and_query().map_or("*", http::uri::PathAndQuery::as_str);
     let fields = parts.headers.iter();
     Request {
         target: record::target(target.as_bytes()),
         headers: fields
             .map(|(name, value)| {
-                (name.as_str().to_owned(), record::field(name.as_str(), value.as_bytes()))
+                (name.as_str().to_owned(), record::field(name.as_str(), value.as_bytes(), secrets))
             })
             .collect(),
+        body: None,
     }
 }
 
 impl Recorded {
+    /// What is to see the request's body, if it has one.
+    pub(super) fn tap(&self) -> Option<&Arc<Tap>> {
+        self.body.as_ref().map(|(tap, _)| tap)
+    }
+
     /// The request is over; `fill` says how it went.
     pub(super) fn over(&self, fill: impl FnOnce(&mut Record)) {
         let mut record = self.record.clone();
         fill(&mut record);
+        if let Some((tap, content_type)) = &self.body {
+            record.bytes_in.get_or_insert_with(|| tap.bytes());
+            if let (Some(request), Some((bytes, is_kept))) = (&mut record.request, tap.whole()) {
+                // Of one that was not read to its end nobody can tell what it is.
+                let is_whole = is_kept && record.bytes_in == Some(bytes.len() as u64);
+                let secrets = &self.recording.secrets;
+                request.body = Some(record::body(content_type, &bytes, is_whole, secrets));
+            }
+        }
         let mut line = Vec::with_capacity(256);
         record_line(&record, &mut line);
         self.recording.put(line);
@@ -326,7 +367,8 @@ mod tests {
         let (client, server) = UnixStream::pair().unwrap();
         let account = Account::new(Limits { total: u64::MAX, connection: u64::MAX });
         let order = Order::parse(words).unwrap();
-        recordings.begin(order, server, &account, ("now", 1)).unwrap();
+        let wanted = Wanted { order, secrets: Vec::new() };
+        recordings.begin(wanted, server, &account, ("now", 1)).unwrap();
         Session { recordings, client }
     }
 
@@ -334,7 +376,7 @@ mod tests {
         fn request(&self, uri: &str) -> Option<Box<Recorded>> {
             let request = http::Request::builder().uri(uri).header("cookie", "secret").body(());
             let (parts, ()) = request.unwrap().into_parts();
-            self.recordings.take(&parts, clock::now())
+            self.recordings.take(&parts, clock::now(), false)
         }
 
         fn read(mut self) -> Vec<Json> {
@@ -410,7 +452,8 @@ mod tests {
         let account = Account::new(Limits { total: u64::MAX, connection: u64::MAX });
         let again = |recordings: &Arc<Recordings>| {
             let (client, server) = UnixStream::pair().unwrap();
-            recordings.begin(Order::default(), server, &account, ("now", 1)).map(|()| client)
+            let wanted = Wanted { order: Order::default(), secrets: Vec::new() };
+            recordings.begin(wanted, server, &account, ("now", 1)).map(|()| client)
         };
         assert!(again(&session.recordings).is_err());
         let recordings = Arc::clone(&session.recordings);

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use crate::front::conn::h2::receiver::Receiver;
 use crate::front::conn::h2::streams::StreamContext;
+use crate::front::tap::Tap;
 
 /// How long the rest of a body is read behind an answer that came before its end.
 const LINGER_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +34,8 @@ pub(crate) enum RequestBody {
     Hyper(Incoming),
     /// As a stream of HTTP/2 brings it.
     Http2(Box<Http2Body>),
+    /// One that is recorded.
+    Tapped(Box<(Self, Arc<Tap>)>),
 }
 
 /// What a stream brings. Its window is given back with the bytes, so that a client is as fast as whoever takes them.
@@ -69,6 +72,13 @@ impl RequestBody {
         let (waits, stream) = (headers.contains_key(EXPECT), Arc::clone(stream));
         let receive = Receiver::new(receive, stream.streams().held());
         Self::Http2(Box::new(Http2Body { receive: Some(receive), len, taken: 0, waits, stream }))
+    }
+}
+
+impl RequestBody {
+    /// The same, which shows what is read of it.
+    pub(crate) fn tapped(self, tap: &Arc<Tap>) -> Self {
+        Self::Tapped(Box::new((self, Arc::clone(tap))))
     }
 }
 
@@ -156,6 +166,14 @@ impl Body for RequestBody {
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(|_| Broken))),
             Self::Http2(body) => body.poll_frame(cx),
+            Self::Tapped(tapped) => {
+                let (body, tap) = &mut **tapped;
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let Some(data) = frame.as_ref().and_then(|it| it.as_ref().ok()?.data_ref()) {
+                    tap.sees(data);
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -164,6 +182,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Hyper(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_over(),
+            Self::Tapped(tapped) => tapped.0.is_end_stream(),
         }
     }
 
@@ -172,6 +191,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Hyper(body) => body.size_hint(),
             Self::Http2(body) => body.len.map_or_else(SizeHint::new, SizeHint::with_exact),
+            Self::Tapped(tapped) => tapped.0.size_hint(),
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn refuse(
     // A head that never came to its end was waited for since it was due.
     let is_late = refusal.reason == Reason::HeadTimeout;
     let arrived = if is_late { watch.since() } else { clock::now() };
-    let entry = services.access_log.entry(peer, &parts, arrived, false, None);
+    let entry = services.access_log.entry(peer, &parts, arrived, (false, false), None);
     let bytes = [&head[..], &page].concat();
     let written = tokio::time::timeout(LINGER, watch.unless_closed(io.write_all(&bytes))).await;
     if let Some(entry) = entry {
