@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+from typing import Any
 
 import pytest
-from support.server import Server
+from support.server import COMMAND, Server, poll
 
 DIES = """
 import os
@@ -30,6 +33,18 @@ def entry(server: Server, pattern: str, worker: int) -> str:
     return found[0]
 
 
+def told(server: Server) -> list[dict[str, Any]]:
+    """What `indrik events` says, when it knows of a crash."""
+    command = [*COMMAND, "events", "--pid", str(server.process.pid), "--json"]
+
+    def events() -> list[dict[str, Any]]:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        return [json.loads(line) for line in ran.stdout.splitlines()]
+
+    poll(lambda: any(it["kind"] == "crash" for it in events()), "the crash")
+    return events()
+
+
 @pytest.mark.parametrize("app", ["wsgi_app:app", "asgi_app:app"])
 def test_a_worker_that_is_killed_shows_its_last_requests_with_their_answers(start, connect, app):
     server = start(app, "--workers", "1")
@@ -46,6 +61,8 @@ def test_a_worker_that_is_killed_shows_its_last_requests_with_their_answers(star
     shown = [re.match(r"  GET /hello\?n=(\d+) from 127\.0\.0\.1, answered (\d+) in ", line) for line in lines[3:]]
     assert [int(match[1]) for match in shown if match] == list(range(19, 4, -1))
     assert len(lines) == 18
+    (crash,) = [it for it in told(server) if it["kind"] == "crash"]
+    assert [line.strip() for line in lines[2:10]] == crash["requests"]
 
 
 def test_a_worker_that_a_request_ends_shows_that_one_and_those_before(start, connect, tmp_path):

@@ -62,7 +62,7 @@ def test_levels_are_coloured_where_that_is_forced_and_nowhere_else(start, connec
     forced = start("wsgi_app:app", environment=QUIET | {"FORCE_COLOR": "1"}, says_ready=False)
     forced.wait_for_log(r"\[\x1b\[32mINFO\x1b\[0m\] Ready")
     connect(forced).get("/raise")
-    forced.wait_for_log(r"\[\x1b\[1;31mERROR\x1b\[0m\] Error handling request /raise")
+    forced.wait_for_log(r"\[\x1b\[1;31mERROR\x1b\[0m\] Error handling request GET /raise")
     refused = start("wsgi_app:app", environment=QUIET | {"FORCE_COLOR": "1", "NO_COLOR": "1"})
     piped = start("wsgi_app:app", environment=QUIET)
     assert "\x1b" not in refused.log() + piped.log()

@@ -189,7 +189,12 @@ fn event_text(entry: &Json) -> String {
     let text = |name: &str| display::safe(entry[name].as_str().unwrap_or_default());
     let second = whole(&entry["at_ms"]) / 1000 % DAY_S;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{hour:02}:{minute:02}:{second:02} UTC  {:<13}  {}\n", text("kind"), text("text"))
+    let mut lines =
+        format!("{hour:02}:{minute:02}:{second:02} UTC  {:<13}  {}\n", text("kind"), text("text"));
+    for request in entry["requests"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+        lines.push_str(&format!("{:29}{}\n", "", display::safe(request)));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -205,6 +210,11 @@ mod tests {
         assert_eq!(log_text(&entry), "[T] [7] [ERROR] it\\u{1b}[2J failed\nTraceback\n  x\n");
         let event = json!({"at_ms": 3_723_000, "kind": "scale", "text": "3 workers\u{202e}"});
         assert_eq!(event_text(&event), "01:02:03 UTC  scale          3 workers\\u{202e}\n");
+        let crash =
+            json!({"at_ms": 0, "kind": "crash", "text": "x", "requests": ["GET /a", "GET /b"]});
+        let indent = " ".repeat(29);
+        let wanted = format!("00:00:00 UTC  crash          x\n{indent}GET /a\n{indent}GET /b\n");
+        assert_eq!(event_text(&crash), wanted);
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Top {
             self.sights.remove(0);
         }
         self.note_routes(&taken);
-        self.events.extend(events.iter().map(|entry| Of::Events.text(entry)));
+        // A worker's requests below its end are for `indrik events`.
+        let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+        self.events.extend(events.iter().map(|entry| first(Of::Events.text(entry))));
         let surplus = self.events.len().saturating_sub(EVENTS_MAX);
         self.events.drain(..surplus);
         self.look = taken;
@@ -132,8 +134,19 @@ impl Top {
         Ok(())
     }
 
-    /// Requests that run when somebody looks make their route heavier.
+    /// The routes by time, as the server has counted it; else requests that run when somebody looks make their route
+    /// heavier.
     fn note_routes(&mut self, look: &Json) {
+        // What is counted is exact, what is seen now and then is not: an older server says only that.
+        if let Some(counted) = look["lately"]["routes"].as_array() {
+            let share = |route: &Json| {
+                let name = route["route"].as_str()?.to_owned();
+                let name = if name.is_empty() { "(none)".to_owned() } else { name };
+                Some((name, route["share"].as_f64()?))
+            };
+            self.routes = counted.iter().filter_map(share).take(ROUTES_MAX).collect();
+            return;
+        }
         self.routes.values_mut().for_each(|time| *time *= ROUTE_FADES);
         self.routes.retain(|_, time| *time > 0.01);
         for (_, request) in in_flight(look) {

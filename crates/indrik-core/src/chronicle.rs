@@ -12,7 +12,11 @@ use crate::supervise::{EndReason, HealthState};
 
 /// Entries that are kept.
 pub const ENTRIES_MAX: usize = 1024;
-/// Characters of an entry's text.
+/// Entries that keep the requests of a worker that ended; older ones forget them.
+pub const WITH_REQUESTS_MAX: usize = 16;
+/// Requests that such an entry names.
+pub const REQUESTS_MAX: usize = 8;
+/// Characters of an entry's text, and of a request's.
 pub const TEXT_CHARS_MAX: usize = 400;
 
 /// What kind of thing happened.
@@ -88,13 +92,16 @@ pub struct News {
     pub pid: Option<u32>,
     /// The generation it is about.
     pub generation: Option<u64>,
+    /// What the worker had when it ended and before, one line each.
+    pub requests: Vec<String>,
 }
 
 impl News {
     /// What concerns the server as a whole.
     #[must_use]
     pub fn of(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), place: None, pid: None, generation: None }
+        let text = text.into();
+        Self { kind, text, place: None, pid: None, generation: None, requests: Vec::new() }
     }
 
     /// The same, of a generation.
@@ -124,6 +131,9 @@ pub struct Entry {
     /// The generation it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// What the worker had when it ended and before, one line each; forgotten when many workers have ended since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<String>,
 }
 
 impl Entry {
@@ -163,14 +173,25 @@ pub struct Chronicle {
 }
 
 impl Chronicle {
+    /// An empty one whose numbers follow that one. Where it is the time, no server gives a number again that one before
+    /// it gave: who comes with an old one has seen nothing of this.
+    #[must_use]
+    pub fn beginning_after(newest: u64) -> Self {
+        Self { newest, ..Self::default() }
+    }
+
     /// Enters something; the oldest entry makes room. Returns the number of the new one.
     pub fn enter(&mut self, at_ms: u64, news: News) -> u64 {
         if self.entries.len() >= ENTRIES_MAX {
             self.entries.pop_front();
         }
         self.newest += 1;
-        let News { kind, text, place, pid, generation } = news;
+        let News { kind, text, place, pid, generation, requests } = news;
         let text = one_line(&text);
+        if !requests.is_empty() {
+            self.forget_requests();
+        }
+        let requests = requests.iter().take(REQUESTS_MAX).map(|it| one_line(it)).collect();
         let number = self.newest;
         self.entries.push_back(Arc::new(Entry {
             number,
@@ -180,8 +201,17 @@ impl Chronicle {
             place,
             pid,
             generation,
+            requests,
         }));
         number
+    }
+
+    /// Makes room for one more entry with requests.
+    fn forget_requests(&mut self) {
+        let with = self.entries.iter_mut().rev().filter(|entry| !entry.requests.is_empty());
+        for entry in with.skip(WITH_REQUESTS_MAX - 1) {
+            Arc::make_mut(entry).requests = Vec::new();
+        }
     }
 
     /// The number of the newest entry; 0: there is none.
@@ -350,6 +380,30 @@ mod tests {
         let mut chronicle = Chronicle::default();
         chronicle.enter(1, News::of(Kind::Start, "x"));
         assert_eq!(chronicle.after(99).len(), 1);
+    }
+
+    #[test]
+    fn numbers_of_a_server_before_are_below_those_of_this_one() {
+        let mut chronicle = Chronicle::beginning_after(1_000);
+        for _ in 0..3 {
+            chronicle.enter(1, News::of(Kind::Start, "x"));
+        }
+        assert_eq!(chronicle.after(2).len(), 3, "of the server before");
+        assert_eq!(chronicle.after(1_001).len(), 2);
+    }
+
+    #[test]
+    fn the_newest_ends_keep_their_requests_bounded_and_older_ones_forget_them() {
+        let mut chronicle = Chronicle::default();
+        for _ in 0..WITH_REQUESTS_MAX + 4 {
+            let requests = vec!["GET /\nx".to_owned(); REQUESTS_MAX + 1];
+            chronicle.enter(1, News { requests, ..News::of(Kind::Crash, "x") });
+            chronicle.enter(1, News::of(Kind::Scale, "x"));
+        }
+        let all = chronicle.after(0);
+        let with: Vec<_> = all.iter().filter(|entry| !entry.requests.is_empty()).collect();
+        assert_eq!((with.len(), with[0].number), (WITH_REQUESTS_MAX, 9));
+        assert_eq!(with[0].requests, vec!["GET /"; REQUESTS_MAX]);
     }
 
     #[test]

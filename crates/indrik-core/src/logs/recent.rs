@@ -23,6 +23,12 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
+    /// An empty one whose numbers follow that one.
+    #[must_use]
+    pub fn beginning_after(newest: u64) -> Self {
+        Self { next: newest.max(1), ..Self::default() }
+    }
+
     /// Keeps one more, which takes so many bytes, and forgets the oldest where there is no room.
     pub fn push(&mut self, entry: T, bytes: usize) {
         self.next += 1;

@@ -17,7 +17,7 @@ impl Drive {
     pub(super) fn worker_ended(&mut self, id: WorkerId, end: End) {
         self.write_stacks_of(id);
         self.look_lost(id);
-        self.name_requests(id);
+        let had = self.name_requests(id);
         let status = status_of(end);
         self.tell_child_exit(id, status);
         let requests = self.front.as_ref().and_then(|front| front.loads().get(&id).copied());
@@ -26,7 +26,7 @@ impl Drive {
         self.usage.memory.forget(id);
         let view = self.machine.views().find(|view| view.id == id);
         self.feed(Event::Worker(id, WorkerEvent::Exited { exit }));
-        self.enter_end(view, status);
+        self.enter_end(view, status, had);
         let worker = self.children.workers.remove(&id);
         let pid = worker.and_then(|worker| worker.child).map(|child| child.pid());
         if let Some(pid) = pid {

@@ -144,7 +144,12 @@ impl Drive {
     }
 
     /// A worker's end was seen, and what it means is decided.
-    pub(super) fn enter_end(&mut self, view: Option<WorkerView>, status: ExitStatus) {
+    pub(super) fn enter_end(
+        &mut self,
+        view: Option<WorkerView>,
+        status: ExitStatus,
+        had: Vec<String>,
+    ) {
         let reason = self.outside.admin.ended_for.take();
         let (Some(view), Some(reason)) = (view, reason) else { return };
         let Some(kind) = kind_of_end(reason) else { return };
@@ -158,6 +163,8 @@ impl Drive {
             place: Some(view.place),
             pid: view.pid,
             generation: Some(view.generation.0),
+            // Who was replaced in its turn had nothing to do with them.
+            requests: if kind == Kind::Crash { had } else { Vec::new() },
         });
     }
 }

@@ -86,26 +86,26 @@ impl Drive {
 }
 
 impl Drive {
-    /// A worker has ended that nobody had told to: what it was doing may have ended it.
-    pub(super) fn name_requests(&self, id: WorkerId) {
+    /// A worker has ended: what it had, and had had before, one line each. If nobody had told it to, that is logged:
+    /// it may have ended it.
+    pub(super) fn name_requests(&self, id: WorkerId) -> Vec<String> {
         let unasked = self.machine.views().any(|view| view.id == id && view.end.is_none());
         let Some((front, pid)) = self.front.as_ref().zip(self.children.worker_pid(id)) else {
-            return;
+            return Vec::new();
         };
         let (running, flown) = (front.running(id, REQUESTS_MAX), front.flown(id, FLOWN_MAX));
         let (level, how) = match (running.is_empty(), flown.is_empty()) {
             (false, _) => (Level::Error, "with requests in it:"),
             (true, false) => (Level::Warning, "with no request in it"),
-            (true, true) => return,
+            (true, true) => return Vec::new(),
         };
+        let (running, flown) = (list(&running), list_flown(&flown));
         if unasked {
-            let text = format!(
-                "Worker {id} (pid:{pid}) ended {how}{}{}",
-                list(&running),
-                list_flown(&flown)
-            );
+            let text = format!("Worker {id} (pid:{pid}) ended {how}{running}{flown}");
             self.log.write(level, &text);
         }
+        let lines = running.lines().chain(flown.lines().filter(|line| !line.ends_with(':')));
+        lines.map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 }
 

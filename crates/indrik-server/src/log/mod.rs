@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use serde_json::{Value as Json, json};
 
 use crate::ailing::Ailing;
+use crate::look::unix_ms;
 
 pub(crate) use entry::Entry;
 pub(crate) use outlets::{Outlets, Statsd, Syslog};
@@ -69,7 +70,7 @@ impl Log {
                 outlets,
                 held: None,
                 bell: None,
-                recent: Recent::default(),
+                recent: Recent::beginning_after(unix_ms()),
             }),
             ailing,
             rotation: Mutex::new(None),
@@ -204,6 +205,19 @@ impl Log {
             shown
         });
         json!({"pid": std::process::id(), "entries": entries.collect::<Vec<_>>(), "next": state.recent.next()})
+    }
+
+    /// What was written after the entry with this number, each with its own, as far as it is remembered. A number that
+    /// was never given is another server's: whoever brings it has seen nothing of this one.
+    pub(crate) fn after(&self, number: u64) -> Vec<(u64, Entry)> {
+        let state = self.state.lock();
+        let since = if number >= state.recent.next() { 0 } else { number + 1 };
+        state.recent.since(since).map(|(number, entry)| (number, entry.clone())).collect()
+    }
+
+    /// The number of the newest entry.
+    pub(crate) fn newest(&self) -> u64 {
+        self.state.lock().recent.next() - 1
     }
 
     /// Sends a metric, if there is somewhere to send it.

@@ -48,7 +48,7 @@ impl Board {
             alerts: Arc::default(),
             findings: ArcSwapOption::empty(),
             turns: Turns::new(began),
-            chronicle: Mutex::default(),
+            chronicle: Mutex::new(Chronicle::beginning_after(unix_ms())),
             newest: watch::Sender::new(0),
         })
     }

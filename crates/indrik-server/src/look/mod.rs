@@ -10,6 +10,7 @@ mod turns;
 
 pub use board::Board;
 pub(crate) use shown::{shown_findings, shown_front};
+pub(crate) use snapshot::unix_ms;
 pub use snapshot::{
     CensusLook, HealthLook, Look, ReloadLook, ServerLook, SettingsLook, SteeringLook, TotalsLook,
     WorkerLook,

@@ -9,7 +9,11 @@ const html = htm.bind(h);
 export const Table = ({ name, caption, columns, rows, empty, view, go, filter = true, rowKey }) => {
   const [sortKey, direction] = (view[`${name}-sort`] || '').split('.');
   const wanted = (view[`${name}-filter`] || '').toLowerCase();
-  const text = (row) => columns.map(([, , value, shown]) => String((shown || value)(row) ?? '')).join(' ').toLowerCase();
+  const said = (row, value, shown) => {
+    const text = (shown || value)(row) ?? '';
+    return typeof text === 'object' ? value(row) : text;
+  };
+  const text = (row) => columns.map(([, , value, shown]) => said(row, value, shown)).join(' ').toLowerCase();
   let shownRows = wanted ? rows.filter((row) => text(row).includes(wanted)) : rows;
   const column = columns.find(([key]) => key === sortKey);
   if (column) {

@@ -54,7 +54,8 @@ const TILES = { starting: ['◌', 'starts'], booting: ['◌', 'starts'], ready: 
 
 const Tile = ({ worker }) => {
   const current = worker.current;
-  const old = current && current.age_us > 5e6;
+  // A WebSocket or a stream of events may stay for as long as it likes.
+  const old = current && current.age_us > 5e6 && current.phase !== 'answer';
   const [sign, word] = current ? [old ? '◆' : '▶', old ? 'busy for long' : 'busy'] : TILES[worker.state] || ['●', worker.state];
   return html`<li class=${`tile ${current ? (old ? 'old' : 'busy') : worker.state}`}>
     <p class="top"><span class="glyph" aria-hidden="true">${sign}</span> <b>${worker.place}</b> <span>${word}</span> <small>pid ${worker.pid} · gen ${worker.generation}</small></p>
@@ -104,16 +105,21 @@ const failureColumns = [
   ['generation', 'First seen in', (row) => row.first_generation, (row) => `generation ${row.first_generation}`],
 ];
 
+// What a worker had when it ended, and before.
+const Requested = ({ requests }) => html`<details><summary>its last requests</summary><ul>${requests.map((text, at) => html`<li key=${at}>${text}</li>`)}</ul></details>`;
+
 const eventColumns = [
   ['at', 'When', (row) => row.at_ms, (row) => format.when(row.at_ms)],
   ['kind', 'Kind', (row) => row.kind, (row) => html`<span aria-hidden="true">${glyph(row.kind)}</span> ${row.kind.replace('_', ' ')}`],
-  ['text', 'What', (row) => row.text, undefined, 'long'],
+  ['text', 'What', (row) => row.text, (row) => (row.requests ? html`${row.text} <${Requested} requests=${row.requests} />` : row.text), 'long'],
 ];
 
 const Events = ({ frame, view, go, most }) => html`<${Table} name="events" caption="Events, the newest first" columns=${eventColumns} rows=${frame.events.slice(0, most)} filter=${!most} view=${view} go=${go} empty="Nothing has happened." rowKey=${(row) => `${row.at_ms} ${row.text}`} />`;
 const Requests = ({ frame, view, go, most }) => html`<${Table} name="requests" caption="Requests in flight" columns=${requestColumns(frame)} rows=${most ? frame.requests.slice(0, most) : frame.requests} filter=${!most} view=${view} go=${go} empty="No request is in flight." />`;
 const Routes = ({ frame, view, go, most }) => html`<${Table} name="routes" caption="Routes by share of time, last minutes" columns=${routeColumns} rows=${frame.routes.slice(0, most)} filter=${!most} view=${view} go=${go} empty="No route has been called." rowKey=${(row) => row.route} />`;
 const Failures = ({ frame, view, go, most }) => html`<${Table} name="failures" caption="Failures in groups, the newest first" columns=${failureColumns} rows=${frame.failures.slice(0, most)} filter=${!most} view=${view} go=${go} empty="Nothing has failed." rowKey=${(row) => row.name} />`;
+
+const Ends = ({ frame, view, go }) => html`<${Table} name="ends" caption="Workers that ended, the newest first" columns=${eventColumns.filter(([key]) => key !== 'kind')} rows=${frame.events.filter((event) => event.kind === 'crash')} filter=${false} view=${view} go=${go} empty="No worker has ended that should not have." rowKey=${(row) => row.number} />`;
 
 const RangeChoice = ({ view, go }) => html`<div class="choice" role="group" aria-label="Span of the charts">${['hour', 'day'].map((range) => html`<button type="button" key=${range} aria-pressed=${view.range === range} onClick=${() => go({ range })}>${range === 'hour' ? 'Last hour' : 'Last day'}</button>`)}</div>`;
 
@@ -150,7 +156,8 @@ const PAGES = {
   overview: Overview,
   requests: (props) => html`<section aria-labelledby="requests"><h2 id="requests">Requests in flight <small>${props.frame.requests.length}${props.frame.is_cut ? '+' : ''}</small></h2><${Requests} ...${props} /></section>`,
   routes: (props) => html`<section aria-labelledby="routes"><h2 id="routes">Routes by share of time</h2><${Routes} ...${props} /></section>`,
-  failures: (props) => html`<section aria-labelledby="failures"><h2 id="failures">Failures in groups</h2><${Failures} ...${props} /></section>`,
+  failures: (props) => html`<section aria-labelledby="failures"><h2 id="failures">Failures in groups</h2><${Failures} ...${props} /></section>
+    <section aria-labelledby="ends"><h2 id="ends">Workers that ended</h2><${Ends} ...${props} /></section>`,
   events: (props) => html`<section aria-labelledby="events"><h2 id="events">What happened</h2><${Events} ...${props} /></section>`,
   mine: Mine,
   profile: Profile,
