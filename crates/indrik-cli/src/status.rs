@@ -23,6 +23,9 @@ const COLUMNS: usize = 100;
 /// Of those a request's line has so many for what is no target, and the target has no fewer than that.
 const OTHER_COLUMNS: usize = 63;
 const TARGET_COLUMNS_MIN: usize = 12;
+/// Routes that are named, and the smallest share of the time that is worth it.
+const ROUTES_SHOWN: usize = 3;
+const ROUTE_SHARE_MIN: f64 = 0.05;
 /// Requests shown where nothing is said.
 const REQUESTS_SHOWN: usize = 50;
 const SORT: &str = "sort";
@@ -84,6 +87,7 @@ fn as_json(look: &Json, sights: &[Sight], found: &[Told]) -> Json {
         "health": look["health"],
         "alerts": look["alerts"],
         "vitals": vitals,
+        "lately": look["lately"],
         "server": look["server"],
         "steering": look["steering"],
         "uptime_s": look["uptime"],
@@ -111,7 +115,7 @@ pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Told]) -> String {
     }
     text.push_str(&format!("\n{}\n", fitted(&title(look), 2 * COLUMNS)));
     if let Some((before, now)) = pair(sights) {
-        text.push_str(&format!("{}\n\n", vitals(before, now).line()));
+        text.push_str(&format!("{}\n{}\n", vitals(before, now).line(), lately(look)));
     }
     text.push_str("WORKER  PID      GEN  STATE       UP      REQUESTS  CPU    MEMORY    RUNS\n");
     for worker in workers(look) {
@@ -119,6 +123,38 @@ pub(crate) fn as_text(look: &Json, sights: &[Sight], found: &[Told]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// How long requests take, and the routes with the most time of the last minutes, in a line; none, if there is no such.
+fn lately(look: &Json) -> String {
+    let all = look["lately"]["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown = all.iter().filter_map(|route| {
+        let (share, mean) = (route["share"].as_f64()?, route["mean_s"].as_f64()?);
+        let name = match route["route"].as_str()? {
+            "" => "no route".to_owned(),
+            name => safe(name),
+        };
+        (share >= ROUTE_SHARE_MIN)
+            .then(|| format!("{name} {:.0} % ({} each)", share * 100.0, brief(mean)))
+    });
+    let routes: Vec<String> = shown.take(ROUTES_SHOWN).collect();
+    let p95 = look["lately"]["p95_s"].as_f64();
+    let p95 = p95.map(|p95| format!("95 % of answers within {}", brief(p95)));
+    let routes = (!routes.is_empty()).then(|| format!("time by route: {}", routes.join(", ")));
+    let told: Vec<String> = p95.into_iter().chain(routes).collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("{}\n", fitted(&told.join("; "), 2 * COLUMNS).trim_end()),
+    }
+}
+
+/// A short time.
+fn brief(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 0.0995 => format!("{:.1} ms", seconds * 1e3),
+        seconds if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
+    }
 }
 
 /// A finding in two lines.
@@ -321,5 +357,19 @@ mod tests {
         assert_eq!(order(Sort::Worker), [a, b, c]);
         let (place, request) = &in_flight(&look())[0];
         assert!(request_line(*place, request, 100).contains("/b\\u{1b}[2J"));
+    }
+
+    #[test]
+    fn how_long_requests_take_and_where_their_time_goes_is_a_line_if_it_is_known() {
+        let route = |name: &str, share: f64| json!({"route": name, "share": share, "mean_s": 0.05});
+        let routes = [route("/search\u{1b}", 0.6), route("", 0.36), route("/rare", 0.04)];
+        let look = json!({"lately": {"p95_s": 0.25, "routes": routes}});
+        assert_eq!(
+            lately(&look),
+            "95 % of answers within 250 ms; time by route: /search\\u{1b} 60 % (50.0 ms each), no route 36 % \
+             (50.0 ms each)\n"
+        );
+        assert_eq!(lately(&json!({})), "");
+        assert_eq!(lately(&json!({"lately": {"p95_s": null, "routes": []}})), "");
     }
 }

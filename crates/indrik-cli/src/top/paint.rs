@@ -191,7 +191,7 @@ fn routes(view: &View<'_>, columns: usize, rows: usize) -> Vec<Line> {
         let bar = "▮".repeat(filled.count());
         (Style::Plain, format!("{:>4.0} %  {} {bar}", share * 100.0, padded(name, 38)))
     });
-    filled((Style::Heading, padded("ROUTES by time in flight", columns)), shown.collect(), rows)
+    filled((Style::Heading, padded("ROUTES by share of time", columns)), shown.collect(), rows)
 }
 
 fn events(view: &View<'_>, rows: usize) -> Vec<Line> {

@@ -52,6 +52,9 @@ impl Drive {
             worker["running"] = running.into();
         }
         look["workers"] = workers.into();
+        if let Some(admin) = &self.outside.admin.thread {
+            look["lately"] = serde_json::to_value(admin.summary()).unwrap_or_default();
+        }
         look
     }
 

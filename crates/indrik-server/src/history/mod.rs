@@ -10,5 +10,5 @@ mod remembered;
 mod sampler;
 mod workers;
 
-pub(crate) use remembered::Remembered;
+pub(crate) use remembered::{Remembered, Summary};
 pub(crate) use sampler::Sampler;

@@ -6,10 +6,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use indrik_core::history::{History, Page, SAVED_BYTES_MAX, Span};
+use indrik_core::history::{History, Page, SAVED_BYTES_MAX, Share, Span};
 use indrik_core::logs::level::Level;
 use parking_lot::Mutex;
 use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
+use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::boot::HISTORY_VARIABLE;
@@ -19,6 +20,16 @@ use crate::log::Log;
 pub(crate) struct Remembered {
     history: Mutex<History>,
     frame: watch::Sender<Bytes>,
+    summary: Mutex<Summary>,
+}
+
+/// How requests went in the last minutes, for those who ask in words.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    /// 95 of 100 requests of the last second took no longer, in seconds; none came: nothing.
+    pub(crate) p95_s: Option<f32>,
+    /// The routes with the largest shares of the time.
+    pub(crate) routes: Vec<Share>,
 }
 
 impl Remembered {
@@ -35,7 +46,21 @@ impl Remembered {
                 History::default()
             }
         };
-        Arc::new(Self { history: Mutex::new(history), frame: watch::Sender::new(Bytes::new()) })
+        Arc::new(Self::of(history))
+    }
+
+    fn of(history: History) -> Self {
+        let frame = watch::Sender::new(Bytes::new());
+        Self { history: Mutex::new(history), frame, summary: Mutex::default() }
+    }
+
+    /// How requests went in the last minutes.
+    pub(crate) fn summary(&self) -> Summary {
+        self.summary.lock().clone()
+    }
+
+    pub(super) fn sum_up(&self, summary: Summary) {
+        *self.summary.lock() = summary;
     }
 
     /// All of it in a file without a name, for the successor.
@@ -113,8 +138,7 @@ mod tests {
 
     #[test]
     fn what_one_server_leaves_the_next_one_reads() {
-        let remembered =
-            Remembered { history: Mutex::default(), frame: watch::Sender::new(Bytes::new()) };
+        let remembered = Remembered::of(History::default());
         remembered.with(|history| history.failures_mut().count("GET /x 500", 2, 10, 1));
         let number = remembered.leave().unwrap().into_raw_fd();
         let read = read(number).unwrap();

@@ -12,11 +12,13 @@ use indrik_sys::memory;
 use super::diagnosis::{Diagnosis, Seen};
 use super::frame::{Parts, ROUTES_MAX, frame};
 use super::memory::Allowed;
-use super::remembered::Remembered;
+use super::remembered::{Remembered, Summary};
 use super::workers::{WorkerNow, Workers};
 use crate::front::{Eye, InFlight};
 use crate::look::{Board, Look};
 
+/// Routes that are told to those who ask in words.
+const ROUTES_TOLD: usize = 20;
 /// Looks in a second at who has a request.
 const GLANCES: u32 = 4;
 /// Whoever comes later than this has stood still: nothing is made up for it.
@@ -97,6 +99,10 @@ impl Sampler {
         let (look_now, requests) = (&*look, &in_flight[..]);
         let seen = Seen { at_ms, board, look: look_now, front, in_flight: requests, reading };
         let findings = self.diagnosis.look(&seen);
+        self.remembered.sum_up(Summary {
+            p95_s: row.get(Series::P95),
+            routes: self.shares.largest(ROUTES_TOLD),
+        });
         let marks = self.new_marks();
         let remembered = Arc::clone(&self.remembered);
         let is_watched = remembered.is_watched();
