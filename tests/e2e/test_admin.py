@@ -450,3 +450,68 @@ def stopped_thread(tid: int) -> Iterator[None]:
         yield
     finally:
         libc.ptrace(detach, tid, None, None)
+
+
+def test_the_log_is_told_to_those_who_may_and_goes_on_as_it_is_written(start, admin, tmp_path: Path) -> None:
+    read = token("grafana", "read", tmp_path / "tokens")
+    server = start("wsgi_app:app", "--workers", "1", *admin.option, "--admin-tokens", str(tmp_path / "tokens"))
+    assert admin.ask("/logs").status == 401
+    text = admin.ask("/logs?lines=1", token=read)
+    assert text.headers["content-type"].startswith("text/plain")
+    assert len(text.body.splitlines()) == 1 and b"[INFO]" in text.body
+    entries = admin.ask("/logs?format=json", token=read).json["entries"]
+    newest = entries[-1]["number"]
+    assert admin.ask(f"/logs?format=json&after={newest}", token=read).json["entries"] == []
+    of_another = admin.ask("/logs?format=json&after=5", token=read).json["entries"]
+    assert of_another[: len(entries)] == entries
+    assert admin.ask("/logs?format=html", token=read).status == 400
+    headers = {"Authorization": f"Bearer {read}", "Last-Event-ID": str(newest)}
+    with admin.stream(headers, "/logs?format=sse") as events:
+        os.kill(server.workers()[0], signal.SIGKILL)
+        event = next(event for event in events if "SIGKILL" in event["data"])
+        assert int(event["id"]) > newest
+
+
+def test_the_listener_speaks_tls_and_takes_a_renewed_certificate(start, admin, pki, tmp_path: Path) -> None:
+    owner = Admin(tmp_path / "admin.sock")
+    tls = ("--admin-certfile", str(pki.certificate), "--admin-keyfile", str(pki.key))
+    start("wsgi_app:app", "--workers", "1", *admin.option, *owner.option, *tls)
+
+    def serial() -> object:
+        with (
+            socket.create_connection(("127.0.0.1", admin.port), timeout=10) as plain,
+            pki.client().wrap_socket(plain, server_hostname="localhost") as secret,
+        ):
+            secret.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert secret.recv(100).startswith(b"HTTP/1.1 200 ")
+            return secret.getpeercert()["serialNumber"]
+
+    first = serial()
+    assert owner.ask("/health").status == 200, "a Unix socket stays as it is"
+    assert not admin.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/")
+    pki.renew()
+    poll(lambda: serial() != first, "the new certificate", 30)
+
+
+def test_a_scraper_at_the_applications_address_is_let_in_by_its_address_or_a_token(start, connect, tmp_path) -> None:
+    read = token("prometheus", "read", tmp_path / "tokens")
+    server = start(
+        "wsgi_app:app", "--workers", "1", "--metrics-path", "/scrape", "--admin-tokens", str(tmp_path / "tokens")
+    )
+    proxied = "X-Forwarded-For: 203.0.113.9"
+
+    def ask(*headers: str, method: str = "GET") -> Any:
+        return connect(server).get("/scrape", *headers, method=method)
+
+    assert ask().status == 200
+    assert ask(proxied).status == 401, "through a proxy of this machine"
+    assert ask(proxied, "Authorization: Bearer wrong").status == 401
+    let_in = ask(proxied, f"Authorization: Bearer {read}", "Accept: application/openmetrics-text")
+    assert let_in.status == 200 and let_in.text.endswith("# EOF\n")
+    assert ask(method="POST").status == 405
+    assert connect(server).get("/").status == 200
+    counted = ask().text.splitlines()
+    (probes,) = [line for line in counted if line.startswith('indrik_http_probes_total{probe="metrics",status="200"}')]
+    assert float(probes.split()[-1]) == 2
+    total = [line for line in counted if line.startswith("http_server_request_duration_seconds_count")]
+    assert sum(float(line.split()[-1]) for line in total) == 1, total

@@ -112,12 +112,14 @@ class Admin:
         return found()[0]
 
     @contextmanager
-    def stream(self, headers: Mapping[str, str] | None = None) -> Iterator[Iterator[dict[str, str]]]:
+    def stream(
+        self, headers: Mapping[str, str] | None = None, path: str = "/events"
+    ) -> Iterator[Iterator[dict[str, str]]]:
         """The events as they come: each with its fields."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_SECONDS)
         connection.sock = self.connect()
         try:
-            connection.request("GET", "/events", headers=dict(headers or {}))
+            connection.request("GET", path, headers=dict(headers or {}))
             answer = connection.getresponse()
             assert answer.status == 200
             assert answer.headers["Content-Type"] == "text/event-stream"

@@ -160,6 +160,10 @@ fn consequence(then: Then, request: &Request<'_>, around: &Around<'_>) -> String
             "the front answers it: 200 unless the server should be started anew, else 503"
                 .to_owned()
         }
+        Then::Probe(Probe::Metrics) => {
+            "the front answers it: what is counted, for those in metrics_allow and with a token"
+                .to_owned()
+        }
         Then::TimeLimit(NO_LIMIT) => "it may run for as long as it likes".to_owned(),
         Then::TimeLimit(limit) => around.limited_to(limit),
         Then::Slow(NO_LIMIT) => "it is never logged as slow".to_owned(),

@@ -46,4 +46,6 @@ pub enum Probe {
     Readiness,
     /// Whether the server need not be started anew.
     Liveness,
+    /// What is counted.
+    Metrics,
 }

@@ -14,6 +14,7 @@ pub fn rules(config: &Config) -> Vec<Rule> {
     let probes = [
         ("readiness_path", &config.readiness_path, Probe::Readiness),
         ("liveness_path", &config.liveness_path, Probe::Liveness),
+        ("metrics_path", &config.metrics_path, Probe::Metrics),
     ];
     for (setting, path, probe) in probes {
         if let Some(path) = path {

@@ -928,6 +928,22 @@ pub struct Config {
     /// GET and HEAD; a line of JSON that tells why. 503 from the first moment of a graceful stop, and while no worker
     /// is ready. It waits in no queue.
     pub readiness_path: Option<String>,
+    /// A path on the application's addresses where a scraper gets what is counted, as at `/metrics` of the admin listener.
+    ///
+    /// For scrapers in metrics_allow, others need a token (admin_tokens). It waits in no queue and is not counted among the requests.
+    pub metrics_path: Option<String>,
+    /// Who may read `metrics_path` without a token: addresses, networks as 10.0.0.0/8, or `*` for everyone.
+    ///
+    /// What comes through a proxy counts as its client if real_ip_header tells who that is; otherwise it needs a token.
+    ///
+    /// Default: `127.0.0.1, ::1`.
+    pub metrics_allow: Vec<Network>,
+
+    // --- Admin
+    /// Names whose values `indrik record` leaves out, beside those that look like secrets by themselves (tokens, passwords, cookies).
+    ///
+    /// Of headers, and of the fields of forms and JSON, however they are written: `customer_number,x-tenant`.
+    pub record_redact: Vec<String>,
 
     // --- Control
     /// The Unix socket on which the server takes commands; `None` in a file switches it off.
@@ -951,6 +967,16 @@ pub struct Config {
     /// Off unless set; the server's own user has a socket without a file besides. Reading is open to this machine, from
     /// elsewhere it takes a token; changing takes one everywhere (admin_tokens). At an upgrade the sockets are handed over.
     pub admin_bind: Option<Vec<BindAddress>>,
+    /// The admin listener's certificate, and so: speak TLS on every HOST:PORT of admin_bind. PEM, as `certfile`.
+    ///
+    /// A renewed file is in use within seconds, without a reload. Unix sockets stay as they are.
+    pub admin_certfile: Option<PathBuf>,
+    /// The key of the admin listener's certificate.
+    ///
+    /// PEM, not encrypted.
+    ///
+    /// Default: the certificate's file.
+    pub admin_keyfile: Option<PathBuf>,
     /// The file of those who may read or change over the admin listener: a line NAME SCOPE sha256:HEX for each.
     ///
     /// `indrik token new NAME --scope operate` makes a token and its line. The file is read again when it has changed.
@@ -1209,10 +1235,15 @@ impl Config {
             reuse_port: values.field("reuse_port")?,
             liveness_path: values.field("liveness_path")?,
             readiness_path: values.field("readiness_path")?,
+            metrics_path: values.field("metrics_path")?,
+            metrics_allow: values.field("metrics_allow")?,
+            record_redact: values.field("record_redact")?,
             control_socket: values.field("control_socket")?,
             control_socket_mode: values.field("control_socket_mode")?,
             control_socket_disable: values.field("control_socket_disable")?,
             admin_bind: values.field("admin_bind")?,
+            admin_certfile: values.field("admin_certfile")?,
+            admin_keyfile: values.field("admin_keyfile")?,
             admin_tokens: values.field("admin_tokens")?,
             admin_hosts: values.field("admin_hosts")?,
             paste: values.field("paste")?,

@@ -34,11 +34,18 @@ pub(super) fn problems(config: &Config, origin: impl Fn(&str) -> String) -> Vec<
 type Wrong = (&'static str, String, String);
 
 fn probes(config: &Config) -> Option<Wrong> {
-    let path = config.readiness_path.as_ref()?;
-    (Some(path) == config.liveness_path.as_ref()).then(|| {
-        let what = format!("readiness_path and liveness_path are both {path}");
-        let hint = "they answer differently while the server stops or no worker is ready: give each its own path";
-        ("readiness_path", what, hint.to_owned())
+    let paths = [
+        ("readiness_path", &config.readiness_path),
+        ("liveness_path", &config.liveness_path),
+        ("metrics_path", &config.metrics_path),
+    ];
+    let given = paths.iter().filter_map(|(name, path)| Some((*name, path.as_ref()?)));
+    let given: Vec<_> = given.collect();
+    given.iter().enumerate().find_map(|(at, (name, path))| {
+        let (other, _) = given[at + 1..].iter().find(|(_, other)| other == path)?;
+        let what = format!("{name} and {other} are both {path}");
+        let hint = "they answer differently: give each its own path";
+        Some((*name, what, hint.to_owned()))
     })
 }
 

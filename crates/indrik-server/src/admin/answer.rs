@@ -60,6 +60,14 @@ impl Answer {
         Self::error(status, what, "try again later").with(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// What an answer that is no stream says.
+    pub(crate) fn text(self) -> Vec<u8> {
+        match self.body {
+            Body::Full(bytes) => bytes.unwrap_or_default().into(),
+            Body::Events(_) => Vec::new(),
+        }
+    }
+
     /// As it is sent.
     pub(crate) fn into_response(self) -> Response<Body> {
         let mut response = Response::new(self.body);

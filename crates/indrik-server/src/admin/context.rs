@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::HeaderMap;
 use indrik_core::admin::query::Query;
 use indrik_core::control::Asker;
+use indrik_core::settings::Network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::guard::Guard;
 use super::orders::Orders;
 use super::socket::Socket;
+use crate::front::AdminTls;
 use crate::history::Remembered;
 use crate::log::Log;
 use crate::look::Board;
@@ -32,6 +34,10 @@ pub(crate) struct Context {
     /// Names that `Host` may have.
     pub(crate) hosts: ArcSwap<Vec<String>>,
     pub(crate) guard: Guard,
+    /// What is spoken on its ports, if not plain HTTP.
+    pub(crate) tls: ArcSwapOption<AdminTls>,
+    /// Who may read the application's `metrics_path` without a token.
+    pub(crate) metrics_allow: ArcSwap<Vec<Network>>,
     pub(crate) streams: Arc<Semaphore>,
     /// Kept for those who may look inside.
     pub(crate) streams_kept: Arc<Semaphore>,

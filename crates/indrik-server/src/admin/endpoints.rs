@@ -9,7 +9,8 @@ use super::answer::Answer;
 use super::context::{Asked, Context};
 use super::dashboard;
 use super::pages::{
-    actions, events, health, inside, metrics, nginx, openapi, requests, settings, status, watch,
+    actions, events, health, inside, logs, metrics, nginx, openapi, requests, settings, status,
+    watch,
 };
 
 /// One row of the table.
@@ -30,6 +31,7 @@ pub(super) enum Page {
     Status,
     Requests,
     Events,
+    Logs,
     Nginx,
     Metrics,
     DashboardFile,
@@ -54,6 +56,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     get("/status", Need::Look, Some(&["format"]), Page::Status),
     get("/requests", Need::Look, Some(&["format", "limit"]), Page::Requests),
     get("/events", Need::Look, Some(&["after", "format"]), Page::Events),
+    get("/logs", Need::LookInside, Some(&["after", "lines", "format"]), Page::Logs),
     get("/nginx_status", Need::Look, None, Page::Nginx),
     get("/metrics", Need::Look, None, Page::Metrics),
     get("/", Need::Nothing, None, Page::DashboardFile),
@@ -165,6 +168,7 @@ pub(super) async fn answer(
         Page::Status => status::answer(context, &asked).await,
         Page::Requests => requests::answer(context, &asked),
         Page::Events => events::answer(context, &asked),
+        Page::Logs => logs::answer(context, &asked),
         Page::Nginx => nginx::answer(context),
         Page::Metrics => metrics::answer(context, &asked).await,
         Page::DashboardFile => dashboard::file(endpoint.path, &asked),

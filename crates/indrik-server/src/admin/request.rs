@@ -52,7 +52,8 @@ async fn make(
     let (parts, body) = request.into_parts();
     let host = check_host(context, caller, &parts.headers, parts.version)?;
     let endpoint = find(parts.uri.path(), &parts.method)?;
-    let token = bearer(&parts.headers);
+    let token = parts.headers.get(AUTHORIZATION);
+    let token = token.map(|value| bearer(value.to_str().unwrap_or_default()));
     let judged = context.guard.judge(token, &caller, &context.log);
     may(endpoint.need, caller.from, judged.brought).map_err(|why| refused(why, judged.wait))?;
     let may_also = |need| may(need, caller.from, judged.brought).is_ok();
@@ -60,10 +61,15 @@ async fn make(
     if endpoint.need == Need::Change {
         check_change(&parts.headers, host.as_deref())?;
     }
-    let query = Query::read(parts.uri.query().unwrap_or_default()).map_err(bad)?;
-    if let Some(known) = endpoint.query {
-        query.only(known).map_err(bad)?;
-    }
+    let query = match endpoint.query {
+        // Load balancers and scrapers add what they like; it says nothing here.
+        None => Query::default(),
+        Some(known) => {
+            let query = Query::read(parts.uri.query().unwrap_or_default()).map_err(bad)?;
+            query.only(known).map_err(bad)?;
+            query
+        }
+    };
     let body = tokio::time::timeout(BODY_TIME_MAX, read(body));
     let body = body.await.map_err(|_| {
         let text = "the body did not come in time";
@@ -124,17 +130,17 @@ fn find(path: &str, method: &Method) -> Result<&'static Endpoint, Answer> {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
+/// The token of `Authorization`.
+pub(super) fn bearer(value: &str) -> &str {
     match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim()),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         // Something else was meant to be one.
-        _ => Some(""),
+        _ => "",
     }
 }
 
 /// Whoever has brought too many wrong tokens is told to wait; a right one is never asked to.
-fn refused(why: Denied, wait: Option<Duration>) -> Answer {
+pub(super) fn refused(why: Denied, wait: Option<Duration>) -> Answer {
     match (why, wait) {
         (Denied::WrongToken, Some(wait)) => {
             let text = "too many wrong tokens came from this address";

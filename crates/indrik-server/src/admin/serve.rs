@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use indrik_core::admin::access::From;
 use indrik_core::logs::level::Level;
 use rustix::net::sockopt::socket_peercred;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
@@ -54,17 +54,29 @@ pub(super) async fn accept(
         Ok(listener) => listener,
         Err(error) => return context.log.error(&format!("Admin: cannot listen: {error}")),
     };
+    let mut is_told = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((stream, caller)) => match places.take(caller.from) {
-                Some(place) => admit(stream, caller, &context, place),
-                None => turn_away(stream, &farewells),
-            },
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Ok((stream, caller)) => {
+                is_told = false;
+                match places.take(caller.from) {
+                    Some(place) => admit(stream, caller, &context, place),
+                    None => turn_away(stream, &farewells),
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    context.log.error(&format!(
+                        "Admin: cannot accept connections for now: {error}\n  hint: if descriptors are used up, raise \
+                         LimitNOFILE or ulimit -n"
+                    ));
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
 }
@@ -108,8 +120,18 @@ impl Doors {
 fn admit(socket: Socket, caller: Caller, context: &Arc<Context>, place: Place) {
     let stream = Shared(Arc::new(socket));
     let context = Arc::clone(context);
+    let tls = context.tls.load_full().filter(|_| matches!(*stream.0, Socket::Tcp(_)));
+    let socket = Arc::clone(&stream.0);
     tokio::spawn(async move {
-        serve(stream, caller, &context, &Arc::new(place)).await;
+        let place = Arc::new(place);
+        let Some(tls) = tls else {
+            return serve(stream, (caller, socket), &context, &place).await;
+        };
+        // What does not become a connection in time is none; whoever speaks plain HTTP sees it closed.
+        let shaken = tokio::time::timeout(HEAD_TIME_MAX, tls.acceptor().accept(stream)).await;
+        if let Ok(Ok(stream)) = shaken {
+            serve(stream, (caller, socket), &context, &place).await;
+        }
     });
 }
 
@@ -123,8 +145,12 @@ fn turn_away(socket: Socket, farewells: &Arc<Semaphore>) {
     });
 }
 
-async fn serve(stream: Shared, caller: Caller, context: &Arc<Context>, place: &Arc<Place>) {
-    let socket = Arc::clone(&stream.0);
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    (caller, socket): (Caller, Arc<Socket>),
+    context: &Arc<Context>,
+    place: &Arc<Place>,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

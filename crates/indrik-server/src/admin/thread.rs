@@ -7,18 +7,21 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{fmt, thread};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use indrik_core::descriptors::TURNED_AWAY_MAX;
+use indrik_core::logs::level::Level;
+use indrik_core::settings::Network;
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::context::{Context, LOOKS_MAX, STREAMS_KEPT, STREAMS_MAX};
 use super::guard::Guard;
 use super::orders::Orders;
+use super::pages::scraped;
 use super::places::Places;
 use super::serve::accept;
-use crate::front::Listener;
-use crate::history::{Remembered, Sampler};
+use crate::front::{AdminTls, CERTIFICATE_LOOK_INTERVAL, Listener, Scraper};
+use crate::history::{Remembered, Sampler, Summary};
 use crate::log::Log;
 use crate::look::Board;
 
@@ -37,6 +40,10 @@ pub(crate) struct Rules {
     pub(crate) hosts: Vec<String>,
     /// The file of tokens.
     pub(crate) tokens: Option<PathBuf>,
+    /// What is spoken on its ports; none: plain HTTP.
+    pub(crate) tls: Option<AdminTls>,
+    /// Who may read the application's `metrics_path` without a token.
+    pub(crate) metrics_allow: Vec<Network>,
 }
 
 impl Admin {
@@ -59,6 +66,8 @@ impl Admin {
             log: Arc::clone(log),
             hosts: ArcSwap::default(),
             guard: Guard::new(Instant::now()),
+            tls: ArcSwapOption::empty(),
+            metrics_allow: ArcSwap::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             streams_kept: Arc::new(Semaphore::new(STREAMS_KEPT)),
             looks: Semaphore::new(LOOKS_MAX),
@@ -86,7 +95,20 @@ impl Admin {
     /// From now on this holds for those who ask.
     pub(crate) fn rule(&self, rules: Rules) {
         self.context.hosts.store(Arc::new(rules.hosts));
+        self.context.tls.store(rules.tls.map(Arc::new));
+        self.context.metrics_allow.store(Arc::new(rules.metrics_allow));
         self.context.guard.use_file(rules.tokens, &self.context.log);
+    }
+
+    /// How requests went in the last minutes.
+    pub(crate) fn summary(&self) -> Summary {
+        self.context.remembered.summary()
+    }
+
+    /// Who answers scrapers on the application's addresses.
+    pub(crate) fn scraper(&self) -> Scraper {
+        let context = Arc::clone(&self.context);
+        Arc::new(move |scrape| scraped(&context, scrape))
     }
 
     /// From now on connections are accepted here, and nowhere else.
@@ -104,6 +126,7 @@ impl fmt::Debug for Admin {
 
 /// Keeps the doors as they were ordered last.
 async fn run(mut ordered: mpsc::UnboundedReceiver<Vec<Listener>>, context: Arc<Context>) {
+    tokio::spawn(watch_certificate(Arc::clone(&context)));
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let places = Places::new(limit);
     let farewells = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
@@ -117,6 +140,24 @@ async fn run(mut ordered: mpsc::UnboundedReceiver<Vec<Listener>>, context: Arc<C
             let (context, places) = (Arc::clone(&context), places.clone());
             let farewells = Arc::clone(&farewells);
             tokio::spawn(accept(listener, context, places, farewells, stop.subscribe()));
+        }
+    }
+}
+
+/// Takes a renewed certificate into use.
+async fn watch_certificate(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_LOOK_INTERVAL).await;
+        let Some(tls) = context.tls.load_full() else { continue };
+        // A disk, perhaps a remote one: nobody waits for it.
+        match tokio::task::spawn_blocking(move || tls.look_again()).await {
+            Ok(Ok(true)) => {
+                context.log.write(Level::Info, "Admin: the new certificate is in use");
+            }
+            Ok(Err(error)) => {
+                context.log.error(&format!("{error}; the old certificate stays in use"));
+            }
+            Ok(Ok(false)) | Err(_) => {}
         }
     }
 }

@@ -14,7 +14,7 @@ use super::parts::{AdminSocket, Drive};
 use crate::admin::{Admin, Rules};
 use crate::boot::{self, BootError, BoundSocket, Manner, SocketFile};
 use crate::control::open_admin;
-use crate::front::Listener;
+use crate::front::{AdminTls, Listener, TlsError};
 use crate::look::SettingsLook;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -28,7 +28,12 @@ impl Drive {
         // A server that takes another one's place lets that one answer until it serves.
         self.outside.admin.is_handed_over = self.neighbours.heritage.partner_pid().is_some();
         self.bind_admin(config)?;
-        self.admit_to_admin(config);
+        self.admit_to_admin(config).map_err(|error| BootError {
+            message: error.to_string(),
+            hint: error.hint(),
+            in_use: false,
+        })?;
+        self.listen_as_admin();
         Ok(())
     }
 
@@ -38,7 +43,11 @@ impl Drive {
             let text = format!("The admin listener stays where it was: {error}");
             self.log.write(Level::Warning, &text);
         }
-        self.admit_to_admin(config);
+        // The certificate was looked at before; if it went away since, what held before holds on.
+        if let Err(error) = self.admit_to_admin(config) {
+            self.log.error(&format!("The admin listener stays as it was: {error}"));
+        }
+        self.listen_as_admin();
     }
 
     /// Has the sockets that the settings name, or those from before.
@@ -64,14 +73,12 @@ impl Drive {
         Ok(())
     }
 
-    /// Answers at all of the sockets, by the rules of these settings.
-    fn admit_to_admin(&mut self, config: &Config) {
+    /// Has the thread that answers, by the rules of these settings.
+    fn admit_to_admin(&mut self, config: &Config) -> Result<(), TlsError> {
         self.open_own_admin(config);
-        self.start_admin();
-        if let Some(thread) = &self.outside.admin.thread {
-            thread.rule(rules(config));
-        }
-        self.listen_as_admin();
+        self.start_admin(config);
+        self.answer_scrapers();
+        self.rule_admin(config)
     }
 
     /// What the server hands over that this one is to replace; taken once, and closed if nobody asks for it.
@@ -105,9 +112,11 @@ impl Drive {
     }
 
     /// The thread begins with the first socket, and stays.
-    fn start_admin(&mut self) {
+    fn start_admin(&mut self, config: &Config) {
         let part = &mut self.outside.admin;
-        if part.thread.is_some() || (part.own.is_none() && part.sockets.is_empty()) {
+        let is_wanted =
+            part.own.is_some() || !part.sockets.is_empty() || config.metrics_path.is_some();
+        if part.thread.is_some() || !is_wanted {
             return;
         }
         match Admin::start(&part.board, &part.orders, &self.log) {
@@ -117,6 +126,25 @@ impl Drive {
                     "Cannot start the admin listener, going on without it: {error}"
                 ));
             }
+        }
+    }
+
+    /// What of the settings holds for those who ask.
+    fn rule_admin(&self, config: &Config) -> Result<(), TlsError> {
+        let Some(thread) = &self.outside.admin.thread else { return Ok(()) };
+        thread.rule(Rules {
+            hosts: config.admin_hosts.clone(),
+            tokens: config.admin_tokens.clone(),
+            tls: AdminTls::load(config)?,
+            metrics_allow: config.metrics_allow.clone(),
+        });
+        Ok(())
+    }
+
+    /// Scrapers on the application's addresses are answered from where the admin listener's are.
+    pub(super) fn answer_scrapers(&self) {
+        if let (Some(front), Some(thread)) = (&self.front, &self.outside.admin.thread) {
+            front.answer_scrapers(thread.scraper());
         }
     }
 
@@ -220,8 +248,4 @@ impl Drive {
 /// Nothing is listened on that nobody has asked for.
 fn addresses(config: &Config) -> &[BindAddress] {
     config.admin_bind.as_deref().unwrap_or_default()
-}
-
-fn rules(config: &Config) -> Rules {
-    Rules { hosts: config.admin_hosts.clone(), tokens: config.admin_tokens.clone() }
 }

@@ -314,6 +314,7 @@ impl Drive {
                 self.front = Some(front);
                 // That of the server before.
                 self.begin_maintenance();
+                self.answer_scrapers();
             }
             Err(error) => {
                 let text = format!("the front cannot start: {error}");

@@ -19,6 +19,7 @@
 mod accept;
 mod access_log;
 mod account;
+mod admin_tls;
 mod ahead;
 mod body;
 mod channel_size;
@@ -52,6 +53,7 @@ mod served;
 mod services;
 mod settings;
 mod stats;
+mod tap;
 mod trail;
 mod uploads;
 mod warmup;
@@ -66,7 +68,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use indrik_core::dispatch::DispatchLimits;
 use indrik_core::ids::{Generation, WorkerId};
 use indrik_core::lane::RouteId;
@@ -75,8 +77,10 @@ use indrik_core::record;
 use indrik_core::settings::Config;
 
 pub use account::MemoryStats;
+pub(crate) use admin_tls::AdminTls;
 pub use channel_size::channel_limits;
 pub use conn::reaper::Flow;
+pub(crate) use conn::tls::LOOK_INTERVAL as CERTIFICATE_LOOK_INTERVAL;
 pub use conn::tls::TlsError;
 pub use descriptors::DescriptorStats;
 pub use events::{ChannelFault, EventSink, FrontEvent, Interface};
@@ -84,6 +88,7 @@ pub use eye::{Eye, IN_FLIGHT_MAX};
 pub use listener::{Listener, Listening};
 pub use maintenance::Maintenance;
 pub use pipeline::probe::Standing;
+pub use pipeline::scrape::{Scrape, Scraped, Scraper};
 pub use pool::{Answers, Counts, Flown, InFlight, Load, NewWorker, Running, Where};
 pub use recent::Ended;
 pub use response::{SpoolStats, set_server_header};
@@ -104,6 +109,7 @@ use doors::Order;
 use maintenance::Sign;
 use metrics::Metrics;
 use pool::Pool;
+use recording::Wanted;
 use route_names::SharedRouteNames;
 use services::Services;
 use settings::Settings;
@@ -160,6 +166,7 @@ impl Front {
             draining: AtomicBool::new(false),
             idle_told: AtomicBool::new(false),
             standing: ArcSwap::default(),
+            scraper: ArcSwapOption::empty(),
             maintenance: Sign::default(),
             settings: ArcSwap::from_pointee(Settings::new(config, tracing)),
         });
@@ -346,6 +353,11 @@ impl Front {
         self.services.standing.store(Arc::new(standing));
     }
 
+    /// From now on scrapers at `metrics_path` are answered so.
+    pub fn answer_scrapers(&self, scraper: Scraper) {
+        self.services.scraper.store(Some(Arc::new(scraper)));
+    }
+
     /// What others may see of it, without the supervision loop.
     #[must_use]
     pub fn eye(&self) -> Eye {
@@ -403,7 +415,9 @@ impl Front {
         (now, workers): (&str, u32),
     ) -> io::Result<()> {
         let recordings = &self.services.access_log.recordings;
-        recordings.begin(order, client, &self.services.account, (now, workers))
+        let secrets = self.services.settings().config.record_redact.clone();
+        let wanted = Wanted { order, secrets };
+        recordings.begin(wanted, client, &self.services.account, (now, workers))
     }
 
     /// Whether requests are recorded.
@@ -437,7 +451,8 @@ impl Front {
 /// # Errors
 /// When a file cannot be read, or the key does not belong to the certificate.
 pub fn check_tls(config: &Config) -> Result<(), TlsError> {
-    load_tls(config).map(drop)
+    load_tls(config).map(drop)?;
+    AdminTls::load(config).map(drop)
 }
 
 fn load_tls(config: &Config) -> Result<Option<tls::Tls>, TlsError> {
@@ -448,6 +463,7 @@ fn load_tls(config: &Config) -> Result<Option<tls::Tls>, TlsError> {
 fn tls_files(config: &Config) -> Option<tls::TlsFiles> {
     let certificate = config.certfile.clone()?;
     Some(tls::TlsFiles {
+        settings: ["certfile", "keyfile"],
         key: config.keyfile.clone().unwrap_or_else(|| certificate.clone()),
         certificate,
         client_authorities: config.ca_certs.clone(),

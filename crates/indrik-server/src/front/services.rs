@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::access_log::AccessLog;
 use super::account::Account;
@@ -15,6 +15,7 @@ use super::events::{EventSink, FrontEvent};
 use super::maintenance::Sign;
 use super::metrics::Metrics;
 use super::pipeline::probe::Standing;
+use super::pipeline::scrape::Scraper;
 use super::pool::Pool;
 use super::recent::Recent;
 use super::refusals::Refusals;
@@ -31,6 +32,8 @@ pub(super) struct Services {
     /// Replaced by a reload; see [`Services::settings`].
     pub(super) settings: ArcSwap<Settings>,
     pub(super) standing: ArcSwap<Standing>,
+    /// Who answers scrapers, once there is somebody.
+    pub(super) scraper: ArcSwapOption<Scraper>,
     /// While an operator has the front answer requests itself.
     pub(super) maintenance: Sign,
     pub(super) pool: Pool,

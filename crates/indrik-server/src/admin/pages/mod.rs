@@ -4,6 +4,7 @@ pub(super) mod actions;
 pub(super) mod events;
 pub(super) mod health;
 pub(super) mod inside;
+pub(super) mod logs;
 pub(super) mod metrics;
 pub(super) mod nginx;
 pub(super) mod openapi;
@@ -13,3 +14,5 @@ pub(super) mod status;
 mod table;
 mod undone;
 pub(super) mod watch;
+
+pub(super) use metrics::scraped;

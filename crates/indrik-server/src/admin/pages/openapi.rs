@@ -23,6 +23,7 @@ pub(crate) fn about(row: &Row) -> Option<&'static str> {
         (_, "/status") => "The server, its front and its workers.",
         (_, "/requests") => "The requests that wait or are with workers, the oldest first.",
         (_, "/events") => "What has happened, and as a stream what happens.",
+        (_, "/logs") => "The last entries of the error log, and as a stream those that come.",
         (_, "/nginx_status") => "The connections, in the form of nginx's stub_status.",
         (_, "/metrics") => "What is counted, for Prometheus.",
         (_, "/dashboard/history") => "What charts are drawn of.",

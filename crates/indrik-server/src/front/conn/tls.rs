@@ -45,6 +45,8 @@ pub(crate) enum ClientCertificate {
 /// Where the certificate lies, and what is asked of clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
+    /// The settings that name certificate and key.
+    pub(crate) settings: [&'static str; 2],
     /// PEM: the certificate, then those between it and the root (`certfile`).
     pub(crate) certificate: PathBuf,
     /// PEM: its key (`keyfile`); may be the same file.
@@ -136,6 +138,11 @@ impl Tls {
         }
     }
 
+    /// What takes connections, with the certificate in use.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.loaded.lock().acceptor.clone()
+    }
+
     /// When the certificate in use expires, in seconds since 1970.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         self.loaded.lock().expires_at
@@ -152,7 +159,7 @@ impl Tls {
         if !is_handshake {
             return Begun::Plain(stream);
         }
-        let acceptor = self.loaded.lock().acceptor.clone();
+        let acceptor = self.acceptor();
         watch.set(Phase::Handshake);
         match watch.unless_closed(charged(acceptor.accept(stream), watch)).await {
             Some(Ok(mut stream)) => {
@@ -203,7 +210,7 @@ fn stamps(files: &TlsFiles) -> Stamps {
 
 /// What takes connections, and when its certificate expires.
 fn acceptor(files: &TlsFiles) -> Result<(TlsAcceptor, Option<u64>), TlsError> {
-    let (certfile, keyfile) = (Named("certfile", &files.certificate), files.named_key());
+    let (certfile, keyfile) = (Named(files.settings[0], &files.certificate), files.named_key());
     let chain = certificates(certfile)?;
     let expires_at = chain.first().and_then(|certificate| not_after(certificate));
     let key = private_key(files)?;
@@ -219,8 +226,9 @@ fn acceptor(files: &TlsFiles) -> Result<(TlsAcceptor, Option<u64>), TlsError> {
         rustls::Error::InconsistentKeys(_) => TlsError {
             setting: keyfile.0,
             problem: format!(
-                "{} does not belong to the certificate in certfile {}",
+                "{} does not belong to the certificate in {} {}",
                 keyfile.1.display(),
+                certfile.0,
                 certfile.1.display()
             ),
             hint: "name the key that the certificate was made for; certfile has the server's own \
@@ -265,8 +273,8 @@ const CERTIFICATE_HINT: &str =
 impl TlsFiles {
     /// The key, by the setting that names it.
     fn named_key(&self) -> Named<'_> {
-        let setting = if self.key == self.certificate { "certfile" } else { "keyfile" };
-        Named(setting, &self.key)
+        let [certfile, keyfile] = self.settings;
+        Named(if self.key == self.certificate { certfile } else { keyfile }, &self.key)
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) const POOL: &str = "web";
 const PHASE_NAMES: [&str; PHASES] = ["head", "body", "queue", "ahead", "app", "answer"];
 const PROTOCOLS: [&str; 2] = ["1.1", "2"];
 const DIRECTIONS: [&str; 2] = ["receive", "transmit"];
-const PROBES: [&str; 2] = ["liveness", "readiness"];
+const PROBES: [&str; 3] = ["liveness", "readiness", "metrics"];
 const PROBE_STATUS: [&str; 3] = ["200", "503", "other"];
 const HANDSHAKES: [&str; 3] = ["done", "failed", "late"];
 

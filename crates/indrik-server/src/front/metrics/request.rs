@@ -116,6 +116,7 @@ fn count_probe(table: &Table, probe: Probe, status: Option<StatusCode>) {
     let probe = match probe {
         Probe::Liveness => 0,
         Probe::Readiness => 1,
+        Probe::Metrics => 2,
     };
     table.requests.probes[probe][status].add(1);
 }

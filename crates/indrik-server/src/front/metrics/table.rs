@@ -39,7 +39,7 @@ pub(super) struct Requests {
     pub(super) broken: Count,
     pub(super) replayed: Count,
     /// By probe, and whether the answer was 200, 503 or something else.
-    pub(super) probes: [[Count; 3]; 2],
+    pub(super) probes: [[Count; 3]; 3],
 }
 
 /// Of connections.

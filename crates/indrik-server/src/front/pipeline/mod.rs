@@ -13,6 +13,7 @@ mod h2_head;
 mod maintenance;
 pub(super) mod probe;
 mod route;
+pub(super) mod scrape;
 mod stages;
 pub(super) mod target;
 
@@ -55,7 +56,7 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     let is_logged = log.is_on();
     let is_followed = context.settings.follows;
     let arrived = if is_logged || is_followed { clock::now() } else { clock::coarse() };
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
     let mut begun = Begun::new(&parts.method, arrived, connection.watch.head_time(arrived));
     connection.watch.begin();
     let asked = Asked { version: parts.version, is_head: parts.method == Method::HEAD };
@@ -67,11 +68,17 @@ pub(crate) fn serve(mut context: RequestContext, request: Request<RequestBody>) 
     let (peer, is_unlogged) = (&connection.peer, context.notes.is_unlogged);
     let trail = if is_followed { follow::begin(&context, &parts, arrived) } else { None };
     let entry = match is_logged || is_followed {
-        true => log.entry(peer, &parts, arrived, is_unlogged, trail),
+        true => log.entry(peer, &parts, arrived, (is_unlogged, !body.is_end_stream()), trail),
         false => None,
     };
+    if let Some(tap) = entry.as_ref().and_then(|entry| entry.tap()) {
+        body = body.tapped(tap);
+    }
     let wait = checked.and_then(|seen| match stages::run(&context, &parts) {
         Verdict::Answer(answer) => Ok(Wait::Answered(answer)),
+        Verdict::Scrape => {
+            Ok(Wait::Later(Box::pin(scrape::answer(context, parts)), Submitted::default()))
+        }
         Verdict::GoOn => match maintenance::answer(&context, &parts) {
             Some(answer) => Ok(Wait::Answered(Box::new(answer))),
             None => begin(context, seen, parts, body, arrived),

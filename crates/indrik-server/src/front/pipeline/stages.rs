@@ -18,11 +18,16 @@ pub(super) enum Verdict {
     GoOn,
     /// This is the answer.
     Answer(Box<Response<Body>>),
+    /// A scraper is to be answered, which takes a moment.
+    Scrape,
 }
 
 /// Runs the stages in order, up to the first that answers.
 pub(super) fn run(context: &RequestContext, parts: &Parts) -> Verdict {
     for stage in &context.settings.stages {
+        if context.notes.probe == Some(Probe::Metrics) {
+            return Verdict::Scrape;
+        }
         let answer = match stage {
             Stage::Probes => probe(context, parts),
         };
@@ -40,11 +45,9 @@ fn probe(context: &RequestContext, parts: &Parts) -> Option<Response<Body>> {
     let good = match probe {
         Probe::Readiness => standing.ready,
         Probe::Liveness => standing.live,
+        Probe::Metrics => return None,
     };
-    if parts.method != Method::GET && parts.method != Method::HEAD {
-        let mut response = Response::new(Body::full(Bytes::new()));
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    if let Some(response) = other_method(parts) {
         return Some(response);
     }
     let mut response = Response::new(Body::full(Bytes::from(format!("{}\n", standing.line))));
@@ -54,5 +57,16 @@ fn probe(context: &RequestContext, parts: &Parts) -> Option<Response<Body>> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
+
+/// The answer to a request that is neither GET nor HEAD, for what is asked with these.
+pub(super) fn other_method(parts: &Parts) -> Option<Response<Body>> {
+    if parts.method == Method::GET || parts.method == Method::HEAD {
+        return None;
+    }
+    let mut response = Response::new(Body::full(Bytes::new()));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     Some(response)
 }
