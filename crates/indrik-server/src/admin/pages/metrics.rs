@@ -1,5 +1,6 @@
 //! `/metrics`: what a scraper reads.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::header::VARY;
@@ -12,6 +13,9 @@ use crate::admin::context::{Asked, Context};
 use crate::admin::request::{bearer, refused};
 use crate::front::{Scrape, Scraped};
 use crate::metrics;
+
+/// Stands for those of whom only the proxy is known: they share the tries that an address has.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// All families, as the scraper asks for them.
 pub(crate) async fn answer(context: &Context, asked: &Asked) -> Answer {
@@ -40,8 +44,10 @@ pub(crate) fn scraped(context: &Context, scrape: &Scrape) -> Scraped {
 }
 
 fn check(context: &Context, scrape: &Scrape) -> Result<(), Answer> {
-    let ip = scrape.client.or(scrape.peer);
-    let caller = Caller { from: From::Remote, ip, uid: None };
+    // Whoever guesses through a proxy of this machine must not have its own people wait.
+    let peer = scrape.peer.filter(|ip| !ip.is_loopback());
+    let ip = scrape.client.or(peer).unwrap_or(UNKNOWN);
+    let caller = Caller { from: From::Remote, ip: Some(ip), uid: None };
     let token = scrape.authorization.as_deref().map(bearer);
     let judged = context.guard.judge(token, &caller, &context.log);
     may(Need::Look, From::Remote, judged.brought).map_err(|why| refused(why, judged.wait))
