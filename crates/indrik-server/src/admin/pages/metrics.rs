@@ -39,7 +39,7 @@ pub(crate) fn scraped(context: &Context, scrape: &Scrape) -> Scraped {
         let (status, content_type, body) = (no.status, no.content_type, no.text());
         return Scraped { status, content_type, body };
     }
-    let made = metrics::answer(&scrape.accept, &context.board);
+    let made = metrics::answer(&scrape.accept, &context.board, &context.log);
     Scraped { status: StatusCode::OK, content_type: made.content_type, body: made.body }
 }
 
