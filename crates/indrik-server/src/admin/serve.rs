@@ -65,7 +65,7 @@ pub(super) async fn accept(
                 is_told = false;
                 match places.take(caller.from) {
                     Some(place) => admit(stream, caller, &context, place),
-                    None => turn_away(stream, &farewells),
+                    None => turn_away(stream, &farewells).await,
                 }
             }
             Err(error) => {
@@ -135,9 +135,9 @@ fn admit(socket: Socket, caller: Caller, context: &Arc<Context>, place: Place) {
     });
 }
 
-/// Says that there is no place, unless too many are told so already: they have descriptors as well.
-fn turn_away(socket: Socket, farewells: &Arc<Semaphore>) {
-    let Ok(farewell) = Arc::clone(farewells).try_acquire_owned() else { return };
+/// Says that there is no place. Only some are told at once, and the next ones wait for that: they have descriptors as well.
+async fn turn_away(socket: Socket, farewells: &Arc<Semaphore>) {
+    let Ok(farewell) = Arc::clone(farewells).acquire_owned().await else { return };
     let mut stream = Shared(Arc::new(socket));
     tokio::spawn(async move {
         let _ = tokio::time::timeout(FAREWELL_TIME_MAX, stream.write_all(FULL)).await;
