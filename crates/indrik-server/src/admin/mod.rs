@@ -18,6 +18,7 @@ mod orders;
 mod pages;
 mod places;
 mod request;
+mod scraped;
 mod serve;
 mod socket;
 mod stall;

@@ -14,5 +14,3 @@ pub(super) mod status;
 mod table;
 mod undone;
 pub(super) mod watch;
-
-pub(super) use metrics::scraped;

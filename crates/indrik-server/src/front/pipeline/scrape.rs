@@ -1,9 +1,6 @@
 //! `metrics_path`: a scraper on the application's addresses. It waits in no queue and takes no worker; what it is told
 //! is put together on a thread that may wait for the kernel.
 
-use std::net::IpAddr;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, FORWARDED, HeaderName, RETRY_AFTER, VARY,
@@ -18,6 +15,7 @@ use super::stages::other_method;
 use crate::front::context::RequestContext;
 use crate::front::refusal::Refusal;
 use crate::front::response::Body;
+use crate::front::scraper::{Scrape, Scraped};
 
 /// Scrapers that are answered at once; others try again.
 const SCRAPES_MAX: usize = 4;
@@ -25,33 +23,6 @@ const SCRAPES_MAX: usize = 4;
 const OF_PROXIES: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
 
 static PLACES: Semaphore = Semaphore::const_new(SCRAPES_MAX);
-
-/// A scraper that asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scrape {
-    /// Its address, where it is known that it is its own and not that of a proxy.
-    pub client: Option<IpAddr>,
-    /// The other end of the connection.
-    pub peer: Option<IpAddr>,
-    /// What it says of its right.
-    pub authorization: Option<String>,
-    /// What it reads.
-    pub accept: String,
-}
-
-/// What it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scraped {
-    /// Whether it may.
-    pub status: StatusCode,
-    /// What `body` is.
-    pub content_type: &'static str,
-    /// What is counted, or why not.
-    pub body: Vec<u8>,
-}
-
-/// Who knows what a scraper is told; called where waiting is allowed.
-pub type Scraper = Arc<dyn Fn(&Scrape) -> Scraped + Send + Sync>;
 
 pub(super) async fn answer(
     context: RequestContext,
