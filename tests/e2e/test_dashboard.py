@@ -174,7 +174,7 @@ def test_an_action_takes_a_token_and_the_command_typed_once_more(watching: Watch
     expect(page.locator(".tile", has_text="gen 2")).to_have_count(2, timeout=SECONDS)
     expect(page.locator(".tile")).to_have_count(2, timeout=SECONDS)
     happened = page.locator("section", has=page.get_by_role("heading", name="What happened"))
-    expect(happened).to_contain_text("token night")
+    expect(happened).to_contain_text("a token shows who")
     expect(happened).to_contain_text("generation 2 serves")
     assert page.evaluate("sessionStorage.length") == 0
     watched.assert_good()
@@ -239,7 +239,8 @@ def test_every_action_of_the_page_is_done_by_the_server(start: StartServer, tmp_
     expect(page.locator("dialog [role=status]")).to_contain_text("77")
     confirm()
     expect(page.locator(".notice")).to_contain_text("generation 3 starts with it")
-    events = requests.get(watching.url + "events?format=json", timeout=10).json()["events"]
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    events = requests.get(watching.url + "events?format=json", headers=known, timeout=10).json()["events"]
     done = [it["text"] for it in events if it["kind"] == "operator"]
     assert len(done) == 9 and all(it.startswith("token night ") and it.endswith(": done") for it in done), done
     watched.assert_good()

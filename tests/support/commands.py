@@ -18,9 +18,9 @@ def run(server: Server | None, *words: str, code: int | None = 0) -> subprocess.
     return done
 
 
-def answer(server: Server, *words: str) -> Any:
+def answer(server: Server, *words: str, code: int | None = 0) -> Any:
     """What a command answers, as JSON."""
-    return json.loads(run(server, *words, "--json").stdout)
+    return json.loads(run(server, *words, "--json", code=code).stdout)
 
 
 def begin(server: Server, *words: str) -> subprocess.Popen[str]:

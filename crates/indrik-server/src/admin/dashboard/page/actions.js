@@ -2,7 +2,7 @@
 
 import { Component, h } from './preact.js';
 import htm from './htm.js';
-import { ask } from './stream.js';
+import { Denied, ask } from './stream.js';
 
 const html = htm.bind(h);
 const KEPT = 'indrik-token';
@@ -44,7 +44,13 @@ const told = async (answer) => {
   throw Object.assign(new Error(answer.status === 503 ? why : `Nothing was done: ${why}`), { isAnswer: true });
 };
 
-const send = (method, path, body) => ask(path, token.now, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then(told);
+// Whoever may not do it has not done it.
+const refused = (error) => {
+  throw error instanceof Denied ? Object.assign(new Error(`Nothing was done: ${error.message}`), { isAnswer: true }) : error;
+};
+
+const send = (method, path, body) =>
+  ask(path, token.now, { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).catch(refused).then(told);
 
 export class Dialog extends Component {
   componentDidMount() {
