@@ -35,7 +35,7 @@ help:
 	@echo 'make test     every test: Rust, loom, Python end to end'
 	@echo 'make test-pythons [PYTHONS="python3.10 ..."]   build and try the wheel with other Pythons'
 	@echo 'make test-oracle   the compatibility tests, against Gunicorn itself'
-	@echo "make test-suites   Gunicorn's own test suites, against both (downloads them)"
+	@echo "make test-suites   Autobahn's whole suite; Gunicorn's own test suites, against both (downloads them)"
 	@echo 'make check    format, lints, types, tidy'
 	@echo 'make format   let the formatters mend what they can'
 	@echo 'make chaos    faults under load, about five minutes (CHAOS=full: the whole bars, most of an hour)'
@@ -138,7 +138,8 @@ test-oracle: $(VENV)/.tests $(VENV)/.examples
 	INDRIK_TEST_COMMAND=$(BIN)/gunicorn $(BIN)/python -m pytest tests/compat $(PYTEST_ARGS) --last-failed
 
 # Its own environment and downloads lie in target/oracle. nginx, if there is one, serves the proxy tests.
-test-suites: $(VENV)/.built
+test-suites: $(VENV)/.built $(VENV)/.tests
+	AUTOBAHN=whole $(BIN)/python -m pytest tests/protocol/test_autobahn.py
 	$(BIN)/python tests/oracle/run_suites.py $(SUITES_ARGS)
 
 test-pythons: $(VENV)/.built $(VENV)/.examples $(VENV)/.tests
