@@ -279,7 +279,9 @@ impl Series {
     #[getter]
     fn is_kept(&self, py: Python<'_>) -> bool {
         let before = self.place.load(Ordering::Relaxed);
-        matches!(Place::read(before as u32), Place::Cell(_)) || self.look_up(py).is_some()
+        // No entry begins with the first cell of a table: 0 is a series that nobody has looked up.
+        let has_cell = matches!(Place::read(before as u32), Place::Cell(cell) if cell != 0);
+        has_cell || self.look_up(py).is_some()
     }
 }
 
