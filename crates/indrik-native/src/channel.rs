@@ -39,12 +39,6 @@ const GIL_WAIT_MIN: Duration = Duration::from_micros(200);
 /// Who is kept from going on for so long is blocked.
 const BLOCKED_MIN: Duration = Duration::from_millis(50);
 
-/// A clock that costs next to nothing and is some milliseconds wide; the front reads the same.
-fn coarse_us() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0)
-}
-
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
@@ -234,7 +228,7 @@ impl Channel {
     #[inline]
     pub(crate) fn step(&self, of: Option<(u16, u32)>) {
         self.owners.step(of);
-        self.control.set_step(of, coarse_us());
+        self.control.set_step(of, indrik_sys::clock::coarse_us());
     }
 
     /// The event loop turned so much later than it should have.

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
 use indrik_core::alerts::{Active, Counted, Message, Moment, Server, Watch, What, test};
@@ -15,7 +15,7 @@ use super::plan::Plan;
 use super::shown::{State, Tested};
 use super::told::Sinks;
 use crate::log::Log;
-use crate::look::{Board, Look};
+use crate::look::{Board, Look, unix_ms};
 use crate::metrics;
 use crate::post::host;
 
@@ -250,9 +250,4 @@ fn server(look: &Look) -> Server {
         version: look.server.version,
         addresses: look.server.addresses.clone(),
     }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

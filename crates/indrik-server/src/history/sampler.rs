@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use indrik_core::history::{Mark, Reading, Row, Series, Shares, failed};
@@ -15,7 +15,7 @@ use super::memory::Allowed;
 use super::remembered::{Remembered, Summary};
 use super::workers::{WorkerNow, Workers};
 use crate::front::{Eye, InFlight};
-use crate::look::{Board, Look};
+use crate::look::{Board, Look, unix_ms};
 
 /// Routes that are told to those who ask in words.
 const ROUTES_TOLD: usize = 20;
@@ -237,9 +237,4 @@ fn fill_front(row: &mut Row, front: &Eye, in_flight: &[InFlight]) {
     let oldest = in_flight.iter().filter(|request| request.worker.is_none());
     let oldest = oldest.map(|request| request.age_us).max().unwrap_or(0);
     row.set(Series::Oldest, oldest as f64 / 1e6);
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -84,8 +84,7 @@ impl Link {
 
     /// The use of a slot whose request's coroutine has been on the event loop for long, without an await.
     pub(super) fn long_step(&self) -> Option<(u16, u32)> {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-        let now_us = u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1_000).unwrap_or(0);
+        let now_us = indrik_sys::clock::coarse_us();
         let step = self.channel.control().step().filter(|(_, since)| {
             (BLOCKED_MIN_US..BLOCKED_MAX_US).contains(&now_us.saturating_sub(*since))
         });
